@@ -1,0 +1,200 @@
+"""Every error of ours, by whose fault it is.
+
+AftercallError
+├── SettingsError          the operator's: the service refuses to start and says what to set
+├── CallerError            the caller's: drawn as a problem (RFC 9457), 4xx
+│   ├── NotFound           404
+│   ├── AmbiguousCall      409, with the candidates
+│   ├── Conflict           409
+│   ├── PreconditionFailed 412
+│   ├── PreconditionRequired 428
+│   ├── Unauthenticated    401
+│   ├── Forbidden          403
+│   ├── PayloadTooLarge    413
+│   ├── BadInput           400
+│   └── Unprocessable      422
+├── StorageUnavailable     ours: the database did not answer, 503; nothing was accepted
+├── LeaseLost              ours: another replica has taken the work over, drop what was done
+└── RingCentralError       theirs, or the way to them
+    ├── RingCentralUnreachable  timeout, connection refused, 5xx after all tries
+    ├── RateLimited             429: the whole bucket is silent until `retry_at`
+    ├── CredentialsRefused      the token endpoint says no: a person has to act
+    ├── PermissionMissing       403: app scope (CMN-401) or user permission (CMN-408), a person has to act
+    ├── ForeignHost             an address outside the allow-list
+    └── RequestRefused          any other 4xx
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+
+class AftercallError(Exception):
+    """The root; never raised itself."""
+
+
+class SettingsError(AftercallError):
+    """Settings that cannot work, with what to set."""
+
+
+class CallerError(AftercallError):
+    """The caller asked for something that cannot be. `extra` goes into the problem document."""
+
+    status: ClassVar[int] = 400
+    kind: ClassVar[str] = "bad-request"
+    title: ClassVar[str] = "The request cannot be understood"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extra: Mapping[str, Any] = extra
+
+
+class BadInput(CallerError):
+    """400."""
+
+
+class Unprocessable(CallerError):
+    """422: well-formed, and still not possible."""
+
+    status = 422
+    kind = "unprocessable"
+    title = "The request is well-formed but cannot be carried out"
+
+
+class Unauthenticated(CallerError):
+    """401."""
+
+    status = 401
+    kind = "unauthenticated"
+    title = "No valid credentials"
+
+
+class Forbidden(CallerError):
+    """403."""
+
+    status = 403
+    kind = "forbidden"
+    title = "The API key may not do this"
+
+
+class NotFound(CallerError):
+    """404."""
+
+    status = 404
+    kind = "not-found"
+    title = "There is no such thing"
+
+
+class Conflict(CallerError):
+    """409."""
+
+    status = 409
+    kind = "conflict"
+    title = "The request conflicts with the present state"
+
+
+class AmbiguousCall(Conflict):
+    """409: an alias means several calls; `candidates` lists their ids."""
+
+    kind = "ambiguous-call"
+    title = "This id means several calls"
+
+    def __init__(self, detail: str, candidates: Sequence[str]) -> None:
+        super().__init__(detail, candidates=list(candidates))
+
+
+class PreconditionFailed(CallerError):
+    """412: `If-Match` names a version that has passed."""
+
+    status = 412
+    kind = "precondition-failed"
+    title = "The resource has changed since you read it"
+
+
+class PreconditionRequired(CallerError):
+    """428."""
+
+    status = 428
+    kind = "precondition-required"
+    title = "This change needs an If-Match header"
+
+
+class PayloadTooLarge(CallerError):
+    """413."""
+
+    status = 413
+    kind = "payload-too-large"
+    title = "The body is too large"
+
+
+class StorageUnavailable(AftercallError):
+    """The database did not take the work. Nothing was accepted; the sender should repeat."""
+
+
+class LeaseLost(AftercallError):
+    """Another replica holds the work now; undo and forget."""
+
+
+class RingCentralError(AftercallError):
+    """RingCentral's side, or the way there.
+
+    `status`, `code` and `request_id` are None when no answer came.
+    """
+
+    def __init__(
+        self, detail: str, *, status: int | None = None, code: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class RingCentralUnreachable(RingCentralError):
+    """No usable answer after all tries: timeout, refused connection, 5xx."""
+
+
+class RateLimited(RingCentralError):
+    """429. Nothing of the bucket may be sent before `retry_at` (aware UTC)."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_at: datetime,
+        status: int | None = 429,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, status=status, code=code, request_id=request_id)
+        self.retry_at = retry_at
+
+
+class CredentialsRefused(RingCentralError):
+    """The token endpoint refused the credentials; asking again will not help."""
+
+
+class PermissionMissing(RingCentralError):
+    """403: `permission` names the app scope or the user permission that a person has to grant."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        permission: str | None,
+        status: int | None = 403,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, status=status, code=code, request_id=request_id)
+        self.permission = permission
+
+
+class ForeignHost(RingCentralError):
+    """An address whose host is not on the allow-list; the token was not sent there."""
+
+
+class RequestRefused(RingCentralError):
+    """Any other 4xx; `status` and `code` say which."""
