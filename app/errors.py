@@ -143,7 +143,12 @@ class RingCentralError(AftercallError):
     """
 
     def __init__(
-        self, detail: str, *, status: int | None = None, code: str | None = None, request_id: str | None = None
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail

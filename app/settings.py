@@ -1,0 +1,273 @@
+"""Every setting of the service: name, unit, default, meaning.
+
+One class, read from the environment once, at start. `docs/settings.md` lists the same variables and a test
+compares the two. Durations are seconds and may be fractions, so that a test can play the two minutes of
+the Active Calls window in twelve seconds. Durations that nobody has to set follow the window: they are
+shares of it.
+"""
+
+from functools import cached_property
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import SettingsError
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+TELEPHONY_FILTER = "/restapi/v1.0/account/~/telephony/sessions"
+
+
+def _named(name: str) -> AliasChoices:
+    """Let a variable keep RingCentral's own name instead of our prefix."""
+    return AliasChoices(name, name.lower())
+
+
+class Settings(BaseSettings):
+    """What the operator can set. Secrets never show in a repr."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AFTERCALL_", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    database_url: str = Field(
+        "sqlite:///aftercall.db",
+        description="SQLite (`sqlite:///file.db`) or PostgreSQL (`postgresql://user:password@host/name`).",
+    )
+    database_pool_size: int = Field(
+        10, ge=2, le=200, description="Connections kept open to the database, per process."
+    )
+    migrate_on_start: bool = Field(
+        True, description="Bring the schema up to date when `serve` starts; replicas wait for each other."
+    )
+    public_url: str | None = Field(
+        None,
+        description="Where RingCentral reaches this service, without a path. Set: the webhook subscription is created and kept.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Encrypts stored tokens and signs dashboard cookies; 32 characters or more."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="A first API key with every scope, stored hashed at start."
+    )
+    webhook_token: SecretStr | None = Field(
+        None, description="The `verificationToken` of the subscription; every delivery must carry it."
+    )
+    webhook_max_body_bytes: int = Field(262_144, ge=1024, description="Largest delivery accepted.")
+
+    rc_server_url: str = Field(
+        "https://platform.ringcentral.com",
+        validation_alias=_named("RC_SERVER_URL"),
+        description="RingCentral's API.",
+    )
+    rc_media_url: str = Field(
+        "https://media.ringcentral.com",
+        validation_alias=_named("RC_MEDIA_URL"),
+        description="RingCentral's media host.",
+    )
+    rc_client_id: str | None = Field(
+        None, validation_alias=_named("RC_CLIENT_ID"), description="The app's client id."
+    )
+    rc_client_secret: SecretStr | None = Field(
+        None, validation_alias=_named("RC_CLIENT_SECRET"), description="The app's client secret."
+    )
+    rc_jwt: SecretStr | None = Field(
+        None, validation_alias=_named("RC_JWT"), description="The JWT credential of the service user."
+    )
+    rc_timeout_seconds: float = Field(10.0, gt=0, description="Longest wait for one answer of RingCentral.")
+
+    active_calls_window_seconds: float = Field(
+        120.0, gt=0, description="How long Active Calls shows a call after its end."
+    )
+    active_calls_lag_min_seconds: float = Field(
+        3.0, ge=0, description="Earliest moment after the end at which Active Calls can show it."
+    )
+    active_calls_lag_max_seconds: float = Field(
+        10.0, gt=0, description="By when after the end it shows as a rule."
+    )
+    active_calls_page_size: int = Field(
+        1000, ge=1, le=1000, description="`perPage` asked of Active Calls and the Call Log."
+    )
+    call_end_quiet_seconds: float = Field(
+        3.0, ge=0, description="Silence after the last event before a call counts as over."
+    )
+    call_end_handover_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Longer silence when a party handed the call on and nobody has taken it. Default: a quarter of the window.",
+    )
+    call_stale_seconds: float = Field(
+        14_400.0, gt=0, description="A live call without any event for this long is looked up."
+    )
+
+    rate_limit_heavy: int = Field(
+        10, ge=1, description="Requests per window, group Heavy, until RingCentral's headers say otherwise."
+    )
+    rate_limit_medium: int = Field(40, ge=1, description="The same for group Medium.")
+    rate_limit_light: int = Field(50, ge=1, description="The same for group Light.")
+    rate_limit_auth: int = Field(5, ge=1, description="The same for group Auth.")
+    rate_limit_window_seconds: float = Field(60.0, gt=0, description="The sliding window of the limits.")
+    rate_limit_penalty_seconds: float = Field(
+        60.0, gt=0, description="Silence after a 429 without `Retry-After`."
+    )
+
+    call_log_delay_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="From the end of a call to its first reading in the Call Log. Default: half the window.",
+    )
+    call_log_retry_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="First gap between two readings of one call; it doubles. Default: a quarter of the window.",
+    )
+    call_log_horizon_seconds: float = Field(
+        3600.0, gt=0, description="When a call that neither source knows is closed as absent."
+    )
+
+    subscription_filters: str = Field(
+        TELEPHONY_FILTER, description="Event filters of the subscription, separated by commas."
+    )
+    subscription_expires_seconds: int = Field(
+        604_800, ge=60, description="Lifetime asked for; RingCentral's answer decides."
+    )
+    subscription_check_seconds: float = Field(
+        180.0, gt=0, description="How often the subscription is looked at."
+    )
+
+    lease_seconds: float = Field(
+        60.0, gt=0, description="How long one replica may hold a poll before another takes over."
+    )
+    delivery_retention_days: float = Field(
+        30.0, gt=0, description="How long raw deliveries are kept for replay."
+    )
+    idempotency_retention_hours: float = Field(
+        48.0, gt=0, description="How long an `Idempotency-Key` is remembered."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line that is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One JSON object per line, or text for people."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        drivers = {
+            "sqlite": "sqlite+aiosqlite",
+            "sqlite+aiosqlite": "sqlite+aiosqlite",
+            "postgres": "postgresql+asyncpg",
+            "postgresql": "postgresql+asyncpg",
+            "postgresql+asyncpg": "postgresql+asyncpg",
+            "postgresql+psycopg": "postgresql+asyncpg",
+        }
+        if not separator or scheme not in drivers:
+            raise ValueError("AFTERCALL_DATABASE_URL must begin with sqlite:// or postgresql://")
+        return f"{drivers[scheme]}://{rest}"
+
+    @field_validator("public_url", "rc_server_url", "rc_media_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{value!r} is not an http(s) address")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.active_calls_lag_min_seconds > self.active_calls_lag_max_seconds:
+            raise ValueError(
+                "AFTERCALL_ACTIVE_CALLS_LAG_MIN_SECONDS is above AFTERCALL_ACTIVE_CALLS_LAG_MAX_SECONDS"
+            )
+        if self.active_calls_lag_max_seconds >= self.active_calls_window_seconds:
+            raise ValueError(
+                "AFTERCALL_ACTIVE_CALLS_LAG_MAX_SECONDS must lie inside AFTERCALL_ACTIVE_CALLS_WINDOW_SECONDS"
+            )
+        if self.lease_seconds <= self.rc_timeout_seconds:
+            raise ValueError(
+                "AFTERCALL_LEASE_SECONDS must outlast AFTERCALL_RC_TIMEOUT_SECONDS, the request that it covers"
+            )
+        return self
+
+    @cached_property
+    def handover_seconds(self) -> float:
+        if self.call_end_handover_seconds is not None:
+            return self.call_end_handover_seconds
+        return self.active_calls_window_seconds / 4
+
+    @cached_property
+    def first_reading_seconds(self) -> float:
+        if self.call_log_delay_seconds is not None:
+            return self.call_log_delay_seconds
+        return self.active_calls_window_seconds / 2
+
+    @cached_property
+    def reading_gap_seconds(self) -> float:
+        return self.call_log_retry_seconds or self.active_calls_window_seconds / 4
+
+    @cached_property
+    def horizon_seconds(self) -> float:
+        """When a call is given up; never before the window has closed."""
+        return max(self.call_log_horizon_seconds, self.active_calls_window_seconds)
+
+    @cached_property
+    def has_credentials(self) -> bool:
+        return bool(self.rc_client_id and self.rc_client_secret and self.rc_jwt)
+
+    @cached_property
+    def webhook_address(self) -> str | None:
+        return f"{self.public_url}/webhooks/ringcentral" if self.public_url else None
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether nobody but this machine is meant to reach the service."""
+        return self.public_url is None or urlsplit(self.public_url).hostname in LOCAL_HOSTS
+
+    @cached_property
+    def event_filters(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.subscription_filters.split(",") if part.strip())
+
+    def secrets(self) -> tuple[str, str]:
+        """Return (secret key, webhook token).
+
+        Raises SettingsError naming every variable that is missing.
+        """
+        secret = self.secret_key.get_secret_value() if self.secret_key else ""
+        token = self.webhook_token.get_secret_value() if self.webhook_token else ""
+        missing = [
+            name
+            for name, value in (("AFTERCALL_SECRET_KEY", secret), ("AFTERCALL_WEBHOOK_TOKEN", token))
+            if not value
+        ]
+        if missing:
+            raise SettingsError(
+                f"{' and '.join(missing)} must be set before the service may start "
+                "(for each, `openssl rand -hex 32` makes a good value)"
+            )
+        return secret, token
+
+
+def read_settings(**values: Any) -> Settings:
+    """Read the environment; `values` overrule it.
+
+    Raises SettingsError with one sentence per variable that cannot be used.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [_sentence(item) for item in error.errors()]
+        raise SettingsError("; ".join(lines)) from error
+
+
+def _sentence(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]).upper()
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not where or "AFTERCALL_" in message:
+        return message
+    name = where if where.startswith("RC_") else f"AFTERCALL_{where.removeprefix('AFTERCALL_')}"
+    return f"{name}: {message}"
