@@ -1,0 +1,161 @@
+"""Opens the database and hands out transactions: `read()` to look, `write()` to change.
+
+A write transaction is short and never spans a network call. Whatever it wakes (`wake`) is woken after
+its commit, in this process and, through NOTIFY on PostgreSQL, in all others.
+
+SQLite: one writer at a time, queued fairly in this process and by `BEGIN IMMEDIATE` between processes;
+WAL with `synchronous=FULL`, so that what is committed survives a power cut.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Table, event, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.errors import StorageUnavailable
+
+CHANNEL = "aftercall"
+_WAKES = "aftercall_wakes"
+_IMMEDIATE = "aftercall_immediate"
+_CONNECT_SECONDS = 5.0
+_STATEMENT_SECONDS = 30.0
+_BUSY_MILLISECONDS = 15_000
+# PostgreSQL's classes: connection lost, no resources left, being shut down or started.
+_UNAVAILABLE_STATES = ("08", "53", "57P")
+
+Waker = Callable[[Collection[str]], None]
+
+
+def wake(db: AsyncConnection, *topics: str) -> None:
+    """Note topics to be woken once this transaction is committed."""
+    db.sync_connection.info.setdefault(_WAKES, set()).update(topics)  # type: ignore[union-attr]
+
+
+def upsert_into(db: AsyncConnection, table: Table) -> Any:
+    """Return an INSERT that can say ON CONFLICT, in the dialect of this connection."""
+    return sqlite_insert(table) if db.dialect.name == "sqlite" else postgresql_insert(table)
+
+
+class Database:
+    """One database, whichever of the two it is. Open it in the lifespan, `close()` it after everything else."""
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.waker: Waker | None = None
+        self._one_writer = asyncio.Lock()
+        self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
+
+    def _open_sqlite(self) -> AsyncEngine:
+        engine = create_async_engine(self.url, pool_size=4, max_overflow=4, pool_timeout=_CONNECT_SECONDS)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+    def _open_postgresql(self, pool_size: int) -> AsyncEngine:
+        return create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=_CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS},
+        )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction to look with.
+
+        Raises StorageUnavailable when the database cannot be reached.
+        """
+        with _storage_errors():
+            async with self.engine.connect() as db, db.begin():
+                yield db
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction to change with; commits at the end of the block, rolls back on an error.
+
+        Raises StorageUnavailable when the database cannot be reached or did not commit.
+        """
+        woken: set[str] = set()
+        with _storage_errors():
+            if self.is_sqlite:
+                async with self._one_writer, self._transaction(woken) as db:
+                    yield db
+            else:
+                async with self._transaction(woken) as db:
+                    yield db
+        if woken and self.waker is not None:
+            self.waker(woken)
+
+    @asynccontextmanager
+    async def _transaction(self, woken: set[str]) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.connect() as db:
+            info = db.sync_connection.info  # type: ignore[union-attr]
+            info.pop(_WAKES, None)
+            if self.is_sqlite:
+                await db.execution_options(**{_IMMEDIATE: True})
+            async with db.begin():
+                yield db
+                woken.update(info.pop(_WAKES, ()))
+                if woken and not self.is_sqlite:
+                    await db.execute(_NOTIFY, {"channel": CHANNEL, "topics": sorted(woken)})
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.engine.dispose()
+
+
+_NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS text[])) AS topic")
+
+
+class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
+    """Turn whatever says that the database is away into StorageUnavailable; leave the rest alone."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None and _means_unavailable(error):
+            raise StorageUnavailable(f"the database did not answer: {_first_line(error)}") from error
+
+
+def _means_unavailable(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if error.connection_invalidated or state.startswith(_UNAVAILABLE_STATES):
+            return True
+    return isinstance(
+        error, OperationalError | InterfaceError | PoolTimeout | OSError | sqlite3.OperationalError
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver would open transactions by itself, and only at the first change: too late for BEGIN IMMEDIATE.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    immediate = connection.get_execution_options().get(_IMMEDIATE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

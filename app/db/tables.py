@@ -1,0 +1,370 @@
+"""The whole data model on one page.
+
+Every table carries `account_id` in its primary key and in every unique key, so that a PostgreSQL that is
+outgrown can be distributed by account without a new schema; a test holds this. Times are UTC.
+
+| table | one row is |
+| --- | --- |
+| accounts | a RingCentral account; its row is the lock under which its calls change, and its timeline counter |
+| credentials | one user's way into the account, with the token that all replicas share (encrypted) |
+| subscriptions | a webhook subscription that we made or adopted |
+| deliveries | one POST of RingCentral as it came, known by its `uuid`: the inbox |
+| calls | a telephony session: what was folded from deliveries and what the sources said |
+| call_aliases | another name of a call (`sessionId`); one name may mean several calls |
+| call_parties | who was in a call: the way from an extension or a number to calls |
+| call_records | one call-log record of a call, raw and decoded |
+| notes, sentiments, dispositions, crm_links | what people and CRMs attached; `subject` is the call's id, or the name under which it waits for its call |
+| timeline | the outbox: every visible change, in gap-free order per account |
+| poll_targets | whose active calls are polled, when, and by whom just now |
+| rate_buckets | one rate-limit bucket of RingCentral's, shared by all replicas |
+| work | due rows of other kinds of background work |
+| api_keys, idempotency_keys | who may call us; which requests were already carried out |
+"""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from app.db.types import Counter, Json, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _account() -> Column[str]:
+    return Column("account_id", String(128), primary_key=True)
+
+
+def _call_reference() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["account_id", "call_id"], ["calls.account_id", "calls.call_id"], ondelete="CASCADE"
+    )
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _account(),
+    Column("bound_to", String(128)),  # of "~" alone: the account that it turned out to be
+    Column("timeline_seq", Counter, nullable=False, server_default=text("0")),
+    Column("problem", Json),  # {code, detail, since}: what a person has to do; null: all is well
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    _account(),
+    Column("name", String(64), primary_key=True),
+    Column("token", LargeBinary),  # encrypted
+    Column("refused", Json),
+    Column("lease_owner", String(64)),
+    Column("lease_until", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    _account(),
+    Column("subscription_id", String(128), primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("filters", Json, nullable=False),
+    Column("disabled_filters", Json),
+    Column("status", String(32), nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("renew_at", UtcDateTime),
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _account(),
+    Column("uuid", String(128), primary_key=True),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("telephony_session_id", String(128)),
+    Column("raw", LargeBinary, nullable=False),
+    Column("folded_at", UtcDateTime),
+    Column("fold_note", Text),  # why nothing came of it; null when it became part of a call
+    Index(
+        "ix_deliveries_unfolded",
+        "account_id",
+        "received_at",
+        postgresql_where=text("folded_at IS NULL"),
+        sqlite_where=text("folded_at IS NULL"),
+    ),
+    Index("ix_deliveries_session", "account_id", "telephony_session_id"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    _account(),
+    Column("call_id", String(40), primary_key=True),
+    Column("telephony_session_id", String(160), nullable=False),
+    Column("session_id", String(128)),
+    Column("stage", String(16), nullable=False),
+    Column("absent_reason", String(64)),
+    Column("version", Integer, nullable=False),
+    Column("changed_seq", Counter, nullable=False),  # of the timeline: when it last changed
+    Column("direction", String(16)),
+    Column("internal", Boolean),
+    Column("outcome", String(32), nullable=False),
+    Column("result", String(128)),
+    Column("action", String(128)),
+    Column("caller", Json),  # `from` of the API
+    Column("callee", Json),  # `to` of the API
+    Column("external_number", String(128)),
+    Column("queue_name", String(256)),
+    Column("started_at", UtcDateTime, nullable=False),  # for order: the first thing known of the call
+    Column("answered_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("duration_seconds", Integer),
+    Column("has_recording", Boolean, nullable=False, server_default=text("false")),
+    Column("parties", Json, nullable=False),
+    Column("related", Json, nullable=False),
+    Column("details", Json, nullable=False),  # ring, talk and hold seconds and the like
+    Column("facts", Json, nullable=False),  # what events said, as a set; see webhooks.parties
+    Column("primary_record_id", String(128)),
+    Column("readiness", Json, nullable=False),
+    Column("source", String(16), nullable=False),  # what told us of the call first
+    Column("end_check_at", UtcDateTime),  # due: look whether it is over
+    Column("window_closes_at", UtcDateTime),  # set at the end: Active Calls shows it until then
+    Column("read_at", UtcDateTime),  # due: read it in the Call Log
+    Column("reads", Integer, nullable=False, server_default=text("0")),
+    Column("record_digest", String(64)),  # of the last Detailed reading, to see whether it still changes
+    Column("record_unchanged_since", UtcDateTime),
+    Column("bootstrapped_at", UtcDateTime),
+    Column("bootstrapped_by", String(16)),
+    Column("looks", Integer, nullable=False, server_default=text("0")),  # polls that waited for it
+    Column("last_missed_at", UtcDateTime),  # the last poll that did not show it yet
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account_id", "telephony_session_id"),
+    Index("ix_calls_started", "account_id", "started_at", "call_id"),
+    Index("ix_calls_changed", "account_id", "changed_seq"),
+    Index("ix_calls_ended", "account_id", "ended_at", "call_id"),
+    Index("ix_calls_outcome", "account_id", "outcome", "started_at", "call_id"),
+    Index("ix_calls_stage", "account_id", "stage", "started_at", "call_id"),
+    Index("ix_calls_direction", "account_id", "direction", "started_at", "call_id"),
+    Index(
+        "ix_calls_end_check",
+        "end_check_at",
+        postgresql_where=text("end_check_at IS NOT NULL"),
+        sqlite_where=text("end_check_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_calls_waiting",
+        "account_id",
+        "window_closes_at",
+        postgresql_where=text("stage = 'ended'"),
+        sqlite_where=text("stage = 'ended'"),
+    ),
+    Index(
+        "ix_calls_read",
+        "account_id",
+        "read_at",
+        postgresql_where=text("read_at IS NOT NULL"),
+        sqlite_where=text("read_at IS NOT NULL"),
+    ),
+)
+
+call_aliases = Table(
+    "call_aliases",
+    metadata,
+    _account(),
+    Column("alias", String(160), primary_key=True),
+    Column("call_id", String(40), primary_key=True),
+    _call_reference(),
+    Index("ix_call_aliases_call", "account_id", "call_id"),
+)
+
+call_parties = Table(
+    "call_parties",
+    metadata,
+    _account(),
+    Column("call_id", String(40), primary_key=True),
+    Column("kind", String(16), primary_key=True),  # extension | number
+    Column("value", String(128), primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    _call_reference(),
+    Index("ix_call_parties_value", "account_id", "kind", "value", "started_at", "call_id"),
+)
+
+call_records = Table(
+    "call_records",
+    metadata,
+    _account(),
+    Column("call_id", String(40), primary_key=True),
+    Column("record_id", String(128), primary_key=True),
+    Column("source", String(16), nullable=False),  # active-calls | call-log
+    Column("detailed", Boolean, nullable=False),
+    Column("fetched_at", UtcDateTime, nullable=False),
+    Column("last_modified_at", UtcDateTime),
+    Column("raw", Json, nullable=False),
+    _call_reference(),
+    Index("ix_call_records_record", "account_id", "record_id"),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    _account(),
+    Column("note_id", String(40), primary_key=True),
+    Column("subject", String(160), nullable=False),
+    Column("parked", Boolean, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("external_id", String(256)),
+    Column("title", Text),
+    Column("text", Text, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("author", Json),
+    Column("version", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account_id", "subject", "source", "external_id"),
+    Index("ix_notes_subject", "account_id", "subject", "created_at"),
+)
+
+sentiments = Table(
+    "sentiments",
+    metadata,
+    _account(),
+    Column("subject", String(160), primary_key=True),
+    Column("source", String(64), primary_key=True),
+    Column("parked", Boolean, nullable=False),
+    Column("label", String(32), nullable=False),
+    Column("score", Float),
+    Column("confidence", Float),
+    Column("scope", Json, nullable=False),
+    Column("original", Json),
+    Column("version", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_sentiments_label", "account_id", "label", "subject"),
+)
+
+dispositions = Table(
+    "dispositions",
+    metadata,
+    _account(),
+    Column("subject", String(160), primary_key=True),
+    Column("parked", Boolean, nullable=False),
+    Column("code", String(128), nullable=False),
+    Column("label", Text),
+    Column("author", Json),
+    Column("version", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+crm_links = Table(
+    "crm_links",
+    metadata,
+    _account(),
+    Column("subject", String(160), primary_key=True),
+    Column("crm", String(64), primary_key=True),
+    Column("parked", Boolean, nullable=False),
+    Column("objects", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    _account(),
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("call_id", String(40), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("type", String(48), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("data", Json, nullable=False),
+    _call_reference(),
+    Index("ix_timeline_call", "account_id", "call_id", "seq"),
+)
+
+poll_targets = Table(
+    "poll_targets",
+    metadata,
+    _account(),
+    Column("target", String(128), primary_key=True),  # "account", or an extension id
+    Column("due_at", UtcDateTime),
+    Column("lease_owner", String(64)),
+    Column("lease_until", UtcDateTime),
+    Column("memory", Json),  # of the planner
+    Column("visibility", Json),  # learnt delays from end to appearance
+    Column("last_poll_at", UtcDateTime),
+    Column("problem", Json),
+    Index("ix_poll_targets_due", "due_at"),
+)
+
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    _account(),
+    Column("bucket", String(128), primary_key=True),  # user, app and group
+    Column("state", Json, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+work = Table(
+    "work",
+    metadata,
+    _account(),
+    Column("kind", String(32), primary_key=True),
+    Column("due_at", UtcDateTime),
+    Column("lease_owner", String(64)),
+    Column("lease_until", UtcDateTime),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("state", Json),
+    Index("ix_work_due", "kind", "due_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _account(),
+    Column("key_id", String(40), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of a key with 256 random bits
+    Column("scopes", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    UniqueConstraint("account_id", "digest"),
+    Index("ix_api_keys_digest", "digest"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _account(),
+    Column("key_id", String(40), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_digest", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Json, nullable=False),
+    Column("body", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_idempotency_keys_created", "created_at"),
+)

@@ -1,0 +1,38 @@
+"""Runs migrations on a connection that is handed over, or on the database of the settings."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy.engine import Connection
+
+from app.db.engine import Database
+from app.db.tables import metadata
+from app.settings import read_settings
+
+
+def _run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        compare_server_default=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _run_on_settings() -> None:
+    database = Database(read_settings().database_url)
+    try:
+        async with database.write() as db:
+            await db.run_sync(_run)
+    finally:
+        await database.close()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    _run(given)
+else:
+    asyncio.run(_run_on_settings())
