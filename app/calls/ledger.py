@@ -1,0 +1,166 @@
+"""The one way to change calls: under the account's lock, with a version and a timeline event for each change.
+
+    async with database.write() as db, open_ledger(db, account_id, now) as ledger:
+        ledger.change(call, "call.ended", endedAt=...)
+
+Leaving the block writes the calls, their names, their parties and the events, in the same transaction.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.calls import accounts as account_rows
+from app.calls.model import Call, Stage
+from app.db.engine import upsert_into, wake
+from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
+from app.ids import AccountId, is_alias
+from app.work import wakeups
+
+_COLUMNS = tuple(item.name for item in fields(Call))
+_KEYS = ("account_id", "call_id")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """An account held for writing. Hands out the next numbers of its timeline, gap-free."""
+
+    db: AsyncConnection
+    account_id: AccountId
+    now: datetime
+    seq: int
+    _new: dict[str, Call] = field(default_factory=dict)
+    _changed: dict[str, Call] = field(default_factory=dict)
+    _events: list[dict[str, Any]] = field(default_factory=list)
+    _aliases: dict[tuple[str, str], None] = field(default_factory=dict)
+    _parties: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+
+    def open(self, call: Call, event: str, **data: Any) -> None:
+        """Add a call that was not there before."""
+        self._new[call.call_id] = call
+        metrics.CALLS_STAGE.labels(stage=call.stage).inc()
+        self.change(call, event, **data)
+
+    def change(self, call: Call, event: str, **data: Any) -> None:
+        """Note one visible change: the next version of the call and the next event of the timeline."""
+        self.seq += 1
+        call.version += 1
+        call.changed_seq = self.seq
+        call.updated_at = self.now
+        self._events.append(
+            {
+                "account_id": self.account_id,
+                "seq": self.seq,
+                "call_id": call.call_id,
+                "version": call.version,
+                "type": event,
+                "at": self.now,
+                "data": {"stage": call.stage, **data},
+            }
+        )
+        self.keep(call)
+
+    def move(self, call: Call, stage: Stage, event: str, **data: Any) -> None:
+        """Bring a call to another stage, visibly."""
+        call.stage = stage
+        metrics.CALLS_STAGE.labels(stage=stage.value).inc()
+        self.change(call, event, **data)
+
+    def keep(self, call: Call) -> None:
+        """Write a call that changed in a way nobody sees (a due time, a counter)."""
+        if call.call_id not in self._new:
+            self._changed[call.call_id] = call
+
+    def name(self, call: Call, aliases: Iterable[str | None]) -> None:
+        """Give a call further names; "0" and nothing are none."""
+        for alias in aliases:
+            if alias and is_alias(alias):
+                self._aliases[(call.call_id, alias)] = None
+
+    def involve(self, call: Call, extensions: Iterable[str | None], numbers: Iterable[str | None]) -> None:
+        """Note who was in a call, so that it is found by extension and by number."""
+        for kind, values in (("extension", extensions), ("number", numbers)):
+            for value in values:
+                if value and len(value) <= 128:
+                    self._parties[(call.call_id, kind, value)] = call.started_at
+
+    async def flush(self) -> None:
+        """Write all that was noted; the transaction's end makes it true."""
+        await self._write_calls()
+        await self._write_names()
+        await self._write_parties()
+        await self._write_events()
+
+    async def _write_calls(self) -> None:
+        if self._new:
+            await self.db.execute(insert(calls), [_row(call) for call in self._new.values()])
+        if self._changed:
+            statement = (
+                update(calls)
+                .where(
+                    calls.c.account_id == bindparam("key_account_id"),
+                    calls.c.call_id == bindparam("key_call_id"),
+                )
+                .values({name: bindparam(name) for name in _COLUMNS if name not in _KEYS})
+            )
+            await self.db.execute(statement, [_row(call, keyed=True) for call in self._changed.values()])
+        self._new.clear()
+        self._changed.clear()
+
+    async def _write_names(self) -> None:
+        if self._aliases:
+            rows = [
+                {"account_id": self.account_id, "call_id": call_id, "alias": alias}
+                for call_id, alias in self._aliases
+            ]
+            await self.db.execute(upsert_into(self.db, call_aliases).on_conflict_do_nothing(), rows)
+            self._aliases.clear()
+
+    async def _write_parties(self) -> None:
+        if self._parties:
+            rows = [
+                {
+                    "account_id": self.account_id,
+                    "call_id": call_id,
+                    "kind": kind,
+                    "value": value,
+                    "started_at": started_at,
+                }
+                for (call_id, kind, value), started_at in self._parties.items()
+            ]
+            statement = upsert_into(self.db, call_parties)
+            statement = statement.on_conflict_do_update(
+                index_elements=["account_id", "call_id", "kind", "value"],
+                set_={"started_at": statement.excluded.started_at},
+            )
+            await self.db.execute(statement, rows)
+            self._parties.clear()
+
+    async def _write_events(self) -> None:
+        if self._events:
+            await self.db.execute(insert(timeline), self._events)
+            own = accounts.c.account_id == self.account_id
+            await self.db.execute(update(accounts).where(own).values(timeline_seq=self.seq))
+            wake(self.db, wakeups.TIMELINE, *{wakeups.of_call(event["call_id"]) for event in self._events})
+            self._events.clear()
+
+
+@asynccontextmanager
+async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
+    """Hold the account for writing until the transaction of `db` ends."""
+    ledger = Ledger(db, account_id, now, await account_rows.lock(db, account_id, now))
+    yield ledger
+    await ledger.flush()
+
+
+def _row(call: Call, *, keyed: bool = False) -> dict[str, Any]:
+    row = {name: getattr(call, name) for name in _COLUMNS}
+    if keyed:
+        row |= {"key_account_id": row.pop("account_id"), "key_call_id": row.pop("call_id")}
+    return row

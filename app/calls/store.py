@@ -1,0 +1,142 @@
+"""Finds calls, by any of their names, in any order that the API offers, and by what is due."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls.model import NO_SESSION, Call, Stage
+from app.db.engine import upsert_into
+from app.db.tables import call_aliases, call_records, calls
+from app.errors import AmbiguousCall
+from app.ids import AccountId, is_alias
+
+
+def read_row(row: Row[Any]) -> Call:
+    """Make a call of a row of the whole table."""
+    return Call(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
+
+
+async def load_by_sessions(
+    db: AsyncConnection, account_id: AccountId, telephony_session_ids: Collection[str]
+) -> dict[str, Call]:
+    """Return the calls with these keys, by key."""
+    if not telephony_session_ids:
+        return {}
+    query = select(calls).where(
+        calls.c.account_id == account_id, calls.c.telephony_session_id.in_(sorted(telephony_session_ids))
+    )
+    return {row.telephony_session_id: read_row(row) for row in await db.execute(query)}
+
+
+async def load_by_ids(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> dict[str, Call]:
+    """Return the calls with these ids of ours, by id."""
+    if not call_ids:
+        return {}
+    query = select(calls).where(calls.c.account_id == account_id, calls.c.call_id.in_(sorted(call_ids)))
+    return {row.call_id: read_row(row) for row in await db.execute(query)}
+
+
+async def find_ids(db: AsyncConnection, account_id: AccountId, name: str) -> list[str]:
+    """Return the ids of all calls that go by `name`: our id, a `telephonySessionId`, a `sessionId`."""
+    query = select(calls.c.call_id).where(calls.c.account_id == account_id)
+    own = calls.c.call_id == name if name.startswith("call_") else calls.c.telephony_session_id == name
+    found = list(await db.scalars(query.where(own)))
+    if found or not is_alias(name):
+        return found
+    aliased = select(call_aliases.c.call_id).where(
+        call_aliases.c.account_id == account_id, call_aliases.c.alias == name
+    )
+    return sorted(await db.scalars(aliased))
+
+
+async def find_id(db: AsyncConnection, account_id: AccountId, name: str) -> str | None:
+    """Return the id of the one call that goes by `name`, None when there is none.
+
+    Raises AmbiguousCall when there are several (calls of one's own number, RingOut).
+    """
+    found = await find_ids(db, account_id, name)
+    if len(found) > 1:
+        raise AmbiguousCall(
+            f"{name} names {len(found)} calls; ask for one of the candidates by its id", found
+        )
+    return found[0] if found else None
+
+
+async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Call | None:
+    """Return the one call that goes by `name`, None when there is none.
+
+    Raises AmbiguousCall when there are several.
+    """
+    call_id = await find_id(db, account_id, name)
+    if call_id is None:
+        return None
+    return (await load_by_ids(db, account_id, [call_id])).get(call_id)
+
+
+async def find_nameless(
+    db: AsyncConnection, account_id: AccountId, session_ids: Collection[str]
+) -> dict[str, Call]:
+    """Return calls known by their `sessionId` alone, by `sessionId`: their real key may just have come."""
+    return {
+        call.telephony_session_id.removeprefix(NO_SESSION): call
+        for call in (
+            await load_by_sessions(db, account_id, [NO_SESSION + session_id for session_id in session_ids])
+        ).values()
+    }
+
+
+async def find_in_window(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Call]:
+    """Return the ended calls that Active Calls may still show, waiting for a record or not."""
+    query = select(calls).where(
+        calls.c.account_id == account_id,
+        calls.c.window_closes_at > now,
+        calls.c.stage.in_([Stage.ENDED, Stage.BOOTSTRAPPED]),
+    )
+    return [read_row(row) for row in await db.execute(query)]
+
+
+async def find_due_readings(
+    db: AsyncConnection, account_id: AccountId, now: datetime, limit: int
+) -> list[Call]:
+    """Return the calls that are due to be read in the Call Log, longest due first."""
+    query = (
+        select(calls)
+        .where(calls.c.account_id == account_id, calls.c.read_at <= now)
+        .order_by(calls.c.read_at)
+        .limit(limit)
+    )
+    return [read_row(row) for row in await db.execute(query)]
+
+
+async def load_records(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> dict[str, list[Row[Any]]]:
+    """Return the rows of `call_records` by call id; every asked id has a list."""
+    found: dict[str, list[Row[Any]]] = {call_id: [] for call_id in call_ids}
+    if call_ids:
+        query = (
+            select(call_records)
+            .where(call_records.c.account_id == account_id, call_records.c.call_id.in_(sorted(call_ids)))
+            .order_by(call_records.c.call_id, call_records.c.record_id)
+        )
+        for row in await db.execute(query):
+            found[row.call_id].append(row)
+    return found
+
+
+async def save_records(db: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of `call_records` over whatever stood there: whole records, never field by field."""
+    if not rows:
+        return
+    statement = upsert_into(db, call_records)
+    kept = ("source", "detailed", "fetched_at", "last_modified_at", "raw")
+    statement = statement.on_conflict_do_update(
+        index_elements=["account_id", "call_id", "record_id"],
+        set_={name: statement.excluded[name] for name in kept},
+    )
+    await db.execute(statement, list(rows))

@@ -1,0 +1,1 @@
+"""What background work stands on: wake-ups, leases and loops."""

@@ -1,0 +1,99 @@
+"""A loop of background work: it runs a step when woken, when due, and from time to time anyway.
+
+A step says in how many seconds it wants to run again (None: when woken). A step that fails is logged,
+counted and tried again after a growing pause; it never ends the loop. Steps keep what they do in the
+database, so a loop may be stopped at any instant.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from app import metrics
+from app.clock import Clock
+from app.errors import StorageUnavailable
+from app.work.wakeups import Wakeups, wait
+
+Step = Callable[[], Awaitable[float | None]]
+
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Loop:
+    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it."""
+
+    name: str
+    step: Step
+    topics: Sequence[str]
+    at_least_every: float
+    failures: int = field(default=0, init=False)
+
+    async def run(self, wakeups: Wakeups, clock: Clock) -> None:
+        """Run until cancelled."""
+        with wakeups.listen(*self.topics) as woken:
+            while True:
+                started = clock.monotonic()
+                pause = await self._step()
+                metrics.LOOP_SECONDS.labels(loop=self.name).observe(clock.monotonic() - started)
+                if pause > 0:
+                    await wait(woken, pause)
+                else:
+                    await clock.sleep(0)
+
+    async def _step(self) -> float:
+        try:
+            wanted = await self.step()
+        except StorageUnavailable as error:
+            return self._failed("the database is away", error)
+        except Exception as error:
+            log.exception("background step failed", loop=self.name)
+            return self._failed("unexpected", error)
+        self.failures = 0
+        return self.at_least_every if wanted is None else min(wanted, self.at_least_every)
+
+    def _failed(self, why: str, error: Exception) -> float:
+        self.failures += 1
+        metrics.LOOP_FAILURES.labels(loop=self.name).inc()
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10))
+        log.warning(
+            "background step will be tried again", loop=self.name, why=why, error=str(error), seconds=pause
+        )
+        return pause
+
+
+class Crew:
+    """The loops of one process, started together and stopped together."""
+
+    def __init__(self, wakeups: Wakeups, clock: Clock) -> None:
+        self._wakeups = wakeups
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, loops: Sequence[Loop]) -> None:
+        """Start each loop as a task of its own."""
+        for loop in loops:
+            self._tasks.append(asyncio.create_task(loop.run(self._wakeups, self._clock), name=loop.name))
+
+    def watch(self, coroutine: Awaitable[None], name: str) -> None:
+        """Run a side task beside the loops."""
+
+        async def run() -> None:
+            await coroutine
+
+        self._tasks.append(asyncio.create_task(run(), name=name))
+
+    async def stop(self) -> None:
+        """Cancel everything and wait until it has let go."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        self._tasks.clear()
