@@ -1,0 +1,380 @@
+"""Draws every error of the app as a problem document (RFC 9457).
+
+`type` is a path on this service, `/problems/<kind>`, which tells in one sentence what the kind means and what
+to do; so it can be looked up without knowing where our documentation is hosted. `fault` says whose error it
+is: the caller's, the service's, RingCentral's, or a limit's. A problem never carries a stack trace, nor the
+value that was refused: that may be somebody's phone number.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    AmbiguousCall,
+    BadInput,
+    CallerError,
+    Conflict,
+    CredentialsRefused,
+    Forbidden,
+    NotFound,
+    PayloadTooLarge,
+    PermissionMissing,
+    PreconditionFailed,
+    PreconditionRequired,
+    RateLimited,
+    RingCentralError,
+    StorageUnavailable,
+    Unauthenticated,
+    Unprocessable,
+)
+
+MEDIA_TYPE = "application/problem+json"
+STORAGE_RETRY_SECONDS = 1
+"""What a caller is told to wait when the database was away."""
+
+Fault = Literal["caller", "service", "ringcentral", "limit"]
+
+log = structlog.get_logger(__name__)
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = Field(
+        None, description="JSON pointer into the body (RFC 6901); empty: the whole body.", examples=["/score"]
+    )
+    parameter: str | None = Field(None, description="The parameter's name.", examples=["limit"])
+    location: Literal["body", "query", "path", "header", "cookie"] = Field(
+        description="Where it was.", validation_alias="in", serialization_alias="in"
+    )
+    detail: str = Field(examples=["Input should be less than or equal to 200"])
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 draws it. Some kinds carry further members, such as `candidates`."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "type": "/problems/not-found",
+                "title": "There is no such thing",
+                "status": 404,
+                "detail": "No call goes by 1229016182016",
+                "instance": "/v1/calls/1229016182016",
+                "fault": "caller",
+            }
+        },
+    )
+
+    type: str = Field(description="A path on this service that tells what the kind of problem means.")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong this time.")
+    instance: str = Field(description="The path of the request.")
+    fault: Fault = Field(description="Whose error it is.")
+    errors: list[FieldError] | None = Field(
+        None, description="Each thing that is wrong with the request, if it was refused for its shape."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one kind share, and what whoever meets one can do."""
+
+    status: int
+    title: str
+    fault: Fault
+    advice: str
+
+
+_ADVICE = {
+    "bad-request": "Correct the request; repeating it will not help.",
+    "unprocessable": "The request is well-formed; `detail` says why it cannot be carried out.",
+    "unauthenticated": "Send `Authorization: Bearer <API key>` with a key that has not been revoked.",
+    "forbidden": "Use a key with the scope that `requiredScope` names.",
+    "not-found": "Check the id. A call exists here from its first event on; notes can be attached before.",
+    "conflict": "Read the present state, decide anew.",
+    "ambiguous-call": "Ask for one of `candidates` by its id.",
+    "precondition-failed": "Read the resource again, then repeat with its new ETag.",
+    "precondition-required": "Send `If-Match` with the ETag that you read.",
+    "payload-too-large": "Send less.",
+}
+
+_CALLER_ERRORS: tuple[type[CallerError], ...] = (
+    BadInput,
+    Unprocessable,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Conflict,
+    AmbiguousCall,
+    PreconditionFailed,
+    PreconditionRequired,
+    PayloadTooLarge,
+)
+
+KINDS = {
+    error.kind: Kind(error.status, error.title, "caller", _ADVICE[error.kind]) for error in _CALLER_ERRORS
+}
+KINDS |= {
+    "malformed-json": Kind(400, "The body is not JSON", "caller", "Send a JSON document in UTF-8."),
+    "invalid-request": Kind(
+        422, "The request has not the right shape", "caller", "`errors` names each field or parameter."
+    ),
+    "method-not-allowed": Kind(
+        405, "This path has no such method", "caller", "`Allow` lists the methods of this path."
+    ),
+    "http-error": Kind(400, "The request was refused", "caller", "`status` and `detail` say why."),
+    "storage-unavailable": Kind(
+        503,
+        "The database did not answer",
+        "service",
+        "Nothing was accepted. Repeat the request after `Retry-After` seconds.",
+    ),
+    "internal": Kind(
+        500,
+        "Something went wrong on our side",
+        "service",
+        "Tell the operator the `errorId`: the same id stands in the log.",
+    ),
+    "ringcentral-unavailable": Kind(
+        502, "RingCentral gave no usable answer", "ringcentral", "Repeat the request later."
+    ),
+    "ringcentral-refused": Kind(
+        502, "RingCentral refused the request", "ringcentral", "`ringCentral` carries its status and code."
+    ),
+    "ringcentral-credentials": Kind(
+        502,
+        "RingCentral refused the service's credentials",
+        "ringcentral",
+        "The operator has to renew the credentials.",
+    ),
+    "ringcentral-permission": Kind(
+        502,
+        "A RingCentral permission is missing",
+        "ringcentral",
+        "The operator has to grant the permission that `permission` names.",
+    ),
+    "ringcentral-rate-limited": Kind(
+        503,
+        "RingCentral's rate limit is used up",
+        "limit",
+        "Repeat the request after `Retry-After` seconds.",
+    ),
+}
+
+
+def problem_response(
+    request: Request,
+    kind: str,
+    detail: str,
+    *,
+    status: int | None = None,
+    title: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Response:
+    """Answer with a problem of one of `KINDS`."""
+    of_kind = KINDS[kind]
+    body = {
+        "type": f"/problems/{kind}",
+        "title": title or of_kind.title,
+        "status": status or of_kind.status,
+        "detail": detail,
+        "instance": request.url.path,
+        "fault": of_kind.fault,
+        **(extra or {}),
+    }
+    return Response(to_json(body), status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
+
+
+def _draw_caller_error(request: Request, error: CallerError) -> Response:
+    headers = {"WWW-Authenticate": 'Bearer realm="aftercall"'} if isinstance(error, Unauthenticated) else None
+    return problem_response(
+        request,
+        error.kind,
+        error.detail,
+        status=error.status,
+        title=error.title,
+        headers=headers,
+        extra=error.extra,
+    )
+
+
+def _draw_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        where = next(item["loc"][-1] for item in found if item["type"] == "json_invalid")
+        return problem_response(request, "malformed-json", f"The body stops being JSON at character {where}")
+    errors = [field_error(item["loc"], item["msg"]) for item in found]
+    detail = "; ".join(
+        f"{item.get('pointer') or item.get('parameter') or 'body'}: {item['detail']}" for item in errors[:3]
+    )
+    return problem_response(request, "invalid-request", detail, extra={"errors": errors})
+
+
+def field_error(loc: Sequence[str | int], message: str) -> dict[str, str]:
+    """Say where in a request something is wrong: a JSON pointer for the body, else the parameter."""
+    place, *path = (str(part) for part in loc)
+    detail = message.removeprefix("Value error, ")
+    if place == "body":
+        pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in path)
+        return {"pointer": pointer, "in": place, "detail": detail}
+    return {"parameter": path[0] if path else "", "in": place, "detail": detail}
+
+
+def _draw_http_exception(request: Request, error: HTTPException) -> Response:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return problem_response(
+            request, NotFound.kind, f"There is no {request.url.path} here", headers=error.headers
+        )
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.url.path} has no {request.method}"
+        return problem_response(request, "method-not-allowed", detail, headers=error.headers)
+    return problem_response(
+        request,
+        "http-error",
+        str(error.detail),
+        status=error.status_code,
+        title=HTTPStatus(error.status_code).phrase,
+        headers=error.headers,
+    )
+
+
+def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:
+    log.warning("the database is away", path=request.url.path, error=str(error))
+    return problem_response(
+        request,
+        "storage-unavailable",
+        "The database did not answer; nothing was accepted, try again",
+        headers={"Retry-After": str(STORAGE_RETRY_SECONDS)},
+    )
+
+
+def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Response:
+    extra: dict[str, Any] = {
+        "ringCentral": {"status": error.status, "code": error.code, "requestId": error.request_id}
+    }
+    headers = None
+    match error:
+        case RateLimited():
+            kind = "ringcentral-rate-limited"
+            extra["retryAt"] = error.retry_at.isoformat().replace("+00:00", "Z")
+            headers = _retry_after(request, error)
+        case CredentialsRefused():
+            kind = "ringcentral-credentials"
+        case PermissionMissing():
+            kind = "ringcentral-permission"
+            extra["permission"] = error.permission
+        case _ if error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            kind = "ringcentral-unavailable"
+        case _:
+            kind = "ringcentral-refused"
+    return problem_response(request, kind, error.detail, headers=headers, extra=extra)
+
+
+def _retry_after(request: Request, error: RateLimited) -> dict[str, str]:
+    now = request.app.state.services.clock.now()
+    return {"Retry-After": str(max(1, round((error.retry_at - now).total_seconds())))}
+
+
+def _draw_unexpected(request: Request, error: Exception) -> Response:
+    error_id = secrets.token_hex(8)
+    log.error("unexpected error", error_id=error_id, path=request.url.path, exc_info=error)
+    return problem_response(
+        request,
+        "internal",
+        "The request failed for a reason of ours; it may have been carried out in part",
+        extra={"errorId": error_id},
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every error with a problem, explain each kind, and say so in its API description."""
+    handlers: dict[type[Exception], Any] = {
+        CallerError: _draw_caller_error,
+        RequestValidationError: _draw_invalid_request,
+        HTTPException: _draw_http_exception,
+        StorageUnavailable: _draw_storage_unavailable,
+        RingCentralError: _draw_ringcentral_error,
+        Exception: _draw_unexpected,
+    }
+    for kind, draw in handlers.items():
+        app.add_exception_handler(kind, _on_the_loop(draw))
+    app.add_api_route("/problems/{kind}", _explain, tags=["problems"], summary="What a kind of problem means")
+    _describe(app)
+
+
+def _on_the_loop(draw: Any) -> Any:
+    # A plain function would be sent to a thread, whose start costs more than the answer.
+    async def handle(request: Request, error: Exception) -> Response:
+        return draw(request, error)  # type: ignore[no-any-return]
+
+    return handle
+
+
+async def _explain(kind: str) -> JSONResponse:
+    """Tell what the `type` of a problem means and what to do about it."""
+    if kind not in KINDS:
+        raise NotFound(f"No problem of ours is called {kind}")
+    found = KINDS[kind]
+    return JSONResponse(
+        {
+            "type": f"/problems/{kind}",
+            "title": found.title,
+            "status": found.status,
+            "fault": found.fault,
+            "whatToDo": found.advice,
+        }
+    )
+
+
+_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that can end in these problems; 401, 403, 422 and 503 are a matter of course."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": _REFERENCE}},
+        }
+        for status in sorted({401, 403, 422, 503, *statuses})
+    }
+
+
+def _describe(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _put_problems_into(plain())
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _put_problems_into(description: dict[str, Any]) -> None:
+    """Replace FastAPI's own validation error, which no route of ours answers with."""
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    for model in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(model, None)
+    problem = Problem.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs", {}) | {"Problem": problem}
+    for operations in description.get("paths", {}).values():
+        for operation in operations.values():
+            invalid = operation.get("responses", {}).get("422")
+            if invalid is not None:
+                invalid["content"] = {MEDIA_TYPE: {"schema": _REFERENCE}}
