@@ -1,0 +1,150 @@
+"""What a route may ask for: the services of this process, and the API key that asks.
+
+async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import accounts, api_keys
+from app.errors import Forbidden, Unauthenticated
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.settings import Settings
+from app.work.wakeups import Wakeups
+
+_LONGEST_KEY = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a process has opened; `app.state.services`.
+
+    `stopping` is set when the process begins to shut down: long polls and streams end then.
+    """
+
+    settings: Settings
+    database: Database
+    wakeups: Wakeups
+    clock: Clock
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Scope(StrEnum):
+    """What an API key may do. `admin` may do everything."""
+
+    CALLS_READ = "calls:read"
+    NOTES_WRITE = "notes:write"
+    ADMIN = "admin"
+
+
+ALL_SCOPES = tuple(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key that was shown to us.
+
+    `owner` is the account that the key was made for, `~` included; `account_id` is what that meant when the
+    request came. Whoever waits or writes asks anew with `accounts.resolve(db, key.owner)`, in the transaction
+    that matters: `~` may be bound at any moment.
+    """
+
+    key_id: str
+    name: str
+    owner: AccountId
+    account_id: AccountId
+    scopes: frozenset[str]
+
+    def allows(self, scope: str) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def key_digest(plain: str) -> str:
+    """Return what we store of a key. Keys are 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+async def find_key(db: AsyncConnection, plain: str) -> Key | None:
+    """Return the key, None when it was never made or is revoked."""
+    digest = key_digest(plain)
+    own = and_(accounts.c.account_id == api_keys.c.account_id, accounts.c.account_id == UNBOUND_ACCOUNT)
+    query = (
+        select(api_keys, accounts.c.bound_to)
+        .select_from(api_keys.outerjoin(accounts, own))
+        .where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None))
+        .limit(1)
+    )
+    row = (await db.execute(query)).first()
+    if row is None or not hmac.compare_digest(row.digest, digest):
+        return None
+    return Key(
+        key_id=row.key_id,
+        name=row.name,
+        owner=AccountId(row.account_id),
+        account_id=AccountId(row.bound_to or row.account_id),
+        scopes=frozenset(row.scopes),
+    )
+
+
+async def current_services(request: Request) -> Services:
+    """The services that the app was started with."""
+    services: Services = request.app.state.services
+    return services
+
+
+CurrentServices = Annotated[Services, Depends(current_services)]
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="apiKey", description="An API key, `ak_…`.")
+
+
+async def current_key(
+    services: CurrentServices,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Key:
+    """The API key of this request.
+
+    Raises Unauthenticated when there is none that is valid.
+    """
+    if credentials is None or not credentials.credentials:
+        raise Unauthenticated("Send `Authorization: Bearer <API key>`")
+    plain = credentials.credentials
+    if len(plain) <= _LONGEST_KEY:
+        async with services.database.read() as db:
+            key = await find_key(db, plain)
+        if key is not None:
+            return key
+    raise Unauthenticated("This API key is not known here, or it was revoked")
+
+
+CurrentKey = Annotated[Key, Depends(current_key)]
+
+
+def require(scope: Scope) -> Callable[[Key], Awaitable[Key]]:
+    """Return a dependency that gives the key of this request if it has `scope`.
+
+    Raises Forbidden when it has not.
+    """
+
+    async def check(key: CurrentKey) -> Key:
+        if not key.allows(scope):
+            raise Forbidden(f"This API key lacks the scope {scope}", requiredScope=scope)
+        return key
+
+    return check
+
+
+CallsReader = Annotated[Key, Depends(require(Scope.CALLS_READ))]
+NotesWriter = Annotated[Key, Depends(require(Scope.NOTES_WRITE))]
+Administrator = Annotated[Key, Depends(require(Scope.ADMIN))]

@@ -1,0 +1,166 @@
+"""A throwaway PostgreSQL for one run of the tests, made of the binaries that are installed.
+
+initdb refuses root, so under root the server runs as `postgres`, or as `nobody`. It listens on 127.0.0.1 and
+on a socket in its own folder, trusts everybody there, and does not sync: what is tested against a crash
+starts a server of its own.
+"""
+
+import getpass
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+
+
+class NoPostgres(Exception):
+    """There is no PostgreSQL on this machine that we could start."""
+
+
+def find_binaries() -> Path:
+    """Return the folder of `initdb` and `postgres`, the newest if there are several.
+
+    Raises NoPostgres when nothing is installed.
+    """
+    on_path = shutil.which("initdb")
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0,
+        reverse=True,
+    )
+    for folder in [*([Path(on_path).resolve().parent] if on_path else []), *installed]:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise NoPostgres("neither PATH nor /usr/lib/postgresql/*/bin has initdb and postgres")
+
+
+def _other_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return name
+    raise NoPostgres("running as root, and there is neither a user postgres nor nobody")
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Cluster:
+    """A running server. `stop()` ends it and removes its folder.
+
+    `fsync` for tests that pull the plug. Raises NoPostgres when it cannot be started.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._binaries = find_binaries()
+        self._user = _other_user()
+        self.superuser = self._user or getpass.getuser()
+        self.folder = Path(tempfile.mkdtemp(prefix="aftercall-pg-"))
+        self.data = self.folder / "data"
+        self._fsync = fsync
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        if self._user:
+            shutil.chown(self.folder, self._user)
+        self._initialise()
+        self.start()
+
+    def url(self, name: str = "postgres") -> str:
+        """The address of one database, as our settings take it."""
+        return f"postgresql+asyncpg://{self.superuser}@127.0.0.1:{self.port}/{name}"
+
+    def dsn(self, name: str = "postgres") -> str:
+        """The same as libpq and asyncpg take it."""
+        return f"postgresql://{self.superuser}@127.0.0.1:{self.port}/{name}"
+
+    def _initialise(self) -> None:
+        command: list[str | Path] = [
+            self._binaries / "initdb",
+            *("--pgdata", self.data),
+            *("--username", self.superuser),
+            *("--auth", "trust"),
+            *("--encoding", "UTF8"),
+            *("--locale", "C"),
+            "--no-sync",
+        ]
+        done = subprocess.run(
+            command, user=self._user, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise NoPostgres(f"initdb failed: {done.stderr.strip()}")
+
+    def start(self) -> None:
+        """Start the server, on the port that it had before if there was one."""
+        port = self.port or free_port()
+        off = [] if self._fsync else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        options = ["listen_addresses=127.0.0.1", "max_connections=100", "shared_buffers=64MB", *off]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._binaries / "postgres",
+                    *("-D", self.data),
+                    *("-p", str(port)),
+                    *("-k", self.folder),
+                    *(part for option in options for part in ("-c", option)),
+                ],
+                user=self._user,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.port = port
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        process = self._process
+        ready: list[str | Path] = [
+            self._binaries / "pg_isready",
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+        ]
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and process is not None and process.poll() is None:
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
+            time.sleep(0.05)
+        said = (self.folder / "log").read_text(errors="replace")[-2000:]
+        self.stop()
+        raise NoPostgres(f"the server did not start: {said}")
+
+    def halt(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server and keep its data: SIGINT for fast, SIGQUIT for a crash."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(_STOP_SECONDS)
+
+    def stop(self) -> None:
+        """End the server and remove everything."""
+        self.halt()
+        shutil.rmtree(self.folder, ignore_errors=True)

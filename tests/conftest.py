@@ -1,0 +1,229 @@
+"""Shared fixtures: settings, a clock to move, a migrated database of either kind, the app with a client.
+
+Whatever asks for `database_url` (or for `database`, `services`, `client`) runs twice: on SQLite and on
+PostgreSQL. Without PostgreSQL those runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
+"""
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app import problems
+from app.calls import accounts, keys
+from app.db.engine import Database
+from app.db.migrations import migrate
+from app.dependencies import Services
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.settings import Settings
+from app.work.wakeups import Wakeups
+from tests.cluster import Cluster, NoPostgres
+from tests.factories_calls import ACCOUNT
+from tests.fakes.clock import FakeClock
+
+SECRETS = {
+    "secret_key": "0123456789abcdef0123456789abcdef",
+    "webhook_token": "a-verification-token",
+    "api_key": "ak_first-key-of-the-tests",
+}
+_ROUTERS = ("app.calls.router", "app.calls.attachments_router")
+_TEMPLATE = "aftercall_template"
+_numbers = count()
+
+
+def _run_apart(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in a thread of its own, so that no test meets its event loop."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(coroutine)
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _run_apart(_migrate(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A throwaway PostgreSQL, started once."""
+    try:
+        cluster = Cluster()
+    except NoPostgres as reason:
+        if os.environ.get("AFTERCALL_REQUIRE_POSTGRES") == "1":
+            pytest.fail(f"PostgreSQL is required: {reason}")
+        pytest.skip(f"no PostgreSQL: {reason}")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Cluster) -> str:
+    """The name of a migrated database, to be cloned."""
+    _run_apart(_administer(postgres, f'CREATE DATABASE "{_TEMPLATE}"'))
+    _run_apart(_migrate(postgres.url(_TEMPLATE)))
+    return _TEMPLATE
+
+
+async def _administer(cluster: Cluster, statement: str) -> None:
+    connection = await asyncpg.connect(cluster.dsn())
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated SQLite database of one's own."""
+    path = tmp_path / "aftercall.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+async def postgres_url(postgres: Cluster, postgres_template: str) -> AsyncIterator[str]:
+    """A migrated PostgreSQL database of one's own."""
+    name = f"test_{next(_numbers)}"
+    await _administer(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    yield postgres.url(name)
+    await _administer(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of one's own, of either kind."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def make_settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings out of nothing but what the test says: the machine's environment is left out."""
+    for name in [name for name in os.environ if name.startswith(("AFTERCALL_", "RC_"))]:
+        if name != "AFTERCALL_REQUIRE_POSTGRES":
+            monkeypatch.delenv(name)
+
+    def make(**values: Any) -> Settings:
+        return Settings(**{**SECRETS, **values})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Any, database_url: str) -> Settings:
+    made: Settings = make_settings(database_url=database_url)
+    return made
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
+    """PostgreSQL alone, for what SQLite cannot do: two writers at once, EXPLAIN with statistics."""
+    opened = Database(postgres_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def services(settings: Settings, database: Database, clock: FakeClock) -> Services:
+    wakeups = Wakeups()
+    database.waker = wakeups.wake
+    return Services(settings=settings, database=database, wakeups=wakeups, clock=clock)
+
+
+@pytest.fixture
+async def account(database: Database, clock: FakeClock) -> AccountId:
+    """The account of the fictional world, known to be the service's own."""
+    async with database.write() as db:
+        await accounts.open_unbound(db, clock.now())
+        await accounts.bind(db, ACCOUNT, clock.now())
+    return ACCOUNT
+
+
+@pytest.fixture
+async def api_key(database: Database, clock: FakeClock) -> str:
+    """A key with every scope, of the service's own account (`~`)."""
+    async with database.write() as db:
+        return (await keys.create_key(db, UNBOUND_ACCOUNT, "tests", clock.now())).plain
+
+
+def build_app(services: Services) -> FastAPI:
+    """The app as it serves the connector API, on services that the test has opened."""
+    app = FastAPI()
+    problems.install(app)
+    for name in _ROUTERS:
+        if find_spec(name):
+            app.include_router(import_module(name).router)
+    app.state.services = services
+    return app
+
+
+@pytest.fixture
+def app(services: Services) -> FastAPI:
+    return build_app(services)
+
+
+def open_client(app: FastAPI, api_key: str | None = None) -> httpx.AsyncClient:
+    """A client that talks to the app in this process; errors of the app come as answers."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="http://aftercall.test",
+        headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+    )
+
+
+@pytest.fixture
+async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a key."""
+    async with open_client(app) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(app: FastAPI, account: AccountId, api_key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with every scope; the account is bound."""
+    async with open_client(app, api_key) as opened:
+        yield opened
