@@ -1,0 +1,143 @@
+"""Starts a simulator on its two ports: within another program, or as a command."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from app.clock import Clock
+from app.simulator.control import control_routes
+from app.simulator.server import media_app, platform_app
+from app.simulator.settings import SimulatorSettings
+from app.simulator.simulator import Simulator
+
+
+def create_simulator(settings: SimulatorSettings, clock: Clock | None = None) -> Simulator:
+    """Make a simulator without starting anything; its apps come from `create_app` and `create_media_app`."""
+    return Simulator(settings, clock=clock)
+
+
+def create_app(simulator: Simulator) -> Starlette:
+    """Return the ASGI app of the platform host, with the control API under `/_sim`."""
+    return platform_app(simulator, control_routes(simulator))
+
+
+def create_media_app(simulator: Simulator) -> Starlette:
+    """Return the ASGI app of the media host."""
+    return media_app(simulator)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the program around it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(256)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+@asynccontextmanager
+async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> AsyncIterator[Simulator]:
+    """Serve both hosts while the block runs; ports of 0 become free ones, to be read from `.links`.
+
+    Yields the simulator itself, so that a program in the same process can start calls and read the truth
+    without the control API. Raises OSError when a port is taken.
+    """
+    with contextlib.ExitStack() as sockets:
+        platform = sockets.enter_context(_listen(settings.host, settings.port))
+        media = sockets.enter_context(_listen(settings.host, settings.media_port))
+        bound = settings.model_copy(
+            update={"port": platform.getsockname()[1], "media_port": media.getsockname()[1]}
+        )
+        simulator = create_simulator(bound, clock)
+        servers = [
+            (_make_server(create_app(simulator)), platform),
+            (_make_server(create_media_app(simulator)), media),
+        ]
+        tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+        try:
+            simulator.start()
+            yield simulator
+        finally:
+            for server, _ in servers:
+                server.should_exit = True
+            await asyncio.gather(*tasks)
+            await simulator.stop()
+
+
+def _make_server(app: Starlette) -> _Server:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    return _Server(config)
+
+
+async def serve(
+    settings: SimulatorSettings,
+    stop: asyncio.Event,
+    started: Callable[[Simulator], None] | None = None,
+) -> None:
+    """Serve until `stop` is set or the settings' duration is over (wall-clock seconds)."""
+    async with serving(settings) as simulator:
+        if started is not None:
+            started(simulator)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), timeout=settings.duration_seconds)
+
+
+def run(settings: SimulatorSettings) -> None:
+    """Serve as a command: says on standard output where it listens, ends on SIGINT and SIGTERM."""
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: SimulatorSettings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop, lambda simulator: _say(introduction(simulator)))
+
+
+def introduction(simulator: Simulator) -> str:
+    """Return what a user needs to begin: addresses and credentials, in the form of settings."""
+    settings, links = simulator.settings, simulator.links
+    return "\n".join(
+        (
+            f"A simulated RingCentral listens, {simulator.speed:g} times as fast as life.",
+            "",
+            f"RC_SERVER_URL={links.platform}",
+            f"RC_MEDIA_URL={links.media}",
+            f"RC_CLIENT_ID={settings.client_id}",
+            f"RC_CLIENT_SECRET={settings.client_secret}",
+            f"RC_JWT={settings.jwt}",
+            "",
+            f"control: {links.platform}/_sim/",
+        )
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
