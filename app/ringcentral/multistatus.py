@@ -1,0 +1,127 @@
+"""The two shapes of an answer about many ids: multipart/mixed and a JSON list. Does no input or output.
+
+In the multipart form the first part is an object with `response`, a list of `{href, status}` in the order of
+the ids; then comes one part per id in that order, errors included (guide "Batch requests"). Line ends inside one
+body may be mixed and blank lines may follow the last boundary, so the parser is ours.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.ringcentral.wire import BadJson, decode_json
+
+_HEADER_LINE = re.compile(rb"[A-Za-z0-9-]+:[^\r\n]*(?:\r?\n|\Z)")
+_BLANK_LINE = re.compile(rb"[ \t]*(?:\r?\n|\Z)")
+_BOUNDARY_PARAMETER = re.compile(r";\s*boundary=(?:\"([^\"]+)\"|([^\s;]+))", re.IGNORECASE)
+_FIRST_BOUNDARY = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n")
+_BROKEN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAnswer:
+    """What the answer says of one id; `body` is None when its part is missing or no JSON."""
+
+    status: int | None
+    body: Any
+
+
+def read_items(content_type: str, body: bytes) -> list[ItemAnswer]:
+    """Read an answer about many ids, in the order in which they were asked for.
+
+    Decides by content type, and by the body where that says nothing. A part that is no JSON is an item without
+    body. Raises BadJson when the whole is neither form.
+    """
+    if "multipart/" in content_type.lower() or body.lstrip().startswith(b"--"):
+        return _from_parts(split_parts(content_type, body))
+    decoded = decode_json(body)
+    if not isinstance(decoded, list):
+        raise BadJson("neither multipart nor a list")
+    return [_from_resource(item) for item in decoded]
+
+
+def split_parts(content_type: str, body: bytes) -> list[bytes]:
+    """Split a multipart body into the contents of its parts, without their headers.
+
+    A line end belongs to the boundary after it. Without a boundary in `content_type` the first line that looks
+    like one counts; a missing closing boundary ends with the body.
+    """
+    boundary = _boundary(content_type, body)
+    if boundary is None:
+        return []
+    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?\n|\Z)")
+    parts: list[bytes] = []
+    begin: int | None = None
+    for match in delimiter.finditer(body):
+        if begin is not None:
+            parts.append(_content(body[begin : match.start()]))
+        begin = None if match[1] else match.end()
+        if begin is None:
+            return parts
+    if begin is not None:
+        parts.append(_content(body[begin:]))
+    return parts
+
+
+def _boundary(content_type: str, body: bytes) -> bytes | None:
+    parameter = _BOUNDARY_PARAMETER.search(content_type)
+    if parameter:
+        return (parameter[1] or parameter[2]).encode("utf-8", "replace")
+    first = _FIRST_BOUNDARY.search(body)
+    return first[1] if first else None
+
+
+def _content(part: bytes) -> bytes:
+    """Strip what is left of the boundary's line, then the headers and the blank line that ends them."""
+    position = 0
+    if line_end := re.match(rb"\r?\n", part):
+        position = line_end.end()
+    while header := _HEADER_LINE.match(part, position):
+        position = header.end()
+    if blank := _BLANK_LINE.match(part, position):
+        position = blank.end()
+    return part[position:]
+
+
+def _from_parts(parts: Sequence[bytes]) -> list[ItemAnswer]:
+    if not parts:
+        raise BadJson("no parts")
+    bodies = [_decoded(part) for part in parts]
+    statuses = _statuses(bodies[0])
+    if statuses is None:
+        return [_item(None, body) for body in bodies]
+    bodies = bodies[1:]
+    bodies += [_BROKEN] * (len(statuses) - len(bodies))
+    statuses += [None] * (len(bodies) - len(statuses))
+    return [_item(status, body) for status, body in zip(statuses, bodies, strict=True)]
+
+
+def _statuses(first: Any) -> list[int | None] | None:
+    """Return the statuses of the ids, or None if the first part is no such list."""
+    response = first.get("response") if isinstance(first, dict) else None
+    if not isinstance(response, list):
+        return None
+    return [_status(item) for item in response]
+
+
+def _from_resource(item: Any) -> ItemAnswer:
+    if not isinstance(item, dict):
+        return ItemAnswer(None, None)
+    return _item(_status(item), item.get("body"))
+
+
+def _status(item: Any) -> int | None:
+    status = item.get("status") if isinstance(item, dict) else None
+    return status if isinstance(status, int) and not isinstance(status, bool) else None
+
+
+def _item(status: int | None, body: Any) -> ItemAnswer:
+    return ItemAnswer(status, None if body is _BROKEN else body)
+
+
+def _decoded(part: bytes) -> Any:
+    try:
+        return decode_json(part)
+    except BadJson:
+        return _BROKEN

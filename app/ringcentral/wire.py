@@ -1,0 +1,234 @@
+"""Requests and answers as values, and what every answer has: JSON, codes, rate headers. Does no I/O.
+
+`protocol` builds requests and decodes answers with these; `transport` carries them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from app.ringcentral.models import read_text
+
+LIGHT = "Light"
+MEDIUM = "Medium"
+HEAVY = "Heavy"
+AUTH = "Auth"
+"""RingCentral's names of its rate groups; an open set (guide "Rate limits")."""
+
+LONGEST_WAIT_SECONDS = 86_400.0
+"""What a rate header may ask of us at most; more is garbage."""
+
+_ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LONG_DIGITS = re.compile(r"\+?[0-9]{5,}")
+
+
+class BadJson(ValueError):
+    """A body that is no JSON, or not of the shape asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request to RingCentral.
+
+    `url` is a path that begins with `/`, or a whole address that RingCentral gave us. `route` is the path with
+    names for its ids, for logs and metrics. `is_repeatable` says that a repetition after a lost answer does no
+    harm. `is_slow` grants the long timeout.
+    """
+
+    method: str
+    url: str
+    route: str
+    group: str
+    params: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    is_repeatable: bool = True
+    is_slow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with its whole body. Names of `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @classmethod
+    def of(
+        cls, status: int, headers: Mapping[str, str] | Iterable[tuple[str, str]], body: bytes = b""
+    ) -> "Answer":
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        return cls(status, {name.lower(): value for name, value in pairs}, body)
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def is_redirect(self) -> bool:
+        return self.status in {301, 302, 303, 307, 308}
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+    @property
+    def request_id(self) -> str | None:
+        """RingCentral's own name for the exchange, worth logging."""
+        value = self.headers.get("rcrequestid", "")[:80]
+        return value if value and value.isprintable() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateHeaders:
+    """What an answer says of its rate limit; every part may be missing.
+
+    `group` is spelled like our constants (`heavy` becomes `Heavy`). `window_seconds` is the window's length, not
+    the time left in it.
+    """
+
+    group: str | None = None
+    limit: int | None = None
+    remaining: int | None = None
+    window_seconds: float | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """What an error answer says, of both code levels; all of it may be missing.
+
+    `codes` has the numbered codes (`CMN-408`, `OAU-128`) before the words (`InsufficientPermissions`).
+    `names` are the parameters that it speaks of. Texts are for people: long runs of digits are masked.
+    """
+
+    codes: tuple[str, ...] = ()
+    text: str | None = None
+    names: tuple[str, ...] = ()
+    permission: str | None = None
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def code(self) -> str | None:
+        return self.codes[0] if self.codes else None
+
+
+def decode_json(body: bytes) -> Any:
+    """Decode JSON so that any database can keep it: no NaN, no infinite number, no NUL, no half surrogates.
+
+    A byte that is no UTF-8 becomes U+FFFD: a spoilt name must not cost a whole page.
+    Raises BadJson.
+    """
+    try:
+        text = body.decode("utf-8-sig", "replace")
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        return _storable(value) if _ESCAPES_TO_CHECK.search(text) else value
+    except (ValueError, RecursionError) as error:
+        raise BadJson("the body is not JSON") from error
+
+
+def decode_object(answer: Answer) -> Mapping[str, Any]:
+    """Decode a body that has to be one object. Raises BadJson."""
+    value = decode_json(answer.body)
+    if not isinstance(value, dict):
+        raise BadJson("the body is not an object")
+    return value
+
+
+def read_rate_headers(answer: Answer, now: datetime) -> RateHeaders:
+    """Read the rate headers; fractions are fine, garbage is None.
+
+    `Retry-After` may be a date by HTTP's own rules; `now` (aware UTC) turns it into seconds.
+    """
+    headers = answer.headers
+    group = headers.get("x-rate-limit-group", "").strip()[:64]
+    limit = _header_number(headers.get("x-rate-limit-limit"))
+    remaining = _header_number(headers.get("x-rate-limit-remaining"))
+    window = _header_number(headers.get("x-rate-limit-window"))
+    return RateHeaders(
+        group=group.capitalize() if group.isprintable() and group else None,
+        limit=int(limit) if limit is not None and limit >= 1 else None,
+        remaining=int(remaining) if remaining is not None else None,
+        window_seconds=window if window and window <= LONGEST_WAIT_SECONDS else None,
+        retry_after_seconds=_retry_after(headers.get("retry-after"), now),
+    )
+
+
+def read_error(answer: Answer) -> ErrorBody:
+    """Read an error body: RingCentral's own form, the OAuth form, or nothing readable."""
+    try:
+        top = decode_json(answer.body)
+    except BadJson:
+        return ErrorBody()
+    return _read_error_object(top) if isinstance(top, dict) else ErrorBody()
+
+
+def _read_error_object(top: Mapping[str, Any]) -> ErrorBody:
+    inner = top.get("errors")
+    levels = [*(item for item in inner if isinstance(item, dict)), top] if isinstance(inner, list) else [top]
+    codes = _each(levels, "errorCode") + _each(levels, "error")
+    texts = _each(levels, "message") + _each(levels, "error_description")
+    bracketed = [name for text in texts for name in re.findall(r"\[([A-Za-z]{1,64})\]", text)]
+    permissions = _each(levels, "permissionName")
+    return ErrorBody(
+        codes=tuple(dict.fromkeys(sorted(codes, key=lambda code: "-" not in code))),
+        text=_LONG_DIGITS.sub("#", texts[0])[:300] if texts else None,
+        names=tuple(dict.fromkeys([*_each(levels, "parameterName"), *bracketed])),
+        permission=next(iter([*permissions, *bracketed]), None),
+        numbers=tuple(
+            int(number) for text in texts for number in re.findall(r"(?<![\w-])[0-9]{1,6}(?!\w)", text)
+        ),
+    )
+
+
+def _each(levels: Iterable[Mapping[str, Any]], name: str) -> list[str]:
+    found = (read_text(level.get(name)) for level in levels)
+    return [text for text in found if text]
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    seconds = _header_number(value)
+    if seconds is None and value:
+        seconds = _seconds_until(value, now)
+    return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
+
+
+def _seconds_until(value: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _header_number(value: str | None) -> float | None:
+    if value is None or not re.fullmatch(r"\s*[0-9]{1,12}(?:\.[0-9]{1,12})?\s*", value, re.ASCII):
+        return None
+    return float(value)
+
+
+def _no_constant(name: str) -> None:
+    """NaN and its kin are not JSON; databases refuse them."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
