@@ -1,0 +1,266 @@
+"""The access token: bought with the JWT credential, shared by all replicas, renewed in time.
+
+RingCentral lets one user and app ask for five tokens a minute and keep some five sessions (guides "Rate limits"
+and "JWT flow"), so a token is bought once for all: one asks within the process, one among the replicas, and
+everybody else takes what that one has saved. While the token endpoint refuses or fails, nobody asks it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.clock import Clock
+from app.errors import CredentialsRefused, RateLimited, RingCentralError, RingCentralUnreachable
+from app.ringcentral.models import Token
+from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, fingerprint_of
+from app.ringcentral.protocol import decode_token, decode_token_error, token_by_jwt
+from app.ringcentral.transport import Transport, Unanswered
+from app.ringcentral.wire import Answer, read_rate_headers
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Credentials of the service user, and the rules of the token endpoint (guide "Errors")."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    jwt: str = field(repr=False)
+    server_url: str = "https://platform.ringcentral.com"
+    tries: int = 4
+    pause_seconds: float = 10.0
+    """Between two tries after 408, 5xx or no answer."""
+
+    refusal_seconds: float = 300.0
+    """How long nobody asks again after the credentials were refused."""
+
+    margin_seconds: float = 120.0
+    """How long before its end a token is replaced; a tenth of its life if that is shorter."""
+
+    slot_wait_seconds: float = 10.0
+    """Longest wait for a slot of group Auth."""
+
+    request_seconds: float = 10.0
+    """Longest wait for one answer: `ClientConfig.timeout_seconds`."""
+
+    penalty_seconds: float = 60.0
+
+    @property
+    def longest_grant_seconds(self) -> float:
+        """How long a replica can hold the store's lock."""
+        return (
+            self.tries * (self.request_seconds + self.slot_wait_seconds)
+            + (self.tries - 1) * self.pause_seconds
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.server_url, self.client_id, self.client_secret, self.jwt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Until when the token endpoint is left alone, and what to tell whoever asks meanwhile."""
+
+    until: datetime
+    failure: RingCentralError
+
+
+class TokenKeeper:
+    """Hands out the bearer token."""
+
+    def __init__(self, transport: Transport, config: AuthConfig, store: TokenStore, clock: Clock) -> None:
+        self._transport = transport
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._fingerprint = config.fingerprint
+        self._token: StoredToken | None = None
+        self._pause: _Pause | None = None
+        self._single_flight = asyncio.Lock()
+
+    async def token(self) -> StoredToken:
+        """Return a token that lasts a while, asking for a new one if need be.
+
+        Raises CredentialsRefused (a person has to act; for some minutes nobody asks again), RateLimited or
+        RingCentralUnreachable. A token that still lives bridges the latter two.
+        """
+        token = self._token
+        if token is not None and self._is_fresh(token):
+            return token
+        async with self._single_flight:
+            return await self._obtain(refused=None)
+
+    async def renew(self, refused: StoredToken) -> StoredToken:
+        """Return another token than the one that the API refused; raises as `token` does."""
+        async with self._single_flight:
+            return await self._obtain(refused=refused.access_token)
+
+    async def _obtain(self, refused: str | None) -> StoredToken:
+        await self._take_shared()
+        if token := self._fresh(refused):
+            return token
+        async with self._store.lock():
+            await self._take_shared()
+            if token := self._fresh(refused):
+                return token
+            await self._heed_refusal()
+            return await self._buy(self._living(refused))
+
+    async def _take_shared(self) -> None:
+        """Take the token that the replicas share, if it is newer than ours and bought with our credentials."""
+        stored = await self._store.load()
+        if stored is None or stored.fingerprint != self._fingerprint:
+            return
+        if self._token is None or stored.issued_at > self._token.issued_at:
+            self._token = stored
+
+    def _fresh(self, refused: str | None) -> StoredToken | None:
+        token = self._token
+        return token if token and token.access_token != refused and self._is_fresh(token) else None
+
+    def _living(self, refused: str | None) -> StoredToken | None:
+        """Return our present token if it should be replaced but has not expired."""
+        token = self._token
+        if token is None or token.access_token == refused or token.expires_at <= self._clock.now():
+            return None
+        return token
+
+    async def _buy(self, living: StoredToken | None) -> StoredToken:
+        """Ask for a token; if that fails for a reason that passes, go on with the living one."""
+        try:
+            self._heed_pause()
+            token = await self._grant(1 if living else self._config.tries)
+        except (RateLimited, RingCentralUnreachable) as error:
+            if living is None:
+                raise
+            _log.warning("token_renewal_postponed", why=error.detail)
+            return living
+        # Kept before it is shared: if saving fails, the next call must not buy another.
+        self._token = token
+        await self._store.save(token)
+        _log.info("token_renewed", expires_at=token.expires_at.isoformat())
+        return token
+
+    async def _grant(self, tries: int) -> StoredToken:
+        for tries_left in reversed(range(tries)):
+            asked_at = self._clock.now()
+            try:
+                return self._stored(decode_token(await self._ask()), asked_at)
+            except _Later as later:
+                if tries_left and later.seconds <= self._config.pause_seconds:
+                    await self._clock.sleep(later.seconds)
+                    continue
+                raise self._paused(later.failure, later.seconds) from later.failure.__cause__
+            except RateLimited as error:
+                self._pause = _Pause(error.retry_at, error)
+                raise
+            except RingCentralUnreachable as error:
+                raise self._paused(error, self._config.pause_seconds) from error.__cause__
+            except CredentialsRefused as error:
+                await self._remember_refusal(error)
+                raise
+        raise AssertionError("AuthConfig.tries is at least 1")
+
+    async def _ask(self) -> Answer:
+        """Send one token request. Raises _Later if it is worth another try."""
+        config = self._config
+        request = token_by_jwt(config.client_id, config.client_secret, config.jwt)
+        deadline = self._clock.now() + timedelta(seconds=config.slot_wait_seconds)
+        try:
+            answer = await self._transport.attempt(
+                request, request.headers["Authorization"], Priority.POLL, deadline
+            )
+        except Unanswered as error:
+            raise _Later(error, config.pause_seconds) from error
+        if answer.is_success:
+            return answer
+        now = self._clock.now()
+        failure = decode_token_error(answer, now, penalty_seconds=config.penalty_seconds)
+        if isinstance(failure, RingCentralUnreachable):
+            seconds = read_rate_headers(answer, now).retry_after_seconds
+            raise _Later(failure, config.pause_seconds if seconds is None else seconds)
+        raise failure
+
+    def _stored(self, token: Token, asked_at: datetime) -> StoredToken:
+        return StoredToken(
+            access_token=token.access_token,
+            issued_at=asked_at,
+            expires_at=asked_at + timedelta(seconds=min(token.expires_in_seconds, 86_400.0)),
+            fingerprint=self._fingerprint,
+            owner_id=token.owner_id,
+            scopes=tuple(sorted(token.scopes)),
+        )
+
+    def _is_fresh(self, token: StoredToken) -> bool:
+        lifetime = token.expires_at - token.issued_at
+        margin = min(timedelta(seconds=self._config.margin_seconds), lifetime / 10)
+        return self._clock.now() < token.expires_at - margin
+
+    def _paused(self, failure: RingCentralError, seconds: float) -> RingCentralError:
+        self._pause = _Pause(self._clock.now() + timedelta(seconds=seconds), failure)
+        return failure
+
+    def _heed_pause(self) -> None:
+        pause = self._pause
+        if pause is not None and self._clock.now() < pause.until:
+            raise pause.failure.with_traceback(None)
+
+    async def _remember_refusal(self, error: CredentialsRefused) -> None:
+        until = self._clock.now() + timedelta(seconds=self._config.refusal_seconds)
+        refusal = Refusal(
+            detail=error.detail,
+            until=until,
+            fingerprint=self._fingerprint,
+            status=error.status,
+            code=error.code,
+        )
+        _log.error("credentials_refused", status=error.status, code=error.code, why=error.detail)
+        await self._store.save_refusal(refusal)
+
+    async def _heed_refusal(self) -> None:
+        """Raise what another request, of whatever replica, was told some minutes ago."""
+        refusal = await self._store.load_refusal()
+        if refusal is None or refusal.fingerprint != self._fingerprint or refusal.until <= self._clock.now():
+            return
+        raise CredentialsRefused(refusal.detail, status=refusal.status, code=refusal.code)
+
+
+class MemoryTokenStore:
+    """A TokenStore for one process: tests, and commands that look and leave."""
+
+    def __init__(self) -> None:
+        self.token: StoredToken | None = None
+        self.refusal: Refusal | None = None
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> StoredToken | None:
+        return self.token
+
+    async def save(self, token: StoredToken) -> None:
+        self.token, self.refusal = token, None
+
+    async def load_refusal(self) -> Refusal | None:
+        return self.refusal
+
+    async def save_refusal(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        async with self._lock:
+            yield
+
+
+class _Later(Exception):
+    """The token endpoint may answer better after `seconds`."""
+
+    def __init__(self, failure: RingCentralError, seconds: float) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+        self.seconds = seconds

@@ -1,0 +1,243 @@
+"""Carries one request to RingCentral and brings its answer back; decides nothing and repeats nothing.
+
+Each attempt takes one slot of the rate budget and settles it whatever happens, goes only to the hosts that were
+configured, and is bounded in time and in size.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+import structlog
+
+from app import __version__
+from app.clock import Clock
+from app.errors import ForeignHost, RingCentralUnreachable
+from app.ringcentral.ports import Outcome, Priority, RateBudget
+from app.ringcentral.protocol import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.wire import Answer, Request, read_rate_headers
+
+_log = structlog.get_logger()
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.ProxyError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """Where RingCentral is and how patient we are. URLs without a slash at the end."""
+
+    server_url: str = "https://platform.ringcentral.com"
+    media_url: str = "https://media.ringcentral.com"
+    timeout_seconds: float = 10.0
+    slow_timeout_seconds: float = 45.0
+    """For changes of a subscription: RingCentral shakes hands with us before it answers."""
+
+    tries: int = 3
+    backoff_seconds: float = 2.0
+    """Pause before the second try; it doubles (guide "Errors")."""
+
+    backoff_cap_seconds: float = 60.0
+    penalty_seconds: float = DEFAULT_PENALTY_SECONDS
+    """Silence after a 429 that does not say how long."""
+
+    answer_limit_bytes: int = 16 * 1024 * 1024
+
+
+class Unanswered(RingCentralUnreachable):
+    """No answer came. `was_sent` is False if the request cannot have reached RingCentral."""
+
+    was_sent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ContentStream:
+    """An answer whose body is still coming. `headers` have lower-case names; `chunks` can be read once."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class Transport:
+    """One attempt at a time, any number at once."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, config: ClientConfig, budget: RateBudget, clock: Clock
+    ) -> None:
+        self._http = http
+        self._config = config
+        self._budget = budget
+        self._clock = clock
+        self._origins = {_origin(httpx.URL(url)) for url in (config.server_url, config.media_url)}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def address(self, request: Request) -> httpx.URL:
+        """Return where the request goes. Raises ForeignHost if its host is none of the configured ones."""
+        text = self._config.server_url + request.url if request.url.startswith("/") else request.url
+        try:
+            url = httpx.URL(text)
+        except (httpx.InvalidURL, ValueError, TypeError) as error:
+            raise ForeignHost("the address cannot be understood") from error
+        if url.userinfo or _origin(url) not in self._origins:
+            raise ForeignHost(f"{url.scheme}://{url.host[:100]} is not one of the configured hosts")
+        return url
+
+    async def attempt(
+        self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
+    ) -> Answer:
+        """Send the request once and return the answer, whatever its status.
+
+        Raises ForeignHost, RateLimited (no slot before `deadline`), Unanswered, and RingCentralUnreachable for an
+        answer that is too large.
+        """
+        url = self.address(request)
+        slot = await self._budget.acquire(request.group, priority, deadline)
+        began = self._clock.monotonic()
+        answer, was_sent = None, True
+        try:
+            answer = await self._exchange(url, request, authorization)
+        except Unanswered as error:
+            was_sent = error.was_sent
+            _log.warning("ringcentral_unanswered", **self._facts(request, began), why=error.detail)
+            raise
+        finally:
+            await self._settle(slot, answer, was_sent)
+        self._log_answer(request, answer, began)
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
+    ) -> AsyncIterator[ContentStream | Answer]:
+        """Send the request once and give a success to the caller while it comes, anything else as an Answer.
+
+        Raises as `attempt` does, and Unanswered from `chunks` when the body breaks off or stalls.
+        """
+        url = self.address(request)
+        slot = await self._budget.acquire(request.group, priority, deadline)
+        began = self._clock.monotonic()
+        async with AsyncExitStack() as stack:
+            answer, was_sent = None, True
+            try:
+                response = await stack.enter_async_context(self._opened(url, request, authorization))
+                head = Answer.of(response.status_code, response.headers.multi_items())
+                answer = head if head.is_success else await self._whole(response)
+            except Unanswered as error:
+                was_sent = error.was_sent
+                _log.warning("ringcentral_unanswered", **self._facts(request, began), why=error.detail)
+                raise
+            finally:
+                await self._settle(slot, answer, was_sent)
+            self._log_answer(request, answer, began)
+            if answer.is_success:
+                yield ContentStream(answer.status, answer.headers, _chunks(response))
+            else:
+                yield answer
+
+    async def _exchange(self, url: httpx.URL, request: Request, authorization: str) -> Answer:
+        seconds = self._seconds(request)
+        try:
+            # httpx bounds each read; this bounds the whole, or a trickling answer would hold us for ever.
+            async with asyncio.timeout(seconds), self._opened(url, request, authorization) as response:
+                return await self._whole(response)
+        except TimeoutError as error:
+            raise Unanswered(f"no answer within {seconds:g} s") from error
+
+    @asynccontextmanager
+    async def _opened(
+        self, url: httpx.URL, request: Request, authorization: str
+    ) -> AsyncIterator[httpx.Response]:
+        """Send the request and give its answer as soon as the headers are there. Raises Unanswered."""
+        fixed = {"Accept": "application/json", "User-Agent": f"Aftercall/{__version__}"}
+        prepared = self._http.build_request(
+            request.method,
+            url.copy_merge_params(list(request.params)) if request.params else url,
+            headers=fixed | dict(request.headers) | {"Authorization": authorization},
+            json=request.json,
+            data=request.form,
+            timeout=self._seconds(request),
+        )
+        try:
+            response = await self._http.send(prepared, stream=True, follow_redirects=False)
+        except httpx.TransportError as error:
+            raise _unanswered(error) from error
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _whole(self, response: httpx.Response) -> Answer:
+        """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond it."""
+        limit = self._config.answer_limit_bytes
+        body = bytearray()
+        async with aclosing(_chunks(response)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > limit:
+                    raise RingCentralUnreachable(
+                        f"the answer is larger than {limit} bytes", status=response.status_code
+                    )
+        return Answer.of(response.status_code, response.headers.multi_items(), bytes(body))
+
+    async def _settle(self, slot: Any, answer: Answer | None, was_sent: bool) -> None:
+        """Settle the slot to the end, even if whoever waits for us is cancelled (again) meanwhile."""
+        task = asyncio.create_task(self._budget.settle(slot, self._outcome(answer, was_sent)))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+    def _outcome(self, answer: Answer | None, was_sent: bool) -> Outcome:
+        now = self._clock.now()
+        if answer is None:
+            return Outcome(was_sent=was_sent, at=now)
+        return Outcome(
+            was_sent=True,
+            at=now,
+            status=answer.status,
+            rates=read_rate_headers(answer, now),
+            penalty=penalty_of(answer, now, penalty_seconds=self._config.penalty_seconds),
+        )
+
+    def _seconds(self, request: Request) -> float:
+        return self._config.slow_timeout_seconds if request.is_slow else self._config.timeout_seconds
+
+    def _log_answer(self, request: Request, answer: Answer, began: float) -> None:
+        log = _log.info if answer.is_success else _log.warning
+        facts = self._facts(request, began)
+        log("ringcentral_answered", **facts, status=answer.status, rc_request_id=answer.request_id)
+
+    def _facts(self, request: Request, began: float) -> dict[str, Any]:
+        """What may be logged of a request: the route without its ids, no parameter, no header."""
+        milliseconds = round((self._clock.monotonic() - began) * 1000)
+        return {"method": request.method, "route": request.route, "group": request.group, "ms": milliseconds}
+
+
+async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise _unanswered(error) from error
+
+
+def _unanswered(error: httpx.RequestError) -> Unanswered:
+    failure = Unanswered(f"no answer: {type(error).__name__}")
+    failure.was_sent = not isinstance(error, _NEVER_SENT)
+    return failure
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port, the scheme's usual port spelled out."""
+    usual = {"https": 443, "http": 80}.get(url.scheme)
+    return url.scheme, url.host, url.port or usual

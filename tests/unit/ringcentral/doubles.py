@@ -1,0 +1,59 @@
+"""Stand-ins for the client's ports: a clock that is moved, a budget that writes down what it is told."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.errors import RateLimited
+from app.ringcentral.ports import Outcome, Priority
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+class MovedClock:
+    """Stands still until somebody sleeps, which takes no time."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._now = NOON
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return (self._now - NOON).total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.move(seconds)
+
+    def move(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Ledger:
+    """A RateBudget that grants everything, or nothing at all."""
+
+    acquired: list[tuple[str, Priority, datetime | None]] = field(default_factory=list)
+    settled: dict[int, Outcome] = field(default_factory=dict)
+    empty_until: datetime | None = None
+
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> int:
+        if self.empty_until is not None:
+            raise RateLimited("no slot", retry_at=self.empty_until)
+        self.acquired.append((group, priority, deadline))
+        return len(self.acquired) - 1
+
+    async def settle(self, slot: Any, outcome: Outcome) -> None:
+        assert slot not in self.settled, "a slot is settled once"
+        self.settled[slot] = outcome
+
+    @property
+    def groups(self) -> list[str]:
+        return [group for group, _, _ in self.acquired]
+
+    @property
+    def statuses(self) -> list[int | None]:
+        """Statuses in the order of the slots; fails if a slot was never settled."""
+        return [self.settled[slot].status for slot in range(len(self.acquired))]
