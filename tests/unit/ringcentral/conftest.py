@@ -10,7 +10,8 @@ import respx
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.transport import ClientConfig
-from tests.unit.ringcentral.doubles import Ledger, MovedClock
+from tests.fakes.clock import FakeClock
+from tests.unit.ringcentral.doubles import NOON, Ledger
 
 SERVER = "https://rc.example.com"
 MEDIA = "https://media.example.com"
@@ -32,8 +33,8 @@ def token_answer(name: str = "token-1", **fields: Any) -> httpx.Response:
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOON)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def client(
     http: httpx.AsyncClient,
     store: MemoryTokenStore,
     budget: Ledger,
-    clock: MovedClock,
+    clock: FakeClock,
     ringcentral: respx.MockRouter,
 ) -> RingCentralClient:
     return connect(http, CONFIG, AUTH, store=store, budget=budget, clock=clock)

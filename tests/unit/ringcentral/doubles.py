@@ -1,34 +1,13 @@
-"""Stand-ins for the client's ports: a clock that is moved, a budget that writes down what it is told."""
+"""A budget that writes down what it is told, and the moment at which these tests begin."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import RateLimited
 from app.ringcentral.ports import Outcome, Priority
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
-
-
-class MovedClock:
-    """Stands still until somebody sleeps, which takes no time."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-        self._now = NOON
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return (self._now - NOON).total_seconds()
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.move(seconds)
-
-    def move(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
 
 
 @dataclass

@@ -14,18 +14,19 @@ from app.errors import CredentialsRefused, RateLimited, RingCentralUnreachable
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore, TokenKeeper
 from app.ringcentral.ports import StoredToken, load_refusal, load_token
 from app.ringcentral.transport import Transport
+from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, token_answer
-from tests.unit.ringcentral.doubles import NOON, Ledger, MovedClock
+from tests.unit.ringcentral.doubles import NOON, Ledger
 
 
 @pytest.fixture
-def transport(http: httpx.AsyncClient, budget: Ledger, clock: MovedClock) -> Transport:
+def transport(http: httpx.AsyncClient, budget: Ledger, clock: FakeClock) -> Transport:
     return Transport(http, CONFIG, budget, clock)
 
 
 @pytest.fixture
 def keeper(
-    transport: Transport, store: MemoryTokenStore, clock: MovedClock, ringcentral: respx.MockRouter
+    transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> TokenKeeper:
     return TokenKeeper(transport, AUTH, store, clock)
 
@@ -63,7 +64,7 @@ async def test_a_token_is_asked_for_once_however_many_want_it(
 
 
 async def test_replicas_share_one_token(
-    transport: Transport, store: MemoryTokenStore, clock: MovedClock, ringcentral: respx.MockRouter
+    transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> None:
     replicas = [TokenKeeper(transport, AUTH, store, clock) for _ in range(5)]
     tokens = await asyncio.gather(*(replica.token() for replica in replicas))
@@ -72,41 +73,41 @@ async def test_replicas_share_one_token(
 
 
 async def test_replicas_whose_token_was_refused_renew_it_once_for_all(
-    transport: Transport, store: MemoryTokenStore, clock: MovedClock, ringcentral: respx.MockRouter
+    transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> None:
     replicas = [TokenKeeper(transport, AUTH, store, clock) for _ in range(5)]
     old = [await replica.token() for replica in replicas]
-    clock.move(1)
+    clock.advance(1)
     new = await asyncio.gather(*(replica.renew(token) for replica, token in zip(replicas, old, strict=True)))
     assert {token.access_token for token in new} == {"token-2"}
     assert ringcentral["token"].call_count == 2
 
 
 async def test_a_token_is_replaced_before_it_expires(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     await keeper.token()
-    clock.move(3600 - 121)
+    clock.advance(3600 - 121)
     assert (await keeper.token()).access_token == "token-1"
-    clock.move(2)
+    clock.advance(2)
     assert (await keeper.token()).access_token == "token-2"
 
 
 async def test_a_short_lived_token_is_used_for_nine_tenths_of_its_life(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     ringcentral["token"].mock(
         side_effect=[token_answer("a", expires_in=100), token_answer("b", expires_in=100)]
     )
     await keeper.token()
-    clock.move(89)
+    clock.advance(89)
     assert (await keeper.token()).access_token == "a"
-    clock.move(2)
+    clock.advance(2)
     assert (await keeper.token()).access_token == "b"
 
 
 async def test_a_token_bought_with_other_credentials_is_not_used(
-    transport: Transport, store: MemoryTokenStore, clock: MovedClock, ringcentral: respx.MockRouter
+    transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> None:
     await TokenKeeper(transport, AUTH, store, clock).token()
     other = TokenKeeper(transport, replace(AUTH, jwt="another-jwt"), store, clock)
@@ -121,7 +122,7 @@ async def test_refused_credentials_are_not_presented_again_for_some_minutes(
     transport: Transport,
     store: MemoryTokenStore,
     ringcentral: respx.MockRouter,
-    clock: MovedClock,
+    clock: FakeClock,
     answer: httpx.Response,
 ) -> None:
     ringcentral["token"].mock(return_value=answer)
@@ -132,7 +133,7 @@ async def test_refused_credentials_are_not_presented_again_for_some_minutes(
         assert refusal.value.code
         assert refusal.value.status == answer.status_code
     assert ringcentral["token"].call_count == 1
-    clock.move(AUTH.refusal_seconds + 1)
+    clock.advance(AUTH.refusal_seconds + 1)
     ringcentral["token"].mock(return_value=token_answer())
     assert (await keeper.token()).access_token == "token-1"
 
@@ -142,7 +143,7 @@ async def test_changed_credentials_are_tried_at_once_after_a_refusal(
     transport: Transport,
     store: MemoryTokenStore,
     ringcentral: respx.MockRouter,
-    clock: MovedClock,
+    clock: FakeClock,
 ) -> None:
     ringcentral["token"].mock(return_value=refused())
     with pytest.raises(CredentialsRefused):
@@ -165,7 +166,7 @@ async def test_a_wrong_server_address_is_told_as_such(
 
 @pytest.mark.parametrize("failure", [httpx.Response(500), httpx.Response(408), httpx.ReadTimeout("slow")])
 async def test_a_failing_token_endpoint_gets_three_more_tries_with_pauses(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock, failure: httpx.Response | Exception
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock, failure: httpx.Response | Exception
 ) -> None:
     ringcentral["token"].mock(side_effect=[failure, failure, failure, token_answer()])
     assert (await keeper.token()).access_token == "token-1"
@@ -173,14 +174,14 @@ async def test_a_failing_token_endpoint_gets_three_more_tries_with_pauses(
 
 
 async def test_after_all_tries_the_token_endpoint_is_left_alone_for_a_pause(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     ringcentral["token"].mock(return_value=httpx.Response(500))
     for _ in range(3):
         with pytest.raises(RingCentralUnreachable):
             await keeper.token()
     assert ringcentral["token"].call_count == AUTH.tries
-    clock.move(AUTH.pause_seconds)
+    clock.advance(AUTH.pause_seconds)
     with pytest.raises(RingCentralUnreachable):
         await keeper.token()
     assert ringcentral["token"].call_count == 2 * AUTH.tries
@@ -188,44 +189,44 @@ async def test_after_all_tries_the_token_endpoint_is_left_alone_for_a_pause(
 
 @pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (503, RingCentralUnreachable)])
 async def test_retry_after_of_the_token_endpoint_is_obeyed(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock, status: int, kind: type[Exception]
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock, status: int, kind: type[Exception]
 ) -> None:
     ringcentral["token"].mock(return_value=httpx.Response(status, headers={"Retry-After": "40"}))
     for _ in range(3):
         with pytest.raises(kind):
             await keeper.token()
     assert ringcentral["token"].call_count == 1
-    clock.move(41)
+    clock.advance(41)
     ringcentral["token"].mock(return_value=token_answer())
     assert await keeper.token()
 
 
 async def test_a_living_token_bridges_a_failing_token_endpoint(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     await keeper.token()
     ringcentral["token"].mock(return_value=httpx.Response(500))
-    clock.move(3600 - 60)
+    clock.advance(3600 - 60)
     assert (await keeper.token()).access_token == "token-1"
     assert (await keeper.token()).access_token == "token-1"
     assert clock.slept == []
     assert ringcentral["token"].call_count == 2
-    clock.move(61)
+    clock.advance(61)
     with pytest.raises(RingCentralUnreachable):
         await keeper.token()
 
 
 async def test_a_shared_token_that_nears_its_end_bridges_too(
-    transport: Transport, store: MemoryTokenStore, clock: MovedClock, ringcentral: respx.MockRouter
+    transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> None:
     await TokenKeeper(transport, AUTH, store, clock).token()
     ringcentral["token"].mock(return_value=httpx.Response(500))
-    clock.move(3600 - 60)
+    clock.advance(3600 - 60)
     assert (await TokenKeeper(transport, AUTH, store, clock).token()).access_token == "token-1"
 
 
 async def test_a_refused_token_bridges_nothing(
-    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     token = await keeper.token()
     ringcentral["token"].mock(return_value=httpx.Response(500))
@@ -281,7 +282,7 @@ async def test_a_cancelled_asker_does_not_block_the_next(
 
 
 async def test_a_token_and_a_refusal_survive_their_storage(
-    keeper: TokenKeeper, store: MemoryTokenStore, ringcentral: respx.MockRouter, clock: MovedClock
+    keeper: TokenKeeper, store: MemoryTokenStore, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     token = await keeper.token()
     assert load_token(token.dump()) == token

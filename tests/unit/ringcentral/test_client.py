@@ -22,8 +22,9 @@ from app.ringcentral.auth import MemoryTokenStore
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.ports import Priority, Silence
 from app.ringcentral.transport import ClientConfig
+from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, MEDIA, SERVER
-from tests.unit.ringcentral.doubles import NOON, Ledger, MovedClock
+from tests.unit.ringcentral.doubles import NOON, Ledger
 
 ACTIVE_CALLS = "/restapi/v1.0/account/~/active-calls"
 CALL_LOG = "/restapi/v1.0/account/~/call-log"
@@ -128,7 +129,7 @@ async def test_a_429_is_raised_at_once_and_never_retried(
     client: RingCentralClient,
     ringcentral: respx.MockRouter,
     budget: Ledger,
-    clock: MovedClock,
+    clock: FakeClock,
     headers: dict[str, str],
     seconds: float,
 ) -> None:
@@ -170,7 +171,7 @@ async def test_a_missing_permission_is_named(
 
 
 async def test_a_server_error_is_retried_after_a_pause_that_doubles(
-    client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger, clock: MovedClock
+    client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger, clock: FakeClock
 ) -> None:
     answers = [httpx.Response(500), error(503, "CMN-201"), page({"id": "r1"})]
     ringcentral.get(ACTIVE_CALLS).mock(side_effect=answers)
@@ -180,7 +181,7 @@ async def test_a_server_error_is_retried_after_a_pause_that_doubles(
 
 
 async def test_a_503_says_itself_how_long_to_wait(
-    client: RingCentralClient, ringcentral: respx.MockRouter, clock: MovedClock
+    client: RingCentralClient, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     busy = error(503, "CMN-201", headers={"Retry-After": "7.5"})
     ringcentral.get(ACTIVE_CALLS).mock(side_effect=[busy, page()])
@@ -197,7 +198,7 @@ async def test_tries_are_few(client: RingCentralClient, ringcentral: respx.MockR
 
 
 async def test_no_pause_reaches_beyond_the_deadline(
-    client: RingCentralClient, ringcentral: respx.MockRouter, clock: MovedClock
+    client: RingCentralClient, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     route = ringcentral.get(ACTIVE_CALLS).mock(return_value=httpx.Response(502))
     with pytest.raises(RingCentralUnreachable):
@@ -231,7 +232,7 @@ async def test_a_trickling_answer_ends_with_the_timeout(
     http: httpx.AsyncClient,
     store: MemoryTokenStore,
     budget: Ledger,
-    clock: MovedClock,
+    clock: FakeClock,
     ringcentral: respx.MockRouter,
 ) -> None:
     async def never(_: httpx.Request) -> httpx.Response:
