@@ -4,7 +4,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from app.simulator.scripts import SCRIPTS, Wishes, draw_talk
+from app.simulator.cast import Wishes, draw_talk
+from app.simulator.scripts import SCRIPTS
 
 
 class UnknownScriptError(ValueError):

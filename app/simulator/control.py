@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from app.simulator.cast import UnknownNumberError, Wishes
 from app.simulator.plan import Json
-from app.simulator.scripts import SCRIPTS, UnknownNumberError, Wishes, describe
+from app.simulator.scripts import SCRIPTS, describe
 from app.simulator.settings import Faults
 from app.simulator.simulator import Simulator
 from app.simulator.views import iso

@@ -14,21 +14,15 @@ from datetime import UTC, datetime, timedelta
 
 from app.clock import Clock, SystemClock
 from app.simulator.auth import TokenRules, Tokens
+from app.simulator.cast import Wishes
 from app.simulator.company import Company, Traffic, check_mix
 from app.simulator.limits import DEFAULT_LIMITS, Bucket, Rule, Verdict
 from app.simulator.plan import Json, PartyEvent, Record, Recording, ScriptedCall
 from app.simulator.scheduler import MovableClock, Scheduler
-from app.simulator.scripts import Wishes, play
+from app.simulator.scripts import play
 from app.simulator.settings import Faults, SimulatorSettings
 from app.simulator.subscriptions import Subscription, event_path, read_filter
-from app.simulator.views import (
-    Links,
-    iso,
-    recording_ready_at,
-    revisions,
-    shown_at,
-    shown_until,
-)
+from app.simulator.views import Links, iso, recording_ready_at, revisions, shown_at, shown_until
 from app.simulator.webhooks import Webhooks
 from app.simulator.world import COMPANY, World, users_of
 
