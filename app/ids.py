@@ -43,7 +43,7 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return str(value)
+        return str(value) if abs(value) < 10**MAX_OUTSIDE_ID else None
     if isinstance(value, str) and 0 < len(value) <= MAX_OUTSIDE_ID and value.isprintable():
         return value
     return None
