@@ -1,0 +1,267 @@
+"""What one event tells about one party: a fact, and the set of facts of a call.
+
+Notifications come late, twice and out of order (guide "Receiving webhooks"), so nothing here is ever
+applied to a state. Facts are collected in a set, and everything we say about a call is computed from the
+whole set. A set does not care in which order, how often or in which batches its members came.
+
+Does no input or output and reads no clock.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+EXTENSION_PARTY = "ext:"
+"""Begins the name that we give to a party whose id an event left out, followed by its extension id."""
+
+
+class Source(StrEnum):
+    """Which stream told it. The session stream is the better witness, presence the second one."""
+
+    TELEPHONY = "telephony"
+    PRESENCE = "presence"
+
+
+class Code(StrEnum):
+    """Party states that decisions depend on (RingCentral's API description, `CallStatusInfo`)."""
+
+    SETUP = "Setup"
+    PROCEEDING = "Proceeding"
+    ANSWERED = "Answered"
+    HOLD = "Hold"
+    PARKED = "Parked"
+    VOICEMAIL = "VoiceMail"
+    VOICEMAIL_SCREENING = "VoiceMailScreening"
+    DISCONNECTED = "Disconnected"
+    GONE = "Gone"
+
+
+TERMINAL = frozenset({Code.DISCONNECTED, Code.GONE})
+"""Everything else, unknown codes too, means that the party is alive."""
+
+_CODES = {code.lower(): code for code in Code} | {"vmscreening": Code.VOICEMAIL_SCREENING}
+
+
+def known_code(raw: str | None) -> Code | None:
+    """Return the state that a raw code means, None for one that no decision depends on.
+
+    Case and spelling differ between RingCentral's releases: `Voicemail`, `VoiceMail`, `VMScreening`.
+    """
+    return _CODES.get(raw.lower()) if raw else None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One side of a call as an event shows it; any field may be missing or only an extension number."""
+
+    phone_number: str | None = None
+    name: str | None = None
+    extension_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.phone_number or self.name or self.extension_id)
+
+    def or_else(self, other: "Endpoint") -> "Endpoint":
+        """Return this endpoint with its gaps filled from `other`."""
+        return Endpoint(
+            self.phone_number or other.phone_number,
+            self.name or other.name,
+            self.extension_id or other.extension_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The linked session that a party has gone to."""
+
+    session_id: str | None = None
+    telephony_session_id: str | None = None
+    party_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.session_id or self.telephony_session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A recording that an event announces; `active` while it runs."""
+
+    id: str
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One party of one event. `uuid` and `part`, its place in the event, are its identity.
+
+    `event_time` is the moment of this change, despite what the API description says; where an event has
+    none, the time of sending or of arrival stands in. Texts are raw, enum values too. Points in time are
+    aware UTC.
+    """
+
+    source: Source
+    uuid: str
+    part: int
+    received_at: datetime
+    event_time: datetime
+    party_id: str
+    sequence: int | None = None
+    """Order within the telephony session; for presence, within the extension's presence changes."""
+    session_id: str | None = None
+    telephony_session_id: str | None = None
+    origin: str | None = None
+    account_id: str | None = None
+    extension_id: str | None = None
+    direction: str | None = None
+    """Relative to the session: the caller's party is Outbound, called parties are Inbound."""
+    from_: Endpoint = Endpoint()
+    to: Endpoint = Endpoint()
+    code: str | None = None
+    reason: str | None = None
+    peer: Peer = Peer()
+    park_id: str | None = None
+    queue_call: bool | None = None
+    missed_call: bool | None = None
+    conference_role: str | None = None
+    recordings: tuple[Announced, ...] = ()
+    queue_name: str | None = None
+    caller_name: str | None = None
+    started_at: datetime | None = None
+    """The call's start, which only presence tells."""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return (self.source, self.uuid, self.part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the compact form that is stored: short keys, nothing that is empty."""
+        full: dict[str, Any] = {
+            "s": _SOURCE_LETTERS[self.source],
+            "u": self.uuid,
+            "i": self.part or None,
+            "r": _time_text(self.received_at),
+            "t": _time_text(self.event_time),
+            "p": self.party_id,
+            "n": self.sequence,
+            "sid": self.session_id,
+            "tid": self.telephony_session_id,
+            "o": self.origin,
+            "a": self.account_id,
+            "x": self.extension_id,
+            "d": self.direction,
+            "from": _trimmed(self.from_.phone_number, self.from_.name, self.from_.extension_id),
+            "to": _trimmed(self.to.phone_number, self.to.name, self.to.extension_id),
+            "c": self.code,
+            "w": self.reason,
+            "peer": _trimmed(self.peer.session_id, self.peer.telephony_session_id, self.peer.party_id),
+            "park": self.park_id,
+            "q": self.queue_call,
+            "m": self.missed_call,
+            "role": self.conference_role,
+            "rec": [_trimmed(recording.id, recording.active) for recording in self.recordings],
+            "qn": self.queue_name,
+            "cn": self.caller_name,
+            "b": _time_text(self.started_at) if self.started_at else None,
+        }
+        return {key: value for key, value in full.items() if value is not None and value != []}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Fact":
+        """Undo `to_json`. Raises KeyError or ValueError if it is not of our making."""
+        started_at = stored.get("b")
+        return cls(
+            source=_SOURCES[stored["s"]],
+            uuid=stored["u"],
+            part=stored.get("i", 0),
+            received_at=datetime.fromisoformat(stored["r"]),
+            event_time=datetime.fromisoformat(stored["t"]),
+            party_id=stored["p"],
+            sequence=stored.get("n"),
+            session_id=stored.get("sid"),
+            telephony_session_id=stored.get("tid"),
+            origin=stored.get("o"),
+            account_id=stored.get("a"),
+            extension_id=stored.get("x"),
+            direction=stored.get("d"),
+            from_=Endpoint(*stored.get("from", ())),
+            to=Endpoint(*stored.get("to", ())),
+            code=stored.get("c"),
+            reason=stored.get("w"),
+            peer=Peer(*stored.get("peer", ())),
+            park_id=stored.get("park"),
+            queue_call=stored.get("q"),
+            missed_call=stored.get("m"),
+            conference_role=stored.get("role"),
+            recordings=tuple(Announced(*recording) for recording in stored.get("rec", ())),
+            queue_name=stored.get("qn"),
+            caller_name=stored.get("cn"),
+            started_at=datetime.fromisoformat(started_at) if started_at else None,
+        )
+
+
+_SOURCE_LETTERS = {Source.TELEPHONY: "t", Source.PRESENCE: "p"}
+_SOURCES = {letter: source for source, letter in _SOURCE_LETTERS.items()}
+
+
+def _time_text(when: datetime) -> str:
+    short = "auto" if when.microsecond % 1000 else "milliseconds"
+    return when.astimezone(UTC).isoformat(timespec=short).replace("+00:00", "Z")
+
+
+def _trimmed(*values: Any) -> list[Any]:
+    """Return the values as a list without the empty ones at its end."""
+    kept = list(values)
+    while kept and kept[-1] is None:
+        kept.pop()
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """All facts of one call, each once, in an order that depends on nothing but the facts themselves.
+
+    Build it with `of`, grow it with `union`.
+    """
+
+    facts: tuple[Fact, ...] = ()
+
+    @classmethod
+    def of(cls, facts: Iterable[Fact]) -> "SessionFacts":
+        """Collect facts. One that came twice counts as received when it came first."""
+        by_key: dict[tuple[str, str, int], Fact] = {}
+        for fact in facts:
+            known = by_key.get(fact.key)
+            by_key[fact.key] = fact if known is None else _earlier(known, fact)
+        return cls(tuple(sorted(by_key.values(), key=_place)))
+
+    def union(self, more: "SessionFacts | Iterable[Fact]") -> "SessionFacts":
+        """Return both sets as one: idempotent, commutative and associative."""
+        return SessionFacts.of((*self.facts, *more))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [fact.to_json() for fact in self.facts]
+
+    @classmethod
+    def from_json(cls, stored: Sequence[Mapping[str, Any]]) -> "SessionFacts":
+        """Undo `to_json`. Raises KeyError or ValueError if it is not of our making."""
+        return cls.of(Fact.from_json(fact) for fact in stored)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+
+def _earlier(one: Fact, other: Fact) -> Fact:
+    """Choose between two tellings of one fact, the same way whichever came first."""
+    if one == other:
+        return one
+    return min(one, other, key=lambda fact: (fact.received_at, json.dumps(fact.to_json(), sort_keys=True)))
+
+
+def _place(fact: Fact) -> tuple[datetime, int, str, str, int]:
+    return (fact.event_time, -1 if fact.sequence is None else fact.sequence, *fact.key)
