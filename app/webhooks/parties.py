@@ -1,0 +1,718 @@
+"""A call as its events show it: the parties, and what follows from them.
+
+`read_parties` is a pure function of the set of facts, so late, repeated and reordered events cannot bend
+its answer. It says what is so; whether the call is over is `ending`'s question. What it derives is
+provisional: the call log has the last word. Does no input or output and reads no clock.
+
+Facts used: a party's direction is relative to the session, the caller's is Outbound in inbound calls too;
+the caller's own "Answered" can mean an IVR menu, a queue or voicemail; an IVR party disconnects without a
+reason in the middle of a call; `sequence` orders the events of one telephony session (published event
+streams; guides "Telephony session notifications" and "Calculating call time metrics").
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.calls.model import Outcome
+from app.webhooks.facts import (
+    EXTENSION_PARTY,
+    TERMINAL,
+    Code,
+    Endpoint,
+    Fact,
+    Peer,
+    SessionFacts,
+    Source,
+    known_code,
+)
+
+SUCCESSION = timedelta(seconds=2)
+"""How far apart a party's leaving and its successor's coming may be; 0-30 ms in published streams."""
+
+Span = tuple[datetime, datetime]
+
+_ORDINAL = re.compile(r"-(\d{1,6})$")
+
+_LINKS = {
+    "attendedtransfer": "attendedTransfer",
+    "conference": "conference",
+    "pickup": "pickup",
+    "supervising": "supervising",
+}
+
+_FAILURES = frozenset(
+    {
+        "internalerror",
+        "invalidnumber",
+        "internationaldisabled",
+        "destinationblocked",
+        "notenoughfunds",
+        "nosuchuser",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A party entered a state. `code` and `reason` as they came."""
+
+    code: str
+    reason: str | None
+    at: datetime
+    received_at: datetime
+    source: Source
+
+    @property
+    def known(self) -> Code | None:
+        return known_code(self.code)
+
+    @property
+    def terminal(self) -> bool:
+        return self.known in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class PartyView:
+    """One party with everything its facts say, the latest word on each field winning.
+
+    `ended_at` is None while it lives, `end_reason` the reason of its leaving. `first_at` and `last_at` are
+    the first and last event that named it. A party whose events never said a state has no history and
+    counts neither as alive nor as gone.
+    """
+
+    id: str
+    ordinal: int | None
+    account_id: str | None
+    extension_id: str | None
+    direction: str | None
+    from_: Endpoint
+    to: Endpoint
+    queue_call: bool
+    missed_call: bool
+    conference_role: str | None
+    park_id: str | None
+    peer: Peer
+    history: tuple[Moment, ...]
+    first_at: datetime
+    last_at: datetime
+    end_reason: str | None
+
+    @property
+    def code(self) -> str | None:
+        """The present state, raw."""
+        return self.history[-1].code if self.history else None
+
+    @property
+    def known(self) -> Code | None:
+        return self.history[-1].known if self.history else None
+
+    @property
+    def terminal(self) -> bool:
+        return bool(self.history) and self.history[-1].terminal
+
+    @property
+    def alive(self) -> bool:
+        return bool(self.history) and not self.history[-1].terminal
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return self.history[-1].at if self.terminal else None
+
+    @property
+    def outbound(self) -> bool:
+        return (self.direction or "").lower() == "outbound"
+
+    @property
+    def answered_at(self) -> datetime | None:
+        return self.first(Code.ANSWERED)
+
+    @property
+    def reached_voicemail(self) -> bool:
+        return bool(self.first(Code.VOICEMAIL, Code.VOICEMAIL_SCREENING)) or same(
+            self.end_reason, "Voicemail"
+        )
+
+    def first(self, *codes: Code) -> datetime | None:
+        return next((moment.at for moment in self.history if moment.known in codes), None)
+
+    def spans(self, *codes: Code) -> list[Span]:
+        """Return the times spent in these states; an open one lasts until the party's last event."""
+        ends = [moment.at for moment in self.history[1:]] + [self.last_at]
+        return [
+            (moment.at, end)
+            for moment, end in zip(self.history, ends, strict=False)
+            if moment.known in codes and end > moment.at
+        ]
+
+    def ringing(self) -> list[Span]:
+        """Return when it rang: Proceeding, or Setup where no Proceeding was seen."""
+        return self.spans(Code.PROCEEDING) or self.spans(Code.SETUP)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the party for readers, in camelCase, without what is not known."""
+        ringing = self.ringing()
+        full: dict[str, Any] = {
+            "id": self.id,
+            "extensionId": self.extension_id,
+            "direction": self.direction,
+            "from": endpoint_json(self.from_),
+            "to": endpoint_json(self.to),
+            "status": self.code,
+            "reason": self.end_reason,
+            "queueCall": self.queue_call or None,
+            "missedCall": self.missed_call or None,
+            "conferenceRole": self.conference_role,
+            "answeredAt": _json_time(self.answered_at),
+            "endedAt": _json_time(self.ended_at),
+            "ringSeconds": _seconds(ringing) if ringing else None,
+            "talkSeconds": _seconds(self.spans(Code.ANSWERED)) if self.answered_at else None,
+            "holdSeconds": _seconds(self.spans(Code.HOLD)) or None,
+            "history": [
+                {"status": moment.code, "reason": moment.reason, "at": _json_time(moment.at)}
+                if moment.reason
+                else {"status": moment.code, "at": _json_time(moment.at)}
+                for moment in self.history
+            ],
+        }
+        return {key: value for key, value in full.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another session that this one is linked with."""
+
+    kind: str
+    telephony_session_id: str | None
+    session_id: str | None
+    party_id: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        full = {
+            "kind": self.kind,
+            "telephonySessionId": self.telephony_session_id,
+            "sessionId": self.session_id,
+            "partyId": self.party_id,
+        }
+        return {key: value for key, value in full.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call as all its facts together show it. Seconds are fractions, points in time aware UTC.
+
+    `direction` is the company's: Inbound or Outbound. `session_ids` never holds "0". `saw_start` is False if
+    the first events were missed, then `started_at` is only the earliest moment that we know of.
+    `answered_by_human` means that a user's extension, or the far side of an outbound call, was in Answered;
+    menus, queues and voicemail do not count. `outcome` is inProgress as long as a party lives and nobody has
+    answered, `outcome_if_over` is what it comes to if nothing more happens. `last_terminal_at` is the largest
+    event time at which a party left, the call's end if it is over. `heard_at` is the arrival of the last
+    event that told anything new, None if there is none.
+    """
+
+    telephony_session_id: str | None
+    session_ids: tuple[str, ...]
+    origin: str | None
+    direction: str | None
+    internal: bool
+    from_: Endpoint
+    to: Endpoint
+    external_number: str | None
+    started_at: datetime | None
+    saw_start: bool
+    answered_at: datetime | None
+    answered_by: str | None
+    answered_by_human: bool
+    last_terminal_at: datetime | None
+    heard_at: datetime | None
+    outcome: Outcome
+    outcome_if_over: Outcome
+    queue_name: str | None
+    recording_ids: tuple[str, ...]
+    related: tuple[Related, ...]
+    extension_ids: tuple[str, ...]
+    ring_seconds: float | None
+    talk_seconds: float
+    hold_seconds: float
+    parties: tuple[PartyView, ...]
+    caller: PartyView | None
+
+    @property
+    def session_id(self) -> str | None:
+        return self.session_ids[0] if self.session_ids else None
+
+    @property
+    def alive(self) -> tuple[PartyView, ...]:
+        return tuple(party for party in self.parties if party.alive)
+
+
+def read_parties(facts: SessionFacts) -> CallView:
+    """Compute the call from its facts. An empty set gives a call that nothing is known of."""
+    parties = _read_each(facts)
+    cast = _cast(parties)
+    told = sorted(facts, key=_by_time)
+    answered = _answer(cast)
+    from_, to = _sides(cast)
+    return CallView(
+        telephony_session_id=next((f.telephony_session_id for f in told if f.telephony_session_id), None),
+        session_ids=_distinct(fact.session_id for fact in told),
+        origin=next((fact.origin for fact in reversed(told) if fact.origin), None),
+        direction=cast.direction,
+        internal=cast.internal,
+        from_=from_,
+        to=to,
+        external_number=_external_number(cast, from_, to),
+        started_at=min((fact.started_at or fact.event_time for fact in told), default=None),
+        saw_start=any(_tells_start(fact) for fact in told),
+        answered_at=answered.answered_at if answered else None,
+        answered_by=answered.extension_id if answered else None,
+        answered_by_human=answered is not None,
+        last_terminal_at=max((party.ended_at for party in parties if party.ended_at), default=None),
+        heard_at=_heard_at(facts, parties),
+        outcome=_outcome(cast, answered, over=not any(party.alive for party in parties)),
+        outcome_if_over=_outcome(cast, answered, over=True),
+        queue_name=next((fact.queue_name for fact in told if fact.queue_name), None),
+        recording_ids=_distinct(recording.id for fact in told for recording in fact.recordings),
+        related=_related(told),
+        extension_ids=_distinct(party.extension_id for party in parties),
+        ring_seconds=_ring_seconds(cast, answered),
+        talk_seconds=_seconds(_without(_talk(cast, answered), _hold(cast))),
+        hold_seconds=_seconds(_hold(cast)),
+        parties=parties,
+        caller=cast.caller,
+    )
+
+
+def same(raw: str | None, word: str) -> bool:
+    """Whether a raw enum value is this word; case differs between RingCentral's releases."""
+    return raw is not None and raw.lower() == word.lower()
+
+
+def endpoint_json(side: Endpoint) -> dict[str, str] | None:
+    """Return a side in RingCentral's own field names, None if nothing is known of it."""
+    full = {"phoneNumber": side.phone_number, "name": side.name, "extensionId": side.extension_id}
+    return {key: value for key, value in full.items() if value} or None
+
+
+# From facts to parties
+
+
+def _read_each(facts: SessionFacts) -> tuple[PartyView, ...]:
+    parties = [_read_one(party_id, told) for party_id, told in _by_party(facts).items()]
+    return tuple(sorted(parties, key=lambda party: (party.first_at, party.ordinal or 0, party.id)))
+
+
+def _by_party(facts: SessionFacts) -> dict[str, list[Fact]]:
+    """Group facts by party; an extension's fact without a party id goes to the last party it has."""
+    groups: dict[str, list[Fact]] = defaultdict(list)
+    nameless: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        (nameless if fact.party_id.startswith(EXTENSION_PARTY) else groups)[fact.party_id].append(fact)
+    home: dict[str, str] = {}
+    for party_id, told in sorted(groups.items(), key=lambda item: (min(map(_by_time, item[1])), item[0])):
+        home.update({f"{EXTENSION_PARTY}{f.extension_id}": party_id for f in told if f.extension_id})
+    for name, told in nameless.items():
+        groups[home.get(name, name)].extend(told)
+    return groups
+
+
+def _read_one(party_id: str, facts: Sequence[Fact]) -> PartyView:
+    telephony = _in_order([fact for fact in facts if fact.source is Source.TELEPHONY])
+    presence = _in_order([fact for fact in facts if fact.source is Source.PRESENCE])
+    told = [*presence, *telephony]
+    ordinal = _ORDINAL.search(party_id)
+    history = _history(telephony, presence)
+    return PartyView(
+        id=party_id,
+        ordinal=int(ordinal[1]) if ordinal else None,
+        account_id=_latest(fact.account_id for fact in told),
+        extension_id=_latest(fact.extension_id for fact in told),
+        direction=_latest(fact.direction for fact in told),
+        from_=_merged(fact.from_ for fact in told),
+        to=_merged(fact.to for fact in told),
+        queue_call=any(fact.queue_call for fact in told),
+        missed_call=_latest_flag(fact.missed_call for fact in told),
+        conference_role=_latest(fact.conference_role for fact in told),
+        park_id=_latest(fact.park_id for fact in told),
+        peer=next((fact.peer for fact in reversed(told) if fact.peer), Peer()),
+        history=history,
+        first_at=min(fact.event_time for fact in told),
+        last_at=max([fact.event_time for fact in telephony] or [fact.event_time for fact in presence]),
+        end_reason=_end_reason(history),
+    )
+
+
+def _in_order(facts: list[Fact]) -> list[Fact]:
+    """Sort the facts of one party and source: by sequence, then event time, then uuid.
+
+    A fact without a sequence takes its place by time: behind the highest sequence told before it.
+    """
+    numbered = [(fact.event_time, fact.sequence) for fact in facts if fact.sequence is not None]
+
+    def place(fact: Fact) -> tuple[int, datetime, str, int]:
+        sequence = fact.sequence
+        if sequence is None:
+            sequence = max((number for at, number in numbered if at <= fact.event_time), default=-1)
+        return (sequence, fact.event_time, fact.uuid, fact.part)
+
+    return sorted(facts, key=place)
+
+
+def _history(telephony: Sequence[Fact], presence: Sequence[Fact]) -> tuple[Moment, ...]:
+    """Return the states of one party in order; presence speaks where the session stream is silent.
+
+    Presence may end a party whose end the session stream lost. It never brings one back to life, and never
+    ends a parked one, which another may pick up.
+    """
+    moments = _moments(telephony)
+    seen = _moments(presence)
+    if not moments:
+        return tuple(seen)
+    if seen and seen[-1].terminal and _may_be_ended(moments[-1]):
+        silent_since = max(fact.event_time for fact in telephony)
+        moments.extend(seen[-1:] if seen[-1].at > silent_since else ())
+    return tuple(moments)
+
+
+def _may_be_ended(last: Moment) -> bool:
+    return not last.terminal and last.known is not Code.PARKED
+
+
+def _moments(facts: Sequence[Fact]) -> list[Moment]:
+    moments: list[Moment] = []
+    for fact in facts:
+        if fact.code is None:
+            continue
+        moment = Moment(fact.code, fact.reason, fact.event_time, fact.received_at, fact.source)
+        if not moments or _tells_more(moments[-1], moment):
+            moments.append(moment)
+        elif moment.received_at < moments[-1].received_at:
+            moments[-1] = replace(moments[-1], received_at=moment.received_at)
+    return moments
+
+
+def _tells_more(last: Moment, moment: Moment) -> bool:
+    if (last.known or last.code) != (moment.known or moment.code):
+        return True
+    return moment.reason is not None and moment.reason != last.reason
+
+
+def _end_reason(history: Sequence[Moment]) -> str | None:
+    """Return the last reason given since the party left."""
+    for moment in reversed(history):
+        if not moment.terminal:
+            return None
+        if moment.reason:
+            return moment.reason
+    return None
+
+
+def _heard_at(facts: SessionFacts, parties: Sequence[PartyView]) -> datetime | None:
+    """Return when the last news came.
+
+    Two subscriptions deliver every event twice under different uuids, and presence repeats itself as long as
+    a call is listed: such copies are no news.
+    """
+    news: dict[tuple[Any, ...], datetime] = {}
+    for fact in facts:
+        if fact.source is Source.TELEPHONY:
+            copies = (fact.party_id, fact.sequence, known_code(fact.code) or fact.code, fact.reason)
+            name = copies if fact.sequence is not None else fact.key
+            news[name] = min(news.get(name, fact.received_at), fact.received_at)
+    seen = (
+        moment.received_at
+        for party in parties
+        for moment in party.history
+        if moment.source is Source.PRESENCE
+    )
+    return max([*news.values(), *seen], default=None) or max((f.received_at for f in facts), default=None)
+
+
+# Who is who
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """The parties by role. `called` are all but the caller; queues and menus are among them."""
+
+    parties: tuple[PartyView, ...]
+    caller: PartyView | None
+    called: tuple[PartyView, ...]
+    queues: frozenset[str]
+    menus: frozenset[str]
+    direction: str | None
+    internal: bool
+
+    def humans(self) -> Iterator[PartyView]:
+        """Yield the called parties that were answered by somebody, as far as events can tell.
+
+        In an inbound call only an extension counts: a party without one may be an announcement.
+        """
+        for party in self.called:
+            machine = party.id in self.queues or party.id in self.menus
+            ours = party.extension_id is not None or self.direction == "Outbound"
+            if party.answered_at and ours and not machine:
+                yield party
+
+
+def _cast(parties: tuple[PartyView, ...]) -> _Cast:
+    caller = _caller(parties)
+    called = tuple(party for party in parties if party is not caller)
+    direction = _direction(caller, called)
+    return _Cast(
+        parties=parties,
+        caller=caller,
+        called=called,
+        queues=_queues(called),
+        menus=_menus(called, caller),
+        direction=direction,
+        internal=_is_internal(caller, called),
+    )
+
+
+def _caller(parties: Sequence[PartyView]) -> PartyView | None:
+    """Find the caller's party: number 1, or the first one if the session calls it Outbound."""
+    for party in parties:
+        if party.ordinal == 1 and not same(party.direction, "Inbound"):
+            return party
+    unnumbered = [party for party in parties if party.ordinal is None and party.outbound]
+    first = unnumbered[:1] or [party for party in parties[:1] if party.outbound]
+    return first[0] if first else None
+
+
+def _direction(caller: PartyView | None, called: Sequence[PartyView]) -> str | None:
+    if caller:
+        return "Outbound" if caller.extension_id else "Inbound"
+    if not called:
+        return None
+    first = called[0]
+    if not first.direction and not first.extension_id:
+        return None
+    by_extension = first.from_.extension_id not in (None, first.extension_id)
+    return "Inbound" if first.extension_id and not by_extension else "Outbound"
+
+
+def _is_internal(caller: PartyView | None, called: Sequence[PartyView]) -> bool:
+    """Whether only extensions take part, as far as parties were seen."""
+    if caller and not called:
+        return bool(caller.extension_id and caller.to.extension_id)
+    from_inside = caller.extension_id if caller else called and called[0].from_.extension_id
+    return bool(from_inside) and all(party.extension_id for party in called)
+
+
+def _queues(called: Sequence[PartyView]) -> frozenset[str]:
+    """Find the queues: the extension that was on the line when a member's telephone began to ring."""
+    lines = [party for party in called if party.extension_id and not party.queue_call]
+    found = {party.id for party in lines if same(party.end_reason, "AgentAnswered")}
+    for member in called:
+        if member.queue_call:
+            waiting = [
+                party
+                for party in lines
+                if party.first_at <= member.first_at
+                and (party.ended_at is None or party.ended_at >= member.first_at)
+            ]
+            found.update(party.id for party in waiting[-1:])
+    return frozenset(found)
+
+
+def _menus(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[str]:
+    """Find the IVR menus: answered, left without a reason or by the caller's key, and followed at once."""
+    return frozenset(
+        party.id
+        for party in called
+        if party.answered_at
+        and not party.queue_call
+        and party.ended_at
+        and (same(party.end_reason, "CallerInputRedirect") or _was_followed(party, called, caller))
+    )
+
+
+def _was_followed(party: PartyView, called: Sequence[PartyView], caller: PartyView | None) -> bool:
+    left_at = party.ended_at
+    if left_at is None or not (party.end_reason is None or same(party.end_reason, "CallRedirected")):
+        return False
+    if caller and caller.ended_at and caller.ended_at <= left_at:
+        return False
+    return any(_follows(other, party, left_at) for other in called if other is not party)
+
+
+def _follows(other: PartyView, party: PartyView, left_at: datetime) -> bool:
+    came_later = party.answered_at is not None and other.first_at >= party.answered_at
+    outlives = other.ended_at is None or other.ended_at > left_at
+    return came_later and outlives and abs(other.first_at - left_at) <= SUCCESSION
+
+
+def _answer(cast: _Cast) -> PartyView | None:
+    """Return the party that answered first.
+
+    Where no called party was ever seen, the caller's own Answered stands for it: it follows the far side's
+    in outbound calls. In internal calls it comes too early and says nothing.
+    """
+    humans = sorted(cast.humans(), key=lambda party: (party.answered_at, party.id))
+    if humans:
+        return humans[0]
+    alone = cast.caller and cast.direction == "Outbound" and not cast.called and not cast.internal
+    return cast.caller if alone and cast.caller and cast.caller.answered_at else None
+
+
+def _sides(cast: _Cast) -> tuple[Endpoint, Endpoint]:
+    """Return from and to of the call: the caller's own view, its gaps filled from the first one called."""
+    first = next(iter(cast.called), None)
+    from_ = cast.caller.from_ if cast.caller else Endpoint()
+    to = cast.caller.to if cast.caller else Endpoint()
+    if cast.caller:
+        from_ = from_.or_else(Endpoint(extension_id=cast.caller.extension_id))
+    if first:
+        from_ = from_.or_else(first.from_)
+        to = to.or_else(first.to).or_else(Endpoint(extension_id=first.extension_id))
+    return from_, to
+
+
+def _external_number(cast: _Cast, from_: Endpoint, to: Endpoint) -> str | None:
+    """Return the number of the side that is not ours; words such as `anonymous` are none."""
+    if cast.internal or cast.direction is None:
+        return None
+    if cast.direction == "Inbound":
+        number = from_.phone_number
+    else:
+        outside = next((party for party in cast.called if not party.extension_id), None)
+        number = to.phone_number or (outside.to.phone_number if outside else None)
+    return number if number and any(letter.isdigit() for letter in number) else None
+
+
+# What became of it
+
+
+def _outcome(cast: _Cast, answered: PartyView | None, *, over: bool) -> Outcome:
+    if answered:
+        return Outcome.ANSWERED
+    if not over:
+        return Outcome.IN_PROGRESS
+    if any(same(moment.code, "FaxReceive") for party in cast.parties for moment in party.history):
+        return Outcome.FAX
+    if any(party.reached_voicemail for party in cast.called):
+        return Outcome.VOICEMAIL
+    return _unanswered(cast)
+
+
+def _unanswered(cast: _Cast) -> Outcome:
+    """Say why nobody answered. A lone goodbye, its beginning unseen, says nothing."""
+    reasons = {party.end_reason.lower() for party in cast.parties if party.end_reason}
+    if cast.direction == "Inbound" and (cast.queues or any(party.queue_call for party in cast.called)):
+        return Outcome.ABANDONED
+    unanswered = Outcome.MISSED if cast.direction == "Inbound" else Outcome.NO_ANSWER
+    if reasons & {"noanswer", "timeout"} or any(party.missed_call for party in cast.called):
+        return unanswered
+    if "targetbusy" in reasons:
+        return Outcome.BUSY
+    if "rejected" in reasons:
+        return Outcome.REJECTED
+    if reasons & _FAILURES:
+        return Outcome.FAILED
+    if cast.menus:
+        return Outcome.ABANDONED
+    rang = any(party.first(Code.SETUP, Code.PROCEEDING) for party in cast.parties)
+    picked_up = any(party.answered_at for party in cast.called or cast.parties)
+    return unanswered if rang and not picked_up else Outcome.UNKNOWN
+
+
+def _related(told: Iterable[Fact]) -> tuple[Related, ...]:
+    links: dict[tuple[str, str | None, str | None], Related] = {}
+    for fact in told:
+        peer = fact.peer
+        if peer and peer.telephony_session_id != (fact.telephony_session_id or ""):
+            kind = _LINKS.get((fact.reason or "").lower(), "linked")
+            name = (kind, peer.telephony_session_id, peer.session_id)
+            links.setdefault(name, Related(kind, peer.telephony_session_id, peer.session_id, peer.party_id))
+    return tuple(links.values())
+
+
+# Times
+
+
+def _ring_seconds(cast: _Cast, answered: PartyView | None) -> float | None:
+    """Return how long people's telephones rang before somebody answered; None if none was seen ringing."""
+    machines = cast.queues | cast.menus
+    rang = [span for party in cast.called if party.id not in machines for span in party.ringing()]
+    until = answered.answered_at if answered else None
+    if until:
+        rang = [(start, min(end, until)) for start, end in rang if start < until]
+    return _seconds(rang) if rang else None
+
+
+def _talk(cast: _Cast, answered: PartyView | None) -> list[Span]:
+    talking = list(cast.humans()) or ([answered] if answered else [])
+    return [span for party in talking for span in party.spans(Code.ANSWERED)]
+
+
+def _hold(cast: _Cast) -> list[Span]:
+    return [span for party in cast.parties for span in party.spans(Code.HOLD)]
+
+
+def _seconds(spans: Iterable[Span]) -> float:
+    """Return the time that the spans cover together, overlaps once."""
+    return round(sum((end - start).total_seconds() for start, end in _joined(spans)), 6) or 0.0
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _without(spans: Iterable[Span], cuts: Iterable[Span]) -> list[Span]:
+    """Return the spans with the cuts taken out."""
+    left = _joined(spans)
+    for cut_start, cut_end in cuts:
+        left = [
+            piece
+            for start, end in left
+            for piece in ((start, min(end, cut_start)), (max(start, cut_end), end))
+            if piece[0] < piece[1]
+        ]
+    return left
+
+
+# Small things
+
+
+def _by_time(fact: Fact) -> tuple[datetime, int, str, int]:
+    return (fact.event_time, -1 if fact.sequence is None else fact.sequence, fact.uuid, fact.part)
+
+
+def _tells_start(fact: Fact) -> bool:
+    """Whether a fact shows the beginning: the first sequence number of a session seen is 2."""
+    if fact.source is Source.PRESENCE:
+        return fact.started_at is not None
+    return fact.sequence is not None and fact.sequence <= 2
+
+
+def _latest(values: Iterable[str | None]) -> str | None:
+    return next((value for value in reversed(list(values)) if value), None)
+
+
+def _latest_flag(values: Iterable[bool | None]) -> bool:
+    return next((value for value in reversed(list(values)) if value is not None), False)
+
+
+def _merged(sides: Iterable[Endpoint]) -> Endpoint:
+    merged = Endpoint()
+    for side in sides:
+        merged = side.or_else(merged)
+    return merged
+
+
+def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def _json_time(when: datetime | None) -> str | None:
+    return when.isoformat().replace("+00:00", "Z") if when else None
