@@ -96,6 +96,7 @@ class Call:
     readiness: dict[str, Any] = field(default_factory=dict)
     source: str = Source.WEBHOOK
     end_check_at: datetime | None = None
+    end_known_at: datetime | None = None
     window_closes_at: datetime | None = None
     read_at: datetime | None = None
     reads: int = 0

@@ -1,10 +1,11 @@
 """Finds calls, by any of their names, in any order that the API offers, and by what is due."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import NO_SESSION, Call, Stage
@@ -90,14 +91,63 @@ async def find_nameless(
     }
 
 
-async def find_in_window(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Call]:
-    """Return the ended calls that Active Calls may still show, waiting for a record or not."""
-    query = select(calls).where(
-        calls.c.account_id == account_id,
-        calls.c.window_closes_at > now,
-        calls.c.stage.in_([Stage.ENDED, Stage.BOOTSTRAPPED]),
-    )
-    return [read_row(row) for row in await db.execute(query)]
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """An ended call that Active Calls may still show: what planning and matching need of it, and no more."""
+
+    call_id: str
+    telephony_session_id: str
+    session_id: str | None
+    stage: str
+    numbers: frozenset[str]
+    started_at: datetime
+    ended_at: datetime
+    end_known_at: datetime
+    bootstrapped_at: datetime | None
+    last_missed_at: datetime | None
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.stage == Stage.ENDED
+
+
+async def find_recent(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Recent]:
+    """Return the ended calls whose window is open, waiting for a record or not."""
+    column = calls.c
+    query = select(
+        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller, column.callee,
+        column.started_at, column.ended_at, column.end_known_at, column.bootstrapped_at, column.last_missed_at,
+    ).where(column.account_id == account_id, column.window_closes_at > now)  # fmt: skip
+    return [
+        Recent(
+            call_id=row.call_id,
+            telephony_session_id=row.telephony_session_id,
+            session_id=row.session_id,
+            stage=row.stage,
+            numbers=numbers_of(row.caller, row.callee),
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            end_known_at=row.end_known_at or row.ended_at,
+            bootstrapped_at=row.bootstrapped_at,
+            last_missed_at=row.last_missed_at,
+        )
+        for row in await db.execute(query)
+        if row.ended_at is not None
+    ]
+
+
+async def mark_missed(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str], at: datetime
+) -> None:
+    """Note that a poll sent at `at` read everything and did not show these calls. Nobody sees this change."""
+    if call_ids:
+        mine = (calls.c.account_id == account_id) & calls.c.call_id.in_(sorted(call_ids))
+        await db.execute(update(calls).where(mine).values(last_missed_at=at, looks=calls.c.looks + 1))
+
+
+def numbers_of(*sides: dict[str, Any] | None) -> frozenset[str]:
+    """Return the phone numbers of both sides, those that are known."""
+    return frozenset(side["phoneNumber"] for side in sides if side and side.get("phoneNumber"))
 
 
 async def find_due_readings(

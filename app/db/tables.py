@@ -148,6 +148,7 @@ calls = Table(
     Column("readiness", Json, nullable=False),
     Column("source", String(16), nullable=False),  # what told us of the call first
     Column("end_check_at", UtcDateTime),  # due: look whether it is over
+    Column("end_known_at", UtcDateTime),  # when we worked out that it was over
     Column("window_closes_at", UtcDateTime),  # set at the end: Active Calls shows it until then
     Column("read_at", UtcDateTime),  # due: read it in the Call Log
     Column("reads", Integer, nullable=False, server_default=text("0")),
@@ -172,13 +173,7 @@ calls = Table(
         postgresql_where=text("end_check_at IS NOT NULL"),
         sqlite_where=text("end_check_at IS NOT NULL"),
     ),
-    Index(
-        "ix_calls_waiting",
-        "account_id",
-        "window_closes_at",
-        postgresql_where=text("stage = 'ended'"),
-        sqlite_where=text("stage = 'ended'"),
-    ),
+    Index("ix_calls_window", "account_id", "window_closes_at"),
     Index(
         "ix_calls_read",
         "account_id",

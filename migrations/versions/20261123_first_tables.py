@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("readiness", Json, nullable=False),
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("end_check_at", UtcDateTime(), nullable=True),
+        sa.Column("end_known_at", UtcDateTime(), nullable=True),
         sa.Column("window_closes_at", UtcDateTime(), nullable=True),
         sa.Column("read_at", UtcDateTime(), nullable=True),
         sa.Column("reads", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -111,13 +112,7 @@ def upgrade() -> None:
             "ix_calls_stage", ["account_id", "stage", "started_at", "call_id"], unique=False
         )
         batch_op.create_index("ix_calls_started", ["account_id", "started_at", "call_id"], unique=False)
-        batch_op.create_index(
-            "ix_calls_waiting",
-            ["account_id", "window_closes_at"],
-            unique=False,
-            postgresql_where=sa.text("stage = 'ended'"),
-            sqlite_where=sa.text("stage = 'ended'"),
-        )
+        batch_op.create_index("ix_calls_window", ["account_id", "window_closes_at"], unique=False)
 
     op.create_table(
         "credentials",
@@ -418,11 +413,7 @@ def downgrade() -> None:
     op.drop_table("crm_links")
     op.drop_table("credentials")
     with op.batch_alter_table("calls", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_calls_waiting",
-            postgresql_where=sa.text("stage = 'ended'"),
-            sqlite_where=sa.text("stage = 'ended'"),
-        )
+        batch_op.drop_index("ix_calls_window")
         batch_op.drop_index("ix_calls_started")
         batch_op.drop_index("ix_calls_stage")
         batch_op.drop_index(
