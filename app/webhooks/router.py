@@ -1,0 +1,197 @@
+"""Where RingCentral's webhooks come in: POST /webhooks/ringcentral.
+
+A plain ASGI endpoint beside the FastAPI routers: it is the one hot path, and RingCentral wants an answer of
+at most 1024 bytes, headers included, within 3 s (guide "Creating webhooks"). What a delivery means is
+found out after the answer, see `webhooks.fold`.
+"""
+
+import hmac
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app import metrics
+from app.clock import Clock
+from app.errors import BadInput, PayloadTooLarge, Unauthenticated
+from app.webhooks.inbox import Delivery, Inbox
+from app.webhooks.notification import peek
+
+PATH = "/webhooks/ringcentral"
+_LONGEST_ECHO = 256
+
+
+class NotificationEndpoint:
+    """The handshake, and deliveries checked against the shared secret in constant time."""
+
+    def __init__(self, inbox: Inbox, token: str, max_body_bytes: int, clock: Clock) -> None:
+        self._inbox = inbox
+        self._token = token.encode()
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive, self._max_body_bytes)
+        validation = _header(scope, b"validation-token")
+        verification = _header(scope, b"verification-token")
+        if validation is not None and not _looks_like_event(body):
+            await _answer(send, _echo(validation))
+            return
+        # RingCentral's guide names the secret's header Validation-Token on deliveries, its API description
+        # Verification-Token, which is what arrives. The other one is accepted where this one is missing.
+        self._check(verification if verification is not None else validation)
+        await self._inbox.accept(self._delivery(body))
+        await _answer(send)
+
+    def _check(self, presented: bytes | None) -> None:
+        if presented is None or not hmac.compare_digest(presented, self._token):
+            metrics.DELIVERIES.labels(outcome="unauthenticated").inc()
+            raise Unauthenticated(
+                "The Verification-Token of this delivery is missing or is not the one of the subscription. "
+                "Set AFTERCALL_WEBHOOK_TOKEN to the subscription's verificationToken, or create the subscription anew."
+            )
+
+    def _delivery(self, body: bytes) -> Delivery:
+        payload = _parse(body)
+        about = peek(payload)
+        return Delivery(
+            account_id=about.account_id,
+            uuid=about.uuid,
+            received_at=self._clock.now(),
+            telephony_session_id=about.telephony_session_id,
+            raw=body,
+        )
+
+
+def route(endpoint: NotificationEndpoint) -> Route:
+    """Return the route; it goes before all others."""
+    return Route(PATH, endpoint, methods=["POST"], name="receive_notification")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError as error:
+        metrics.DELIVERIES.labels(outcome="malformed").inc()
+        raise BadInput(f"The body is not JSON: {error}") from error
+
+
+def _looks_like_event(body: bytes) -> bool:
+    """Tell a delivery from a handshake, whose body is empty or says nothing."""
+    if not body.strip():
+        return False
+    try:
+        payload = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(payload, dict) and not payload.keys().isdisjoint({"uuid", "event", "body", "pn_apns"})
+
+
+def _echo(token: bytes) -> bytes:
+    """Check a handshake's token: it goes into a header of ours, so only short printable ASCII may."""
+    if not 0 < len(token) <= _LONGEST_ECHO or not all(0x21 <= byte <= 0x7E for byte in token):
+        metrics.DELIVERIES.labels(outcome="malformed").inc()
+        raise BadInput(f"Validation-Token must be 1 to {_LONGEST_ECHO} printable ASCII characters.")
+    metrics.DELIVERIES.labels(outcome="handshake").inc()
+    return token
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    value: bytes
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return None
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("The sender hung up before its body was complete.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            metrics.DELIVERIES.labels(outcome="too-large").inc()
+            raise PayloadTooLarge(
+                f"A delivery may have {limit} bytes; AFTERCALL_WEBHOOK_MAX_BODY_BYTES raises this."
+            )
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _answer(send: Send, echo: bytes | None = None) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"0")]
+    if echo is not None:
+        headers.append((b"validation-token", echo))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+OPENAPI: dict[str, Any] = {
+    "post": {
+        "tags": ["webhooks"],
+        "summary": "Receive a notification of RingCentral",
+        "description": (
+            "The target of the webhook subscription. A request with `Validation-Token` and no event is the handshake: "
+            "the header is echoed. Anything else must carry the subscription's `Verification-Token`; it is stored before "
+            "the 200, also when the event means nothing to us. 503 asks RingCentral to send it again."
+        ),
+        "operationId": "receive_notification",
+        "parameters": [
+            {
+                "name": "Verification-Token",
+                "in": "header",
+                "required": False,
+                "description": "The subscription's `verificationToken`; on every delivery.",
+                "schema": {"type": "string"},
+            },
+            {
+                "name": "Validation-Token",
+                "in": "header",
+                "required": False,
+                "description": "Of the handshake: 1 to 256 printable ASCII characters, echoed.",
+                "schema": {"type": "string", "maxLength": _LONGEST_ECHO},
+            },
+        ],
+        "requestBody": {
+            "required": False,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {
+                        "uuid": "7841958329667892286",
+                        "event": "/restapi/v1.0/account/908070001/telephony/sessions",
+                        "timestamp": "2026-03-10T18:07:41.085Z",
+                        "subscriptionId": "7d2c6f10-0b5e-4f43-9c8a-2a41b7e0c111",
+                        "ownerId": "711000101",
+                        "body": {
+                            "sequence": 2,
+                            "sessionId": "1229016182016",
+                            "telephonySessionId": "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000",
+                            "eventTime": "2026-03-10T18:07:41.012Z",
+                            "parties": [
+                                {
+                                    "id": "p-a0c14f2b77d1ez1928b3f4c10z5e6f70000-1",
+                                    "direction": "Outbound",
+                                    "status": {"code": "Setup"},
+                                }
+                            ],
+                        },
+                    },
+                }
+            },
+        },
+        "responses": {
+            "200": {"description": "Stored (or stored before, or the handshake); the body is empty."},
+            "400": {"$ref": "#/components/responses/Problem"},
+            "401": {"$ref": "#/components/responses/Problem"},
+            "413": {"$ref": "#/components/responses/Problem"},
+            "503": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+}
