@@ -1,0 +1,71 @@
+"""What a call-log `result` means for a CRM: RingCentral's open set of words, in our closed set. No I/O.
+
+Source of the words: RingCentral's API description, `CallLogRecord.result`. Spelling and case differ between
+releases, and new words appear; what is not listed is `unknown`, and the raw word stands beside it.
+"""
+
+from app.calls.model import Outcome
+
+_WORDS: dict[Outcome, tuple[str, ...]] = {
+    Outcome.IN_PROGRESS: ("In Progress",),
+    Outcome.ANSWERED: (
+        "Accepted",
+        "Call connected",
+        "Answered Elsewhere",
+        "911",
+        "933",
+        "Phone Login",
+        "Callback requested",
+    ),
+    Outcome.MISSED: ("Missed", "Answered Not Accepted"),
+    Outcome.VOICEMAIL: ("Voicemail", "Sent to Voicemail", "Reply"),
+    Outcome.ABANDONED: ("Abandoned",),
+    Outcome.BUSY: ("Busy", "Line Busy"),
+    Outcome.NO_ANSWER: ("No Answer", "Hang Up", "Not Answered"),
+    Outcome.REJECTED: ("Rejected", "Declined"),
+    Outcome.BLOCKED: (
+        "Blocked",
+        "International Disabled",
+        "International Restricted",
+        "No Calling Credit",
+        "Not Allowed",
+        "Restricted Number",
+        "Suspended account",
+    ),
+    Outcome.FAILED: (
+        "Call Failed",
+        "Call Failure",
+        "Carrier is not active",
+        "EDGE trunk misconfigured",
+        "IP Phone Offline",
+        "Internal Error",
+        "Stopped",
+        "Wrong Number",
+    ),
+    Outcome.FAX: (
+        "Fax Not Sent",
+        "Fax Partially Sent",
+        "Fax Poor Line",
+        "Fax Receipt Error",
+        "Fax on Demand",
+        "Partial Receive",
+        "Receive Error",
+        "Received",
+        "Send Error",
+        "Sent",
+    ),
+}
+_OUTCOMES = {word.casefold(): outcome for outcome, words in _WORDS.items() for word in words}
+_CONNECTED = frozenset({"accepted", "call connected", "911", "933"})
+
+
+def read_outcome(result: str | None) -> Outcome:
+    """Return what a raw result means; `unknown` for a word that nobody has told us of."""
+    if result is None:
+        return Outcome.UNKNOWN
+    return _OUTCOMES.get(result.strip().casefold(), Outcome.UNKNOWN)
+
+
+def is_connected(result: str | None) -> bool:
+    """Whether by this result the people of this record talked to each other."""
+    return result is not None and result.strip().casefold() in _CONNECTED

@@ -1,0 +1,93 @@
+"""Which records belong to which call. Does no input or output.
+
+Active Calls has no filter for a session, and an unknown query parameter yields everything with status 200
+(guide "Finding active calls"), so whatever an answer brings is matched here, record by record:
+
+1. by `telephonySessionId`, the key of a call;
+2. by `sessionId`, where one of the two sides lacks the key and the id means exactly one sought call
+   ("0" means none: all conferences say so);
+3. by both numbers and the start, where a call is known from a source that gave no usable id.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from app.ids import is_alias
+from app.ringcentral.models import CallRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """A call as we look for it. `telephony_session_id` is None while only a `sessionId` is known."""
+
+    call_id: str
+    telephony_session_id: str | None
+    session_id: str | None
+    numbers: frozenset[str] = frozenset()
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """`found` by call id; `strangers` by `telephonySessionId`: sessions that nobody sought."""
+
+    found: dict[str, list[CallRecord]] = field(default_factory=dict)
+    strangers: dict[str, list[CallRecord]] = field(default_factory=dict)
+
+
+def match_records(
+    records: Iterable[CallRecord], sought: Collection[Sought], start_tolerance_seconds: float
+) -> Matching:
+    """Sort records by the call that they belong to. A record belongs to one call at most."""
+    index = _Index(sought, timedelta(seconds=start_tolerance_seconds))
+    found: dict[str, list[CallRecord]] = defaultdict(list)
+    strangers: dict[str, list[CallRecord]] = defaultdict(list)
+    for record in records:
+        call_id = index.find(record)
+        if call_id is not None:
+            found[call_id].append(record)
+        elif record.telephony_session_id is not None:
+            strangers[record.telephony_session_id].append(record)
+    return Matching(dict(found), dict(strangers))
+
+
+def answers(records: Sequence[CallRecord]) -> list[CallRecord]:
+    """Keep the records that say how a call went: an In Progress one is provisional in every field."""
+    return [record for record in records if not record.is_in_progress]
+
+
+class _Index:
+    def __init__(self, sought: Collection[Sought], tolerance: timedelta) -> None:
+        self._tolerance = tolerance
+        self._by_key = {call.telephony_session_id: call for call in sought if call.telephony_session_id}
+        self._by_session: dict[str, list[Sought]] = defaultdict(list)
+        self._nameless = [call for call in sought if call.telephony_session_id is None]
+        for call in sought:
+            if call.session_id is not None and is_alias(call.session_id):
+                self._by_session[call.session_id].append(call)
+
+    def find(self, record: CallRecord) -> str | None:
+        key = record.telephony_session_id
+        if key is not None and key in self._by_key:
+            return self._by_key[key].call_id
+        named = [
+            call
+            for call in self._by_session.get(record.session_id or "", ())
+            if key is None or call.telephony_session_id is None
+        ]
+        if len(named) == 1:
+            return named[0].call_id
+        alike = [call for call in named or self._nameless if self._is_alike(record, call)]
+        return alike[0].call_id if len(alike) == 1 else None
+
+    def _is_alike(self, record: CallRecord, call: Sought) -> bool:
+        if record.start_time is None or call.started_at is None or not call.numbers:
+            return False
+        numbers = {record.from_party.phone_number, record.to_party.phone_number} - {None}
+        return (
+            bool(numbers)
+            and numbers <= call.numbers
+            and abs(record.start_time - call.started_at) <= self._tolerance
+        )

@@ -1,0 +1,155 @@
+"""Which reading of a record stands, which record is the call, what the call is by its records. No I/O.
+
+A record is replaced as a whole, never field by field: while a call goes on its direction, action, parties
+and legs are provisional and turn over at the hang-up (published Active Calls answers). The Call Log is the
+better witness than Active Calls, Detailed better than Simple, the later reading better than the earlier.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.calls.model import Outcome, Source
+from app.calls.outcomes import is_connected, read_outcome
+from app.ringcentral.models import CallRecord, Party
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A record as one source showed it at one moment."""
+
+    record: CallRecord
+    source: Source
+    fetched_at: datetime
+
+    @property
+    def rank(self) -> int:
+        return 2 * (self.source is Source.CALL_LOG) + self.record.is_detailed
+
+    @property
+    def is_detailed_log(self) -> bool:
+        return self.source is Source.CALL_LOG and self.record.is_detailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a call is by its records. `None` where they do not say."""
+
+    primary_id: str
+    direction: str | None
+    action: str | None
+    result: str | None
+    outcome: Outcome
+    caller: dict[str, Any]
+    callee: dict[str, Any]
+    external_number: str | None
+    started_at: datetime | None
+    duration_seconds: int | None
+    has_recording: bool
+    session_ids: tuple[str, ...]
+    extension_ids: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+def merge_readings(kept: Mapping[str, Reading], fresh: Iterable[Reading]) -> dict[str, Reading]:
+    """Return the readings that replace what is kept, by record id; an empty dict when nothing is new.
+
+    Idempotent: merging what was merged changes nothing. The order of `fresh` does not matter.
+    """
+    standing = dict(kept)
+    for reading in fresh:
+        present = standing.get(reading.record.id)
+        if present is None or _replaces(reading, present):
+            standing[reading.record.id] = reading
+    return {key: reading for key, reading in standing.items() if _says_more(reading, kept.get(key))}
+
+
+def _replaces(new: Reading, old: Reading) -> bool:
+    if new.record.is_in_progress != old.record.is_in_progress:
+        return old.record.is_in_progress
+    return _weight(new) > _weight(old)
+
+
+def _weight(reading: Reading) -> tuple[int, datetime, datetime, str]:
+    modified = reading.record.last_modified_time or _EARLIEST
+    return (reading.rank, modified, reading.fetched_at, repr(sorted(reading.record.raw.items(), key=str)))
+
+
+def _says_more(reading: Reading, old: Reading | None) -> bool:
+    if old is None:
+        return True
+    return (reading.record.raw, reading.source) != (old.record.raw, old.source) and reading is not old
+
+
+def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:
+    """Choose the record that stands for the call: connected before others, then with a recording, then the
+    longest, then the earliest; among equals the smallest id, so that the choice does not depend on order.
+
+    Records in progress and deleted ones are not candidates.
+    """
+    candidates = [record for record in records if not record.is_in_progress and not record.is_deleted]
+    return min(candidates, key=_preference, default=None)
+
+
+def _preference(record: CallRecord) -> tuple[bool, bool, float, datetime, str]:
+    return (
+        not is_connected(record.result),
+        not record.recordings,
+        -(record.duration_seconds or 0.0),
+        record.start_time or _EARLIEST,
+        record.id,
+    )
+
+
+def summarise(records: Sequence[CallRecord]) -> Summary | None:
+    """Say what the call is; None while no record is an answer."""
+    primary = primary_of(records)
+    if primary is None:
+        return None
+    is_inbound = (primary.direction or "").casefold() == "inbound"
+    outside = primary.from_party if is_inbound else primary.to_party
+    return Summary(
+        primary_id=primary.id,
+        direction=primary.direction,
+        action=primary.action,
+        result=primary.result,
+        outcome=read_outcome(primary.result),
+        caller=read_side(primary.from_party),
+        callee=read_side(primary.to_party),
+        external_number=outside.phone_number,
+        started_at=min((record.start_time for record in records if record.start_time), default=None),
+        duration_seconds=None if primary.duration_seconds is None else round(primary.duration_seconds),
+        has_recording=any(record.recordings for record in records),
+        session_ids=_distinct(record.session_id for record in records),
+        extension_ids=_distinct(extension_id for record in records for extension_id in _extensions(record)),
+        numbers=_distinct(
+            party.phone_number for record in records for party in (record.from_party, record.to_party)
+        ),
+    )
+
+
+def _extensions(record: CallRecord) -> Iterable[str | None]:
+    yield record.extension_id
+    yield record.from_party.extension_id
+    yield record.to_party.extension_id
+    for leg in record.legs or ():
+        yield leg.extension_id
+
+
+def read_side(party: Party) -> dict[str, Any]:
+    """Return one side of a call as the API shows it, without what is not known."""
+    fields = {
+        "phoneNumber": party.phone_number,
+        "extensionNumber": party.extension_number,
+        "extensionId": party.extension_id,
+        "name": party.name,
+        "location": party.location,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))

@@ -1,0 +1,240 @@
+"""Brings readings of records into calls: merged, summarised, with the stage that follows. Under the ledger."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic_core import to_json
+
+from app import metrics
+from app.calls import store
+from app.calls.attachments import join_parked
+from app.calls.ledger import Ledger
+from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage
+from app.calls.store import Recent
+from app.enrichment.matching import Sought
+from app.enrichment.merging import Reading, Summary, merge_readings, summarise
+from app.ids import CallId, new_id
+from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingPlan:
+    """When a call is read in the Call Log, in seconds; see `Settings`."""
+
+    first_after: float
+    gap: float
+    horizon: float
+    settled_after: float
+    """Two equal readings this far apart mean that nothing changes any more."""
+
+
+def as_sought(call: Call | Recent) -> Sought:
+    """Say by what a call's records are recognised."""
+    nameless = call.telephony_session_id.startswith(NO_SESSION)
+    numbers = call.numbers if isinstance(call, Recent) else store.numbers_of(call.caller, call.callee)
+    return Sought(
+        call_id=call.call_id,
+        telephony_session_id=None if nameless else call.telephony_session_id,
+        session_id=call.session_id,
+        numbers=numbers,
+        started_at=call.started_at,
+    )
+
+
+async def apply_readings(
+    ledger: Ledger,
+    calls: Mapping[str, Call],
+    found: Mapping[str, Sequence[CallRecord]],
+    source: Source,
+    fetched_at: datetime,
+    plan: ReadingPlan,
+) -> list[Call]:
+    """Write what a source said of calls; return those that got their first record by it.
+
+    `found` holds records by call id. Calls whose records say nothing new stay as they are.
+    """
+    kept = await _load_readings(ledger, found)
+    bootstrapped: list[Call] = []
+    names: dict[str, Call] = {}
+    rows: list[dict[str, Any]] = []
+    for call_id, records in found.items():
+        call = calls[call_id]
+        news = merge_readings(kept[call_id], [Reading(record, source, fetched_at) for record in records])
+        rows += [_row(call, reading) for reading in news.values()]
+        standing = {**kept[call_id], **news}
+        summary = summarise([reading.record for reading in standing.values()])
+        if summary is None:
+            continue
+        if _take_record(ledger, call, summary, standing, source, has_news=bool(news), plan=plan):
+            bootstrapped.append(call)
+        names |= _name(ledger, call, summary, records)
+    await ledger.flush()
+    await store.save_records(ledger.db, rows)
+    await join_parked(ledger, names)
+    return bootstrapped
+
+
+def restate(call: Call, rows: Iterable[Any]) -> None:
+    """Say anew what the kept records of a call (rows of `call_records`) say of it."""
+    summary = summarise([reading.record for _, reading in _read_rows(rows)])
+    if summary is not None:
+        _copy(call, summary)
+
+
+def open_stranger(
+    ledger: Ledger, telephony_session_id: str, records: Sequence[CallRecord], source: Source
+) -> Call:
+    """Open a call that no event told us of; its records are applied by `apply_readings`."""
+    started_at = min((record.start_time for record in records if record.start_time), default=ledger.now)
+    ended_at = max(
+        (
+            record.start_time + timedelta(seconds=record.duration_seconds or 0)
+            for record in records
+            if record.start_time
+        ),
+        default=ledger.now,
+    )
+    call = Call(
+        account_id=ledger.account_id,
+        call_id=CallId(new_id("call", ledger.now)),
+        telephony_session_id=telephony_session_id,
+        stage=Stage.ENDED,
+        outcome=Outcome.UNKNOWN,
+        started_at=started_at,
+        ended_at=min(ended_at, ledger.now),
+        source=source,
+        created_at=ledger.now,
+        updated_at=ledger.now,
+    )
+    call.ready("record", "pending", ledger.now)
+    ledger.open(call, "call.ended", source=source.value, endedAt=_text(call.ended_at))
+    return call
+
+
+def _take_record(
+    ledger: Ledger,
+    call: Call,
+    summary: Summary,
+    standing: Mapping[str, Reading],
+    source: Source,
+    *,
+    has_news: bool,
+    plan: ReadingPlan,
+) -> bool:
+    """Bring the call to what its records say; say whether it got its first record by this."""
+    if has_news:
+        _copy(call, summary)
+        call.ready("recording", "pending" if summary.has_recording else "none", ledger.now)
+    is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
+    if is_first:
+        _bootstrap(ledger, call, summary, source, plan)
+    elif has_news:
+        ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
+    if call.stage != Stage.LIVE and any(reading.is_detailed_log for reading in standing.values()):
+        _reconcile(ledger, call, standing, plan)
+    return is_first
+
+
+def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, plan: ReadingPlan) -> None:
+    now = ledger.now
+    call.bootstrapped_at = now
+    call.bootstrapped_by = source
+    call.absent_reason = None
+    call.ready("record", "ready", now)
+    call.ready("legs", "pending", now)
+    call.reads = 0
+    ended_at = call.ended_at or now
+    call.read_at = max(now, ended_at + timedelta(seconds=plan.first_after))
+    waited = max(0.0, (now - ended_at).total_seconds())
+    metrics.RECORD_SECONDS.labels(source=source.value).observe(waited)
+    ledger.move(
+        call,
+        Stage.BOOTSTRAPPED,
+        "call.bootstrapped",
+        source=source.value,
+        seconds=round(waited, 3),
+        outcome=summary.outcome.value,
+    )
+
+
+def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan: ReadingPlan) -> None:
+    """Note a Detailed reading of the Call Log, and whether it still changes."""
+    digest = _digest(standing)
+    if call.stage == Stage.BOOTSTRAPPED:
+        call.ready("legs", "ready", ledger.now)
+        ledger.move(call, Stage.RECONCILED, "call.reconciled")
+    if call.record_digest != digest:
+        call.record_digest = digest
+        call.record_unchanged_since = ledger.now
+        ledger.keep(call)
+    elif call.stage == Stage.RECONCILED and call.record_unchanged_since is not None:
+        stood = (ledger.now - call.record_unchanged_since).total_seconds()
+        if stood >= plan.settled_after:
+            call.read_at = None
+            ledger.move(call, Stage.FINAL, "call.final")
+
+
+def _copy(call: Call, summary: Summary) -> None:
+    call.primary_record_id = summary.primary_id
+    call.direction = summary.direction or call.direction
+    call.action = summary.action
+    call.result = summary.result
+    call.outcome = summary.outcome
+    call.caller = {**(call.caller or {}), **summary.caller} or None
+    call.callee = {**(call.callee or {}), **summary.callee} or None
+    call.external_number = summary.external_number or call.external_number
+    call.started_at = summary.started_at or call.started_at
+    call.duration_seconds = summary.duration_seconds
+    call.has_recording = summary.has_recording
+
+
+def _name(ledger: Ledger, call: Call, summary: Summary, records: Iterable[CallRecord]) -> dict[str, Call]:
+    """Give the call the names that its records know; return them for what waits under them."""
+    if call.session_id is None and summary.session_ids:
+        call.session_id = summary.session_ids[0]
+        ledger.keep(call)
+    keys = {record.telephony_session_id for record in records} - {None}
+    if call.telephony_session_id.startswith(NO_SESSION) and len(keys) == 1:
+        call.telephony_session_id = str(keys.pop())
+        ledger.keep(call)
+    names = [*summary.session_ids, call.telephony_session_id]
+    ledger.name(call, summary.session_ids)
+    ledger.involve(call, summary.extension_ids, summary.numbers)
+    return dict.fromkeys(names, call)
+
+
+async def _load_readings(ledger: Ledger, found: Mapping[str, object]) -> dict[str, dict[str, Reading]]:
+    rows = await store.load_records(ledger.db, ledger.account_id, list(found))
+    return {call_id: dict(_read_rows(call_rows)) for call_id, call_rows in rows.items()}
+
+
+def _read_rows(rows: Iterable[Any]) -> Iterable[tuple[str, Reading]]:
+    for row in rows:
+        record = read_call_record(row.raw)
+        if not isinstance(record, BadRecord):
+            yield record.id, Reading(record, Source(row.source), row.fetched_at)
+
+
+def _row(call: Call, reading: Reading) -> dict[str, Any]:
+    return {
+        "account_id": call.account_id,
+        "call_id": call.call_id,
+        "record_id": reading.record.id,
+        "source": reading.source.value,
+        "detailed": reading.record.is_detailed,
+        "fetched_at": reading.fetched_at,
+        "last_modified_at": reading.record.last_modified_time,
+        "raw": dict(reading.record.raw),
+    }
+
+
+def _digest(standing: Mapping[str, Reading]) -> str:
+    parts = [to_json(dict(standing[key].record.raw)) for key in sorted(standing)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
