@@ -1,0 +1,326 @@
+"""Polls Active Calls: one poll of an account for all its sessions that wait, when the planner says.
+
+The order of one turn, and nothing decided here: claim the target, plan, ask page by page, match, write what was
+found together with what was learnt, give the target back. No transaction is open while RingCentral thinks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.calls import accounts, store
+from app.calls.ledger import open_ledger
+from app.calls.model import Source
+from app.calls.store import Recent
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import calls
+from app.enrichment import budget, targets, visibility
+from app.enrichment.matching import Matching, Sought, answers, match_records
+from app.enrichment.planner import (
+    Bucket,
+    PlannerLimits,
+    PollAt,
+    Rest,
+    Rhythm,
+    Waiting,
+    begin_rhythm,
+    hear,
+    plan_poll,
+)
+from app.enrichment.rates import SharedRates
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought, open_stranger
+from app.enrichment.targets import Target
+from app.enrichment.troubles import note_trouble
+from app.enrichment.visibility import Look, Visibility
+from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
+from app.ids import AccountId, RecordId
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.models import CallRecord
+from app.ringcentral.protocol import wants_next_page
+from app.ringcentral.wire import HEAVY
+
+MOST_PAGES = 50
+_START_TOLERANCE_SECONDS = 5.0
+_AFTER_TROUBLE_SECONDS = 2.0
+_AFTER_REFUSAL_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll brought. `complete`: all pages were read, so what is not there is not visible yet."""
+
+    sent_at: datetime
+    answered_at: datetime
+    records: Sequence[CallRecord]
+    complete: bool
+    pages: int
+    account_id: AccountId | None
+
+
+class Poller:
+    """The background work that polls. `replica` names this process among all."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        client: RingCentralClient,
+        rates: SharedRates,
+        limits: PlannerLimits,
+        readings: ReadingPlan,
+        *,
+        replica: str,
+        page_size: int,
+        lease_seconds: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._client = client
+        self._rates = rates
+        self._limits = limits
+        self._readings = readings
+        self._replica = replica
+        self._page_size = page_size
+        self._lease_seconds = lease_seconds
+        self._not_before: dict[AccountId, datetime] = {}
+
+    async def step(self) -> float | None:
+        """Take one turn for each account with calls that wait; say in how many seconds the next poll is planned."""
+        async with self._database.read() as db:
+            account_ids = await _waiting_accounts(db, self._clock.now())
+        pauses = [pause for account_id in account_ids if (pause := await self._turn(account_id)) is not None]
+        return min(pauses, default=None)
+
+    async def _turn(self, account_id: AccountId) -> float | None:
+        held_back = self._not_before.get(account_id)
+        now = self._clock.now()
+        if held_back is not None and now < held_back:
+            return (held_back - now).total_seconds()
+        async with self._database.write() as db:
+            target = await targets.claim(db, account_id, self._replica, now, self._lease_seconds)
+            recent = await store.find_recent(db, account_id, now) if target else []
+        if target is None:
+            return _AFTER_TROUBLE_SECONDS
+        try:
+            return await self._plan_and_poll(target, recent)
+        except LeaseLost:
+            log.warning(
+                "a poll took longer than its lease; another replica has taken over", account_id=account_id
+            )
+            return 0.0
+
+    async def _plan_and_poll(self, target: Target, recent: Sequence[Recent]) -> float | None:
+        now = self._clock.now()
+        memory = _Memory.read(target, self._limits, now)
+        memory.listen(recent, now)
+        waiting = [call for call in recent if call.is_waiting]
+        metrics.WAITING.set(len(waiting))
+        plan = await self._plan(waiting, memory, now)
+        if isinstance(plan, Rest):
+            await self._release(target, memory)
+            return None
+        if plan.when > now:
+            await self._release(target, memory)
+            return (plan.when - now).total_seconds()
+        try:
+            polled = await self._poll(waiting, recent)
+        except RingCentralError as error:
+            return await self._excuse(target, memory, error)
+        await self._write(target, memory, recent, polled)
+        return 0.0
+
+    async def _plan(self, waiting: Sequence[Recent], memory: "_Memory", now: datetime) -> PollAt | Rest:
+        limits = self._rates.limits_of(HEAVY)
+        state = await self._rates.peek(HEAVY)
+        metrics.BUDGET_FREE.set(budget.free_slots(state, now, limits))
+        bucket = Bucket(budget.poll_times(state, now, limits), budget.cycle_seconds(state, limits))
+        sought = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
+        plan = plan_poll(
+            sought, bucket, memory.visibility, memory.rhythm, now, self._limits, pages=memory.pages
+        )
+        log.debug("planned", waiting=len(waiting), plan=str(plan))
+        return plan
+
+    async def _poll(self, waiting: Sequence[Recent], recent: Sequence[Recent]) -> Polled:
+        """Read pages until every waiting session is found, and not one more."""
+        missing = {call.call_id for call in waiting}
+        sought = [as_sought(call) for call in recent]
+        records: list[CallRecord] = []
+        seen: set[RecordId] = set()
+        deadline = self._clock.now() + timedelta(seconds=self._lease_seconds / 2)
+        sent_at = self._clock.now()
+        account_id: AccountId | None = None
+        for number in range(1, MOST_PAGES + 1):
+            page = await self._client.fetch_active_calls_page(number, self._page_size, deadline=deadline)
+            account_id = account_id or page.account_id
+            goes_on = wants_next_page(number, page, seen)
+            records += [record for record in page.records if record.id not in seen]
+            seen |= {record.id for record in page.records}
+            missing -= {
+                call_id for call_id, found in _match(page.records, sought).found.items() if answers(found)
+            }
+            if not goes_on or not missing:
+                return Polled(sent_at, self._clock.now(), records, not goes_on, number, account_id)
+        return Polled(sent_at, self._clock.now(), records, False, MOST_PAGES, account_id)
+
+    async def _write(
+        self, target: Target, memory: "_Memory", recent: Sequence[Recent], polled: Polled
+    ) -> None:
+        matching = _match(polled.records, [as_sought(call) for call in recent])
+        found = {call_id: final for call_id, records in matching.found.items() if (final := answers(records))}
+        waiting = {call.call_id: call for call in recent if call.is_waiting}
+        fresh = {call.call_id for call in recent if call.is_waiting or self._may_grow(call, polled.sent_at)}
+        missed = [call_id for call_id in waiting if call_id not in found] if polled.complete else []
+        memory.learn(
+            [_look(waiting[call_id], polled) for call_id in found if call_id in waiting], pages=polled.pages
+        )
+        async with self._database.write() as db:
+            now = self._clock.now()
+            async with open_ledger(db, target.account_id, now) as ledger:
+                loaded = await store.load_by_ids(
+                    db, target.account_id, [key for key in found if key in fresh]
+                )
+                wanted = {key: found[key] for key in loaded}
+                for key, records in (await self._strangers(db, target.account_id, matching)).items():
+                    stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
+                    loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
+                await ledger.flush()
+                got = await apply_readings(
+                    ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.answered_at, self._readings
+                )
+                await store.mark_missed(db, target.account_id, missed, polled.sent_at)
+            await targets.release(
+                db, target, self._replica, last_poll_at=polled.sent_at, problem=None, **memory.changes()
+            )
+            await note_trouble(db, target.account_id, _wrong_account(target, polled), now)
+        metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
+        log.info(
+            "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
+        )
+
+    def _may_grow(self, call: Recent, now: datetime) -> bool:
+        """Whether further records of a call just found may still turn up: one per extension, not all at once."""
+        grace = timedelta(seconds=self._limits.lag_max_seconds)
+        return call.bootstrapped_at is not None and now - call.bootstrapped_at < grace
+
+    async def _strangers(
+        self, db: AsyncConnection, account_id: AccountId, matching: Matching
+    ) -> dict[str, list[CallRecord]]:
+        """Pick the ended voice calls that no event has told us of."""
+        ended = {
+            key: records
+            for key, records in matching.strangers.items()
+            if len(answers(records)) == len(records) and all(_is_voice(record) for record in records)
+        }
+        known = await store.load_by_sessions(db, account_id, ended)
+        return {key: records for key, records in ended.items() if key not in known}
+
+    async def _excuse(self, target: Target, memory: "_Memory", error: RingCentralError) -> float:
+        """Give the target back after a failure; say when to try again."""
+        now = self._clock.now()
+        retry_at = now + timedelta(seconds=_AFTER_TROUBLE_SECONDS)
+        if isinstance(error, RateLimited):
+            retry_at = max(error.retry_at, now)
+            metrics.POLLS.labels(outcome="rate-limited").inc()
+        elif isinstance(error, PermissionMissing | CredentialsRefused):
+            retry_at = now + timedelta(seconds=_AFTER_REFUSAL_SECONDS)
+            metrics.POLLS.labels(outcome="refused").inc()
+        else:
+            metrics.POLLS.labels(outcome="failed").inc()
+        self._not_before[target.account_id] = retry_at
+        log.warning(
+            "poll failed", why=error.detail, code=error.code, request_id=error.request_id, status=error.status
+        )
+        async with self._database.write() as db:
+            await targets.release(db, target, self._replica, **memory.changes())
+            await note_trouble(db, target.account_id, error, now)
+        return (retry_at - now).total_seconds()
+
+    async def _release(self, target: Target, memory: "_Memory") -> None:
+        async with self._database.write() as db:
+            await targets.release(db, target, self._replica, **memory.changes())
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is learnt about a target, kept in its row."""
+
+    rhythm: Rhythm
+    visibility: Visibility
+    heard_until: datetime
+    pages: int
+
+    @classmethod
+    def read(cls, target: Target, limits: PlannerLimits, now: datetime) -> "_Memory":
+        window, low, high = limits.window_seconds, limits.lag_min_seconds, limits.lag_max_seconds
+        known = Visibility.from_json(target.visibility) if target.visibility else None
+        if known is None or not visibility.fits(known, window, low, high):
+            known = visibility.prior_visibility(window, low, high)
+        memory = target.memory or {}
+        rhythm = Rhythm.from_json(memory["rhythm"]) if "rhythm" in memory else begin_rhythm(now, limits)
+        if rhythm.slice_seconds != begin_rhythm(now, limits).slice_seconds:
+            rhythm = begin_rhythm(now, limits)
+        heard_until = (
+            datetime.fromisoformat(memory["heardUntil"])
+            if "heardUntil" in memory
+            else now - timedelta(seconds=window)
+        )
+        return cls(rhythm, known, heard_until, int(memory.get("pages", 1)))
+
+    def listen(self, recent: Sequence[Recent], now: datetime) -> None:
+        """Count the calls whose end has become known since last time."""
+        news = [call for call in recent if self.heard_until < call.end_known_at <= now]
+        self.rhythm = hear(self.rhythm, [call.ended_at for call in news], now)
+        self.heard_until = max([call.end_known_at for call in news], default=self.heard_until)
+
+    def learn(self, looks: Sequence[Look], *, pages: int) -> None:
+        self.visibility = visibility.learn(self.visibility, looks)
+        self.pages = pages
+
+    def changes(self) -> dict[str, object]:
+        memory = {
+            "rhythm": self.rhythm.to_json(),
+            "heardUntil": self.heard_until.isoformat(),
+            "pages": self.pages,
+        }
+        return {"memory": memory, "visibility": self.visibility.to_json()}
+
+
+def _wrong_account(target: Target, polled: Polled) -> RingCentralError | None:
+    """Notice credentials of another account than the one whose events come in."""
+    if polled.account_id in (None, target.account_id):
+        return None
+    return CredentialsRefused(
+        f"they belong to account {polled.account_id}, but the events come from account {target.account_id}",
+        code="wrong-account",
+    )
+
+
+def _match(records: Sequence[CallRecord], sought: Sequence[Sought]) -> Matching:
+    return match_records(records, sought, _START_TOLERANCE_SECONDS)
+
+
+def _look(call: Recent, polled: Polled) -> Look:
+    unseen = 0.0 if call.last_missed_at is None else (call.last_missed_at - call.ended_at).total_seconds()
+    return Look(max(0.0, unseen), max(0.0, (polled.answered_at - call.ended_at).total_seconds()))
+
+
+def _is_voice(record: CallRecord) -> bool:
+    return record.type is None or record.type.casefold() == "voice"
+
+
+async def _waiting_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
+    """Return the accounts that our credentials serve and in which a call waits."""
+    query = (
+        select(calls.c.account_id).where(calls.c.stage == "ended", calls.c.window_closes_at > now).distinct()
+    )
+    waiting = [AccountId(account_id) for account_id in await db.scalars(query)]
+    return [account_id for account_id in waiting if await accounts.has_own_credentials(db, account_id)]

@@ -1,0 +1,253 @@
+"""Reads ended calls in the Call Log: those that the window did not give, and the rest to make them true.
+
+Many calls share a request where their starts lie close together. What is not there yet is asked for again after
+a growing pause, until the horizon; then the call is closed as absent, with the reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import func, select
+
+from app.calls import accounts, store
+from app.calls.ledger import Ledger, open_ledger
+from app.calls.model import Call, Source, Stage
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import accounts as account_rows
+from app.db.tables import calls
+from app.enrichment.matching import answers, match_records
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought
+from app.enrichment.troubles import note_trouble
+from app.errors import RateLimited, RingCentralError
+from app.ids import AccountId, RecordId, SessionId, is_alias
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.models import CallRecord
+from app.ringcentral.protocol import wants_next_page
+
+BATCH = 500
+MOST_PAGES = 20
+_BEFORE_START_SECONDS = 60.0
+_AFTER_START_SECONDS = 120.0
+_LONGEST_SPAN_SECONDS = 3600.0
+_START_TOLERANCE_SECONDS = 5.0
+_MOST_DOUBLINGS = 6
+_AFTER_TROUBLE_SECONDS = 5.0
+
+NEVER_LOGGED = "never-logged"
+NO_CREDENTIALS = "no-credentials"
+NO_PERMISSION = "no-permission"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BySession:
+    """Ask for one session, with `view` alone: other parameters are refused beside it (CLG-110)."""
+
+    call_id: str
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class ByWindow:
+    """Ask for all calls whose *start* lies between the two; serves many calls at once."""
+
+    date_from: datetime
+    date_to: datetime
+    call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A call that is due to be read: what the choice of the request depends on."""
+
+    call_id: str
+    session_id: str | None
+    started_at: datetime
+    reads: int
+
+
+def plan_reading(due: Sequence[Due]) -> BySession | ByWindow:
+    """Choose the next request: for the call that is due longest, with all that it can take along.
+
+    A lone call is asked for by its session first; where that has failed before, or several wait, by start time.
+    """
+    first = due[0]
+    if (
+        len(due) == 1
+        and first.reads % 2 == 0
+        and first.session_id is not None
+        and is_alias(first.session_id)
+        and first.session_id.isdecimal()
+    ):
+        return BySession(first.call_id, SessionId(first.session_id))
+    span = timedelta(seconds=_LONGEST_SPAN_SECONDS)
+    near = [call for call in due if abs(call.started_at - first.started_at) <= span / 2]
+    starts = [call.started_at for call in near]
+    return ByWindow(
+        date_from=min(starts) - timedelta(seconds=_BEFORE_START_SECONDS),
+        date_to=max(starts) + timedelta(seconds=_AFTER_START_SECONDS),
+        call_ids=tuple(call.call_id for call in near),
+    )
+
+
+def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
+    """Say when to read a call again that was just looked for; None when its horizon has passed."""
+    ended_at = call.ended_at or call.started_at
+    horizon = ended_at + timedelta(seconds=plan.horizon)
+    if now >= horizon:
+        return None
+    if call.stage == Stage.RECONCILED:
+        return now + timedelta(seconds=plan.settled_after)
+    pause = timedelta(seconds=plan.gap * 2.0 ** min(call.reads, _MOST_DOUBLINGS))
+    return min(now + pause, horizon)
+
+
+class Reader:
+    """The background work that reads the Call Log. Without a client it only closes what its horizon passed."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        client: RingCentralClient | None,
+        plan: ReadingPlan,
+        *,
+        page_size: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._client = client
+        self._plan = plan
+        self._page_size = page_size
+        self._not_before: dict[AccountId, datetime] = {}
+
+    async def step(self) -> float | None:
+        """Send one request for each account with calls that are due; say in how many seconds the next is."""
+        now = self._clock.now()
+        async with self._database.read() as db:
+            query = select(calls.c.account_id).where(calls.c.read_at <= now).distinct()
+            account_ids = [AccountId(account_id) for account_id in await db.scalars(query)]
+        more = [await self._read_account(account_id) for account_id in account_ids]
+        async with self._database.read() as db:
+            due_at = await db.scalar(select(func.min(calls.c.read_at)))
+        pauses = [pause for pause in more if pause is not None]
+        if due_at is not None and due_at > now:
+            pauses.append((due_at - now).total_seconds())
+        return min(pauses, default=None)
+
+    async def _read_account(self, account_id: AccountId) -> float | None:
+        now = self._clock.now()
+        if (held_back := self._not_before.get(account_id)) is not None and now < held_back:
+            return (held_back - now).total_seconds()
+        async with self._database.read() as db:
+            due = await store.find_due_readings(db, account_id, now, BATCH)
+            is_ours = await accounts.has_own_credentials(db, account_id)
+        if not due:
+            return None
+        if self._client is None or not is_ours:
+            await self._put_off(account_id, [call.call_id for call in due], NO_CREDENTIALS)
+            return 0.0
+        try:
+            return await self._read(self._client, account_id, due)
+        except RingCentralError as error:
+            return await self._excuse(account_id, due, error)
+
+    async def _read(self, client: RingCentralClient, account_id: AccountId, due: Sequence[Call]) -> float:
+        request = plan_reading([_as_due(call) for call in due])
+        if isinstance(request, BySession):
+            page = await client.fetch_call_log_by_session(request.session_id)
+            records, asked = list(page.records), [request.call_id]
+        else:
+            records, asked = await self._read_window(client, request), list(request.call_ids)
+        await self._write(account_id, asked, records)
+        return 0.0
+
+    async def _read_window(self, client: RingCentralClient, window: ByWindow) -> list[CallRecord]:
+        records: list[CallRecord] = []
+        seen: set[RecordId] = set()
+        for number in range(1, MOST_PAGES + 1):
+            page = await client.fetch_call_log_window(
+                window.date_from, window.date_to, page=number, per_page=self._page_size
+            )
+            goes_on = wants_next_page(number, page, seen)
+            records += [record for record in page.records if record.id not in seen]
+            seen |= {record.id for record in page.records}
+            if not goes_on:
+                break
+        return records
+
+    async def _write(
+        self, account_id: AccountId, asked: Sequence[str], records: Sequence[CallRecord]
+    ) -> None:
+        fetched_at = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            loaded = await store.load_by_ids(db, account_id, asked)
+            matching = match_records(
+                records, [as_sought(call) for call in loaded.values()], _START_TOLERANCE_SECONDS
+            )
+            found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
+            await apply_readings(ledger, loaded, found, Source.CALL_LOG, fetched_at, self._plan)
+            await note_trouble(db, account_id, None, ledger.now)
+            for call in loaded.values():
+                self._after(ledger, call)
+        log.info("read the call log", due=len(asked), found=len(found), records=len(records))
+
+    def _after(self, ledger: Ledger, call: Call, *, reason: str = NEVER_LOGGED) -> None:
+        """Plan the next reading of a call, or close it."""
+        call.reads += 1
+        if call.stage in (Stage.FINAL, Stage.ABSENT, Stage.LIVE):
+            call.read_at = None
+        else:
+            call.read_at = next_reading(call, self._plan, ledger.now)
+            if call.read_at is None:
+                _close(ledger, call, reason)
+        ledger.keep(call)
+
+    async def _put_off(self, account_id: AccountId, call_ids: Sequence[str], reason: str) -> None:
+        """Plan calls anew that could not be asked for; close those whose horizon has passed."""
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            for call in (await store.load_by_ids(db, account_id, call_ids)).values():
+                self._after(ledger, call, reason=reason)
+
+    async def _excuse(self, account_id: AccountId, due: Sequence[Call], error: RingCentralError) -> float:
+        now = self._clock.now()
+        retry_at = (
+            error.retry_at
+            if isinstance(error, RateLimited)
+            else now + timedelta(seconds=_AFTER_TROUBLE_SECONDS)
+        )
+        self._not_before[account_id] = retry_at
+        log.warning(
+            "reading the call log failed", why=error.detail, code=error.code, request_id=error.request_id
+        )
+        async with self._database.write() as db:
+            await note_trouble(db, account_id, error, now)
+            problem = await db.scalar(
+                select(account_rows.c.problem).where(account_rows.c.account_id == account_id)
+            )
+        overdue = [call.call_id for call in due if next_reading(call, self._plan, now) is None]
+        if overdue:
+            await self._put_off(account_id, overdue, NO_PERMISSION if problem else NEVER_LOGGED)
+        return max(0.0, (retry_at - now).total_seconds())
+
+
+def _close(ledger: Ledger, call: Call, reason: str) -> None:
+    """End the search: a call without any record is absent, one with a record stays what it is."""
+    if call.stage == Stage.ENDED:
+        call.absent_reason = reason
+        call.window_closes_at = None
+        call.ready("record", "none", ledger.now)
+        ledger.move(call, Stage.ABSENT, "call.absent", reason=reason)
+    elif call.stage == Stage.BOOTSTRAPPED:
+        call.ready("legs", "none", ledger.now)
+        ledger.change(call, "call.updated", source=Source.CALL_LOG.value, reason=reason)
+    elif call.stage == Stage.RECONCILED:
+        ledger.move(call, Stage.FINAL, "call.final", reason="horizon")
+
+
+def _as_due(call: Call) -> Due:
+    return Due(call_id=call.call_id, session_id=call.session_id, started_at=call.started_at, reads=call.reads)

@@ -1,0 +1,42 @@
+"""What a person has to do about an account, in words; written when it begins and cleared when it is over."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls.accounts import set_problem
+from app.db.tables import accounts
+from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
+from app.ids import AccountId
+
+
+def describe(error: RingCentralError) -> dict[str, Any] | None:
+    """Return {code, detail} for what only a person can mend, None for what passes by itself."""
+    if isinstance(error, PermissionMissing):
+        what = "app scope" if error.code == "CMN-401" else "user permission"
+        return {
+            "code": error.code or "permission-missing",
+            "detail": f"RingCentral refuses for want of the {what} {error.permission or '(unnamed)'}: "
+            f"grant it to the {'app in the developer console' if what == 'app scope' else 'service user'}.",
+        }
+    if isinstance(error, CredentialsRefused):
+        return {
+            "code": error.code or "credentials-refused",
+            "detail": f"RingCentral refuses the credentials ({error.detail}): "
+            "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to valid ones and restart.",
+        }
+    return None
+
+
+async def note_trouble(
+    db: AsyncConnection, account_id: AccountId, error: RingCentralError | None, now: datetime
+) -> None:
+    """Write the trouble down, or that there is none any more. What passes by itself changes nothing."""
+    present = await db.scalar(select(accounts.c.problem).where(accounts.c.account_id == account_id))
+    problem = describe(error) if error is not None else None
+    if error is not None and problem is None:
+        return
+    if (present or {}).get("code") != (problem or {}).get("code"):
+        await set_problem(db, account_id, problem and {**problem, "since": now.isoformat()})
