@@ -302,3 +302,16 @@ def test_what_was_not_stored_by_us_is_no_token(stored: bytes) -> None:
 def test_secrets_do_not_show(keeper: TokenKeeper) -> None:
     token = StoredToken(access_token="hidden", issued_at=NOON, expires_at=NOON, fingerprint="f")
     assert "hidden" not in f"{AUTH!r} {token!r} {AUTH.fingerprint}"
+
+
+def test_the_lock_is_held_no_longer_than_all_tries_take() -> None:
+    quick = AuthConfig(
+        client_id="a",
+        client_secret="s",
+        jwt="j",
+        tries=2,
+        pause_seconds=1,
+        request_seconds=3,
+        slot_wait_seconds=5,
+    )
+    assert quick.longest_grant_seconds == 2 * (3 + 5) + 1

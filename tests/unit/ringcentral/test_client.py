@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import httpx
@@ -604,3 +605,78 @@ async def test_logs_tell_the_route_and_the_request_id_but_no_secret_and_no_perso
     assert last["status"] == 200
     told = repr(logs)
     assert not any(word in told for word in ("711000101", "token-1", "hidden", "Bearer"))
+
+
+async def test_sound_behind_a_redirect_is_fetched_from_configured_hosts_alone(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    moved = httpx.Response(302, headers={"Location": f"{MEDIA}/there"})
+    foreign = httpx.Response(302, headers={"Location": "https://bucket.example.net/there"})
+    ringcentral.get(f"{MEDIA}/content").mock(side_effect=[moved, foreign])
+    ringcentral.get(f"{MEDIA}/there").mock(return_value=httpx.Response(200, content=b"abc"))
+    async with client.stream_recording(f"{MEDIA}/content") as stream:
+        assert b"".join([chunk async for chunk in stream.chunks]) == b"abc"
+    with pytest.raises(ForeignHost):
+        async with client.stream_recording(f"{MEDIA}/content"):
+            raise AssertionError
+
+
+async def test_sound_that_never_starts_settles_its_slot(
+    client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
+) -> None:
+    ringcentral.get(f"{MEDIA}/content").mock(side_effect=httpx.ConnectTimeout("down"))
+    with pytest.raises(RingCentralUnreachable):
+        async with client.stream_recording(f"{MEDIA}/content"):
+            raise AssertionError
+    assert (budget.settled[1].status, budget.settled[1].was_sent) == (None, False)
+
+
+async def test_sound_that_breaks_off_is_told_to_the_reader(
+    client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
+) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise httpx.ReadError("cut")
+
+    ringcentral.get(f"{MEDIA}/content").mock(return_value=httpx.Response(200, content=broken()))
+    async with client.stream_recording(f"{MEDIA}/content") as stream:
+        assert await anext(stream.chunks) == b"abc"
+        with pytest.raises(RingCentralUnreachable):
+            await anext(stream.chunks)
+    assert budget.statuses == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[", "ftp://rc.example.com/x", "https://rc.example.com.evil.net/", "x"]
+)
+async def test_sound_at_no_address_of_ringcentrals_is_foreign(
+    client: RingCentralClient, ringcentral: respx.MockRouter, address: str
+) -> None:
+    with pytest.raises(ForeignHost):
+        async with client.stream_recording(address):
+            raise AssertionError
+
+
+async def test_a_bulk_limit_below_one_id_makes_no_sense(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    route = ringcentral.get(path__startswith=f"{CALL_LOG}/").mock(return_value=error(400, "CMN-106"))
+    with pytest.raises(RequestRefused):
+        await client.fetch_call_records([RecordId("a"), RecordId("b"), RecordId("c")])
+    assert route.call_count == 2
+
+
+async def test_a_refused_bulk_read_is_no_missing_record(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    ringcentral.get(path__startswith=f"{CALL_LOG}/").mock(return_value=error(404, "CMN-120"))
+    with pytest.raises(RequestRefused):
+        await client.fetch_call_records([RecordId("a"), RecordId("b")])
+
+
+async def test_a_refusal_other_than_404_is_not_taken_for_absence(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    ringcentral.get(f"{SUBSCRIPTION}/s1").mock(return_value=error(403, "SUB-406"))
+    with pytest.raises(RequestRefused):
+        await client.fetch_subscription("s1")

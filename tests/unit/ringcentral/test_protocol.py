@@ -431,3 +431,19 @@ def test_the_oauth_form_of_an_error_is_read() -> None:
     assert found.codes == ("OAU-210", "invalid_grant")
     bare = read_error(answer(400, {"error": "invalid_client", "error_description": "who?"}))
     assert (bare.code, bare.text) == ("invalid_client", "who?")
+
+
+def test_a_bulk_read_of_nothing_is_not_asked_for() -> None:
+    with pytest.raises(RequestRefused):
+        protocol.call_records([])
+
+
+def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id() -> None:
+    body = b'--B\n\n{"id":"b"}\n--B\n\n{"errorCode":"CMN-102"}\n--B--'
+    items = protocol.decode_call_records(
+        Answer.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body), IDS[:2]
+    )
+    assert [(item.record is not None, item.why) for item in items] == [
+        (False, "not the record asked for"),
+        (True, None),
+    ]
