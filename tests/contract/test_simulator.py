@@ -1,0 +1,786 @@
+"""The simulator over real HTTP, as a client of RingCentral meets it.
+
+Played at a hundredfold speed: a 10 s visibility delay lasts 0.1 s, a rate window 0.6 s. Tests wait for what
+they await, never for a fixed time, except where a time itself is the subject.
+"""
+
+import asyncio
+import email
+import email.policy
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.simulator import Simulator, SimulatorSettings, Timing, serving
+from app.simulator.runner import _listen, _make_server
+
+JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+SPEED = 100.0
+ACCOUNT = "/restapi/v1.0/account/~"
+ACTIVE, CALL_LOG = f"{ACCOUNT}/active-calls", f"{ACCOUNT}/call-log"
+SUBSCRIPTION = "/restapi/v1.0/subscription"
+SESSIONS = f"{ACCOUNT}/telephony/sessions"
+GENEROUS = {"Light": 10_000, "Medium": 10_000, "Heavy": 10_000, "Auth": 10_000}
+PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0)
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+async def until(ask: Callable[[], Awaitable[T | None]], seconds: float = 8.0) -> T:
+    """Ask again and again until there is an answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = await ask()
+        if answer:
+            return answer
+        await asyncio.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def settings(**fields: Any) -> SimulatorSettings:
+    given: Json = {"port": 0, "media_port": 0, "speed": SPEED, "rate_limits": GENEROUS, "timing": PLAIN}
+    return SimulatorSettings(**(given | fields))
+
+
+@dataclass
+class Platform:
+    """A running simulator with a client that holds a token of the administrator."""
+
+    simulator: Simulator
+    client: httpx.AsyncClient
+
+    async def log_in(self, jwt: str = "sim-jwt", **form: str) -> httpx.Response:
+        given = {"grant_type": JWT_GRANT, "assertion": jwt} | form
+        auth = ("sim-client", "sim-secret")
+        answer = await self.client.post("/restapi/oauth/token", data=given, auth=auth)
+        if answer.status_code == 200:
+            self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return answer
+
+    async def get(self, path: str, **params: Any) -> Json:
+        answer = await self.client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        body: Json = answer.json()
+        return body
+
+    async def play(self, script: str, **wishes: Any) -> Json:
+        answer = await self.client.post("/_sim/calls", json={"script": script} | wishes)
+        assert answer.status_code == 200, answer.text
+        call: Json = answer.json()[0]
+        return call
+
+    async def faults(self, **switches: Any) -> None:
+        answer = await self.client.patch("/_sim/faults", json=switches)
+        assert answer.status_code == 200, answer.text
+
+    async def ended(self, path: str, count: int = 1, **params: Any) -> list[Json]:
+        """Wait for so many records that are no longer in progress."""
+
+        async def ask() -> list[Json] | None:
+            records = (await self.get(path, **params))["records"]
+            over = [record for record in records if record["result"] != "In Progress"]
+            return over if len(over) >= count else None
+
+        return await until(ask)
+
+
+@asynccontextmanager
+async def platform(**fields: Any) -> AsyncIterator[Platform]:
+    async with (
+        serving(settings(**fields)) as simulator,
+        httpx.AsyncClient(base_url=simulator.links.platform, trust_env=False) as client,
+    ):
+        here = Platform(simulator, client)
+        assert (await here.log_in()).status_code == 200
+        yield here
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_platform() -> AsyncIterator[Platform]:
+    async with platform() as here:
+        yield here
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ringcentral(one_platform: Platform) -> Platform:
+    """A simulator that remembers nothing of the tests before."""
+    one_platform.simulator.reset()
+    assert (await one_platform.log_in()).status_code == 200
+    return one_platform
+
+
+@dataclass
+class Hook:
+    """A webhook address that answers as it is told and keeps what it gets."""
+
+    url: str = ""
+    handshake_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    handshake_body: bytes = b""
+    handshake_status: int = 200
+    echoes: bool = True
+    seconds: float = 0.0
+    status: int = 200
+    handshakes: int = 0
+    requests: list[tuple[dict[str, str], Json]] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body()
+        if not body:
+            self.handshakes += 1
+            await asyncio.sleep(self.seconds)
+            echo = {"Validation-Token": request.headers["validation-token"]} if self.echoes else {}
+            return Response(self.handshake_body, self.handshake_status, self.handshake_headers | echo)
+        self.requests.append((dict(request.headers), json.loads(body)))
+        return Response(status_code=self.status)
+
+    async def received(self, count: int) -> list[Json]:
+        async def ask() -> list[Json] | None:
+            return [body for _, body in self.requests] if len(self.requests) >= count else None
+
+        return await until(ask)
+
+
+class HookServer:
+    """Serves whichever hook the present test has."""
+
+    def __init__(self) -> None:
+        self.hook = Hook()
+
+    async def answer(self, request: Request) -> Response:
+        return await self.hook.answer(request)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_hook_server() -> AsyncIterator[tuple[HookServer, str]]:
+    holder = HookServer()
+    app = Starlette(routes=[Route("/rc", holder.answer, methods=["POST"])])
+    with _listen("127.0.0.1", 0) as listener:
+        server: uvicorn.Server = _make_server(app)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        yield holder, f"http://127.0.0.1:{listener.getsockname()[1]}/rc"
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+def hook(one_hook_server: tuple[HookServer, str]) -> Hook:
+    holder, url = one_hook_server
+    holder.hook = Hook(url)
+    return holder.hook
+
+
+def subscription_to(hook: Hook, *filters: str, **fields: Any) -> Json:
+    delivery = {"transportType": "WebHook", "address": hook.url, "verificationToken": "9b1d-example"}
+    return {"eventFilters": list(filters) or [SESSIONS], "deliveryMode": delivery} | fields
+
+
+async def subscribe(here: Platform, hook: Hook, *filters: str, **fields: Any) -> Json:
+    answer = await here.client.post(SUBSCRIPTION, json=subscription_to(hook, *filters, **fields))
+    assert answer.status_code == 200, answer.text
+    body: Json = answer.json()
+    return body
+
+
+# Tokens
+
+
+async def test_a_token_answer_has_ringcentrals_fields(ringcentral: Platform) -> None:
+    answer = await ringcentral.log_in()
+    assert {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "refresh_token",
+        "refresh_token_expires_in",
+        "scope",
+        "owner_id",
+        "endpoint_id",
+    } == set(answer.json())
+    assert answer.headers["RCRequestId"]
+    assert answer.headers["X-Rate-Limit-Group"] == "auth"
+
+
+async def test_token_errors_have_the_oauth_form(ringcentral: Platform) -> None:
+    answer = await ringcentral.log_in("expired-jwt")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid_grant"
+    assert answer.json()["errors"][0]["errorCode"] == "OAU-210"
+    wrong = await ringcentral.client.post("/restapi/oauth/token", data={}, auth=("sim-client", "wrong"))
+    assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
+
+
+async def test_a_revoked_token_is_not_found(ringcentral: Platform) -> None:
+    token = (await ringcentral.log_in()).json()["access_token"]
+    revoked = await ringcentral.client.post(
+        "/restapi/oauth/revoke", data={"token": token}, auth=("sim-client", "sim-secret")
+    )
+    assert revoked.status_code == 200
+    refused = await ringcentral.client.get(ACTIVE)
+    assert refused.status_code == 401
+    assert refused.json()["errorCode"] == "TokenInvalid"
+    assert refused.json()["errors"][0]["errorCode"] == "OAU-213"
+
+
+async def test_tokens_can_be_made_to_expire(ringcentral: Platform) -> None:
+    await ringcentral.client.post("/_sim/tokens", json={"action": "expire"})
+    refused = await ringcentral.client.get(ACTIVE)
+    assert (refused.status_code, refused.json()["errorCode"]) == (401, "OAU-128")
+
+
+async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> None:
+    await ringcentral.faults(missingScopes=["ReadCallLog"])
+    scope = (await ringcentral.client.get(ACTIVE)).json()
+    assert (scope["errorCode"], scope["errors"][0]["errorCode"], scope["permissionName"]) == (
+        "InsufficientPermissions",
+        "CMN-401",
+        "ReadCallLog",
+    )
+    await ringcentral.faults(missingScopes=[])
+    await ringcentral.log_in("sim-jwt-limited")
+    answer = await ringcentral.client.get(ACTIVE)
+    assert answer.status_code == 403
+    assert answer.json()["errors"][0]["errorCode"] == "CMN-408"
+    assert answer.json()["permissionName"] == "ReadCompanyCallLog"
+    own = await ringcentral.client.get(f"{ACCOUNT}/extension/~/active-calls")
+    assert own.status_code == 200
+    foreign = await ringcentral.client.get(f"{ACCOUNT}/extension/711000101/active-calls")
+    assert (foreign.status_code, foreign.json()["errors"][0]["errorCode"]) == (403, "CMN-404")
+
+
+# Rate limits
+
+
+async def test_a_refused_request_restarts_the_penalty() -> None:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 2}, rate_penalty_seconds=60.0) as here:
+        first = await here.client.get(ACTIVE)
+        assert first.headers["X-Rate-Limit-Remaining"] == "1"
+        assert first.headers["X-Rate-Limit-Window"] == "0.6"
+        await here.client.get(CALL_LOG)
+        refused = await here.client.get(ACTIVE)
+        assert refused.status_code == 429
+        assert refused.json()["errorCode"] == "CMN-301"
+        assert refused.headers["Retry-After"] == "0.6"
+        assert refused.headers["X-Rate-Limit-Group"] == "heavy"
+        assert (await here.client.get(SUBSCRIPTION)).status_code == 200
+        for _ in range(4):
+            await asyncio.sleep(0.25)
+            assert (await here.client.get(ACTIVE)).status_code == 429
+        await asyncio.sleep(0.65)
+        assert (await here.client.get(ACTIVE)).status_code == 200
+
+
+async def test_a_second_user_has_a_bucket_of_its_own() -> None:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, rate_penalty_seconds=6000.0) as here:
+        await here.client.get(ACTIVE)
+        assert (await here.client.get(ACTIVE)).status_code == 429
+        await here.log_in("sim-jwt-second")
+        assert (await here.client.get(ACTIVE)).status_code == 200
+
+
+async def test_rate_headers_can_be_switched_off() -> None:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}) as here:
+        await here.faults(rateLimitHeaders=False, retryAfter=False)
+        assert "X-Rate-Limit-Limit" not in (await here.client.get(ACTIVE)).headers
+        refused = await here.client.get(ACTIVE)
+        assert refused.status_code == 429
+        assert "Retry-After" not in refused.headers
+
+
+async def test_the_global_limit_and_an_outage_look_as_they_should(ringcentral: Platform) -> None:
+    await ringcentral.faults(globalLimit=True)
+    refused = await ringcentral.client.get(ACTIVE)
+    assert (refused.status_code, refused.json()["errorCode"]) == (429, "CMN-310")
+    assert not any(name.lower().startswith("x-rate-limit") for name in refused.headers)
+    await ringcentral.faults(globalLimit=False, unavailableShare=1.0)
+    down = await ringcentral.client.get(ACTIVE)
+    assert (down.status_code, down.json()["errorCode"]) == (503, "CMN-201")
+
+
+# Active calls
+
+
+async def test_an_ended_call_becomes_visible_late_and_leaves_again() -> None:
+    async with platform(speed=50.0) as here:
+        call = await here.play("outbound_busy")
+        record = call["sessions"][0]["records"][0]
+        assert (await here.get(ACTIVE))["records"] == []
+        shown = (await here.ended(ACTIVE))[0]
+        assert (shown["id"], shown["result"]) == (record["id"], "Busy")
+        assert shown["sessionId"] == call["sessions"][0]["sessionId"]
+
+        async def gone() -> bool:
+            return not (await here.get(ACTIVE))["records"]
+
+        assert await until(gone)
+        truth = await here.get(f"/_sim/calls/{call['id']}")
+        served = truth["sessions"][0]["records"][0]["firstServedFinalByActiveCalls"]
+        assert record["finalInActiveCallsFrom"] <= served < record["activeUntil"]
+
+
+async def test_active_calls_cannot_be_asked_for_one_session(ringcentral: Platform) -> None:
+    await ringcentral.play("outbound_busy")
+    await ringcentral.play("queue_abandoned", ringSeconds=1)
+    records = await ringcentral.ended(ACTIVE, 4, sessionId="1")
+    assert len(records) == 4
+
+
+async def test_active_calls_of_an_extension_are_its_own(ringcentral: Platform) -> None:
+    await ringcentral.play("internal", agent="101", colleague="102", talkSeconds=1, ringSeconds=1)
+    records = await ringcentral.ended(f"{ACCOUNT}/extension/711000102/active-calls")
+    assert [record["extension"]["id"] for record in records] == [711000102]
+
+
+async def test_parameters_can_be_dropped_and_page_two_is_then_page_one(ringcentral: Platform) -> None:
+    await ringcentral.play("outbound_busy", count=3)
+    await ringcentral.ended(ACTIVE, 3)
+    second = await ringcentral.get(ACTIVE, perPage=2, page=2, view="Detailed")
+    assert (len(second["records"]), second["paging"]["page"]) == (1, 2)
+    assert "legs" in second["records"][0]
+    await ringcentral.faults(activeCallsDropParameters=True)
+    dropped = await ringcentral.get(ACTIVE, perPage=2, page=2, view="Detailed")
+    assert (len(dropped["records"]), dropped["paging"]["page"]) == (3, 1)
+    assert "legs" not in dropped["records"][0]
+
+
+# Call log
+
+
+async def test_the_call_log_follows_and_knows_the_session(ringcentral: Platform) -> None:
+    call = await ringcentral.play("queue_answered", talkSeconds=5, ringSeconds=1)
+    session = call["sessions"][0]
+    found = await ringcentral.ended(CALL_LOG, 2, sessionId=session["sessionId"], view="Detailed")
+    assert {record["id"] for record in found} == {record["id"] for record in session["records"]}
+    assert {record["result"] for record in found} == {"Accepted", "Missed"}
+    assert all(record["lastModifiedTime"] > record["startTime"] for record in found)
+
+
+async def test_session_id_refuses_other_parameters_and_other_forms(ringcentral: Platform) -> None:
+    mixed = await ringcentral.client.get(
+        CALL_LOG, params={"sessionId": "1", "dateFrom": "2026-01-01T00:00:00Z"}
+    )
+    assert (mixed.status_code, mixed.json()["errorCode"], mixed.json()["parameterName"]) == (
+        400,
+        "CLG-110",
+        "dateFrom",
+    )
+    opaque = await ringcentral.client.get(CALL_LOG, params={"sessionId": "s-abc"})
+    assert (opaque.status_code, opaque.json()["errorCode"]) == (400, "CMN-101")
+
+
+async def test_provisional_records_are_corrected_under_the_same_id() -> None:
+    early = Timing(provisional_share=1.0, provisional_delay=1.0, straggler_share=0.0)
+    async with platform(speed=40.0, timing=early) as here:
+        call = await here.play("inbound_direct", talkSeconds=25, ringSeconds=2)
+        record_id = call["sessions"][0]["records"][0]["id"]
+
+        async def states(*, modified_after: str) -> Json | None:
+            answer = await here.client.get(f"{CALL_LOG}/{record_id}", params={"view": "Detailed"})
+            found: Json = answer.json()
+            is_new = answer.status_code == 200 and found["lastModifiedTime"] > modified_after
+            return found if is_new else None
+
+        first = await until(lambda: states(modified_after=""))
+        assert first["lastModifiedTime"] < call["endedAt"]
+        last = await until(lambda: states(modified_after=call["endedAt"]))
+        assert (last["id"], last["result"]) == (first["id"], "Accepted")
+
+
+async def test_a_bulk_read_is_a_multi_status_of_parts(ringcentral: Platform) -> None:
+    await ringcentral.play("outbound_busy", count=2)
+    ids = [record["id"] for record in await ringcentral.ended(CALL_LOG, 2)]
+    asked = ",".join([ids[0], "QXnope", ids[1]])
+    answer = await ringcentral.client.get(f"{CALL_LOG}/{asked}")
+    assert answer.status_code == 207
+    kind = answer.headers["content-type"]
+    assert kind.startswith("multipart/mixed; boundary=")
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + answer.content, policy=email.policy.HTTP)
+    parts = [json.loads(part.get_content()) for part in message.iter_parts()]
+    assert [one["status"] for one in parts[0]["response"]] == [200, 404, 200]
+    assert [part.get("id") for part in parts[1:]] == [ids[0], None, ids[1]]
+    assert parts[2]["errorCode"] == "CMN-102"
+    assert b"\r\n" in answer.content
+    assert b"}\n--" in answer.content
+
+
+async def test_the_vendors_json_form_answers_bulk_reads_too(ringcentral: Platform) -> None:
+    await ringcentral.play("outbound_busy")
+    record_id = (await ringcentral.ended(CALL_LOG))[0]["id"]
+    answer = await ringcentral.client.get(
+        f"{CALL_LOG}/{record_id},QXnope", headers={"Accept": "application/vnd.ringcentral.multipart+json"}
+    )
+    assert [one["status"] for one in answer.json()] == [200, 404]
+    assert answer.status_code == 207
+
+
+async def test_single_and_oversized_bulk_reads(ringcentral: Platform) -> None:
+    missing = await ringcentral.client.get(f"{CALL_LOG}/QXnope")
+    assert (missing.status_code, missing.json()["errorCode"]) == (404, "CMN-102")
+    await ringcentral.faults(bulkLimit=2)
+    many = await ringcentral.client.get(f"{CALL_LOG}/a,b,c")
+    assert (many.status_code, many.json()["errorCode"]) == (400, "CMN-106")
+    assert "2" in many.json()["message"]
+
+
+async def test_syncs_hand_out_what_is_new(ringcentral: Platform) -> None:
+    first = await ringcentral.get(f"{CALL_LOG}-sync", syncType="FSync", recordCount=100)
+    extract = await ringcentral.get(f"{CALL_LOG}-extract-sync")
+    assert first["records"] == extract["records"] == []
+    await ringcentral.play("outbound_busy")
+    await ringcentral.ended(CALL_LOG)
+    for path, token in (("sync", first), ("extract-sync", extract)):
+        newer = await ringcentral.get(
+            f"{CALL_LOG}-{path}", syncType="ISync", syncToken=token["syncInfo"]["syncToken"]
+        )
+        assert [record["result"] for record in newer["records"]] == ["Busy"]
+    await ringcentral.faults(extractSync=False)
+    absent = await ringcentral.client.get(f"{CALL_LOG}-extract-sync")
+    assert (absent.status_code, absent.json()["errorCode"]) == (404, "CMN-120")
+
+
+async def test_deleted_records_vanish_or_come_back_marked(ringcentral: Platform) -> None:
+    await ringcentral.play("outbound_busy", agent="101")
+    await ringcentral.ended(CALL_LOG)
+    own = f"{ACCOUNT}/extension/~/call-log"
+    deleted = await ringcentral.client.delete(own, params={"dateTo": "2999-01-01T00:00:00Z"})
+    assert deleted.status_code == 204
+    assert (await ringcentral.get(own))["records"] == []
+    assert (await ringcentral.get(own, showDeleted="true"))["records"][0]["deleted"] is True
+
+
+# Sessions and recordings
+
+
+async def test_a_session_can_be_read_only_while_it_lasts(ringcentral: Platform) -> None:
+    call = await ringcentral.play("inbound_direct", talkSeconds=40)
+    path = f"{SESSIONS}/{call['sessions'][0]['telephonySessionId']}"
+    assert (await ringcentral.get(path))["origin"] == {"type": "Call"}
+
+    async def over() -> bool:
+        return (await ringcentral.client.get(path)).status_code == 404
+
+    assert await until(over)
+
+
+async def test_a_recording_comes_late_from_the_second_host() -> None:
+    slow = Timing(media_delay_min=60.0, media_delay_max=60.0, attach_delay_min=20.0, attach_delay_max=20.0)
+    async with platform(speed=60.0, timing=slow) as here:
+        call = await here.play("inbound_recorded_with_hold", talkSeconds=35, ringSeconds=1)
+        recording_id = call["sessions"][0]["recordings"][0]["id"]
+        path = f"{ACCOUNT}/recording/{recording_id}"
+        early = await here.client.get(path)
+        assert (early.status_code, early.json()["parameterName"]) == (404, "recordingId")
+
+        async def ready() -> Json | None:
+            answer = await here.client.get(path)
+            found: Json = answer.json()
+            return found if answer.status_code == 200 else None
+
+        uri = (await until(ready))["contentUri"]
+        assert uri.startswith(here.simulator.links.media)
+        assert here.simulator.links.media != here.simulator.links.platform
+        whole = await here.client.get(uri)
+        assert (whole.status_code, whole.headers["content-type"]) == (200, "audio/mpeg")
+        part = await here.client.get(uri, headers={"Range": "bytes=5-9"})
+        assert (part.status_code, part.content) == (206, whole.content[5:10])
+        assert part.headers["content-range"] == f"bytes 5-9/{len(whole.content)}"
+        beyond = await here.client.get(uri, headers={"Range": f"bytes={len(whole.content)}-"})
+        assert (beyond.status_code, beyond.json()["errorCode"]) == (416, "CMN-107")
+        await here.faults(recordingRange="unasked", recordingFormat="wav")
+        half = await here.client.get(uri)
+        assert (half.status_code, half.headers["content-type"]) == (206, "audio/x-wav")
+        await here.client.post("/_sim/recordings/purge", json={"ids": [recording_id]})
+        assert (await here.client.get(uri)).status_code == 404
+        assert (await here.client.get(f"{here.simulator.links.media}{ACTIVE}")).status_code == 404
+
+
+# Webhooks
+
+
+async def test_a_subscription_is_created_after_a_handshake(ringcentral: Platform, hook: Hook) -> None:
+    made = await subscribe(ringcentral, hook, expiresIn=630720000)
+    assert hook.handshakes == 1
+    assert made["status"] == "Active"
+    assert made["eventFilters"] == ["/restapi/v1.0/account/908070001/telephony/sessions"]
+    assert made["expiresIn"] <= 604800 / SPEED
+    assert "9b1d-example" not in json.dumps(made)
+    listed = await ringcentral.get(SUBSCRIPTION)
+    assert [one["id"] for one in listed["records"]] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"echoes": False}, "SUB-520"),
+        ({"handshake_headers": {"Content-Type": "text/plain"}}, "SUB-525"),
+        ({"handshake_headers": {}}, "SUB-525"),
+        ({"handshake_status": 204}, "SUB-525"),
+        ({"handshake_body": b"x" * 1000}, "SUB-525"),
+        ({"seconds": 3.2}, "SUB-521"),
+    ],
+)
+async def test_a_bad_handshake_refuses_the_subscription(
+    ringcentral: Platform, hook: Hook, fault: Json, code: str
+) -> None:
+    for name, value in fault.items():
+        setattr(hook, name, value)
+    answer = await ringcentral.client.post(SUBSCRIPTION, json=subscription_to(hook), timeout=10)
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, code)
+    assert (await ringcentral.get(SUBSCRIPTION))["records"] == []
+
+
+async def test_other_reasons_to_refuse_a_subscription(ringcentral: Platform, hook: Hook) -> None:
+    async def refusal(body: Json) -> tuple[int, str]:
+        answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
+        return answer.status_code, answer.json()["errors"][0]["errorCode"]
+
+    assert await refusal(subscription_to(hook, "/nothing")) == (400, "SUB-508")
+    assert await refusal({"eventFilters": [SESSIONS]}) == (400, "CMN-101")
+    nowhere = subscription_to(hook)
+    nowhere["deliveryMode"]["address"] = "http://127.0.0.1:9/rc"
+    assert await refusal(nowhere) == (400, "SUB-521")
+    await ringcentral.faults(requireHttps=True)
+    assert await refusal(subscription_to(hook)) == (400, "SUB-523")
+    await ringcentral.faults(requireHttps=False, subscriptionLimit=0)
+    assert await refusal(subscription_to(hook)) == (403, "SUB-505")
+    await ringcentral.faults(subscriptionLimit=30, missingScopes=["CallControl"])
+    assert await refusal(subscription_to(hook)) == (403, "CMN-401")
+
+
+async def test_a_filter_that_may_not_be_had_is_disabled_not_refused(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    await ringcentral.faults(missingScopes=["ReadPresence"])
+    presence = f"{ACCOUNT}/extension/~/presence?detailedTelephonyState=true"
+    made = await subscribe(ringcentral, hook, SESSIONS, presence)
+    assert len(made["eventFilters"]) == 1
+    assert made["disabledFilters"][0]["filter"].endswith(
+        "/extension/711000101/presence?detailedTelephonyState=true"
+    )
+    assert made["disabledFilters"][0]["reason"] == "CMN-401"
+
+
+async def test_events_arrive_with_the_secret_and_ringcentrals_headers(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    made = await subscribe(ringcentral, hook)
+    call = await ringcentral.play("inbound_direct", agent="101", talkSeconds=2, ringSeconds=1)
+    bodies = await hook.received(call["sessions"][0]["events"])
+    headers = hook.requests[0][0]
+    assert headers["verification-token"] == "9b1d-example"
+    assert "validation-token" not in headers
+    assert headers["accept-encoding"] == "UTF-8"
+    assert headers["content-type"] == "application/json; charset=UTF-8"
+    assert headers["user-agent"].startswith("RingCentral-Webhook/")
+    assert len({body["uuid"] for body in bodies}) == len(bodies)
+    assert {body["subscriptionId"] for body in bodies} == {made["id"]}
+    assert {body["ownerId"] for body in bodies} == {"711000101"}
+    assert {body["event"] for body in bodies} == {
+        "/restapi/v1.0/account/908070001/telephony/sessions",
+        "/restapi/v1.0/account/908070001/extension/711000101/telephony/sessions",
+    }
+    assert sorted(body["body"]["sequence"] for body in bodies) == list(range(2, 2 + len(bodies)))
+
+
+async def test_an_address_given_at_start_needs_no_subscription(hook: Hook) -> None:
+    async with platform(webhook_url=hook.url, webhook_token="secret") as here:
+        call = await here.play("outbound_busy")
+        await hook.received(call["sessions"][0]["events"])
+        assert hook.handshakes == 0
+        assert hook.requests[0][0]["verification-token"] == "secret"
+        assert (await here.get(SUBSCRIPTION))["records"] == []
+
+
+async def test_variants_of_the_wire_format(ringcentral: Platform, hook: Hook) -> None:
+    await subscribe(ringcentral, hook)
+    await ringcentral.faults(mislabelledToken=True, uuidForm="guid", timeForm="+0000", pnApns=True)
+    await ringcentral.play("outbound_busy")
+    await hook.received(5)
+    headers, body = hook.requests[0]
+    assert headers["validation-token"] == "9b1d-example"
+    assert "verification-token" not in headers
+    assert len(body["uuid"].split("-")) == 5
+    assert body["pn_apns"]["timestamp"].endswith("+0000")
+    assert body["pn_apns"]["body"]["eventTime"].endswith("+0000")
+
+
+async def test_a_duplicate_has_the_same_uuid_and_a_lost_event_never_comes(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    await subscribe(ringcentral, hook)
+    await ringcentral.faults(duplicateShare=1.0)
+    await ringcentral.play("outbound_busy")
+    bodies = await hook.received(10)
+    assert len({body["uuid"] for body in bodies}) == 5
+    await ringcentral.faults(duplicateShare=0.0, lossShare=1.0)
+    await ringcentral.play("outbound_busy")
+
+    async def all_lost() -> bool:
+        return bool((await ringcentral.get("/_sim/statistics"))["deliveries"].get("lost") == 5)
+
+    assert await until(all_lost)
+    assert len(hook.requests) == 10
+
+
+async def test_a_delivery_that_fails_is_repeated(ringcentral: Platform, hook: Hook) -> None:
+    await subscribe(ringcentral, hook)
+    hook.status = 503
+    await ringcentral.play("outbound_busy")
+    await hook.received(5)
+    hook.status = 200
+    bodies = await hook.received(10)
+    assert len({body["uuid"] for body in bodies}) == 5
+
+
+async def test_lasting_failure_suspends_and_a_probe_revives(ringcentral: Platform, hook: Hook) -> None:
+    made = await subscribe(ringcentral, hook)
+    await ringcentral.faults(suspendAfterSeconds=0, suspendAfterFailures=3, recovery="probe", probeSeconds=60)
+    hook.status = 500
+    await ringcentral.play("outbound_busy")
+    path = f"{SUBSCRIPTION}/{made['id']}"
+
+    async def is_now(status: str) -> Json | None:
+        shown = await ringcentral.get(path)
+        return shown if shown["status"] == status else None
+
+    suspended = await until(lambda: is_now("Blacklisted"))
+    assert suspended["blacklistedData"]["reason"].startswith("Response code: 500")
+    hook.status = 200
+    assert await until(lambda: is_now("Active"))
+    assert hook.handshakes == 2
+
+
+async def test_a_suspended_subscription_is_silent_for_ever_by_default(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    made = await subscribe(ringcentral, hook)
+    await ringcentral.client.post(f"/_sim/subscriptions/{made['id']}", json={"action": "suspend"})
+    call = await ringcentral.play("outbound_busy")
+    await ringcentral.ended(ACTIVE)
+    assert hook.requests == []
+    assert call["sessions"][0]["eventsDelivered"] == 5
+
+
+async def test_renewing_updating_and_deleting(ringcentral: Platform, hook: Hook) -> None:
+    made = await subscribe(ringcentral, hook, expiresIn=60000)
+    path = f"{SUBSCRIPTION}/{made['id']}"
+    renewed = (await ringcentral.client.post(f"{path}/renew")).json()
+    assert renewed["expirationTime"] > made["expirationTime"]
+    own = f"{ACCOUNT}/extension/~/telephony/sessions"
+    updated = (await ringcentral.client.put(path, json={"eventFilters": [own]})).json()
+    assert "/extension/711000101/" in updated["eventFilters"][0]
+    assert (await ringcentral.client.put(path)).status_code == 200
+    assert (await ringcentral.client.delete(path)).status_code == 204
+    gone = await ringcentral.client.get(path)
+    assert (gone.status_code, gone.json()["errorCode"]) == (404, "SUB-507")
+
+
+async def test_a_reminder_comes_before_the_end(ringcentral: Platform, hook: Hook) -> None:
+    reminder = f"{SUBSCRIPTION}/~?threshold=40&interval=20"
+    made = await subscribe(ringcentral, hook, SESSIONS, reminder, expiresIn=80)
+    body = (await hook.received(1))[0]
+    assert body["event"] == f"{SUBSCRIPTION}/{made['id']}"
+    assert body["body"]["id"] == made["id"]
+
+
+async def test_presence_tells_of_the_same_call(ringcentral: Platform, hook: Hook) -> None:
+    await subscribe(ringcentral, hook, f"{ACCOUNT}/extension/~/presence?detailedTelephonyState=true")
+    call = await ringcentral.play("inbound_direct", agent="101", talkSeconds=2, ringSeconds=1)
+    bodies = [body["body"] for body in await hook.received(4)]
+    final = [body for body in bodies if body["telephonyStatus"] == "NoCall"]
+    assert final[0]["activeCalls"][0]["sessionId"] == call["sessions"][0]["sessionId"]
+    assert final[0]["extensionId"] == 711000101
+
+
+# Control
+
+
+async def test_the_clock_can_be_set_forward_over_a_week(ringcentral: Platform, hook: Hook) -> None:
+    await subscribe(ringcentral, hook)
+    await ringcentral.play("outbound_busy", startInSeconds=3000)
+    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 31})
+    await hook.received(1)
+    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 604800})
+    refused = await ringcentral.client.get(SUBSCRIPTION)
+    assert refused.json()["errorCode"] == "OAU-128"
+    await ringcentral.log_in()
+    assert (await ringcentral.get(SUBSCRIPTION))["records"] == []
+    assert (await ringcentral.get(CALL_LOG))["records"] == []
+
+
+async def test_a_company_plays_its_calls_and_says_when_all_are_over() -> None:
+    async with platform(calls_per_minute=120, calls=8, talk_seconds=4.0, speed=200.0) as here:
+
+        async def done() -> Json | None:
+            company = await here.get("/_sim/company")
+            return company if company["allEnded"] else None
+
+        assert (await until(done))["started"] == 8
+        over = (await here.client.get("/_sim/calls", params={"over": "true"})).json()
+        statistics = await here.get("/_sim/statistics")
+        assert len(over) == statistics["calls"]["ended"] == 8
+
+
+async def test_a_reset_forgets_everything_that_happened(ringcentral: Platform, hook: Hook) -> None:
+    await subscribe(ringcentral, hook)
+    await ringcentral.play("outbound_busy")
+    await ringcentral.faults(lossShare=0.5)
+    await ringcentral.client.post("/_sim/reset")
+    assert (await ringcentral.client.get(ACTIVE)).json()["errorCode"] == "TokenInvalid"
+    assert (await ringcentral.get("/_sim/faults"))["lossShare"] == 0.0
+    assert (await ringcentral.client.get("/_sim/calls")).json() == []
+    assert (await ringcentral.get("/_sim/statistics"))["calls"]["started"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("calls", {"script": "no_such_script"}, 404),
+        ("calls", {"agent": "999"}, 422),
+        ("calls", {"talkSecond": 5}, 422),
+        ("calls", {"count": 0}, 422),
+        ("tokens", {"action": "steal"}, 422),
+        ("subscriptions/nobody", {"action": "suspend"}, 404),
+    ],
+)
+async def test_control_requests_that_make_no_sense_are_refused(
+    ringcentral: Platform, path: str, body: Json, status: int
+) -> None:
+    answer = await ringcentral.client.post(f"/_sim/{path}", json=body)
+    assert (answer.status_code, "error" in answer.json()) == (status, True)
+
+
+async def test_unknown_paths_and_accounts(ringcentral: Platform) -> None:
+    nowhere = await ringcentral.client.get("/restapi/v1.0/nothing")
+    assert (nowhere.status_code, nowhere.json()["errorCode"]) == (404, "CMN-120")
+    foreign = await ringcentral.client.get("/restapi/v1.0/account/1/active-calls")
+    assert (foreign.status_code, foreign.json()["errorCode"]) == (404, "CMN-102")
+
+
+async def test_the_overview_tells_how_to_begin(ringcentral: Platform) -> None:
+    told = await ringcentral.get("/_sim/")
+    assert told["credentials"]["RC_SERVER_URL"] == ringcentral.simulator.links.platform
+    names = [script["name"] for script in (await ringcentral.client.get("/_sim/scripts")).json()]
+    assert "ivr_then_agent" in names
+
+
+async def test_account_and_extensions_can_be_read(ringcentral: Platform) -> None:
+    assert (await ringcentral.get(ACCOUNT))["id"] == 908070001
+    assert (await ringcentral.get(f"{ACCOUNT}/extension/~"))["extensionNumber"] == "101"
+    assert len((await ringcentral.get(f"{ACCOUNT}/extension"))["records"]) >= 10
