@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-_NUMBER = re.compile(r"\+?\d[\d\s().-]{6,}\d")
+# E.164 with or without its plus; ids of calls have 13 digits and more, times have separators.
+_NUMBER = re.compile(r"\+\d[\d\s().-]{5,}\d|(?<![\w.:-])\d{10,11}(?![\w.:-])")
 _SECRET = re.compile(r"(?i)(bearer|basic)\s+[A-Za-z0-9._~+/=-]+")
 _SECRET_NAMES = frozenset(
     {"token", "secret", "password", "authorization", "jwt", "api_key", "assertion", "access_token"}

@@ -1,0 +1,107 @@
+"""Looks again at calls that seemed over, once it has been quiet for long enough; and at calls gone silent."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls import store
+from app.calls.ledger import open_ledger
+from app.calls.model import Call, Stage
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import calls
+from app.errors import RingCentralError
+from app.ids import AccountId, TelephonySessionId
+from app.ringcentral.client import RingCentralClient
+from app.webhooks.facts import SessionFacts
+from app.webhooks.fold import EndRules, end, judge
+from app.webhooks.parties import read_parties
+
+BATCH = 200
+_STALE_LOOKS = 5
+_LOOK_AGAIN_SECONDS = 900.0
+
+log = structlog.get_logger(__name__)
+
+
+class EndWatch:
+    """The background work that ends calls. Without a client, silent calls stay as they are."""
+
+    def __init__(
+        self, database: Database, clock: Clock, rules: EndRules, client: RingCentralClient | None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+        self._client = client
+
+    async def step(self) -> float | None:
+        """Judge the calls that are due; say in how many seconds the next one is."""
+        async with self._database.read() as db:
+            account_ids = await _due_accounts(db, self._clock.now())
+        for account_id in account_ids:
+            stale = await self._judge_due(account_id)
+            await self._ask_for(account_id, stale[:_STALE_LOOKS])
+        async with self._database.read() as db:
+            due_at = await db.scalar(select(func.min(calls.c.end_check_at)))
+        return None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
+
+    async def _judge_due(self, account_id: AccountId) -> list[Call]:
+        """Judge calls again; return those that have been silent for so long that RingCentral has to be asked."""
+        stale: list[Call] = []
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            for call in await _due_calls(db, account_id, ledger.now):
+                view = read_parties(SessionFacts.from_json(call.facts))
+                judge(ledger, call, view, self._rules)
+                if call.end_check_at is not None and call.end_check_at <= ledger.now:
+                    stale.append(call)
+                    call.end_check_at = ledger.now + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+                ledger.keep(call)
+        return stale
+
+    async def _ask_for(self, account_id: AccountId, stale: Sequence[Call]) -> None:
+        """Ask whether silent calls still go on: a session that RingCentral does not know any more is over."""
+        if self._client is None:
+            return
+        for call in stale:
+            try:
+                session = await self._client.fetch_session(TelephonySessionId(call.telephony_session_id))
+            except RingCentralError as error:
+                log.warning("a silent call could not be looked up", call_id=call.call_id, why=error.detail)
+                return
+            if session is None:
+                await self._end_unheard(account_id, call)
+
+    async def _end_unheard(self, account_id: AccountId, asked: Call) -> None:
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            call = (await store.load_by_ids(db, account_id, [asked.call_id])).get(asked.call_id)
+            if call is None or call.stage != Stage.LIVE or call.version != asked.version:
+                return
+            view = read_parties(SessionFacts.from_json(call.facts))
+            call.end_check_at = None
+            end(
+                ledger,
+                call,
+                view,
+                view.last_terminal_at or view.heard_at or ledger.now,
+                "session-gone",
+                self._rules,
+            )
+
+
+async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
+    query = select(calls.c.account_id).where(calls.c.end_check_at <= now).distinct()
+    return [AccountId(account_id) for account_id in await db.scalars(query)]
+
+
+async def _due_calls(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Call]:
+    query = (
+        select(calls)
+        .where(calls.c.account_id == account_id, calls.c.end_check_at <= now)
+        .order_by(calls.c.end_check_at)
+        .limit(BATCH)
+    )
+    return [store.read_row(row) for row in await db.execute(query)]

@@ -1,0 +1,368 @@
+"""From stored deliveries to calls: what the inbox holds becomes facts, facts become calls and their stages.
+
+Runs after the answer, in batches, under the account's lock. Facts are a set, so folding a delivery twice, late
+or out of order gives the same call; a crash in the middle leaves the deliveries unfolded and the call as it
+was. A delivery that cannot be folded is set aside with the reason (a dead letter) and holds up nobody.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from pydantic_core import from_json
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.calls import accounts, store
+from app.calls.attachments import bind_account, join_parked
+from app.calls.ledger import Ledger, open_ledger
+from app.calls.model import NO_SESSION, Call, Stage
+from app.clock import Clock
+from app.db.engine import Database, wake
+from app.db.tables import accounts as account_rows
+from app.db.tables import deliveries
+from app.errors import StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
+from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
+from app.webhooks.facts import Fact, SessionFacts
+from app.webhooks.notification import (
+    CallKey,
+    Ignored,
+    InsightsEvent,
+    Notification,
+    PresenceEvent,
+    ReminderEvent,
+    TelephonyEvent,
+    read_notification,
+)
+from app.webhooks.parties import CallView, endpoint_json, read_parties
+from app.work.wakeups import ENDS, POLLS
+
+BATCH = 200
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRules:
+    """What the end decision waits for, in seconds; see `Settings`."""
+
+    quiet: float
+    handover: float
+    stale: float
+    window: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a number of deliveries say, sorted by call."""
+
+    facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
+    notes: dict[str, str | None] = field(default_factory=dict)  # by uuid: why nothing came of it
+
+
+class Folder:
+    """The background work that empties the inbox."""
+
+    def __init__(self, database: Database, clock: Clock, rules: EndRules) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+
+    async def step(self) -> float | None:
+        """Fold one batch of each account that has something waiting; 0 when there may be more."""
+        async with self._database.read() as db:
+            waiting = select(deliveries.c.account_id).where(deliveries.c.folded_at.is_(None)).distinct()
+            account_ids = list(await db.scalars(waiting))
+        full = [await self._fold_account(AccountId(account_id)) for account_id in account_ids]
+        return 0.0 if any(full) else None
+
+    async def _fold_account(self, account_id: AccountId) -> bool:
+        try:
+            return await self._fold(account_id, BATCH) == BATCH
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("a batch of deliveries could not be folded; taking them one by one")
+        for _ in range(BATCH):
+            if not await self._fold_one_by_one(account_id):
+                return False
+        return True
+
+    async def _fold_one_by_one(self, account_id: AccountId) -> bool:
+        try:
+            return await self._fold(account_id, 1) == 1
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            log.exception("a delivery cannot be folded and is set aside")
+            async with self._database.write() as db:
+                rows = await _unfolded(db, account_id, 1)
+                note = f"error: {type(error).__name__}"
+                await _mark_folded(db, account_id, {row.uuid: note for row in rows}, self._clock.now())
+            return True
+
+    async def _fold(self, account_id: AccountId, limit: int) -> int:
+        async with self._database.write() as db:
+            now = self._clock.now()
+            owner = await _owner(db, account_id, now)
+            async with open_ledger(db, owner, now) as ledger:
+                rows = await _unfolded(db, account_id, limit)
+                batch = _read_batch(rows, owner)
+                await fold_facts(ledger, batch.facts, self._rules)
+            await _mark_folded(db, account_id, batch.notes, now)
+        return len(rows)
+
+
+async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
+    """Return the account that deliveries of `account_id` belong to; the first one seen is our own."""
+    if account_id == UNBOUND_ACCOUNT:
+        return await accounts.resolve(db, account_id)
+    known = await db.scalar(select(account_rows.c.account_id).where(account_rows.c.account_id == account_id))
+    if known is None:
+        await bind_account(db, account_id, now)
+    return account_id
+
+
+async def _unfolded(db: AsyncConnection, account_id: AccountId, limit: int) -> Sequence[Any]:
+    query = (
+        select(deliveries.c.uuid, deliveries.c.received_at, deliveries.c.raw)
+        .where(deliveries.c.account_id == account_id, deliveries.c.folded_at.is_(None))
+        .order_by(deliveries.c.received_at, deliveries.c.uuid)
+        .limit(limit)
+    )
+    return (await db.execute(query)).all()
+
+
+async def _mark_folded(
+    db: AsyncConnection, account_id: AccountId, notes: dict[str, str | None], now: datetime
+) -> None:
+    by_note: dict[str | None, list[str]] = {}
+    for uuid, note in notes.items():
+        by_note.setdefault(note, []).append(uuid)
+    for note, uuids in by_note.items():
+        mine = (deliveries.c.account_id == account_id) & deliveries.c.uuid.in_(uuids)
+        await db.execute(update(deliveries).where(mine).values(folded_at=now, fold_note=note))
+        metrics.DELIVERIES_FOLDED.labels(outcome=(note or "call").partition(":")[0]).inc(len(uuids))
+
+
+def _read_batch(rows: Iterable[Any], owner: AccountId) -> _Batch:
+    batch = _Batch()
+    for row in rows:
+        told = read_delivery(row.raw, row.received_at)
+        batch.notes[row.uuid] = _note(told, owner)
+        if isinstance(told, TelephonyEvent | PresenceEvent) and owner != UNBOUND_ACCOUNT:
+            for call in told.calls:
+                batch.facts.setdefault(call.key, []).extend(call.facts)
+    return batch
+
+
+def read_delivery(raw: bytes, received_at: datetime) -> Notification:
+    """Decode a stored delivery."""
+    return read_notification(from_json(raw), received_at)
+
+
+def _note(told: Notification, owner: AccountId) -> str | None:
+    """Say why nothing comes of a delivery, None when it belongs to a call."""
+    match told:
+        case Ignored(reason=reason):
+            return f"ignored: {reason}"
+        case InsightsEvent():
+            return "kept: insights"
+        case ReminderEvent():
+            return "kept: reminder"
+        case _ if owner == UNBOUND_ACCOUNT:
+            return "ignored: unknown-account"
+        case _:
+            return None
+
+
+async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: EndRules) -> None:
+    """Bring facts into the calls that they are about, opening those that are not there yet."""
+    calls = await _load_calls(ledger, facts)
+    joins: dict[str, Call] = {}
+    touched: dict[str, tuple[Call, list[Fact], bool]] = {}
+    for key, told in facts.items():
+        call, is_new = calls.find(key), False
+        if call is None:
+            call, is_new = _new_call(ledger, key, told), True
+            calls.add(call, key)
+        known, earlier, was_new = touched.get(call.call_id, (call, [], False))
+        touched[call.call_id] = (known, earlier + told, was_new or is_new)
+    for call, told, is_new in touched.values():
+        joins |= _fold_call(ledger, call, told, rules, is_new=is_new)
+    await ledger.flush()
+    await join_parked(ledger, joins)
+
+
+@dataclass(slots=True)
+class _Known:
+    """The calls that a batch is about, by the ids that its events use."""
+
+    by_key: dict[str, Call]
+    by_session: dict[str, Call]
+
+    def find(self, key: CallKey) -> Call | None:
+        if key.telephony_session_id is None:
+            return self.by_session.get(key.session_id or "")
+        call = self.by_key.get(key.telephony_session_id)
+        if call is None and key.session_id is not None:
+            call = self.by_session.get(key.session_id)
+            if call is None or not call.telephony_session_id.startswith(NO_SESSION):
+                return None
+            # Presence told of this call by its sessionId alone; now its key has come.
+            call.telephony_session_id = key.telephony_session_id
+            self.by_key[key.telephony_session_id] = call
+        return call
+
+    def add(self, call: Call, key: CallKey) -> None:
+        self.by_key[call.telephony_session_id] = call
+        if key.session_id is not None:
+            self.by_session.setdefault(key.session_id, call)
+
+
+async def _load_calls(ledger: Ledger, facts: Iterable[CallKey]) -> _Known:
+    keys = {key.telephony_session_id for key in facts if key.telephony_session_id}
+    by_key = await store.load_by_sessions(ledger.db, ledger.account_id, keys)
+    unmatched = {key.session_id for key in facts if key.session_id and key.telephony_session_id not in by_key}
+    by_session: dict[str, Call] = await store.find_nameless(ledger.db, ledger.account_id, unmatched)
+    for session_id in sorted(unmatched - by_session.keys()):
+        if any(key.session_id == session_id and key.telephony_session_id is None for key in facts):
+            ids = await store.find_ids(ledger.db, ledger.account_id, session_id)
+            found = await store.load_by_ids(ledger.db, ledger.account_id, ids if len(ids) == 1 else [])
+            by_session |= dict.fromkeys([session_id], *found.values()) if found else {}
+    return _Known(by_key, by_session)
+
+
+def _new_call(ledger: Ledger, key: CallKey, told: Sequence[Fact]) -> Call:
+    return Call(
+        account_id=ledger.account_id,
+        call_id=CallId(new_id("call", ledger.now)),
+        telephony_session_id=key.telephony_session_id or f"{NO_SESSION}{key.session_id}",
+        session_id=key.session_id,
+        started_at=min((fact.event_time for fact in told), default=ledger.now),
+        created_at=ledger.now,
+        updated_at=ledger.now,
+    )
+
+
+def _fold_call(
+    ledger: Ledger, call: Call, told: Sequence[Fact], rules: EndRules, *, is_new: bool
+) -> dict[str, Call]:
+    """Bring new facts into one call; return the names that it has got by them."""
+    before = _visible(call)
+    old_names = set() if is_new else {call.session_id, call.telephony_session_id}
+    facts = SessionFacts.from_json(call.facts).union(told)
+    call.facts = facts.to_json()
+    view = read_parties(facts)
+    show(call, view)
+    if is_new:
+        call.ready("record", "pending", ledger.now)
+        ledger.open(call, "call.live", direction=call.direction)
+    elif _visible(call) != before:
+        ledger.change(call, "call.updated", source="webhook")
+    judge(ledger, call, view, rules)
+    ledger.keep(call)
+    names = {name for name in (*view.session_ids, call.telephony_session_id) if name not in old_names}
+    ledger.name(call, view.session_ids)
+    ledger.involve(call, view.extension_ids, _numbers(view))
+    return dict.fromkeys(sorted(names), call)
+
+
+def show(call: Call, view: CallView) -> None:
+    """Copy what events tell. Once a record is there, who called whom and how it went is the record's to say."""
+    call.session_id = view.session_id or call.session_id
+    call.parties = [party.to_json() for party in view.parties]
+    call.related = [link.to_json() for link in view.related]
+    call.answered_at = view.answered_at
+    call.queue_name = view.queue_name
+    call.internal = view.internal
+    call.details = {
+        "ringSeconds": view.ring_seconds,
+        "talkSeconds": view.talk_seconds,
+        "holdSeconds": view.hold_seconds,
+        "answeredBy": view.answered_by,
+        "answeredByHuman": view.answered_by_human,
+        "recordingIds": list(view.recording_ids),
+        "origin": view.origin,
+    }
+    if call.primary_record_id is None:
+        call.direction = view.direction or call.direction
+        call.caller = endpoint_json(view.from_) or call.caller
+        call.callee = endpoint_json(view.to) or call.callee
+        call.external_number = view.external_number or call.external_number
+        call.started_at = view.started_at or call.started_at
+        is_over = call.stage != Stage.LIVE
+        call.outcome = (view.outcome_if_over if is_over else view.outcome).value
+        call.has_recording = bool(view.recording_ids)
+
+
+def judge(ledger: Ledger, call: Call, view: CallView, rules: EndRules) -> None:
+    """Bring the stage of a call into line with what events say of its end."""
+    verdict = judge_end(view, ledger.now, rules.quiet, rules.handover, rules.stale)
+    match verdict:
+        case NotACall(reason=reason):
+            call.end_check_at = None
+            if call.stage in (Stage.LIVE, Stage.ENDED):
+                close_absent(ledger, call, reason)
+        case Live(recheck_at=recheck_at, why=why):
+            call.end_check_at = recheck_at if call.stage in (Stage.LIVE, Stage.ENDED) else None
+            if call.stage == Stage.ENDED:
+                _revive(ledger, call, why)
+        case EndingAt(check_at=check_at):
+            call.end_check_at = check_at
+            wake(ledger.db, ENDS)
+        case Over(ended_at=ended_at, reason=reason):
+            call.end_check_at = None
+            end(ledger, call, view, ended_at, reason, rules)
+
+
+def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: str, rules: EndRules) -> None:
+    """Note that a call is over. Repeating it changes nothing; a later end moves the window."""
+    # An end in our future would be the clocks' difference; the window cannot open before it is known.
+    ended_at = min(ended_at, ledger.now)
+    if call.ended_at == ended_at and call.stage != Stage.LIVE:
+        return
+    call.ended_at = ended_at
+    closes_at = ended_at + timedelta(seconds=rules.window)
+    call.read_at = closes_at if call.stage in (Stage.LIVE, Stage.ENDED) else ledger.now
+    call.window_closes_at = closes_at
+    wake(ledger.db, POLLS)
+    if call.stage != Stage.LIVE:
+        ledger.change(call, "call.updated", source="webhook", endedAt=ended_at.isoformat())
+        return
+    call.outcome = view.outcome_if_over.value
+    call.end_known_at = ledger.now
+    call.reads = call.looks = 0
+    call.last_missed_at = None
+    ledger.move(
+        call, Stage.ENDED, "call.ended", reason=reason, endedAt=ended_at.isoformat(), outcome=call.outcome
+    )
+
+
+def _revive(ledger: Ledger, call: Call, why: str) -> None:
+    call.ended_at = call.end_known_at = call.window_closes_at = call.read_at = None
+    ledger.move(call, Stage.LIVE, "call.revived", reason=why)
+
+
+def close_absent(ledger: Ledger, call: Call, reason: str) -> None:
+    """Close a call for which no record will come, saying why."""
+    call.absent_reason = reason
+    call.read_at = call.end_check_at = call.window_closes_at = None
+    call.ready("record", "none", ledger.now)
+    ledger.move(call, Stage.ABSENT, "call.absent", reason=reason)
+
+
+def _numbers(view: CallView) -> list[str | None]:
+    numbers = [view.from_.phone_number, view.to.phone_number, view.external_number]
+    return [number for number in numbers if number]
+
+
+def _visible(call: Call) -> tuple[Any, ...]:
+    return (
+        call.session_id, call.direction, call.internal, call.outcome, call.caller, call.callee, call.external_number,
+        call.queue_name, call.started_at, call.answered_at, call.parties, call.related, call.details, call.has_recording,
+    )  # fmt: skip

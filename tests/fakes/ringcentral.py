@@ -1,0 +1,144 @@
+"""RingCentral as the background work sees it: what a test puts in comes out, page by page. Counts every request."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from app.ids import AccountId
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.models import (
+    CallRecord,
+    RecordsPage,
+    Subscription,
+    TelephonySession,
+    read_call_record,
+    read_subscription,
+)
+from app.ringcentral.ports import StoredToken
+from tests.factories_calls import ACCOUNT
+from tests.fakes.clock import START
+
+
+class FakeRingCentral:
+    """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind."""
+
+    def __init__(self) -> None:
+        self.active: list[dict[str, Any]] = []
+        self.log: list[dict[str, Any]] = []
+        self.sessions: set[str] = set()
+        self.subscriptions: list[dict[str, Any]] = []
+        self.failure: Exception | None = None
+        self.account_id = AccountId(ACCOUNT)
+        self.asked: list[str] = []
+        self.page_size: int | None = None
+        self.repeats_pages = False
+        self.lifetime_end = datetime.fromisoformat("2026-03-17T18:07:41+00:00")
+
+    @property
+    def client(self) -> RingCentralClient:
+        return cast("RingCentralClient", self)
+
+    def _note(self, what: str) -> None:
+        self.asked.append(what)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def _page(self, rows: Sequence[dict[str, Any]], page: int, per_page: int) -> RecordsPage:
+        size = self.page_size or per_page
+        start = 0 if self.repeats_pages else (page - 1) * size
+        return RecordsPage(
+            records=tuple(_record(row) for row in rows[start : start + size]),
+            page=1 if self.repeats_pages else page,
+            per_page=size,
+            has_next=start + size < len(rows),
+            account_id=self.account_id,
+        )
+
+    async def fetch_active_calls_page(self, page: int, per_page: int, **_: Any) -> RecordsPage:
+        self._note(f"active-calls {page}")
+        return self._page(self.active, page, per_page)
+
+    async def fetch_call_log_by_session(self, session_id: str, **_: Any) -> RecordsPage:
+        self._note(f"session {session_id}")
+        return self._page([row for row in self.log if row.get("sessionId") == session_id], 1, 100)
+
+    async def fetch_call_log_window(
+        self, date_from: datetime, date_to: datetime, *, page: int = 1, per_page: int = 1000, **_: Any
+    ) -> RecordsPage:
+        self._note("window")
+        rows = [row for row in self.log if date_from <= datetime.fromisoformat(row["startTime"]) <= date_to]
+        return self._page(rows, page, per_page)
+
+    async def fetch_session(self, telephony_session_id: str, **_: Any) -> TelephonySession | None:
+        self._note("telephony session")
+        known = telephony_session_id in self.sessions
+        return TelephonySession(id=cast("Any", telephony_session_id), raw={}) if known else None
+
+    async def fetch_token(self) -> StoredToken:
+        self._note("token")
+        return StoredToken(
+            access_token="t", issued_at=START, expires_at=START, fingerprint="f", owner_id="711000101"
+        )
+
+    async def list_subscriptions(self, **_: Any) -> tuple[Subscription, ...]:
+        self._note("list")
+        return tuple(_subscription(row) for row in self.subscriptions)
+
+    async def create_subscription(
+        self, filters: Sequence[str], address: str, token: str, expires_in: int, **_: Any
+    ) -> Subscription:
+        self._note("create")
+        row = subscription_row(
+            f"sub-{len(self.asked)}", address=address, filters=filters, until=self.lifetime_end
+        )
+        self.subscriptions.append(row)
+        return _subscription(row)
+
+    async def renew_subscription(self, subscription_id: str, **_: Any) -> Subscription | None:
+        self._note("renew")
+        for row in self.subscriptions:
+            if row["id"] == subscription_id:
+                row["expirationTime"] = self.lifetime_end.isoformat()
+                return _subscription(row)
+        return None
+
+    async def update_subscription(
+        self, subscription_id: str, filters: Sequence[str], *_: Any, **__: Any
+    ) -> Subscription | None:
+        self._note("update")
+        for row in self.subscriptions:
+            if row["id"] == subscription_id:
+                row["eventFilters"] = list(filters)
+                return _subscription(row)
+        return None
+
+    async def delete_subscription(self, subscription_id: str, **_: Any) -> bool:
+        self._note(f"delete {subscription_id}")
+        self.subscriptions = [row for row in self.subscriptions if row["id"] != subscription_id]
+        return True
+
+
+def subscription_row(
+    subscription_id: str, *, address: str, filters: Sequence[str], until: datetime, status: str = "Active"
+) -> dict[str, Any]:
+    """A subscription as RingCentral answers it."""
+    return {
+        "id": subscription_id,
+        "status": status,
+        "eventFilters": [item.replace("~", ACCOUNT, 1) for item in filters],
+        "expirationTime": until.isoformat(),
+        "deliveryMode": {"transportType": "WebHook", "address": address},
+    }
+
+
+def _record(row: dict[str, Any]) -> CallRecord:
+    record = read_call_record(row)
+    assert isinstance(record, CallRecord)
+    return record
+
+
+def _subscription(row: dict[str, Any]) -> Subscription:
+    subscription = read_subscription(row)
+    assert subscription is not None
+    return subscription
