@@ -15,7 +15,7 @@ from app.simulator.listing import (
     Query,
     SyncSource,
     extract_sync,
-    matches_shown,
+    matches_face,
     multi_status,
     multipart,
     newest_first,
@@ -23,10 +23,10 @@ from app.simulator.listing import (
     read_log_query,
     sync,
 )
-from app.simulator.plan import IN_PROGRESS, Json, Record
+from app.simulator.plan import IN_PROGRESS, Json, Record, Stage
 from app.simulator.refusals import Refused, invalid, lacks_permission, not_found
 from app.simulator.simulator import Simulator
-from app.simulator.views import Links, Revision, revision_at, show_active, show_logged
+from app.simulator.views import Links, Revision, active_stage, show_logged, show_stage
 from app.simulator.world import READ_CALL_RECORDING, READ_COMPANY_CALL_LOG, Extension
 
 MULTI_STATUS_JSON = "application/vnd.ringcentral.multipart+json"
@@ -39,24 +39,27 @@ async def list_active_calls(simulator: Simulator, ask: Ask) -> Response:
     faults = simulator.faults
     query = Query([]) if faults.active_calls_drop_parameters else ask.query
     view, page = query.view(), Page.asked(query)
-    shown = (
-        [] if faults.active_calls_blind else _active_records(simulator, query, extension_id, view, ask.now)
-    )
+    found = [] if faults.active_calls_blind else _active_records(simulator, query, extension_id, ask.now)
+
+    def show(pair: tuple[Record, Stage]) -> Json:
+        record, stage = pair
+        return show_stage(record, stage, simulator.logged(record), simulator.links, view)
+
     address = f"{level_address(simulator.links, extension_id)}/active-calls"
-    answer = paged(address, query, page, shown, faults.last_page)
+    answer = paged(address, query, page, found, show, faults.last_page)
     _note_served(simulator.served_active, answer["records"], ask.now)
     return JSONResponse(answer)
 
 
 def _active_records(
-    simulator: Simulator, query: Query, extension_id: str | None, view: str, now: datetime
-) -> list[Json]:
+    simulator: Simulator, query: Query, extension_id: str | None, now: datetime
+) -> list[tuple[Record, Stage]]:
     out = []
     for record in newest_first(simulator.recent_records()):
         if extension_id is None or record.extension_id == extension_id:
-            shown = show_active(record, now, simulator.timing, simulator.links, view)
-            if shown is not None and matches_shown(shown, query) and _has_transport(record, query):
-                out.append(shown)
+            stage = active_stage(record, now, simulator.timing)
+            if stage is not None and matches_face(stage.face, query) and _has_transport(record, query):
+                out.append((record, stage))
     return out
 
 
@@ -82,16 +85,19 @@ async def list_call_log(simulator: Simulator, ask: Ask) -> Response:
     company_level = extension_id is None
     wanted = read_log_query(ask.query, ask.now, rules, company_level=company_level)
     view, page = ask.query.view(), Page.asked(ask.query)
+    found = []
     records = simulator.records_between(wanted.begin, wanted.end)
-    shown = []
     for record in newest_first(_at_level(simulator, records, extension_id)):
-        found = _logged(simulator, record, ask.now)
-        if found is not None:
-            body = _show_logged(simulator, record, found, view, company_level=company_level)
-            if wanted.accepts(record, found, body) and _is_visible(body, ask.query):
-                shown.append(body)
+        revision = simulator.logged(record) if wanted.concerns(record) else None
+        is_hidden = record.id in simulator.deleted and not ask.query.flag("showDeleted")
+        if revision is not None and not is_hidden and wanted.accepts(record, revision):
+            found.append((record, revision))
+
+    def show(pair: tuple[Record, Revision]) -> Json:
+        return _show_logged(simulator, *pair, view, company_level=company_level)
+
     address = f"{level_address(simulator.links, extension_id)}/call-log"
-    answer = paged(address, ask.query, page, shown, faults.last_page)
+    answer = paged(address, ask.query, page, found, show, faults.last_page)
     _note_final(simulator, answer["records"], ask.now)
     return JSONResponse(answer)
 
@@ -100,10 +106,6 @@ def _at_level(simulator: Simulator, records: list[Record], extension_id: str | N
     if simulator.faults.call_log_blind:
         return []
     return [record for record in records if extension_id in (None, record.extension_id)]
-
-
-def _logged(simulator: Simulator, record: Record, now: datetime) -> Revision | None:
-    return revision_at(record, now, simulator.timing)
 
 
 def _show_logged(
@@ -115,16 +117,12 @@ def _show_logged(
     return shown
 
 
-def _is_visible(shown: Json, query: Query) -> bool:
-    return "deleted" not in shown or query.flag("showDeleted")
-
-
 def _note_final(simulator: Simulator, records: list[Json], now: datetime) -> None:
     """Note which records were served with their final content for the first time."""
     final = []
     for shown in records:
         record = simulator.record(shown["id"])
-        revision = None if record is None else _logged(simulator, record, now)
+        revision = None if record is None else simulator.logged(record)
         if revision is not None and revision.kind != "provisional":
             final.append(shown)
     _note_served(simulator.served_log, final, now)
@@ -156,7 +154,7 @@ def _read_part(simulator: Simulator, ask: Ask, name: str, extension_id: str | No
     href = f"{level_address(simulator.links, extension_id)}/call-log/{name}?view={view}"
     revision = None
     if record is not None and _at_level(simulator, [record], extension_id):
-        revision = _logged(simulator, record, ask.now)
+        revision = simulator.logged(record)
     if record is None or revision is None or name in simulator.deleted:
         return href, 404, not_found("callRecordId").body()
     body = _show_logged(simulator, record, revision, view, company_level=extension_id is None)
@@ -180,7 +178,7 @@ def _sync_source(simulator: Simulator, ask: Ask, name: str) -> SyncSource:
         address=f"{level_address(simulator.links, extension_id)}/{name}",
         level=extension_id or "company",
         records=[record for record in records if record.id not in simulator.deleted],
-        timing=simulator.timing,
+        revisions_of=simulator.revisions_of,
         links=simulator.links,
         company_level=extension_id is None,
     )
@@ -231,9 +229,12 @@ async def read_account(simulator: Simulator, ask: Ask) -> Response:
 
 async def list_extensions(simulator: Simulator, ask: Ask) -> Response:
     account_of(simulator, ask)
-    shown = [_show_extension(simulator.links, extension) for extension in simulator.world.extensions]
-    address = f"{simulator.links.account}/extension"
-    return JSONResponse(paged(address, ask.query, Page.asked(ask.query), shown, "correct"))
+    address, page = f"{simulator.links.account}/extension", Page.asked(ask.query)
+
+    def show(extension: Extension) -> Json:
+        return _show_extension(simulator.links, extension)
+
+    return JSONResponse(paged(address, ask.query, page, simulator.world.extensions, show, "correct"))
 
 
 async def read_extension(simulator: Simulator, ask: Ask) -> Response:

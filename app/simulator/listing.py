@@ -10,28 +10,27 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import urlencode
 
-from app.simulator.plan import Json, Record
+from app.simulator.plan import Face, Json, Record
 from app.simulator.refusals import Refused, invalid
-from app.simulator.timing import Timing
 from app.simulator.views import (
     DETAILED,
     SIMPLE,
     Links,
     Revision,
+    current_revision,
     cut_fraction,
     day_before,
     iso,
-    revision_at,
-    revisions,
     show_logged,
 )
 
 MAX_PER_PAGE = 1000
 DEFAULT_PER_PAGE = 100
 MAX_EXTRACT = 1000
+T = TypeVar("T")
 LastPage = Literal["first", "correct", "absent"]
 
 
@@ -91,10 +90,17 @@ class Page:
         return cls(query.integer("page", 1), query.integer("perPage", DEFAULT_PER_PAGE, most=MAX_PER_PAGE))
 
 
-def paged(address: str, query: Query, page: Page, records: Sequence[Json], last_page: LastPage) -> Json:
-    """Wrap one page of all `records` in the list envelope with its sparse navigation."""
+def paged(
+    address: str,
+    query: Query,
+    page: Page,
+    records: Sequence[T],
+    show: Callable[[T], Json],
+    last_page: LastPage,
+) -> Json:
+    """Wrap one page of all `records` in the list envelope with its sparse navigation; shows only that page."""
     begin = (page.number - 1) * page.size
-    shown = list(records[begin : begin + page.size])
+    shown = [show(record) for record in records[begin : begin + page.size]]
     pages = max(1, -(-len(records) // page.size))
 
     def link(number: int) -> Json:
@@ -124,12 +130,12 @@ def newest_first(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.started_at, record.id), reverse=True)
 
 
-def matches_shown(shown: Json, query: Query) -> bool:
-    """Apply the filters that look at the content which both active calls and the call log show."""
+def matches_face(face: Face, query: Query) -> bool:
+    """Apply the filters that active calls and the call log share; every call here is a voice call."""
     directions, kinds = query.all("direction"), query.all("type")
-    if directions and shown["direction"] not in directions:
+    if directions and face.direction not in directions:
         return False
-    return not kinds or shown["type"] in kinds
+    return not kinds or "Voice" in kinds
 
 
 # The call log's own filters
@@ -150,7 +156,9 @@ class LogQuery:
 
     begin: datetime | None
     end: datetime | None
-    accepts: Callable[[Record, Revision, Json], bool]
+    concerns: Callable[[Record], bool]
+    """Whether the record is of the session asked for, whatever it says at the moment."""
+    accepts: Callable[[Record, Revision], bool]
 
 
 def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_level: bool) -> LogQuery:
@@ -165,13 +173,17 @@ def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_leve
     begin = query.moment("dateFrom") or day_before(end or now)
     if session_id is not None and not rules.session_id_within_window:
         begin, end = datetime.min.replace(tzinfo=UTC), None
+    telephony = query.one("telephonySessionId") if rules.telephony_session_id_filter else None
+    tests = _log_tests(query, company_level=company_level)
 
-    tests = _log_tests(query, rules, company_level=company_level)
+    def concerns(record: Record) -> bool:
+        session = record.session
+        return session_id in (None, session.session_id) and telephony in (None, session.telephony_session_id)
 
-    def accepts(record: Record, revision: Revision, shown: Json) -> bool:
-        return matches_shown(shown, query) and all(test(record, revision, shown) for test in tests)
+    def accepts(record: Record, revision: Revision) -> bool:
+        return matches_face(revision.stage.face, query) and all(test(record, revision) for test in tests)
 
-    return LogQuery(begin, end, accepts)
+    return LogQuery(begin, end, concerns, accepts)
 
 
 def _check_session_id(session_id: str, query: Query, rules: LogRules) -> None:
@@ -183,27 +195,22 @@ def _check_session_id(session_id: str, query: Query, rules: LogRules) -> None:
             raise Refused(400, "CLG-110", message, parameter=name)
 
 
-_Test = Callable[[Record, Revision, Json], bool]
+_Test = Callable[[Record, Revision], bool]
 
 
-def _log_tests(query: Query, rules: LogRules, *, company_level: bool) -> list[_Test]:
+def _log_tests(query: Query, *, company_level: bool) -> list[_Test]:
     tests: list[_Test] = []
-    session_id, telephony = query.one("sessionId"), query.one("telephonySessionId")
-    if session_id is not None:
-        tests.append(lambda record, _, __: record.session.session_id == session_id)
-    if telephony is not None and rules.telephony_session_id_filter:
-        tests.append(lambda record, _, __: record.session.telephony_session_id == telephony)
     phone, extension = query.one("phoneNumber"), query.one("extensionNumber")
     if phone is not None:
-        tests.append(lambda _, __, shown: _digits(phone) in _numbers(shown, "phoneNumber"))
+        tests.append(lambda _, revision: _digits(phone) in _numbers(revision.stage.face, "phoneNumber"))
     if extension is not None:
-        tests.append(lambda _, __, shown: extension in _numbers(shown, "extensionNumber"))
-    recorded = query.one("recordingType")
-    if recorded is not None or query.flag("withRecording"):
-        tests.append(lambda _, __, shown: _is_recorded(shown, recorded))
+        tests.append(lambda _, revision: extension in _numbers(revision.stage.face, "extensionNumber"))
+    kind = query.one("recordingType")
+    if kind is not None or query.flag("withRecording"):
+        tests.append(lambda record, revision: _is_recorded(record, revision, kind))
     transports = query.all("transport")
     if transports and not company_level:
-        tests.append(lambda _, revision, __: revision.stage.legs[0].transport in transports)
+        tests.append(lambda _, revision: revision.stage.legs[0].transport in transports)
     return tests
 
 
@@ -211,14 +218,14 @@ def _digits(number: str) -> str:
     return "".join(char for char in number if char.isdigit())
 
 
-def _numbers(shown: Json, key: str) -> set[str]:
-    found = {str(shown[side].get(key, "")) for side in ("from", "to")}
+def _numbers(face: Face, key: str) -> set[str]:
+    found = (str(side.get(key, "")) for side in (face.sender, face.receiver))
     return {_digits(number) for number in found if number}
 
 
-def _is_recorded(shown: Json, kind: str | None) -> bool:
-    recording = shown.get("recording")
-    return recording is not None and kind in (None, "All", recording["type"])
+def _is_recorded(record: Record, revision: Revision, kind: str | None) -> bool:
+    recording = record.recording if revision.with_recording else None
+    return recording is not None and kind in (None, "All", recording.kind)
 
 
 # Bulk
@@ -294,7 +301,7 @@ class SyncSource:
     address: str
     level: str
     records: Sequence[Record]
-    timing: Timing
+    revisions_of: Callable[[Record], Sequence[Revision]]
     links: Links
     company_level: bool
 
@@ -303,7 +310,7 @@ class SyncSource:
 
     def current(self, now: datetime) -> list[tuple[Record, Revision]]:
         """Pair each record that the log knows with what it says now."""
-        pairs = ((record, revision_at(record, now, self.timing)) for record in self.records)
+        pairs = ((record, current_revision(self.revisions_of(record), now)) for record in self.records)
         return [(record, revision) for record, revision in pairs if revision is not None]
 
 
@@ -335,7 +342,7 @@ def sync(source: SyncSource, query: Query, now: datetime, limit: int) -> Json:
 
 
 def _changed(record: Record, since: datetime, now: datetime, source: SyncSource) -> bool:
-    return any(since < revision.at <= now for revision in revisions(record, source.timing))
+    return any(since < revision.at <= now for revision in source.revisions_of(record))
 
 
 def _in_group(revision: Revision, group: str) -> bool:

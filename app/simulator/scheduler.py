@@ -55,8 +55,10 @@ class Scheduler:
         self._changed.set()
 
     def clear(self) -> None:
-        """Forget what was planned; what runs already runs on."""
+        """Forget what was planned and break off what runs."""
         self._due.clear()
+        for task in self._jobs:
+            task.cancel()
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="simulator-scheduler")

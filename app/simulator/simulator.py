@@ -22,7 +22,16 @@ from app.simulator.scheduler import MovableClock, Scheduler
 from app.simulator.scripts import play
 from app.simulator.settings import Faults, SimulatorSettings
 from app.simulator.subscriptions import Subscription, event_path, read_filter
-from app.simulator.views import Links, iso, recording_ready_at, revisions, shown_at, shown_until
+from app.simulator.views import (
+    Links,
+    Revision,
+    current_revision,
+    iso,
+    recording_ready_at,
+    revisions,
+    shown_at,
+    shown_until,
+)
 from app.simulator.webhooks import Webhooks
 from app.simulator.world import COMPANY, World, users_of
 
@@ -66,8 +75,8 @@ class Simulator:
         )
         self.users = users_of(settings.jwt)
         self.links = Links(
-            settings.public_url or f"http://{settings.host}:{settings.port}",
-            settings.media_url or f"http://{settings.host}:{settings.media_port}",
+            settings.public_url or _address(settings.host, settings.port),
+            settings.media_url or _address(settings.host, settings.media_port),
             world.account_id,
         )
         self._numbers = itertools.count(1)
@@ -98,6 +107,7 @@ class Simulator:
         self._recent: list[Record] = []
         self._by_record: dict[str, Record] = {}
         self._by_session: dict[str, ScriptedCall] = {}
+        self._revisions: dict[str, list[Revision]] = {}
         self._recordings: dict[str, KnownRecording] = {}
         self.deleted: set[str] = set()
         self.purged: set[str] = set()
@@ -191,6 +201,7 @@ class Simulator:
             insort(self._records, record, key=lambda known: known.started_at)
             self._recent.append(record)
             self._by_record[record.id] = record
+            self._revisions[record.id] = revisions(record, self.timing)
             if record.recording is not None:
                 known = kept[record.recording.id]
                 self._recordings[known.id] = KnownRecording(known, record)
@@ -219,6 +230,14 @@ class Simulator:
 
     def record(self, record_id: str) -> Record | None:
         return self._by_record.get(record_id)
+
+    def revisions_of(self, record: Record) -> list[Revision]:
+        """Return everything the call log ever says of a record, computed once."""
+        return self._revisions[record.id]
+
+    def logged(self, record: Record) -> Revision | None:
+        """Return what the call log says of a record now."""
+        return current_revision(self._revisions[record.id], self.now())
 
     def call_of_session(self, telephony_session_id: str) -> ScriptedCall | None:
         return self._by_session.get(telephony_session_id)
@@ -385,7 +404,7 @@ class Simulator:
             "activeUntil": iso(shown_until(record, self.timing)),
             "callLog": [
                 {"at": iso(revision.at), "kind": revision.kind, "result": revision.stage.face.result}
-                for revision in revisions(record, self.timing)
+                for revision in self.revisions_of(record)
             ],
             "firstServedFinalByActiveCalls": _maybe(self.served_active.get(record.id)),
             "firstServedFinalByCallLog": _maybe(self.served_log.get(record.id)),
@@ -417,6 +436,12 @@ class Simulator:
             },
             "subscriptions": dict(Counter(one.status for one in self.subscriptions.values())),
         }
+
+
+def _address(host: str, port: int) -> str:
+    """Return where to reach what listens here; a host that means all interfaces is reached on loopback."""
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def _maybe(moment: datetime | None) -> str | None:

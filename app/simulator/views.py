@@ -4,6 +4,7 @@ Both views are pure functions of the plan and the timing, which is also how the 
 when each record became visible: nothing is ever written.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -111,11 +112,16 @@ def show_active(record: Record, now: datetime, timing: Timing, links: Links, vie
     stage = active_stage(record, now, timing)
     if stage is None:
         return None
+    return show_stage(record, stage, revision_at(record, now, timing), links, view)
+
+
+def show_stage(record: Record, stage: Stage, logged: Revision | None, links: Links, view: str) -> Json:
+    """Return one stage of the record as active calls gives it; `logged` is what the call log says meanwhile."""
     shown = _head(record, links, f"{links.extension(record.extension_id)}/call-log/{record.id}?view={view}")
     shown |= _face(stage.face)
     shown["extension"] = _extension(record.extension_id, links)
-    revision = revision_at(record, now, timing)
-    if stage is record.final and revision is not None and revision.with_recording and record.recording:
+    is_attached = logged is not None and logged.with_recording
+    if stage is record.final and is_attached and record.recording is not None:
         shown["recording"] = _recording(record.recording, links)
     if view == DETAILED:
         shown["legs"] = [_leg(leg, record, links, None) for leg in stage.legs]
@@ -195,8 +201,13 @@ def _provisional_face(record: Record, kind: str, at: datetime) -> Face:
 
 def revision_at(record: Record, now: datetime, timing: Timing) -> Revision | None:
     """Return what the call log says now, or None while it knows nothing."""
+    return current_revision(revisions(record, timing), now)
+
+
+def current_revision(told: Sequence[Revision], now: datetime) -> Revision | None:
+    """Choose from all revisions, oldest first, the one that stands now."""
     current = None
-    for revision in revisions(record, timing):
+    for revision in told:
         if revision.at <= now:
             current = revision
     return current
