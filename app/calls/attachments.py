@@ -472,7 +472,7 @@ async def _join(ledger: Ledger, kind: Kind, joins: Mapping[str, Call]) -> int:
         for loser in losers:
             if kind is NOTE and not loser.parked:
                 _tell(ledger, kind, call, "note.deleted", loser)
-        _tell(ledger, kind, call, f"{kind.word}.joined", winner)
+        _tell(ledger, kind, call, f"{kind.word}.joined" if winner.parked else kind.changed, winner)
     return len(contests)
 
 
