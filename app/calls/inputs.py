@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 
 MAX_TEXT = 65_536
 _MAX_ORIGINAL_BYTES = 8_192
-_SOURCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+~-]*$"
+SOURCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+~-]*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _YEARS = range(1970, 2200)
 POSITIVE_ABOVE = 0.2
@@ -86,7 +86,7 @@ def _short_json(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_storable_text)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
-Source = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_SOURCE_PATTERN)]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SOURCE_PATTERN)]
 """Who says it: a system or a role, such as `hubspot`, `ringsense` or `agent:711000101`."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_in_our_times)]
 
@@ -115,9 +115,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-AuthorField = Annotated[
-    Author, BeforeValidator(_named, json_schema_input_type=Author | Annotated[str, Field(min_length=1)])
-]
+AuthorField = Annotated[Author, BeforeValidator(_named, json_schema_input_type=Author | ShortText)]
 
 
 class NoteFormat(StrEnum):
@@ -171,6 +169,10 @@ class NoteIn(Input):
         return row if self.created_at is None else row | {"created_at": self.created_at}
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class NotePatch(Input):
     """What to change of a note; a field that is left out stays (RFC 7396)."""
 
@@ -178,9 +180,10 @@ class NotePatch(Input):
         json_schema_extra={"examples": [{"text": "Dana wants 50 seats.", "title": None}]}
     )
 
-    text: NoteText = Field("", description="Cannot be null.")
+    # The defaults mean nothing: only what was sent is read, so they stay out of the description.
+    text: NoteText = Field("", description="Cannot be null.", json_schema_extra=_without_default)
     title: ShortText | None = None
-    format: NoteFormat = NoteFormat.PLAIN
+    format: NoteFormat = Field(NoteFormat.PLAIN, json_schema_extra=_without_default)
     author: AuthorField | None = None
 
     def columns(self) -> dict[str, Any]:
