@@ -1,0 +1,526 @@
+"""The write side of the connector API: notes, sentiment, disposition and CRM links of a call.
+
+`{call}` is any name of a call, known or not: what is attached before the call exists waits for it (202) and
+stays at its address. Each route opens its own transaction in plain sight; the answer leaves after the
+commit.
+
+Every answer about one thing carries an ETag, `"v3"`, or `"v3-parked"` while it waits. `If-Match` is honoured
+where it is sent and asked for nowhere: a connector that owns a source need not read before it writes.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Path
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+from sqlalchemy import Row
+
+from app.calls import attachments, views
+from app.calls.attachments import DISPOSITION, LINK, NOTE, SENTIMENT, Effect, Kind, Precondition, Written
+from app.calls.idempotency import MAX_KEY, Answer, find_answer, keep_answer, request_digest
+from app.calls.inputs import SOURCE_PATTERN, DispositionIn, LinkIn, NoteIn, NotePatch, SentimentIn
+from app.calls.schemas import Answer as Shape
+from app.calls.schemas import DispositionOut, LinkOut, NoteOut, SentimentOut
+from app.dependencies import CallsReader, CurrentServices, Key, NotesWriter, Services
+from app.ids import NoteId
+from app.problems import problem_responses
+
+_DETAIL = Field(description="Why it waits, and what will happen.")
+
+
+class ParkedNote(NoteOut):
+    """A note that waits for its call."""
+
+    detail: str = _DETAIL
+
+
+class ParkedSentiment(SentimentOut):
+    """A sentiment that waits for its call."""
+
+    detail: str = _DETAIL
+
+
+class ParkedDisposition(DispositionOut):
+    """A disposition that waits for its call."""
+
+    detail: str = _DETAIL
+
+
+class ParkedLink(LinkOut):
+    """Links that wait for their call."""
+
+    detail: str = _DETAIL
+
+
+class _List(Shape):
+    next_cursor: None = Field(None, description="There is always one page.")
+
+
+class NoteList(_List):
+    """All notes of a call."""
+
+    data: list[NoteOut]
+
+
+class SentimentList(_List):
+    """All sentiments of a call."""
+
+    data: list[SentimentOut]
+
+
+class LinkList(_List):
+    """All links of a call."""
+
+    data: list[LinkOut]
+
+
+def _etag_header(example: str) -> dict[str, Any]:
+    return {"ETag": {"description": "For `If-Match`.", "schema": {"type": "string", "example": example}}}
+
+
+def _writing(parked: type[Shape], *, location: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of a route that writes."""
+    more = (
+        {"Location": {"description": "The note's address.", "schema": {"type": "string"}}} if location else {}
+    )
+    now, waiting = _etag_header('"v1"') | more, _etag_header('"v1-parked"') | more
+    return {
+        200: {"description": "It was there; this is how it is now.", "headers": now},
+        201: {"description": "Attached to its call.", "headers": now},
+        202: {
+            "description": "Kept under the name; joins the call when it becomes known.",
+            "headers": waiting,
+            "model": parked,
+        },
+    }
+
+
+_SHOWN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "As it is now.", "headers": _etag_header('"v1"')},
+    304: {"description": "It is still the version that you have."},
+}
+_CHANGED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "As it is now.", "headers": _etag_header('"v2"')}
+}
+
+router = APIRouter(prefix="/v1/calls/{call}", tags=["notes and sentiment"])
+
+_ETAG = re.compile(r'(?:W/)?"?v(\d{1,9})(?:-parked)?"?')
+
+CallName = Annotated[
+    str,
+    Path(
+        description="Any name of the call: our id, its `telephonySessionId`, its `sessionId`.",
+        examples=["1229016182016"],
+    ),
+]
+NoteIdPath = Annotated[
+    NoteId, Path(alias="noteId", pattern="^note_[0-9a-z]{26}$", examples=["note_01kdv6x3q8m7a2c5e9r4t1y6wz"])
+]
+SourcePath = Annotated[
+    str,
+    Path(
+        max_length=64,
+        pattern=SOURCE_PATTERN,
+        description="Who says it; each source has one sentiment per call.",
+        examples=["ringsense"],
+    ),
+]
+CrmPath = Annotated[str, Path(max_length=64, pattern=SOURCE_PATTERN, examples=["hubspot"])]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description='The ETag that you read, `"v3"`: change only that version, else 412.',
+        examples=['"v3"'],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="`*`: only if nothing is there yet; an ETag, reading: only if it is another.",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=MAX_KEY,
+        description="A value of your own for this one note. Sent again with the same request, it brings the same "
+        "answer and no second note.",
+        examples=["5e0c0f6e-5a5f-4f0a-8d0a-0b3f1c2d9e77"],
+    ),
+]
+
+
+def read_precondition(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Precondition:
+    """Read the two headers. An ETag that is none of ours matches no version."""
+    return Precondition(
+        versions=None if if_match in {None, "*"} else read_etags(if_match or ""),
+        must_exist=if_match == "*",
+        must_be_new=if_none_match == "*",
+    )
+
+
+def read_etags(header: str) -> frozenset[int]:
+    """Return the versions that a list of ETags names.
+
+    Weak ones count: a proxy that compresses weakens the ETag on its way to the caller.
+    """
+    found = (_ETAG.fullmatch(part.strip()) for part in header.split(","))
+    return frozenset(int(match[1]) for match in found if match)
+
+
+State = Annotated[Precondition, Depends(read_precondition)]
+
+
+@router.post(
+    "/notes",
+    status_code=201,
+    response_model=NoteOut,
+    summary="Attach a note",
+    responses=_writing(ParkedNote, location=True) | problem_responses(400, 404, 409),
+)
+async def add_note(
+    call: CallName,
+    note: NoteIn,
+    key: NotesWriter,
+    services: CurrentServices,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Attach a note to a call, known or not.
+
+    A note with an `externalId` is known by `source` and `externalId`: sent again it is the same note, and its
+    newest content stays (200). An `Idempotency-Key` makes any repetition safe, whatever the note says.
+    """
+    digest = request_digest("POST notes", call, note.columns())
+    async with (
+        services.database.write() as db,
+        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
+    ):
+        answer = None
+        if idempotency_key is not None:
+            answer = await find_answer(ledger, key.key_id, idempotency_key, digest)
+        replayed = answer is not None
+        if answer is None:
+            answer = _written_note(call, await attachments.add_note(ledger, call, note.columns()))
+            if idempotency_key is not None:
+                await keep_answer(ledger, key.key_id, idempotency_key, digest, answer)
+    return _say(answer, {"Idempotency-Replayed": "true"} if replayed else {})
+
+
+@router.get(
+    "/notes",
+    response_model=NoteList,
+    summary="The notes of a call, oldest first",
+    responses=problem_responses(404, 409),
+)
+async def list_notes(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
+    """Of a call that is not known yet: the notes that wait for it."""
+    return await _list(services, key, NOTE, call)
+
+
+@router.get(
+    "/notes/{noteId}",
+    response_model=NoteOut,
+    summary="One note",
+    responses=_SHOWN | problem_responses(404),
+)
+async def get_note(
+    call: CallName,
+    note_id: NoteIdPath,
+    key: CallsReader,
+    services: CurrentServices,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A note keeps its address when its call comes, also when the name turns out to mean several calls."""
+    async with services.database.read() as db:
+        row = await attachments.load_note(db, key.account_id, call, note_id)
+    return _read(NOTE, call, row, if_none_match)
+
+
+@router.patch(
+    "/notes/{noteId}",
+    response_model=NoteOut,
+    summary="Change a note",
+    responses=_CHANGED | problem_responses(400, 404, 412),
+)
+async def change_note(
+    call: CallName,
+    note_id: NoteIdPath,
+    patch: NotePatch,
+    key: NotesWriter,
+    services: CurrentServices,
+    state: State,
+) -> Response:
+    """Change what is sent, leave the rest (RFC 7396). What changes nothing makes no new version."""
+    async with (
+        services.database.write() as db,
+        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
+    ):
+        written = await attachments.change_note(ledger, call, note_id, patch.columns(), state)
+    return _say(Answer(200, _headers(written.row), _draw(NOTE, call, written.row)))
+
+
+@router.delete(
+    "/notes/{noteId}",
+    status_code=204,
+    response_class=Response,
+    summary="Delete a note",
+    responses=problem_responses(404, 412),
+)
+async def remove_note(
+    call: CallName, note_id: NoteIdPath, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    async with (
+        services.database.write() as db,
+        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
+    ):
+        await attachments.remove_note(ledger, call, note_id, state)
+    return Response(status_code=204)
+
+
+@router.put(
+    "/sentiments/{source}",
+    response_model=SentimentOut,
+    summary="Say how the call went",
+    responses=_writing(ParkedSentiment) | problem_responses(400, 404, 409, 412),
+)
+async def put_sentiment(
+    call: CallName,
+    source: SourcePath,
+    sentiment: SentimentIn,
+    key: NotesWriter,
+    services: CurrentServices,
+    state: State,
+) -> Response:
+    """Replace what this source said. Sources never overwrite each other: a machine's view stands beside a person's."""
+    return await _put(services, key, SENTIMENT, call, {"source": source}, sentiment.columns(), state)
+
+
+@router.get(
+    "/sentiments",
+    response_model=SentimentList,
+    summary="What every source says of the call",
+    responses=problem_responses(404, 409),
+)
+async def list_sentiments(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
+    return await _list(services, key, SENTIMENT, call)
+
+
+@router.get(
+    "/sentiments/{source}",
+    response_model=SentimentOut,
+    summary="What one source says of the call",
+    responses=_SHOWN | problem_responses(404, 409),
+)
+async def get_sentiment(
+    call: CallName,
+    source: SourcePath,
+    key: CallsReader,
+    services: CurrentServices,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    return await _get(services, key, SENTIMENT, call, {"source": source}, if_none_match)
+
+
+@router.delete(
+    "/sentiments/{source}",
+    status_code=204,
+    response_class=Response,
+    summary="Take back what one source said",
+    responses=problem_responses(404, 409, 412),
+)
+async def remove_sentiment(
+    call: CallName, source: SourcePath, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    return await _remove(services, key, SENTIMENT, call, {"source": source}, state)
+
+
+@router.put(
+    "/disposition",
+    response_model=DispositionOut,
+    summary="Say what became of the call",
+    responses=_writing(ParkedDisposition) | problem_responses(400, 404, 409, 412),
+)
+async def put_disposition(
+    call: CallName, disposition: DispositionIn, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    """The agent's word, beside RingCentral's `result` and our `outcome`; a call has one."""
+    return await _put(services, key, DISPOSITION, call, {}, disposition.columns(), state)
+
+
+@router.get(
+    "/disposition",
+    response_model=DispositionOut,
+    summary="The call's disposition",
+    responses=_SHOWN | problem_responses(404, 409),
+)
+async def get_disposition(
+    call: CallName, key: CallsReader, services: CurrentServices, if_none_match: IfNoneMatch = None
+) -> Response:
+    return await _get(services, key, DISPOSITION, call, {}, if_none_match)
+
+
+@router.delete(
+    "/disposition",
+    status_code=204,
+    response_class=Response,
+    summary="Take the disposition back",
+    responses=problem_responses(404, 409, 412),
+)
+async def remove_disposition(
+    call: CallName, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    return await _remove(services, key, DISPOSITION, call, {}, state)
+
+
+@router.put(
+    "/links/{crm}",
+    response_model=LinkOut,
+    summary="Say what was written where in a CRM",
+    responses=_writing(ParkedLink) | problem_responses(400, 404, 409, 412),
+)
+async def put_link(
+    call: CallName, crm: CrmPath, link: LinkIn, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    """Receipts of a connector: which objects of its CRM know the call. Replaces the CRM's earlier ones."""
+    return await _put(services, key, LINK, call, {"crm": crm}, link.columns(), state)
+
+
+@router.get(
+    "/links",
+    response_model=LinkList,
+    summary="Where the call was written to, in every CRM",
+    responses=problem_responses(404, 409),
+)
+async def list_links(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
+    return await _list(services, key, LINK, call)
+
+
+@router.get(
+    "/links/{crm}",
+    response_model=LinkOut,
+    summary="Where the call was written to in one CRM",
+    responses=_SHOWN | problem_responses(404, 409),
+)
+async def get_link(
+    call: CallName,
+    crm: CrmPath,
+    key: CallsReader,
+    services: CurrentServices,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    return await _get(services, key, LINK, call, {"crm": crm}, if_none_match)
+
+
+@router.delete(
+    "/links/{crm}",
+    status_code=204,
+    response_class=Response,
+    summary="Take the links to one CRM back",
+    responses=problem_responses(404, 409, 412),
+)
+async def remove_link(
+    call: CallName, crm: CrmPath, key: NotesWriter, services: CurrentServices, state: State
+) -> Response:
+    return await _remove(services, key, LINK, call, {"crm": crm}, state)
+
+
+async def _put(
+    services: Services,
+    key: Key,
+    kind: Kind,
+    call: str,
+    slot: Mapping[str, str],
+    content: Mapping[str, Any],
+    state: Precondition,
+) -> Response:
+    async with (
+        services.database.write() as db,
+        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
+    ):
+        written = await attachments.put(ledger, kind, call, slot, content, state)
+    return _say(Answer(_status(written), _headers(written.row), _draw(kind, call, written.row)))
+
+
+async def _remove(
+    services: Services, key: Key, kind: Kind, call: str, slot: Mapping[str, str], state: Precondition
+) -> Response:
+    async with (
+        services.database.write() as db,
+        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
+    ):
+        await attachments.remove(ledger, kind, call, slot, state)
+    return Response(status_code=204)
+
+
+async def _get(
+    services: Services,
+    key: Key,
+    kind: Kind,
+    call: str,
+    slot: Mapping[str, str],
+    if_none_match: str | None,
+) -> Response:
+    async with services.database.read() as db:
+        row = await attachments.load_one(db, key.account_id, kind, call, slot)
+    return _read(kind, call, row, if_none_match)
+
+
+async def _list(services: Services, key: Key, kind: Kind, call: str) -> Response:
+    async with services.database.read() as db:
+        rows = await attachments.find_all(db, key.account_id, kind, call)
+    return JSONResponse({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
+
+
+def _written_note(call: str, written: Written) -> Answer:
+    location = f"/v1/calls/{quote(call, safe='')}/notes/{written.row.note_id}"
+    headers = {"Location": location, **_headers(written.row)}
+    return Answer(_status(written), headers, _draw(NOTE, call, written.row))
+
+
+def _status(written: Written) -> int:
+    if written.row.parked:
+        return 202
+    return 201 if written.effect is Effect.CREATED else 200
+
+
+def _headers(row: Row[Any]) -> dict[str, str]:
+    # Joining changes what is answered though not what was written, hence another ETag of the same version.
+    return {"ETag": f'"v{row.version}-parked"' if row.parked else views.etag(row.version)}
+
+
+def _read(kind: Kind, call: str, row: Row[Any], if_none_match: str | None) -> Response:
+    headers = _headers(row)
+    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    if headers["ETag"] in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return _say(Answer(200, headers, _draw(kind, call, row)))
+
+
+def _say(answer: Answer, more: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(answer.body, answer.status, {**answer.headers, **(more or {})})
+
+
+_DRAWN: dict[str, Callable[[Row[Any]], dict[str, Any]]] = {
+    NOTE.word: views.note_json,
+    SENTIMENT.word: views.sentiment_json,
+    DISPOSITION.word: views.disposition_json,
+    LINK.word: views.link_json,
+}
+
+
+def _draw(kind: Kind, call: str, row: Row[Any]) -> dict[str, Any]:
+    body = _DRAWN[kind.word](row)
+    if row.parked:
+        body["detail"] = (
+            f"No call goes by {call} yet. The {kind.word} waits under this name and joins the call as soon as "
+            "we hear of it; its address stays the same."
+        )
+    return body
