@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -313,7 +313,14 @@ def install(app: FastAPI) -> None:
     }
     for kind, draw in handlers.items():
         app.add_exception_handler(kind, _on_the_loop(draw))
-    app.add_api_route("/problems/{kind}", _explain, tags=["problems"], summary="What a kind of problem means")
+    app.add_api_route(
+        "/problems/{kind}",
+        _explain,
+        tags=["problems"],
+        summary="What a kind of problem means",
+        response_model=Explanation,
+        responses={404: {"description": "Not Found", "content": {MEDIA_TYPE: {"schema": _REFERENCE}}}},
+    )
     _describe(app)
 
 
@@ -325,7 +332,29 @@ def _on_the_loop(draw: Any) -> Any:
     return handle
 
 
-async def _explain(kind: str) -> JSONResponse:
+class Explanation(BaseModel):
+    """What all problems of one kind have in common."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/forbidden",
+                "title": "The API key may not do this",
+                "status": 403,
+                "fault": "caller",
+                "whatToDo": "Use a key with the scope that `requiredScope` names.",
+            }
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    fault: Fault
+    whatToDo: str  # noqa: N815 - as it is on the wire
+
+
+async def _explain(kind: Annotated[str, Path(examples=["not-found"])]) -> JSONResponse:
     """Tell what the `type` of a problem means and what to do about it."""
     if kind not in KINDS:
         raise NotFound(f"No problem of ours is called {kind}")
@@ -373,6 +402,10 @@ def _put_problems_into(description: dict[str, Any]) -> None:
         schemas.pop(model, None)
     problem = Problem.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs", {}) | {"Problem": problem}
+    description["components"].setdefault("responses", {})["Problem"] = {
+        "description": "A problem document; `type` and `detail` say what is wrong.",
+        "content": {MEDIA_TYPE: {"schema": _REFERENCE}},
+    }
     for operations in description.get("paths", {}).values():
         for operation in operations.values():
             invalid = operation.get("responses", {}).get("422")
