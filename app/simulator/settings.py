@@ -153,6 +153,8 @@ class Faults(BaseModel):
     require_https: bool = False
     subscription_limit: Annotated[int, Field(ge=0)] = 30
     subscription_max_seconds: Annotated[float, Field(gt=0.0)] = 604800.0
+    handshake_on_renewal: bool = False
+    """Renewing and updating prove the address again, as one report has it."""
     disabled_filters: tuple[str, ...] = ()
     """Filters that contain one of these texts are refused with `disabledFilters`."""
     duplicate_share: Share = 0.0

@@ -1,7 +1,7 @@
 """The subscription resource, as handlers of checked requests."""
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
@@ -133,18 +133,26 @@ async def update_subscription(simulator: Simulator, ask: Ask) -> Response:
     lifetime = lifetime_seconds(
         body.get("expiresIn"), simulator.speed, simulator.faults.subscription_max_seconds
     )
-    subscription.reminder = read_reminder(filters, lifetime, simulator.speed)
-    subscription.filters, subscription.disabled = filters, disabled
-    return _renewed(simulator, subscription, lifetime, ask.now)
+    reminder = read_reminder(filters, lifetime, simulator.speed)
+    await _prove_again(simulator, subscription)
+    subscription.filters, subscription.disabled, subscription.reminder = filters, disabled, reminder
+    return _renewed(simulator, subscription, lifetime)
 
 
 async def renew_subscription(simulator: Simulator, ask: Ask) -> Response:
     subscription = _subscription(simulator, ask)
+    await _prove_again(simulator, subscription)
     lifetime = lifetime_seconds(None, simulator.speed, simulator.faults.subscription_max_seconds)
-    return _renewed(simulator, subscription, lifetime, ask.now)
+    return _renewed(simulator, subscription, lifetime)
 
 
-def _renewed(simulator: Simulator, subscription: Subscription, lifetime: float, now: datetime) -> Response:
+async def _prove_again(simulator: Simulator, subscription: Subscription) -> None:
+    if simulator.faults.handshake_on_renewal:
+        await simulator.webhooks.shake_hands(subscription.address)
+
+
+def _renewed(simulator: Simulator, subscription: Subscription, lifetime: float) -> Response:
+    now = simulator.now()
     subscription.renew(lifetime, now)
     simulator.plan_reminder(subscription)
     return JSONResponse(subscription.show(simulator.links.platform, now))

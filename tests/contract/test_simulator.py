@@ -686,6 +686,10 @@ async def test_renewing_updating_and_deleting(ringcentral: Platform, hook: Hook)
     updated = (await ringcentral.client.put(path, json={"eventFilters": [own]})).json()
     assert "/extension/711000101/" in updated["eventFilters"][0]
     assert (await ringcentral.client.put(path)).status_code == 200
+    assert hook.handshakes == 1
+    await ringcentral.faults(handshakeOnRenewal=True)
+    assert (await ringcentral.client.post(f"{path}/renew")).status_code == 200
+    assert hook.handshakes == 2
     assert (await ringcentral.client.delete(path)).status_code == 204
     gone = await ringcentral.client.get(path)
     assert (gone.status_code, gone.json()["errorCode"]) == (404, "SUB-507")

@@ -1,0 +1,32 @@
+"""The simulator's page names everything that can be asked of it."""
+
+from pathlib import Path
+
+import pytest
+
+from app.simulator.control import _CONTROLS
+from app.simulator.scripts import SCRIPTS, describe
+from app.simulator.settings import DEFAULT_MIX, Faults
+
+PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_is_described_in_its_own_words(script: str) -> None:
+    assert f"| `{script}` | {describe(script)} |" in PAGE
+
+
+@pytest.mark.parametrize("switch", [str(field.alias) for field in Faults.model_fields.values()])
+def test_every_fault_is_listed(switch: str) -> None:
+    assert f"`{switch}`" in PAGE
+
+
+@pytest.mark.parametrize("path", sorted({path for _, path, _ in _CONTROLS}))
+def test_every_control_is_listed(path: str) -> None:
+    begin = path.split("{", maxsplit=1)[0]
+    assert f"/_sim{begin}" in PAGE
+
+
+def test_the_ordinary_day_is_what_the_page_says() -> None:
+    first_nineteen = set(list(SCRIPTS)[:19])
+    assert set(DEFAULT_MIX) == first_nineteen - {"park_revived", "conference"}
