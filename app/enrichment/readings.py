@@ -102,7 +102,7 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
         return None
     if call.stage == Stage.RECONCILED:
         return now + timedelta(seconds=plan.settled_after)
-    pause = timedelta(seconds=plan.gap * 2.0 ** min(call.reads, _MOST_DOUBLINGS))
+    pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
     return min(now + pause, horizon)
 
 

@@ -22,7 +22,6 @@ from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
 from app.clock import Clock
 from app.db.engine import Database, wake
-from app.db.tables import accounts as account_rows
 from app.db.tables import deliveries
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
@@ -119,10 +118,10 @@ class Folder:
 
 async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
     """Return the account that deliveries of `account_id` belong to; the first one seen is our own."""
+    own = await accounts.resolve(db, UNBOUND_ACCOUNT)
     if account_id == UNBOUND_ACCOUNT:
-        return await accounts.resolve(db, account_id)
-    known = await db.scalar(select(account_rows.c.account_id).where(account_rows.c.account_id == account_id))
-    if known is None:
+        return own
+    if own == UNBOUND_ACCOUNT:
         await bind_account(db, account_id, now)
     return account_id
 

@@ -1,0 +1,113 @@
+"""Calls that wait, a RingCentral that shows what the test says, and the pollers on a clock that the test moves."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.calls import store
+from app.calls.model import Call, Outcome, Stage
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import accounts, calls, timeline
+from app.enrichment.budget import Limits
+from app.enrichment.planner import PlannerLimits
+from app.enrichment.poller import Poller
+from app.enrichment.rates import SharedRates
+from app.enrichment.readings import Reader
+from app.enrichment.records import ReadingPlan
+from app.ids import AccountId
+from tests.factories_calls import ACCOUNT, raw_record, seed_call
+from tests.fakes.clock import FakeClock
+from tests.fakes.ringcentral import FakeRingCentral
+
+PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+
+
+def shared_rates(database: Database, clock: Clock, limit: int = 10) -> SharedRates:
+    limits = Limits(limit=limit)
+    return SharedRates(database, clock, dict.fromkeys(("heavy", "medium", "light", "auth"), limits))
+
+
+class Desk:
+    """One account, its calls and the two loops that find their records."""
+
+    def __init__(self, database: Database, clock: FakeClock) -> None:
+        self.database = database
+        self.clock = clock
+        self.ringcentral = FakeRingCentral()
+        self.rates = shared_rates(database, clock)
+        self.poller = self.make_poller("one")
+        self.reader = Reader(database, clock, self.ringcentral.client, PLAN, page_size=1000)
+
+    def make_poller(self, replica: str) -> Poller:
+        return Poller(
+            self.database, self.clock, self.ringcentral.client, self.rates, PlannerLimits(), PLAN,
+            replica=replica, page_size=1000, lease_seconds=60.0,
+        )  # fmt: skip
+
+    async def end_call(self, number: int = 1, **fields: Any) -> Call:
+        """A call that has just ended and waits."""
+        now = self.clock.now()
+        values: dict[str, Any] = {
+            "telephony_session_id": f"s-{number}",
+            "session_id": str(1000 + number),
+            "stage": Stage.ENDED,
+            "outcome": Outcome.ANSWERED,
+            "started_at": now - timedelta(seconds=90),
+            "ended_at": now,
+            "end_known_at": now,
+            "window_closes_at": now + timedelta(seconds=120),
+            "read_at": now + timedelta(seconds=120),
+            "bootstrapped_at": None,
+            "bootstrapped_by": None,
+            "result": None,
+        }
+        return await seed_call(self.database, ACCOUNT, now=now, event="call.ended", **values | fields)
+
+    def show(self, number: int = 1, *, record_id: str | None = None, **fields: Any) -> dict[str, Any]:
+        """A record of that call as RingCentral has it."""
+        row = {
+            "telephonySessionId": f"s-{number}",
+            "sessionId": str(1000 + number),
+            "startTime": (self.clock.now() - timedelta(seconds=90)).isoformat(),
+        }
+        return raw_record(record_id or f"rec-{number}", **row | fields)
+
+    async def poll_for(self, seconds: float) -> None:
+        """Let the poller do its turns for so long."""
+        until = self.clock.now() + timedelta(seconds=seconds)
+        while self.clock.now() < until:
+            pause = await self.poller.step()
+            left = (until - self.clock.now()).total_seconds()
+            self.clock.advance(min(left, 1.0 if pause is None else max(0.01, min(pause, 1.0))))
+
+    async def call(self, number: int = 1) -> Call:
+        async with self.database.read() as db:
+            found = await store.find_call(db, AccountId(ACCOUNT), f"s-{number}")
+        assert found is not None
+        return found
+
+    async def events(self, call: Call) -> list[str]:
+        async with self.database.read() as db:
+            query = select(timeline.c.type).where(timeline.c.call_id == call.call_id).order_by(timeline.c.seq)
+            return list(await db.scalars(query))
+
+    async def problem(self) -> dict[str, Any] | None:
+        async with self.database.read() as db:
+            found: dict[str, Any] | None = await db.scalar(
+                select(accounts.c.problem).where(accounts.c.account_id == ACCOUNT)
+            )
+        return found
+
+    async def make_due(self) -> None:
+        async with self.database.write() as db:
+            await db.execute(
+                update(calls).where(calls.c.read_at.is_not(None)).values(read_at=self.clock.now())
+            )
+
+
+@pytest.fixture
+def desk(database: Database, clock: FakeClock, account: AccountId) -> Desk:
+    return Desk(database, clock)

@@ -1,0 +1,202 @@
+"""Polling Active Calls, on both databases."""
+
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from app.db.tables import accounts, call_records, poll_targets
+from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
+from app.ids import AccountId
+from tests.factories_calls import ACCOUNT
+from tests.integration.enrichment.conftest import Desk
+
+
+async def test_nobody_is_asked_while_no_call_waits(desk: Desk) -> None:
+    await desk.poll_for(30)
+    assert desk.ringcentral.asked == []
+
+
+async def test_one_poll_serves_every_call_that_waits(desk: Desk) -> None:
+    for number in range(1, 6):
+        await desk.end_call(number)
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show(number) for number in range(1, 6)]
+    await desk.poll_for(10)
+    assert desk.ringcentral.asked == ["active-calls 1"]
+    assert {(await desk.call(number)).stage for number in range(1, 6)} == {"bootstrapped"}
+
+
+async def test_a_call_is_found_once_it_becomes_visible(desk: Desk) -> None:
+    call = await desk.end_call()
+    await desk.poll_for(8)
+    missed = len(desk.ringcentral.asked)
+    assert missed >= 1
+    assert (await desk.call()).looks == missed
+    desk.ringcentral.active = [desk.show()]
+    await desk.poll_for(8)
+    found = await desk.call()
+    assert (found.stage, found.bootstrapped_by, found.result, found.outcome) == (
+        "bootstrapped",
+        "active-calls",
+        "Accepted",
+        "answered",
+    )
+    assert found.version == call.version + 1
+    asked = len(desk.ringcentral.asked)
+    await desk.poll_for(60)
+    assert len(desk.ringcentral.asked) == asked, "nobody waits any more"
+
+
+async def test_a_record_in_progress_is_no_answer(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.active = [desk.show(result="In Progress", duration=None)]
+    await desk.poll_for(20)
+    assert (await desk.call()).stage == "ended"
+
+
+async def test_pages_are_read_until_everybody_is_found_and_not_one_more(desk: Desk) -> None:
+    await desk.end_call(7)
+    desk.clock.advance(12)
+    desk.ringcentral.page_size = 2
+    desk.ringcentral.active = [desk.show(number) for number in range(1, 20)]
+    await desk.poller.step()
+    assert desk.ringcentral.asked == [f"active-calls {page}" for page in range(1, 5)]
+
+
+async def test_a_server_that_repeats_its_first_page_is_not_asked_for_ever(desk: Desk) -> None:
+    await desk.end_call(99)
+    desk.clock.advance(12)
+    desk.ringcentral.page_size, desk.ringcentral.repeats_pages = 2, True
+    desk.ringcentral.active = [desk.show(number) for number in range(1, 20)]
+    await desk.poller.step()
+    assert desk.ringcentral.asked == ["active-calls 1", "active-calls 2"]
+
+
+async def test_a_refused_poll_keeps_silent_until_the_penalty_is_over(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    desk.ringcentral.failure = RateLimited("too fast", retry_at=desk.clock.now() + timedelta(seconds=60))
+    await desk.poll_for(59)
+    assert desk.ringcentral.asked == ["active-calls 1"]
+    await desk.poll_for(5)
+    assert (await desk.call()).stage == "bootstrapped"
+
+
+async def test_a_missing_permission_is_told_in_words_and_does_not_loop(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await desk.poll_for(30)
+    assert desk.ringcentral.asked == ["active-calls 1"]
+    problem = await desk.problem()
+    assert problem is not None
+    assert problem["code"] == "CMN-408"
+    assert "ReadCompanyCallLog" in problem["detail"]
+    desk.ringcentral.active = [desk.show()]
+    await desk.poll_for(40)
+    assert await desk.problem() is None
+
+
+async def test_a_failed_poll_is_tried_again(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    desk.ringcentral.failure = RingCentralUnreachable("timeout")
+    await desk.poll_for(10)
+    assert (await desk.call()).stage == "bootstrapped"
+    assert await desk.problem() is None
+
+
+async def test_another_replica_does_not_poll_while_the_lease_is_held(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    await desk.poller.step()
+    async with desk.database.write() as db:
+        held = {"lease_owner": "other", "lease_until": desk.clock.now() + timedelta(seconds=60)}
+        await db.execute(update(poll_targets).values(held))
+    asked = len(desk.ringcentral.asked)
+    await desk.poll_for(20)
+    assert len(desk.ringcentral.asked) == asked
+    desk.clock.advance(60)
+    await desk.poller.step()
+    assert len(desk.ringcentral.asked) > asked, "a crashed replica's lease runs out"
+
+
+async def test_a_turn_that_lost_its_lease_writes_nothing(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    fetch = desk.ringcentral.fetch_active_calls_page
+
+    async def slow(page: int, per_page: int, **options: object) -> object:
+        answer = await fetch(page, per_page, **options)
+        async with desk.database.write() as db:
+            await db.execute(update(poll_targets).values(lease_owner="other"))
+        return answer
+
+    desk.ringcentral.fetch_active_calls_page = slow  # type: ignore[method-assign, assignment]
+    await desk.poller.step()
+    assert (await desk.call()).stage == "ended"
+    async with desk.database.read() as db:
+        assert (await db.execute(select(call_records))).all() == []
+
+
+async def test_an_ended_call_that_no_event_told_of_is_opened(desk: Desk) -> None:
+    await desk.end_call(1)
+    desk.clock.advance(12)
+    desk.ringcentral.active = [
+        desk.show(1),
+        desk.show(2),
+        desk.show(3, result="In Progress", duration=None),
+        desk.show(4, type="Fax"),
+    ]
+    await desk.poller.step()
+    stranger = await desk.call(2)
+    assert (stranger.stage, stranger.source, stranger.session_id) == ("bootstrapped", "active-calls", "1002")
+    async with desk.database.read() as db:
+        ids = set(await db.scalars(select(call_records.c.record_id)))
+    assert ids == {"rec-1", "rec-2"}
+
+
+async def test_every_record_of_a_call_is_kept_and_the_connected_one_stands_for_it(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [
+        desk.show(record_id="missed", result="Missed", duration=0),
+        desk.show(record_id="answered", result="Accepted", duration=40),
+    ]
+    await desk.poller.step()
+    call = await desk.call()
+    assert (call.primary_record_id, call.outcome, call.duration_seconds) == ("answered", "answered", 40)
+    async with desk.database.read() as db:
+        assert len((await db.execute(select(call_records))).all()) == 2
+
+
+async def test_credentials_of_another_account_are_noticed(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.account_id = AccountId("1")
+    await desk.poller.step()
+    problem = await desk.problem()
+    assert problem is not None
+    assert problem["code"] == "wrong-account"
+
+
+async def test_an_account_without_credentials_is_not_polled(desk: Desk) -> None:
+    await desk.end_call()
+    async with desk.database.write() as db:
+        await db.execute(update(accounts).where(accounts.c.account_id == "~").values(bound_to="another"))
+    await desk.poll_for(20)
+    assert desk.ringcentral.asked == []
+
+
+async def test_the_visibility_delay_is_learnt_and_kept(desk: Desk) -> None:
+    await desk.end_call()
+    await desk.poll_for(8)
+    desk.ringcentral.active = [desk.show()]
+    await desk.poll_for(10)
+    async with desk.database.read() as db:
+        row = (await db.execute(select(poll_targets).where(poll_targets.c.account_id == ACCOUNT))).one()
+    assert row.visibility["samples"] == 1.0
+    assert sum(row.memory["rhythm"]["counts"]) == 1

@@ -1,0 +1,109 @@
+"""The rate buckets that replicas share, on both databases."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from app.db.engine import Database
+from app.errors import RateLimited, StorageUnavailable
+from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
+from app.ringcentral.wire import HEAVY, LIGHT, RateHeaders
+from tests.fakes.clock import FakeClock
+from tests.integration.enrichment.conftest import shared_rates
+
+
+def answered(clock: FakeClock, status: int = 200, **fields: object) -> Outcome:
+    return Outcome(was_sent=True, at=clock.now(), status=status, **fields)  # type: ignore[arg-type]
+
+
+async def test_replicas_together_send_no_more_than_the_limit(database: Database, clock: FakeClock) -> None:
+    replicas = [shared_rates(database, clock, limit=6) for _ in range(3)]
+    deadline = clock.now() + timedelta(seconds=1)
+    results = await asyncio.gather(
+        *(replica.acquire(HEAVY, Priority.POLL, deadline) for replica in replicas for _ in range(4)),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, RateLimited)]
+    assert len(results) - len(refused) == 6
+    assert all(result.retry_at > deadline for result in refused)
+
+
+async def test_a_slot_comes_back_a_window_after_its_answer(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock, limit=1)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    clock.advance(5)
+    await rates.settle(slot, answered(clock))
+    with pytest.raises(RateLimited):
+        await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=59))
+    before = clock.now()
+    await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=61))
+    assert (clock.now() - before).total_seconds() >= 60
+
+
+async def test_a_request_that_was_never_sent_gives_its_slot_back(
+    database: Database, clock: FakeClock
+) -> None:
+    rates = shared_rates(database, clock, limit=1)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    await rates.settle(slot, Outcome(was_sent=False, at=clock.now()))
+    await rates.acquire(HEAVY, Priority.POLL, clock.now())
+
+
+async def test_a_429_silences_the_bucket_for_every_replica_and_no_other_group(
+    database: Database, clock: FakeClock
+) -> None:
+    one, other = shared_rates(database, clock), shared_rates(database, clock)
+    slot = await one.acquire(HEAVY, Priority.POLL, None)
+    penalty = Penalty(reach=Silence.BUCKET, until=clock.now() + timedelta(seconds=60))
+    await one.settle(slot, answered(clock, 429, penalty=penalty))
+    with pytest.raises(RateLimited) as refusal:
+        await other.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=59))
+    assert (refusal.value.retry_at - clock.now()).total_seconds() >= 60
+    await other.acquire(LIGHT, Priority.POLL, clock.now())
+
+
+async def test_the_global_limit_silences_every_group(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    penalty = Penalty(reach=Silence.EVERYTHING, until=clock.now() + timedelta(seconds=60))
+    await rates.settle(slot, answered(clock, 429, penalty=penalty))
+    with pytest.raises(RateLimited):
+        await rates.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=30))
+
+
+async def test_an_identical_request_under_way_is_no_penalty(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    penalty = Penalty(reach=Silence.REQUEST, until=clock.now() + timedelta(seconds=2))
+    await rates.settle(slot, answered(clock, 429, penalty=penalty))
+    await rates.acquire(HEAVY, Priority.POLL, clock.now())
+
+
+async def test_limit_and_window_are_learnt_from_headers(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock, limit=10)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    await rates.settle(
+        slot, answered(clock, rates=RateHeaders(group="Heavy", limit=2, remaining=1, window_seconds=6.0))
+    )
+    await rates.acquire(HEAVY, Priority.POLL, None)
+    with pytest.raises(RateLimited):
+        await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=5))
+    await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=7))
+
+
+async def test_what_could_not_be_settled_is_settled_before_the_next_request(
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = shared_rates(database, clock)
+    slot = await rates.acquire(HEAVY, Priority.POLL, None)
+    penalty = Penalty(reach=Silence.BUCKET, until=clock.now() + timedelta(seconds=60))
+
+    def away() -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "write", away)
+        await rates.settle(slot, answered(clock, 429, penalty=penalty))
+    with pytest.raises(RateLimited):
+        await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=30))

@@ -1,0 +1,179 @@
+"""Reading the Call Log, on both databases."""
+
+from datetime import timedelta
+from typing import Any
+
+from app.calls import attachments
+from app.enrichment.readings import BySession, ByWindow, Due, plan_reading
+from app.errors import PermissionMissing, RateLimited
+from app.ids import SessionId
+from tests.factories_calls import ACCOUNT
+from tests.fakes.clock import START
+from tests.integration.enrichment.conftest import PLAN, Desk
+
+
+def detailed(desk: Desk, number: int = 1, **fields: Any) -> dict[str, Any]:
+    return desk.show(
+        number,
+        legs=[{"legType": "Accept", "master": True}],
+        lastModifiedTime="2026-03-10T18:09:34.336Z",
+        **fields,
+    )
+
+
+async def read_for(desk: Desk, seconds: float) -> None:
+    until = desk.clock.now() + timedelta(seconds=seconds)
+    while desk.clock.now() < until:
+        pause = await desk.reader.step()
+        left = (until - desk.clock.now()).total_seconds()
+        desk.clock.advance(min(left, 60.0 if pause is None else max(0.1, pause)))
+
+
+async def test_after_the_window_the_call_log_is_asked_by_session_alone(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    await desk.reader.step()
+    assert desk.ringcentral.asked == [], "the window is still open"
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert desk.ringcentral.asked == ["session 1001"]
+    call = await desk.call()
+    assert (call.stage, call.bootstrapped_by) == ("reconciled", "call-log")
+    events = await desk.events(call)
+    assert events.index("call.bootstrapped") < events.index("call.reconciled")
+
+
+async def test_what_the_session_search_misses_is_sought_by_start_time(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(121)
+    await read_for(desk, 40)
+    assert desk.ringcentral.asked[:2] == ["session 1001", "window"]
+
+
+async def test_many_calls_share_one_request(desk: Desk) -> None:
+    for number in range(1, 30):
+        await desk.end_call(number)
+    desk.ringcentral.log = [detailed(desk, number) for number in range(1, 30)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert desk.ringcentral.asked == ["window"]
+    assert {(await desk.call(number)).stage for number in range(1, 30)} == {"reconciled"}
+
+
+async def test_a_record_that_stands_for_a_minute_is_final(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await read_for(desk, 90)
+    call = await desk.call()
+    assert call.stage == "final"
+    assert call.read_at is None
+    asked = len(desk.ringcentral.asked)
+    await read_for(desk, 600)
+    assert len(desk.ringcentral.asked) == asked
+
+
+async def test_a_record_that_still_changes_is_not_final(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(121)
+    for duration in (10, 20, 30):
+        desk.ringcentral.log = [detailed(desk, duration=duration)]
+        await desk.make_due()
+        await desk.reader.step()
+        desk.clock.advance(61)
+    call = await desk.call()
+    assert (call.stage, call.duration_seconds) == ("reconciled", 30)
+
+
+async def test_a_call_that_neither_source_knows_is_closed_as_absent_at_its_horizon(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(121)
+    await read_for(desk, PLAN.horizon)
+    call = await desk.call()
+    assert (call.stage, call.absent_reason) == ("absent", "never-logged")
+    assert (await desk.events(call))[-1] == "call.absent"
+    assert 5 <= len(desk.ringcentral.asked) <= 12, "asked with growing pauses"
+
+
+async def test_want_of_permission_is_the_reason_of_absence(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(121)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await desk.reader.step()
+    assert (await desk.problem() or {}).get("code") == "CMN-408"
+    desk.clock.advance(PLAN.horizon)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await desk.reader.step()
+    assert (await desk.call()).absent_reason == "no-permission"
+
+
+async def test_a_429_is_obeyed_and_loses_no_call(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    desk.ringcentral.failure = RateLimited("too fast", retry_at=desk.clock.now() + timedelta(seconds=60))
+    await read_for(desk, 59)
+    assert len(desk.ringcentral.asked) == 1
+    await read_for(desk, 5)
+    assert (await desk.call()).stage == "reconciled"
+
+
+async def test_records_of_other_sessions_are_not_taken(desk: Desk) -> None:
+    await desk.end_call(1)
+    desk.ringcentral.log = [detailed(desk, 2, sessionId="1001")]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert (await desk.call(1)).stage == "ended"
+
+
+async def test_what_people_entered_survives_every_reading(desk: Desk) -> None:
+    call = await desk.end_call()
+    note = {
+        "text": "mine",
+        "source": "api",
+        "external_id": None,
+        "title": None,
+        "format": "plain",
+        "author": None,
+    }
+    async with desk.database.write() as db, attachments.open_account(db, ACCOUNT, desk.clock.now()) as ledger:
+        await attachments.add_note(ledger, call.call_id, note)
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await read_for(desk, 200)
+    async with desk.database.read() as db:
+        rows = await attachments.find_all(db, ACCOUNT, attachments.NOTE, call.call_id)
+    assert [row.text for row in rows] == ["mine"]
+    assert (await desk.call()).stage == "final"
+
+
+def due(number: int, **fields: Any) -> Due:
+    values: dict[str, Any] = {
+        "call_id": f"call_{number}",
+        "session_id": str(number),
+        "started_at": START,
+        "reads": 0,
+    }
+    return Due(**values | fields)
+
+
+def test_a_lone_call_is_asked_for_by_its_session_first_and_by_start_time_then() -> None:
+    assert plan_reading([due(1)]) == BySession("call_1", SessionId("1"))
+    assert isinstance(plan_reading([due(1, reads=1)]), ByWindow)
+    assert isinstance(plan_reading([due(1, reads=2)]), BySession)
+
+
+def test_a_conference_is_never_asked_for_by_its_session() -> None:
+    for session_id in ("0", None, "s-1"):
+        assert isinstance(plan_reading([due(1, session_id=session_id)]), ByWindow)
+
+
+def test_a_window_covers_the_starts_of_all_that_it_serves_and_leaves_far_ones_out() -> None:
+    near, far = (
+        due(2, started_at=START + timedelta(seconds=600)),
+        due(3, started_at=START + timedelta(hours=5)),
+    )
+    request = plan_reading([due(1), near, far])
+    assert isinstance(request, ByWindow)
+    assert request.call_ids == ("call_1", "call_2")
+    assert request.date_from < START < near.started_at < request.date_to

@@ -1,0 +1,88 @@
+"""The token that replicas share, on both databases."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from app.db.engine import Database
+from app.db.tables import credentials
+from app.enrichment.tokens import SharedTokens
+from app.errors import RingCentralUnreachable
+from app.ringcentral.ports import Refusal, StoredToken
+from app.vault import Vault
+from tests.fakes.clock import START, FakeClock
+
+TOKEN = StoredToken(
+    access_token="EXAMPLE-ACCESS-1",
+    issued_at=START,
+    expires_at=START + timedelta(hours=1),
+    fingerprint="f",
+    owner_id="711000101",
+)
+
+
+def store(database: Database, clock: FakeClock, replica: str = "one", secret: str = "s" * 32) -> SharedTokens:
+    return SharedTokens(database, clock, Vault(secret), replica=replica, lease_seconds=10.0)
+
+
+async def test_replicas_share_the_token_and_the_database_cannot_read_it(
+    database: Database, clock: FakeClock
+) -> None:
+    await store(database, clock).save(TOKEN)
+    assert await store(database, clock, "other").load() == TOKEN
+    async with database.read() as db:
+        kept = await db.scalar(select(credentials.c.token))
+    assert kept is not None
+    assert b"EXAMPLE-ACCESS-1" not in kept
+
+
+async def test_a_token_of_another_secret_key_is_none(database: Database, clock: FakeClock) -> None:
+    await store(database, clock).save(TOKEN)
+    assert await store(database, clock, secret="t" * 32).load() is None
+
+
+async def test_a_refusal_is_shared_and_forgotten_with_the_next_token(
+    database: Database, clock: FakeClock
+) -> None:
+    refusal = Refusal(detail="invalid_grant", until=START, fingerprint="f", code="OAU-210")
+    await store(database, clock).save_refusal(refusal)
+    assert await store(database, clock, "other").load_refusal() == refusal
+    await store(database, clock).save(TOKEN)
+    assert await store(database, clock).load_refusal() is None
+
+
+async def test_one_replica_at_a_time_buys_a_token(database: Database, clock: FakeClock) -> None:
+    inside = 0
+
+    async def buy(replica: str) -> None:
+        nonlocal inside
+        async with store(database, clock, replica).lock():
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(buy(f"replica-{number}") for number in range(4)))
+
+
+async def test_the_lease_of_a_crashed_replica_runs_out(database: Database, clock: FakeClock) -> None:
+    first = store(database, clock, "crashed")
+    async with first.lock():
+        pass
+    async with database.write() as db:
+        await db.execute(
+            update(credentials).values(lease_owner="crashed", lease_until=clock.now() + timedelta(seconds=5))
+        )
+    async with store(database, clock, "other").lock():
+        assert clock.now() >= START + timedelta(seconds=5)
+
+
+async def test_waiting_for_a_token_has_an_end(database: Database, clock: FakeClock) -> None:
+    async with store(database, clock).lock():
+        async with database.write() as db:
+            await db.execute(update(credentials).values(lease_until=clock.now() + timedelta(hours=1)))
+        with pytest.raises(RingCentralUnreachable):
+            async with store(database, clock, "other").lock():
+                pass

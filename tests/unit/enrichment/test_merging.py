@@ -1,0 +1,144 @@
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.calls.model import Outcome, Source
+from app.enrichment.merging import Reading, merge_readings, primary_of, summarise
+from app.ringcentral.models import CallRecord, read_call_record
+from tests.factories_calls import raw_record
+from tests.fakes.clock import START
+
+
+def record(record_id: str = "r", **fields: Any) -> CallRecord:
+    read = read_call_record(raw_record(record_id, **fields))
+    assert isinstance(read, CallRecord)
+    return read
+
+
+def reading(source: Source = Source.ACTIVE_CALLS, after: float = 0, **fields: Any) -> Reading:
+    return Reading(record(**fields), source, START + timedelta(seconds=after))
+
+
+LEGS = [{"legType": "Accept", "master": True}]
+
+
+def standing(kept: Reading, fresh: Reading) -> Reading:
+    news = merge_readings({"r": kept}, [fresh])
+    return news.get("r", kept)
+
+
+def test_the_call_log_replaces_active_calls_as_a_whole() -> None:
+    bootstrap = reading(result="Accepted", direction="Outbound", message={"id": "1"})
+    log = reading(Source.CALL_LOG, after=-5, result="Missed", direction="Inbound")
+    assert standing(bootstrap, log).record.raw == log.record.raw
+
+
+def test_active_calls_never_replaces_the_call_log() -> None:
+    log, later = reading(Source.CALL_LOG), reading(after=60, result="Missed")
+    assert standing(log, later) is log
+
+
+def test_a_detailed_reading_replaces_a_simple_one_and_not_the_other_way() -> None:
+    simple, detailed = reading(Source.CALL_LOG, after=60), reading(Source.CALL_LOG, legs=LEGS)
+    assert standing(simple, detailed) is detailed
+    assert standing(detailed, simple) is detailed
+
+
+def test_a_record_in_progress_never_replaces_a_finished_one() -> None:
+    done, ongoing = reading(), reading(Source.CALL_LOG, after=60, result="In Progress", legs=LEGS)
+    assert standing(done, ongoing) is done
+    assert standing(ongoing, done) is done
+
+
+def test_the_later_modification_wins_whatever_the_order_of_reading() -> None:
+    old = reading(Source.CALL_LOG, after=60, legs=LEGS, lastModifiedTime="2026-03-10T18:09:00.000Z")
+    new = reading(Source.CALL_LOG, legs=LEGS, lastModifiedTime="2026-03-10T18:10:00.000Z", duration=97)
+    assert standing(old, new) is new
+    assert standing(new, old) is new
+
+
+def test_merging_what_was_merged_changes_nothing() -> None:
+    kept = reading(Source.CALL_LOG, legs=LEGS)
+    again = reading(Source.CALL_LOG, after=300, legs=LEGS)
+    assert merge_readings({"r": kept}, [again]) == {}
+
+
+readings = st.lists(
+    st.builds(
+        lambda source, after, result, duration, legs, name: reading(
+            source, after, record_id=name, result=result, duration=duration, legs=LEGS if legs else None
+        ),
+        st.sampled_from([Source.ACTIVE_CALLS, Source.CALL_LOG]),
+        st.integers(0, 100),
+        st.sampled_from(["Accepted", "Missed", "In Progress"]),
+        st.integers(0, 5),
+        st.booleans(),
+        st.sampled_from(["a", "b", "c"]),
+    ),
+    max_size=12,
+)
+
+
+@given(readings, st.randoms())
+def test_any_order_of_readings_ends_with_the_same_records(told: list[Reading], chance: random.Random) -> None:
+    def end(order: list[Reading]) -> dict[str, Any]:
+        kept: dict[str, Reading] = {}
+        for item in order:
+            kept |= merge_readings(kept, [item])
+        return {name: (item.record.raw, item.source) for name, item in kept.items()}
+
+    shuffled = list(told)
+    chance.shuffle(shuffled)
+    assert end(told) == end(shuffled) == end([*shuffled, *told])
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"result": "Accepted", "duration": 1}, {"result": "Missed", "duration": 90}),
+        ({"result": "Call connected", "duration": 1}, {"result": "Voicemail", "duration": 90}),
+        ({"duration": 1, "recording": {"id": "7"}}, {"duration": 90}),
+        ({"duration": 91}, {"duration": 90}),
+        ({"startTime": "2026-03-10T18:07:40Z"}, {"startTime": "2026-03-10T18:07:41Z"}),
+    ],
+)
+def test_the_primary_record_is_chosen_by_rule(better: dict[str, Any], worse: dict[str, Any]) -> None:
+    one, other = record("z", **better), record("a", **worse)
+    assert primary_of([one, other]) is one
+    assert primary_of([other, one]) is one
+
+
+def test_no_record_in_progress_or_deleted_stands_for_the_call() -> None:
+    assert primary_of([record("a", result="In Progress"), record("b", deleted=True)]) is None
+    assert summarise([record("a", result="In Progress")]) is None
+
+
+def test_a_summary_says_who_called_whom_and_how_it_went() -> None:
+    summary = summarise([record("a", recording={"id": "3019664700"}, extension={"id": 711000101})])
+    assert summary is not None
+    assert (summary.outcome, summary.external_number, summary.duration_seconds) == (
+        Outcome.ANSWERED,
+        "+15550179001",
+        96,
+    )
+    assert summary.has_recording
+    assert summary.extension_ids == ("711000101",)
+    assert summary.session_ids == ("1229016182016",)
+
+
+def test_the_external_side_of_an_outbound_call_is_the_called_one() -> None:
+    summary = summarise(
+        [record("a", direction="Outbound", to={"phoneNumber": "+1999"}, **{"from": {"phoneNumber": "+1555"}})]
+    )
+    assert summary is not None
+    assert summary.external_number == "+1999"
+
+
+def test_a_party_without_anything_is_a_party_too() -> None:
+    summary = summarise([record("a", to={}, **{"from": {"name": "Dana Field"}})])
+    assert summary is not None
+    assert (summary.caller, summary.callee) == ({"name": "Dana Field"}, {})

@@ -1,0 +1,57 @@
+import asyncio
+
+from app.errors import StorageUnavailable
+from app.work.loops import Crew, Loop
+from app.work.wakeups import Wakeups, wait
+from tests.fakes.clock import FakeClock
+
+
+async def test_a_loop_runs_again_at_once_while_there_is_more() -> None:
+    runs = 0
+    enough = asyncio.Event()
+
+    async def step() -> float | None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            enough.set()
+        return 0.0 if runs < 3 else None
+
+    crew = Crew(Wakeups(), FakeClock())
+    crew.start([Loop("test", step, (), 60.0)])
+    await enough.wait()
+    await crew.stop()
+    assert runs == 3
+
+
+async def test_a_loop_that_failed_goes_on_when_it_is_woken() -> None:
+    wakeups, tries, done = Wakeups(), 0, asyncio.Event()
+
+    async def step() -> float | None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StorageUnavailable("away")
+        if tries == 2:
+            raise ValueError("unexpected")
+        done.set()
+        return None
+
+    crew = Crew(wakeups, FakeClock())
+    crew.start([Loop("test", step, ("topic",), 60.0)])
+    while not done.is_set():
+        wakeups.wake(["topic"])
+        await asyncio.sleep(0)
+    await crew.stop()
+    assert tries == 3
+
+
+async def test_a_wake_up_is_heard_once_and_by_its_listeners_alone() -> None:
+    wakeups = Wakeups()
+    with wakeups.listen("a") as one, wakeups.listen("b") as other:
+        wakeups.wake(["a"])
+        assert await wait(one, 0)
+        assert not await wait(one, 0)
+        assert not await wait(other, 0)
+    wakeups.wake(["a"])
+    assert not one.is_set()
