@@ -1,4 +1,4 @@
-"""What a route may ask for: the services of this process, and the API key that asks.
+"""What a route may ask for: the services of this process, and the API key that asks; and a fast way to answer.
 
 async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
 """
@@ -9,10 +9,11 @@ import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic_core import to_json
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -148,3 +149,12 @@ def require(scope: Scope) -> Callable[[Key], Awaitable[Key]]:
 CallsReader = Annotated[Key, Depends(require(Scope.CALLS_READ))]
 NotesWriter = Annotated[Key, Depends(require(Scope.NOTES_WRITE))]
 Administrator = Annotated[Key, Depends(require(Scope.ADMIN))]
+
+
+class JsonAnswer(Response):
+    """JSON out of what is JSON already, or nearly (dates, enums): written at once, validated nowhere."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content, inf_nan_mode="null")

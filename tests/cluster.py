@@ -67,13 +67,14 @@ class Cluster:
     `fsync` for tests that pull the plug. Raises NoPostgres when it cannot be started.
     """
 
-    def __init__(self, *, fsync: bool = False) -> None:
+    def __init__(self, *, fsync: bool = False, max_connections: int = 100) -> None:
         self._binaries = find_binaries()
         self._user = _other_user()
         self.superuser = self._user or getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="aftercall-pg-"))
         self.data = self.folder / "data"
         self._fsync = fsync
+        self._max_connections = max_connections
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         if self._user:
@@ -110,7 +111,8 @@ class Cluster:
         """Start the server, on the port that it had before if there was one."""
         port = self.port or free_port()
         off = [] if self._fsync else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
-        options = ["listen_addresses=127.0.0.1", "max_connections=100", "shared_buffers=64MB", *off]
+        size = [f"max_connections={self._max_connections}", "shared_buffers=64MB"]
+        options = ["listen_addresses=127.0.0.1", *size, *off]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -7,12 +7,16 @@ as a closed set. Times are RFC 3339 in UTC with milliseconds.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from app.calls.model import Outcome, Stage
+
+NAME_PATTERN = r"^[!-~]+$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=NAME_PATTERN)]
+"""Any name of a call. None has other characters, and a database need not be asked for such."""
 
 _CALL_ID = "call_01jp0v7s4v8x2m6c9q3t5r7w1e"
 _SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
@@ -89,7 +93,7 @@ class RecordWithLegs(RecordedCall):
 class Leg(Open):
     """A leg in RingCentral's own words, and whose it is."""
 
-    record_id: str
+    record_id: str = Field(examples=["QX7f14l8Nt_2aVB"])
     primary: bool = Field(description="Whether it belongs to the record that stands for the call.")
     index: int = Field(description="Its place in the record, from 0.")
 
@@ -338,7 +342,7 @@ class BatchGet(Answer):
         json_schema_extra={"example": {"calls": ["1229016182016", _SESSION, _CALL_ID]}},
     )
 
-    calls: list[str] = Field(
+    calls: list[Name] = Field(
         min_length=1, max_length=200, description="Ids of ours, `sessionId`s or `telephonySessionId`s."
     )
 
@@ -403,3 +407,15 @@ class Legs(Answer):
 
 class Recordings(Answer):
     data: list[Recording]
+
+
+class NoteList(Answer):
+    data: list[NoteOut]
+
+
+class SentimentList(Answer):
+    data: list[SentimentOut]
+
+
+class LinkList(Answer):
+    data: list[LinkOut]

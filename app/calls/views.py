@@ -114,6 +114,11 @@ def record_json(row: Row[Any], primary_id: str | None, *, legs: bool = False) ->
     }
 
 
+def records_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
+    """Show whole records, the primary one first."""
+    return [record_json(row, primary_id, legs=True) for row in _primary_first(rows, primary_id)]
+
+
 def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
     """Show the legs of records, those of the primary record first, each in its record's order."""
     return [
@@ -218,6 +223,15 @@ async def load_views_by_id(
     query = select(*COLUMNS).where(calls.c.account_id == account_id, calls.c.call_id.in_(sorted(call_ids)))
     rows = (await db.execute(query)).all()
     return {view["id"]: view for view in await load_views(db, account_id, rows)}
+
+
+async def load_primary(
+    db: AsyncConnection, account_id: AccountId, call_id: str
+) -> tuple[str | None, list[str]]:
+    """Return which record stands for a call, and the ids of the recordings that events told of."""
+    query = select(calls.c.primary_record_id, calls.c.details)
+    row = (await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))).one()
+    return row.primary_record_id, list(row.details.get("recordingIds") or ())
 
 
 async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> _Parts:

@@ -1,0 +1,399 @@
+"""Reading one call: by any of its names, with its ETag, at once or as soon as it has come far enough."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from app.calls import accounts, keys
+from app.calls.ledger import open_ledger
+from app.calls.model import NO_SESSION, Call, Stage
+from app.calls.schemas import BatchAnswer, CallOut, CallPage, Legs, Recordings, Records, Timeline
+from app.db.engine import Database
+from app.dependencies import Services
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.work import wakeups
+from tests.conftest import build_app, open_client, until
+from tests.factories_calls import (
+    ACCOUNT,
+    raw_record,
+    seed_call,
+    seed_disposition,
+    seed_link,
+    seed_note,
+    seed_sentiment,
+    touch,
+)
+from tests.fakes.clock import START
+
+OTHER_ACCOUNT = AccountId("555000111")
+RECORDING = {
+    "id": "3019664700",
+    "type": "Automatic",
+    "uri": "https://platform.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700",
+    "contentUri": "https://media.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700/content",
+}
+LEG = {"startTime": "2026-03-10T18:07:41.000Z", "duration": 96, "legType": "Accept", "master": True}
+
+
+async def seed_full_call(database: Database) -> Call:
+    """A call with two records, legs, one recording told thrice, and everything that can be attached."""
+    other = await seed_call(database, session_id=None)
+    call = await seed_call(
+        database,
+        records=[
+            raw_record("R-primary", recording=RECORDING, legs=[LEG | {"recording": RECORDING}, LEG]),
+            raw_record("A-missed", result="Missed", duration=0),
+        ],
+        details={
+            "ringSeconds": 3.2,
+            "talkSeconds": 92.8,
+            "holdSeconds": 0.0,
+            "recordingIds": ["3019664700", "9"],
+        },
+        parties=[{"id": "p-1", "direction": "Inbound", "status": "Disconnected"}],
+        related=[{"kind": "transferredTo", "telephonySessionId": other.telephony_session_id}],
+        has_recording=True,
+    )
+    await seed_note(database, call.call_id, text="first", at=START)
+    await seed_note(database, call.call_id, text="second", at=START + timedelta(seconds=5))
+    await seed_sentiment(database, call.call_id)
+    await seed_disposition(database, call.call_id)
+    await seed_link(database, call.call_id)
+    return call
+
+
+async def get(client: httpx.AsyncClient, path: str, **params: Any) -> Any:
+    answer = await client.get(path, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_call_is_found_by_each_of_its_names(client: httpx.AsyncClient, database: Database) -> None:
+    call = await seed_call(database)
+    for name in (call.call_id, call.session_id, call.telephony_session_id):
+        assert (await get(client, f"/v1/calls/{name}"))["id"] == call.call_id
+
+
+async def test_a_call_shows_everything_in_the_shape_that_is_described(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_full_call(database)
+    shown = await get(client, f"/v1/calls/{call.call_id}")
+    described = {field.alias or name for name, field in CallOut.model_fields.items()}
+    assert set(shown) == described
+    assert CallOut.model_validate(shown).model_dump(mode="json", by_alias=True)["id"] == call.call_id
+    assert shown["accountId"] == ACCOUNT
+    assert shown["startTime"] == "2026-03-10T18:07:41.000Z"
+    assert shown["timeToRecordSeconds"] == 5.0
+    assert [record["id"] for record in shown["records"]] == ["R-primary", "A-missed"]
+    assert [record["primary"] for record in shown["records"]] == [True, False]
+    assert shown["records"][0]["legCount"] == 2
+    assert "legs" not in shown["records"][0]
+    assert [note["text"] for note in shown["notes"]] == ["first", "second"]
+    assert shown["sentiments"][0]["label"] == "negative"
+    assert shown["disposition"]["code"] == "interested"
+    assert shown["links"][0]["crm"] == "hubspot"
+    assert shown["related"][0]["callId"].startswith("call_")
+    assert shown["talkSeconds"] == 92.8
+
+
+async def test_every_attached_thing_has_the_shape_that_is_described(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_full_call(database)
+    shown = await get(client, f"/v1/calls/{call.call_id}")
+    for name in ("notes", "sentiments", "links", "recordings", "records"):
+        (model,) = CallOut.model_fields[name].annotation.__args__  # type: ignore[union-attr]
+        described = {field.alias for field in model.model_fields.values()}
+        assert described <= set(shown[name][0]), name
+        assert set(shown[name][0]) <= described or model.model_config.get("extra") == "allow", name
+
+
+async def test_a_recording_is_shown_once_however_often_it_is_mentioned(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_full_call(database)
+    (full, announced) = (await get(client, f"/v1/calls/{call.call_id}/recordings"))["data"]
+    assert full == {**RECORDING, "recordIds": ["R-primary"], "announced": True}
+    assert announced == {
+        "id": "9",
+        "type": None,
+        "uri": None,
+        "contentUri": None,
+        "recordIds": [],
+        "announced": True,
+    }
+
+
+async def test_records_and_legs_keep_ringcentrals_own_words(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_full_call(database)
+    records = await get(client, f"/v1/calls/{call.session_id}/records")
+    legs = await get(client, f"/v1/calls/{call.session_id}/legs")
+    Records.model_validate(records)
+    Legs.model_validate(legs)
+    Recordings.model_validate(await get(client, f"/v1/calls/{call.session_id}/recordings"))
+    assert records["data"][0]["legs"][1] == LEG
+    assert [(leg["recordId"], leg["index"], leg["legType"]) for leg in legs["data"]] == [
+        ("R-primary", 0, "Accept"),
+        ("R-primary", 1, "Accept"),
+    ]
+
+
+async def test_words_of_ringcentrals_that_we_do_not_know_pass_through(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database, result="Teleported", action="Beam Up", direction="Sideways")
+    shown = await get(client, f"/v1/calls/{call.call_id}")
+    assert (shown["result"], shown["action"], shown["direction"]) == ("Teleported", "Beam Up", "Sideways")
+
+
+async def test_a_call_whose_key_nobody_told_yet_shows_no_telephony_session(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await seed_call(database, telephony_session_id=f"{NO_SESSION}777", session_id="777")
+    assert (await get(client, "/v1/calls/777"))["telephonySessionId"] is None
+
+
+async def test_readiness_speaks_of_every_part(client: httpx.AsyncClient, database: Database) -> None:
+    live = await seed_call(database, stage=Stage.LIVE, readiness={})
+    gone = await seed_call(
+        database, stage=Stage.ABSENT, readiness={"record": {"state": "none", "since": None}}
+    )
+    states = {
+        part: told["state"]
+        for part, told in (await get(client, f"/v1/calls/{live.call_id}"))["readiness"].items()
+    }
+    assert states == {"record": "pending", "legs": "pending", "recording": "pending", "insights": "none"}
+    states = {
+        part: told["state"]
+        for part, told in (await get(client, f"/v1/calls/{gone.call_id}"))["readiness"].items()
+    }
+    assert set(states.values()) == {"none"}
+
+
+async def test_a_name_nobody_has_heard_of_is_404_and_tells_of_notes_that_wait(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await seed_note(database, "424242", external_id="a")
+    await seed_note(database, "424242", external_id="b")
+    answer = await client.get("/v1/calls/424242")
+    assert answer.status_code == 404
+    assert answer.json()["parkedNotes"] == 2
+    assert "2 notes wait for it" in answer.json()["detail"]
+    assert (await client.get("/v1/calls/434343")).json()["parkedNotes"] == 0
+    assert (await client.get("/v1/calls/424242/timeline")).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["0", "%00", "a%20b", "x" * 161, "call_", "s-", "~", "sessionId:1"])
+async def test_strange_names_are_refused_or_not_found(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/v1/calls/{name}")
+    assert answer.status_code in {404, 422}
+
+
+async def test_a_name_of_several_calls_is_409_with_the_candidates(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    one = await seed_call(database, session_id="555")
+    two = await seed_call(database, session_id="555")
+    answer = await client.get("/v1/calls/555")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/ambiguous-call"
+    assert answer.json()["candidates"] == sorted([one.call_id, two.call_id])
+
+
+async def test_the_calls_of_another_account_are_not_there(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    foreign = await seed_call(database, OTHER_ACCOUNT)
+    for name in (foreign.call_id, foreign.session_id, foreign.telephony_session_id):
+        assert (await client.get(f"/v1/calls/{name}")).status_code == 404
+
+
+async def test_the_etag_is_the_version_and_spares_the_body(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database)
+    path = f"/v1/calls/{call.call_id}"
+    assert (await client.get(path)).headers["etag"] == '"v1"'
+    for known in ('"v1"', 'W/"v1"', '"v0", "v1"', "*"):
+        answer = await client.get(path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"v1"')
+    await touch(database, call, "call.updated", START)
+    answer = await client.get(path, headers={"If-None-Match": '"v1"'})
+    assert (answer.status_code, answer.headers["etag"]) == (200, '"v2"')
+
+
+async def test_without_wait_a_call_that_has_not_come_so_far_is_shown_as_it_is(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database, stage=Stage.LIVE)
+    answer = await client.get(f"/v1/calls/{call.call_id}", params={"until": "bootstrapped"})
+    assert (answer.status_code, answer.headers["aftercall-reached"]) == (200, "false")
+    assert "aftercall-reached" not in (await client.get(f"/v1/calls/{call.call_id}")).headers
+
+
+async def test_a_wait_ends_when_the_call_has_come_so_far(
+    waiting_client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database, stage=Stage.ENDED)
+    path = f"/v1/calls/{call.session_id}"
+    waiting = asyncio.create_task(waiting_client.get(path, params={"wait": 30, "until": "bootstrapped"}))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
+        ledger.move(call, Stage.BOOTSTRAPPED, "call.bootstrapped")
+    async with asyncio.timeout(5):
+        answer = await waiting
+    assert (answer.json()["stage"], answer.headers["aftercall-reached"]) == ("bootstrapped", "true")
+
+
+async def test_a_wait_for_a_call_that_is_not_there_yet_ends_when_it_comes(
+    waiting_client: httpx.AsyncClient, database: Database
+) -> None:
+    waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 30}))
+    await asyncio.sleep(0.1)
+    await seed_call(database, session_id="98765", stage=Stage.BOOTSTRAPPED)
+    async with asyncio.timeout(5):
+        answer = await waiting
+    assert answer.status_code == 200
+
+
+async def test_a_wait_sees_what_no_wake_up_told(
+    waiting_client: httpx.AsyncClient, database: Database
+) -> None:
+    database.waker = None
+    waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 30}))
+    await asyncio.sleep(0.05)
+    await seed_call(database, session_id="98765")
+    async with asyncio.timeout(5):
+        assert (await waiting).status_code == 200
+
+
+async def test_a_wait_that_runs_out_shows_what_is_there(
+    waiting_client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database, stage=Stage.LIVE)
+    answer = await waiting_client.get(f"/v1/calls/{call.call_id}", params={"wait": 0.05, "until": "final"})
+    assert (answer.status_code, answer.headers["aftercall-reached"]) == (200, "false")
+    answer = await waiting_client.get("/v1/calls/98765", params={"wait": 0.05})
+    assert answer.status_code == 404
+
+
+async def test_nobody_waits_for_an_absent_call(waiting_client: httpx.AsyncClient, database: Database) -> None:
+    call = await seed_call(database, stage=Stage.ABSENT, absent_reason="test-call")
+    async with asyncio.timeout(5):
+        answer = await waiting_client.get(f"/v1/calls/{call.call_id}", params={"wait": 60, "until": "final"})
+    assert (answer.json()["absentReason"], answer.headers["aftercall-reached"]) == ("test-call", "true")
+
+
+async def test_no_connection_is_held_while_requests_wait(
+    waiting_services: Services, waiting_client: httpx.AsyncClient, database: Database
+) -> None:
+    path = "/v1/calls/98765"
+    waiting = [asyncio.create_task(waiting_client.get(path, params={"wait": 60})) for _ in range(30)]
+    async with asyncio.timeout(10):
+        await until(lambda: len(waiting_services.wakeups._waiting[wakeups.TIMELINE]) == len(waiting))
+        await until(lambda: database.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
+        assert not any(request.done() for request in waiting)
+        waiting_services.stopping.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {404}
+
+
+async def test_shutdown_ends_a_wait(waiting_services: Services, waiting_client: httpx.AsyncClient) -> None:
+    waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 60}))
+    await asyncio.sleep(0.05)
+    waiting_services.stopping.set()
+    async with asyncio.timeout(5):
+        assert (await waiting).status_code == 404
+
+
+async def test_a_wait_goes_on_when_the_account_becomes_known(
+    waiting_services: Services, database: Database, api_key: str
+) -> None:
+    async with database.write() as db:
+        await accounts.open_unbound(db, START)
+    async with open_client(build_app(waiting_services), api_key) as client:
+        waiting = asyncio.create_task(client.get("/v1/calls/98765", params={"wait": 30}))
+        await asyncio.sleep(0.05)
+        async with database.write() as db:
+            await accounts.bind(db, ACCOUNT, START)
+        await seed_call(database, session_id="98765")
+        async with asyncio.timeout(5):
+            assert (await waiting).json()["accountId"] == ACCOUNT
+
+
+async def test_the_timeline_tells_what_happened_in_order_and_in_pages(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database, event="call.live")
+    await seed_call(database)
+    for number in range(4):
+        await touch(database, call, "call.updated", START + timedelta(seconds=number), number=number)
+    path = f"/v1/calls/{call.call_id}/timeline"
+    first = await get(client, path, limit=2)
+    rest = await get(client, path, limit=50, cursor=first["nextCursor"])
+    Timeline.model_validate(first)
+    events = first["data"] + rest["data"]
+    assert [event["type"] for event in events] == ["call.live"] + ["call.updated"] * 4
+    assert [event["version"] for event in events] == [1, 2, 3, 4, 5]
+    assert rest["nextCursor"] is None
+    assert (await client.get(path, params={"cursor": "nonsense"})).status_code == 400
+
+
+async def test_many_calls_are_got_at_once_each_with_its_own_status(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(database)
+    one = await seed_call(database, session_id="555")
+    two = await seed_call(database, session_id="555")
+    names = [call.telephony_session_id, "unknown", "555", call.session_id, call.call_id]
+    answer = (await client.post("/v1/calls/batch-get", json={"calls": names})).json()
+    BatchAnswer.model_validate(answer)
+    assert [(item["name"], item["status"]) for item in answer["data"]] == list(
+        zip(names, [200, 404, 409, 200, 200], strict=True)
+    )
+    assert answer["data"][2]["candidates"] == sorted([one.call_id, two.call_id])
+    assert {item["call"]["id"] for item in answer["data"] if item["call"]} == {call.call_id}
+
+
+@pytest.mark.parametrize("names", [[], ["x"] * 201, [""], ["a\0b"], ["a b"], "1229016182016", [1]])
+async def test_a_batch_has_1_to_200_names(client: httpx.AsyncClient, names: Any) -> None:
+    answer = await client.post("/v1/calls/batch-get", json={"calls": names})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].startswith("/calls")
+
+
+async def test_a_page_takes_as_many_queries_as_one_call(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    statements: list[str] = []
+    event.listen(
+        database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *received: statements.append(received[2]),
+    )
+    counts = []
+    for _ in range(2):
+        await seed_full_call(database)
+        statements.clear()
+        CallPage.model_validate(await get(client, "/v1/calls"))
+        counts.append(len([statement for statement in statements if statement.startswith("SELECT")]))
+    assert counts[0] == counts[1] <= 8
+
+
+async def test_the_scope_to_read_is_needed(
+    services: Services, database: Database, account: AccountId
+) -> None:
+    async with database.write() as db:
+        writer = await keys.create_key(db, UNBOUND_ACCOUNT, "writer", START, ["notes:write"])
+    async with open_client(build_app(services), writer.plain) as client:
+        for path in ("/v1/calls", "/v1/calls/1", "/v1/calls/1/legs", "/v1/changes", "/v1/changes/stream"):
+            assert (await client.get(path)).status_code == 403
+    async with open_client(build_app(services)) as client:
+        assert (await client.get("/v1/calls")).status_code == 401
