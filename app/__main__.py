@@ -1,0 +1,247 @@
+"""The commands: serve, migrate, demo, simulate, replay, keys, check."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from app import __version__, log
+from app.calls import accounts, keys
+from app.checks import Finding, run_checks
+from app.clock import SystemClock
+from app.db.engine import Database
+from app.db.migrations import current_revision
+from app.db.migrations import migrate as migrate_database
+from app.demo.cli import demo
+from app.dependencies import ALL_SCOPES, Scope
+from app.errors import AftercallError, SettingsError
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.main import Process, Role, create_app
+from app.replay import replay_calls
+from app.settings import Settings, read_settings
+from app.simulator.cli import simulate
+
+app = typer.Typer(
+    name="aftercall",
+    help="From hang-up to enriched call record: the microservice between RingCentral and a CRM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of connectors and operators.")
+app.add_typer(keys_app, name="keys")
+app.command()(demo)
+app.command()(simulate)
+
+out = Console()
+err = Console(stderr=True)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    role: Annotated[
+        Role, typer.Option(help="web answers requests, worker does the background work.")
+    ] = Role.ALL,
+) -> None:
+    """Run the service. Reads AFTERCALL_* and RC_* from the environment; see docs/settings.md."""
+    settings = read_settings()
+    log.configure(settings.log_level, settings.log_format)
+    service = create_app(settings, role=role)
+    config = uvicorn.Config(
+        service,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        backlog=4096,
+    )
+    _Server(config, service.state.process).run()
+
+
+class _Server(uvicorn.Server):
+    """Tells the process when it serves and when it stops, and calms the garbage collector."""
+
+    def __init__(self, config: uvicorn.Config, process: Process) -> None:
+        super().__init__(config)
+        self._process = process
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets=sockets)
+        # What start-up made lives as long as the process: a collector that does not walk it again cuts the p99.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 25, 50)
+        self._process.serving.set()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        # Streams and long polls end by themselves, so that nobody has to be cut off.
+        self._process.services.stopping.set()
+        await super().shutdown(sockets=sockets)
+
+
+@app.command()
+def migrate(
+    revision: Annotated[
+        str, typer.Argument(help="Revision to go to; -1 is one step down, base is empty.")
+    ] = "head",
+) -> None:
+    """Bring the database's schema up to date (or down)."""
+
+    async def run(database: Database) -> None:
+        await migrate_database(database, revision)
+        out.print(f"The schema is at {await current_revision(database) or 'base'}.")
+
+    _with_database(run)
+
+
+@app.command()
+def check() -> None:
+    """Look at settings, database, credentials and subscription; a line each, with what to do about it."""
+    findings = asyncio.run(run_checks())
+    for finding in findings:
+        out.print(_line(finding))
+    if not all(finding.is_well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _line(finding: Finding) -> str:
+    mark = "[green]ok[/]  " if finding.is_well else "[red]no[/]  "
+    return f"{mark}[bold]{finding.what}[/]: {finding.detail}"
+
+
+@app.command()
+def replay(
+    account: Annotated[
+        str, typer.Option(help="Account id; ~ is the account of the service's own credentials.")
+    ] = "~",
+    session: Annotated[str | None, typer.Option(help="Only this telephonySessionId.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only deliveries received after this moment (UTC).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare only; write nothing.")] = False,
+) -> None:
+    """Rebuild calls from the raw deliveries and records that were kept, and say whether anything differs."""
+
+    async def run(database: Database) -> None:
+        report = await replay_calls(
+            database,
+            SystemClock(),
+            read_settings(),
+            AccountId(account),
+            session=session,
+            since=since,
+            write=not dry_run,
+        )
+        verb = "would differ" if dry_run else "mended"
+        out.print(
+            f"{report.calls} calls rebuilt from {report.deliveries} deliveries: {report.same} the same, {len(report.different)} {verb}."
+        )
+        for call_id, what in report.different.items():
+            out.print(f"  {call_id}: {', '.join(what)}")
+
+    _with_database(run)
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="Who uses the key.")] = "connector",
+    account: Annotated[
+        str, typer.Option(help="RingCentral account id; ~ is the service's own account.")
+    ] = "~",
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; repeat. Default: everything.")
+    ] = None,
+) -> None:
+    """Make an API key and print it once; only its digest is kept."""
+
+    async def run(database: Database) -> None:
+        await migrate_database(database)
+        async with database.write() as db:
+            now = SystemClock().now()
+            await accounts.open_unbound(db, now)
+            created = await keys.create_key(db, AccountId(account), name, now, tuple(scope or ALL_SCOPES))
+        # The key alone on standard output, so that a script can take it.
+        err.print(f"Key {created.info.key_id} for account {account}. It is shown this once:")
+        print(created.plain)  # noqa: T201
+
+    _with_database(run)
+
+
+@keys_app.command("list")
+def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUND_ACCOUNT) -> None:
+    """Show the keys of an account."""
+
+    async def run(database: Database) -> None:
+        table = Table("id", "name", "scopes", "created", "revoked")
+        async with database.read() as db:
+            for info in await keys.list_keys(db, AccountId(account)):
+                table.add_row(
+                    info.key_id,
+                    info.name,
+                    " ".join(info.scopes),
+                    str(info.created_at),
+                    str(info.revoked_at or ""),
+                )
+        out.print(table)
+
+    _with_database(run)
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key_id: str, account: Annotated[str, typer.Option(help="Account id.")] = UNBOUND_ACCOUNT
+) -> None:
+    """Make a key useless at once."""
+
+    async def run(database: Database) -> None:
+        async with database.write() as db:
+            if not await keys.revoke_key(db, AccountId(account), key_id, SystemClock().now()):
+                raise SettingsError(
+                    f"account {account} has no key {key_id} that is in force; `aftercall keys list` shows them"
+                )
+        out.print(f"Revoked {key_id}.")
+
+    _with_database(run)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(__version__)
+
+
+def _with_database(run: Callable[[Database], Awaitable[None]]) -> None:
+    settings: Settings = read_settings()
+
+    async def opened() -> None:
+        database = Database(settings.database_url)
+        try:
+            await run(database)
+        finally:
+            await database.close()
+
+    asyncio.run(opened())
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line that says what to do, not a traceback."""
+    try:
+        app()
+    except AftercallError as error:
+        err.print(f"[red]aftercall:[/] {error}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What `aftercall check` looks at: settings, database, credentials, subscription; a finding each, with what to do."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+
+from app.clock import Clock, SystemClock
+from app.db.engine import Database
+from app.db.migrations import current_revision, head
+from app.errors import PermissionMissing, RateLimited, RingCentralError, SettingsError, StorageUnavailable
+from app.main import open_client, open_rates
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.ports import Priority
+from app.ringcentral.protocol import has_same_filters
+from app.settings import Settings, read_settings
+from app.vault import Vault
+
+SHORT_SECRET = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `detail` says what is, and where it is not well what to do."""
+
+    what: str
+    is_well: bool
+    detail: str
+
+
+async def run_checks() -> list[Finding]:
+    """Look at everything that can be looked at; a failure ends what depends on it and nothing else."""
+    try:
+        settings = read_settings()
+        secret, _ = settings.secrets()
+    except SettingsError as error:
+        return [Finding("settings", False, str(error))]
+    findings = [_check_settings(settings, secret)]
+    database = Database(settings.database_url)
+    try:
+        finding = await _check_database(database)
+        findings.append(finding)
+        if finding.is_well:
+            findings += [
+                item async for item in _check_ringcentral(settings, database, Vault(secret), SystemClock())
+            ]
+    finally:
+        await database.close()
+    return findings
+
+
+def _check_settings(settings: Settings, secret: str) -> Finding:
+    if len(secret) < SHORT_SECRET:
+        return Finding(
+            "settings", False, "AFTERCALL_SECRET_KEY is short; `openssl rand -hex 32` makes a good one"
+        )
+    return Finding("settings", True, "complete")
+
+
+async def _check_database(database: Database) -> Finding:
+    where = database.url.render_as_string(hide_password=True)
+    try:
+        revision = await current_revision(database)
+    except StorageUnavailable as error:
+        return Finding(
+            "database", False, f"{where}: {error}; is the server up, is AFTERCALL_DATABASE_URL right?"
+        )
+    if revision != head():
+        state = f"is at {revision}" if revision else "has no schema yet"
+        return Finding("database", False, f"{where} {state}; run `aftercall migrate`")
+    return Finding("database", True, f"{where}, schema {revision}")
+
+
+async def _check_ringcentral(
+    settings: Settings, database: Database, vault: Vault, clock: Clock
+) -> AsyncIterator[Finding]:
+    if not settings.has_credentials:
+        missing = [
+            name
+            for name, value in (
+                ("RC_CLIENT_ID", settings.rc_client_id),
+                ("RC_CLIENT_SECRET", settings.rc_client_secret),
+                ("RC_JWT", settings.rc_jwt),
+            )
+            if not value
+        ]
+        yield Finding("credentials", False, f"set {', '.join(missing)}; without them no call is enriched")
+        return
+    async with httpx.AsyncClient() as http:
+        rates = open_rates(settings, database, clock)
+        client = open_client(settings, database, clock, vault, rates, http, "check")
+        try:
+            token = await client.fetch_token()
+        except RingCentralError as error:
+            yield Finding("credentials", False, f"{settings.rc_server_url}: {error.detail}")
+            return
+        scopes = " ".join(sorted(token.scopes)) or "no scopes named"
+        yield Finding("credentials", True, f"extension {token.owner_id}, {scopes}")
+        yield await _check_active_calls(client)
+        yield await _check_subscription(settings, client)
+
+
+async def _check_active_calls(client: RingCentralClient) -> Finding:
+    try:
+        page = await client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
+    except PermissionMissing as error:
+        return Finding("active calls", False, f"{error.detail}: grant {error.permission or 'ReadCallLog'}")
+    except RateLimited as error:
+        return Finding(
+            "active calls", True, f"not asked, the limit is used up until {error.retry_at:%H:%M:%S} UTC"
+        )
+    except RingCentralError as error:
+        return Finding("active calls", False, error.detail)
+    return Finding("active calls", True, f"readable, account {page.account_id or 'not named'}")
+
+
+async def _check_subscription(settings: Settings, client: RingCentralClient) -> Finding:
+    if settings.webhook_address is None:
+        detail = "set AFTERCALL_PUBLIC_URL to the https address at which RingCentral reaches this service"
+        return Finding("subscription", False, detail)
+    try:
+        token = await client.fetch_token()
+        found = await client.list_subscriptions()
+    except RingCentralError as error:
+        return Finding("subscription", False, error.detail)
+    ours = [item for item in found if item.is_webhook and item.address == settings.webhook_address]
+    active = [item for item in ours if item.is_active]
+    if not active:
+        states = ", ".join(f"{item.id} is {item.status}" for item in ours) or "there is none"
+        return Finding(
+            "subscription", False, f"{states} for {settings.webhook_address}; `aftercall serve` makes one"
+        )
+    best = active[0]
+    if best.disabled_filters:
+        words = "; ".join(f"{item.filter}: {item.message or item.reason}" for item in best.disabled_filters)
+        return Finding("subscription", False, f"RingCentral refuses filters: {words}")
+    if not has_same_filters(settings.event_filters, best.event_filters, token.owner_id):
+        return Finding(
+            "subscription", False, f"{best.id} listens to other filters; `aftercall serve` mends that"
+        )
+    return Finding("subscription", True, f"{best.id}, until {best.expiration_time}")

@@ -1,0 +1,323 @@
+"""Puts the service together: `create_app(settings)` wires it, its lifespan opens everything and closes it in reverse."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from app import __version__, problems
+from app.calls import attachments_router, keys
+from app.calls import router as calls_router
+from app.calls.accounts import open_unbound
+from app.clock import Clock, SystemClock
+from app.db.engine import Database
+from app.db.migrations import migrate
+from app.dependencies import Services
+from app.enrichment.budget import Limits
+from app.enrichment.planner import PlannerLimits
+from app.enrichment.poller import Poller
+from app.enrichment.rates import SharedRates
+from app.enrichment.readings import Reader
+from app.enrichment.records import ReadingPlan
+from app.enrichment.tokens import SharedTokens
+from app.errors import StorageUnavailable
+from app.limits import BodyLimit
+from app.ops import dashboard, docs, health, metrics_router
+from app.ops import router as ops_router
+from app.ringcentral.auth import AuthConfig
+from app.ringcentral.client import RingCentralClient, connect
+from app.ringcentral.transport import ClientConfig
+from app.settings import Settings
+from app.vault import Vault
+from app.webhooks import router as webhooks
+from app.webhooks.ends import EndWatch
+from app.webhooks.fold import EndRules, Folder
+from app.webhooks.inbox import Inbox
+from app.webhooks.subscription import SubscriptionKeeper, Wanted
+from app.webhooks.upkeep import Upkeep
+from app.work import wakeups
+from app.work.loops import Crew, Loop
+from app.work.wakeups import Wakeups
+
+_DATABASE_TRIES = 30
+_UPKEEP_SECONDS = 600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Role(StrEnum):
+    """What a process does. `web` answers requests, `worker` does the background work; both need the other."""
+
+    ALL = "all"
+    WEB = "web"
+    WORKER = "worker"
+
+
+class Process:
+    """All parts of one process; made without I/O, opened by the lifespan.
+
+    `serving` is set by whoever runs the server, once it accepts connections.
+    """
+
+    def __init__(self, settings: Settings, role: Role, clock: Clock) -> None:
+        self.settings = settings
+        self.role = role
+        self.clock = clock
+        self.replica = f"replica-{secrets.token_hex(6)}"
+        self.serving = asyncio.Event()
+        secret, token = self.settings.secrets()
+        self.vault = Vault(secret)
+        self.webhook_token = token
+        self.wakeups = Wakeups()
+        self.database = Database(self.settings.database_url, self.settings.database_pool_size)
+        self.database.waker = self.wakeups.wake
+        self.inbox = Inbox(self.database, self.clock)
+        self.crew = Crew(self.wakeups, self.clock)
+        self.services = Services(self.settings, self.database, self.wakeups, self.clock)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open the database, then the client, then the loops."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            await self._prepare_database()
+            self.inbox.start()
+            stack.push_async_callback(self.inbox.stop)
+            client: RingCentralClient | None = None
+            rates: SharedRates | None = None
+            if self.settings.has_credentials:
+                http = await stack.enter_async_context(httpx.AsyncClient())
+                rates = open_rates(self.settings, self.database, self.clock)
+                client = open_client(
+                    self.settings, self.database, self.clock, self.vault, rates, http, self.replica
+                )
+            else:
+                log.warning(
+                    "no RingCentral credentials: set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to enrich calls"
+                )
+            stack.push_async_callback(self.crew.stop)
+            self.crew.watch(wakeups.relay(self.database, self.wakeups, self.clock), "relay")
+            if self.role is not Role.WEB:
+                self.crew.start(self._loops(client, rates))
+            stack.callback(self.services.stopping.set)
+            yield
+
+    async def _prepare_database(self) -> None:
+        for tries_left in reversed(range(_DATABASE_TRIES)):
+            try:
+                if self.settings.migrate_on_start:
+                    await migrate(self.database)
+                async with self.database.write() as db:
+                    await open_unbound(db, self.clock.now())
+                    if self.settings.api_key is not None:
+                        await keys.ensure_first_key(
+                            db, self.settings.api_key.get_secret_value(), self.clock.now()
+                        )
+            except StorageUnavailable as error:
+                if not tries_left:
+                    raise
+                log.warning("waiting for the database", error=str(error))
+                await self.clock.sleep(1.0)
+            else:
+                return
+
+    def _loops(self, client: RingCentralClient | None, rates: SharedRates | None) -> Sequence[Loop]:
+        settings, database, clock = self.settings, self.database, self.clock
+        rules = end_rules(settings)
+        plan = reading_plan(settings)
+        step = min(1.0, settings.active_calls_window_seconds / 60)
+        reader = Reader(database, clock, client, plan, page_size=settings.active_calls_page_size)
+        loops = [
+            Loop("fold", Folder(database, clock, rules).step, (wakeups.INBOX,), step),
+            Loop("ends", EndWatch(database, clock, rules, client).step, (wakeups.ENDS,), step),
+            Loop("readings", reader.step, (wakeups.READINGS,), step),
+            Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
+        ]
+        if client is not None and rates is not None:
+            poller = Poller(
+                database,
+                clock,
+                client,
+                rates,
+                planner_limits(settings),
+                plan,
+                replica=self.replica,
+                page_size=settings.active_calls_page_size,
+                lease_seconds=settings.lease_seconds,
+            )
+            loops.append(Loop("polls", poller.step, (wakeups.POLLS,), step))
+        if client is not None and settings.webhook_address is not None:
+            self.crew.watch(self._keep_subscription(client, settings.webhook_address), "subscription")
+        return loops
+
+    async def _keep_subscription(self, client: RingCentralClient, address: str) -> None:
+        # RingCentral shakes hands while it creates: be reachable first.
+        await wakeups.wait(self.serving, 2.0)
+        settings = self.settings
+        wanted = Wanted(
+            address=address,
+            filters=settings.event_filters,
+            token=self.webhook_token,
+            expires_in_seconds=settings.subscription_expires_seconds,
+        )
+        keeper = SubscriptionKeeper(
+            self.database,
+            self.clock,
+            client,
+            wanted,
+            replica=self.replica,
+            check_seconds=settings.subscription_check_seconds,
+            lease_seconds=settings.lease_seconds * 2,
+        )
+        await Loop("subscription", keeper.step, (), settings.subscription_check_seconds).run(
+            self.wakeups, self.clock
+        )
+
+
+def end_rules(settings: Settings) -> EndRules:
+    """Return what the end decision waits for."""
+    return EndRules(
+        quiet=settings.call_end_quiet_seconds,
+        handover=settings.handover_seconds,
+        stale=settings.call_stale_seconds,
+        window=settings.active_calls_window_seconds,
+    )
+
+
+def reading_plan(settings: Settings) -> ReadingPlan:
+    """Return when calls are read in the Call Log."""
+    return ReadingPlan(
+        first_after=settings.first_reading_seconds,
+        gap=settings.reading_gap_seconds,
+        horizon=settings.horizon_seconds,
+        settled_after=settings.active_calls_window_seconds / 2,
+    )
+
+
+def planner_limits(settings: Settings) -> PlannerLimits:
+    """Return what the poll planner plans with."""
+    return PlannerLimits(
+        window_seconds=settings.active_calls_window_seconds,
+        lag_min_seconds=settings.active_calls_lag_min_seconds,
+        lag_max_seconds=settings.active_calls_lag_max_seconds,
+        quiet_seconds=settings.call_end_quiet_seconds,
+    )
+
+
+def open_rates(settings: Settings, database: Database, clock: Clock) -> SharedRates:
+    """Return the buckets of our own credentials."""
+    limits = {
+        group: Limits(
+            limit=limit,
+            window_seconds=settings.rate_limit_window_seconds,
+            penalty_seconds=settings.rate_limit_penalty_seconds,
+            request_timeout_seconds=settings.rc_timeout_seconds * 2,
+        )
+        for group, limit in (
+            ("heavy", settings.rate_limit_heavy),
+            ("medium", settings.rate_limit_medium),
+            ("light", settings.rate_limit_light),
+            ("auth", settings.rate_limit_auth),
+        )
+    }
+    return SharedRates(database, clock, limits, longest_wait_seconds=settings.rate_limit_window_seconds)
+
+
+def open_client(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    vault: Vault,
+    rates: SharedRates,
+    http: httpx.AsyncClient,
+    replica: str,
+) -> RingCentralClient:
+    """Return a client that acts with our own credentials."""
+    if settings.rc_client_id is None or settings.rc_client_secret is None or settings.rc_jwt is None:
+        raise ValueError("open_client needs settings that have credentials")
+    auth = AuthConfig(
+        client_id=settings.rc_client_id,
+        client_secret=settings.rc_client_secret.get_secret_value(),
+        jwt=settings.rc_jwt.get_secret_value(),
+        server_url=settings.rc_server_url,
+        request_seconds=settings.rc_timeout_seconds,
+        penalty_seconds=settings.rate_limit_penalty_seconds,
+    )
+    config = ClientConfig(
+        server_url=settings.rc_server_url,
+        media_url=settings.rc_media_url,
+        timeout_seconds=settings.rc_timeout_seconds,
+        penalty_seconds=settings.rate_limit_penalty_seconds,
+    )
+    tokens = SharedTokens(database, clock, vault, replica=replica, lease_seconds=auth.longest_grant_seconds)
+    return connect(http, config, auth, store=tokens, budget=rates, clock=clock)
+
+
+_DESCRIPTION = """
+From hang-up to enriched call record. RingCentral tells this service of calls, connectors read the enriched record
+here and attach notes and sentiment, by `sessionId` or `telephonySessionId`, also before the record exists.
+
+Every error is a problem document (RFC 9457) that says whose fault it is and what to do.
+"""
+
+
+def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None = None) -> FastAPI:
+    """Return the service as an ASGI app. Nothing is opened before its lifespan begins.
+
+    Raises SettingsError when the service may not start as it is set.
+    """
+    process = Process(settings, role, clock or SystemClock())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with process.open():
+            yield
+
+    app = FastAPI(
+        title="Aftercall",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page would load its scripts from another host
+        redoc_url=None,
+    )
+    app.state.services = process.services
+    app.state.process = process
+    endpoint = webhooks.NotificationEndpoint(
+        process.inbox, process.webhook_token, settings.webhook_max_body_bytes, process.clock
+    )
+    app.router.routes.insert(0, webhooks.route(endpoint))
+    for router in (
+        calls_router.router,
+        attachments_router.router,
+        ops_router.router,
+        health.router,
+        metrics_router.router,
+        dashboard.router,
+    ):
+        app.include_router(router)
+    app.mount(dashboard.STATIC_PATH, dashboard.static_files())
+    app.state.dashboard = dashboard.Dashboard(process.services)
+    app.add_middleware(BodyLimit, but=frozenset({webhooks.PATH}))
+    problems.install(app)
+    docs.install(app)
+    _describe_webhook(app)
+    return app
+
+
+def _describe_webhook(app: FastAPI) -> None:
+    """Put the intake, a route of its own kind, into the API description."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        description = plain()
+        description["paths"] = {webhooks.PATH: webhooks.OPENAPI, **description["paths"]}
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,112 @@
+"""Rebuilds calls from what was kept as it came: raw deliveries, raw records. Gives the same calls, or says where not."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls import accounts, store
+from app.calls.ledger import open_ledger
+from app.calls.model import Call
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import deliveries
+from app.enrichment.records import restate
+from app.ids import AccountId
+from app.settings import Settings
+from app.webhooks.facts import Fact, SessionFacts
+from app.webhooks.fold import read_delivery, show
+from app.webhooks.notification import PresenceEvent, TelephonyEvent
+from app.webhooks.parties import read_parties
+
+BATCH = 500
+_COMPARED = (
+    "session_id", "direction", "internal", "outcome", "result", "action", "caller", "callee", "external_number",
+    "queue_name", "started_at", "answered_at", "duration_seconds", "has_recording", "parties", "related", "details",
+    "facts", "primary_record_id",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """What a replay found. `different` names the fields that differed, by call id."""
+
+    deliveries: int = 0
+    calls: int = 0
+    same: int = 0
+    different: dict[str, list[str]] = field(default_factory=dict)
+
+
+async def replay_calls(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    account_id: AccountId,
+    *,
+    session: str | None = None,
+    since: datetime | None = None,
+    write: bool = True,
+) -> Report:
+    """Rebuild the calls that kept deliveries are about and compare them with what is stored.
+
+    With `write`, what differs is mended, as a visible change of the call. Deliveries past their retention are
+    gone; facts that came from them are kept.
+    """
+    report = Report()
+    async with database.read() as db:
+        account_id = await accounts.resolve(db, account_id)
+        facts = await _read_facts(db, account_id, session, since, report)
+    keys = sorted(facts)
+    for start in range(0, len(keys), BATCH):
+        chunk = keys[start : start + BATCH]
+        async with database.write() as db, open_ledger(db, account_id, clock.now()) as ledger:
+            found = await store.load_by_sessions(db, account_id, chunk)
+            records = await store.load_records(db, account_id, [call.call_id for call in found.values()])
+            for key, call in found.items():
+                before = _image(call)
+                _rebuild(call, facts[key])
+                restate(call, records[call.call_id])
+                changed = [name for name in _COMPARED if before[name] != getattr(call, name)]
+                report.calls += 1
+                if not changed:
+                    report.same += 1
+                    continue
+                report.different[call.call_id] = changed
+                if write:
+                    ledger.change(call, "call.updated", source="replay", fields=changed)
+    return report
+
+
+async def _read_facts(
+    db: AsyncConnection, account_id: AccountId, session: str | None, since: datetime | None, report: Report
+) -> dict[str, list[Fact]]:
+    query = select(deliveries.c.raw, deliveries.c.received_at).where(
+        deliveries.c.account_id == account_id, deliveries.c.folded_at.is_not(None)
+    )
+    if session is not None:
+        query = query.where(deliveries.c.telephony_session_id == session)
+    if since is not None:
+        query = query.where(deliveries.c.received_at >= since)
+    facts: dict[str, list[Fact]] = {}
+    for row in await db.execute(query):
+        told = read_delivery(row.raw, row.received_at)
+        if isinstance(told, TelephonyEvent | PresenceEvent):
+            report.deliveries += 1
+            for call in told.calls:
+                if call.key.telephony_session_id is not None:
+                    facts.setdefault(call.key.telephony_session_id, []).extend(call.facts)
+    return facts
+
+
+def _rebuild(call: Call, told: Iterable[Fact]) -> None:
+    """Show the call as its kept facts and those of its deliveries say, as if none had been folded before."""
+    facts = SessionFacts.of(told).union(SessionFacts.from_json(call.facts))
+    call.facts = facts.to_json()
+    call.primary_record_id = None
+    show(call, read_parties(facts))
+
+
+def _image(call: Call) -> dict[str, object]:
+    return {name: getattr(call, name) for name in _COMPARED}
