@@ -46,3 +46,5 @@ LOOP_FAILURES = Counter(
     "aftercall_loop_failures_total", "Steps of background work that failed and are tried again.", ["loop"]
 )
 STREAMS = Gauge("aftercall_open_streams", "Readers that follow changes just now.")
+INBOX = Gauge("aftercall_inbox_deliveries", "Stored deliveries that are not folded into calls yet.")
+INBOX_SECONDS = Gauge("aftercall_inbox_oldest_seconds", "Age of the oldest delivery not folded yet, seconds.")
