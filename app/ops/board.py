@@ -1,0 +1,216 @@
+"""The calls on the live board, and what all viewers of a process share.
+
+However many people look, the database is asked once: whoever asks first refreshes, the others take what is
+there. Nothing runs while nobody looks.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls.model import Stage
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import calls, notes, sentiments
+from app.ops.summary import Summary, load_scope, load_summary
+from app.settings import Settings
+
+LANES = 12
+"""Calls on the board."""
+
+STAY_SECONDS = 6.0
+"""A found call keeps its lane at least this long, so that a person sees what became of it."""
+
+_LANES_GAP_SECONDS = 0.25
+_SUMMARY_GAP_SECONDS = 1.0
+_SUMMARY_SHARE = 0.05
+"""Most of the time that counting may take: where it takes long it happens more rarely."""
+
+_COLUMNS = (
+    calls.c.call_id,
+    calls.c.version,
+    calls.c.stage,
+    calls.c.direction,
+    calls.c.internal,
+    calls.c.outcome,
+    calls.c.caller,
+    calls.c.callee,
+    calls.c.external_number,
+    calls.c.queue_name,
+    calls.c.started_at,
+    calls.c.answered_at,
+    calls.c.ended_at,
+    calls.c.duration_seconds,
+    calls.c.has_recording,
+    calls.c.window_closes_at,
+    calls.c.bootstrapped_at,
+    calls.c.bootstrapped_by,
+    calls.c.absent_reason,
+    calls.c.looks,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One call on the board. `sentiment` is the label that was set last."""
+
+    call_id: str
+    version: int
+    stage: str
+    started_at: datetime
+    direction: str | None = None
+    internal: bool | None = None
+    outcome: str = "inProgress"
+    caller: Mapping[str, Any] | None = None
+    callee: Mapping[str, Any] | None = None
+    external_number: str | None = None
+    queue_name: str | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: int | None = None
+    has_recording: bool = False
+    window_closes_at: datetime | None = None
+    bootstrapped_at: datetime | None = None
+    bootstrapped_by: str | None = None
+    absent_reason: str | None = None
+    looks: int = 0
+    notes: int = 0
+    sentiment: str | None = None
+
+
+def choose(candidates: Sequence[Lane], shown: frozenset[str], now: datetime, size: int = LANES) -> list[Lane]:
+    """Pick the calls for the board, latest begun first.
+
+    A call that waits for its record is worth more than one that goes on, and that more than one that is done. Of
+    equals, who has a lane keeps it, unless both are done: then the later one gets it. So a quiet company sees
+    its last calls, and a busy one sees each call that is shown to its end.
+    """
+
+    def worth(lane: Lane) -> tuple[int, bool, datetime]:
+        interest = _interest(lane, now)
+        return interest, interest > 0 and lane.call_id in shown, lane.started_at
+
+    best = sorted(candidates, key=worth, reverse=True)[:size]
+    return sorted(best, key=lambda lane: (lane.started_at, lane.call_id), reverse=True)
+
+
+def _interest(lane: Lane, now: datetime) -> int:
+    if lane.stage == Stage.ENDED and lane.window_closes_at is not None and now < lane.window_closes_at:
+        return 2
+    found_at = lane.bootstrapped_at
+    if found_at is not None and now - found_at < timedelta(seconds=STAY_SECONDS):
+        return 2
+    return 1 if lane.stage == Stage.LIVE else 0
+
+
+async def load_lanes(
+    db: AsyncConnection, scope: Sequence[str], shown: frozenset[str], now: datetime
+) -> list[Lane]:
+    """Return the calls for the board of these accounts, given those that are on it."""
+    present: Select[Any] = select(*_COLUMNS).where(
+        calls.c.account_id.in_(scope), calls.c.call_id.in_(sorted(shown))
+    )
+    queries: list[Select[Any]] = [present] if shown else []
+    for account_id in scope:
+        queries.append(_newest(account_id, calls.c.started_at))
+        queries.append(_newest(account_id, calls.c.ended_at, calls.c.ended_at.is_not(None)))
+    found = {row.call_id: _lane(row) for query in queries for row in await db.execute(query)}
+    return await _with_marks(db, scope, choose(list(found.values()), shown, now))
+
+
+def _newest(account_id: str, order: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
+    query = select(*_COLUMNS).where(calls.c.account_id == account_id, *conditions)
+    return query.order_by(order.desc(), calls.c.call_id.desc()).limit(LANES)
+
+
+def _lane(row: Row[Any]) -> Lane:
+    return Lane(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
+
+
+async def _with_marks(db: AsyncConnection, scope: Sequence[str], lanes: Sequence[Lane]) -> list[Lane]:
+    """Add how many notes each call has, and its latest sentiment."""
+    ids = [lane.call_id for lane in lanes]
+    noted = select(notes.c.subject, func.count().label("number")).where(
+        notes.c.account_id.in_(scope), notes.c.subject.in_(ids)
+    )
+    counts = {row.subject: row.number for row in await db.execute(noted.group_by(notes.c.subject))}
+    felt = select(sentiments.c.subject, sentiments.c.label).where(
+        sentiments.c.account_id.in_(scope), sentiments.c.subject.in_(ids)
+    )
+    labels = {row.subject: row.label for row in await db.execute(felt.order_by(sentiments.c.updated_at))}
+    return [
+        replace(lane, notes=counts.get(lane.call_id, 0), sentiment=labels.get(lane.call_id)) for lane in lanes
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a viewer gets: the board and the figures, each as it was when the database was last asked."""
+
+    at: datetime
+    lanes: tuple[Lane, ...]
+    summary: Summary
+
+
+class Board:
+    """The board of one account, or of all for None."""
+
+    def __init__(self, database: Database, settings: Settings, clock: Clock, account_id: str | None) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._account_id = account_id
+        self._one_asks = asyncio.Lock()
+        self._lanes: tuple[Lane, ...] = ()
+        self._lanes_again = 0.0
+        self._summary: Summary | None = None
+        self._summary_again = 0.0
+
+    async def look(self) -> Snapshot:
+        """Return what there is to see, no older than the database should be bothered for.
+
+        Raises StorageUnavailable when the database cannot be reached.
+        """
+        async with self._one_asks:
+            now = self._clock.now()
+            if self._clock.monotonic() >= self._lanes_again:
+                await self._refresh_lanes(now)
+            if self._summary is None or self._clock.monotonic() >= self._summary_again:
+                self._summary = await self._count(now)
+            return Snapshot(now, self._lanes, self._summary)
+
+    async def _refresh_lanes(self, now: datetime) -> None:
+        shown = frozenset(lane.call_id for lane in self._lanes)
+        async with self._database.read() as db:
+            scope = await load_scope(db, self._account_id)
+            self._lanes = tuple(await load_lanes(db, scope, shown, now))
+        self._lanes_again = self._clock.monotonic() + _LANES_GAP_SECONDS
+
+    async def _count(self, now: datetime) -> Summary:
+        started = self._clock.monotonic()
+        async with self._database.read() as db:
+            summary = await load_summary(db, self._account_id, self._settings, now)
+        ended = self._clock.monotonic()
+        self._summary_again = ended + max(_SUMMARY_GAP_SECONDS, (ended - started) / _SUMMARY_SHARE)
+        return summary
+
+
+class Boards:
+    """The boards of a process, by account. Belongs to the app's state."""
+
+    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._boards: dict[str | None, Board] = {}
+
+    def of(self, account_id: str | None) -> Board:
+        """Return the board of this account, of all accounts for None."""
+        if account_id not in self._boards:
+            self._boards[account_id] = Board(self._database, self._settings, self._clock, account_id)
+        return self._boards[account_id]

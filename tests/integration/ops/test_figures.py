@@ -1,0 +1,322 @@
+"""Figures counted in the database, and who may read them."""
+
+import math
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import delete, insert, text, update
+
+from app import metrics
+from app.calls import accounts, keys
+from app.calls.model import Outcome, Source, Stage
+from app.db.engine import Database
+from app.db.tables import deliveries, rate_buckets, subscriptions, work
+from app.dependencies import Scope, Services
+from app.enrichment.budget import BucketState, Priority, Slot
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ops.board import load_lanes
+from app.ops.health import check_all
+from app.ops.metrics_router import refresh_gauges
+from app.ops.summary import load_summary
+from tests.factories_calls import ACCOUNT, seed_call, seed_note, seed_sentiment
+from tests.fakes.clock import START, FakeClock
+
+NOW = START + timedelta(minutes=10)
+OTHER = AccountId("908070002")
+
+
+async def seed_company(database: Database) -> None:
+    """Six ended calls: three found in time, one later, one absent, one waiting; one more goes on."""
+    for after in (3.2, 4.04, 8.5):
+        await seed_ended(database, 300, found_after=after)
+    await seed_ended(database, 300, found_after=180, bootstrapped_by=Source.CALL_LOG)
+    await seed_ended(database, 290, stage=Stage.ABSENT, absent_reason="never-logged")
+    await seed_ended(database, 20, stage=Stage.ENDED)
+    await seed_call(
+        database,
+        stage=Stage.LIVE,
+        ended_at=None,
+        bootstrapped_at=None,
+        bootstrapped_by=None,
+        started_at=NOW - timedelta(seconds=4),
+    )
+
+
+async def seed_ended(
+    database: Database,
+    seconds_ago: float,
+    *,
+    found_after: float | None = None,
+    account_id: AccountId = ACCOUNT,
+    **fields: Any,
+) -> str:
+    ended_at = NOW - timedelta(seconds=seconds_ago)
+    values: dict[str, Any] = {
+        "started_at": ended_at - timedelta(seconds=60),
+        "ended_at": ended_at,
+        "window_closes_at": ended_at + timedelta(seconds=120),
+        "bootstrapped_at": ended_at + timedelta(seconds=found_after) if found_after else None,
+        "bootstrapped_by": Source.ACTIVE_CALLS if found_after else None,
+    }
+    return (await seed_call(database, account_id, **values | fields)).call_id
+
+
+async def test_calls_are_counted_by_what_became_of_them(services: Services, account: AccountId) -> None:
+    await seed_company(services.database)
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    calls = told.calls
+    assert (calls.ended, calls.in_window, calls.later, calls.absent) == (6, 3, 1, 1)
+    assert (calls.waiting, calls.overdue, calls.live) == (1, 0, 1)
+    assert calls.found_share == pytest.approx(3 / 5)
+    assert told.delays.count == 4
+    assert told.delays.median_seconds == pytest.approx(4.05, abs=0.051)
+    assert told.delays.p99_seconds == pytest.approx(180, abs=0.11)
+    assert sum(told.delays.bins[:-1]) == 3
+    assert told.delays.bins[-1] == 1
+    assert sum(minute.in_window for minute in told.minutes) == 3
+    assert [call.closes_at - NOW for call in told.waiting] == [timedelta(seconds=100)]
+
+
+async def test_the_minute_is_that_of_the_end(services: Services, account: AccountId) -> None:
+    await seed_ended(services.database, 0, found_after=None, stage=Stage.ENDED)
+    await seed_ended(services.database, 41.5, found_after=3)  # 18:17:41 less this: still 18:16:59
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    assert [(minute.open, minute.in_window) for minute in told.minutes[-2:]] == [(0, 1), (1, 0)]
+
+
+async def test_calls_of_another_account_and_of_another_hour_do_not_count(
+    services: Services, account: AccountId
+) -> None:
+    await seed_ended(services.database, 3700, found_after=3)
+    await seed_ended(services.database, 30, found_after=3, account_id=OTHER)
+    async with services.database.read() as db:
+        own = await load_summary(db, account, services.settings, NOW)
+        everything = await load_summary(db, None, services.settings, NOW)
+    assert own.calls.ended == 0
+    assert everything.calls.ended == 1
+
+
+async def test_a_window_that_closed_without_a_record_is_overdue(
+    services: Services, account: AccountId
+) -> None:
+    await seed_ended(services.database, 130, stage=Stage.ENDED)
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    assert (told.calls.waiting, told.calls.overdue, told.calls.found_share) == (0, 1, 0.0)
+
+
+async def test_problems_subscription_and_budget_are_those_of_the_account(
+    services: Services, account: AccountId
+) -> None:
+    state = BucketState(slots=(Slot(1, Priority.POLL, NOW, NOW),), last_token=1, limit=10)
+    problem = {"code": "CMN-408", "detail": "[ReadCompanyCallLog] permission required"}
+    async with services.database.write() as db:
+        await accounts.set_problem(db, account, problem)
+        await db.execute(
+            insert(rate_buckets).values(
+                account_id=UNBOUND_ACCOUNT, bucket="own:heavy", state=state.to_json(), updated_at=NOW
+            )
+        )
+        await db.execute(
+            insert(subscriptions).values(
+                account_id=UNBOUND_ACCOUNT,
+                subscription_id="1",
+                address="https://aftercall.test/webhooks/ringcentral",
+                filters=[],
+                disabled_filters=[{"filter": "/presence", "reason": "CMN-408"}],
+                status="Active",
+                expires_at=NOW + timedelta(days=7),
+                checked_at=NOW,
+            )
+        )
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+        foreign = await load_summary(db, OTHER, services.settings, NOW)
+    assert [(one.code, one.about) for one in told.problems] == [("CMN-408", "account")]
+    assert told.budget is not None
+    assert (told.budget.free, told.budget.limit) == (9, 10)
+    assert told.subscriptions[0].disabled_filters == ("/presence",)
+    assert (foreign.problems, foreign.budget, foreign.subscriptions) == ((), None, ())
+
+
+async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
+    services: Services, account: AccountId
+) -> None:
+    failing = {"problem": {"code": None, "detail": "timeout", "since": NOW.isoformat()}}
+    row = {"account_id": UNBOUND_ACCOUNT, "kind": "subscription", "failures": 1, "state": failing}
+    async with services.database.write() as db:
+        await db.execute(insert(work).values(row))
+    async with services.database.read() as db:
+        once = await load_summary(db, account, services.settings, NOW)
+    async with services.database.write() as db:
+        await db.execute(update(work).values(failures=3))
+    async with services.database.read() as db:
+        often = await load_summary(db, account, services.settings, NOW)
+    assert once.problems == ()
+    assert [problem.detail for problem in often.problems] == ["timeout"]
+
+
+async def test_the_board_shows_notes_and_the_latest_sentiment(services: Services, account: AccountId) -> None:
+    call_id = await seed_ended(services.database, 20, found_after=4, outcome=Outcome.MISSED)
+    await seed_note(services.database, call_id)
+    await seed_note(services.database, call_id)
+    await seed_sentiment(services.database, call_id, label="negative", source="ace", at=START)
+    await seed_sentiment(
+        services.database, call_id, label="positive", source="ringsense", at=START + timedelta(seconds=1)
+    )
+    async with services.database.read() as db:
+        lanes = await load_lanes(db, [account], frozenset(), NOW)
+    assert [(lane.call_id, lane.notes, lane.sentiment) for lane in lanes] == [(call_id, 2, "positive")]
+
+
+async def test_a_call_on_the_board_stays_though_many_begin_after_it(
+    services: Services, account: AccountId
+) -> None:
+    call_id = await seed_ended(services.database, 100, stage=Stage.ENDED)
+    for number in range(14):
+        await seed_ended(services.database, 30 - number, stage=Stage.ENDED)
+    async with services.database.read() as db:
+        fresh = await load_lanes(db, [account], frozenset(), NOW)
+        kept = await load_lanes(db, [account], frozenset({call_id}), NOW)
+    assert call_id not in {lane.call_id for lane in fresh}
+    assert call_id in {lane.call_id for lane in kept}
+
+
+async def seed_delivery(database: Database, uuid: str, note: str | None, *, folded: bool = True) -> None:
+    row = {
+        "account_id": ACCOUNT,
+        "uuid": uuid,
+        "received_at": NOW - timedelta(minutes=2),
+        "raw": b"{}",
+        "folded_at": NOW if folded else None,
+        "fold_note": note,
+    }
+    async with database.write() as db:
+        await db.execute(insert(deliveries).values(row))
+
+
+async def test_dead_letters_are_counted_by_reason(
+    database: Database, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    clock.set(NOW)
+    for uuid, note in (
+        ("1", "ignored: test-call"),
+        ("2", "ignored: not-understood"),
+        ("3", "ignored: test-call"),
+    ):
+        await seed_delivery(database, uuid, note)
+    await seed_delivery(database, "4", None)
+    answer = await client.get("/v1/ops/dead-letters")
+    assert answer.json()["data"] == [
+        {"reason": "ignored: test-call", "count": 2},
+        {"reason": "ignored: not-understood", "count": 1},
+    ]
+    assert (await client.get("/v1/ops/dead-letters?hours=0.01")).json()["data"] == []
+    assert (await client.get("/v1/ops/dead-letters?hours=0")).status_code == 422
+
+
+async def test_the_summary_is_camel_case_and_has_no_numbers_of_people(
+    database: Database, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    clock.set(NOW)
+    await seed_company(database)
+    answer = await client.get("/v1/ops/summary")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["calls"]["inWindow"] == 3
+    assert told["delays"]["medianSeconds"] == pytest.approx(4.05, abs=0.051)
+    assert told["waiting"][0]["sessionId"]
+    assert len(told["minutes"]) == 60
+    assert "+1555" not in answer.text
+
+
+async def test_only_administrators_read_the_summary(
+    database: Database, anonymous: httpx.AsyncClient, account: AccountId
+) -> None:
+    async with database.write() as db:
+        reader = await keys.create_key(db, account, "reader", NOW, [Scope.CALLS_READ])
+    for path in ("/v1/ops/summary", "/v1/ops/dead-letters"):
+        assert (await anonymous.get(path)).status_code == 401
+        refused = await anonymous.get(path, headers={"Authorization": f"Bearer {reader.plain}"})
+        assert refused.status_code == 403
+
+
+async def test_a_healthy_service_is_ready(anonymous: httpx.AsyncClient) -> None:
+    assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
+    answer = await anonymous.get("/readyz")
+    assert answer.status_code == 200
+    assert [check["name"] for check in answer.json()["checks"]] == ["database", "schema", "inbox"]
+
+
+async def test_an_inbox_that_is_not_worked_off_makes_the_service_unready(
+    database: Database, anonymous: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    await seed_delivery(database, "1", None, folded=False)
+    clock.set(NOW)
+    answer = await anonymous.get("/readyz")
+    assert answer.status_code == 503
+    wrong = [check for check in answer.json()["checks"] if not check["ok"]]
+    assert [check["name"] for check in wrong] == ["inbox"]
+    assert "worker" in wrong[0]["todo"]
+
+
+async def test_an_old_schema_makes_the_service_unready(services: Services) -> None:
+    async with services.database.write() as db:
+        await db.execute(text("DELETE FROM alembic_version"))
+    checks = await check_all(services)
+    assert [(check.name, check.ok) for check in checks] == [("database", True), ("schema", False)]
+
+
+async def test_a_database_that_is_away_makes_the_service_unready(services: Services) -> None:
+    away = Services(
+        services.settings,
+        Database("postgresql+asyncpg://nobody@127.0.0.1:9/nothing"),
+        services.wakeups,
+        services.clock,
+    )
+    checks = await check_all(away)
+    assert [(check.name, check.ok) for check in checks] == [("database", False)]
+    assert "AFTERCALL_DATABASE_URL" in (checks[0].todo or "")
+
+
+async def test_gauges_are_read_from_the_database_at_each_scrape(
+    database: Database, anonymous: httpx.AsyncClient, account: AccountId, clock: FakeClock
+) -> None:
+    clock.set(NOW)
+    await seed_company(database)
+    await seed_delivery(database, "1", None, folded=False)
+    told = _gauges((await anonymous.get("/metrics")).text)
+    assert told["aftercall_waiting_calls"] == 1
+    assert told["aftercall_budget_free_requests"] == 10
+    assert told["aftercall_inbox_deliveries"] == 1
+    assert told["aftercall_inbox_oldest_seconds"] == 120
+    async with database.write() as db:
+        await db.execute(delete(deliveries))
+    assert _gauges((await anonymous.get("/metrics")).text)["aftercall_inbox_deliveries"] == 0
+
+
+async def test_gauges_are_not_a_number_while_the_database_is_away(
+    services: Services,
+) -> None:
+    away = Services(
+        services.settings,
+        Database("postgresql+asyncpg://nobody@127.0.0.1:9/nothing"),
+        services.wakeups,
+        services.clock,
+    )
+    await refresh_gauges(away)
+    assert math.isnan(next(iter(metrics.WAITING.collect())).samples[0].value)
+
+
+def _gauges(page: str) -> dict[str, float]:
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if not sample.labels
+    }
