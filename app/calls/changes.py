@@ -5,7 +5,7 @@ change that commits late cannot appear behind a cursor that has already passed. 
 the last change that was read.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,7 @@ async def wait_for_changes(
             await wakeups.wait(woken, min(left, LOOK_SECONDS))
 
 
-async def follow(services: Services, owner: AccountId, after: int) -> AsyncIterator[Json]:
+async def follow(services: Services, owner: AccountId, after: int) -> AsyncGenerator[Json]:
     """Yield every change behind a number, in order, as it becomes true; until the process stops.
 
     `owner` may be `~`: what that is bound to is looked up each time. Reads ahead by no more than one batch,

@@ -1,0 +1,88 @@
+"""The schema: made by the migrations on both databases, and the same as the tables that the code uses."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
+
+from app.db.engine import Database
+from app.db.migrations import current_revision, head, migrate
+from app.db.tables import metadata
+
+
+def _differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "target_metadata": metadata})
+    return list(compare_metadata(context, metadata))
+
+
+def _tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+def _indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ...]]]:
+    inspector = inspect(connection)
+    return {
+        (table, str(index["name"]), tuple(index["column_names"]))
+        for table in inspector.get_table_names()
+        for index in inspector.get_indexes(table)
+        if not index["unique"]
+    }
+
+
+async def test_migrations_make_exactly_the_tables_that_the_code_uses(database: Database) -> None:
+    async with database.read() as db:
+        assert await db.run_sync(_differences) == []
+
+
+async def test_migrations_make_exactly_the_indexes_that_the_code_states(database: Database) -> None:
+    stated = {
+        (table.name, str(index.name), tuple(column.name for column in index.columns))
+        for table in metadata.tables.values()
+        for index in table.indexes
+    }
+    async with database.read() as db:
+        assert await db.run_sync(_indexes) == stated
+
+
+async def test_the_schema_goes_up_down_and_up_again(database: Database) -> None:
+    assert await current_revision(database) == head()
+    await migrate(database, "base")
+    async with database.read() as db:
+        assert await db.run_sync(_tables) <= {"alembic_version"}
+    assert await current_revision(database) is None
+    await migrate(database)
+    assert await current_revision(database) == head()
+    async with database.read() as db:
+        assert await db.run_sync(_differences) == []
+
+
+async def test_replicas_that_start_together_migrate_once(database: Database) -> None:
+    await migrate(database, "base")
+    replicas = [Database(database.url.render_as_string(hide_password=False)) for _ in range(3)]
+    try:
+        await asyncio.gather(*(migrate(replica) for replica in replicas))
+    finally:
+        for replica in replicas:
+            await replica.close()
+    assert await current_revision(database) == head()
+
+
+async def test_an_empty_database_has_no_revision(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}")
+    try:
+        assert await current_revision(database) is None
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
+def test_every_primary_and_unique_key_contains_the_account(table: Table) -> None:
+    keys = [key for key in table.constraints if isinstance(key, PrimaryKeyConstraint | UniqueConstraint)]
+    assert table.primary_key.columns
+    for key in keys:
+        assert "account_id" in key.columns, key.name
+    for index in table.indexes:
+        assert not index.unique or "account_id" in index.columns, index.name
