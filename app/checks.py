@@ -8,8 +8,8 @@ import httpx
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
+from app.enrichment.connections import Connections
 from app.errors import PermissionMissing, RateLimited, RingCentralError, SettingsError, StorageUnavailable
-from app.main import open_client, open_rates
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
@@ -87,8 +87,10 @@ async def _check_ringcentral(
         yield Finding("credentials", False, f"set {', '.join(missing)}; without them no call is enriched")
         return
     async with httpx.AsyncClient() as http:
-        rates = open_rates(settings, database, clock)
-        client = open_client(settings, database, clock, vault, rates, http, "check")
+        own = await Connections(settings, database, clock, vault, http, replica="check").own()
+        if own is None:
+            return
+        client = own.client
         try:
             token = await client.fetch_token()
         except RingCentralError as error:

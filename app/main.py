@@ -19,20 +19,15 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.dependencies import Services
-from app.enrichment.budget import Limits
+from app.enrichment.connections import Connections
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
-from app.enrichment.rates import SharedRates
 from app.enrichment.readings import Reader
 from app.enrichment.records import ReadingPlan
-from app.enrichment.tokens import SharedTokens
 from app.errors import StorageUnavailable
 from app.limits import BodyLimit
 from app.ops import dashboard, docs, health, metrics_router
 from app.ops import router as ops_router
-from app.ringcentral.auth import AuthConfig
-from app.ringcentral.client import RingCentralClient, connect
-from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
 from app.vault import Vault
 from app.webhooks import router as webhooks
@@ -89,22 +84,18 @@ class Process:
             await self._prepare_database()
             self.inbox.start()
             stack.push_async_callback(self.inbox.stop)
-            client: RingCentralClient | None = None
-            rates: SharedRates | None = None
-            if self.settings.has_credentials:
-                http = await stack.enter_async_context(httpx.AsyncClient())
-                rates = open_rates(self.settings, self.database, self.clock)
-                client = open_client(
-                    self.settings, self.database, self.clock, self.vault, rates, http, self.replica
-                )
-            else:
+            http = await stack.enter_async_context(httpx.AsyncClient())
+            self.connections = Connections(
+                self.settings, self.database, self.clock, self.vault, http, replica=self.replica
+            )
+            if not self.settings.has_credentials:
                 log.warning(
-                    "no RingCentral credentials: set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to enrich calls"
+                    "no credentials of its own: set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to enrich calls"
                 )
             stack.push_async_callback(self.crew.stop)
             self.crew.watch(wakeups.relay(self.database, self.wakeups, self.clock), "relay")
             if self.role is not Role.WEB:
-                self.crew.start(self._loops(client, rates))
+                self.crew.start(self._loops(self.connections))
             stack.callback(self.services.stopping.set)
             yield
 
@@ -127,38 +118,38 @@ class Process:
             else:
                 return
 
-    def _loops(self, client: RingCentralClient | None, rates: SharedRates | None) -> Sequence[Loop]:
+    def _loops(self, connections: Connections) -> Sequence[Loop]:
         settings, database, clock = self.settings, self.database, self.clock
         rules = end_rules(settings)
         plan = reading_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
-        reader = Reader(database, clock, client, plan, page_size=settings.active_calls_page_size)
-        loops = [
+        reader = Reader(database, clock, connections, plan, page_size=settings.active_calls_page_size)
+        poller = Poller(
+            database,
+            clock,
+            connections,
+            planner_limits(settings),
+            plan,
+            replica=self.replica,
+            page_size=settings.active_calls_page_size,
+            lease_seconds=settings.lease_seconds,
+        )
+        if settings.has_credentials and settings.webhook_address is not None:
+            self.crew.watch(self._keep_subscription(connections, settings.webhook_address), "subscription")
+        return [
             Loop("fold", Folder(database, clock, rules).step, (wakeups.INBOX,), step),
-            Loop("ends", EndWatch(database, clock, rules, client).step, (wakeups.ENDS,), step),
+            Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
+            Loop("polls", poller.step, (wakeups.POLLS,), step),
             Loop("readings", reader.step, (wakeups.READINGS,), step),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
-        if client is not None and rates is not None:
-            poller = Poller(
-                database,
-                clock,
-                client,
-                rates,
-                planner_limits(settings),
-                plan,
-                replica=self.replica,
-                page_size=settings.active_calls_page_size,
-                lease_seconds=settings.lease_seconds,
-            )
-            loops.append(Loop("polls", poller.step, (wakeups.POLLS,), step))
-        if client is not None and settings.webhook_address is not None:
-            self.crew.watch(self._keep_subscription(client, settings.webhook_address), "subscription")
-        return loops
 
-    async def _keep_subscription(self, client: RingCentralClient, address: str) -> None:
+    async def _keep_subscription(self, connections: Connections, address: str) -> None:
         # RingCentral shakes hands while it creates: be reachable first.
         await wakeups.wait(self.serving, 2.0)
+        own = await connections.own()
+        if own is None:
+            return
         settings = self.settings
         wanted = Wanted(
             address=address,
@@ -169,7 +160,7 @@ class Process:
         keeper = SubscriptionKeeper(
             self.database,
             self.clock,
-            client,
+            own.client,
             wanted,
             replica=self.replica,
             check_seconds=settings.subscription_check_seconds,
@@ -208,55 +199,6 @@ def planner_limits(settings: Settings) -> PlannerLimits:
         lag_max_seconds=settings.active_calls_lag_max_seconds,
         quiet_seconds=settings.call_end_quiet_seconds,
     )
-
-
-def open_rates(settings: Settings, database: Database, clock: Clock) -> SharedRates:
-    """Return the buckets of our own credentials."""
-    limits = {
-        group: Limits(
-            limit=limit,
-            window_seconds=settings.rate_limit_window_seconds,
-            penalty_seconds=settings.rate_limit_penalty_seconds,
-            request_timeout_seconds=settings.rc_timeout_seconds * 2,
-        )
-        for group, limit in (
-            ("heavy", settings.rate_limit_heavy),
-            ("medium", settings.rate_limit_medium),
-            ("light", settings.rate_limit_light),
-            ("auth", settings.rate_limit_auth),
-        )
-    }
-    return SharedRates(database, clock, limits, longest_wait_seconds=settings.rate_limit_window_seconds)
-
-
-def open_client(
-    settings: Settings,
-    database: Database,
-    clock: Clock,
-    vault: Vault,
-    rates: SharedRates,
-    http: httpx.AsyncClient,
-    replica: str,
-) -> RingCentralClient:
-    """Return a client that acts with our own credentials."""
-    if settings.rc_client_id is None or settings.rc_client_secret is None or settings.rc_jwt is None:
-        raise ValueError("open_client needs settings that have credentials")
-    auth = AuthConfig(
-        client_id=settings.rc_client_id,
-        client_secret=settings.rc_client_secret.get_secret_value(),
-        jwt=settings.rc_jwt.get_secret_value(),
-        server_url=settings.rc_server_url,
-        request_seconds=settings.rc_timeout_seconds,
-        penalty_seconds=settings.rate_limit_penalty_seconds,
-    )
-    config = ClientConfig(
-        server_url=settings.rc_server_url,
-        media_url=settings.rc_media_url,
-        timeout_seconds=settings.rc_timeout_seconds,
-        penalty_seconds=settings.rate_limit_penalty_seconds,
-    )
-    tokens = SharedTokens(database, clock, vault, replica=replica, lease_seconds=auth.longest_grant_seconds)
-    return connect(http, config, auth, store=tokens, budget=rates, clock=clock)
 
 
 _DESCRIPTION = """

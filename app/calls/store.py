@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import NO_SESSION, Call, Stage
 from app.db.engine import upsert_into
-from app.db.tables import call_aliases, call_records, calls
+from app.db.tables import call_aliases, call_parties, call_records, calls
 from app.errors import AmbiguousCall
 from app.ids import AccountId, is_alias
 
@@ -111,13 +111,17 @@ class Recent:
         return self.stage == Stage.ENDED
 
 
-async def find_recent(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Recent]:
-    """Return the ended calls whose window is open, waiting for a record or not."""
+async def find_recent(
+    db: AsyncConnection, account_id: AccountId, now: datetime, extension_id: str | None = None
+) -> list[Recent]:
+    """Return the ended calls whose window is open, waiting for a record or not; of one extension or of all."""
     column = calls.c
     query = select(
         column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller, column.callee,
         column.started_at, column.ended_at, column.end_known_at, column.bootstrapped_at, column.last_missed_at,
     ).where(column.account_id == account_id, column.window_closes_at > now)  # fmt: skip
+    if extension_id is not None:
+        query = query.where(column.call_id.in_(_ids_of_extension(account_id, extension_id)))
     return [
         Recent(
             call_id=row.call_id,
@@ -151,16 +155,21 @@ def numbers_of(*sides: dict[str, Any] | None) -> frozenset[str]:
 
 
 async def find_due_readings(
-    db: AsyncConnection, account_id: AccountId, now: datetime, limit: int
+    db: AsyncConnection, account_id: AccountId, now: datetime, limit: int, extension_id: str | None = None
 ) -> list[Call]:
-    """Return the calls that are due to be read in the Call Log, longest due first."""
-    query = (
-        select(calls)
-        .where(calls.c.account_id == account_id, calls.c.read_at <= now)
-        .order_by(calls.c.read_at)
-        .limit(limit)
+    """Return the calls, of one extension or of all, that are due to be read in the Call Log, longest due first."""
+    query = select(calls).where(calls.c.account_id == account_id, calls.c.read_at <= now)
+    if extension_id is not None:
+        query = query.where(calls.c.call_id.in_(_ids_of_extension(account_id, extension_id)))
+    return [read_row(row) for row in await db.execute(query.order_by(calls.c.read_at).limit(limit))]
+
+
+def _ids_of_extension(account_id: AccountId, extension_id: str) -> Select[tuple[str]]:
+    return select(call_parties.c.call_id).where(
+        call_parties.c.account_id == account_id,
+        call_parties.c.kind == "extension",
+        call_parties.c.value == extension_id,
     )
-    return [read_row(row) for row in await db.execute(query)]
 
 
 async def load_records(

@@ -6,7 +6,7 @@ outgrown can be distributed by account without a new schema; a test holds this. 
 | table | one row is |
 | --- | --- |
 | accounts | a RingCentral account; its row is the lock under which its calls change, and its timeline counter |
-| credentials | one user's way into the account, with the token that all replicas share (encrypted) |
+| credentials | one user's way into the account, how far it reaches, and the token that all replicas share (encrypted) |
 | subscriptions | a webhook subscription that we made or adopted |
 | deliveries | one POST of RingCentral as it came, known by its `uuid`: the inbox |
 | calls | a telephony session: what was folded from deliveries and what the sources said |
@@ -74,6 +74,9 @@ credentials = Table(
     metadata,
     _account(),
     Column("name", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False, server_default=text("'own'")),  # own (environment) | jwt | oauth
+    Column("secret", LargeBinary),  # encrypted: client id and secret, JWT or refresh token
+    Column("access", Json),  # how far it reaches: {level, extensionId, scopes, problem, probeAt}
     Column("token", LargeBinary),  # encrypted
     Column("refused", Json),
     Column("lease_owner", String(64)),

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.calls import accounts, store
+from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
 from app.calls.store import Recent
@@ -21,6 +21,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment import budget, targets, visibility
+from app.enrichment.connections import Connection, Connections
 from app.enrichment.matching import Matching, Sought, answers, match_records
 from app.enrichment.planner import (
     Bucket,
@@ -40,15 +41,12 @@ from app.enrichment.troubles import note_trouble
 from app.enrichment.visibility import Look, Visibility
 from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
-from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.wire import HEAVY
 
 MOST_PAGES = 50
 _START_TOLERANCE_SECONDS = 5.0
-_AFTER_TROUBLE_SECONDS = 2.0
-_AFTER_REFUSAL_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +70,7 @@ class Poller:
         self,
         database: Database,
         clock: Clock,
-        client: RingCentralClient,
-        rates: SharedRates,
+        connections: Connections,
         limits: PlannerLimits,
         readings: ReadingPlan,
         *,
@@ -83,47 +80,60 @@ class Poller:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._client = client
-        self._rates = rates
+        self._connections = connections
         self._limits = limits
         self._readings = readings
         self._replica = replica
         self._page_size = page_size
         self._lease_seconds = lease_seconds
-        self._not_before: dict[AccountId, datetime] = {}
+        self._not_before: dict[tuple[AccountId, str], datetime] = {}
+        # A moment of the window: what a call can spare when something goes wrong.
+        self._pause = limits.window_seconds / 60
 
     async def step(self) -> float | None:
         """Take one turn for each account with calls that wait; say in how many seconds the next poll is planned."""
         async with self._database.read() as db:
             account_ids = await _waiting_accounts(db, self._clock.now())
-        pauses = [pause for account_id in account_ids if (pause := await self._turn(account_id)) is not None]
+        pauses = [pause for account_id in account_ids if (pause := await self._serve(account_id)) is not None]
         return min(pauses, default=None)
 
-    async def _turn(self, account_id: AccountId) -> float | None:
-        held_back = self._not_before.get(account_id)
+    async def _serve(self, account_id: AccountId) -> float | None:
+        """Take a turn with each target of an account: all its extensions at once, where somebody may see them."""
+        connections = [item for item in await self._connections.of(account_id) if item.access.problem is None]
+        company_wide = [item for item in connections if item.is_company_wide]
+        turns = [await self._turn(account_id, connection) for connection in company_wide[:1] or connections]
+        return min((pause for pause in turns if pause is not None), default=None)
+
+    async def _turn(self, account_id: AccountId, connection: Connection) -> float | None:
+        name = targets.ACCOUNT if connection.is_company_wide else connection.extension_id or connection.name
         now = self._clock.now()
+        held_back = self._not_before.get((account_id, name))
         if held_back is not None and now < held_back:
             return (held_back - now).total_seconds()
         async with self._database.write() as db:
-            target = await targets.claim(db, account_id, self._replica, now, self._lease_seconds)
-            recent = await store.find_recent(db, account_id, now) if target else []
+            recent = await store.find_recent(db, account_id, now, connection.extension_id)
+            if not any(call.is_waiting for call in recent):
+                return None
+            target = await targets.claim(db, account_id, name, self._replica, now, self._lease_seconds)
         if target is None:
-            return _AFTER_TROUBLE_SECONDS
+            return self._pause
         try:
-            return await self._plan_and_poll(target, recent)
+            return await self._plan_and_poll(target, connection, recent)
         except LeaseLost:
             log.warning(
                 "a poll took longer than its lease; another replica has taken over", account_id=account_id
             )
             return 0.0
 
-    async def _plan_and_poll(self, target: Target, recent: Sequence[Recent]) -> float | None:
+    async def _plan_and_poll(
+        self, target: Target, connection: Connection, recent: Sequence[Recent]
+    ) -> float | None:
         now = self._clock.now()
         memory = _Memory.read(target, self._limits, now)
         memory.listen(recent, now)
         waiting = [call for call in recent if call.is_waiting]
         metrics.WAITING.set(len(waiting))
-        plan = await self._plan(waiting, memory, now)
+        plan = await self._plan(connection.rates, waiting, memory, now)
         if isinstance(plan, Rest):
             await self._release(target, memory)
             return None
@@ -131,15 +141,17 @@ class Poller:
             await self._release(target, memory)
             return (plan.when - now).total_seconds()
         try:
-            polled = await self._poll(waiting, recent)
+            polled = await self._poll(connection, waiting, recent)
         except RingCentralError as error:
-            return await self._excuse(target, memory, error)
-        await self._write(target, memory, recent, polled)
+            return await self._excuse(target, connection, memory, error)
+        await self._write(target, connection, memory, recent, polled)
         return 0.0
 
-    async def _plan(self, waiting: Sequence[Recent], memory: "_Memory", now: datetime) -> PollAt | Rest:
-        limits = self._rates.limits_of(HEAVY)
-        state = await self._rates.peek(HEAVY)
+    async def _plan(
+        self, rates: SharedRates, waiting: Sequence[Recent], memory: "_Memory", now: datetime
+    ) -> PollAt | Rest:
+        limits = rates.limits_of(HEAVY)
+        state = await rates.peek(HEAVY)
         metrics.BUDGET_FREE.set(budget.free_slots(state, now, limits))
         bucket = Bucket(budget.poll_times(state, now, limits), budget.cycle_seconds(state, limits))
         sought = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
@@ -149,7 +161,9 @@ class Poller:
         log.debug("planned", waiting=len(waiting), plan=str(plan))
         return plan
 
-    async def _poll(self, waiting: Sequence[Recent], recent: Sequence[Recent]) -> Polled:
+    async def _poll(
+        self, connection: Connection, waiting: Sequence[Recent], recent: Sequence[Recent]
+    ) -> Polled:
         """Read pages until every waiting session is found, and not one more."""
         missing = {call.call_id for call in waiting}
         sought = [as_sought(call) for call in recent]
@@ -159,7 +173,9 @@ class Poller:
         sent_at = self._clock.now()
         account_id: AccountId | None = None
         for number in range(1, MOST_PAGES + 1):
-            page = await self._client.fetch_active_calls_page(number, self._page_size, deadline=deadline)
+            page = await connection.client.fetch_active_calls_page(
+                number, self._page_size, extension_id=connection.extension_id, deadline=deadline
+            )
             account_id = account_id or page.account_id
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
@@ -172,7 +188,12 @@ class Poller:
         return Polled(sent_at, self._clock.now(), records, False, MOST_PAGES, account_id)
 
     async def _write(
-        self, target: Target, memory: "_Memory", recent: Sequence[Recent], polled: Polled
+        self,
+        target: Target,
+        connection: Connection,
+        memory: "_Memory",
+        recent: Sequence[Recent],
+        polled: Polled,
     ) -> None:
         matching = _match(polled.records, [as_sought(call) for call in recent])
         found = {call_id: final for call_id, records in matching.found.items() if (final := answers(records))}
@@ -200,7 +221,10 @@ class Poller:
             await targets.release(
                 db, target, self._replica, last_poll_at=polled.sent_at, problem=None, **memory.changes()
             )
-            await note_trouble(db, target.account_id, _wrong_account(target, polled), now)
+            trouble = _wrong_account(target, polled)
+            if connection.is_company_wide or trouble is not None:
+                await note_trouble(db, target.account_id, trouble, now)
+        await self._connections.note(connection, None)
         metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
         log.info(
             "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
@@ -223,19 +247,22 @@ class Poller:
         known = await store.load_by_sessions(db, account_id, ended)
         return {key: records for key, records in ended.items() if key not in known}
 
-    async def _excuse(self, target: Target, memory: "_Memory", error: RingCentralError) -> float:
+    async def _excuse(
+        self, target: Target, connection: Connection, memory: "_Memory", error: RingCentralError
+    ) -> float:
         """Give the target back after a failure; say when to try again."""
         now = self._clock.now()
-        retry_at = now + timedelta(seconds=_AFTER_TROUBLE_SECONDS)
+        retry_at = now + timedelta(seconds=self._pause)
         if isinstance(error, RateLimited):
             retry_at = max(error.retry_at, now)
             metrics.POLLS.labels(outcome="rate-limited").inc()
         elif isinstance(error, PermissionMissing | CredentialsRefused):
-            retry_at = now + timedelta(seconds=_AFTER_REFUSAL_SECONDS)
+            # Other credentials, or the same ones for their own extension, may serve at once.
+            await self._connections.note(connection, error)
             metrics.POLLS.labels(outcome="refused").inc()
         else:
             metrics.POLLS.labels(outcome="failed").inc()
-        self._not_before[target.account_id] = retry_at
+        self._not_before[(target.account_id, target.target)] = retry_at
         log.warning(
             "poll failed", why=error.detail, code=error.code, request_id=error.request_id, status=error.status
         )
@@ -318,9 +345,8 @@ def _is_voice(record: CallRecord) -> bool:
 
 
 async def _waiting_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
-    """Return the accounts that our credentials serve and in which a call waits."""
+    """Return the accounts in which a call waits."""
     query = (
         select(calls.c.account_id).where(calls.c.stage == "ended", calls.c.window_closes_at > now).distinct()
     )
-    waiting = [AccountId(account_id) for account_id in await db.scalars(query)]
-    return [account_id for account_id in waiting if await accounts.has_own_credentials(db, account_id)]
+    return [AccountId(account_id) for account_id in await db.scalars(query)]

@@ -11,19 +11,18 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import func, select
 
-from app.calls import accounts, store
+from app.calls import store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
-from app.db.tables import accounts as account_rows
 from app.db.tables import calls
+from app.enrichment.connections import Connection, Connections
 from app.enrichment.matching import answers, match_records
 from app.enrichment.records import ReadingPlan, apply_readings, as_sought
 from app.enrichment.troubles import note_trouble
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
-from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 
@@ -34,7 +33,6 @@ _AFTER_START_SECONDS = 120.0
 _LONGEST_SPAN_SECONDS = 3600.0
 _START_TOLERANCE_SECONDS = 5.0
 _MOST_DOUBLINGS = 6
-_AFTER_TROUBLE_SECONDS = 5.0
 
 NEVER_LOGGED = "never-logged"
 NO_CREDENTIALS = "no-credentials"
@@ -107,23 +105,24 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
 
 
 class Reader:
-    """The background work that reads the Call Log. Without a client it only closes what its horizon passed."""
+    """The background work that reads the Call Log, and closes what its horizon has passed."""
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        client: RingCentralClient | None,
+        connections: Connections,
         plan: ReadingPlan,
         *,
         page_size: int,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._client = client
+        self._connections = connections
+        self._pause = plan.gap / 6
         self._plan = plan
         self._page_size = page_size
-        self._not_before: dict[AccountId, datetime] = {}
+        self._not_before: dict[tuple[AccountId, str], datetime] = {}
 
     async def step(self) -> float | None:
         """Send one request for each account with calls that are due; say in how many seconds the next is."""
@@ -140,38 +139,51 @@ class Reader:
         return min(pauses, default=None)
 
     async def _read_account(self, account_id: AccountId) -> float | None:
+        """Read what is due with whoever may see it: one for the whole account, or each user his own calls."""
+        connections = await self._connections.of(account_id)
+        usable = [item for item in connections if item.access.problem is None]
+        company_wide = [item for item in usable if item.is_company_wide]
+        pauses = [await self._read_with(account_id, item) for item in company_wide[:1] or usable]
+        if not company_wide:
+            await self._put_off_unseen(account_id, NO_PERMISSION if connections else NO_CREDENTIALS)
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    async def _read_with(self, account_id: AccountId, connection: Connection) -> float | None:
         now = self._clock.now()
-        if (held_back := self._not_before.get(account_id)) is not None and now < held_back:
+        held_back = self._not_before.get((account_id, connection.name))
+        if held_back is not None and now < held_back:
             return (held_back - now).total_seconds()
         async with self._database.read() as db:
-            due = await store.find_due_readings(db, account_id, now, BATCH)
-            is_ours = await accounts.has_own_credentials(db, account_id)
+            due = await store.find_due_readings(db, account_id, now, BATCH, connection.extension_id)
         if not due:
             return None
-        if self._client is None or not is_ours:
-            await self._put_off(account_id, [call.call_id for call in due], NO_CREDENTIALS)
-            return 0.0
         try:
-            return await self._read(self._client, account_id, due)
+            await self._read(account_id, connection, due)
         except RingCentralError as error:
-            return await self._excuse(account_id, due, error)
-
-    async def _read(self, client: RingCentralClient, account_id: AccountId, due: Sequence[Call]) -> float:
-        request = plan_reading([_as_due(call) for call in due])
-        if isinstance(request, BySession):
-            page = await client.fetch_call_log_by_session(request.session_id)
-            records, asked = list(page.records), [request.call_id]
-        else:
-            records, asked = await self._read_window(client, request), list(request.call_ids)
-        await self._write(account_id, asked, records)
+            return await self._excuse(account_id, connection, error)
         return 0.0
 
-    async def _read_window(self, client: RingCentralClient, window: ByWindow) -> list[CallRecord]:
+    async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> None:
+        request = plan_reading([_as_due(call) for call in due])
+        if isinstance(request, BySession):
+            page = await connection.client.fetch_call_log_by_session(
+                request.session_id, extension_id=connection.extension_id
+            )
+            records, asked = list(page.records), [request.call_id]
+        else:
+            records, asked = await self._read_window(connection, request), list(request.call_ids)
+        await self._write(account_id, connection, asked, records)
+
+    async def _read_window(self, connection: Connection, window: ByWindow) -> list[CallRecord]:
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
         for number in range(1, MOST_PAGES + 1):
-            page = await client.fetch_call_log_window(
-                window.date_from, window.date_to, page=number, per_page=self._page_size
+            page = await connection.client.fetch_call_log_window(
+                window.date_from,
+                window.date_to,
+                page=number,
+                per_page=self._page_size,
+                extension_id=connection.extension_id,
             )
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
@@ -181,7 +193,11 @@ class Reader:
         return records
 
     async def _write(
-        self, account_id: AccountId, asked: Sequence[str], records: Sequence[CallRecord]
+        self,
+        account_id: AccountId,
+        connection: Connection,
+        asked: Sequence[str],
+        records: Sequence[CallRecord],
     ) -> None:
         fetched_at = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
@@ -191,7 +207,8 @@ class Reader:
             )
             found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
             await apply_readings(ledger, loaded, found, Source.CALL_LOG, fetched_at, self._plan)
-            await note_trouble(db, account_id, None, ledger.now)
+            if connection.is_company_wide:
+                await note_trouble(db, account_id, None, ledger.now)
             for call in loaded.values():
                 self._after(ledger, call)
         log.info("read the call log", due=len(asked), found=len(found), records=len(records))
@@ -207,31 +224,23 @@ class Reader:
                 _close(ledger, call, reason)
         ledger.keep(call)
 
-    async def _put_off(self, account_id: AccountId, call_ids: Sequence[str], reason: str) -> None:
-        """Plan calls anew that could not be asked for; close those whose horizon has passed."""
-        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
-            for call in (await store.load_by_ids(db, account_id, call_ids)).values():
+    async def _put_off_unseen(self, account_id: AccountId, reason: str) -> None:
+        """Plan anew what is due and nobody may see; close what has passed its horizon."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            for call in await store.find_due_readings(db, account_id, now, BATCH):
                 self._after(ledger, call, reason=reason)
 
-    async def _excuse(self, account_id: AccountId, due: Sequence[Call], error: RingCentralError) -> float:
+    async def _excuse(self, account_id: AccountId, connection: Connection, error: RingCentralError) -> float:
         now = self._clock.now()
-        retry_at = (
-            error.retry_at
-            if isinstance(error, RateLimited)
-            else now + timedelta(seconds=_AFTER_TROUBLE_SECONDS)
-        )
-        self._not_before[account_id] = retry_at
+        retry_at = error.retry_at if isinstance(error, RateLimited) else now + timedelta(seconds=self._pause)
+        self._not_before[(account_id, connection.name)] = retry_at
         log.warning(
             "reading the call log failed", why=error.detail, code=error.code, request_id=error.request_id
         )
+        await self._connections.note(connection, error)
         async with self._database.write() as db:
             await note_trouble(db, account_id, error, now)
-            problem = await db.scalar(
-                select(account_rows.c.problem).where(account_rows.c.account_id == account_id)
-            )
-        overdue = [call.call_id for call in due if next_reading(call, self._plan, now) is None]
-        if overdue:
-            await self._put_off(account_id, overdue, NO_PERMISSION if problem else NEVER_LOGGED)
         return max(0.0, (retry_at - now).total_seconds())
 
 

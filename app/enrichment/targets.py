@@ -27,10 +27,10 @@ class Target:
 
 
 async def claim(
-    db: AsyncConnection, account_id: AccountId, replica: str, now: datetime, lease_seconds: float
+    db: AsyncConnection, account_id: AccountId, name: str, replica: str, now: datetime, lease_seconds: float
 ) -> Target | None:
-    """Take the account's target for a while; None when another replica has it."""
-    fresh = upsert_into(db, poll_targets).values(account_id=account_id, target=ACCOUNT)
+    """Take a target for a while; None when another replica has it."""
+    fresh = upsert_into(db, poll_targets).values(account_id=account_id, target=name)
     await db.execute(fresh.on_conflict_do_nothing())
     free = or_(
         poll_targets.c.lease_until.is_(None),
@@ -39,12 +39,12 @@ async def claim(
     )
     taken = (
         update(poll_targets)
-        .where(poll_targets.c.account_id == account_id, poll_targets.c.target == ACCOUNT, free)
+        .where(poll_targets.c.account_id == account_id, poll_targets.c.target == name, free)
         .values(lease_owner=replica, lease_until=now + timedelta(seconds=lease_seconds))
         .returning(poll_targets.c.memory, poll_targets.c.visibility)
     )
     row = (await db.execute(taken)).one_or_none()
-    return None if row is None else Target(account_id, ACCOUNT, row.memory, row.visibility)
+    return None if row is None else Target(account_id, name, row.memory, row.visibility)
 
 
 async def release(db: AsyncConnection, target: Target, replica: str, **changes: Any) -> None:

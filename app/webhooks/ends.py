@@ -13,9 +13,9 @@ from app.calls.model import Call, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
+from app.enrichment.connections import Connections
 from app.errors import RingCentralError
 from app.ids import AccountId, TelephonySessionId
-from app.ringcentral.client import RingCentralClient
 from app.webhooks.facts import SessionFacts
 from app.webhooks.fold import EndRules, end, judge
 from app.webhooks.parties import read_parties
@@ -28,15 +28,13 @@ log = structlog.get_logger(__name__)
 
 
 class EndWatch:
-    """The background work that ends calls. Without a client, silent calls stay as they are."""
+    """The background work that ends calls."""
 
-    def __init__(
-        self, database: Database, clock: Clock, rules: EndRules, client: RingCentralClient | None
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, rules: EndRules, connections: Connections) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
-        self._client = client
+        self._connections = connections
 
     async def step(self) -> float | None:
         """Judge the calls that are due; say in how many seconds the next one is."""
@@ -64,11 +62,12 @@ class EndWatch:
 
     async def _ask_for(self, account_id: AccountId, stale: Sequence[Call]) -> None:
         """Ask whether silent calls still go on: a session that RingCentral does not know any more is over."""
-        if self._client is None:
+        connection = await self._connections.best(account_id) if stale else None
+        if connection is None:
             return
         for call in stale:
             try:
-                session = await self._client.fetch_session(TelephonySessionId(call.telephony_session_id))
+                session = await connection.client.fetch_session(TelephonySessionId(call.telephony_session_id))
             except RingCentralError as error:
                 log.warning("a silent call could not be looked up", call_id=call.call_id, why=error.detail)
                 return

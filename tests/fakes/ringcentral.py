@@ -1,10 +1,17 @@
 """RingCentral as the background work sees it: what a test puts in comes out, page by page. Counts every request."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
+import httpx
+
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment.connections import Access, Connection, Connections
 from app.ids import AccountId
+from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import (
     CallRecord,
@@ -15,6 +22,8 @@ from app.ringcentral.models import (
     read_subscription,
 )
 from app.ringcentral.ports import StoredToken
+from app.settings import Settings
+from app.vault import Vault
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START
 
@@ -55,8 +64,10 @@ class FakeRingCentral:
             account_id=self.account_id,
         )
 
-    async def fetch_active_calls_page(self, page: int, per_page: int, **_: Any) -> RecordsPage:
-        self._note(f"active-calls {page}")
+    async def fetch_active_calls_page(
+        self, page: int, per_page: int, *, extension_id: str | None = None, **_: Any
+    ) -> RecordsPage:
+        self._note(f"active-calls {page}" + (f" of {extension_id}" if extension_id else ""))
         return self._page(self.active, page, per_page)
 
     async def fetch_call_log_by_session(self, session_id: str, **_: Any) -> RecordsPage:
@@ -142,3 +153,18 @@ def _subscription(row: dict[str, Any]) -> Subscription:
     subscription = read_subscription(row)
     assert subscription is not None
     return subscription
+
+
+class FakeConnections(Connections):
+    """The real connections, but for what is at their other end: every connection's client is the fake one."""
+
+    def __init__(
+        self, ringcentral: FakeRingCentral, settings: Settings, database: Database, clock: Clock
+    ) -> None:
+        vault = Vault("0123456789abcdef0123456789abcdef")
+        super().__init__(settings, database, clock, vault, httpx.AsyncClient(), replica="test")
+        self._ringcentral = ringcentral
+
+    def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
+        made = super()._open(holder, name, auth, access)
+        return replace(made, client=self._ringcentral.client)

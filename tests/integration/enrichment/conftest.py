@@ -18,9 +18,10 @@ from app.enrichment.rates import SharedRates
 from app.enrichment.readings import Reader
 from app.enrichment.records import ReadingPlan
 from app.ids import AccountId
+from app.settings import Settings
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import FakeClock
-from tests.fakes.ringcentral import FakeRingCentral
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
@@ -33,17 +34,17 @@ def shared_rates(database: Database, clock: Clock, limit: int = 10) -> SharedRat
 class Desk:
     """One account, its calls and the two loops that find their records."""
 
-    def __init__(self, database: Database, clock: FakeClock) -> None:
+    def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
         self.database = database
         self.clock = clock
         self.ringcentral = FakeRingCentral()
-        self.rates = shared_rates(database, clock)
+        self.connections = FakeConnections(self.ringcentral, settings, database, clock)
         self.poller = self.make_poller("one")
-        self.reader = Reader(database, clock, self.ringcentral.client, PLAN, page_size=1000)
+        self.reader = Reader(database, clock, self.connections, PLAN, page_size=1000)
 
     def make_poller(self, replica: str) -> Poller:
         return Poller(
-            self.database, self.clock, self.ringcentral.client, self.rates, PlannerLimits(), PLAN,
+            self.database, self.clock, self.connections, PlannerLimits(), PLAN,
             replica=replica, page_size=1000, lease_seconds=60.0,
         )  # fmt: skip
 
@@ -109,5 +110,6 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database, clock: FakeClock, account: AccountId) -> Desk:
-    return Desk(database, clock)
+def desk(database: Database, clock: FakeClock, account: AccountId, make_settings: Any) -> Desk:
+    credentials = {"rc_client_id": "id", "rc_client_secret": "secret", "rc_jwt": "jwt"}
+    return Desk(database, clock, make_settings(**credentials))

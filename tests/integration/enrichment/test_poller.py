@@ -1,13 +1,14 @@
 """Polling Active Calls, on both databases."""
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 
 from app.db.tables import accounts, call_records, poll_targets
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId
-from tests.factories_calls import ACCOUNT
+from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import Desk
 
 
@@ -28,12 +29,12 @@ async def test_one_poll_serves_every_call_that_waits(desk: Desk) -> None:
 
 async def test_a_call_is_found_once_it_becomes_visible(desk: Desk) -> None:
     call = await desk.end_call()
-    await desk.poll_for(8)
+    await desk.poll_for(12)
     missed = len(desk.ringcentral.asked)
     assert missed >= 1
     assert (await desk.call()).looks == missed
     desk.ringcentral.active = [desk.show()]
-    await desk.poll_for(8)
+    await desk.poll_for(12)
     found = await desk.call()
     assert (found.stage, found.bootstrapped_by, found.result, found.outcome) == (
         "bootstrapped",
@@ -83,19 +84,30 @@ async def test_a_refused_poll_keeps_silent_until_the_penalty_is_over(desk: Desk)
     assert (await desk.call()).stage == "bootstrapped"
 
 
-async def test_a_missing_permission_is_told_in_words_and_does_not_loop(desk: Desk) -> None:
-    await desk.end_call()
+async def test_without_company_permission_the_own_extension_is_polled_and_the_rest_told_in_words(
+    desk: Desk,
+) -> None:
+    await desk.end_call(1, extensions=[ANA])
+    await desk.end_call(2, extensions=[BEN])
     desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show(1)]
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
-    await desk.poll_for(30)
-    assert desk.ringcentral.asked == ["active-calls 1"]
+    await desk.poll_for(5)
+    assert desk.ringcentral.asked == ["active-calls 1", "token", f"active-calls 1 of {ANA}"]
+    assert ((await desk.call(1)).stage, (await desk.call(2)).stage) == ("bootstrapped", "ended")
     problem = await desk.problem()
     assert problem is not None
     assert problem["code"] == "CMN-408"
     assert "ReadCompanyCallLog" in problem["detail"]
-    desk.ringcentral.active = [desk.show()]
-    await desk.poll_for(40)
-    assert await desk.problem() is None
+
+
+async def test_a_missing_app_scope_is_told_in_words_and_does_not_loop(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
+    await desk.poll_for(60)
+    assert desk.ringcentral.asked == ["active-calls 1"]
+    assert (await desk.problem() or {}).get("code") == "CMN-401"
 
 
 async def test_a_failed_poll_is_tried_again(desk: Desk) -> None:
@@ -129,7 +141,7 @@ async def test_a_turn_that_lost_its_lease_writes_nothing(desk: Desk) -> None:
     desk.ringcentral.active = [desk.show()]
     fetch = desk.ringcentral.fetch_active_calls_page
 
-    async def slow(page: int, per_page: int, **options: object) -> object:
+    async def slow(page: int, per_page: int, **options: Any) -> object:
         answer = await fetch(page, per_page, **options)
         async with desk.database.write() as db:
             await db.execute(update(poll_targets).values(lease_owner="other"))
@@ -193,7 +205,7 @@ async def test_an_account_without_credentials_is_not_polled(desk: Desk) -> None:
 
 async def test_the_visibility_delay_is_learnt_and_kept(desk: Desk) -> None:
     await desk.end_call()
-    await desk.poll_for(8)
+    await desk.poll_for(12)
     desk.ringcentral.active = [desk.show()]
     await desk.poll_for(10)
     async with desk.database.read() as db:

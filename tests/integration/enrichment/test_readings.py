@@ -104,6 +104,7 @@ async def test_want_of_permission_is_the_reason_of_absence(desk: Desk) -> None:
     desk.clock.advance(PLAN.horizon)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
     await desk.reader.step()
+    await read_for(desk, 30)
     assert (await desk.call()).absent_reason == "no-permission"
 
 

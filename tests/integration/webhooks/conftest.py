@@ -11,12 +11,13 @@ from app.calls import store
 from app.calls.model import Call
 from app.db.engine import Database
 from app.db.tables import calls, deliveries, timeline
+from app.settings import Settings
 from app.webhooks.ends import EndWatch
 from app.webhooks.fold import EndRules, Folder
 from app.webhooks.notification import peek
 from tests.factories import received_at
 from tests.fakes.clock import FakeClock
-from tests.fakes.ringcentral import FakeRingCentral
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
 
@@ -24,12 +25,14 @@ RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
 class Intake:
     """Stores deliveries as the inbox does, folds them, and lets time pass."""
 
-    def __init__(self, database: Database, clock: FakeClock) -> None:
+    def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
         self.database = database
         self.clock = clock
         self.ringcentral = FakeRingCentral()
         self.folder = Folder(database, clock, RULES)
-        self.ends = EndWatch(database, clock, RULES, self.ringcentral.client)
+        self.ends = EndWatch(
+            database, clock, RULES, FakeConnections(self.ringcentral, settings, database, clock)
+        )
 
     async def store(self, payloads: Iterable[Any]) -> None:
         async with self.database.write() as db:
@@ -84,5 +87,6 @@ class Intake:
 
 
 @pytest.fixture
-def intake(database: Database, clock: FakeClock) -> Intake:
-    return Intake(database, clock)
+def intake(database: Database, clock: FakeClock, make_settings: Any) -> Intake:
+    credentials = {"rc_client_id": "id", "rc_client_secret": "secret", "rc_jwt": "jwt"}
+    return Intake(database, clock, make_settings(**credentials))
