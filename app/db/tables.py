@@ -74,7 +74,9 @@ credentials = Table(
     metadata,
     _account(),
     Column("name", String(64), primary_key=True),
-    Column("kind", String(16), nullable=False, server_default=text("'own'")),  # own (environment) | jwt | oauth
+    Column(
+        "kind", String(16), nullable=False, server_default=text("'own'")
+    ),  # own (environment) | jwt | oauth
     Column("secret", LargeBinary),  # encrypted: client id and secret, JWT or refresh token
     Column("access", Json),  # how far it reaches: {level, extensionId, scopes, problem, probeAt}
     Column("token", LargeBinary),  # encrypted
@@ -175,6 +177,14 @@ calls = Table(
         "end_check_at",
         postgresql_where=text("end_check_at IS NOT NULL"),
         sqlite_where=text("end_check_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_calls_recorded",
+        "account_id",
+        "started_at",
+        "call_id",
+        postgresql_where=text("has_recording"),
+        sqlite_where=text("has_recording = 1"),
     ),
     Index("ix_calls_window", "account_id", "window_closes_at"),
     Index(

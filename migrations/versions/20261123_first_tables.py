@@ -112,6 +112,13 @@ def upgrade() -> None:
             "ix_calls_stage", ["account_id", "stage", "started_at", "call_id"], unique=False
         )
         batch_op.create_index("ix_calls_started", ["account_id", "started_at", "call_id"], unique=False)
+        batch_op.create_index(
+            "ix_calls_recorded",
+            ["account_id", "started_at", "call_id"],
+            unique=False,
+            postgresql_where=sa.text("has_recording"),
+            sqlite_where=sa.text("has_recording = 1"),
+        )
         batch_op.create_index("ix_calls_window", ["account_id", "window_closes_at"], unique=False)
 
     op.create_table(
@@ -417,6 +424,11 @@ def downgrade() -> None:
     op.drop_table("credentials")
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.drop_index("ix_calls_window")
+        batch_op.drop_index(
+            "ix_calls_recorded",
+            postgresql_where=sa.text("has_recording"),
+            sqlite_where=sa.text("has_recording = 1"),
+        )
         batch_op.drop_index("ix_calls_started")
         batch_op.drop_index("ix_calls_stage")
         batch_op.drop_index(

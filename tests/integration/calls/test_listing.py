@@ -341,7 +341,7 @@ async def seed_thousands(database: Database) -> None:
             direction=chance.choice(["Inbound", "Outbound"]),
             outcome=chance.choices(["answered", "missed", "voicemail", "blocked"], [70, 20, 9, 0.2])[0],
             stage="final" if number < CALLS - 20 else "live",
-            has_recording=chance.random() < 0.3,
+            has_recording=chance.random() < 0.001,
         )
         row |= {"version": 1, "changed_seq": number + 1}
         row |= {"parties": [{"id": "p" * 40}] * 3, "related": [], "details": {}, "facts": ["f" * 100] * 8}
@@ -399,11 +399,27 @@ async def test_every_filter_is_answered_by_an_index(postgres_database: Database)
     assert not wrong
 
 
-async def test_a_list_by_extension_walks_its_index_in_order_on_sqlite(sqlite_url: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({}, "ix_calls_started"),
+        ({"order": "updatedAt"}, "ix_calls_changed"),
+        ({"order": "endTime"}, "ix_calls_ended"),
+        ({"extension_id": ANA}, "ix_call_parties_value"),
+        ({"phone_number": "101"}, "ix_call_parties_value"),
+        ({"outcome": ["missed"]}, "ix_calls_outcome"),
+        ({"stage": ["live"]}, "ix_calls_stage"),
+        ({"direction": "Inbound"}, "ix_calls_direction"),
+        ({"has_recording": True}, "ix_calls_recorded"),
+    ],
+)
+async def test_sqlite_walks_an_index_in_order(sqlite_url: str, asked: dict[str, Any], index: str) -> None:
     database = Database(sqlite_url)
+    query = ListQuery(**asked)
+    place: list[Any] = [7] if query.order.by == "updatedAt" else [START, "call_x"]
     try:
         async with database.read() as db:
-            statement = build(ACCOUNT, ListQuery(extension_id=ANA), [START, "call_x"], None)
+            statement = build(ACCOUNT, query, place, None)
             compiled = statement.compile(db.sync_connection, compile_kwargs={"literal_binds": True})
             plan = [
                 row.detail
@@ -411,7 +427,7 @@ async def test_a_list_by_extension_walks_its_index_in_order_on_sqlite(sqlite_url
             ]
     finally:
         await database.close()
-    assert any("ix_call_parties_value" in step for step in plan)
+    assert any(f"INDEX {index} " in step for step in plan), plan
     assert not any("TEMP B-TREE" in step for step in plan)
 
 
