@@ -1,0 +1,96 @@
+# Everything runs from .venv, which these targets make; nothing has to be activated or installed by hand.
+#
+#   make demo ARGS="--calls 20 --speed 10 --exit"     make test ARGS="tests/unit -x"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo simulate serve test lint format types contracts bench lock clean
+
+.NOTPARALLEL:
+
+BIN := .venv/bin
+ARGS ?=
+
+# The newest interpreter that works and is new enough; a shim that leads nowhere is passed over.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+help: ## show this
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- the environment -------------------------------------------------------------------------------------------
+# One stamp per lock: it is newer than the lock once the lock is installed.
+
+$(BIN)/.made:
+	@test -n "$(PYTHON)" || { echo "Aftercall needs Python 3.11 or newer; none was found. Install one, or: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { echo "Making .venv with $(PYTHON)"; \
+		"$(PYTHON)" -m venv --clear .venv || { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; }
+	@touch $@
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(BIN)/.runtime: requirements.lock requirements-build.lock $(BIN)/.made
+	@echo "Installing what the service needs"
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@touch $@
+
+$(BIN)/.dev: requirements-dev.lock $(BIN)/.made
+	@echo "Installing what the tests need"
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The project itself: no network, and nothing but the command `aftercall` and a pointer to this folder. The
+# build tools come from whichever lock is there.
+define install_project
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $(BIN)/.project
+endef
+
+$(BIN)/.project: pyproject.toml | $(BIN)/.runtime
+	$(install_project)
+
+# --- what people do --------------------------------------------------------------------------------------------
+
+demo: $(BIN)/.runtime $(BIN)/.project ## a simulated company, the real service, calls being enriched; Ctrl-C ends it
+	@$(BIN)/aftercall demo $(ARGS)
+
+simulate: $(BIN)/.runtime $(BIN)/.project ## a simulated RingCentral, for authors of connectors
+	@$(BIN)/aftercall simulate $(ARGS)
+
+serve: $(BIN)/.runtime $(BIN)/.project ## the service, with the settings of the environment
+	@$(BIN)/aftercall serve $(ARGS)
+
+test: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## all tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(BIN)/.dev ## ruff: rules and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(BIN)/.dev ## put everything into ruff's form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(BIN)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+contracts: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## who may import whom
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## measure, and print the table of docs/performance.md
+	$(BIN)/python -m bench $(ARGS)
+
+# --- upkeep ----------------------------------------------------------------------------------------------------
+# The locks name versions and hashes, never where packages come from.
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+
+lock: ## resolve the dependencies anew (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
+	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) -c requirements-dev.lock pyproject.toml -o requirements.lock
+	printf 'editables\nhatchling\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+
+clean: ## remove the environment, caches and what tests leave behind
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist .coverage .coverage.*
+	find app bench migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +
