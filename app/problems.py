@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from app.errors import (
     AmbiguousCall,
@@ -242,7 +243,9 @@ def _draw_http_exception(request: Request, error: HTTPException) -> Response:
         )
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.url.path} has no {request.method}"
-        return problem_response(request, "method-not-allowed", detail, headers=error.headers)
+        return problem_response(
+            request, "method-not-allowed", detail, headers=_allowed(request) or error.headers
+        )
     return problem_response(
         request,
         "http-error",
@@ -251,6 +254,17 @@ def _draw_http_exception(request: Request, error: HTTPException) -> Response:
         title=HTTPStatus(error.status_code).phrase,
         headers=error.headers,
     )
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """List all methods of a described path: the route that refused knows only its own."""
+    paths = request.app.openapi()["paths"]
+    alike = [path for path in paths if compile_path(path)[0].fullmatch(request.url.path)]
+    if not alike:
+        return {}
+    # `/calls/{call}` would match `/calls/batch-get`, which is another path.
+    nearest = min(alike, key=lambda path: path.count("{"))
+    return {"Allow": ", ".join(sorted(method.upper() for method in paths[nearest]))}
 
 
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:
