@@ -22,10 +22,10 @@ from app.calls import attachments, views
 from app.calls.attachments import DISPOSITION, LINK, NOTE, SENTIMENT, Effect, Kind, Precondition, Written
 from app.calls.idempotency import MAX_KEY, Answer, find_answer, keep_answer, request_digest
 from app.calls.inputs import SOURCE_PATTERN, DispositionIn, LinkIn, NoteIn, NotePatch, SentimentIn
+from app.calls.schemas import NAME_PATTERN, DispositionOut, LinkOut, NoteOut, SentimentOut
 from app.calls.schemas import Answer as Shape
-from app.calls.schemas import DispositionOut, LinkOut, NoteOut, SentimentOut
 from app.dependencies import CallsReader, CurrentServices, Key, NotesWriter, Services
-from app.ids import NoteId
+from app.ids import MAX_OUTSIDE_ID, NoteId
 from app.problems import problem_responses
 
 _DETAIL = Field(description="Why it waits, and what will happen.")
@@ -113,7 +113,10 @@ _ETAG = re.compile(r'(?:W/)?"?v(\d{1,9})(?:-parked)?"?')
 CallName = Annotated[
     str,
     Path(
-        description="Any name of the call: our id, its `telephonySessionId`, its `sessionId`.",
+        max_length=MAX_OUTSIDE_ID,
+        pattern=NAME_PATTERN,
+        description="Any name of the call: our id, its `telephonySessionId`, its `sessionId`; not `0`, which "
+        "RingCentral reports for all conferences.",
         examples=["1229016182016"],
     ),
 ]

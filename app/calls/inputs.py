@@ -88,6 +88,12 @@ Text = Annotated[str, AfterValidator(_storable_text)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 Source = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SOURCE_PATTERN)]
 """Who says it: a system or a role, such as `hubspot`, `ringsense` or `agent:711000101`."""
+WebAddress = Annotated[
+    Text,
+    StringConstraints(max_length=2_048),
+    AfterValidator(_web_address),
+    Field(json_schema_extra={"format": "uri", "pattern": "^https?://[!-~]"}),
+]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_in_our_times)]
 
 
@@ -97,8 +103,19 @@ class Input(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
+_AUTHOR_FIELDS = ("id", "name", "email")
+
+
 class Author(Input):
-    """Who wrote it, as the CRM knows them."""
+    """Who wrote it, as the CRM knows them; one of the three at least."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {name: {"type": "string"}}, "required": [name]} for name in _AUTHOR_FIELDS
+            ]
+        }
+    )
 
     id: ShortText | None = Field(None, examples=["711000101"])
     name: ShortText | None = Field(None, examples=["Ana Ruiz"])
@@ -336,7 +353,7 @@ class LinkedObject(Input):
 
     type: ShortText = Field(examples=["contact"])
     id: ShortText = Field(examples=["501"])
-    url: Annotated[Text, StringConstraints(max_length=2_048), AfterValidator(_web_address)] | None = None
+    url: WebAddress | None = None
     at: Moment | None = Field(None, description="When it was written there.")
 
 
