@@ -1,0 +1,125 @@
+"""The whole API against its own description: generated requests, valid and not, and what may be answered to them.
+
+Runs in this process, on SQLite, without the background work. The clock hurries, so that a request that asks to wait
+for a minute is answered at once. Left out: the stream of changes, which never ends by itself.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, assume, settings
+from schemathesis.config import (
+    ChecksConfig,
+    GenerationConfig,
+    PositiveDataAcceptanceConfig,
+    ProjectConfig,
+    ProjectsConfig,
+)
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from app.calls import accounts
+from app.clock import SystemClock
+from app.db.engine import Database
+from app.main import Role, create_app
+from app.settings import read_settings
+from tests.conftest import SECRETS
+from tests.factories_calls import ACCOUNT, seed_call
+
+EXAMPLES = 12
+SESSION = "1229016182016"
+TELEPHONY_SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
+
+
+RULES = ("Scope `", "Send a label of", "Send `text` or `body`", "The year must", "A text cannot contain")
+"""Beginnings of the sentences with which a well-formed request is refused for what it says."""
+
+
+class HurriedClock(SystemClock):
+    """Whoever measures how long he has waited finds that it was long enough."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        self._seconds += 3600.0
+        return self._seconds
+
+
+async def _prepare(url: str) -> None:
+    """Put the call there that the examples of the description speak of."""
+    database = Database(url)
+    try:
+        async with database.write() as db:
+            now = SystemClock().now()
+            await accounts.open_unbound(db, now)
+            await accounts.bind(db, ACCOUNT, now)
+        await seed_call(database, session_id=SESSION, telephony_session_id=TELEPHONY_SESSION)
+    finally:
+        await database.close()
+
+
+class Served:
+    """The service, made anew for each operation: between them the test runner ends its lifespan."""
+
+    url = "sqlite:///unused.db"
+    _app: FastAPI | None = None
+
+    def make(self) -> FastAPI:
+        settings = read_settings(**SECRETS, database_url=self.url)
+        return create_app(settings, role=Role.WEB, clock=HurriedClock())
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" or self._app is None:
+            self._app = self.make()
+        await self._app(scope, receive, send)
+
+
+def _describe() -> Any:
+    # The tests' names come from the description, so it is read before any test runs; nothing is opened for that.
+    # The test brings the key; and parameters that nobody defined are ignored, as HTTP has it, but for GET /v1/calls.
+    generation = GenerationConfig(with_security_parameters=False, allow_extra_parameters=False)
+    # A schema cannot say which cursors and which versions there are: 400 and 412 are fair answers to the others.
+    accepted: list[str | int] = ["2xx", "3xx", 400, 401, 403, 404, 409, 412]
+    checks = ChecksConfig(positive_data_acceptance=PositiveDataAcceptanceConfig(expected_statuses=accepted))
+    project = ProjectConfig(generation=generation, checks=checks)
+    config = schemathesis.Config(projects=ProjectsConfig(default=project))
+    schema = schemathesis.openapi.from_dict(service.make().openapi(), config=config)
+    schema.app = service
+    return schema.exclude(path="/v1/changes/stream")
+
+
+service = Served()
+api = _describe()
+
+
+@pytest.fixture
+def prepared(sqlite_url: str) -> None:
+    """A database of its own, with the call that the examples speak of."""
+    asyncio.run(_prepare(sqlite_url))
+    service.url = sqlite_url
+
+
+@pytest.mark.usefixtures("prepared")
+@api.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
+    # The client library decodes and encodes a path once more, which does not leave a `%` as it was.
+    assume("%" not in str(case.path_parameters))
+    answer = case.call(headers={"Authorization": f"Bearer {SECRETS['api_key']}"})
+    excluded: list[schemathesis.CheckFunction] = (
+        [positive_data_acceptance] if is_refused_by_a_rule(answer) else []
+    )
+    case.validate_response(answer, excluded_checks=excluded)
+
+
+def is_refused_by_a_rule(answer: schemathesis.Response) -> bool:
+    """Whether a request was refused for something that no schema can say."""
+    if answer.status_code != 422:
+        return False
+    problem = answer.json()
+    if problem["type"] == "/problems/unprocessable":
+        return True
+    return all(error["detail"].startswith(RULES) for error in problem["errors"])
