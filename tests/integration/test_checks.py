@@ -1,0 +1,90 @@
+"""`aftercall check`, against the simulator over HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.checks import Finding, run_checks
+from app.simulator import Simulator, SimulatorSettings, serving
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with serving(SimulatorSettings(port=0, media_port=0, speed=50)) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, make_settings: Any) -> pytest.MonkeyPatch:
+    make_settings()  # takes the machine's own variables out
+    monkeypatch.setenv("AFTERCALL_SECRET_KEY", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("AFTERCALL_WEBHOOK_TOKEN", "a-verification-token")
+    return monkeypatch
+
+
+def connect(environment: pytest.MonkeyPatch, simulator: Simulator, url: str) -> None:
+    environment.setenv("AFTERCALL_DATABASE_URL", url)
+    environment.setenv("RC_SERVER_URL", simulator.links.platform)
+    environment.setenv("RC_MEDIA_URL", simulator.links.media)
+    environment.setenv("RC_CLIENT_ID", "sim-client")
+    environment.setenv("RC_CLIENT_SECRET", "sim-secret")
+    environment.setenv("RC_JWT", "sim-jwt")
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in findings}
+
+
+async def test_missing_secrets_are_named(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("AFTERCALL_WEBHOOK_TOKEN")
+    (finding,) = await run_checks()
+    assert not finding.is_well
+    assert "AFTERCALL_WEBHOOK_TOKEN" in finding.detail
+
+
+async def test_an_empty_database_is_told_to_be_migrated(
+    environment: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    environment.setenv("AFTERCALL_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
+    found = by_name(await run_checks())
+    assert found["settings"].is_well
+    assert "aftercall migrate" in found["database"].detail
+
+
+async def test_a_database_that_is_away_is_told(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AFTERCALL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    found = by_name(await run_checks())
+    assert not found["database"].is_well
+    assert "AFTERCALL_DATABASE_URL" in found["database"].detail
+
+
+async def test_credentials_and_rights_are_found_well(
+    environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
+) -> None:
+    connect(environment, simulator, sqlite_url)
+    found = by_name(await run_checks())
+    assert found["credentials"].is_well
+    assert found["active calls"].is_well
+    assert "AFTERCALL_PUBLIC_URL" in found["subscription"].detail
+    environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
+    found = by_name(await run_checks())
+    assert "there is none" in found["subscription"].detail
+
+
+async def test_wrong_credentials_are_told(
+    environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
+) -> None:
+    connect(environment, simulator, sqlite_url)
+    environment.setenv("RC_JWT", "wrong")
+    found = by_name(await run_checks())
+    assert not found["credentials"].is_well
+    assert "active calls" not in found
+
+
+async def test_without_credentials_the_variables_are_named(
+    environment: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    environment.setenv("AFTERCALL_DATABASE_URL", sqlite_url)
+    found = by_name(await run_checks())
+    assert found["credentials"].detail.startswith("set RC_CLIENT_ID, RC_CLIENT_SECRET, RC_JWT")

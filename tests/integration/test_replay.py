@@ -1,0 +1,91 @@
+"""Rebuilding calls from what was kept as it came."""
+
+import pytest
+from sqlalchemy import select, update
+
+from app.calls import store
+from app.calls.ledger import open_ledger
+from app.calls.model import Source
+from app.db.tables import calls, timeline
+from app.enrichment.records import apply_readings
+from app.ids import AccountId
+from app.replay import replay_calls
+from app.ringcentral.models import CallRecord, read_call_record
+from app.settings import Settings
+from tests.factories import ACCOUNT, SCRIPTS
+from tests.factories_calls import raw_record
+from tests.integration.enrichment.conftest import PLAN
+from tests.integration.webhooks.conftest import Intake, intake
+
+__all__ = ["intake"]
+
+OWN = AccountId("~")
+
+
+async def give_records(intake: Intake) -> None:
+    """Let every call have a record, as a poll would."""
+    async with (
+        intake.database.write() as db,
+        open_ledger(db, AccountId(ACCOUNT), intake.clock.now()) as ledger,
+    ):
+        loaded = await store.load_by_ids(
+            db, AccountId(ACCOUNT), [call.call_id for call in await intake.calls()]
+        )
+        found: dict[str, list[CallRecord]] = {}
+        for number, call in enumerate(loaded.values()):
+            record = read_call_record(
+                raw_record(
+                    f"rec-{number}",
+                    telephonySessionId=call.telephony_session_id,
+                    sessionId=call.session_id or "0",
+                )
+            )
+            assert isinstance(record, CallRecord)
+            found[call.call_id] = [record]
+        await apply_readings(ledger, loaded, found, Source.ACTIVE_CALLS, intake.clock.now(), PLAN)
+
+
+@pytest.mark.parametrize(
+    "name", ["inbound_answered", "queue_answered", "warm_transfer", "conference", "voicemail"]
+)
+async def test_a_replay_gives_the_same_calls(intake: Intake, settings: Settings, name: str) -> None:
+    await intake.play(SCRIPTS[name]())
+    await give_records(intake)
+    before = await intake.calls()
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert (report.calls, report.same, report.different) == (len(before), len(before), {})
+    assert await intake.calls() == before
+
+
+async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(
+    intake: Intake, settings: Settings
+) -> None:
+    await intake.play(SCRIPTS["inbound_answered"]())
+    await give_records(intake)
+    (before,) = await intake.calls()
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(outcome="busy", facts=[], parties=[], result=None))
+
+    looked = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    assert sorted(looked.different[before.call_id]) == ["facts", "outcome", "parties", "result"]
+    assert (await intake.calls())[0].outcome == "busy", "a dry run writes nothing"
+
+    await replay_calls(intake.database, intake.clock, settings, OWN)
+    (after,) = await intake.calls()
+    assert (after.outcome, after.result, after.parties, after.facts) == (
+        before.outcome,
+        before.result,
+        before.parties,
+        before.facts,
+    )
+    assert after.version == before.version + 1
+    async with intake.database.read() as db:
+        last = (await db.execute(select(timeline).order_by(timeline.c.seq.desc()).limit(1))).one()
+    assert (last.type, last.data["source"]) == ("call.updated", "replay")
+
+
+async def test_one_session_can_be_replayed_alone(intake: Intake, settings: Settings) -> None:
+    await intake.play(SCRIPTS["warm_transfer"]())
+    session = (await intake.calls())[0].telephony_session_id
+    report = await replay_calls(intake.database, intake.clock, settings, OWN, session=session)
+    assert report.calls == 1
