@@ -180,9 +180,7 @@ class Poller:
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in page.records}
-            missing -= {
-                call_id for call_id, found in _match(page.records, sought).found.items() if answers(found)
-            }
+            missing -= self._answered(_match(records, sought), recent, sent_at).keys()
             if not goes_on or not missing:
                 return Polled(sent_at, self._clock.now(), records, not goes_on, number, account_id)
         return Polled(sent_at, self._clock.now(), records, False, MOST_PAGES, account_id)
@@ -196,7 +194,7 @@ class Poller:
         polled: Polled,
     ) -> None:
         matching = _match(polled.records, [as_sought(call) for call in recent])
-        found = {call_id: final for call_id, records in matching.found.items() if (final := answers(records))}
+        found = self._answered(matching, recent, polled.sent_at)
         waiting = {call.call_id: call for call in recent if call.is_waiting}
         fresh = {call.call_id for call in recent if call.is_waiting or self._may_grow(call, polled.sent_at)}
         missed = [call_id for call_id in waiting if call_id not in found] if polled.complete else []
@@ -229,6 +227,25 @@ class Poller:
         log.info(
             "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
         )
+
+    def _answered(
+        self, matching: Matching, recent: Sequence[Recent], now: datetime
+    ) -> dict[str, list[CallRecord]]:
+        """Return, by call id, the records that say how a call went, of the calls whose story is told.
+
+        A queue's call has a record for each member that rang. Those of the members who did not take it are final
+        when another one answers, and the winner's turns over seconds after the hang-up: until then, "Missed"
+        would be half the truth. A record that stays in progress for longer than Active Calls usually lags behind
+        holds nothing back.
+        """
+        patience = timedelta(seconds=2 * self._limits.lag_max_seconds)
+        waiting = {call.call_id for call in recent if call.is_waiting and now - call.ended_at <= patience}
+        finals = {call_id: (records, answers(records)) for call_id, records in matching.found.items()}
+        return {
+            call_id: final
+            for call_id, (records, final) in finals.items()
+            if final and (len(final) == len(records) or call_id not in waiting)
+        }
 
     def _may_grow(self, call: Recent, now: datetime) -> bool:
         """Whether further records of a call just found may still turn up: one per extension, not all at once."""

@@ -55,6 +55,33 @@ async def test_a_record_in_progress_is_no_answer(desk: Desk) -> None:
     assert (await desk.call()).stage == "ended"
 
 
+async def test_a_queue_call_is_not_missed_while_the_record_of_its_winner_is_in_progress(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(4)
+    missed = desk.show(record_id="missed", result="Missed", duration=0)
+    desk.ringcentral.active = [missed, desk.show(record_id="won", result="In Progress", duration=None)]
+    await desk.poll_for(8)
+    assert (await desk.call()).stage == "ended"
+    assert desk.ringcentral.asked
+    desk.ringcentral.active = [missed, desk.show(record_id="won", result="Accepted", duration=40)]
+    await desk.poll_for(12)
+    call = await desk.call()
+    assert (call.stage, call.outcome, call.primary_record_id) == ("bootstrapped", "answered", "won")
+
+
+async def test_a_record_that_stays_in_progress_holds_the_others_back_only_for_a_while(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.active = [
+        desk.show(record_id="done", result="Accepted", duration=40),
+        desk.show(record_id="stuck", result="In Progress", duration=None),
+    ]
+    await desk.poll_for(19)
+    assert (await desk.call()).stage == "ended"
+    await desk.poll_for(41)
+    call = await desk.call()
+    assert (call.stage, call.primary_record_id) == ("bootstrapped", "done")
+
+
 async def test_pages_are_read_until_everybody_is_found_and_not_one_more(desk: Desk) -> None:
     await desk.end_call(7)
     desk.clock.advance(12)
