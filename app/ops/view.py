@@ -176,7 +176,7 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
 
 
 def headline(summary: Summary) -> str:
-    """Say in one sentence or two how it goes."""
+    """Say in one sentence or two, each on a line of its own, how it goes."""
     calls = summary.calls
     if summary.problems:
         return "Something here needs a person."
@@ -194,8 +194,8 @@ def headline(summary: Summary) -> str:
         missing.append(f"{_count(calls.absent)} left no record")
     if not missing:
         every = "It has its record." if calls.ended == 1 else "Every one has its record."
-        return f"{ended} {every}"
-    return f"{ended} {_join(missing)}."
+        return f"{ended}\n{every}"
+    return f"{ended}\n{_join(missing)}."
 
 
 def _figures(summary: Summary) -> dict[str, dict[str, str]]:
@@ -367,7 +367,7 @@ def _percent(share: float | None) -> str:
 
 
 def _in_all(waiting: int) -> str:
-    return f"{_count(waiting)} in all" if waiting > 5 else ""
+    return f"{_count(waiting)} in all" if waiting > 3 else ""
 
 
 def _plural(number: int, word: str) -> str:

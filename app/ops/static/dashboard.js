@@ -291,7 +291,7 @@ function delayData(bins) {
   const size = bins.length - 1;
   const x = [...Array(size).keys()].map((bin) => bin + 0.5);
   return [
-    [...x, size + 4.5, size + 5.5],
+    [...x, size + 6.5, size + 7.5],
     [...bins.slice(0, size), null, null],
     [...x.map(() => null), null, bins[size]],
   ];
@@ -326,9 +326,9 @@ function drawDelays() {
   draw(
     "delay",
     {
-      scales: { x: { time: false, range: (chart) => [0, size + (chart.width < 480 ? 11 : 7)] }, y: { range: upTo } },
+      scales: { x: { time: false, range: (chart) => [0, size + (chart.width < 480 ? 13 : 10)] }, y: { range: upTo } },
       axes: axes(colour, {
-        splits: () => [...ticks.map(at), size + 5.5],
+        splits: () => [...ticks.map(at), size + 7.5],
         values: (_, places) => places.map((_place, index) => (index < ticks.length ? `${+ticks[index].toFixed(2)} s` : "later")),
       }),
       series: [{}, series(colour.found, 0.86), series(colour.later, 0.86)],

@@ -52,7 +52,7 @@ async def test_the_page_is_complete_when_it_arrives(
     await seed_waiting(database)
     answer = await here.get("/dashboard")
     assert answer.status_code == 200
-    assert "1 call ended in the last hour. 1 is being looked for." in answer.text
+    assert "1 call ended in the last hour.\n1 is being looked for." in answer.text
     assert "+1 555 ••• 9001" in answer.text
     assert CUSTOMER not in answer.text
     assert first_data(answer.text)["lanes"][0]["tone"] == "waiting"

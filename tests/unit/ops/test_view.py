@@ -137,11 +137,11 @@ def test_the_time_to_record_runs_from_the_end() -> None:
     [
         (CallFigures(), "Waiting for the first call."),
         (CallFigures(live=1), "A call is under way."),
-        (CallFigures(ended=1, in_window=1), "1 call ended in the last hour. It has its record."),
-        (CallFigures(ended=12, in_window=12), "12 calls ended in the last hour. Every one has its record."),
+        (CallFigures(ended=1, in_window=1), "1 call ended in the last hour.\nIt has its record."),
+        (CallFigures(ended=12, in_window=12), "12 calls ended in the last hour.\nEvery one has its record."),
         (
             CallFigures(ended=9, in_window=6, waiting=1, overdue=1, absent=1),
-            "9 calls ended in the last hour. 1 is being looked for, 1 missed the window and 1 left no record.",
+            "9 calls ended in the last hour.\n1 is being looked for, 1 missed the window and 1 left no record.",
         ),
     ],
 )
