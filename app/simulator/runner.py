@@ -105,7 +105,8 @@ async def serve(
         if started is not None:
             started(simulator)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), timeout=settings.duration_seconds)
+            async with asyncio.timeout(settings.duration_seconds):
+                await stop.wait()
 
 
 def run(settings: SimulatorSettings) -> None:

@@ -78,8 +78,10 @@ class Scheduler:
             nap = LONGEST_NAP_SECONDS
             if self._due:
                 nap = min(nap, (self._due[0][0] - now).total_seconds())
+            # not `wait_for`: before Python 3.12 it can lose a cancellation that comes with the event
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout=nap)
+                async with asyncio.timeout(nap):
+                    await self._changed.wait()
 
     def _spawn(self, job: Job) -> None:
         task = asyncio.create_task(_guarded(job))
