@@ -26,7 +26,7 @@ async def create_subscription(simulator: Simulator, ask: Ask) -> Response:
     if not isinstance(delivery, dict) or delivery.get("transportType") != "WebHook":
         raise invalid("deliveryMode.transportType")
     address = _checked_address(delivery.get("address"), require_https=simulator.faults.require_https)
-    token = delivery.get("verificationToken")
+    token = _checked_token(delivery.get("verificationToken"))
     filters, disabled = _sort_filters(simulator, ask, body.get("eventFilters"))
     lifetime = lifetime_seconds(
         body.get("expiresIn"), simulator.speed, simulator.faults.subscription_max_seconds
@@ -41,7 +41,7 @@ async def create_subscription(simulator: Simulator, ask: Ask) -> Response:
         id=_guid(),
         owner_id=owner,
         address=address,
-        token=None if token is None else str(token),
+        token=token,
         filters=filters,
         disabled=disabled,
         created_at=now,
@@ -58,12 +58,29 @@ def _guid() -> str:
 
 
 def _checked_address(address: object, *, require_https: bool) -> str:
-    parts = urlsplit(address) if isinstance(address, str) else None
-    if parts is None or not parts.netloc or parts.scheme not in ("http", "https"):
+    if not isinstance(address, str) or not _is_plain(address):
+        raise invalid("deliveryMode.address")
+    try:
+        parts = urlsplit(address)
+        is_complete = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise invalid("deliveryMode.address") from None
+    if not is_complete or parts.scheme not in ("http", "https"):
         raise invalid("deliveryMode.address")
     if require_https and parts.scheme != "https":
         raise Refused(400, "SUB-523", "WebHook address must use https")
-    return parts.geturl()
+    return address
+
+
+def _checked_token(token: object) -> str | None:
+    """Return the secret if it can stand in a header; raises Refused."""
+    if token is None or (isinstance(token, str) and token.isascii() and token.isprintable()):
+        return token
+    raise invalid("deliveryMode.verificationToken")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _sort_filters(simulator: Simulator, ask: Ask, asked: object) -> tuple[list[EventFilter], list[Json]]:

@@ -4,7 +4,6 @@ The handshake enforces what RingCentral asks of its answer (guide "Creating webh
 3 seconds, the token echoed, JSON as content type, no more than 1024 bytes with headers.
 """
 
-import asyncio
 import random
 import secrets
 import uuid
@@ -13,21 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import httpx
-
 from app.simulator.events import Envelope, presence_body, session_body
 from app.simulator.plan import Json, PartyEvent
+from app.simulator.posting import Answer, Poster, UnreachableError
 from app.simulator.refusals import Refused
 from app.simulator.scheduler import MovableClock, Scheduler
 from app.simulator.settings import Faults
 from app.simulator.subscriptions import EventFilter, Subscription, event_path
 from app.simulator.views import iso
 
-ANSWER_LIMIT_SECONDS = 3.0
-"""Does not scale with speed: the other side's network and processor do not either."""
-
 ANSWER_LIMIT_BYTES = 1024
-MAX_POSTS_AT_ONCE = 64
 REORDER_SECONDS = (0.5, 3.0)
 DUPLICATE_SECONDS = (0.5, 5.0)
 _HEADERS = {
@@ -36,16 +30,6 @@ _HEADERS = {
     "Content-Type": "application/json; charset=UTF-8",
     "User-Agent": "RingCentral-Webhook/8.3",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back from an address; `size` counts status line, headers and body."""
-
-    status: int
-    reason: str
-    headers: dict[str, str]
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +60,12 @@ class Webhooks:
         self._faults = faults
         self._speed = speed
         self._presence_sequence = 34_000
-        self._slots = asyncio.Semaphore(MAX_POSTS_AT_ONCE)
         self.counts: Counter[str] = Counter()
         self.latest: deque[Json] = deque(maxlen=1000)
-        self._client = httpx.AsyncClient(
-            headers=_HEADERS,
-            timeout=httpx.Timeout(ANSWER_LIMIT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=MAX_POSTS_AT_ONCE),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._poster = Poster(_HEADERS)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._poster.close()
 
     # Handshake
 
@@ -97,31 +74,15 @@ class Webhooks:
         token = str(uuid.UUID(int=self._rng.getrandbits(128)))
         self.counts["handshakes"] += 1
         try:
-            answer = await self._post(address, b"", {"Validation-Token": token})
+            answer = await self._poster.post(address, b"", {"Validation-Token": token})
             check_handshake(answer, token)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (UnreachableError, TimeoutError) as error:
             self.counts["handshakesRefused"] += 1
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            reason = str(error) or "Read timed out"
             raise Refused(400, "SUB-521", f"WebHook is not reachable: {reason}") from error
         except Refused:
             self.counts["handshakesRefused"] += 1
             raise
-
-    async def _post(self, address: str, payload: bytes, headers: dict[str, str]) -> Answer:
-        """Post and measure the answer; raises TimeoutError when it is not complete in time."""
-        async with (
-            self._slots,
-            asyncio.timeout(ANSWER_LIMIT_SECONDS),
-            self._client.stream("POST", address, content=payload, headers=headers) as response,
-        ):
-            size = len(f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n") + 2
-            size += sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > 16 * ANSWER_LIMIT_BYTES:
-                    break
-            found = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, response.reason_phrase, found, size)
 
     # Deliveries
 
@@ -204,11 +165,11 @@ class Webhooks:
         token = delivery.subscription.token
         headers = {} if token is None else {name: token}
         try:
-            answer = await self._post(delivery.subscription.address, delivery.payload, headers)
-        except (TimeoutError, httpx.TimeoutException):
+            answer = await self._poster.post(delivery.subscription.address, delivery.payload, headers)
+        except TimeoutError:
             return "Read timed out"
-        except httpx.HTTPError as error:
-            return type(error).__name__
+        except UnreachableError as error:
+            return str(error)
         return None if answer.status == 200 else f"Response code: {answer.status} {answer.reason}"
 
     def _note(self, delivery: Delivery, attempt: int, failure: str | None, now: datetime) -> None:

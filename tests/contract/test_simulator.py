@@ -5,6 +5,7 @@ they await, never for a fixed time, except where a time itself is the subject.
 """
 
 import asyncio
+import contextlib
 import email
 import email.policy
 import json
@@ -24,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.simulator import Simulator, SimulatorSettings, Timing, serving
+from app.simulator.posting import Answer, Poster, UnreachableError
 from app.simulator.runner import _listen, _make_server
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -788,3 +790,93 @@ async def test_account_and_extensions_can_be_read(ringcentral: Platform) -> None
     assert (await ringcentral.get(ACCOUNT))["id"] == 908070001
     assert (await ringcentral.get(f"{ACCOUNT}/extension/~"))["extensionNumber"] == "101"
     assert len((await ringcentral.get(f"{ACCOUNT}/extension"))["records"]) >= 10
+
+
+# Posting
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@asynccontextmanager
+async def raw_server(*answers: bytes, closes: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answer each request with the next of these bytes; yields the address and the connections per answer."""
+    left, connections, seen = list(answers), [0], list[int]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections[0] += 1
+        number = connections[0]
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while left:
+                await reader.readuntil(b"\r\n\r\n")
+                seen.append(number)
+                writer.write(left.pop(0))
+                await writer.drain()
+                if closes:
+                    break
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/rc?x=1", seen
+    finally:
+        server.close()
+
+
+async def post_all(url: str, count: int) -> list[Answer]:
+    poster = Poster({"Accept": "application/json"})
+    try:
+        return [await poster.post(url, b"", {}) for _ in range(count)]
+    finally:
+        await poster.close()
+
+
+async def test_every_byte_of_an_answer_counts() -> None:
+    plain = HEAD + b"Content-Length: 5\r\n\r\nhello"
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    async with raw_server(plain, chunked) as (url, connections):
+        answers = await post_all(url, 2)
+    assert [answer.size for answer in answers] == [len(plain), len(chunked)]
+    assert connections == [1, 1]
+    assert answers[0].headers["content-type"] == "application/json"
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
+    whole = HEAD + b"Content-Length: 0\r\n\r\n"
+    async with raw_server(whole, whole, closes=True) as (url, connections):
+        answers = await post_all(url, 2)
+    assert [answer.status for answer in answers] == [200, 200]
+    assert connections == [1, 2]
+
+
+async def test_an_answer_without_a_length_lasts_until_the_end_of_the_connection() -> None:
+    until_the_end = HEAD + b"\r\nhello"
+    async with raw_server(until_the_end, closes=True) as (url, _):
+        assert (await post_all(url, 1))[0].size == len(until_the_end)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", HEAD + b"Content-Length: 9\r\n\r\nshort"]
+)
+async def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
+    async with raw_server(answer, answer, closes=True) as (url, _):
+        with pytest.raises(UnreachableError):
+            await post_all(url, 1)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:99999/", "http:///rc", "ftp://host/", "http://host/a b", "http://h/\r\nX: y", 5],
+)
+async def test_an_address_that_is_none_is_refused(ringcentral: Platform, hook: Hook, address: object) -> None:
+    body = subscription_to(hook)
+    body["deliveryMode"]["address"] = address
+    answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
+    assert (answer.status_code, answer.json()["parameterName"]) == (400, "deliveryMode.address")
+
+
+async def test_a_secret_that_cannot_stand_in_a_header_is_refused(ringcentral: Platform, hook: Hook) -> None:
+    body = subscription_to(hook)
+    body["deliveryMode"]["verificationToken"] = "a\r\nX-Injected: b"
+    answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
+    assert (answer.status_code, answer.json()["parameterName"]) == (400, "deliveryMode.verificationToken")

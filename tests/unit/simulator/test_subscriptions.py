@@ -8,6 +8,7 @@ import pytest
 
 from app.simulator.events import Envelope, presence_body, read_session, session_body, stamp
 from app.simulator.plan import PartyEvent
+from app.simulator.posting import Answer
 from app.simulator.refusals import Refused
 from app.simulator.subscriptions import (
     Subscription,
@@ -16,7 +17,7 @@ from app.simulator.subscriptions import (
     read_filter,
     read_reminder,
 )
-from app.simulator.webhooks import Answer, check_handshake
+from app.simulator.webhooks import check_handshake
 from app.simulator.world import ANA_ID, BEN_ID
 from tests.unit.simulator.test_scripts import START, play_one
 

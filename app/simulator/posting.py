@@ -1,0 +1,187 @@
+"""Posts to a webhook address over HTTP/1.1 and weighs the answer as it came over the wire.
+
+An own small client, because the answer's size counts with status line, headers and framing, which a library
+does not show, and because a busy company posts hundreds of times a second.
+"""
+
+import asyncio
+import ssl
+from collections import defaultdict
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+ANSWER_LIMIT_SECONDS = 3.0
+"""Does not scale with speed: the other side's network and processor do not either."""
+
+MAX_POSTS_AT_ONCE = 64
+_MAX_READ_BYTES = 16 * 1024
+_STREAM_LIMIT = 64 * 1024
+
+
+class UnreachableError(Exception):
+    """Nobody answered, or not in HTTP; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from an address; `size` counts every byte of it, header names are in lower case."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a connection goes."""
+
+    host: str
+    port: int
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.reader.at_eof() and not self.writer.is_closing()
+
+
+class _ClosedIdleError(Exception):
+    """A kept connection was closed by the other side before it answered anything."""
+
+
+class Poster:
+    """Posts with kept connections, so many at once as `at_once` allows."""
+
+    def __init__(self, headers: dict[str, str], at_once: int = MAX_POSTS_AT_ONCE) -> None:
+        self._headers = headers
+        self._slots = asyncio.Semaphore(at_once)
+        self._idle: defaultdict[_Target, list[_Connection]] = defaultdict(list)
+
+    async def post(self, address: str, payload: bytes, headers: dict[str, str]) -> Answer:
+        """Post once; raises TimeoutError after three seconds, UnreachableError when there is no answer."""
+        target, message = _compose(address, payload, self._headers | headers)
+        async with self._slots:
+            try:
+                async with asyncio.timeout(ANSWER_LIMIT_SECONDS):
+                    return await self._post(target, message)
+            except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+                if isinstance(error, TimeoutError):
+                    raise
+                raise UnreachableError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+
+    async def close(self) -> None:
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.writer.close()
+        self._idle.clear()
+
+    async def _post(self, target: _Target, message: bytes) -> Answer:
+        kept = self._take(target)
+        if kept is not None:
+            try:
+                return await self._exchange(target, kept, message)
+            except _ClosedIdleError:
+                pass
+        context = ssl.create_default_context() if target.secure else None
+        reader, writer = await asyncio.open_connection(
+            target.host, target.port, ssl=context, limit=_STREAM_LIMIT
+        )
+        try:
+            return await self._exchange(target, _Connection(reader, writer), message)
+        except _ClosedIdleError as error:
+            raise EOFError("the connection was closed without an answer") from error
+
+    def _take(self, target: _Target) -> _Connection | None:
+        connections = self._idle[target]
+        while connections:
+            connection = connections.pop()
+            if connection.is_usable:
+                return connection
+            connection.writer.close()
+        return None
+
+    async def _exchange(self, target: _Target, connection: _Connection, message: bytes) -> Answer:
+        """Send and read; the connection is kept or closed in the end, whatever happens."""
+        is_kept = False
+        try:
+            head = await _send(connection, message)
+            answer, is_kept = await _read_rest(connection.reader, head)
+        finally:
+            if is_kept:
+                self._idle[target].append(connection)
+            else:
+                connection.writer.close()
+        return answer
+
+
+def _compose(address: str, payload: bytes, headers: dict[str, str]) -> tuple[_Target, bytes]:
+    """Write the request; the address and the headers are printable ASCII by the time they get here."""
+    parts = urlsplit(address)
+    secure = parts.scheme == "https"
+    target = _Target(parts.hostname or "", parts.port or (443 if secure else 80), secure)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"POST {path} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(payload)}", "", ""]
+    return target, "\r\n".join(lines).encode("ascii") + payload
+
+
+async def _send(connection: _Connection, message: bytes) -> bytes:
+    """Send the request and return the answer's head; raises _ClosedIdleError if not a byte came back."""
+    try:
+        connection.writer.write(message)
+        await connection.writer.drain()
+        return await connection.reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        raise _ClosedIdleError from error
+    except ConnectionError as error:
+        raise _ClosedIdleError from error
+
+
+async def _read_rest(reader: asyncio.StreamReader, head: bytes) -> tuple[Answer, bool]:
+    """Return the answer, and whether the connection can be used again."""
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    status, _, reason = rest.partition(" ")
+    pairs = (line.partition(":") for line in lines if line)
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    body, is_whole = await _read_body(reader, int(status), headers)
+    is_kept = is_whole and version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+    return Answer(int(status), reason, headers, len(head) + body), is_kept
+
+
+async def _read_body(reader: asyncio.StreamReader, status: int, headers: dict[str, str]) -> tuple[int, bool]:
+    """Return the body's size on the wire, and whether its end is known to be reached.
+
+    Reads no further than needed to see that the answer is far too large.
+    """
+    if status in (204, 304):
+        return 0, True
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return await _read_chunks(reader)
+    if "content-length" in headers:
+        length = int(headers["content-length"])
+        wanted = min(length, _MAX_READ_BYTES)
+        await reader.readexactly(wanted)
+        return length, wanted == length
+    return len(await reader.read(_MAX_READ_BYTES)), False
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    size = 0
+    while size < _MAX_READ_BYTES:
+        line = await reader.readuntil(b"\r\n")
+        length = int(line.partition(b";")[0], 16)
+        chunk = await reader.readexactly(length + 2)
+        size += len(line) + len(chunk)
+        if length == 0:
+            return size, True
+    return size, False
