@@ -36,8 +36,11 @@ from sqlalchemy import (
     Select,
     and_,
     exists,
+    false,
+    func,
     literal,
     select,
+    true,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -147,7 +150,12 @@ class CallFilters(BaseModel):
     has_recording: bool | None = Field(None, description="Whether a recording is known.")
     sentiment: Word | None = Field(None, description="A label that some source gave.", examples=["negative"])
     has_notes: bool | None = Field(None, description="Whether somebody attached a note.")
-    unlinked_crm: Word | None = Field(None, description="Not written to this CRM yet.", examples=["hubspot"])
+    unlinked_crm: Word | None = Field(
+        None,
+        description="Not written to this CRM yet; quick if most of these are new, or with a bound such as "
+        "`startedAfter`.",
+        examples=["hubspot"],
+    )
 
 
 class ListQuery(CallFilters):
@@ -332,8 +340,17 @@ def _attachments(query: ListQuery) -> list[ColumnElement[bool]]:
         has = _attached(notes)
         conditions.append(has if query.has_notes else ~has)
     if query.unlinked_crm is not None:
-        conditions.append(~_attached(crm_links, crm_links.c.crm == query.unlinked_crm))
+        conditions.append(_not_linked(query.unlinked_crm))
     return conditions
+
+
+def _not_linked(crm: str) -> ColumnElement[bool]:
+    # Not as NOT EXISTS: PostgreSQL would join all calls with all links first, because it cannot know that
+    # those not linked yet stand together at the newest end. This is asked call by call, in the list's order;
+    # of a COALESCE it expects that half of the calls meet it, and so begins there.
+    link = crm_links.c
+    mine = (link.account_id == calls.c.account_id, link.subject == calls.c.call_id, link.crm == crm)
+    return func.coalesce(select(false()).where(*mine).limit(1).scalar_subquery(), true())
 
 
 def _attached(table: Any, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
