@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.demo.options import DEFAULT_CALLS_PER_MINUTE, DEFAULT_SPEED, Options
+from app.demo.options import DEFAULT_CALLS_PER_MINUTE, DEFAULT_SEED, DEFAULT_SPEED, Options
 from app.demo.show import run
 
 
@@ -23,7 +23,7 @@ def demo(
     calls_per_minute: Annotated[
         float, typer.Option(min=0.01, max=1000.0, help="How busy the company is, in its own minutes.")
     ] = DEFAULT_CALLS_PER_MINUTE,
-    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = DEFAULT_SEED,
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="The service's port. Default: 8000, or any if that is taken."),
