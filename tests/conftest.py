@@ -9,8 +9,6 @@ import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from fastapi import FastAPI
 from sqlalchemy import delete
 
 from app import problems
-from app.calls import accounts, keys
+from app.calls import accounts, attachments_router, keys
+from app.calls import router as calls_router
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.tables import metadata
@@ -39,7 +38,6 @@ SECRETS = {
     "webhook_token": "a-verification-token",
     "api_key": "ak_first-key-of-the-tests",
 }
-_ROUTERS = ("app.calls.router", "app.calls.attachments_router")
 _TEMPLATE = "aftercall_template"
 _numbers = count()
 
@@ -210,9 +208,8 @@ def build_app(services: Services) -> FastAPI:
     """The app as it serves the connector API, on services that the test has opened."""
     app = FastAPI()
     problems.install(app)
-    for name in _ROUTERS:
-        if find_spec(name):
-            app.include_router(import_module(name).router)
+    for router in (calls_router.router, attachments_router.router):
+        app.include_router(router)
     app.state.services = services
     return app
 
