@@ -117,6 +117,13 @@ deliveries = Table(
         postgresql_where=text("folded_at IS NULL"),
         sqlite_where=text("folded_at IS NULL"),
     ),
+    Index(
+        "ix_deliveries_noted",
+        "account_id",
+        "received_at",
+        postgresql_where=text("fold_note IS NOT NULL"),
+        sqlite_where=text("fold_note IS NOT NULL"),
+    ),
     Index("ix_deliveries_session", "account_id", "telephony_session_id"),
 )
 
@@ -333,6 +340,10 @@ rate_buckets = Table(
     _account(),
     Column("bucket", String(128), primary_key=True),  # user, app and group
     Column("state", Json, nullable=False),
+    Column(
+        "requests", Counter, nullable=False, server_default=text("0")
+    ),  # answered or given up, of all time
+    Column("refused", Counter, nullable=False, server_default=text("0")),  # of them: 429
     Column("updated_at", UtcDateTime, nullable=False),
 )
 

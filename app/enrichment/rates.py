@@ -141,7 +141,14 @@ class SharedRates:
             now = self._clock.now()
             state, answer = decide(state, now, await _polls_wait(db, now))
             row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
-            await db.execute(update(rate_buckets).where(row).values(state=state.to_json(), updated_at=now))
+            sent = [outcome for _, outcome in settled if outcome.was_sent]
+            counts = {
+                "requests": rate_buckets.c.requests + len(sent),
+                "refused": rate_buckets.c.refused + sum(outcome.status == 429 for outcome in sent),
+            }
+            await db.execute(
+                update(rate_buckets).where(row).values(state=state.to_json(), updated_at=now, **counts)
+            )
         self._unsaved = [item for item in self._unsaved if item not in settled]
         return answer
 

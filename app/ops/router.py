@@ -108,7 +108,7 @@ class OpsSummary(_Answer):
     inbox: InboxCounts
     subscriptions: list[SubscriptionView]
     problems: list[ProblemView]
-    rate_limited: int = Field(description="Answers 429 that this process got since it began.")
+    rate_limited: int = Field(description="Answers 429 that all replicas ever got.")
 
 
 class DeadLetterCount(_Answer):

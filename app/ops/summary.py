@@ -1,7 +1,7 @@
 """How the service is doing, in figures: queries in, one `Summary` out.
 
-Everything is counted in the database, so each replica tells the same; only the answers 429 are this
-process's own count. Calls are counted over the last hour, by the moment they ended.
+Everything is counted in the database, so each replica tells the same. Calls are counted over the last hour,
+by the moment they ended.
 """
 
 import math
@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from app import metrics
 from app.calls.model import Source, Stage
 from app.db.tables import accounts, calls, deliveries, poll_targets, rate_buckets, subscriptions, work
 from app.enrichment import budget
@@ -153,7 +152,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything the operator sees at a glance. `rate_limited` is this process's own count."""
+    """Everything the operator sees at a glance. `rate_limited` is all replicas' count of all time."""
 
     at: datetime
     window_seconds: float
@@ -249,7 +248,7 @@ async def load_summary(
         inbox=await load_inbox(db, only, now),
         subscriptions=await _load_subscriptions(db, only),
         problems=await _load_problems(db, only),
-        rate_limited=count_429(),
+        rate_limited=await _count_429(db, only),
     )
 
 
@@ -534,13 +533,7 @@ def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> Prob
     )
 
 
-def count_429() -> int:
-    """Return how many answers of RingCentral said 429, since this process started."""
-    return int(
-        sum(
-            sample.value
-            for metric in metrics.RC_REQUESTS.collect()
-            for sample in metric.samples
-            if sample.name.endswith("_total") and sample.labels.get("status") == "429"
-        )
-    )
+async def _count_429(db: AsyncConnection, only: Sequence[str] | None) -> int:
+    """Return how many answers of RingCentral have ever said 429 to any replica."""
+    query = select(func.sum(rate_buckets.c.refused)).where(_among(rate_buckets.c.account_id, only))
+    return int(await db.scalar(query) or 0)

@@ -208,7 +208,7 @@ def _figures(summary: Summary) -> dict[str, dict[str, str]]:
         "p99": _figure(duration(delays.p99_seconds), _p99_note(summary)),
         "waiting": _figure(_count(calls.waiting), "window still open", "waiting" if calls.waiting else ""),
         "limited": _figure(
-            _count(summary.rate_limited), "since this process began", "bad" if summary.rate_limited else ""
+            _count(summary.rate_limited), "ever, by any replica", "bad" if summary.rate_limited else ""
         ),
         "absent": _figure(_count(calls.absent), "no source knows them", "bad" if calls.absent else ""),
     }

@@ -109,16 +109,16 @@ def upgrade() -> None:
             sqlite_where=sa.text("read_at IS NOT NULL"),
         )
         batch_op.create_index(
-            "ix_calls_stage", ["account_id", "stage", "started_at", "call_id"], unique=False
-        )
-        batch_op.create_index("ix_calls_started", ["account_id", "started_at", "call_id"], unique=False)
-        batch_op.create_index(
             "ix_calls_recorded",
             ["account_id", "started_at", "call_id"],
             unique=False,
             postgresql_where=sa.text("has_recording"),
             sqlite_where=sa.text("has_recording = 1"),
         )
+        batch_op.create_index(
+            "ix_calls_stage", ["account_id", "stage", "started_at", "call_id"], unique=False
+        )
+        batch_op.create_index("ix_calls_started", ["account_id", "started_at", "call_id"], unique=False)
         batch_op.create_index("ix_calls_window", ["account_id", "window_closes_at"], unique=False)
 
     op.create_table(
@@ -159,6 +159,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "uuid", name=op.f("pk_deliveries")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deliveries_noted",
+            ["account_id", "received_at"],
+            unique=False,
+            postgresql_where=sa.text("fold_note IS NOT NULL"),
+            sqlite_where=sa.text("fold_note IS NOT NULL"),
+        )
         batch_op.create_index("ix_deliveries_session", ["account_id", "telephony_session_id"], unique=False)
         batch_op.create_index(
             "ix_deliveries_unfolded",
@@ -244,6 +251,8 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("bucket", sa.String(length=128), nullable=False),
         sa.Column("state", Json, nullable=False),
+        sa.Column("requests", Counter, server_default=sa.text("0"), nullable=False),
+        sa.Column("refused", Counter, server_default=sa.text("0"), nullable=False),
         sa.Column("updated_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "bucket", name=op.f("pk_rate_buckets")),
     )
@@ -418,19 +427,24 @@ def downgrade() -> None:
             sqlite_where=sa.text("folded_at IS NULL"),
         )
         batch_op.drop_index("ix_deliveries_session")
+        batch_op.drop_index(
+            "ix_deliveries_noted",
+            postgresql_where=sa.text("fold_note IS NOT NULL"),
+            sqlite_where=sa.text("fold_note IS NOT NULL"),
+        )
 
     op.drop_table("deliveries")
     op.drop_table("crm_links")
     op.drop_table("credentials")
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.drop_index("ix_calls_window")
+        batch_op.drop_index("ix_calls_started")
+        batch_op.drop_index("ix_calls_stage")
         batch_op.drop_index(
             "ix_calls_recorded",
             postgresql_where=sa.text("has_recording"),
             sqlite_where=sa.text("has_recording = 1"),
         )
-        batch_op.drop_index("ix_calls_started")
-        batch_op.drop_index("ix_calls_stage")
         batch_op.drop_index(
             "ix_calls_read",
             postgresql_where=sa.text("read_at IS NOT NULL"),
