@@ -13,6 +13,8 @@ outgrown can be distributed by account without a new schema; a test holds this. 
 | call_aliases | another name of a call (`sessionId`); one name may mean several calls |
 | call_parties | who was in a call: the way from an extension or a number to calls |
 | call_records | one call-log record of a call, raw and decoded |
+| recordings | a recording as one call names it: whether it can be heard yet, where it is kept |
+| rc_cache | an answer of RingCentral's that readers may share for some seconds |
 | notes, sentiments, dispositions, crm_links | what people and CRMs attached; `subject` is the call's id, or the name under which it waits for its call |
 | timeline | the outbox: every visible change, in gap-free order per account |
 | poll_targets | whose active calls are polled, when, and by whom just now |
@@ -238,6 +240,49 @@ call_records = Table(
     Column("raw", Json, nullable=False),
     _call_reference(),
     Index("ix_call_records_record", "account_id", "record_id"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    _account(),
+    Column("recording_id", String(128), primary_key=True),
+    Column("call_id", String(40), primary_key=True),  # linked calls may name the same recording
+    Column("state", String(16), nullable=False),  # announced | pending | ready | expired | none
+    Column("type", String(32)),
+    Column("content_uri", Text),  # RingCentral's, data from outside
+    Column("content_type", String(128)),
+    Column("duration_seconds", Float),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime),  # next look; of a ready one: when to archive it
+    Column("problem", String(256)),  # why the last attempt failed
+    Column("archive_path", Text),
+    Column("archive_bytes", Counter),
+    Column("archive_sha256", String(64)),
+    Column("archived_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    _call_reference(),
+    Index("ix_recordings_call", "account_id", "call_id"),
+    Index(
+        "ix_recordings_due",
+        "account_id",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+rc_cache = Table(
+    "rc_cache",
+    metadata,
+    _account(),
+    Column("key", String(64), primary_key=True),  # SHA-256 of what was asked
+    Column("body", Json),  # null while the first answer is on its way
+    Column("fetched_at", UtcDateTime),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime),  # somebody is asking: wait for that answer
+    Index("ix_rc_cache_expires", "account_id", "expires_at"),
 )
 
 notes = Table(

@@ -257,6 +257,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "bucket", name=op.f("pk_rate_buckets")),
     )
     op.create_table(
+        "rc_cache",
+        sa.Column("account_id", sa.String(length=128), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("body", Json, nullable=True),
+        sa.Column("fetched_at", UtcDateTime(), nullable=True),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("lease_until", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_rc_cache")),
+    )
+    with op.batch_alter_table("rc_cache", schema=None) as batch_op:
+        batch_op.create_index("ix_rc_cache_expires", ["account_id", "expires_at"], unique=False)
+
+    op.create_table(
         "sentiments",
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("subject", sa.String(length=160), nullable=False),
@@ -360,6 +373,43 @@ def upgrade() -> None:
         batch_op.create_index("ix_call_records_record", ["account_id", "record_id"], unique=False)
 
     op.create_table(
+        "recordings",
+        sa.Column("account_id", sa.String(length=128), nullable=False),
+        sa.Column("recording_id", sa.String(length=128), nullable=False),
+        sa.Column("call_id", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("type", sa.String(length=32), nullable=True),
+        sa.Column("content_uri", sa.Text(), nullable=True),
+        sa.Column("content_type", sa.String(length=128), nullable=True),
+        sa.Column("duration_seconds", sa.Float(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due_at", UtcDateTime(), nullable=True),
+        sa.Column("problem", sa.String(length=256), nullable=True),
+        sa.Column("archive_path", sa.Text(), nullable=True),
+        sa.Column("archive_bytes", Counter, nullable=True),
+        sa.Column("archive_sha256", sa.String(length=64), nullable=True),
+        sa.Column("archived_at", UtcDateTime(), nullable=True),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "call_id"],
+            ["calls.account_id", "calls.call_id"],
+            name=op.f("fk_recordings_account_id_call_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("account_id", "recording_id", "call_id", name=op.f("pk_recordings")),
+    )
+    with op.batch_alter_table("recordings", schema=None) as batch_op:
+        batch_op.create_index("ix_recordings_call", ["account_id", "call_id"], unique=False)
+        batch_op.create_index(
+            "ix_recordings_due",
+            ["account_id", "due_at"],
+            unique=False,
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+
+    op.create_table(
         "timeline",
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("seq", Counter, autoincrement=False, nullable=False),
@@ -385,6 +435,15 @@ def downgrade() -> None:
         batch_op.drop_index("ix_timeline_call")
 
     op.drop_table("timeline")
+    with op.batch_alter_table("recordings", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_recordings_due",
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+        batch_op.drop_index("ix_recordings_call")
+
+    op.drop_table("recordings")
     with op.batch_alter_table("call_records", schema=None) as batch_op:
         batch_op.drop_index("ix_call_records_record")
 
@@ -406,6 +465,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_sentiments_label")
 
     op.drop_table("sentiments")
+    with op.batch_alter_table("rc_cache", schema=None) as batch_op:
+        batch_op.drop_index("ix_rc_cache_expires")
+
+    op.drop_table("rc_cache")
     op.drop_table("rate_buckets")
     with op.batch_alter_table("poll_targets", schema=None) as batch_op:
         batch_op.drop_index("ix_poll_targets_due")
