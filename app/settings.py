@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     """What the operator can set. Secrets never show in a repr."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AFTERCALL_", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="AFTERCALL_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
 
     database_url: str = Field(
