@@ -54,6 +54,12 @@ def _check_settings(settings: Settings, secret: str) -> Finding:
         return Finding(
             "settings", False, "AFTERCALL_SECRET_KEY is short; `openssl rand -hex 32` makes a good one"
         )
+    if settings.api_key is not None and len(settings.api_key.get_secret_value()) < SHORT_SECRET:
+        return Finding(
+            "settings",
+            False,
+            "AFTERCALL_API_KEY is short, and keys are hashed for speed; use `aftercall keys create`",
+        )
     return Finding("settings", True, "complete")
 
 

@@ -74,6 +74,8 @@ async def replay_calls(
                     report.same += 1
                     continue
                 report.different[call.call_id] = changed
+                if write and "started_at" in changed:
+                    ledger.redate(call)
                 if write:
                     ledger.change(call, "call.updated", source="replay", fields=changed)
     return report

@@ -40,6 +40,7 @@ class Ledger:
     _events: list[dict[str, Any]] = field(default_factory=list)
     _aliases: dict[tuple[str, str], None] = field(default_factory=dict)
     _parties: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _redated: dict[str, datetime] = field(default_factory=dict)
 
     def open(self, call: Call, event: str, **data: Any) -> None:
         """Add a call that was not there before."""
@@ -89,6 +90,10 @@ class Ledger:
             for value in values:
                 if value and len(value) <= 128:
                     self._parties[(call.call_id, kind, value)] = call.started_at
+
+    def redate(self, call: Call) -> None:
+        """Note that a call's start has moved: lists by extension and number are ordered by it."""
+        self._redated[call.call_id] = call.started_at
 
     async def flush(self) -> None:
         """Write all that was noted; the transaction's end makes it true."""
@@ -141,6 +146,10 @@ class Ledger:
             )
             await self.db.execute(statement, rows)
             self._parties.clear()
+        for call_id, started_at in self._redated.items():
+            mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
+            await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
+        self._redated.clear()
 
     async def _write_events(self) -> None:
         if self._events:

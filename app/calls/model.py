@@ -1,7 +1,7 @@
 """A call as we keep it, and the order of its stages. No I/O."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -55,6 +55,11 @@ class Source(StrEnum):
     WEBHOOK = "webhook"
     ACTIVE_CALLS = "active-calls"
     CALL_LOG = "call-log"
+
+
+def time_text(moment: datetime) -> str:
+    """Return a point in time as all our JSON has it: RFC 3339, UTC, milliseconds, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def reached(stage: str, wanted: str) -> bool:
@@ -112,7 +117,7 @@ class Call:
     def ready(self, part: str, state: str, now: datetime) -> None:
         """Say how far a part is: `pending`, `ready`, `none`, `expired`; keeps since when."""
         if self.readiness.get(part, {}).get("state") != state:
-            self.readiness = {**self.readiness, part: {"state": state, "since": now.isoformat()}}
+            self.readiness = {**self.readiness, part: {"state": state, "since": time_text(now)}}
 
     def reached(self, stage: str) -> bool:
         return reached(self.stage, stage)

@@ -12,7 +12,7 @@ from app import metrics
 from app.calls import store
 from app.calls.attachments import join_parked
 from app.calls.ledger import Ledger
-from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage
+from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
 from app.calls.store import Recent
 from app.enrichment.matching import Sought
 from app.enrichment.merging import Reading, Summary, merge_readings, summarise
@@ -110,7 +110,7 @@ def open_stranger(
         updated_at=ledger.now,
     )
     call.ready("record", "pending", ledger.now)
-    ledger.open(call, "call.ended", source=source.value, endedAt=_text(call.ended_at))
+    ledger.open(call, "call.ended", source=source.value, endedAt=time_text(call.ended_at or started_at))
     return call
 
 
@@ -126,7 +126,10 @@ def _take_record(
 ) -> bool:
     """Bring the call to what its records say; say whether it got its first record by this."""
     if has_news:
+        began = call.started_at
         _copy(call, summary)
+        if call.started_at != began:
+            ledger.redate(call)
         call.ready("recording", "pending" if summary.has_recording else "none", ledger.now)
     is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
     if is_first:
@@ -234,7 +237,3 @@ def _row(call: Call, reading: Reading) -> dict[str, Any]:
 def _digest(standing: Mapping[str, Reading]) -> str:
     parts = [to_json(dict(standing[key].record.raw)) for key in sorted(standing)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

@@ -19,7 +19,7 @@ from app import metrics
 from app.calls import accounts, store
 from app.calls.attachments import bind_account, join_parked
 from app.calls.ledger import Ledger, open_ledger
-from app.calls.model import NO_SESSION, Call, Stage
+from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
 from app.db.tables import deliveries
@@ -331,14 +331,14 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
     call.window_closes_at = closes_at
     wake(ledger.db, POLLS)
     if call.stage != Stage.LIVE:
-        ledger.change(call, "call.updated", source="webhook", endedAt=ended_at.isoformat())
+        ledger.change(call, "call.updated", source="webhook", endedAt=time_text(ended_at))
         return
     call.outcome = view.outcome_if_over.value
     call.end_known_at = ledger.now
     call.reads = call.looks = 0
     call.last_missed_at = None
     ledger.move(
-        call, Stage.ENDED, "call.ended", reason=reason, endedAt=ended_at.isoformat(), outcome=call.outcome
+        call, Stage.ENDED, "call.ended", reason=reason, endedAt=time_text(ended_at), outcome=call.outcome
     )
 
 
