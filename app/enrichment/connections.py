@@ -16,6 +16,7 @@ import httpx
 import structlog
 from cryptography.fernet import InvalidToken
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
 from app.clock import Clock
@@ -138,6 +139,15 @@ class Connections:
         self._known[account_id] = (self._clock.monotonic(), found)
         return found
 
+    async def all(self) -> Sequence[Connection]:
+        """Return every connection of every holder, each once; within a holder company-wide ones first.
+
+        `Connection.holder` is `~` for the credentials of the environment, else the account's id.
+        """
+        async with self._database.read() as db:
+            rows = await self._rows(db, None)
+        return self._connected(rows)
+
     async def best(self, account_id: AccountId) -> Connection | None:
         """Return the connection that reaches farthest and has no problem; None when there is none."""
         connections = await self.of(account_id)
@@ -157,25 +167,35 @@ class Connections:
             holders = [account_id]
             if account_id != UNBOUND_ACCOUNT and await accounts.has_own_credentials(db, account_id):
                 holders.append(UNBOUND_ACCOUNT)
-            query = select(
-                credentials.c.account_id,
-                credentials.c.name,
-                credentials.c.kind,
-                credentials.c.secret,
-                credentials.c.access,
-            ).where(credentials.c.account_id.in_(holders))
-            rows = [
-                (AccountId(row.account_id), _Row(row.name, row.kind, row.secret, row.access))
-                for row in await db.execute(query)
-            ]
-        if (
-            UNBOUND_ACCOUNT in holders
-            and self._settings.has_credentials
-            and not any(row.kind == OWN for _, row in rows)
-        ):
-            rows.append((UNBOUND_ACCOUNT, _Row(OWN, OWN, None, None)))
-        made = [made for holder, row in rows if (made := self._connect(holder, row)) is not None]
+            rows = await self._rows(db, holders)
+        made = self._connected(rows)
         return sorted(made, key=lambda connection: (not connection.is_company_wide, connection.name))
+
+    async def _rows(
+        self, db: AsyncConnection, holders: Sequence[AccountId] | None
+    ) -> list[tuple[AccountId, _Row]]:
+        """Return whose credentials there are, those of the environment included; None: of all holders."""
+        query = select(
+            credentials.c.account_id,
+            credentials.c.name,
+            credentials.c.kind,
+            credentials.c.secret,
+            credentials.c.access,
+        )
+        if holders is not None:
+            query = query.where(credentials.c.account_id.in_(holders))
+        rows = [
+            (AccountId(row.account_id), _Row(row.name, row.kind, row.secret, row.access))
+            for row in await db.execute(query)
+        ]
+        wants_own = holders is None or UNBOUND_ACCOUNT in holders
+        if wants_own and self._settings.has_credentials and not any(row.kind == OWN for _, row in rows):
+            rows.append((UNBOUND_ACCOUNT, _Row(OWN, OWN, None, None)))
+        return rows
+
+    def _connected(self, rows: Sequence[tuple[AccountId, _Row]]) -> list[Connection]:
+        made = [made for holder, row in rows if (made := self._connect(holder, row)) is not None]
+        return sorted(made, key=lambda item: (item.holder, not item.is_company_wide, item.name))
 
     def _connect(self, holder: AccountId, row: _Row) -> Connection | None:
         key = (holder, row.name)
