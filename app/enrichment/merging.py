@@ -86,7 +86,11 @@ def _says_more(reading: Reading, old: Reading | None) -> bool:
 
 def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:
     """Choose the record that stands for the call: connected before others, then with a recording, then the
-    longest, then the earliest; among equals the smallest id, so that the choice does not depend on order.
+    longest, then any other before a missed one, then the earliest; among equals the smallest id, so that the
+    choice does not depend on order.
+
+    A queue's call that was given up is Abandoned in the record of the queue and Missed in those of its members,
+    all of no length and often of the same second: Missed speaks of a phone, Abandoned of the call.
 
     Records in progress and deleted ones are not candidates.
     """
@@ -94,11 +98,12 @@ def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:
     return min(candidates, key=_preference, default=None)
 
 
-def _preference(record: CallRecord) -> tuple[bool, bool, float, datetime, str]:
+def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, str]:
     return (
         not is_connected(record.result),
         not record.recordings,
         -(record.duration_seconds or 0.0),
+        read_outcome(record.result) is Outcome.MISSED,
         record.start_time or _EARLIEST,
         record.id,
     )

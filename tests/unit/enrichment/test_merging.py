@@ -103,6 +103,7 @@ def test_any_order_of_readings_ends_with_the_same_records(told: list[Reading], c
         ({"result": "Call connected", "duration": 1}, {"result": "Voicemail", "duration": 90}),
         ({"duration": 1, "recording": {"id": "7"}}, {"duration": 90}),
         ({"duration": 91}, {"duration": 90}),
+        ({"result": "Abandoned", "duration": 0}, {"result": "Missed", "duration": 0}),
         ({"startTime": "2026-03-10T18:07:40Z"}, {"startTime": "2026-03-10T18:07:41Z"}),
     ],
 )
