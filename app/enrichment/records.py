@@ -1,12 +1,11 @@
 """Brings readings of records into calls: merged, summarised, with the stage that follows. Under the ledger."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-
-from pydantic_core import to_json
 
 from app import metrics
 from app.calls import store
@@ -235,5 +234,6 @@ def _row(call: Call, reading: Reading) -> dict[str, Any]:
 
 
 def _digest(standing: Mapping[str, Reading]) -> str:
-    parts = [to_json(dict(standing[key].record.raw)) for key in sorted(standing)]
+    # PostgreSQL gives an object's keys back in another order.
+    parts = [json.dumps(dict(standing[key].record.raw), sort_keys=True).encode() for key in sorted(standing)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
