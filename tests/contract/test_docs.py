@@ -1,0 +1,90 @@
+"""The words around the code are true: links lead somewhere, and names that pages mention exist."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from app.calls.listing import ListQuery
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCES = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)", re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PATH = re.compile(r"`((?:app|tests|bench|migrations|docs)/[\w./-]+)`")
+NAMES = re.compile(r"`(app/[\w/]+\.py)`((?:,? `[A-Za-z_.]+`)+)")
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets where Markdown is shown."""
+    bare = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower())
+    return bare.strip().replace(" ", "-")
+
+
+def words(page: Path) -> str:
+    return FENCES.sub("", page.read_text())
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(words(page)):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, fragment = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        anchors = (
+            {anchor(heading) for heading in HEADING.findall(words(found))} if found.suffix == ".md" else ()
+        )
+        if not found.exists() or (fragment and fragment not in anchors):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_path_exists(page: Path) -> None:
+    assert [path for path in PATH.findall(page.read_text()) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_name_beside_a_module_is_in_it(page: Path) -> None:
+    for path, listed in NAMES.findall(page.read_text()):
+        module = import_module(path.removesuffix(".py").replace("/", "."))
+        for name in re.findall(r"`([A-Za-z_.]+)`", listed):
+            thing = module
+            for part in name.split("."):
+                assert hasattr(thing, part), f"{path} has no {name}"
+                thing = getattr(thing, part)
+
+
+def test_architecture_names_what_it_talks_of() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert len(NAMES.findall(page)) >= 20
+
+
+def test_every_page_is_on_the_map() -> None:
+    listed = {
+        (ROOT / "docs" / link.partition("#")[0]).resolve()
+        for link in LINK.findall(words(ROOT / "docs/index.md"))
+    }
+    assert [
+        named(page)
+        for page in PAGES
+        if page.parent != ROOT and page.name != "index.md" and page not in listed
+    ] == []
+
+
+def test_the_guide_lists_every_filter_and_order() -> None:
+    guide = (ROOT / "docs/api/guide.md").read_text()
+    paragraph = re.search(r"^Filters: .+?\n\n", guide, re.MULTILINE | re.DOTALL)
+    assert paragraph is not None
+    schema = ListQuery.model_json_schema(by_alias=True)
+    orders = set(schema["$defs"]["Order"]["enum"])
+    filters = set(schema["properties"]) - {"order", "limit", "cursor"}
+    assert set(re.findall(r"`(-?\w+)`", paragraph[0])) == filters | orders | {"order"}
