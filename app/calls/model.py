@@ -95,6 +95,7 @@ class Call:
     has_recording: bool = False
     parties: list[dict[str, Any]] = field(default_factory=list)
     related: list[dict[str, Any]] = field(default_factory=list)
+    conversation_id: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     facts: Any = field(default_factory=list)
     primary_record_id: str | None = None
@@ -107,6 +108,7 @@ class Call:
     reads: int = 0
     record_digest: str | None = None
     record_unchanged_since: datetime | None = None
+    insights_at: datetime | None = None
     bootstrapped_at: datetime | None = None
     bootstrapped_by: str | None = None
     looks: int = 0

@@ -14,6 +14,8 @@ outgrown can be distributed by account without a new schema; a test holds this. 
 | call_parties | who was in a call: the way from an extension or a number to calls |
 | call_records | one call-log record of a call, raw and decoded |
 | recordings | a recording as one call names it: whether it can be heard yet, where it is kept |
+| call_links | what a call says of another session that belongs with it; both calls show it |
+| insights | what RingCentral's conversation analysis says of one recording, as it came; without a call while none is known |
 | rc_cache | an answer of RingCentral's that readers may share for some seconds |
 | notes, sentiments, dispositions, crm_links | what people and CRMs attached; `subject` is the call's id, or the name under which it waits for its call |
 | timeline | the outbox: every visible change, in gap-free order per account |
@@ -155,7 +157,8 @@ calls = Table(
     Column("duration_seconds", Integer),
     Column("has_recording", Boolean, nullable=False, server_default=text("false")),
     Column("parties", Json, nullable=False),
-    Column("related", Json, nullable=False),
+    Column("related", Json, nullable=False),  # sessions that belong with it, by its own word or by theirs
+    Column("conversation_id", String(40)),  # shared by all calls that links join, directly or through others
     Column("details", Json, nullable=False),  # ring, talk and hold seconds and the like
     Column("facts", Json, nullable=False),  # what events said, as a set; see webhooks.parties
     Column("primary_record_id", String(128)),
@@ -168,6 +171,7 @@ calls = Table(
     Column("reads", Integer, nullable=False, server_default=text("0")),
     Column("record_digest", String(64)),  # of the last Detailed reading, to see whether it still changes
     Column("record_unchanged_since", UtcDateTime),
+    Column("insights_at", UtcDateTime),  # due: look for insights
     Column("bootstrapped_at", UtcDateTime),
     Column("bootstrapped_by", String(16)),
     Column("looks", Integer, nullable=False, server_default=text("0")),  # polls that waited for it
@@ -194,6 +198,13 @@ calls = Table(
         "call_id",
         postgresql_where=text("has_recording"),
         sqlite_where=text("has_recording = 1"),
+    ),
+    Index(
+        "ix_calls_insights",
+        "account_id",
+        "insights_at",
+        postgresql_where=text("insights_at IS NOT NULL"),
+        sqlite_where=text("insights_at IS NOT NULL"),
     ),
     Index("ix_calls_window", "account_id", "window_closes_at"),
     Index(
@@ -270,6 +281,41 @@ recordings = Table(
         "due_at",
         postgresql_where=text("due_at IS NOT NULL"),
         sqlite_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+call_links = Table(
+    "call_links",
+    metadata,
+    _account(),
+    Column("call_id", String(40), primary_key=True),  # who says it
+    Column("other", String(160), primary_key=True),  # of which session, whether we know its call or not
+    Column("kind", String(32), primary_key=True),
+    Column("session_id", String(128)),  # the other's, as far as it was told
+    _call_reference(),
+    Index("ix_call_links_other", "account_id", "other"),
+)
+
+insights = Table(
+    "insights",
+    metadata,
+    _account(),
+    Column("source_id", String(160), primary_key=True),  # the recording's id, else the session's
+    Column("call_id", String(40)),  # null: waits for its call
+    Column("telephony_session_id", String(160)),
+    Column("recording_id", String(128)),
+    Column("last_modified_at", UtcDateTime),
+    Column("source", String(16), nullable=False),  # webhook | insights: who gave it to us
+    Column("fetched_at", UtcDateTime, nullable=False),
+    Column("raw", Json, nullable=False),
+    _call_reference(),
+    Index("ix_insights_call", "account_id", "call_id"),
+    Index(
+        "ix_insights_parked",
+        "account_id",
+        "telephony_session_id",
+        postgresql_where=text("call_id IS NULL"),
+        sqlite_where=text("call_id IS NULL"),
     ),
 )
 

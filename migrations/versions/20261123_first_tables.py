@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.Column("has_recording", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("parties", Json, nullable=False),
         sa.Column("related", Json, nullable=False),
+        sa.Column("conversation_id", sa.String(length=40), nullable=True),
         sa.Column("details", Json, nullable=False),
         sa.Column("facts", Json, nullable=False),
         sa.Column("primary_record_id", sa.String(length=128), nullable=True),
@@ -74,6 +75,7 @@ def upgrade() -> None:
         sa.Column("reads", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("record_digest", sa.String(length=64), nullable=True),
         sa.Column("record_unchanged_since", UtcDateTime(), nullable=True),
+        sa.Column("insights_at", UtcDateTime(), nullable=True),
         sa.Column("bootstrapped_at", UtcDateTime(), nullable=True),
         sa.Column("bootstrapped_by", sa.String(length=16), nullable=True),
         sa.Column("looks", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -98,6 +100,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("end_check_at IS NOT NULL"),
         )
         batch_op.create_index("ix_calls_ended", ["account_id", "ended_at", "call_id"], unique=False)
+        batch_op.create_index(
+            "ix_calls_insights",
+            ["account_id", "insights_at"],
+            unique=False,
+            postgresql_where=sa.text("insights_at IS NOT NULL"),
+            sqlite_where=sa.text("insights_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_calls_outcome", ["account_id", "outcome", "started_at", "call_id"], unique=False
         )
@@ -332,6 +341,24 @@ def upgrade() -> None:
         batch_op.create_index("ix_call_aliases_call", ["account_id", "call_id"], unique=False)
 
     op.create_table(
+        "call_links",
+        sa.Column("account_id", sa.String(length=128), nullable=False),
+        sa.Column("call_id", sa.String(length=40), nullable=False),
+        sa.Column("other", sa.String(length=160), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("session_id", sa.String(length=128), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["account_id", "call_id"],
+            ["calls.account_id", "calls.call_id"],
+            name=op.f("fk_call_links_account_id_call_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("account_id", "call_id", "other", "kind", name=op.f("pk_call_links")),
+    )
+    with op.batch_alter_table("call_links", schema=None) as batch_op:
+        batch_op.create_index("ix_call_links_other", ["account_id", "other"], unique=False)
+
+    op.create_table(
         "call_parties",
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("call_id", sa.String(length=40), nullable=False),
@@ -371,6 +398,35 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("call_records", schema=None) as batch_op:
         batch_op.create_index("ix_call_records_record", ["account_id", "record_id"], unique=False)
+
+    op.create_table(
+        "insights",
+        sa.Column("account_id", sa.String(length=128), nullable=False),
+        sa.Column("source_id", sa.String(length=160), nullable=False),
+        sa.Column("call_id", sa.String(length=40), nullable=True),
+        sa.Column("telephony_session_id", sa.String(length=160), nullable=True),
+        sa.Column("recording_id", sa.String(length=128), nullable=True),
+        sa.Column("last_modified_at", UtcDateTime(), nullable=True),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("fetched_at", UtcDateTime(), nullable=False),
+        sa.Column("raw", Json, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "call_id"],
+            ["calls.account_id", "calls.call_id"],
+            name=op.f("fk_insights_account_id_call_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("account_id", "source_id", name=op.f("pk_insights")),
+    )
+    with op.batch_alter_table("insights", schema=None) as batch_op:
+        batch_op.create_index("ix_insights_call", ["account_id", "call_id"], unique=False)
+        batch_op.create_index(
+            "ix_insights_parked",
+            ["account_id", "telephony_session_id"],
+            unique=False,
+            postgresql_where=sa.text("call_id IS NULL"),
+            sqlite_where=sa.text("call_id IS NULL"),
+        )
 
     op.create_table(
         "recordings",
@@ -444,6 +500,15 @@ def downgrade() -> None:
         batch_op.drop_index("ix_recordings_call")
 
     op.drop_table("recordings")
+    with op.batch_alter_table("insights", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_insights_parked",
+            postgresql_where=sa.text("call_id IS NULL"),
+            sqlite_where=sa.text("call_id IS NULL"),
+        )
+        batch_op.drop_index("ix_insights_call")
+
+    op.drop_table("insights")
     with op.batch_alter_table("call_records", schema=None) as batch_op:
         batch_op.drop_index("ix_call_records_record")
 
@@ -452,6 +517,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_call_parties_value")
 
     op.drop_table("call_parties")
+    with op.batch_alter_table("call_links", schema=None) as batch_op:
+        batch_op.drop_index("ix_call_links_other")
+
+    op.drop_table("call_links")
     with op.batch_alter_table("call_aliases", schema=None) as batch_op:
         batch_op.drop_index("ix_call_aliases_call")
 
@@ -514,6 +583,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("read_at IS NOT NULL"),
         )
         batch_op.drop_index("ix_calls_outcome")
+        batch_op.drop_index(
+            "ix_calls_insights",
+            postgresql_where=sa.text("insights_at IS NOT NULL"),
+            sqlite_where=sa.text("insights_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_calls_ended")
         batch_op.drop_index(
             "ix_calls_end_check",
