@@ -14,7 +14,7 @@ from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
 from app.settings import Settings, read_settings
-from app.vault import Vault
+from app.vault import Vault, split_keys
 
 SHORT_SECRET = 32
 
@@ -50,7 +50,7 @@ async def run_checks() -> list[Finding]:
 
 
 def _check_settings(settings: Settings, secret: str) -> Finding:
-    if len(secret) < SHORT_SECRET:
+    if any(len(key) < SHORT_SECRET for key in split_keys(secret)):
         return Finding(
             "settings", False, "AFTERCALL_SECRET_KEY is short; `openssl rand -hex 32` makes a good one"
         )

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         description="Where RingCentral reaches this service, without a path. Set: the webhook subscription is created and kept.",
     )
     secret_key: SecretStr | None = Field(
-        None, description="Encrypts stored tokens and signs dashboard cookies; 32 characters or more."
+        None,
+        description="Encrypts stored credentials and signs cookies; 32 characters or more. "
+        "Several, separated by commas: the first encrypts, all decrypt.",
     )
     api_key: SecretStr | None = Field(
         None, description="A first API key with every scope, stored hashed at start."
@@ -220,6 +222,11 @@ class Settings(BaseSettings):
         return bool(self.rc_client_id and self.rc_client_secret and self.rc_jwt)
 
     @cached_property
+    def has_app(self) -> bool:
+        """Whether there is an app with which users can sign in; it needs no user of its own."""
+        return bool(self.rc_client_id and self.rc_client_secret)
+
+    @cached_property
     def webhook_address(self) -> str | None:
         return f"{self.public_url}/webhooks/ringcentral" if self.public_url else None
 
@@ -237,7 +244,7 @@ class Settings(BaseSettings):
 
         Raises SettingsError naming every variable that is missing.
         """
-        secret = self.secret_key.get_secret_value() if self.secret_key else ""
+        secret = self.secret_key.get_secret_value().strip(", ") if self.secret_key else ""
         token = self.webhook_token.get_secret_value() if self.webhook_token else ""
         missing = [
             name

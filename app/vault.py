@@ -1,27 +1,78 @@
-"""Encrypts what must not be readable in the database, and signs what comes back from a browser."""
+"""Encrypts what must not be readable in the database, and seals what has to come back from a browser unchanged.
+
+AFTERCALL_SECRET_KEY holds one key, or several separated by commas: the first encrypts and signs, all of them
+decrypt. So a key is exchanged by putting the new one first, encrypting everything anew
+(`aftercall keys rotate-secrets`) and dropping the old one.
+"""
 
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+__all__ = ["InvalidToken", "Vault", "split_keys"]
+
+_AT_REST = "encryption"
+
+
+def split_keys(secret_key: str) -> list[str]:
+    """Return the keys that the setting holds, the one that encrypts first."""
+    return [part for part in (part.strip() for part in secret_key.split(",")) if part]
 
 
 class Vault:
-    """Keys derived from AFTERCALL_SECRET_KEY, one for each use."""
+    """Keys derived from AFTERCALL_SECRET_KEY, one for each use.
+
+    Raises ValueError when there is no key at all.
+    """
 
     def __init__(self, secret_key: str) -> None:
-        self._secret = secret_key.encode()
-        self._fernet = Fernet(urlsafe_b64encode(self.key_for("encryption")))
+        self._secrets = [key.encode() for key in split_keys(secret_key)]
+        if not self._secrets:
+            raise ValueError("a vault needs a key")
+        self._fernet = self._fernet_for(_AT_REST)
 
     def key_for(self, use: str) -> bytes:
         """Return 32 bytes that only this use shares."""
-        return hmac.digest(self._secret, b"aftercall:" + use.encode(), hashlib.sha256)
+        return _derive(self._secrets[0], use)
 
     def encrypt(self, plain: bytes) -> bytes:
-        """Encrypt and authenticate."""
+        """Encrypt and authenticate, with the first key."""
         return self._fernet.encrypt(plain)
 
     def decrypt(self, encrypted: bytes) -> bytes:
-        """Raises cryptography.fernet.InvalidToken for what another key has encrypted."""
+        """Raises InvalidToken for what none of the keys has encrypted."""
         return self._fernet.decrypt(encrypted)
+
+    def renewed(self, encrypted: bytes) -> bytes | None:
+        """Return it encrypted with the first key; None if it is already. Raises InvalidToken as `decrypt` does."""
+        try:
+            Fernet(_fernet_key(self._secrets[0], _AT_REST)).decrypt(encrypted)
+        except InvalidToken:
+            return self._fernet.rotate(encrypted)
+        return None
+
+    def seal(self, use: str, plain: bytes) -> str:
+        """Return text that fits into a cookie or an address, and that nobody else can read or make."""
+        return self._fernet_for(f"seal:{use}").encrypt(plain).decode()
+
+    def unseal(self, use: str, sealed: str) -> bytes:
+        """Return what `seal` was given for the same use. Raises InvalidToken for anything else."""
+        return self._fernet_for(f"seal:{use}").decrypt(sealed.encode("ascii", "replace"))
+
+    def _fernet_for(self, use: str) -> MultiFernet:
+        return MultiFernet(_fernets(self._secrets, use))
+
+
+def _fernets(secrets: Sequence[bytes], use: str) -> list[Fernet]:
+    return [Fernet(_fernet_key(secret, use)) for secret in secrets]
+
+
+def _fernet_key(secret: bytes, use: str) -> bytes:
+    return urlsafe_b64encode(_derive(secret, use))
+
+
+def _derive(secret: bytes, use: str) -> bytes:
+    return hmac.digest(secret, b"aftercall:" + use.encode(), hashlib.sha256)
