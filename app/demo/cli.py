@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from app.demo.options import DEFAULT_CALLS_PER_MINUTE, DEFAULT_SEED, DEFAULT_SPEED, Options
+from app.demo.screen import Terminal
 from app.demo.show import run
 
 
@@ -56,7 +56,7 @@ def demo(
         database_url=database_url,
     )
     scratch = Path(tempfile.mkdtemp(prefix="aftercall-demo-"))
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     try:
         code = asyncio.run(run(options, scratch, console))
     finally:

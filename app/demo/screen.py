@@ -1,7 +1,8 @@
 """Draws the demo: finished lines that stay, and on a terminal below them what goes on right now."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,6 +46,20 @@ class Headline:
     simulator: str
     api_key: str
     scratch: str
+
+
+class Terminal(Console):
+    """A console whose reader may go away, as in `aftercall demo | head`: `when_gone` is called, the rest is unsaid."""
+
+    when_gone: Callable[[], None] | None = None
+
+    def on_broken_pipe(self) -> None:
+        # Rich's own way ends the program at once, in whatever task happens to print.
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        if self.when_gone is not None:
+            self.when_gone()
 
 
 class Screen:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
 
 import app as package
 from app.clock import Clock, SystemClock
@@ -24,7 +23,7 @@ from app.demo.connector import Connector
 from app.demo.judge import Report, judge
 from app.demo.options import WINDOW_SECONDS, Addresses, Options, Secrets, service_environment
 from app.demo.process import ServiceProcess, choose_port
-from app.demo.screen import Headline, Requests, Screen
+from app.demo.screen import Headline, Requests, Screen, Terminal
 from app.simulator import Simulator, SimulatorSettings, serving
 
 Json = dict[str, Any]
@@ -53,11 +52,15 @@ class End(Enum):
     SERVICE_ENDED = "the service ended"
 
 
-async def run(options: Options, scratch: Path, console: Console) -> int:
-    """Play until everything is settled (`options.ends`) or until SIGINT, SIGTERM or SIGHUP; return the exit code."""
+async def run(options: Options, scratch: Path, console: Terminal) -> int:
+    """Play until everything is settled (`options.ends`) or until SIGINT, SIGTERM or SIGHUP, or nobody reads on.
+
+    Returns the exit code.
+    """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    console.when_gone = stop.set
     screen = Screen(console, options.speed)
     try:
         async with AsyncExitStack() as stack:

@@ -33,7 +33,9 @@ def demo(scratch: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -102,6 +104,19 @@ def test_stopping_it_leaves_neither_a_process_nor_a_folder(tmp_path: Path, numbe
     assert "Traceback" not in said
     assert "ended: " in said
     assert is_gone(services[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_when_nobody_reads_on_it_ends_as_if_stopped(tmp_path: Path) -> None:
+    with demo(tmp_path, "--speed", "20") as process:
+        read_until(process, "  found  ")
+        (service,) = children_of(process.pid)
+        assert process.stdout is not None
+        process.stdout.close()
+
+        assert process.wait(LONGEST_SECONDS) == 0
+
+    assert is_gone(service)
     assert list(tmp_path.iterdir()) == []
 
 
