@@ -55,6 +55,8 @@ class Source(StrEnum):
     WEBHOOK = "webhook"
     ACTIVE_CALLS = "active-calls"
     CALL_LOG = "call-log"
+    SWEEP = "sweep"
+    """The Call Log, of a call that no event had told of."""
 
 
 def time_text(moment: datetime) -> str:

@@ -21,6 +21,7 @@ outgrown can be distributed by account without a new schema; a test holds this. 
 | timeline | the outbox: every visible change, in gap-free order per account |
 | poll_targets | whose active calls are polled, when, and by whom just now |
 | rate_buckets | one rate-limit bucket of RingCentral's, shared by all replicas |
+| sweeps | a range of time whose calls are looked for in the Call Log: a gap of the deliveries, a backfill, the regular look back |
 | work | due rows of other kinds of background work |
 | api_keys, idempotency_keys | who may call us; which requests were already carried out |
 """
@@ -95,6 +96,9 @@ subscriptions = Table(
     metadata,
     _account(),
     Column("subscription_id", String(128), primary_key=True),
+    Column(
+        "name", String(64), nullable=False, server_default=text("'own'")
+    ),  # of the credentials that keep it
     Column("address", Text, nullable=False),
     Column("filters", Json, nullable=False),
     Column("disabled_filters", Json),
@@ -102,6 +106,8 @@ subscriptions = Table(
     Column("expires_at", UtcDateTime),
     Column("renew_at", UtcDateTime),
     Column("checked_at", UtcDateTime, nullable=False),
+    Column("token_digest", String(64)),  # of the secret that it was made with; null: adopted, not known
+    Column("refused_since", UtcDateTime),  # its deliveries carry another secret than ours
 )
 
 deliveries = Table(
@@ -438,11 +444,41 @@ rate_buckets = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
+sweeps = Table(
+    "sweeps",
+    metadata,
+    _account(),
+    Column("sweep_id", String(40), primary_key=True),
+    Column("reason", String(32), nullable=False),  # regular | backfill | why no event could come
+    Column("detail", Text),
+    Column("from_at", UtcDateTime, nullable=False),
+    Column("to_at", UtcDateTime),  # null: it still lasts
+    Column("cursor_at", UtcDateTime),  # calls that started before this were looked for
+    Column("span_seconds", Float),  # how much of it one reading takes, as learnt
+    Column("passes", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime),  # when to read on; null: not now, or a command does it
+    Column("done_at", UtcDateTime),
+    Column("asked_at", UtcDateTime),  # when the calls that went on before were asked after
+    Column("records", Integer, nullable=False, server_default=text("0")),  # read
+    Column("found", Integer, nullable=False, server_default=text("0")),  # calls that no event had told of
+    Column("problem", Json),  # why it does not get on
+    Column("lease_owner", String(64)),
+    Column("lease_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_sweeps_from", "account_id", "from_at"),
+    Index(
+        "ix_sweeps_due",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+)
+
 work = Table(
     "work",
     metadata,
     _account(),
-    Column("kind", String(32), primary_key=True),
+    Column("kind", String(96), primary_key=True),
     Column("due_at", UtcDateTime),
     Column("lease_owner", String(64)),
     Column("lease_until", UtcDateTime),

@@ -1,7 +1,8 @@
 """Who waits for what: topics that a commit wakes, in this process and, on PostgreSQL, in every other.
 
 Topics: `inbox` (a delivery was stored), `ends` (a call may be over soon), `polls` (a call waits for Active
-Calls), `readings` (a call is to be read in the Call Log), `timeline` (something visible changed),
+Calls), `readings` (a call is to be read in the Call Log), `sweeps` (a range of time is), `subscriptions` (one of them is
+to be looked after), `timeline` (something visible changed),
 `call:<id>` (this call changed). A wake-up is a hint and may be lost; whoever waits also looks by himself
 from time to time.
 """
@@ -22,6 +23,8 @@ INBOX = "inbox"
 ENDS = "ends"
 POLLS = "polls"
 READINGS = "readings"
+SWEEPS = "sweeps"
+SUBSCRIPTIONS = "subscriptions"
 TIMELINE = "timeline"
 
 log = structlog.get_logger(__name__)

@@ -301,6 +301,7 @@ def upgrade() -> None:
         "subscriptions",
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("subscription_id", sa.String(length=128), nullable=False),
+        sa.Column("name", sa.String(length=64), server_default=sa.text("'own'"), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("filters", Json, nullable=False),
         sa.Column("disabled_filters", Json, nullable=True),
@@ -308,12 +309,46 @@ def upgrade() -> None:
         sa.Column("expires_at", UtcDateTime(), nullable=True),
         sa.Column("renew_at", UtcDateTime(), nullable=True),
         sa.Column("checked_at", UtcDateTime(), nullable=False),
+        sa.Column("token_digest", sa.String(length=64), nullable=True),
+        sa.Column("refused_since", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "subscription_id", name=op.f("pk_subscriptions")),
     )
     op.create_table(
+        "sweeps",
+        sa.Column("account_id", sa.String(length=128), nullable=False),
+        sa.Column("sweep_id", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("from_at", UtcDateTime(), nullable=False),
+        sa.Column("to_at", UtcDateTime(), nullable=True),
+        sa.Column("cursor_at", UtcDateTime(), nullable=True),
+        sa.Column("span_seconds", sa.Float(), nullable=True),
+        sa.Column("passes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due_at", UtcDateTime(), nullable=True),
+        sa.Column("done_at", UtcDateTime(), nullable=True),
+        sa.Column("asked_at", UtcDateTime(), nullable=True),
+        sa.Column("records", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("found", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("problem", Json, nullable=True),
+        sa.Column("lease_owner", sa.String(length=64), nullable=True),
+        sa.Column("lease_until", UtcDateTime(), nullable=True),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "sweep_id", name=op.f("pk_sweeps")),
+    )
+    with op.batch_alter_table("sweeps", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_sweeps_due",
+            ["due_at"],
+            unique=False,
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+        batch_op.create_index("ix_sweeps_from", ["account_id", "from_at"], unique=False)
+
+    op.create_table(
         "work",
         sa.Column("account_id", sa.String(length=128), nullable=False),
-        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=96), nullable=False),
         sa.Column("due_at", UtcDateTime(), nullable=True),
         sa.Column("lease_owner", sa.String(length=64), nullable=True),
         sa.Column("lease_until", UtcDateTime(), nullable=True),
@@ -529,6 +564,15 @@ def downgrade() -> None:
         batch_op.drop_index("ix_work_due")
 
     op.drop_table("work")
+    with op.batch_alter_table("sweeps", schema=None) as batch_op:
+        batch_op.drop_index("ix_sweeps_from")
+        batch_op.drop_index(
+            "ix_sweeps_due",
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+
+    op.drop_table("sweeps")
     op.drop_table("subscriptions")
     with op.batch_alter_table("sentiments", schema=None) as batch_op:
         batch_op.drop_index("ix_sentiments_label")
