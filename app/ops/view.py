@@ -329,7 +329,7 @@ def axis(scale: Mapping[str, float]) -> list[dict[str, Any]]:
     window = scale["window"]
     marks = (0.0, scale["lagMin"], scale["lagMax"], window / 4, window / 2, window)
     shown = [mark for mark in sorted(set(marks)) if mark in {0.0, window} or mark < window * 0.9]
-    return [{"at": round(position(mark / window), 4), "text": f"{mark:g} s"} for mark in shown]
+    return [{"at": round(position(mark / window), 4), "text": f"{round(mark, 1):g} s"} for mark in shown]
 
 
 def duration(seconds: float | None) -> str:
