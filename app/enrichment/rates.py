@@ -30,6 +30,7 @@ _PRIORITIES = {
     Priority.RECONCILE: budget.Priority.CALL_LOG,
     Priority.METADATA: budget.Priority.RECORDING_METADATA,
     Priority.CONTENT: budget.Priority.CONTENT,
+    Priority.READER: budget.Priority.CONTENT,
 }
 _SHORTEST_WAIT = timedelta(milliseconds=10)
 

@@ -23,7 +23,13 @@ from app.ringcentral import protocol
 from app.ringcentral.auth import AuthConfig, TokenKeeper
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, Subscription, TelephonySession
 from app.ringcentral.ports import Priority, RateBudget, StoredToken, TokenStore
-from app.ringcentral.protocol import CallLogQuery, ParameterExcluded, TokenRefused, TooManyIds
+from app.ringcentral.protocol import (
+    ActiveCallsQuery,
+    CallLogQuery,
+    ParameterExcluded,
+    TokenRefused,
+    TooManyIds,
+)
 from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Unanswered
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 
@@ -71,6 +77,18 @@ class RingCentralClient:
         request = protocol.active_calls(page, per_page, extension_id=extension_id)
         return protocol.decode_records_page(await self._send(request, priority, deadline))
 
+    async def fetch_active_calls_by(
+        self,
+        query: ActiveCallsQuery,
+        *,
+        extension_id: ExtensionId | None = None,
+        priority: Priority = Priority.POLL,
+        deadline: datetime | None = None,
+    ) -> RecordsPage:
+        """Return one page of recent calls; a filter that the server drops has no effect: check the records."""
+        request = protocol.active_calls_by(query, extension_id=extension_id)
+        return protocol.decode_records_page(await self._send(request, priority, deadline))
+
     async def fetch_call_log_page(
         self,
         query: CallLogQuery,
@@ -107,6 +125,7 @@ class RingCentralClient:
         session_id: SessionId,
         *,
         extension_id: ExtensionId | None = None,
+        view: str = "Detailed",
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> RecordsPage:
@@ -114,7 +133,7 @@ class RingCentralClient:
 
         A call that is older than a day may be missed: look through its start-time window then.
         """
-        request = protocol.call_log_by_session(session_id, extension_id=extension_id)
+        request = protocol.call_log_by_session(session_id, extension_id=extension_id, view=view)
         try:
             answer = await self._send(request, priority, deadline)
         except ParameterExcluded as refusal:
@@ -129,6 +148,7 @@ class RingCentralClient:
         ids: Sequence[RecordId],
         *,
         extension_id: ExtensionId | None = None,
+        view: str = "Detailed",
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> list[BulkItem]:
@@ -137,7 +157,7 @@ class RingCentralClient:
         rest = list(ids)
         while rest:
             chunk = rest[: self._bulk_limit]
-            request = protocol.call_records(chunk, extension_id=extension_id)
+            request = protocol.call_records(chunk, extension_id=extension_id, view=view)
             try:
                 answer = await self._send(request, priority, deadline)
             except TooManyIds as refusal:
@@ -175,7 +195,7 @@ class RingCentralClient:
         """Open the sound of a recording at its `contentUri`; the host must be a configured one.
 
         Both 200 as the answer to a range and 206 as the answer to none are possible. Not repeated once it flows;
-        `chunks` raises RingCentralUnreachable if it breaks off.
+        `chunks` raises RingCentralUnreachable if it breaks off. Raises RangeRefused for a range behind the end.
         """
         request = protocol.recording_content(content_uri, byte_range)
         token = await self._tokens.token()

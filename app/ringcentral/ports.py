@@ -23,6 +23,8 @@ class Priority(IntEnum):
     RECONCILE = 1
     METADATA = 2
     CONTENT = 3
+    READER = 4
+    """Lists and records that somebody asked us for; they share what is left with CONTENT."""
 
 
 class Silence(StrEnum):

@@ -59,6 +59,8 @@ from app.ringcentral.wire import (
 
 E = TypeVar("E", bound=RingCentralError)
 
+_UNSATISFIED = re.compile(r"\s*bytes\s+\*/([0-9]{1,18})\s*", re.IGNORECASE)
+
 API = "/restapi/v1.0"
 SUBSCRIPTIONS = f"{API}/subscription"
 BULK_LIMIT = 30
@@ -95,6 +97,27 @@ class TooManyIds(RequestRefused):
     """CMN-106: the bulk read asked for more than `limit` ids; None if the answer names no figure."""
 
     limit: int | None = None
+
+
+class RangeRefused(RequestRefused):
+    """416: the range begins behind the end; `total` is the size, None if the answer does not say."""
+
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveCallsQuery:
+    """Filters of Active Calls, all optional; there is none by session, number or time.
+
+    A server may drop them all, so records have to be checked again by the caller.
+    """
+
+    view: str = "Detailed"
+    direction: tuple[str, ...] = ()
+    type: tuple[str, ...] = ()
+    transport: tuple[str, ...] = ()
+    page: int = 1
+    per_page: int = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +169,22 @@ def active_calls(
 
     There is no filter by session. A server may drop every parameter, `page` too: see `wants_next_page`.
     """
+    query = ActiveCallsQuery(view=view, page=page, per_page=per_page)
+    return active_calls_by(query, extension_id=extension_id, account_id=account_id)
+
+
+def active_calls_by(
+    query: ActiveCallsQuery, *, extension_id: ExtensionId | None = None, account_id: str = "~"
+) -> Request:
+    """Ask for one page of recent calls that meet filters."""
     path, route = _owner(account_id, extension_id)
-    params = (("view", view), ("page", str(page)), ("perPage", str(per_page)))
+    many = {"direction": query.direction, "type": query.type, "transport": query.transport}
+    params = (
+        ("view", query.view),
+        ("page", str(query.page)),
+        ("perPage", str(query.per_page)),
+        *((name, value) for name, values in many.items() for value in values),
+    )
     return _get(f"{path}/active-calls", f"{route}/active-calls", HEAVY, params)
 
 
@@ -199,7 +236,9 @@ def recording(recording_id: str, *, account_id: str = "~") -> Request:
 
 def recording_content(content_uri: str, byte_range: str | None = None) -> Request:
     """Ask for a recording's sound at the address that RingCentral gave; whoever sends this checks the host."""
-    headers = {"Accept": "*/*"} | ({"Range": byte_range} if byte_range else {})
+    # Bytes are counted: they must not come packed.
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+    headers |= {"Range": byte_range} if byte_range else {}
     return Request(method="GET", url=content_uri, route="{contentUri}", group=HEAVY, headers=headers)
 
 
@@ -398,6 +437,11 @@ def decode_error(
         too_many = _error(TooManyIds, answer, body)
         too_many.limit = next((number for number in body.numbers if number > 0), None)
         return too_many
+    if status == 416:
+        beyond = _error(RangeRefused, answer, body)
+        told = _UNSATISFIED.fullmatch(answer.headers.get("content-range", ""))
+        beyond.total = int(told[1]) if told else None
+        return beyond
     return _error(RequestRefused, answer, body)
 
 
