@@ -23,6 +23,7 @@ from app.enrichment.connections import Connections
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.readings import Reader
+from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.records import ReadingPlan
 from app.errors import StorageUnavailable
 from app.limits import BodyLimit
@@ -141,8 +142,12 @@ class Process:
             Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
             Loop("polls", poller.step, (wakeups.POLLS,), step),
             Loop("readings", reader.step, (wakeups.READINGS,), step),
+            Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
+
+    def _recording_keeper(self, connections: Connections) -> RecordingKeeper:
+        return RecordingKeeper(self.database, self.clock, connections, recording_plan(self.settings))
 
     async def _keep_subscription(self, connections: Connections, address: str) -> None:
         # RingCentral shakes hands while it creates: be reachable first.
@@ -188,6 +193,16 @@ def reading_plan(settings: Settings) -> ReadingPlan:
         gap=settings.reading_gap_seconds,
         horizon=settings.horizon_seconds,
         settled_after=settings.active_calls_window_seconds / 2,
+        recording_after=settings.active_calls_window_seconds / 2,
+    )
+
+
+def recording_plan(settings: Settings) -> RecordingPlan:
+    """Return when recordings are looked for: after 1, 2, 5, 10, 30, 60 minutes where the window has two."""
+    minute = settings.active_calls_window_seconds / 2
+    return RecordingPlan(
+        gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
+        lease=settings.lease_seconds,
     )
 
 

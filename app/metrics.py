@@ -37,6 +37,12 @@ RC_SECONDS = Histogram(
     "aftercall_ringcentral_request_seconds", "Time of one request to RingCentral, seconds.", ["group"]
 )
 POLLS = Counter("aftercall_polls_total", "Polls of Active Calls by what they brought.", ["outcome"])
+RECORDINGS = Counter(
+    "aftercall_recordings_total", "Recordings by what became of the search for them.", ["outcome"]
+)
+READER_REQUESTS = Counter(
+    "aftercall_reader_lists_total", "Lists and records asked for by readers, by where they came from.", ["source"]
+)
 WAITING = Gauge("aftercall_waiting_calls", "Ended calls that wait for their record inside the window.")
 BUDGET_FREE = Gauge("aftercall_budget_free_requests", "Heavy requests that may be sent at once.")
 LOOP_SECONDS = Histogram(

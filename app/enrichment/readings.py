@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import func, select
 
-from app.calls import store
+from app.calls import recordings, store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call, Source, Stage
 from app.clock import Clock
@@ -19,7 +19,7 @@ from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.matching import answers, match_records
-from app.enrichment.records import ReadingPlan, apply_readings, as_sought
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, stands
 from app.enrichment.troubles import note_trouble
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
@@ -93,12 +93,15 @@ def plan_reading(due: Sequence[Due]) -> BySession | ByWindow:
 
 
 def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
-    """Say when to read a call again that was just looked for; None when its horizon has passed."""
+    """Say when to read a call again that was just looked for; None when its horizon has passed, or when nothing
+    is missing any more but a recording."""
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
         return None
     if call.stage == Stage.RECONCILED:
+        if stands(call, plan, now) and recordings.is_awaited(call):
+            return None  # the recording's keeper makes it final
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
     return min(now + pause, horizon)
@@ -255,7 +258,7 @@ def _close(ledger: Ledger, call: Call, reason: str) -> None:
         call.ready("legs", "none", ledger.now)
         ledger.change(call, "call.updated", source=Source.CALL_LOG.value, reason=reason)
     elif call.stage == Stage.RECONCILED:
-        ledger.move(call, Stage.FINAL, "call.final", reason="horizon")
+        finish(ledger, call, reason="horizon")
 
 
 def _as_due(call: Call) -> Due:

@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app import metrics
-from app.calls import store
+from app.calls import recordings, store
 from app.calls.attachments import join_parked
 from app.calls.ledger import Ledger
+from app.calls.linking import Link
+from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
 from app.calls.store import Recent
+from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
+from app.enrichment.mentions import take_mentions
 from app.enrichment.merging import Reading, Summary, merge_readings, summarise
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
@@ -28,6 +32,9 @@ class ReadingPlan:
     horizon: float
     settled_after: float
     """Two equal readings this far apart mean that nothing changes any more."""
+
+    recording_after: float = 60.0
+    """From the end of a call to the first look for its recordings."""
 
 
 def as_sought(call: Call | Recent) -> Sought:
@@ -56,9 +63,12 @@ async def apply_readings(
     `found` holds records by call id. Calls whose records say nothing new stay as they are.
     """
     kept = await _load_readings(ledger, found)
+    heard = await recordings.load_of_calls(ledger.db, ledger.account_id, list(found))
     bootstrapped: list[Call] = []
     names: dict[str, Call] = {}
+    links: dict[str, list[Link]] = {}
     rows: list[dict[str, Any]] = []
+    recording_rows: list[dict[str, Any]] = []
     for call_id, records in found.items():
         call = calls[call_id]
         news = merge_readings(kept[call_id], [Reading(record, source, fetched_at) for record in records])
@@ -67,11 +77,23 @@ async def apply_readings(
         summary = summarise([reading.record for reading in standing.values()])
         if summary is None:
             continue
-        if _take_record(ledger, call, summary, standing, source, has_news=bool(news), plan=plan):
+        mentioned = take_mentions(
+            call,
+            [reading.record for reading in standing.values()],
+            heard[call_id],
+            ledger.now,
+            timedelta(seconds=plan.recording_after),
+        )
+        recording_rows += mentioned
+        has_news = bool(news or mentioned)
+        if _take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
         names |= _name(ledger, call, summary, records)
+        links[call_id] = told_links(call, [reading.record for reading in standing.values()])
     await ledger.flush()
     await store.save_records(ledger.db, rows)
+    await recordings.save(ledger.db, recording_rows)
+    await link_calls(ledger, links, calls, names)
     await join_parked(ledger, names)
     return bootstrapped
 
@@ -129,7 +151,6 @@ def _take_record(
         _copy(call, summary)
         if call.started_at != began:
             ledger.redate(call)
-        call.ready("recording", "pending" if summary.has_recording else "none", ledger.now)
     is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
     if is_first:
         _bootstrap(ledger, call, summary, source, plan)
@@ -172,11 +193,21 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan
         call.record_digest = digest
         call.record_unchanged_since = ledger.now
         ledger.keep(call)
-    elif call.stage == Stage.RECONCILED and call.record_unchanged_since is not None:
-        stood = (ledger.now - call.record_unchanged_since).total_seconds()
-        if stood >= plan.settled_after:
-            call.read_at = None
-            ledger.move(call, Stage.FINAL, "call.final")
+    elif call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
+        call.read_at = None
+        finish(ledger, call)
+
+
+def stands(call: Call, plan: ReadingPlan, now: datetime) -> bool:
+    """Whether the Detailed record has not changed for long enough."""
+    since = call.record_unchanged_since
+    return since is not None and (now - since).total_seconds() >= plan.settled_after
+
+
+def finish(ledger: Ledger, call: Call, **data: Any) -> None:
+    """Make a reconciled call final that needs no further reading, unless a recording may still become ready."""
+    if call.stage == Stage.RECONCILED and call.read_at is None and not recordings.is_awaited(call):
+        ledger.move(call, Stage.FINAL, "call.final", **data)
 
 
 def _copy(call: Call, summary: Summary) -> None:

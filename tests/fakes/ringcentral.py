@@ -15,6 +15,7 @@ from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import (
     CallRecord,
+    Recording,
     RecordsPage,
     Subscription,
     TelephonySession,
@@ -35,6 +36,7 @@ class FakeRingCentral:
         self.active: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         self.sessions: set[str] = set()
+        self.recordings: dict[str, Recording] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.account_id = AccountId(ACCOUNT)
@@ -80,6 +82,10 @@ class FakeRingCentral:
         self._note("window")
         rows = [row for row in self.log if date_from <= datetime.fromisoformat(row["startTime"]) <= date_to]
         return self._page(rows, page, per_page)
+
+    async def fetch_recording(self, recording_id: str, **_: Any) -> Recording | None:
+        self._note(f"recording {recording_id}")
+        return self.recordings.get(recording_id)
 
     async def fetch_session(self, telephony_session_id: str, **_: Any) -> TelephonySession | None:
         self._note("telephony session")

@@ -1,0 +1,135 @@
+"""The recordings that calls name: how far each of them is, when it is looked at next, where it is kept.
+
+A recording is `announced` by an event while the call goes on, `pending` once a record names it, then `ready`
+to be heard, or `expired` when it did not become so in time; `none` when it turned out too short to be kept
+(guide "Call recordings": up to 30 s). Linked calls may name the same recording: a row each, looked at together.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls.model import Call
+from app.db.engine import upsert_into
+from app.db.tables import call_parties, recordings
+from app.ids import AccountId
+
+PART = "recording"
+
+
+class State(StrEnum):
+    """How far a recording is."""
+
+    ANNOUNCED = "announced"
+    PENDING = "pending"
+    READY = "ready"
+    EXPIRED = "expired"
+    NONE = "none"
+
+
+OPEN = frozenset({State.ANNOUNCED, State.PENDING})
+"""States in which it may still become ready."""
+
+
+def readiness_of(states: Iterable[str]) -> str:
+    """Say how far a call's recordings are together: `pending` while one is open, else the best of them."""
+    present = {State(state) for state in states}
+    if present & OPEN:
+        return State.PENDING
+    return next((state for state in (State.READY, State.EXPIRED) if state in present), State.NONE)
+
+
+def is_awaited(call: Call) -> bool:
+    """Whether a recording of the call may still become ready."""
+    return bool(call.readiness.get(PART, {}).get("state") == State.PENDING)
+
+
+async def load_of_calls(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> dict[str, dict[str, Row[Any]]]:
+    """Return rows by call id and recording id; every asked call has a dict."""
+    found: dict[str, dict[str, Row[Any]]] = {call_id: {} for call_id in call_ids}
+    if call_ids:
+        mine = (recordings.c.account_id == account_id) & recordings.c.call_id.in_(sorted(call_ids))
+        for row in await db.execute(select(recordings).where(mine).order_by(recordings.c.recording_id)):
+            found[row.call_id][row.recording_id] = row
+    return found
+
+
+async def load(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
+    """Return the rows of one recording, one per call that names it; none is an answer too."""
+    mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
+    return list((await db.execute(select(recordings).where(mine).order_by(recordings.c.call_id))).all())
+
+
+async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows that a reading of records made; of one that is there, only what records know of it."""
+    if not rows:
+        return
+    statement = upsert_into(db, recordings)
+    kept = ("state", "type", "content_uri", "due_at", "attempts", "updated_at")
+    statement = statement.on_conflict_do_update(
+        index_elements=["account_id", "recording_id", "call_id"],
+        set_={name: statement.excluded[name] for name in kept},
+    )
+    await db.execute(statement, [dict(row) for row in rows])
+
+
+async def change(db: AsyncConnection, account_id: AccountId, recording_id: str, **values: Any) -> None:
+    """Change a recording for all calls that name it."""
+    mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
+    await db.execute(update(recordings).where(mine).values(values))
+
+
+async def find_due_accounts(db: AsyncConnection, states: Collection[str], now: datetime) -> list[AccountId]:
+    """Return the accounts with recordings in one of these states that are due."""
+    query = select(recordings.c.account_id).where(
+        recordings.c.due_at <= now, recordings.c.state.in_(sorted(states))
+    )
+    return [AccountId(account_id) for account_id in await db.scalars(query.distinct())]
+
+
+async def next_due(db: AsyncConnection, states: Collection[str]) -> datetime | None:
+    """Return when the next recording in one of these states is due."""
+    due_at: datetime | None = await db.scalar(
+        select(func.min(recordings.c.due_at)).where(recordings.c.state.in_(sorted(states)))
+    )
+    return due_at
+
+
+async def claim_due(
+    db: AsyncConnection, account_id: AccountId, states: Collection[str], now: datetime, until: datetime
+) -> str | None:
+    """Take the recording that has been due longest, so that no other replica does before `until`.
+
+    Being due at `until` is the lease: if this replica dies, the recording is due again then.
+    """
+    wanted = (
+        (recordings.c.account_id == account_id)
+        & (recordings.c.due_at <= now)
+        & recordings.c.state.in_(sorted(states))
+    )
+    order = (recordings.c.due_at, recordings.c.recording_id)
+    recording_id: str | None = await db.scalar(
+        select(recordings.c.recording_id).where(wanted).order_by(*order).limit(1)
+    )
+    if recording_id is None:
+        return None
+    taken = update(recordings).where(wanted, recordings.c.recording_id == recording_id).values(due_at=until)
+    return recording_id if (await db.execute(taken)).rowcount else None
+
+
+async def extensions_of(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> frozenset[str]:
+    """Return who of the company was in these calls, as extension ids."""
+    query = select(call_parties.c.value).where(
+        call_parties.c.account_id == account_id,
+        call_parties.c.call_id.in_(sorted(call_ids)),
+        call_parties.c.kind == "extension",
+    )
+    return frozenset(await db.scalars(query))

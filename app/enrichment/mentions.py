@@ -1,0 +1,105 @@
+"""Which recordings a call has by its records and events, and what that changes of the rows kept of them. No I/O."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.calls.model import Call
+from app.calls.recordings import OPEN, PART, State, readiness_of
+from app.ringcentral.models import CallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """What records say: recordings by id, with type and RingCentral's address; and that one was too short."""
+
+    named: Mapping[str, tuple[str | None, str | None]]
+    is_short: bool
+
+
+def read_mentions(records: Iterable[CallRecord]) -> Mentions:
+    """Collect recordings of records and legs, each once: they repeat each other with the same id."""
+    named: dict[str, tuple[str | None, str | None]] = {}
+    is_short = False
+    for record in records:
+        for part in (record, *(record.legs or ())):
+            is_short = is_short or part.short_recording is True
+            if part.recording is not None:
+                kind, address = named.get(part.recording.id, (None, None))
+                named[part.recording.id] = (
+                    kind or part.recording.type,
+                    address or part.recording.content_uri,
+                )
+    return Mentions(named, is_short)
+
+
+def take_mentions(
+    call: Call,
+    records: Iterable[CallRecord],
+    known: Mapping[str, Any],
+    now: datetime,
+    first_after: timedelta,
+) -> list[dict[str, Any]]:
+    """Return the rows to write, and say of the call how far its recordings are.
+
+    `known` has the kept rows by recording id. What is settled stays so when records repeat it; a recording
+    that seemed to be none, and is named after all, is looked for.
+    """
+    mentions = read_mentions(records)
+    announced = [str(one) for one in call.details.get("recordingIds") or ()]
+    wanted = {
+        **{one: (_announced(mentions), None, None) for one in announced},
+        **{one: (State.PENDING, *told) for one, told in mentions.named.items()},
+    }
+    first_look = max(now, (call.ended_at or now) + first_after)
+    rows = []
+    for recording_id, (state, kind, address) in wanted.items():
+        row = known.get(recording_id)
+        if row is not None and not _is_news(row, state, kind, address):
+            continue
+        rows.append(
+            {
+                "account_id": call.account_id,
+                "recording_id": recording_id,
+                "call_id": call.call_id,
+                "state": state.value if row is None or _reopens(row.state, state) else row.state,
+                "type": kind or (row.type if row else None),
+                "content_uri": address or (row.content_uri if row else None),
+                "attempts": row.attempts if row else 0,
+                "due_at": _due_at(row, state, first_look),
+                "created_at": row.created_at if row else now,
+                "updated_at": now,
+            }
+        )
+    states: dict[str, str] = {one: row.state for one, row in known.items()}
+    states |= {str(row["recording_id"]): str(row["state"]) for row in rows}
+    call.ready(PART, readiness_of(states.values()), now)
+    return rows
+
+
+def _announced(mentions: Mentions) -> State:
+    return State.NONE if mentions.is_short else State.ANNOUNCED
+
+
+def _is_news(row: Any, state: State, kind: str | None, address: str | None) -> bool:
+    said_more = (kind is not None and kind != row.type) or (
+        address is not None and address != row.content_uri
+    )
+    return said_more or _reopens(row.state, state)
+
+
+def _reopens(kept: str, told: State) -> bool:
+    """Whether what is told now changes the kept state: announced -> pending or none, none -> pending."""
+    if kept == State.ANNOUNCED:
+        return told in {State.PENDING, State.NONE}
+    return kept == State.NONE and told is State.PENDING
+
+
+def _due_at(row: Any, state: State, first_look: datetime) -> datetime | None:
+    if row is not None and not _reopens(row.state, state):
+        due_at: datetime | None = row.due_at
+        return due_at
+    if state not in OPEN:
+        return None
+    return row.due_at if row is not None and row.due_at is not None else first_look

@@ -1,0 +1,39 @@
+"""Which connection to ask with: one that sees the whole account, else the own one of an extension concerned."""
+
+from collections.abc import Collection
+
+from app.enrichment.connections import Connection, Connections
+from app.errors import CredentialsRefused, PermissionMissing
+from app.ids import AccountId
+
+
+async def find_connection(
+    connections: Connections, account_id: AccountId, extension_ids: Collection[str]
+) -> Connection | None:
+    """Return a connection without problems that sees what belongs to one of these extensions; None: there is none."""
+    usable = [item for item in await connections.of(account_id) if item.access.problem is None]
+    fitting = (item for item in usable if item.is_company_wide or item.extension_id in extension_ids)
+    return next(fitting, None)
+
+
+async def load_connection(
+    connections: Connections, account_id: AccountId, extension_ids: Collection[str] = ()
+) -> Connection:
+    """Return such a connection.
+
+    Raises CredentialsRefused when no credentials work for the account, PermissionMissing when those that do see
+    other extensions only.
+    """
+    found = await find_connection(connections, account_id, extension_ids)
+    if found is not None:
+        return found
+    usable = [item for item in await connections.of(account_id) if item.access.problem is None]
+    if not usable:
+        raise CredentialsRefused(
+            "No RingCentral credentials that work serve this account; `aftercall check` says what to do"
+        )
+    raise PermissionMissing(
+        "The service's credentials see single extensions of this account only",
+        permission="ReadCompanyCallLog",
+        status=None,
+    )

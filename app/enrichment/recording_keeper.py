@@ -1,0 +1,196 @@
+"""Looks for the recordings of ended calls until they can be heard, or will not be heard any more.
+
+RingCentral answers 404 for a recording that is not ready yet and for one that is gone (guide "Call recordings"),
+so it is asked with growing gaps and given up in the end. Each look costs one request of the Heavy bucket; how
+many there are is bounded by the gaps, and polls and the Call Log go first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from app import metrics
+from app.calls import recordings, store
+from app.calls.ledger import Ledger, open_ledger
+from app.calls.recordings import OPEN, PART, State, readiness_of
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.reach import find_connection
+from app.enrichment.records import finish
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
+from app.ids import AccountId
+from app.ringcentral.models import Recording
+from app.ringcentral.ports import Priority
+
+NOT_THERE = "not there"
+NO_CREDENTIALS = "no credentials"
+_MOST_AT_ONCE = 20
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """When a recording is looked for, in seconds. `gaps`: before each look, the first counted from the call's end.
+
+    `lease` is how long one replica may take for one recording before another takes over.
+    """
+
+    gaps: tuple[float, ...] = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+    lease: float = 60.0
+    archives: bool = False
+
+    def next_gap(self, attempts: int) -> float | None:
+        """Seconds until the look after `attempts` vain ones; None: it was the last."""
+        return self.gaps[attempts] if attempts < len(self.gaps) else None
+
+
+class RecordingKeeper:
+    """The background work that looks for recordings."""
+
+    def __init__(
+        self, database: Database, clock: Clock, connections: Connections, plan: RecordingPlan
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._plan = plan
+        self._not_before: dict[AccountId, datetime] = {}
+
+    async def step(self) -> float | None:
+        """Look for what is due, a few of each account; say in how many seconds the next is."""
+        now = self._clock.now()
+        async with self._database.read() as db:
+            account_ids = await recordings.find_due_accounts(db, OPEN, now)
+        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
+        async with self._database.read() as db:
+            due_at = await recordings.next_due(db, OPEN)
+        if due_at is not None and due_at > now:
+            pauses.append((due_at - now).total_seconds())
+        return min(pauses, default=None)
+
+    async def _serve(self, account_id: AccountId) -> float | None:
+        for _ in range(_MOST_AT_ONCE):
+            now = self._clock.now()
+            held_back = self._not_before.get(account_id)
+            if held_back is not None and now < held_back:
+                return (held_back - now).total_seconds()
+            lease = now + timedelta(seconds=self._plan.lease)
+            async with self._database.write() as db:
+                recording_id = await recordings.claim_due(db, account_id, OPEN, now, lease)
+                rows = await recordings.load(db, account_id, recording_id) if recording_id else []
+            if recording_id is None:
+                return None
+            await self._look(account_id, recording_id, rows)
+        return 0.0
+
+    async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
+        connection = await self._reach(account_id, rows)
+        if connection is None:
+            await self._in_vain(account_id, recording_id, NO_CREDENTIALS)
+            return
+        try:
+            # No waiting here: another account may be served meanwhile.
+            found = await connection.client.fetch_recording(
+                recording_id, priority=Priority.METADATA, deadline=self._clock.now()
+            )
+        except RateLimited as error:
+            await self._put_off(account_id, recording_id, error.retry_at)
+            self._not_before[account_id] = error.retry_at
+        except (PermissionMissing, CredentialsRefused, RequestRefused) as error:
+            log.warning("a recording was refused", code=error.code, why=error.detail)
+            await self._in_vain(account_id, recording_id, error.code or type(error).__name__)
+        except RingCentralError as error:
+            log.warning("looking for a recording failed", why=error.detail, request_id=error.request_id)
+            await self._put_off(account_id, recording_id, self._clock.now() + self._pause)
+        else:
+            if found is None:
+                await self._in_vain(account_id, recording_id, NOT_THERE)
+            else:
+                await self._found(account_id, recording_id, found)
+
+    @property
+    def _pause(self) -> timedelta:
+        return timedelta(seconds=self._plan.gaps[0])
+
+    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
+        async with self._database.read() as db:
+            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
+        return await find_connection(self._connections, account_id, concerned)
+
+    async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
+        async with self._database.write() as db:
+            await recordings.change(db, account_id, recording_id, due_at=until)
+
+    async def _in_vain(self, account_id: AccountId, recording_id: str, problem: str) -> None:
+        """Plan the next look, or give the recording up."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            rows = await recordings.load(db, account_id, recording_id)
+            if not rows:
+                return
+            attempts = max(row.attempts for row in rows) + 1
+            gap = self._plan.next_gap(attempts)
+            if gap is None:
+                await give_up(ledger, recording_id, problem, attempts=attempts)
+                return
+            await recordings.change(
+                db,
+                account_id,
+                recording_id,
+                attempts=attempts,
+                due_at=now + timedelta(seconds=gap),
+                problem=problem[:256],
+                updated_at=now,
+            )
+
+    async def _found(self, account_id: AccountId, recording_id: str, found: Recording) -> None:
+        now = self._clock.now()
+        values = {
+            "state": State.READY.value,
+            "attempts": 0,
+            "due_at": now if self._plan.archives else None,
+            "problem": None,
+            "content_type": found.content_type and found.content_type[:128],
+            "duration_seconds": found.duration_seconds,
+            "updated_at": now,
+        }
+        if found.content_uri is not None:
+            values["content_uri"] = found.content_uri
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            await recordings.change(db, account_id, recording_id, **values)
+            await _tell(ledger, recording_id, State.READY, duration=found.duration_seconds)
+        metrics.RECORDINGS.labels(outcome=State.READY.value).inc()
+        log.info("a recording is ready", recording_id=recording_id)
+
+
+async def give_up(ledger: Ledger, recording_id: str, problem: str, **values: Any) -> None:
+    """Say of a recording that it will not be heard any more: it never came, or is gone."""
+    await recordings.change(
+        ledger.db,
+        ledger.account_id,
+        recording_id,
+        state=State.EXPIRED.value,
+        due_at=None,
+        problem=problem[:256],
+        updated_at=ledger.now,
+        **values,
+    )
+    await _tell(ledger, recording_id, State.EXPIRED, reason=problem[:256])
+    metrics.RECORDINGS.labels(outcome=State.EXPIRED.value).inc()
+
+
+async def _tell(ledger: Ledger, recording_id: str, state: State, **data: Any) -> None:
+    """Show the new state on every call that names the recording, and make final what only waited for it."""
+    rows = await recordings.load(ledger.db, ledger.account_id, recording_id)
+    call_ids = [row.call_id for row in rows]
+    all_rows = await recordings.load_of_calls(ledger.db, ledger.account_id, call_ids)
+    for call_id, call in (await store.load_by_ids(ledger.db, ledger.account_id, call_ids)).items():
+        call.ready(PART, readiness_of(row.state for row in all_rows[call_id].values()), ledger.now)
+        ledger.change(call, f"recording.{state.value}", recordingId=recording_id, **data)
+        finish(ledger, call)

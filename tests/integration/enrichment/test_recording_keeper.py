@@ -1,0 +1,205 @@
+"""Looking for recordings until they can be heard or are given up, and what that means for the call."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+
+from app.calls import recordings
+from app.db.tables import credentials
+from app.enrichment.connections import Access, Level
+from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
+from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
+from app.ids import ExtensionId
+from app.ringcentral.models import Recording
+from tests.factories_calls import ACCOUNT, BEN
+from tests.integration.enrichment.conftest import Desk
+from tests.integration.enrichment.test_readings import detailed, read_for
+
+RECORDING = {"id": "77", "type": "Automatic", "contentUri": "https://media.ringcentral.com/77/content"}
+HEARD = Recording(id="77", content_type="audio/mpeg", duration_seconds=92.0)
+PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0))
+
+
+@pytest.fixture
+def keeper(desk: Desk) -> RecordingKeeper:
+    return RecordingKeeper(desk.database, desk.clock, desk.connections, PLAN)
+
+
+async def rows(desk: Desk) -> list[Row[Any]]:
+    async with desk.database.read() as db:
+        return await recordings.load(db, ACCOUNT, "77")
+
+
+async def read_recorded_call(desk: Desk, **fields: Any) -> None:
+    """A call has ended, and its record names a recording."""
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk, recording=RECORDING, **fields)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+
+
+async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
+    until = desk.clock.now() + timedelta(seconds=seconds)
+    while desk.clock.now() < until:
+        pause = await keeper.step()
+        left = (until - desk.clock.now()).total_seconds()
+        desk.clock.advance(min(left, 60.0 if pause is None else max(0.1, pause)))
+
+
+async def test_a_recording_that_can_be_heard_is_shown_on_its_call(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    assert (await desk.call()).readiness["recording"]["state"] == "pending"
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    call = await desk.call()
+    assert call.readiness["recording"]["state"] == "ready"
+    assert (await desk.events(call))[-1] == "recording.ready"
+    (row,) = await rows(desk)
+    assert (row.state, row.content_type, row.duration_seconds, row.due_at) == (
+        "ready",
+        "audio/mpeg",
+        92.0,
+        None,
+    )
+    assert await keeper.step() is None, "nothing is left to do"
+
+
+async def test_it_is_asked_for_with_growing_gaps_and_given_up_after_the_last(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    began, asked = desk.clock.now(), []
+    for _ in range(500):
+        before = desk.ringcentral.asked.count("recording 77")
+        await keeper.step()
+        if desk.ringcentral.asked.count("recording 77") > before:
+            asked.append((desk.clock.now() - began).total_seconds())
+        desk.clock.advance(10)
+    assert asked == [0, 120, 420]
+    call = await desk.call()
+    assert call.readiness["recording"]["state"] == "expired"
+    assert (await desk.events(call))[-1] == "recording.expired"
+
+
+async def test_a_call_is_not_final_before_its_recording_is_there(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    await read_for(desk, 600)
+    call = await desk.call()
+    assert (call.stage, call.read_at) == ("reconciled", None)
+    asked = len(desk.ringcentral.asked)
+    await read_for(desk, 600)
+    assert len(desk.ringcentral.asked) == asked, "the record is not read again for the recording's sake"
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    call = await desk.call()
+    assert call.stage == "final"
+    assert (await desk.events(call))[-2:] == ["recording.ready", "call.final"]
+
+
+async def test_a_recording_that_comes_first_leaves_the_record_its_minute(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    assert (await desk.call()).stage == "reconciled"
+    await read_for(desk, 90)
+    assert (await desk.call()).stage == "final"
+
+
+async def test_a_call_whose_recording_never_comes_is_final_when_it_is_given_up(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    await read_for(desk, 90)
+    await keep_for(desk, keeper, 600)
+    assert (await desk.call()).stage == "final"
+
+
+async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recording_short(desk: Desk) -> None:
+    await read_recorded_call(desk)
+    desk.clock.advance(4000)
+    await desk.reader.step()
+    assert (await desk.call()).stage == "reconciled"
+
+
+async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    desk.ringcentral.failure = RateLimited("full", retry_at=desk.clock.now() + timedelta(seconds=30))
+    assert await keeper.step() == pytest.approx(30)
+    (row,) = await rows(desk)
+    assert (row.attempts, row.state) == (0, "pending")
+    desk.ringcentral.recordings["77"] = HEARD
+    desk.clock.advance(31)
+    await keeper.step()
+    assert (await rows(desk))[0].state == "ready"
+
+
+async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    desk.ringcentral.failure = RingCentralUnreachable("away")
+    await keeper.step()
+    assert (await rows(desk))[0].attempts == 0
+
+
+async def test_a_missing_right_ends_in_a_recording_given_up_and_leaves_the_connection_alone(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    for _ in range(3):
+        desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
+        await keeper.step()
+        desk.clock.advance(301)
+    (row,) = await rows(desk)
+    assert (row.state, row.problem) == ("expired", "CMN-401")
+    connection = await desk.connections.best(ACCOUNT)
+    assert connection is not None
+    assert connection.access.problem is None
+
+
+async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    connection = await desk.connections.own()
+    assert connection is not None
+    access = Access(Level.EXTENSION, ExtensionId(BEN))
+    async with desk.database.write() as db:
+        await db.execute(
+            credentials.insert().values(
+                account_id="~", name="own", kind="own", access=access.to_json(), updated_at=desk.clock.now()
+            )
+        )
+    desk.connections.forget()
+    await keeper.step()
+    assert "recording 77" not in desk.ringcentral.asked
+    assert (await rows(desk))[0].problem == "no credentials"
+
+
+async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    async with desk.database.write() as db:
+        now = desk.clock.now()
+        taken = await recordings.claim_due(db, ACCOUNT, recordings.OPEN, now, now + timedelta(seconds=60))
+        again = await recordings.claim_due(db, ACCOUNT, recordings.OPEN, now, now + timedelta(seconds=60))
+    assert (taken, again) == ("77", None)
+    desk.clock.advance(61)
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    assert (await rows(desk))[0].state == "ready"
+
+
+async def test_linked_calls_that_name_one_recording_are_both_told(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    for number in (1, 2):
+        await desk.end_call(number)
+    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    assert desk.ringcentral.asked.count("recording 77") == 1
+    assert {(await desk.call(one)).readiness["recording"]["state"] for one in (1, 2)} == {"ready"}
