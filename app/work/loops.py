@@ -7,7 +7,6 @@ database, so a loop may be stopped at any instant.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +20,7 @@ Step = Callable[[], Awaitable[float | None]]
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +51,10 @@ class Loop:
         try:
             wanted = await self.step()
         except StorageUnavailable as error:
+            _stop_if_cancelled()
             return self._failed("the database is away", error)
         except Exception as error:
+            _stop_if_cancelled()
             log.exception("background step failed", loop=self.name)
             return self._failed("unexpected", error)
         self.failures = 0
@@ -66,6 +68,13 @@ class Loop:
             "background step will be tried again", loop=self.name, why=why, error=str(error), seconds=pause
         )
         return pause
+
+
+def _stop_if_cancelled() -> None:
+    """Obey a cancellation that came back as an error: the rollback on its way out can fail and hide it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class Crew:
@@ -90,10 +99,13 @@ class Crew:
         self._tasks.append(asyncio.create_task(run(), name=name))
 
     async def stop(self) -> None:
-        """Cancel everything and wait until it has let go."""
+        """Cancel everything and wait until it has let go; whoever hangs is left behind."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        if self._tasks:
+            _, hanging = await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+            if hanging:
+                log.warning(
+                    "background work did not stop in time", loops=[task.get_name() for task in hanging]
+                )
         self._tasks.clear()
