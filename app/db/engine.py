@@ -57,7 +57,7 @@ class Database:
 
     def _open_sqlite(self) -> AsyncEngine:
         engine = create_async_engine(self.url, pool_size=4, max_overflow=4, pool_timeout=_CONNECT_SECONDS)
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "connect", prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
 
@@ -89,14 +89,23 @@ class Database:
         """
         woken: set[str] = set()
         with _storage_errors():
-            if self.is_sqlite:
-                async with self._one_writer, self._transaction(woken) as db:
-                    yield db
-            else:
-                async with self._transaction(woken) as db:
-                    yield db
-        if woken and self.waker is not None:
-            self.waker(woken)
+            async with self.turn_to_write(), self._transaction(woken) as db:
+                yield db
+        self.wake(woken)
+
+    @asynccontextmanager
+    async def turn_to_write(self) -> AsyncIterator[None]:
+        """Wait until no other task of this process writes to SQLite, first come, first served."""
+        if self.is_sqlite:
+            async with self._one_writer:
+                yield
+        else:
+            yield
+
+    def wake(self, topics: Collection[str]) -> None:
+        """Wake those in this process who wait for topics of what was just committed."""
+        if topics and self.waker is not None:
+            self.waker(topics)
 
     @asynccontextmanager
     async def _transaction(self, woken: set[str]) -> AsyncIterator[AsyncConnection]:
@@ -145,7 +154,8 @@ def _first_line(error: BaseException) -> str:
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def prepare_sqlite(connection: Any, _record: Any = None) -> None:
+    """Give a fresh connection the settings that all have."""
     # The driver would open transactions by itself, and only at the first change: too late for BEGIN IMMEDIATE.
     connection.isolation_level = None
     cursor = connection.cursor()

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from app import metrics
 from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
-from app.webhooks.inbox import Delivery, Inbox
+from app.webhooks.deliveries import Delivery
+from app.webhooks.inbox import Inbox
 from app.webhooks.notification import peek
 
 PATH = "/webhooks/ringcentral"
@@ -162,7 +163,7 @@ OPENAPI: dict[str, Any] = {
             "required": False,
             "content": {
                 "application/json": {
-                    "schema": {"type": "object"},
+                    "schema": {"description": "Any JSON is stored; what it means is found out later."},
                     "example": {
                         "uuid": "7841958329667892286",
                         "event": "/restapi/v1.0/account/908070001/telephony/sessions",

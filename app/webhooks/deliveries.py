@@ -1,0 +1,167 @@
+"""Writes deliveries, many to a commit, by the shortest way that each database has.
+
+The one hot path of the service: it holds a connection of its own and speaks to the driver. On PostgreSQL a
+batch is one statement and one round trip, which stores, commits and notifies; on SQLite it is one visit to
+one thread. Through SQLAlchemy the same batch took six round trips, and twice the time.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import CHANNEL, Database, prepare_sqlite
+from app.db.tables import deliveries
+from app.errors import StorageUnavailable
+from app.work.wakeups import INBOX
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One POST of RingCentral. `uuid` is the sender's, or a digest of the body where it gave none."""
+
+    account_id: str
+    uuid: str
+    received_at: datetime
+    telephony_session_id: str | None
+    raw: bytes
+
+
+class Writer(Protocol):
+    """Commits deliveries. Used by one task at a time."""
+
+    async def write(self, rows: Sequence[Delivery]) -> int:
+        """Store rows, none twice, and return how many were new.
+
+        Raises StorageUnavailable when they were not committed; they may be written again then.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+def open_writer(database: Database) -> Writer:
+    """Return the writer for this database; it connects when it first writes."""
+    return SqliteWriter(database) if database.is_sqlite else PostgresWriter(database)
+
+
+_STORE = """
+WITH stored AS (
+    INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bytea[])
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM stored) AS stored, pg_notify($6, $7)
+"""
+
+
+class PostgresWriter:
+    """Holds one connection of the pool; after an error it takes another."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: AsyncConnection | None = None
+
+    async def write(self, rows: Sequence[Delivery]) -> int:
+        try:
+            stored = await self._store(rows)
+        except BaseException as error:
+            # Also when cancelled: nobody knows what the connection was doing.
+            await self._drop()
+            if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError | OSError):
+                raise StorageUnavailable(f"the database did not answer: {error}") from error
+            raise
+        self._database.wake({INBOX})  # the others hear of it by the notification
+        return stored
+
+    async def _store(self, rows: Sequence[Delivery]) -> int:
+        if self._held is None:
+            self._held = await self._database.engine.connect()
+        connection: Any = (await self._held.get_raw_connection()).driver_connection
+        answer = await connection.fetch(
+            _STORE,
+            [row.account_id for row in rows],
+            [row.uuid for row in rows],
+            [row.received_at for row in rows],
+            [row.telephony_session_id for row in rows],
+            [row.raw for row in rows],
+            CHANNEL,
+            INBOX,
+        )
+        return int(answer[0]["stored"])
+
+    async def _drop(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.invalidate()
+            await held.close()
+
+    async def close(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.close()
+
+
+_INSERT = (
+    "INSERT OR IGNORE INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)"
+    " VALUES (?, ?, ?, ?, ?)"
+)
+
+
+class SqliteWriter:
+    """Holds a connection and the only thread that uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._path = database.url.database or ""
+        self._thread = ThreadPoolExecutor(1, "inbox")
+        self._connection: sqlite3.Connection | None = None
+        as_stored = deliveries.c.received_at.type.bind_processor(database.engine.dialect)
+        assert as_stored is not None  # noqa: S101 - the type is ours
+        self._as_stored = as_stored
+
+    async def write(self, rows: Sequence[Delivery]) -> int:
+        values = [
+            (row.account_id, row.uuid, self._as_stored(row.received_at), row.telephony_session_id, row.raw)
+            for row in rows
+        ]
+        async with self._database.turn_to_write():
+            stored = await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, values)
+        self._database.wake({INBOX})
+        return stored
+
+    def _insert(self, values: Sequence[tuple[Any, ...]]) -> int:
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            stored = connection.executemany(_INSERT, values).rowcount
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._disconnect()
+            raise StorageUnavailable(f"the database did not take the deliveries: {error}") from error
+        return max(0, stored)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path)
+            prepare_sqlite(self._connection)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
