@@ -138,7 +138,7 @@ class Process:
         if settings.has_credentials and settings.webhook_address is not None:
             self.crew.watch(self._keep_subscription(connections, settings.webhook_address), "subscription")
         return [
-            Loop("fold", Folder(database, clock, rules).step, (wakeups.INBOX,), step),
+            Loop("fold", Folder(database, clock, rules, self.inbox.is_rushed).step, (wakeups.INBOX,), step),
             Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
             Loop("polls", poller.step, (wakeups.POLLS,), step),
             Loop("readings", reader.step, (wakeups.READINGS,), step),
