@@ -1,5 +1,10 @@
-"""The token that all replicas share, encrypted in the database, and the lease under which it is bought."""
+"""The token that all replicas share, encrypted in the database, and the lease under which it is bought.
 
+Each taking of the lease has a name of its own, and within it a token is saved only while the row still bears that
+name: whoever was held up for longer than the lease must not overwrite the pair of whoever took over.
+"""
+
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,7 +15,7 @@ from sqlalchemy import or_, select, update
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
-from app.errors import RingCentralUnreachable
+from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.ports import Refusal, StoredToken, load_refusal, load_token
 from app.vault import Vault
@@ -39,6 +44,10 @@ class SharedTokens:
         self._lease = timedelta(seconds=lease_seconds)
         self._key = {"account_id": holder, "name": name}
         self._mine = (credentials.c.account_id == holder) & (credentials.c.name == name)
+        # The environment's credentials have no row until something is kept of them; a row of others that is
+        # gone was removed by somebody and must not come back.
+        self._may_open = holder == UNBOUND_ACCOUNT
+        self._held: str | None = None
 
     async def load(self) -> StoredToken | None:
         """Return the newest token; one that was encrypted with another secret key is none."""
@@ -52,8 +61,22 @@ class SharedTokens:
             return None
 
     async def save(self, token: StoredToken) -> None:
-        """Keep the token for all replicas; a refusal is forgotten."""
-        await self._write({"token": self._vault.encrypt(token.dump()), "refused": None})
+        """Keep the token for all replicas; a refusal is forgotten.
+
+        Raises LeaseLost within `lock` when the lease ran out and another replica took it.
+        """
+        values: dict[str, object] = {"token": self._vault.encrypt(token.dump()), "refused": None}
+        if self._held is None:
+            await self._write(values)
+            return
+        async with self._database.write() as db:
+            kept = await db.execute(
+                update(credentials)
+                .where(self._mine, credentials.c.lease_owner == self._held)
+                .values(**values, updated_at=self._clock.now())
+            )
+        if kept.rowcount != 1:
+            raise LeaseLost("the lease of a token ran out while it was asked for")
 
     async def load_refusal(self) -> Refusal | None:
         """Return the last refusal, unless a token was saved since."""
@@ -67,6 +90,9 @@ class SharedTokens:
     async def _write(self, values: dict[str, object]) -> None:
         values = {**values, "updated_at": self._clock.now()}
         async with self._database.write() as db:
+            if not self._may_open:
+                await db.execute(update(credentials).where(self._mine).values(values))
+                return
             insert = upsert_into(db, credentials).values({**self._key, **values})
             await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
 
@@ -74,30 +100,36 @@ class SharedTokens:
     async def lock(self) -> AsyncIterator[None]:
         """Keep every other replica from asking for a token; a crashed one's lease runs out.
 
-        Raises RingCentralUnreachable when another replica holds it for longer than a lease lasts.
+        Raises RingCentralUnreachable when another replica holds it for longer than a lease lasts, CredentialsRefused
+        when the credentials were removed meanwhile.
         """
+        owner = f"{self._replica[:48]}:{secrets.token_hex(6)}"
         give_up_at = self._clock.now() + self._lease
-        while not await self._take():
+        while not await self._take(owner):
             if self._clock.now() >= give_up_at:
                 raise RingCentralUnreachable("another replica has been asking for a token for too long")
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
+        self._held = owner
         try:
             yield
         finally:
+            self._held = None
             async with self._database.write() as db:
-                mine = self._mine & (credentials.c.lease_owner == self._replica)
+                mine = self._mine & (credentials.c.lease_owner == owner)
                 await db.execute(update(credentials).where(mine).values(lease_owner=None, lease_until=None))
 
-    async def _take(self) -> bool:
+    async def _take(self, owner: str) -> bool:
         now = self._clock.now()
         async with self._database.write() as db:
-            await db.execute(
-                upsert_into(db, credentials).values({**self._key, "updated_at": now}).on_conflict_do_nothing()
-            )
+            if self._may_open:
+                opened = upsert_into(db, credentials).values({**self._key, "updated_at": now})
+                await db.execute(opened.on_conflict_do_nothing())
+            elif await db.scalar(select(credentials.c.name).where(self._mine)) is None:
+                raise CredentialsRefused("these credentials were removed", code="removed")
             free = or_(credentials.c.lease_until.is_(None), credentials.c.lease_until < now)
             taken = await db.execute(
                 update(credentials)
                 .where(self._mine, free)
-                .values(lease_owner=self._replica, lease_until=now + self._lease)
+                .values(lease_owner=owner, lease_until=now + self._lease)
             )
         return taken.rowcount == 1

@@ -1,36 +1,52 @@
-"""The access token: bought with the JWT credential, shared by all replicas, renewed in time.
+"""The access token: bought with a JWT credential or a refresh token, shared by all replicas, renewed in time.
 
 RingCentral lets one user and app ask for five tokens a minute and keep some five sessions (guides "Rate limits"
 and "JWT flow"), so a token is bought once for all: one asks within the process, one among the replicas, and
 everybody else takes what that one has saved. While the token endpoint refuses or fails, nobody asks it.
+
+A refresh token works once. The pair that it buys is saved before anybody uses it: as long as the new access token
+is unused, RingCentral answers the old refresh token with the same pair, for an hour (guide "Refresh tokens"), so
+whoever crashes between answer and saving finds the way back.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from app.clock import Clock
-from app.errors import CredentialsRefused, RateLimited, RingCentralError, RingCentralUnreachable
+from app.errors import CredentialsRefused, LeaseLost, RateLimited, RingCentralError, RingCentralUnreachable
 from app.ringcentral.models import Token
+from app.ringcentral.oauth import token_by_refresh
 from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, fingerprint_of
 from app.ringcentral.protocol import decode_token, decode_token_error, token_by_jwt
 from app.ringcentral.transport import Transport, Unanswered
-from app.ringcentral.wire import Answer, read_rate_headers
+from app.ringcentral.wire import Answer, Request, read_rate_headers
+
+SIGN_IN_AGAIN = "sign-in-again"
+"""Our code for a refresh token that RingCentral takes no more: only a person can get a new one."""
+
+_SPENT_CODES = frozenset({"OAU-210", "invalid_grant"})
+_FOR_GOOD = timedelta(days=3650)
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Credentials of the service user, and the rules of the token endpoint (guide "Errors")."""
+    """Credentials of one user, and the rules of the token endpoint (guide "Errors").
+
+    Without `jwt` the user has signed in: the refresh token lies in the store, and `sign_in` names the sign-in, so
+    that what another one left there is not mistaken for it.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
-    jwt: str = field(repr=False)
+    jwt: str | None = field(default=None, repr=False)
+    sign_in: str = ""
     server_url: str = "https://platform.ringcentral.com"
     tries: int = 4
     pause_seconds: float = 10.0
@@ -60,6 +76,9 @@ class AuthConfig:
 
     @property
     def fingerprint(self) -> str:
+        if self.jwt is None:
+            # Another secret of the same app does not end a sign-in.
+            return fingerprint_of(self.server_url, self.client_id, "sign-in", self.sign_in)
         return fingerprint_of(self.server_url, self.client_id, self.client_secret, self.jwt)
 
 
@@ -117,7 +136,8 @@ class TokenKeeper:
         stored = await self._store.load()
         if stored is None or stored.fingerprint != self._fingerprint:
             return
-        if self._token is None or stored.issued_at > self._token.issued_at:
+        # Of a pair that works once the store alone knows the present one, whatever the replicas' clocks say.
+        if self._token is None or self._config.jwt is None or stored.issued_at > self._token.issued_at:
             self._token = stored
 
     def _fresh(self, refused: str | None) -> StoredToken | None:
@@ -141,9 +161,15 @@ class TokenKeeper:
                 raise
             _log.warning("token_renewal_postponed", why=error.detail)
             return living
-        # Kept before it is shared: if saving fails, the next call must not buy another.
+        if token.refresh_token is None:
+            # Kept before it is shared: if saving fails, the next call must not buy another.
+            self._token = token
+        try:
+            await self._store.save(token)
+        except LeaseLost as error:
+            # Whoever took over has bought a pair of its own by now; ours must not overwrite it.
+            raise RingCentralUnreachable("another replica took over while we asked for a token") from error
         self._token = token
-        await self._store.save(token)
         _log.info("token_renewed", expires_at=token.expires_at.isoformat())
         return token
 
@@ -163,14 +189,15 @@ class TokenKeeper:
             except RingCentralUnreachable as error:
                 raise self._paused(error, self._config.pause_seconds) from error.__cause__
             except CredentialsRefused as error:
-                await self._remember_refusal(error)
-                raise
+                judged = self._judged(error)
+                await self._remember_refusal(judged)
+                raise judged from error.__cause__
         raise AssertionError("AuthConfig.tries is at least 1")
 
     async def _ask(self) -> Answer:
         """Send one token request. Raises _Later if it is worth another try."""
         config = self._config
-        request = token_by_jwt(config.client_id, config.client_secret, config.jwt)
+        request = self._request()
         deadline = self._clock.now() + timedelta(seconds=config.slot_wait_seconds)
         try:
             answer = await self._transport.attempt(
@@ -187,15 +214,21 @@ class TokenKeeper:
             raise _Later(failure, config.pause_seconds if seconds is None else seconds)
         raise failure
 
+    def _request(self) -> Request:
+        """Return the token request. Raises CredentialsRefused when there is nothing to ask with."""
+        config = self._config
+        if config.jwt is not None:
+            return token_by_jwt(config.client_id, config.client_secret, config.jwt)
+        if self._token is None or self._token.refresh_token is None:
+            raise CredentialsRefused("nothing is left of this sign-in", code=SIGN_IN_AGAIN)
+        return token_by_refresh(config.client_id, config.client_secret, self._token.refresh_token)
+
     def _stored(self, token: Token, asked_at: datetime) -> StoredToken:
-        return StoredToken(
-            access_token=token.access_token,
-            issued_at=asked_at,
-            expires_at=asked_at + timedelta(seconds=min(token.expires_in_seconds, 86_400.0)),
-            fingerprint=self._fingerprint,
-            owner_id=token.owner_id,
-            scopes=tuple(sorted(token.scopes)),
-        )
+        if self._config.jwt is not None:
+            token = replace(token, refresh_token=None, refresh_expires_in_seconds=None)
+        elif token.refresh_token is None and self._token is not None:
+            token = replace(token, refresh_token=self._token.refresh_token)
+        return stored_token(token, self._fingerprint, asked_at)
 
     def _is_fresh(self, token: StoredToken) -> bool:
         lifetime = token.expires_at - token.issued_at
@@ -211,11 +244,23 @@ class TokenKeeper:
         if pause is not None and self._clock.now() < pause.until:
             raise pause.failure.with_traceback(None)
 
+    def _judged(self, error: CredentialsRefused) -> CredentialsRefused:
+        """Say of a refused refresh token that a person has to sign in again."""
+        if self._config.jwt is not None or error.code not in _SPENT_CODES:
+            return error
+        return CredentialsRefused(
+            f"{error.detail} ({error.code})",
+            status=error.status,
+            code=SIGN_IN_AGAIN,
+            request_id=error.request_id,
+        )
+
     async def _remember_refusal(self, error: CredentialsRefused) -> None:
-        until = self._clock.now() + timedelta(seconds=self._config.refusal_seconds)
+        is_for_good = error.code == SIGN_IN_AGAIN
+        lasts = _FOR_GOOD if is_for_good else timedelta(seconds=self._config.refusal_seconds)
         refusal = Refusal(
             detail=error.detail,
-            until=until,
+            until=self._clock.now() + lasts,
             fingerprint=self._fingerprint,
             status=error.status,
             code=error.code,
@@ -229,6 +274,25 @@ class TokenKeeper:
         if refusal is None or refusal.fingerprint != self._fingerprint or refusal.until <= self._clock.now():
             return
         raise CredentialsRefused(refusal.detail, status=refusal.status, code=refusal.code)
+
+
+def stored_token(token: Token, fingerprint: str, asked_at: datetime) -> StoredToken:
+    """Return what is kept of a token answer to a request that was sent at `asked_at`."""
+    refresh_seconds = token.refresh_expires_in_seconds
+    return StoredToken(
+        access_token=token.access_token,
+        issued_at=asked_at,
+        expires_at=asked_at + timedelta(seconds=min(token.expires_in_seconds, 86_400.0)),
+        fingerprint=fingerprint,
+        owner_id=token.owner_id,
+        scopes=tuple(sorted(token.scopes)),
+        refresh_token=token.refresh_token,
+        refresh_expires_at=(
+            asked_at + min(timedelta(seconds=min(refresh_seconds, 1e9)), _FOR_GOOD)
+            if token.refresh_token and refresh_seconds
+            else None
+        ),
+    )
 
 
 class MemoryTokenStore:

@@ -31,6 +31,7 @@ IN_PROGRESS = "in progress"
 MAX_TEXT = 4096
 """Longest text that is kept of a field of RingCentral's; `raw` has the whole."""
 
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
 _ACCOUNT_IN_URI = re.compile(r"/account/([0-9]{1,32})(?:[/?]|$)")
 _RECORD_IN_URI = re.compile(r"/call-log/([^/?,]{1,128})(?:[?]|$)")
 
@@ -231,6 +232,8 @@ class Token:
     expires_in_seconds: float
     scopes: frozenset[str] = frozenset()
     owner_id: ExtensionId | None = None
+    refresh_token: str | None = None
+    refresh_expires_in_seconds: float | None = None
 
     def __repr__(self) -> str:
         return f"Token(owner_id={self.owner_id!r}, expires_in_seconds={self.expires_in_seconds})"
@@ -318,13 +321,17 @@ def read_token(value: Any) -> Token | None:
     """Read a token; one that no header can carry, or that says no lifetime, is none."""
     fields = _object(value)
     access_token, lifetime = fields.get("access_token"), read_seconds(fields.get("expires_in"))
-    if not isinstance(access_token, str) or not re.fullmatch(r"[\x21-\x7e]+", access_token) or not lifetime:
+    if not isinstance(access_token, str) or not _SENDABLE.fullmatch(access_token) or not lifetime:
         return None
+    refresh_token = fields.get("refresh_token")
+    may_refresh = isinstance(refresh_token, str) and _SENDABLE.fullmatch(refresh_token) is not None
     return Token(
         access_token=access_token,
         expires_in_seconds=lifetime,
         scopes=frozenset((read_text(fields.get("scope")) or "").split()),
         owner_id=_optional(ExtensionId, as_text(fields.get("owner_id"))),
+        refresh_token=refresh_token if may_refresh else None,
+        refresh_expires_in_seconds=read_seconds(fields.get("refresh_token_expires_in")),
     )
 
 

@@ -84,7 +84,8 @@ class RateBudget(Protocol):
 class StoredToken:
     """A token as replicas share it. Times are aware UTC; `issued_at` is when it was asked for.
 
-    `fingerprint` names the credentials that bought it: a token of other credentials is not used.
+    `fingerprint` names the credentials that bought it: a token of other credentials is not used. `refresh_token`
+    buys the next pair, once; only whoever signed in has one.
     """
 
     access_token: str
@@ -93,6 +94,8 @@ class StoredToken:
     fingerprint: str
     owner_id: str | None = None
     scopes: Sequence[str] = ()
+    refresh_token: str | None = None
+    refresh_expires_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"StoredToken(owner_id={self.owner_id!r}, expires_at={self.expires_at.isoformat()})"
@@ -103,6 +106,7 @@ class StoredToken:
             "issued_at": self.issued_at.isoformat(),
             "expires_at": self.expires_at.isoformat(),
             "scopes": list(self.scopes),
+            "refresh_expires_at": self.refresh_expires_at and self.refresh_expires_at.isoformat(),
         }
         return json.dumps(fields).encode()
 
@@ -130,7 +134,10 @@ class TokenStore(Protocol):
         ...
 
     async def save(self, token: StoredToken) -> None:
-        """Keep the token for all replicas; a refusal is forgotten."""
+        """Keep the token for all replicas; a refusal is forgotten.
+
+        Raises LeaseLost within `lock` when another replica has taken the lock over: nothing was kept.
+        """
         ...
 
     async def load_refusal(self) -> Refusal | None:
@@ -161,7 +168,7 @@ def load_token(dumped: bytes) -> StoredToken | None:
     access_token, fingerprint = fields.get("access_token"), read_text(fields.get("fingerprint"))
     if not isinstance(access_token, str) or fingerprint is None or issued_at is None or expires_at is None:
         return None
-    scopes = fields.get("scopes")
+    scopes, refresh_token = fields.get("scopes"), fields.get("refresh_token")
     return StoredToken(
         access_token=access_token,
         issued_at=issued_at,
@@ -169,6 +176,8 @@ def load_token(dumped: bytes) -> StoredToken | None:
         fingerprint=fingerprint,
         owner_id=read_text(fields.get("owner_id")),
         scopes=tuple(map(str, scopes)) if isinstance(scopes, list) else (),
+        refresh_token=refresh_token if isinstance(refresh_token, str) else None,
+        refresh_expires_at=read_time(fields.get("refresh_expires_at")),
     )
 
 

@@ -1,6 +1,7 @@
 """The token that replicas share, on both databases."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import select, update
 from app.db.engine import Database
 from app.db.tables import credentials
 from app.enrichment.tokens import SharedTokens
-from app.errors import RingCentralUnreachable
+from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
+from app.ids import AccountId
 from app.ringcentral.ports import Refusal, StoredToken
 from app.vault import Vault
 from tests.fakes.clock import START, FakeClock
@@ -86,3 +88,36 @@ async def test_waiting_for_a_token_has_an_end(database: Database, clock: FakeClo
         with pytest.raises(RingCentralUnreachable):
             async with store(database, clock, "other").lock():
                 pass
+
+
+async def test_a_token_bought_under_a_lease_that_another_took_is_not_kept(
+    database: Database, clock: FakeClock
+) -> None:
+    slow, quick = store(database, clock, "slow"), store(database, clock, "quick")
+    newer = replace(TOKEN, access_token="EXAMPLE-ACCESS-2")
+    async with slow.lock():
+        clock.advance(11)
+        async with quick.lock():
+            await quick.save(newer)
+        with pytest.raises(LeaseLost):
+            await slow.save(TOKEN)
+    assert await slow.load() == newer
+
+
+async def test_credentials_that_were_removed_do_not_come_back(database: Database, clock: FakeClock) -> None:
+    of_account = SharedTokens(
+        database,
+        clock,
+        Vault("s" * 32),
+        replica="one",
+        lease_seconds=10.0,
+        holder=AccountId("908070001"),
+        name="ext-711000101",
+    )
+    await of_account.save(TOKEN)
+    await of_account.save_refusal(Refusal(detail="no", until=START, fingerprint="f"))
+    with pytest.raises(CredentialsRefused, match="removed"):
+        async with of_account.lock():
+            pass
+    async with database.read() as db:
+        assert await db.scalar(select(credentials.c.name)) is None

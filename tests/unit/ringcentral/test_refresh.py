@@ -1,0 +1,253 @@
+"""A refresh token works once: what that means for crashes, for replicas and for whoever has to sign in again.
+
+The token endpoint is the simulator's, which keeps RingCentral's rules of refresh tokens.
+"""
+
+import asyncio
+from datetime import timedelta
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+import respx
+
+from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable, StorageUnavailable
+from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig, MemoryTokenStore, TokenKeeper, stored_token
+from app.ringcentral.models import read_token
+from app.ringcentral.ports import StoredToken, load_token
+from app.ringcentral.transport import Transport
+from app.simulator.auth import JWT_GRANT, TokenRules, Tokens
+from app.simulator.refusals import TokenRefused
+from app.simulator.world import users_of
+from tests.fakes.clock import FakeClock
+from tests.unit.ringcentral.conftest import CONFIG, SERVER
+from tests.unit.ringcentral.doubles import NOON, Ledger
+
+SIGNED_IN = AuthConfig(client_id="app", client_secret="hidden-secret", sign_in="one", server_url=SERVER)
+
+
+class Endpoint:
+    """RingCentral's token endpoint, with a session that somebody has signed in to."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        rules = TokenRules("app", "hidden-secret", ("ReadCallLog",), 3600, 604_800, 5)
+        self.tokens = Tokens(rules, users_of("jwt"))
+        self.clock = clock
+        self.asked = 0
+        self.loses_answers = False
+
+    def sign_in(self) -> StoredToken:
+        form = {"grant_type": JWT_GRANT, "assertion": "jwt"}
+        token = read_token(self.tokens.grant(form, self.clock.now(), 1.0, refreshable=True))
+        assert token is not None
+        return stored_token(token, SIGNED_IN.fingerprint, self.clock.now())
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        form = dict(parse_qsl(request.content.decode()))
+        try:
+            self.tokens.check_client(request.headers["authorization"], form)
+            body = self.tokens.grant(form, self.clock.now(), 1.0, refreshable=True)
+        except TokenRefused as refusal:
+            return httpx.Response(refusal.status, json=refusal.body())
+        if self.loses_answers:
+            raise httpx.ReadTimeout("lost")
+        return httpx.Response(200, json=body)
+
+    def is_accepted(self, token: StoredToken) -> bool:
+        """Use a token as the API would see it."""
+        session = next((one for one in self.tokens.sessions if one.access_token == token.access_token), None)
+        if session is None:
+            return False
+        session.used_at = session.used_at or self.clock.now()
+        return True
+
+
+class FailingStore(MemoryTokenStore):
+    """A store that can fail to save."""
+
+    failure: Exception | None = None
+
+    async def save(self, token: StoredToken) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        await super().save(token)
+
+
+@pytest.fixture
+def endpoint(clock: FakeClock, ringcentral: respx.MockRouter) -> Endpoint:
+    endpoint = Endpoint(clock)
+    ringcentral["token"].mock(side_effect=endpoint.answer)
+    return endpoint
+
+
+@pytest.fixture
+def shared(endpoint: Endpoint) -> FailingStore:
+    store = FailingStore()
+    store.token = endpoint.sign_in()
+    return store
+
+
+@pytest.fixture
+def transport(http: httpx.AsyncClient, budget: Ledger, clock: FakeClock) -> Transport:
+    return Transport(http, CONFIG, budget, clock)
+
+
+@pytest.fixture
+def keeper(transport: Transport, shared: FailingStore, clock: FakeClock) -> TokenKeeper:
+    return TokenKeeper(transport, SIGNED_IN, shared, clock)
+
+
+async def test_the_token_of_the_sign_in_is_used_first(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore
+) -> None:
+    assert await keeper.token() == shared.token
+    assert endpoint.asked == 0
+
+
+async def test_a_new_pair_takes_the_place_of_the_old_one(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+) -> None:
+    first = await keeper.token()
+    clock.advance(3600)
+    second = await keeper.token()
+    assert second == shared.token
+    assert second.refresh_token not in (None, first.refresh_token)
+    assert endpoint.is_accepted(second)
+    assert not endpoint.is_accepted(first)
+    clock.advance(3600)
+    assert endpoint.is_accepted(await keeper.token())
+    assert endpoint.asked == 2
+
+
+async def test_a_pair_that_could_not_be_saved_is_not_used_and_not_lost(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    clock.advance(3600)
+    shared.failure = StorageUnavailable("away")
+    with pytest.raises(StorageUnavailable):
+        await keeper.token()
+    (session,) = endpoint.tokens.sessions
+    assert session.used_at is None
+    clock.advance(50 * 60)
+    survivor = TokenKeeper(transport, SIGNED_IN, shared, clock)
+    assert (await survivor.token()).access_token == session.access_token
+    assert shared.token is not None
+    assert shared.token.refresh_token == session.refresh_token
+
+
+async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    clock.advance(3600)
+    shared.failure = StorageUnavailable("away")
+    with pytest.raises(StorageUnavailable):
+        await keeper.token()
+    clock.advance(61 * 60)
+    asked = endpoint.asked
+    for asker in (keeper, keeper, TokenKeeper(transport, SIGNED_IN, shared, clock)):
+        with pytest.raises(CredentialsRefused) as refusal:
+            await asker.token()
+        assert refusal.value.code == SIGN_IN_AGAIN
+        clock.advance(timedelta(days=30).total_seconds())
+    assert endpoint.asked == asked + 1
+
+
+async def test_another_sign_in_is_tried_at_once(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    endpoint.tokens.revoke_all()
+    clock.advance(3600)
+    with pytest.raises(CredentialsRefused):
+        await keeper.token()
+    again = AuthConfig(client_id="app", client_secret="hidden-secret", sign_in="two", server_url=SERVER)
+    token = endpoint.sign_in()
+    shared.token = StoredToken(
+        access_token=token.access_token,
+        issued_at=token.issued_at,
+        expires_at=token.expires_at,
+        fingerprint=again.fingerprint,
+        refresh_token=token.refresh_token,
+    )
+    assert endpoint.is_accepted(await TokenKeeper(transport, again, shared, clock).token())
+
+
+async def test_a_wrong_client_secret_does_not_end_the_sign_in(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    clock.advance(3600)
+    wrong = AuthConfig(client_id="app", client_secret="old", sign_in="one", server_url=SERVER)
+    with pytest.raises(CredentialsRefused) as refusal:
+        await TokenKeeper(transport, wrong, shared, clock).token()
+    assert refusal.value.code == "OAU-140"
+    clock.advance(SIGNED_IN.refusal_seconds + 1)
+    assert endpoint.is_accepted(await keeper.token())
+
+
+async def test_replicas_trade_the_refresh_token_once_for_all(
+    endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    replicas = [TokenKeeper(transport, SIGNED_IN, shared, clock) for _ in range(5)]
+    old = [await one.token() for one in replicas]
+    clock.advance(3600)
+    new = await asyncio.gather(*(one.renew(token) for one, token in zip(replicas, old, strict=True)))
+    assert len({token.access_token for token in new}) == 1
+    assert endpoint.asked == 1
+
+
+async def test_the_stored_pair_counts_even_if_the_clock_of_its_replica_goes_behind(
+    endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+) -> None:
+    late = FakeClock(NOON - timedelta(minutes=5))
+    here, there = (
+        TokenKeeper(transport, SIGNED_IN, shared, clock),
+        TokenKeeper(transport, SIGNED_IN, shared, late),
+    )
+    old = await here.token()
+    renewed = await there.renew(old)
+    assert renewed.issued_at < old.issued_at
+    assert endpoint.is_accepted(await here.renew(old))
+    assert endpoint.asked == 1
+
+
+async def test_a_pair_bought_under_a_lost_lease_is_dropped(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+) -> None:
+    clock.advance(3600)
+    shared.failure = LeaseLost("too slow")
+    with pytest.raises(RingCentralUnreachable):
+        await keeper.token()
+    assert endpoint.is_accepted(await keeper.token())
+
+
+async def test_a_lost_answer_costs_nothing(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+) -> None:
+    old = await keeper.token()
+    clock.advance(3600 - 60)
+    endpoint.loses_answers = True
+    bridged = await keeper.token()
+    assert bridged == old
+    assert not endpoint.is_accepted(bridged), "the server has traded it, though we do not know"
+    endpoint.loses_answers = False
+    clock.advance(60)
+    assert endpoint.is_accepted(await keeper.renew(bridged))
+
+
+async def test_without_anything_kept_a_person_has_to_sign_in_and_nobody_is_asked(
+    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore
+) -> None:
+    shared.token = None
+    with pytest.raises(CredentialsRefused) as refusal:
+        await keeper.token()
+    assert refusal.value.code == SIGN_IN_AGAIN
+    assert endpoint.asked == 0
+
+
+def test_the_refresh_token_survives_its_storage_and_does_not_show(shared: FailingStore) -> None:
+    token = shared.token
+    assert token is not None
+    assert token.refresh_token
+    assert load_token(token.dump()) == token
+    assert token.refresh_token not in repr(token)
