@@ -26,9 +26,9 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import sys
 import math
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
