@@ -9,15 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
 from app.calls.ledger import open_ledger
+from app.calls.linking import Link
+from app.calls.links import find_unknown, link_calls
 from app.calls.model import Call
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import deliveries
+from app.enrichment.linked import links_of_rows
 from app.enrichment.records import restate
 from app.ids import AccountId
 from app.settings import Settings
 from app.webhooks.facts import Fact, SessionFacts
-from app.webhooks.fold import read_delivery, show
+from app.webhooks.fold import read_delivery, show, told_links
 from app.webhooks.notification import PresenceEvent, TelephonyEvent
 from app.webhooks.parties import read_parties
 
@@ -64,11 +67,17 @@ async def replay_calls(
         async with database.write() as db, open_ledger(db, account_id, clock.now()) as ledger:
             found = await store.load_by_sessions(db, account_id, chunk)
             records = await store.load_records(db, account_id, [call.call_id for call in found.values()])
+            links: dict[str, list[Link]] = {}
+            images = {call.call_id: _image(call) for call in found.values()}
             for key, call in found.items():
-                before = _image(call)
-                _rebuild(call, facts[key])
+                view = _rebuild(call, facts[key])
                 restate(call, records[call.call_id])
+                links[call.call_id] = told_links(call, view) + links_of_rows(call, records[call.call_id])
+            unlinked = await find_unknown(db, account_id, links)
+            for call in found.values():
+                before = images[call.call_id]
                 changed = [name for name in _COMPARED if before[name] != getattr(call, name)]
+                changed += ["related"] if call.call_id in unlinked else []
                 report.calls += 1
                 if not changed:
                     report.same += 1
@@ -78,6 +87,9 @@ async def replay_calls(
                     ledger.redate(call)
                 if write:
                     ledger.change(call, "call.updated", source="replay", fields=changed)
+            if write and unlinked:
+                await ledger.flush()
+                await link_calls(ledger, unlinked, {call.call_id: call for call in found.values()}, {})
     return report
 
 
@@ -102,12 +114,14 @@ async def _read_facts(
     return facts
 
 
-def _rebuild(call: Call, told: Iterable[Fact]) -> None:
+def _rebuild(call: Call, told: Iterable[Fact]) -> CallView:
     """Show the call as its kept facts and those of its deliveries say, as if none had been folded before."""
     facts = SessionFacts.of(told).union(SessionFacts.from_json(call.facts))
     call.facts = facts.to_json()
     call.primary_record_id = None
-    show(call, read_parties(facts))
+    view = read_parties(facts)
+    show(call, view)
+    return view
 
 
 def _image(call: Call) -> dict[str, object]:

@@ -110,12 +110,16 @@ class Party(Open):
 
 
 class Related(Open):
-    """A call that this one is linked with, by a transfer or a conference."""
+    """A session that belongs with this call; its call shows this one."""
 
-    kind: str = Field(examples=["transferredTo"])
-    call_id: str | None = Field(None, description="Ours, if we know that call.")
-    session_id: str | None = None
-    telephony_session_id: str | None = None
+    kind: str = Field(
+        examples=["attendedTransfer"],
+        description="attendedTransfer, conference, pickup (taken from park, or by a colleague), supervising, "
+        "ringOut, or linked where RingCentral does not say how.",
+    )
+    telephony_session_id: str | None
+    session_id: str | None
+    call_id: str | None = Field(description="Ours; null as long as we do not know that call.")
 
 
 AttachmentStatus = Literal["attached", "parked"]
@@ -260,6 +264,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
         }
     ],
     "related": [],
+    "conversationId": None,
     "notes": [],
     "sentiments": [],
     "disposition": None,
@@ -315,6 +320,10 @@ class CallOut(Answer):
     )
     parties: list[Party]
     related: list[Related]
+    conversation_id: str | None = Field(
+        description="The same for all calls that links join, directly or through others; null for a call that "
+        "stands alone. May change when a further session is found to belong with them."
+    )
     notes: list[NoteOut] = Field(description="Oldest first.")
     sentiments: list[SentimentOut] = Field(description="One per source.")
     disposition: DispositionOut | None

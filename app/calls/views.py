@@ -25,7 +25,7 @@ COLUMNS = tuple(
         "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
         "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
         "external_number", "queue_name", "started_at", "answered_at", "ended_at", "duration_seconds", "details",
-        "parties", "related", "primary_record_id", "source", "bootstrapped_at", "created_at", "updated_at",
+        "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at", "created_at", "updated_at",
     )
 )  # fmt: skip
 
@@ -205,7 +205,6 @@ class _Parts:
         self.sentiments: dict[str, list[Json]] = defaultdict(list)
         self.dispositions: dict[str, list[Json]] = defaultdict(list)
         self.links: dict[str, list[Json]] = defaultdict(list)
-        self.related: dict[str, str] = {}  # our id, by telephonySessionId
 
 
 async def load_views(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> list[Json]:
@@ -249,24 +248,11 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
         query = _attached(table, account_id, call_ids).order_by(*(table.c[name] for name in order))
         for row in await db.execute(query):
             into[row.subject].append(show(row))
-    parts.related = await _load_related(db, account_id, rows)
     return parts
 
 
 def _attached(table: Table, account_id: AccountId, call_ids: Sequence[str]) -> Any:
     return select(table).where(table.c.account_id == account_id, table.c.subject.in_(sorted(call_ids)))
-
-
-async def _load_related(
-    db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]
-) -> dict[str, str]:
-    named = {link.get("telephonySessionId") for row in rows for link in row.related} - {None}
-    if not named:
-        return {}
-    query = select(calls.c.telephony_session_id, calls.c.call_id).where(
-        calls.c.account_id == account_id, calls.c.telephony_session_id.in_(sorted(named))
-    )
-    return {row.telephony_session_id: row.call_id for row in await db.execute(query)}
 
 
 def _call_json(row: Row[Any], parts: _Parts) -> Json:
@@ -302,9 +288,8 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "recordings": recordings_json(records, details.get("recordingIds") or ()),
         "records": [record_json(record, row.primary_record_id) for record in records],
         "parties": row.parties,
-        "related": [
-            {**link, "callId": parts.related.get(link.get("telephonySessionId"))} for link in row.related
-        ],
+        "related": row.related,
+        "conversationId": row.conversation_id,
         "notes": parts.notes.get(call_id, []),
         "sentiments": parts.sentiments.get(call_id, []),
         "disposition": next(iter(parts.dispositions.get(call_id, [])), None),

@@ -19,6 +19,8 @@ from app import metrics
 from app.calls import accounts, store
 from app.calls.attachments import bind_account, join_parked
 from app.calls.ledger import Ledger, open_ledger
+from app.calls.linking import Link, key_of
+from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
@@ -198,6 +200,7 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
     """Bring facts into the calls that they are about, opening those that are not there yet."""
     calls = await _load_calls(ledger, facts)
     joins: dict[str, Call] = {}
+    links: dict[str, list[Link]] = {}
     touched: dict[str, tuple[Call, list[Fact], bool]] = {}
     for key, told in facts.items():
         call, is_new = calls.find(key), False
@@ -207,8 +210,11 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
         known, earlier, was_new = touched.get(call.call_id, (call, [], False))
         touched[call.call_id] = (known, earlier + told, was_new or is_new)
     for call, told, is_new in touched.values():
-        joins |= _fold_call(ledger, call, told, rules, is_new=is_new)
+        view, names = _fold_call(ledger, call, told, rules, is_new=is_new)
+        links[call.call_id] = told_links(call, view)
+        joins |= dict.fromkeys(sorted(names), call)
     await ledger.flush()
+    await link_calls(ledger, links, {one: call for one, (call, _, _) in touched.items()}, joins)
     await join_parked(ledger, joins)
 
 
@@ -265,11 +271,12 @@ def _new_call(ledger: Ledger, key: CallKey, told: Sequence[Fact]) -> Call:
 
 def _fold_call(
     ledger: Ledger, call: Call, told: Sequence[Fact], rules: EndRules, *, is_new: bool
-) -> dict[str, Call]:
-    """Bring new facts into one call; return the names that it has got by them."""
+) -> tuple[CallView, set[str]]:
+    """Bring new facts into one call; return what they show together, and the names that it has got by them."""
     before = _visible(call)
-    old_names = set() if is_new else {call.session_id, call.telephony_session_id}
-    facts = SessionFacts.from_json(call.facts).union(told)
+    kept = SessionFacts.from_json(call.facts)
+    old_names = set() if is_new else {call.session_id, *(fact.telephony_session_id for fact in kept)}
+    facts = kept.union(told)
     call.facts = facts.to_json()
     view = read_parties(facts)
     show(call, view)
@@ -283,14 +290,19 @@ def _fold_call(
     names = {name for name in (*view.session_ids, call.telephony_session_id) if name not in old_names}
     ledger.name(call, view.session_ids)
     ledger.involve(call, view.extension_ids, _numbers(view))
-    return dict.fromkeys(sorted(names), call)
+    return view, names
+
+
+def told_links(call: Call, view: CallView) -> list[Link]:
+    """Return what a call's events say of other sessions that belong with it."""
+    named = [(key_of(link.telephony_session_id, link.session_id), link) for link in view.related]
+    return [Link(call.telephony_session_id, key, link.kind, link.session_id) for key, link in named if key]
 
 
 def show(call: Call, view: CallView) -> None:
     """Copy what events tell. Once a record is there, who called whom and how it went is the record's to say."""
     call.session_id = view.session_id or call.session_id
     call.parties = [party.to_json() for party in view.parties]
-    call.related = [link.to_json() for link in view.related]
     call.answered_at = view.answered_at
     call.queue_name = view.queue_name
     call.internal = view.internal
@@ -378,5 +390,5 @@ def _numbers(view: CallView) -> list[str | None]:
 def _visible(call: Call) -> tuple[Any, ...]:
     return (
         call.session_id, call.direction, call.internal, call.outcome, call.caller, call.callee, call.external_number,
-        call.queue_name, call.started_at, call.answered_at, call.parties, call.related, call.details, call.has_recording,
+        call.queue_name, call.started_at, call.answered_at, call.parties, call.details, call.has_recording,
     )  # fmt: skip

@@ -55,7 +55,14 @@ async def seed_full_call(database: Database) -> Call:
             "recordingIds": ["3019664700", "9"],
         },
         parties=[{"id": "p-1", "direction": "Inbound", "status": "Disconnected"}],
-        related=[{"kind": "transferredTo", "telephonySessionId": other.telephony_session_id}],
+        related=[
+            {
+                "kind": "attendedTransfer",
+                "telephonySessionId": other.telephony_session_id,
+                "sessionId": other.session_id,
+                "callId": other.call_id,
+            }
+        ],
         has_recording=True,
     )
     await seed_note(database, call.call_id, text="first", at=START)

@@ -38,7 +38,9 @@ def image(call: Call) -> dict[str, Any]:
         "readiness",
         "absent_reason",
     }
-    return {name: getattr(call, name) for name in call.__slots__ if name not in left_out}
+    shown = {name: getattr(call, name) for name in call.__slots__ if name not in left_out}
+    shown["related"] = [{**link, "callId": link["callId"] is not None} for link in call.related]
+    return shown
 
 
 async def test_a_call_is_live_from_its_first_event_and_ended_after_quiet(intake: Intake) -> None:
