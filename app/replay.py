@@ -22,13 +22,13 @@ from app.settings import Settings
 from app.webhooks.facts import Fact, SessionFacts
 from app.webhooks.fold import read_delivery, show, told_links
 from app.webhooks.notification import PresenceEvent, TelephonyEvent
-from app.webhooks.parties import read_parties
+from app.webhooks.parties import CallView, read_parties
 
 BATCH = 500
 _COMPARED = (
     "session_id", "direction", "internal", "outcome", "result", "action", "caller", "callee", "external_number",
-    "queue_name", "started_at", "answered_at", "duration_seconds", "has_recording", "parties", "related", "details",
-    "facts", "primary_record_id",
+    "queue_name", "started_at", "answered_at", "duration_seconds", "has_recording", "parties", "details", "facts",
+    "primary_record_id",
 )  # fmt: skip
 
 
