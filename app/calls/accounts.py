@@ -71,6 +71,19 @@ async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> boo
     return True
 
 
+async def add(db: AsyncConnection, account_id: AccountId, now: datetime) -> None:
+    """Note that somebody gave credentials for this account: `~` will not be bound to it. Holds its lock."""
+    await lock(db, account_id, now)
+    unknown = (accounts.c.account_id == account_id) & accounts.c.added_at.is_(None)
+    await db.execute(update(accounts).where(unknown).values(added_at=now))
+
+
+async def was_added(db: AsyncConnection, account_id: AccountId) -> bool:
+    """Whether somebody ever gave credentials for this account; its last events may come after these are gone."""
+    query = select(accounts.c.added_at).where(accounts.c.account_id == account_id)
+    return await db.scalar(query) is not None
+
+
 async def has_own_credentials(db: AsyncConnection, account_id: AccountId) -> bool:
     """Whether the service's own credentials serve this account."""
     return await resolve(db, UNBOUND_ACCOUNT) == account_id

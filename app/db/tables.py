@@ -71,6 +71,7 @@ accounts = Table(
     Column("bound_to", String(128)),  # of "~" alone: the account that it turned out to be
     Column("timeline_seq", Counter, nullable=False, server_default=text("0")),
     Column("problem", Json),  # {code, detail, since}: what a person has to do; null: all is well
+    Column("added_at", UtcDateTime),  # when somebody first gave credentials for it, which may be gone since
     Column("created_at", UtcDateTime, nullable=False),
 )
 

@@ -2,11 +2,11 @@
 
 A connection acts as one user of one app and has rate buckets of its own. One with company permission shows
 every extension's calls, one without (CMN-408) those of its own extension alone; that is found out by being
-refused, remembered, and tried again now and then in case somebody has granted it.
+refused, remembered, and tried again now and then in case somebody has granted it. A right that is missing for
+something else than reading calls, recordings for instance, is remembered beside and stops nothing.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import structlog
 from cryptography.fernet import InvalidToken
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
@@ -23,6 +23,7 @@ from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
 from app.enrichment.budget import Limits
+from app.enrichment.credentials import OWN, Secret
 from app.enrichment.rates import SharedRates
 from app.enrichment.tokens import SharedTokens
 from app.enrichment.troubles import describe
@@ -34,10 +35,10 @@ from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
 from app.vault import Vault
 
-OWN = "own"
-"""The name of the credentials in the environment; their holder is `~`."""
-
 COMPANY_PERMISSION = "CMN-408"
+CALL_READING = frozenset({"ReadCallLog", "ReadCompanyCallLog", "FullCompanyCallLog", None})
+"""Permissions without which a connection cannot do its work; a refusal that names none counts as one of them."""
+
 _PROBE_AGAIN = timedelta(hours=1)
 _FRESH_SECONDS = 15.0
 
@@ -53,12 +54,24 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is known of a connection's rights. `problem` is what a person has to do, None when all is well."""
+    """What is known of a connection's rights. `problem` is what a person has to do, None when calls can be read.
+
+    `lacks` has by permission what else was refused, as {code, detail, since, until}: nobody need try before
+    `until`. `owner_id` and `scopes` are what the sign-in told.
+    """
 
     level: Level = Level.ACCOUNT
     extension_id: ExtensionId | None = None
     problem: dict[str, Any] | None = None
     probe_at: datetime | None = None
+    owner_id: ExtensionId | None = None
+    scopes: tuple[str, ...] = ()
+    lacks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    def may(self, permission: str, now: datetime) -> bool:
+        """Whether it makes sense to ask for something that takes this permission."""
+        refused = self.lacks.get(permission)
+        return refused is None or datetime.fromisoformat(refused["until"]) <= now
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -66,6 +79,9 @@ class Access:
             "extensionId": self.extension_id,
             "problem": self.problem,
             "probeAt": self.probe_at.isoformat() if self.probe_at else None,
+            "ownerId": self.owner_id,
+            "scopes": list(self.scopes),
+            "lacks": dict(self.lacks),
         }
 
     @classmethod
@@ -77,6 +93,9 @@ class Access:
             extension_id=stored.get("extensionId"),
             problem=stored.get("problem"),
             probe_at=datetime.fromisoformat(probe_at) if probe_at else None,
+            owner_id=stored.get("ownerId"),
+            scopes=tuple(stored.get("scopes") or ()),
+            lacks=stored.get("lacks") or {},
         )
 
 
@@ -89,6 +108,8 @@ class Connection:
     client: RingCentralClient = field(repr=False)
     rates: SharedRates = field(repr=False)
     access: Access = Access()
+    kind: str = OWN
+    """`own` (the environment's), `jwt` or `oauth` (somebody signed in)."""
 
     @property
     def is_company_wide(self) -> bool:
@@ -98,6 +119,15 @@ class Connection:
     def extension_id(self) -> ExtensionId | None:
         """Whose calls it shows; None: everybody's."""
         return None if self.is_company_wide else self.access.extension_id
+
+
+def serving(connections: Sequence[Connection]) -> Sequence[Connection]:
+    """Choose whom to ask for an account's calls: one that shows them all, else each user for his own.
+
+    Of several company-wide ones the first; those with a problem are left out.
+    """
+    well = [connection for connection in connections if connection.access.problem is None]
+    return [item for item in well if item.is_company_wide][:1] or well
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +234,10 @@ class Connections:
         if made is not None and made[0] == row.secret:
             connection = replace(made[1], access=access)
         else:
-            auth = self._auth(row)
+            auth = self._auth(holder, row)
             if auth is None:
                 return None
-            connection = self._open(holder, row.name, auth, access)
+            connection = replace(self._open(holder, row.name, auth, access), kind=row.kind)
         self._made[key] = (row.secret, connection)
         return connection
 
@@ -217,33 +247,23 @@ class Connections:
             return replace(access, level=Level.ACCOUNT, problem=None)
         return access
 
-    def _auth(self, row: _Row) -> AuthConfig | None:
+    def _auth(self, holder: AccountId, row: _Row) -> AuthConfig | None:
+        """Return what to sign in with; None if this process cannot use these credentials."""
         settings = self._settings
-        common = {
-            "server_url": settings.rc_server_url,
-            "request_seconds": settings.rc_timeout_seconds,
-            "penalty_seconds": settings.rate_limit_penalty_seconds,
-        }
         if row.kind == OWN:
-            if settings.rc_client_id is None or settings.rc_client_secret is None or settings.rc_jwt is None:
+            if holder != UNBOUND_ACCOUNT or not settings.has_credentials:
                 return None
-            return AuthConfig(
-                client_id=settings.rc_client_id,
-                client_secret=settings.rc_client_secret.get_secret_value(),
-                jwt=settings.rc_jwt.get_secret_value(),
-                **common,  # type: ignore[arg-type]
-            )
+            jwt = settings.rc_jwt.get_secret_value() if settings.rc_jwt else ""
+            return auth_config(settings, Secret(client_id=settings.rc_client_id or "", jwt=jwt))
         try:
-            secret = json.loads(self._vault.decrypt(row.secret or b""))
+            secret = Secret.load(self._vault.decrypt(row.secret or b""))
         except InvalidToken:
             log.warning("credentials were encrypted with another AFTERCALL_SECRET_KEY", name=row.name)
             return None
-        return AuthConfig(
-            client_id=secret["clientId"],
-            client_secret=secret["clientSecret"],
-            jwt=secret["jwt"],
-            **common,  # type: ignore[arg-type]
-        )
+        auth = auth_config(settings, secret)
+        if auth is None:
+            log.warning("credentials belong to another app than RC_CLIENT_ID names", name=row.name)
+        return auth
 
     def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
         settings = self._settings
@@ -264,14 +284,9 @@ class Connections:
             holder=holder,
             name=name,
         )
-        config = ClientConfig(
-            server_url=settings.rc_server_url,
-            media_url=settings.rc_media_url,
-            timeout_seconds=settings.rc_timeout_seconds,
-            backoff_seconds=settings.active_calls_window_seconds / 60,
-            penalty_seconds=settings.rate_limit_penalty_seconds,
+        client = connect(
+            self._http, client_config(settings), auth, store=tokens, budget=rates, clock=self._clock
         )
-        client = connect(self._http, config, auth, store=tokens, budget=rates, clock=self._clock)
         return Connection(holder, name, client, rates, access)
 
     async def note(self, connection: Connection, error: RingCentralError | None) -> None:
@@ -284,33 +299,86 @@ class Connections:
             name=connection.name,
             level=access.level,
             problem=access.problem,
+            lacks=list(access.lacks),
         )
-        values = {"access": access.to_json(), "updated_at": self._clock.now()}
         key = {"account_id": connection.holder, "name": connection.name}
+        mine = (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
         async with self._database.write() as db:
-            insert = upsert_into(db, credentials).values({**key, **values})
-            await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
+            before = Access.from_json(await db.scalar(select(credentials.c.access).where(mine)))
+            values = {"access": _since_when(access, before).to_json(), "updated_at": self._clock.now()}
+            if connection.holder != UNBOUND_ACCOUNT:  # a row that is gone was removed and stays so
+                await db.execute(update(credentials).where(mine).values(values))
+            else:
+                insert = upsert_into(db, credentials).values({**key, **values})
+                await db.execute(
+                    insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values)
+                )
         self.forget()
 
     async def _access_after(self, connection: Connection, error: RingCentralError | None) -> Access | None:
-        now = self._clock.now()
+        now, known = self._clock.now(), connection.access
         if error is None:
-            keeps_probe = connection.access.probe_at if not connection.is_company_wide else None
-            return replace(connection.access, problem=None, probe_at=keeps_probe)
-        if (
-            isinstance(error, PermissionMissing)
-            and error.code == COMPANY_PERMISSION
-            and connection.is_company_wide
-        ):
+            keeps_probe = known.probe_at if not connection.is_company_wide else None
+            return replace(known, problem=None, probe_at=keeps_probe)
+        if not isinstance(error, PermissionMissing | CredentialsRefused):
+            return None
+        problem = {**(describe(error) or {}), "since": now.isoformat()}
+        if isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
+            refused = {**problem, "until": (now + _PROBE_AGAIN).isoformat()}
+            return replace(known, lacks={**known.lacks, str(error.permission): refused})
+        lacks_company = isinstance(error, PermissionMissing) and error.code == COMPANY_PERMISSION
+        if lacks_company and connection.is_company_wide:
             owner = (await connection.client.fetch_token()).owner_id
-            return Access(Level.EXTENSION, ExtensionId(owner) if owner else None, None, now + _PROBE_AGAIN)
-        if isinstance(error, PermissionMissing | CredentialsRefused):
-            problem = describe(error) or {}
-            since = (connection.access.problem or {}).get("since") or now.isoformat()
             return replace(
-                connection.access, problem={**problem, "since": since}, probe_at=now + _PROBE_AGAIN / 12
+                known,
+                level=Level.EXTENSION,
+                extension_id=ExtensionId(owner) if owner else None,
+                problem=None,
+                probe_at=probe_again_at(now),
             )
-        return None
+        return replace(known, problem=problem, probe_at=now + _PROBE_AGAIN / 12)
+
+
+def probe_again_at(now: datetime) -> datetime:
+    """Say when to try the whole account again with credentials that reach their own extension."""
+    return now + _PROBE_AGAIN
+
+
+def _since_when(access: Access, before: Access) -> Access:
+    """Let a problem that goes on keep the moment at which it began."""
+    old, new = before.problem, access.problem
+    if old and new and old.get("code") == new.get("code") and old.get("since"):
+        return replace(access, problem={**new, "since": old["since"]})
+    return access
+
+
+def auth_config(settings: Settings, secret: Secret) -> AuthConfig | None:
+    """Return what to sign in with. None for a secret of the environment's app when that is another app by now."""
+    client_secret = secret.client_secret
+    if client_secret is None:
+        if settings.rc_client_secret is None or secret.client_id != settings.rc_client_id:
+            return None
+        client_secret = settings.rc_client_secret.get_secret_value()
+    return AuthConfig(
+        client_id=secret.client_id,
+        client_secret=client_secret,
+        jwt=secret.jwt,
+        sign_in=secret.sign_in,
+        server_url=settings.rc_server_url,
+        request_seconds=settings.rc_timeout_seconds,
+        penalty_seconds=settings.rate_limit_penalty_seconds,
+    )
+
+
+def client_config(settings: Settings) -> ClientConfig:
+    """Return how to talk to RingCentral."""
+    return ClientConfig(
+        server_url=settings.rc_server_url,
+        media_url=settings.rc_media_url,
+        timeout_seconds=settings.rc_timeout_seconds,
+        backoff_seconds=settings.active_calls_window_seconds / 60,
+        penalty_seconds=settings.rate_limit_penalty_seconds,
+    )
 
 
 def rate_limits(settings: Settings) -> dict[str, Limits]:

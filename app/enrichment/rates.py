@@ -14,6 +14,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
+from app.calls import accounts
 from app.calls.model import Stage
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
@@ -140,7 +141,7 @@ class SharedRates:
                 state = _settled(state, slot, outcome, self.limits_of(group))
             # The clock is read under the lock: replicas' decisions follow each other in time.
             now = self._clock.now()
-            state, answer = decide(state, now, await _polls_wait(db, now))
+            state, answer = decide(state, now, await _polls_wait(db, self._holder, now))
             row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
             sent = [outcome for _, outcome in settled if outcome.was_sent]
             counts = {
@@ -168,9 +169,15 @@ class SharedRates:
         return stored or {}
 
 
-async def _polls_wait(db: AsyncConnection, now: datetime) -> bool:
+async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> bool:
+    """Whether a call of the holder's account waits: other accounts' calls are no concern of this bucket."""
+    account_id = await accounts.resolve(db, holder)
     query = (
-        select(calls.c.call_id).where(calls.c.stage == Stage.ENDED, calls.c.window_closes_at > now).limit(1)
+        select(calls.c.call_id)
+        .where(
+            calls.c.account_id == account_id, calls.c.stage == Stage.ENDED, calls.c.window_closes_at > now
+        )
+        .limit(1)
     )
     return await db.scalar(query) is not None
 

@@ -10,6 +10,7 @@ from app.calls.accounts import set_problem
 from app.db.tables import accounts
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import AccountId
+from app.ringcentral.auth import SIGN_IN_AGAIN
 
 
 def describe(error: RingCentralError) -> dict[str, Any] | None:
@@ -21,11 +22,17 @@ def describe(error: RingCentralError) -> dict[str, Any] | None:
             "detail": f"RingCentral refuses for want of the {what} {error.permission or '(unnamed)'}: "
             f"grant it to the {'app in the developer console' if what == 'app scope' else 'service user'}.",
         }
+    if isinstance(error, CredentialsRefused) and error.code == SIGN_IN_AGAIN:
+        return {
+            "code": error.code,
+            "detail": f"RingCentral has ended the sign-in of this account ({error.detail}): "
+            "open /oauth/ringcentral/start and sign in again.",
+        }
     if isinstance(error, CredentialsRefused):
         return {
             "code": error.code or "credentials-refused",
-            "detail": f"RingCentral refuses the credentials ({error.detail}): "
-            "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to valid ones and restart.",
+            "detail": f"RingCentral refuses the credentials ({error.detail}): set RC_CLIENT_ID, RC_CLIENT_SECRET and "
+            "RC_JWT to valid ones and restart, or replace those of an added account with `aftercall accounts add`.",
         }
     return None
 

@@ -18,8 +18,8 @@ import httpx
 
 from app.clock import Clock
 from app.errors import RequestRefused, RingCentralError, RingCentralUnreachable
-from app.ids import ExtensionId, RecordId, SessionId, TelephonySessionId
-from app.ringcentral import protocol
+from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
+from app.ringcentral import oauth, protocol
 from app.ringcentral.auth import AuthConfig, TokenKeeper
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, Subscription, TelephonySession
 from app.ringcentral.ports import Priority, RateBudget, StoredToken, TokenStore
@@ -63,6 +63,10 @@ class RingCentralClient:
     async def fetch_token(self) -> StoredToken:
         """Return the present token, for its `owner_id` and `scopes`; proves that the credentials work."""
         return await self._tokens.token()
+
+    async def fetch_account_id(self, *, deadline: datetime | None = None) -> AccountId | None:
+        """Return whose account it is. Takes the app scope ReadAccounts and spends nothing of Heavy."""
+        return oauth.decode_account_id(await self._send(oauth.account_info(), Priority.POLL, deadline))
 
     async def fetch_active_calls_page(
         self,

@@ -134,11 +134,14 @@ class Folder:
 
 
 async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
-    """Return the account that deliveries of `account_id` belong to; the first one seen is our own."""
+    """Return the account that deliveries of `account_id` belong to.
+
+    The first one seen is our own, unless somebody gave credentials for it: then it is one of the others.
+    """
     own = await accounts.resolve(db, UNBOUND_ACCOUNT)
     if account_id == UNBOUND_ACCOUNT:
         return own
-    if own == UNBOUND_ACCOUNT:
+    if own == UNBOUND_ACCOUNT and not await accounts.was_added(db, account_id):
         await bind_account(db, account_id, now)
     return account_id
 

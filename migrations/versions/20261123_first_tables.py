@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("bound_to", sa.String(length=128), nullable=True),
         sa.Column("timeline_seq", Counter, server_default=sa.text("0"), nullable=False),
         sa.Column("problem", Json, nullable=True),
+        sa.Column("added_at", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
     )

@@ -1,0 +1,298 @@
+"""Taking accounts in and letting them go: learns whose credentials these are by asking RingCentral, and stores them.
+
+Credentials that RingCentral refuses are not stored. What they may not see is: a person grants it later.
+"""
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import structlog
+
+from app.calls import accounts
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment import credentials
+from app.enrichment.connections import (
+    COMPANY_PERMISSION,
+    Access,
+    Connections,
+    Level,
+    auth_config,
+    client_config,
+    probe_again_at,
+    rate_limits,
+)
+from app.enrichment.credentials import Kind, Secret
+from app.enrichment.rates import SharedRates
+from app.enrichment.troubles import describe
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralError, SettingsError
+from app.ids import AccountId, ExtensionId
+from app.ringcentral.auth import AuthConfig, MemoryTokenStore, stored_token
+from app.ringcentral.client import RingCentralClient, connect
+from app.ringcentral.oauth import revoke_token, token_by_code
+from app.ringcentral.ports import Outcome, Priority, RateBudget, StoredToken
+from app.ringcentral.protocol import decode_token, decode_token_error
+from app.ringcentral.transport import Transport
+from app.settings import Settings
+from app.vault import Vault
+
+_ASK_SECONDS = 20.0
+"""Longest wait for a slot while somebody looks on."""
+
+_TRY_AGAIN = timedelta(minutes=5)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Credentials that were stored. `is_new` is False when they took the place of others of that name."""
+
+    account_id: AccountId
+    name: str
+    kind: Kind
+    access: Access
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the browser brought from the sign-in, and what it was sent with."""
+
+    code: str
+    verifier: str
+    redirect_uri: str
+
+
+class Onboarding:
+    """Adds and removes credentials; used by commands, the API and the sign-in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock,
+        vault: Vault,
+        http: httpx.AsyncClient,
+        connections: Connections,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._vault = vault
+        self._http = http
+        self._connections = connections
+
+    async def by_jwt(
+        self,
+        jwt: str,
+        *,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        name: str | None = None,
+    ) -> Admitted:
+        """Store a JWT credential. Without an app of its own it is of the environment's.
+
+        Raises CredentialsRefused, PermissionMissing (not even the account could be learnt), other
+        RingCentralErrors; SettingsError without any app; Unprocessable for the name.
+        """
+        name = credentials.check_name(name) if name else None
+        secret = Secret(client_id=self._app(client_id, client_secret), client_secret=client_secret, jwt=jwt)
+        auth = self._auth(secret)
+        store = MemoryTokenStore()
+        token = await self._client(auth, store, Unmetered()).fetch_token()
+        return await self._admit(Kind.JWT, secret, auth, store, token, name)
+
+    async def by_code(self, code: Code, *, name: str | None = None) -> Admitted:
+        """Trade the code of a sign-in for tokens and store them; raises as `by_jwt` does."""
+        name = credentials.check_name(name) if name else None
+        secret = Secret(client_id=self._app(None, None), sign_in=secrets.token_hex(12))
+        auth = self._auth(secret)
+        store = MemoryTokenStore()
+        store.token = token = await self._trade(auth, code)
+        return await self._admit(Kind.OAUTH, secret, auth, store, token, name)
+
+    async def remove(self, account_id: AccountId, name: str) -> bool:
+        """Forget credentials, end their session and subscription at RingCentral if it lets us; whether there were any.
+
+        Nothing is left of them here even if RingCentral cannot be reached.
+        """
+        async with self._database.read() as db:
+            known = await credentials.load_secrets(db, self._vault, account_id, name)
+        if known is not None:
+            await self._take_leave(account_id, name)
+            async with self._database.read() as db:  # leaving may have bought another token
+                known = await credentials.load_secrets(db, self._vault, account_id, name) or known
+        async with self._database.write() as db:
+            removed = await credentials.remove(db, account_id, name)
+            if removed:
+                await accounts.set_problem(db, account_id, None)
+        self._connections.forget()
+        if removed and known is not None and known[1] is not None:
+            await self._revoke(known[0], known[1])
+        return removed
+
+    def _app(self, client_id: str | None, client_secret: str | None) -> str:
+        if client_id and client_secret:
+            return client_id
+        if client_id or client_secret:
+            raise SettingsError("an app has both, a client id and a client secret")
+        if not self._settings.has_app or self._settings.rc_client_id is None:
+            raise SettingsError("set RC_CLIENT_ID and RC_CLIENT_SECRET, or give the app of these credentials")
+        return self._settings.rc_client_id
+
+    def _auth(self, secret: Secret) -> AuthConfig:
+        auth = auth_config(self._settings, secret)
+        if auth is None:
+            raise SettingsError("set RC_CLIENT_ID and RC_CLIENT_SECRET")
+        # Somebody waits for the answer: one try.
+        return replace(auth, tries=1)
+
+    def _client(self, auth: AuthConfig, store: MemoryTokenStore, budget: RateBudget) -> RingCentralClient:
+        config = client_config(self._settings)
+        return connect(self._http, config, auth, store=store, budget=budget, clock=self._clock)
+
+    async def _trade(self, auth: AuthConfig, code: Code) -> StoredToken:
+        request = token_by_code(
+            auth.client_id,
+            auth.client_secret,
+            code=code.code,
+            verifier=code.verifier,
+            redirect_uri=code.redirect_uri,
+        )
+        transport = Transport(self._http, client_config(self._settings), Unmetered(), self._clock)
+        asked_at = self._clock.now()
+        answer = await transport.attempt(request, request.headers["Authorization"], Priority.POLL, None)
+        if not answer.is_success:
+            raise decode_token_error(answer, self._clock.now(), penalty_seconds=auth.penalty_seconds)
+        token = stored_token(decode_token(answer), auth.fingerprint, asked_at)
+        if token.refresh_token is None:
+            raise CredentialsRefused(
+                "RingCentral gave no refresh token, so the sign-in would end within the hour: let the app issue "
+                "refresh tokens in the developer console",
+                code="no-refresh-token",
+            )
+        return token
+
+    async def _admit(
+        self,
+        kind: Kind,
+        secret: Secret,
+        auth: AuthConfig,
+        store: MemoryTokenStore,
+        token: StoredToken,
+        name: str | None,
+    ) -> Admitted:
+        name = name or credentials.default_name(token.owner_id)
+        client = self._client(auth, store, await self._budget_of(token.owner_id))
+        account_id, access = await self._learn(client, token)
+        now = self._clock.now()
+        async with self._database.write() as db:
+            is_new = await credentials.save(
+                db, self._vault, account_id, name, kind, secret, store.token or token, access.to_json(), now
+            )
+        self._connections.forget()
+        log.info("credentials were stored", account_id=account_id, name=name, kind=kind, level=access.level)
+        return Admitted(account_id, name, kind, access, is_new)
+
+    async def _budget_of(self, owner_id: str | None) -> RateBudget:
+        """Return the buckets of a user whose credentials are stored already: he has no others."""
+        async with self._database.read() as db:
+            stored = await credentials.list_stored(db)
+        for row in stored:
+            if owner_id is not None and (row.access or {}).get("ownerId") == owner_id:
+                limits = rate_limits(self._settings)
+                return SharedRates(
+                    self._database, self._clock, limits, holder=row.account_id, principal=row.name
+                )
+        return Unmetered()
+
+    async def _learn(self, client: RingCentralClient, token: StoredToken) -> tuple[AccountId, Access]:
+        """Ask whose account it is and how far the credentials reach: as a rule with one request, at most with three.
+
+        Raises PermissionMissing, of what matters most, when not even the account can be told.
+        """
+        now = self._clock.now()
+        owner = ExtensionId(token.owner_id) if token.owner_id else None
+        access = Access(owner_id=owner, scopes=tuple(token.scopes))
+        account_id: AccountId | None = None
+        refusal: PermissionMissing | None = None
+        try:
+            account_id = await self._account_by_calls(client, None)
+        except PermissionMissing as error:
+            refusal = error
+        except RateLimited:
+            log.info("the account is learnt without asking for calls: the limit is used up")
+        if refusal is not None and refusal.code == COMPANY_PERMISSION and owner is not None:
+            access = replace(access, level=Level.EXTENSION, extension_id=owner, probe_at=probe_again_at(now))
+            try:
+                account_id, refusal = await self._account_by_calls(client, owner), None
+            except PermissionMissing as error:
+                refusal = error
+        if refusal is not None:
+            problem = {**(describe(refusal) or {}), "since": now.isoformat()}
+            access = replace(access, problem=problem, probe_at=now + _TRY_AGAIN)
+        return account_id or await self._account_by_itself(client, refusal), access
+
+    async def _account_by_itself(
+        self, client: RingCentralClient, refusal: PermissionMissing | None
+    ) -> AccountId:
+        try:
+            account_id = await client.fetch_account_id(deadline=self._deadline())
+        except PermissionMissing as error:
+            raise refusal or error from error
+        if account_id is None:
+            raise RingCentralError("RingCentral did not say which account this is")
+        return account_id
+
+    async def _account_by_calls(
+        self, client: RingCentralClient, extension_id: ExtensionId | None
+    ) -> AccountId | None:
+        page = await client.fetch_active_calls_page(
+            1, 1, extension_id=extension_id, priority=Priority.POLL, deadline=self._deadline()
+        )
+        return page.account_id
+
+    async def _take_leave(self, account_id: AccountId, name: str) -> None:
+        """Delete the user's subscriptions that call this service, as far as RingCentral lets us."""
+        address = self._settings.webhook_address
+        held = [
+            item for item in await self._connections.all() if (item.holder, item.name) == (account_id, name)
+        ]
+        if address is None or not held or held[0].access.problem is not None:
+            return
+        client = held[0].client
+        try:
+            for found in await client.list_subscriptions(deadline=self._deadline()):
+                if found.is_webhook and found.address == address:
+                    await client.delete_subscription(found.id, deadline=self._deadline())
+        except RingCentralError as error:
+            log.warning("a subscription is left to run out", account_id=account_id, why=error.detail)
+
+    async def _revoke(self, secret: Secret, token: StoredToken) -> None:
+        """End the session; an error is ignored and not repeated (guide "Revoking tokens")."""
+        auth = auth_config(self._settings, secret)
+        if auth is None:
+            return
+        request = revoke_token(auth.client_id, auth.client_secret, token.refresh_token or token.access_token)
+        transport = Transport(self._http, client_config(self._settings), Unmetered(), self._clock)
+        try:
+            await transport.attempt(request, request.headers["Authorization"], Priority.POLL, None)
+        except RingCentralError as error:
+            log.info("a session was left to run out", why=error.detail)
+
+    def _deadline(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=_ASK_SECONDS)
+
+
+class Unmetered:
+    """The budget of a user whom nobody knows yet: a handful of requests, with nothing to share."""
+
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Any:
+        return None
+
+    async def settle(self, slot: Any, outcome: Outcome) -> None:
+        return None
