@@ -19,8 +19,12 @@ from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
 from app.enrichment.mentions import take_mentions
 from app.enrichment.merging import Reading, Summary, merge_readings, summarise
+from app.enrichment.slices import end_of
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+
+_END_TOLERANCE = timedelta(seconds=5)
+"""Records count in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +157,20 @@ def _take_record(
             ledger.redate(call)
     is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
     if is_first:
+        _correct_end(call, [reading.record for reading in standing.values()], ledger.now)
         _bootstrap(ledger, call, summary, source, plan)
     elif has_news:
         ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
     if call.stage != Stage.LIVE and any(reading.is_detailed_log for reading in standing.values()):
         _reconcile(ledger, call, standing, plan)
     return is_first
+
+
+def _correct_end(call: Call, records: Sequence[CallRecord], now: datetime) -> None:
+    """Take the end from the records where they go on for longer than events were heard: the last ones were lost."""
+    end = end_of(records)
+    if end is not None and call.ended_at is not None and call.ended_at + _END_TOLERANCE < end <= now:
+        call.ended_at = end
 
 
 def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, plan: ReadingPlan) -> None:
@@ -190,12 +202,23 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan
         call.ready("legs", "ready", ledger.now)
         ledger.move(call, Stage.RECONCILED, "call.reconciled")
     if call.record_digest != digest:
+        is_first = call.record_digest is None
         call.record_digest = digest
-        call.record_unchanged_since = ledger.now
+        modified_at = _modified_at(call, standing) if is_first else None
+        call.record_unchanged_since = min(ledger.now, modified_at or ledger.now)
         ledger.keep(call)
-    elif call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
+    if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
         call.read_at = None
         finish(ledger, call)
+
+
+def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None:
+    """Return when RingCentral last changed a record of the call, after its end; None where it does not say so."""
+    modified = [reading.record.last_modified_time for reading in standing.values()]
+    latest = max((moment for moment in modified if moment is not None), default=None)
+    if latest is None or None in modified or call.ended_at is None or latest < call.ended_at:
+        return None
+    return latest
 
 
 def stands(call: Call, plan: ReadingPlan, now: datetime) -> bool:

@@ -116,7 +116,7 @@ async def test_a_429_is_obeyed_and_loses_no_call(desk: Desk) -> None:
     await read_for(desk, 59)
     assert len(desk.ringcentral.asked) == 1
     await read_for(desk, 5)
-    assert (await desk.call()).stage == "reconciled"
+    assert (await desk.call()).bootstrapped_by == "call-log"
 
 
 async def test_records_of_other_sessions_are_not_taken(desk: Desk) -> None:
