@@ -43,6 +43,9 @@ RECORDINGS = Counter(
 READER_REQUESTS = Counter(
     "aftercall_reader_lists_total", "Lists and records asked for by readers, by where they came from.", ["source"]
 )
+SWEPT = Counter(
+    "aftercall_swept_calls_total", "Calls that no event had told of, found by a sweep.", ["reason"]
+)
 WAITING = Gauge("aftercall_waiting_calls", "Ended calls that wait for their record inside the window.")
 BUDGET_FREE = Gauge("aftercall_budget_free_requests", "Heavy requests that may be sent at once.")
 LOOP_SECONDS = Histogram(

@@ -1,0 +1,279 @@
+"""Ranges of time whose calls have to be looked for: gaps of the deliveries, backfills, the regular look back.
+
+The rows and who may work on them; what is done with a row is in `sweeps`. A gap is written down the moment it
+is noticed, in the transaction of whoever noticed it, and stays as a record after it was swept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import upsert_into, wake
+from app.db.tables import calls, sweeps
+from app.errors import LeaseLost
+from app.ids import AccountId, new_id
+from app.work.wakeups import SWEEPS
+
+
+class Reason(StrEnum):
+    """Why a range has to be swept."""
+
+    SERVICE_DOWN = "service-down"
+    MISSING = "subscription-missing"
+    EXPIRED = "subscription-expired"
+    SUSPENDED = "subscription-suspended"
+    REFUSED = "deliveries-refused"
+    BACKFILL = "backfill"
+    REGULAR = "regular"
+
+
+NO_GAPS = (Reason.BACKFILL.value, Reason.REGULAR.value)
+"""Ranges that are swept although events came."""
+
+REGULAR_ID = "regular"
+"""The one regular row of an account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """One row. `to_at` is None while a gap lasts, `cursor_at` while nothing is read."""
+
+    account_id: AccountId
+    sweep_id: str
+    reason: str
+    from_at: datetime
+    to_at: datetime | None
+    cursor_at: datetime | None
+    span_seconds: float | None
+    passes: int
+    due_at: datetime | None
+    done_at: datetime | None
+    asked_at: datetime | None
+    records: int
+    found: int
+    created_at: datetime
+    detail: str | None = None
+    problem: dict[str, Any] | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+
+    @property
+    def is_gap(self) -> bool:
+        return self.reason not in NO_GAPS
+
+
+def read_row(row: Row[Any]) -> Sweep:
+    """Make a sweep of a row of the whole table."""
+    return Sweep(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
+
+
+def _key(account_id: str, sweep_id: str) -> ColumnElement[bool]:
+    return and_(sweeps.c.account_id == account_id, sweeps.c.sweep_id == sweep_id)
+
+
+async def note_gap(
+    db: AsyncConnection,
+    account_id: AccountId,
+    reason: Reason,
+    from_at: datetime,
+    to_at: datetime | None,
+    now: datetime,
+    *,
+    sweep_after: timedelta,
+    detail: str | None = None,
+) -> str:
+    """Write down that no event could come from `from_at` on, until `to_at` (None: it lasts); return the row's id.
+
+    Gaps that touch each other are one. A gap that had ended is swept `sweep_after` its end, when the Call Log
+    has caught up; repeating this changes nothing.
+    """
+    touching = await _find_touching(db, account_id, from_at, to_at)
+    if touching is None:
+        sweep_id = new_id("gap", now)
+        await db.execute(
+            insert(sweeps).values(
+                account_id=account_id,
+                sweep_id=sweep_id,
+                reason=reason.value,
+                detail=detail,
+                from_at=from_at,
+                to_at=to_at,
+                due_at=to_at + sweep_after if to_at else None,
+                created_at=now,
+            )
+        )
+        wake(db, SWEEPS)
+        return sweep_id
+    begin = min(from_at, touching.from_at)
+    end = None if to_at is None else max(to_at, touching.to_at or to_at)
+    if (begin, end) != (touching.from_at, touching.to_at):
+        due_at = end + sweep_after if end else None
+        changed = {"from_at": begin, "to_at": end, "due_at": due_at, "cursor_at": None, "passes": 0}
+        await db.execute(
+            update(sweeps)
+            .where(_key(account_id, touching.sweep_id))
+            .values(**changed, asked_at=None, lease_owner=None, lease_until=None)
+        )
+        wake(db, SWEEPS)
+    return touching.sweep_id
+
+
+async def _find_touching(
+    db: AsyncConnection, account_id: AccountId, from_at: datetime, to_at: datetime | None
+) -> Sweep | None:
+    meets = [or_(sweeps.c.to_at.is_(None), sweeps.c.to_at >= from_at)]
+    if to_at is not None:
+        meets.append(sweeps.c.from_at <= to_at)
+    query = (
+        select(sweeps)
+        .where(
+            sweeps.c.account_id == account_id,
+            sweeps.c.reason.not_in(NO_GAPS),
+            sweeps.c.done_at.is_(None),
+            *meets,
+        )
+        .order_by(sweeps.c.from_at)
+        .limit(1)
+    )
+    row = (await db.execute(query)).one_or_none()
+    return None if row is None else read_row(row)
+
+
+async def end_gaps(
+    db: AsyncConnection,
+    account_id: AccountId,
+    reasons: Sequence[Reason],
+    now: datetime,
+    sweep_after: timedelta,
+) -> None:
+    """Note that gaps of these kinds are over."""
+    lasting = and_(
+        sweeps.c.account_id == account_id,
+        sweeps.c.to_at.is_(None),
+        sweeps.c.reason.in_([reason.value for reason in reasons]),
+    )
+    ended = await db.execute(update(sweeps).where(lasting).values(to_at=now, due_at=now + sweep_after))
+    if ended.rowcount:
+        wake(db, SWEEPS)
+
+
+async def open_regular(
+    db: AsyncConnection, account_id: AccountId, now: datetime, first_after: timedelta
+) -> None:
+    """Make sure that an account is looked over regularly. What was before is a matter of a backfill."""
+    row = {
+        "account_id": account_id,
+        "sweep_id": REGULAR_ID,
+        "reason": Reason.REGULAR.value,
+        "from_at": now,
+        "to_at": now + first_after,
+        "due_at": now + first_after,
+        "created_at": now,
+    }
+    await db.execute(upsert_into(db, sweeps).values(row).on_conflict_do_nothing())
+
+
+async def open_backfill(
+    db: AsyncConnection, account_id: AccountId, from_at: datetime, to_at: datetime, now: datetime
+) -> Sweep:
+    """Return the backfill of exactly this range that was begun and not finished, else a new one."""
+    query = select(sweeps).where(
+        sweeps.c.account_id == account_id,
+        sweeps.c.reason == Reason.BACKFILL.value,
+        sweeps.c.from_at == from_at,
+        sweeps.c.to_at == to_at,
+        sweeps.c.done_at.is_(None),
+    )
+    row = (await db.execute(query.limit(1))).one_or_none()
+    if row is not None:
+        return read_row(row)
+    sweep_id = new_id("backfill", now)
+    values = {
+        "account_id": account_id,
+        "sweep_id": sweep_id,
+        "reason": Reason.BACKFILL.value,
+        "from_at": from_at,
+        "to_at": to_at,
+        "created_at": now,
+    }
+    await db.execute(insert(sweeps).values(values))
+    return await load(db, account_id, sweep_id)
+
+
+async def load(db: AsyncConnection, account_id: AccountId, sweep_id: str) -> Sweep:
+    """Return a row that is there."""
+    return read_row((await db.execute(select(sweeps).where(_key(account_id, sweep_id)))).one())
+
+
+async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:
+    """Return what is due and nobody works on: of each account what is due longest, gaps before the regular look."""
+    free = or_(sweeps.c.lease_until.is_(None), sweeps.c.lease_until < now)
+    query = select(sweeps).where(sweeps.c.due_at <= now, free).order_by(sweeps.c.due_at)
+    due = [read_row(row) for row in await db.execute(query)]
+    first: dict[str, Sweep] = {}
+    for sweep in sorted(due, key=lambda one: not one.is_gap):
+        first.setdefault(sweep.account_id, sweep)
+    return list(first.values())
+
+
+async def claim(
+    db: AsyncConnection, sweep: Sweep, replica: str, now: datetime, lease_seconds: float
+) -> Sweep | None:
+    """Take a row for a while and return it as it is now; None when another replica has it or it has changed."""
+    free = or_(sweeps.c.lease_until.is_(None), sweeps.c.lease_until < now, sweeps.c.lease_owner == replica)
+    taken = (
+        update(sweeps)
+        .where(
+            _key(sweep.account_id, sweep.sweep_id),
+            free,
+            sweeps.c.done_at.is_not_distinct_from(sweep.done_at),
+            sweeps.c.due_at.is_not_distinct_from(sweep.due_at),
+        )
+        .values(lease_owner=replica, lease_until=now + timedelta(seconds=lease_seconds))
+        .returning(*sweeps.c)
+    )
+    row = (await db.execute(taken)).one_or_none()
+    return None if row is None else read_row(row)
+
+
+async def release(db: AsyncConnection, sweep: Sweep, replica: str, **changes: Any) -> None:
+    """Give a row back with how far it came.
+
+    Raises LeaseLost when it was taken over, or its range has changed: then it is read anew.
+    """
+    mine = and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
+    given_back = await db.execute(
+        update(sweeps).where(mine).values(lease_owner=None, lease_until=None, **changes)
+    )
+    if given_back.rowcount != 1:
+        raise LeaseLost(f"the sweep {sweep.sweep_id} of account {sweep.account_id} was taken over")
+
+
+async def find_unasked(db: AsyncConnection) -> list[Sweep]:
+    """Return the gaps that are over and after whose going calls nobody has asked yet."""
+    query = select(sweeps).where(
+        sweeps.c.to_at.is_not(None), sweeps.c.asked_at.is_(None), sweeps.c.reason.not_in(NO_GAPS)
+    )
+    return [read_row(row) for row in await db.execute(query.order_by(sweeps.c.to_at))]
+
+
+async def mark_asked(db: AsyncConnection, sweep: Sweep, now: datetime) -> None:
+    """Note that the calls which went on when a gap ended were asked after."""
+    await db.execute(update(sweeps).where(_key(sweep.account_id, sweep.sweep_id)).values(asked_at=now))
+
+
+async def last_heard_at(db: AsyncConnection, account_id: AccountId) -> datetime | None:
+    """Return the start of the last call that an event told of: until then deliveries came for certain."""
+    query = (
+        select(calls.c.started_at)
+        .where(calls.c.account_id == account_id, calls.c.source == "webhook")
+        .order_by(calls.c.started_at.desc())
+        .limit(1)
+    )
+    heard_at: datetime | None = await db.scalar(query)
+    return heard_at

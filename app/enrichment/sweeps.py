@@ -1,0 +1,277 @@
+"""Looks through ranges of time in the Call Log for calls that no event told of: after gaps, regularly, on demand.
+
+One slice a turn: claim the row, read all pages of the slice, bring in what was found, move the cursor. A crash
+loses one slice, which is read again. No transaction is open while RingCentral thinks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from app import metrics
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment import gaps
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.findings import Brought, bring_in, learn_owner
+from app.enrichment.gaps import Reason, Sweep
+from app.enrichment.records import ReadingPlan
+from app.enrichment.slices import Slice, belonging_to, next_slice, next_span, shorter, sort_by_call, start_of
+from app.enrichment.troubles import describe
+from app.errors import LeaseLost, RateLimited, RingCentralError
+from app.ids import AccountId, RecordId
+from app.ringcentral.models import CallRecord
+from app.ringcentral.protocol import wants_next_page
+
+MOST_PAGES = 4
+"""Of one slice: what is held in memory, and what is lost by a crash."""
+
+GAP_PASSES = 2
+"""A gap is swept again later: a few records come minutes late."""
+
+LONG_LOOK_EVERY = 8
+"""Most regular looks go back a little; one in so many goes back all the way, for calls that lasted for hours."""
+
+NO_CREDENTIALS = "no-credentials"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRules:
+    """Seconds; see `Settings`."""
+
+    interval: float
+    """From one regular look to the next."""
+
+    lookback: float
+    """How far the long ones go back: calls that started earlier and are over are not looked for any more."""
+
+    overlap: float
+    """How far the short ones reach into what was looked at: a few records come minutes late."""
+
+    grace: float
+    """A call is left to its events for so long after its end."""
+
+    margin: float
+    """The records of one call may start so far apart."""
+
+    first_after: float
+    """From the end of a gap to its first sweep: the Call Log follows the calls after 15-30 s."""
+
+    second_after: float
+    spacing: float
+    """Between two slices that nobody waits for."""
+
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """All records of a slice. `part` may be shorter than what was asked for; `account_id` is the answer's."""
+
+    part: Slice
+    records: Sequence[CallRecord]
+    account_id: AccountId | None
+
+
+class Sweeper:
+    """The background work that sweeps. `replica` names this process among all."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        plan: ReadingPlan,
+        rules: SweepRules,
+        *,
+        replica: str,
+        page_size: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._plan = plan
+        self._rules = rules
+        self._replica = replica
+        self._page_size = page_size
+
+    async def step(self) -> float | None:
+        """Read one slice of each account that has something due; 0 when there may be more."""
+        await self._open_regular()
+        async with self._database.read() as db:
+            due = await gaps.find_due(db, self._clock.now())
+        advanced = [await self.advance(sweep) for sweep in due]
+        return 0.0 if any(advanced) else None
+
+    async def _open_regular(self) -> None:
+        """Look over every account that there are credentials for."""
+        holders = {connection.holder for connection in await self._connections.all()}
+        now = self._clock.now()
+        async with self._database.write() as db:
+            for holder in sorted(holders):
+                await gaps.open_regular(db, holder, now, timedelta(seconds=self._rules.interval))
+
+    async def advance(self, due: Sweep) -> bool:
+        """Read the next slice of a row, if it can be had; say whether it may go on at once."""
+        async with self._database.write() as db:
+            sweep = await gaps.claim(db, due, self._replica, self._clock.now(), self._rules.lease)
+        if sweep is None:
+            return False
+        try:
+            return await self._advance(sweep)
+        except RingCentralError as error:
+            return await self._excuse(sweep, error)
+        except LeaseLost as lost:
+            log.warning("a sweep begins anew", why=str(lost))
+            return True
+
+    async def _advance(self, sweep: Sweep) -> bool:
+        part = sweep.to_at and next_slice(sweep.from_at, sweep.to_at, sweep.cursor_at, sweep.span_seconds)
+        if not part:
+            await self._finish_pass(sweep)
+            return False
+        usable = await self._usable(sweep.account_id)
+        if not usable:
+            await self._stall(
+                sweep, {"code": NO_CREDENTIALS, "detail": "No credentials that work serve this account."}
+            )
+            return False
+        reading = await self._read(usable, part)
+        brought = await self._bring_in(sweep, reading)
+        await self._move(sweep, reading, brought)
+        return sweep.is_gap
+
+    async def _usable(self, account_id: AccountId) -> Sequence[Connection]:
+        """Return whoever sees the whole account, else each user for the calls of his own."""
+        connections = [item for item in await self._connections.of(account_id) if item.access.problem is None]
+        company_wide = [item for item in connections if item.is_company_wide]
+        return company_wide[:1] or connections
+
+    async def _read(self, connections: Sequence[Connection], part: Slice) -> _Reading:
+        """Read a slice with each connection; where one of them has too much of it, all read less."""
+        deadline = self._clock.now() + timedelta(seconds=self._rules.lease * 0.8)
+        records: dict[RecordId, CallRecord] = {}
+        account_id: AccountId | None = None
+        for connection in connections:
+            try:
+                reading = await self._read_with(connection, part, deadline)
+            except RingCentralError as error:
+                await self._connections.note(connection, error)
+                raise
+            part, account_id = reading.part, account_id or reading.account_id
+            records |= {record.id: record for record in reading.records}
+        return _Reading(part, list(records.values()), account_id)
+
+    async def _read_with(self, connection: Connection, part: Slice, deadline: datetime) -> _Reading:
+        records: list[CallRecord] = []
+        seen: set[RecordId] = set()
+        account_id: AccountId | None = None
+        number = 0
+        while number < MOST_PAGES:
+            number += 1
+            page = await connection.client.fetch_call_log_window(
+                part.begin - timedelta(seconds=self._rules.margin),
+                part.end + timedelta(seconds=self._rules.margin),
+                page=number,
+                per_page=self._page_size,
+                extension_id=connection.extension_id,
+                deadline=deadline,
+            )
+            goes_on = wants_next_page(number, page, seen)
+            records += [record for record in page.records if record.id not in seen]
+            seen |= {record.id for record in page.records}
+            account_id = account_id or page.account_id
+            if not goes_on:
+                break
+            less = shorter(part, self._rules.margin, start_of(records), MOST_PAGES) if number == 1 else None
+            if less is not None:
+                part, records, seen, number = less, [], set(), 0
+            elif number == MOST_PAGES:
+                log.warning("a slice holds more calls than can be read at once", begin=str(part.begin))
+        return _Reading(part, records, account_id)
+
+    async def _bring_in(self, sweep: Sweep, reading: _Reading) -> Brought:
+        async with self._database.write() as db:
+            owner = await learn_owner(db, sweep.account_id, reading.account_id, self._clock.now())
+        if owner is None:
+            return Brought()
+        calls = belonging_to(reading.part, sort_by_call(reading.records))
+        grace = timedelta(seconds=self._rules.grace)
+        return await bring_in(self._database, self._clock, self._plan, owner, calls, grace=grace)
+
+    async def _move(self, sweep: Sweep, reading: _Reading, brought: Brought) -> None:
+        now = self._clock.now()
+        if brought.opened:
+            metrics.SWEPT.labels(reason=sweep.reason).inc(len(brought.opened))
+        log.info(
+            "swept", reason=sweep.reason, begin=str(reading.part.begin), end=str(reading.part.end),
+            records=len(reading.records), read=len(brought.read), found=len(brought.opened),
+        )  # fmt: skip
+        waits_for_nobody = timedelta(seconds=0.0 if sweep.is_gap else self._rules.spacing)
+        async with self._database.write() as db:
+            await gaps.release(
+                db,
+                sweep,
+                self._replica,
+                cursor_at=reading.part.end,
+                span_seconds=next_span(reading.part, len(reading.records), MOST_PAGES * self._page_size // 2),
+                due_at=None if sweep.due_at is None else now + waits_for_nobody,
+                records=sweep.records + len(reading.records),
+                found=sweep.found + len(brought.opened),
+                problem=None,
+            )
+
+    async def _finish_pass(self, sweep: Sweep) -> None:
+        now = self._clock.now()
+        passes = sweep.passes + 1
+        changes: dict[str, Any] = {"passes": passes, "problem": None}
+        if sweep.reason == Reason.REGULAR:
+            changes |= self._next_look(sweep, passes, now)
+        elif sweep.is_gap and passes < GAP_PASSES:
+            changes |= {"cursor_at": None, "due_at": now + timedelta(seconds=self._rules.second_after)}
+        else:
+            changes |= {"due_at": None, "done_at": now}
+        async with self._database.write() as db:
+            await gaps.release(db, sweep, self._replica, **changes)
+
+    def _next_look(self, sweep: Sweep, passes: int, now: datetime) -> dict[str, Any]:
+        """Plan the next regular look, from the end of this one on; what was before we began is not ours."""
+        due_at = now + timedelta(seconds=self._rules.interval)
+        back = self._rules.lookback if passes % LONG_LOOK_EVERY == 0 else self._rules.overlap
+        from_at = min(sweep.to_at or now, due_at) - timedelta(seconds=back)
+        return {
+            "from_at": max(sweep.created_at, from_at),
+            "to_at": due_at,
+            "cursor_at": None,
+            "due_at": due_at,
+            "done_at": now,
+        }
+
+    async def _excuse(self, sweep: Sweep, error: RingCentralError) -> bool:
+        """Give a row back after a failure, to be read on later."""
+        now = self._clock.now()
+        retry_at = now + timedelta(seconds=self._rules.first_after)
+        if isinstance(error, RateLimited):
+            retry_at = max(error.retry_at, now)
+        log.warning("a sweep was held up", why=error.detail, code=error.code, request_id=error.request_id)
+        problem = describe(error)
+        await self._stall(sweep, problem and {**problem, "since": now.isoformat()}, retry_at)
+        return False
+
+    async def _stall(
+        self, sweep: Sweep, problem: dict[str, Any] | None, retry_at: datetime | None = None
+    ) -> None:
+        due_at = retry_at or self._clock.now() + timedelta(seconds=self._rules.interval)
+        async with self._database.write() as db:
+            await gaps.release(
+                db,
+                sweep,
+                self._replica,
+                due_at=None if sweep.due_at is None else due_at,
+                problem=problem,
+            )
