@@ -1,0 +1,160 @@
+"""The service as operators run it: a process of its own, watched from outside, and ended for certain."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from app.simulator import Simulator
+from tests.cluster import free_port
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "a-verification-token"
+INTAKE = "/webhooks/ringcentral"
+START_SECONDS = 30.0
+
+
+def service_environment(database_url: str, simulator: Simulator) -> dict[str, str]:
+    """Return the documented variables for a service beside a simulator, durations divided by its speed.
+
+    What this machine's environment says of the service itself is left out.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AFTERCALL_", "RC_"))
+    }
+    settings, scaled = simulator.settings, simulator.scaled
+    return inherited | {
+        "PYTHONPATH": str(ROOT),
+        "AFTERCALL_DATABASE_URL": database_url,
+        "AFTERCALL_SECRET_KEY": "0123456789abcdef0123456789abcdef",
+        "AFTERCALL_WEBHOOK_TOKEN": TOKEN,
+        "AFTERCALL_LOG_LEVEL": "warning",
+        "AFTERCALL_ACTIVE_CALLS_WINDOW_SECONDS": f"{scaled(120):g}",
+        "AFTERCALL_ACTIVE_CALLS_LAG_MIN_SECONDS": f"{scaled(3):g}",
+        "AFTERCALL_ACTIVE_CALLS_LAG_MAX_SECONDS": f"{scaled(10):g}",
+        "AFTERCALL_CALL_END_QUIET_SECONDS": f"{scaled(3):g}",
+        "AFTERCALL_RATE_LIMIT_WINDOW_SECONDS": f"{scaled(60):g}",
+        "AFTERCALL_RATE_LIMIT_PENALTY_SECONDS": f"{scaled(60):g}",
+        "AFTERCALL_RC_TIMEOUT_SECONDS": "2",
+        "AFTERCALL_LEASE_SECONDS": "3",
+        "RC_SERVER_URL": simulator.links.platform,
+        "RC_MEDIA_URL": simulator.links.media,
+        "RC_CLIENT_ID": settings.client_id,
+        "RC_CLIENT_SECRET": settings.client_secret,
+        "RC_JWT": settings.jwt,
+    }
+
+
+class ServiceProcess:
+    """`aftercall serve` on a port that stays the same however often it is started."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._environment = dict(environment)
+        self._log = folder / f"service-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it, and return once it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork, over in a moment
+                [sys.executable, "-m", "app", "serve", "--port", str(self.port)],
+                cwd=self._log.parent,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._wait_until_it_answers(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    async def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                assert process.poll() is None, f"the service ended: {self.said()}"
+                try:
+                    await client.get(f"{self.address}/healthz", timeout=1.0)
+                except httpx.HTTPError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    def kill(self) -> None:
+        """End it as a power cut would: no signal handler, no goodbye."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to end, as an operator does; return its exit code, -SIGTERM being the usual one."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(process.wait, 15)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def said(self) -> str:
+        """Return the end of its output."""
+        return self._log.read_text(errors="replace")[-3000:]
+
+
+class Crowd:
+    """Senders that deliver without a pause, beside the simulator: events that nobody understands, all different.
+
+    `accepted` holds the `uuid`s that were answered 200, `answers` counts all answers since it was last cleared.
+    """
+
+    SENDERS = 8
+
+    def __init__(self, address: str, account_id: str) -> None:
+        self._url = f"{address}{INTAKE}"
+        self._event = f"/restapi/v1.0/account/{account_id}/extension/1/message-store/instant"
+        self._sent = 0
+        self.accepted: set[str] = set()
+        self.answers: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def delivering(self) -> AsyncIterator[None]:
+        """Deliver while the block runs."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+            senders = [asyncio.create_task(self._send_for_ever(client)) for _ in range(self.SENDERS)]
+            try:
+                yield
+            finally:
+                for sender in senders:
+                    sender.cancel()
+                await asyncio.gather(*senders, return_exceptions=True)
+
+    async def _send_for_ever(self, client: httpx.AsyncClient) -> None:
+        while True:
+            self._sent += 1
+            uuid = f"crowd-{self._sent}"
+            body = {"uuid": uuid, "event": self._event, "body": {"text": "x" * 1000}}
+            try:
+                answer = await client.post(self._url, json=body, headers={"Verification-Token": TOKEN})
+            except httpx.HTTPError:
+                self.answers["none"] += 1
+                await asyncio.sleep(0.05)
+                continue
+            self.answers[f"{answer.status_code}"] += 1
+            if answer.status_code == 200:
+                self.accepted.add(uuid)
+            else:
+                await asyncio.sleep(0.02)
