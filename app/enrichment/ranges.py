@@ -1,0 +1,67 @@
+"""Byte ranges as HTTP has them (RFC 9110, section 14): what was asked, what came, what that makes. No I/O."""
+
+import re
+from dataclasses import dataclass
+
+_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """One range: from `first` to `last`, both inclusive, or to the end; without `first`, the last `last` bytes."""
+
+    first: int | None
+    last: int | None
+
+    def __str__(self) -> str:
+        first, last = ("" if end is None else str(end) for end in (self.first, self.last))
+        return f"bytes={first}-{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of something: `first` to `last` inclusive, out of `total`. None: not known; `last` None: to the end."""
+
+    first: int
+    last: int | None
+    total: int | None
+
+    @property
+    def size(self) -> int | None:
+        return None if self.last is None else self.last - self.first + 1
+
+    @property
+    def content_range(self) -> str:
+        """The header of a 206; only where `last` is known."""
+        return f"bytes {self.first}-{self.last}/{'*' if self.total is None else self.total}"
+
+
+def read_range(header: str | None) -> ByteRange | None:
+    """Read a Range header; None for none and for what may be ignored: other units, several ranges, nonsense."""
+    match = _RANGE.fullmatch(header) if header else None
+    if match is None or not (match[1] or match[2]):
+        return None
+    asked = ByteRange(int(match[1]) if match[1] else None, int(match[2]) if match[2] else None)
+    if asked.first is not None and asked.last is not None and asked.last < asked.first:
+        return None
+    return asked
+
+
+def satisfy(asked: ByteRange, total: int) -> Span | None:
+    """Say which bytes of `total` a range means; None: none of them, which is answered 416."""
+    if asked.first is None:
+        wanted = min(asked.last or 0, total)
+        return Span(total - wanted, total - 1, total) if wanted else None
+    if asked.first >= total:
+        return None
+    last = total - 1 if asked.last is None else min(asked.last, total - 1)
+    return Span(asked.first, last, total)
+
+
+def read_content_range(header: str | None) -> Span | None:
+    """Read the Content-Range of a 206; None when it has none that makes sense."""
+    match = _CONTENT_RANGE.fullmatch(header) if header else None
+    if match is None or int(match[2]) < int(match[1]):
+        return None
+    return Span(int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3]))
