@@ -14,6 +14,7 @@ AftercallError
 │   ├── BadInput           400
 │   └── Unprocessable      422
 ├── StorageUnavailable     ours: the database did not answer, 503; nothing was accepted
+├── ArchiveUnavailable     ours: the audio archive cannot be read or written; tried again
 ├── LeaseLost              ours: another replica has taken the work over, drop what was done
 └── RingCentralError       theirs, or the way to them
     ├── RingCentralUnreachable  timeout, connection refused, 5xx after all tries
@@ -130,6 +131,10 @@ class PayloadTooLarge(CallerError):
 
 class StorageUnavailable(AftercallError):
     """The database did not take the work. Nothing was accepted; the sender should repeat."""
+
+
+class ArchiveUnavailable(AftercallError):
+    """The archive of the audio did not take or give a file."""
 
 
 class LeaseLost(AftercallError):

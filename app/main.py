@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,8 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.dependencies import Services
+from app.enrichment.archive import open_archive
+from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
@@ -73,6 +76,7 @@ class Process:
         self.wakeups = Wakeups()
         self.database = Database(self.settings.database_url, self.settings.database_pool_size)
         self.database.waker = self.wakeups.wake
+        self.archive = open_archive(self.settings)
         self.inbox = Inbox(self.database, self.clock)
         self.crew = Crew(self.wakeups, self.clock)
         self.services = Services(self.settings, self.database, self.wakeups, self.clock)
@@ -143,11 +147,26 @@ class Process:
             Loop("polls", poller.step, (wakeups.POLLS,), step),
             Loop("readings", reader.step, (wakeups.READINGS,), step),
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
+            *self._archive_loops(connections, step),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 
     def _recording_keeper(self, connections: Connections) -> RecordingKeeper:
         return RecordingKeeper(self.database, self.clock, connections, recording_plan(self.settings))
+
+    def _archive_loops(self, connections: Connections, step: float) -> Sequence[Loop]:
+        if self.archive is None:
+            return []
+        spool = self.settings.archive_spool_folder
+        archivist = Archivist(
+            self.database,
+            self.clock,
+            connections,
+            self.archive,
+            recording_plan(self.settings),
+            spool=Path(spool) if spool else None,
+        )
+        return [Loop("archive", archivist.step, (), step * 2)]
 
     async def _keep_subscription(self, connections: Connections, address: str) -> None:
         # RingCentral shakes hands while it creates: be reachable first.
@@ -203,6 +222,7 @@ def recording_plan(settings: Settings) -> RecordingPlan:
     return RecordingPlan(
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
         lease=settings.lease_seconds,
+        archives=bool(settings.archive_url),
     )
 
 

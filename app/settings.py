@@ -138,6 +138,18 @@ class Settings(BaseSettings):
         180.0, gt=0, description="How often the subscription is looked at."
     )
 
+    archive_url: str | None = Field(
+        None,
+        description="Where recordings are kept for longer than RingCentral keeps them: `file:///folder` or `s3://bucket/prefix`.",
+    )
+    archive_endpoint_url: str | None = Field(
+        None, description="The S3-compatible store of that bucket, if it is not Amazon's."
+    )
+    archive_spool_folder: str | None = Field(
+        None,
+        description="Where a download is gathered before it is archived. Default: in the system's folder for temporary files.",
+    )
+
     lease_seconds: float = Field(
         60.0, gt=0, description="How long one replica may hold a poll before another takes over."
     )

@@ -1,0 +1,256 @@
+"""Copies the audio of ready recordings into the archive: resumed where it broke off, checked, retried, once.
+
+A download goes into a file of its own on this machine first, so that it can go on after a failure or a restart;
+what is whole is hashed (SHA-256), saved, and measured in its place before the database says that it is there.
+"""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from sqlalchemy import Row
+
+from app import metrics
+from app.calls import recordings, store
+from app.calls.ledger import open_ledger
+from app.calls.recordings import State
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment.archive import Archive
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.ranges import ByteRange
+from app.enrichment.reach import find_connection
+from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, give_up
+from app.enrichment.sound import OutOfRangeError, Sound, open_sound
+from app.errors import ArchiveUnavailable, RateLimited, RequestRefused, RingCentralError
+from app.ids import AccountId
+
+READY = frozenset({State.READY})
+LARGEST_BYTES = 4 * 1024**3
+_BUFFER_BYTES = 1024 * 1024
+_SUFFIXES = {
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+}
+
+log = structlog.get_logger(__name__)
+
+
+def suffix_of(content_type: str | None) -> str:
+    """Return the usual ending of a file with this content."""
+    return _SUFFIXES.get((content_type or "").partition(";")[0].strip().lower(), "bin")
+
+
+def place_of(account_id: str, recording_id: str, started_at: datetime, content_type: str | None) -> str:
+    """Return the path of a recording in the archive: account, year, month, id."""
+    account, name = (quote(part, safe="").replace(".", "%2E") for part in (account_id, recording_id))
+    return f"{account}/{started_at:%Y/%m}/{name}.{suffix_of(content_type)}"
+
+
+class Archivist:
+    """The background work that fills the archive, one recording at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        archive: Archive,
+        plan: RecordingPlan,
+        *,
+        spool: Path | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._archive = archive
+        self._plan = plan
+        self._spool = spool or Path(tempfile.gettempdir()) / "aftercall-recordings"
+        self._not_before: dict[AccountId, datetime] = {}
+
+    async def step(self) -> float | None:
+        """Archive one recording of each account that has one due; say in how many seconds the next is."""
+        now = self._clock.now()
+        async with self._database.read() as db:
+            account_ids = await recordings.find_due_accounts(db, READY, now)
+        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
+        async with self._database.read() as db:
+            due_at = await recordings.next_due(db, READY)
+        if due_at is not None and due_at > now:
+            pauses.append((due_at - now).total_seconds())
+        return min(pauses, default=None)
+
+    async def _serve(self, account_id: AccountId) -> float | None:
+        now = self._clock.now()
+        held_back = self._not_before.get(account_id)
+        if held_back is not None and now < held_back:
+            return (held_back - now).total_seconds()
+        async with self._database.write() as db:
+            recording_id = await recordings.claim_due(db, account_id, READY, now, self._lease())
+            rows = await recordings.load(db, account_id, recording_id) if recording_id else []
+        if recording_id is None:
+            return None
+        await self._copy(account_id, recording_id, rows)
+        return 0.0
+
+    def _lease(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self._plan.lease)
+
+    async def _copy(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
+        try:
+            values = await self._fetch_and_save(account_id, recording_id, rows)
+        except RateLimited as error:
+            self._not_before[account_id] = error.retry_at
+            await self._change(account_id, recording_id, due_at=error.retry_at)
+        except (RingCentralError, ArchiveUnavailable, OutOfRangeError, OSError) as error:
+            await self._failed(account_id, recording_id, rows, error)
+        else:
+            await self._change(account_id, recording_id, **values)
+            metrics.RECORDINGS.labels(outcome="archived").inc()
+            log.info("archived a recording", recording_id=recording_id, bytes=values["archive_bytes"])
+
+    async def _fetch_and_save(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+    ) -> dict[str, Any]:
+        connection, started_at = await self._reach(account_id, rows)
+        part = self._spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
+        await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
+        content_uri = next((row.content_uri for row in rows if row.content_uri), None)
+        if content_uri is None:
+            raise RequestRefused("RingCentral has not said where the recording is")
+        await self._download(account_id, recording_id, connection, content_uri, part)
+        size, digest = await asyncio.to_thread(_measure, part)
+        path = place_of(account_id, recording_id, started_at, rows[0].content_type)
+        await self._archive.save(path, part)
+        kept = await self._archive.size(path)
+        if kept != size:
+            raise ArchiveUnavailable(f"{size} bytes were saved, {kept} are there")
+        await asyncio.to_thread(part.unlink, missing_ok=True)
+        return {
+            "archive_path": path,
+            "archive_bytes": size,
+            "archive_sha256": digest,
+            "archived_at": self._clock.now(),
+            "due_at": None,
+            "attempts": 0,
+            "problem": None,
+        }
+
+    async def _download(
+        self, account_id: AccountId, recording_id: str, connection: Connection, content_uri: str, part: Path
+    ) -> None:
+        """Bring the partial file to its full length. Raises OutOfRangeError if it is longer than the whole."""
+        have = await asyncio.to_thread(_size, part)
+        asked = ByteRange(have, None) if have else None
+        try:
+            async with open_sound(connection.client, content_uri, asked, deadline=self._clock.now()) as sound:
+                await self._write(account_id, recording_id, sound, part)
+                total = sound.span.total
+        except OutOfRangeError as beyond:
+            if beyond.total == have:
+                return  # it was whole already
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise
+        size = await asyncio.to_thread(_size, part)
+        if total is not None and size != total:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise ArchiveUnavailable(f"{size} of {total} bytes came")
+
+    async def _write(self, account_id: AccountId, recording_id: str, sound: Sound, part: Path) -> None:
+        """Append what comes, from where it begins; keep the claim alive meanwhile."""
+        place, renew_at = sound.span.first, self._clock.now() + timedelta(seconds=self._plan.lease / 2)
+        await asyncio.to_thread(_cut_to, part, place)
+        async for chunk in _gathered(sound.chunks):
+            place += len(chunk)
+            if place > LARGEST_BYTES:
+                raise ArchiveUnavailable(f"the recording has more than {LARGEST_BYTES} bytes")
+            await asyncio.to_thread(_append, part, chunk)
+            if self._clock.now() >= renew_at:
+                await self._change(account_id, recording_id, due_at=self._lease())
+                renew_at = self._clock.now() + timedelta(seconds=self._plan.lease / 2)
+
+    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> tuple[Connection, datetime]:
+        call_ids = [row.call_id for row in rows]
+        async with self._database.read() as db:
+            concerned = await recordings.extensions_of(db, account_id, call_ids)
+            calls = await store.load_by_ids(db, account_id, call_ids)
+        connection = await find_connection(self._connections, account_id, concerned)
+        if connection is None:
+            raise RequestRefused(NO_CREDENTIALS)
+        return connection, min(call.started_at for call in calls.values())
+
+    async def _failed(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: Exception
+    ) -> None:
+        """Plan the next try, or leave the recording where it is: RingCentral keeps it for some time."""
+        why = str(error)[:256]
+        log.warning("archiving a recording failed", recording_id=recording_id, why=why)
+        if isinstance(error, RequestRefused) and error.status == 404:
+            now = self._clock.now()
+            async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+                await give_up(ledger, recording_id, "gone")
+            return
+        attempts = max(row.attempts for row in rows) + 1
+        gap = self._plan.next_gap(attempts)
+        if gap is None:
+            metrics.RECORDINGS.labels(outcome="archive-failed").inc()
+        due_at = None if gap is None else self._clock.now() + timedelta(seconds=gap)
+        await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=why)
+
+    async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
+        async with self._database.write() as db:
+            await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join small chunks, so that the disk is asked seldom; give what there is also when they break off."""
+    buffer = bytearray()
+    try:
+        async for chunk in chunks:
+            buffer += chunk
+            if len(buffer) >= _BUFFER_BYTES:
+                yield bytes(buffer)
+                buffer.clear()
+    except RingCentralError:
+        if buffer:
+            yield bytes(buffer)
+        raise
+    if buffer:
+        yield bytes(buffer)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _cut_to(file: Path, size: int) -> None:
+    with file.open("ab") as opened:
+        opened.truncate(size)
+
+
+def _append(file: Path, chunk: bytes) -> None:
+    with file.open("ab") as opened:
+        opened.write(chunk)
+
+
+def _measure(file: Path) -> tuple[int, str]:
+    """Return the size of a file and its SHA-256."""
+    digest = hashlib.sha256()
+    size = 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(_BUFFER_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
