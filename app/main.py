@@ -46,6 +46,8 @@ from app.work.wakeups import Wakeups
 
 _DATABASE_TRIES = 30
 _UPKEEP_SECONDS = 600.0
+_PATIENCE_SECONDS = 0.5
+"""How long accounts wait for each other: about what an answer of RingCentral's takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +130,14 @@ class Process:
         rules = end_rules(settings)
         plan = reading_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
-        reader = Reader(database, clock, connections, plan, page_size=settings.active_calls_page_size)
+        reader = Reader(
+            database,
+            clock,
+            connections,
+            plan,
+            page_size=settings.active_calls_page_size,
+            patience_seconds=_PATIENCE_SECONDS,
+        )
         poller = Poller(
             database,
             clock,
@@ -138,14 +147,15 @@ class Process:
             replica=self.replica,
             page_size=settings.active_calls_page_size,
             lease_seconds=settings.lease_seconds,
+            patience_seconds=_PATIENCE_SECONDS,
         )
         if settings.has_credentials and settings.webhook_address is not None:
             self.crew.watch(self._keep_subscription(connections, settings.webhook_address), "subscription")
         return [
             Loop("fold", Folder(database, clock, rules, self.inbox.is_rushed).step, (wakeups.INBOX,), step),
             Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
-            Loop("polls", poller.step, (wakeups.POLLS,), step),
-            Loop("readings", reader.step, (wakeups.READINGS,), step),
+            Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close),
+            Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
             *self._archive_loops(connections, step),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),

@@ -121,13 +121,15 @@ class Connection:
         return None if self.is_company_wide else self.access.extension_id
 
 
-def serving(connections: Sequence[Connection]) -> Sequence[Connection]:
+def serving(connections: Sequence[Connection], *, beside_polls: bool = False) -> Sequence[Connection]:
     """Choose whom to ask for an account's calls: one that shows them all, else each user for his own.
 
-    Of several company-wide ones the first; those with a problem are left out.
+    Those with a problem are left out. Of several company-wide ones the first polls and the last does what goes on
+    `beside_polls`: a second service user has buckets of his own.
     """
     well = [connection for connection in connections if connection.access.problem is None]
-    return [item for item in well if item.is_company_wide][:1] or well
+    company_wide = [item for item in well if item.is_company_wide]
+    return (company_wide[-1:] if beside_polls else company_wide[:1]) or well
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from app.errors import Unprocessable
 from app.ids import AccountId
 from app.ringcentral.ports import StoredToken, load_token
 from app.vault import Vault
-from app.work.wakeups import POLLS, READINGS
+from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
 
 OWN = "own"
 """Name and kind of the credentials in the environment; their holder is `~`."""
@@ -137,8 +137,8 @@ async def save(
     }
     insert = upsert_into(db, credentials).values(account_id=account_id, name=name, **values)
     await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
-    wake(db, POLLS)
-    wake(db, READINGS)
+    for topic in (POLLS, READINGS, SUBSCRIPTIONS):
+        wake(db, topic)
     return is_new
 
 

@@ -7,6 +7,7 @@ found together with what was learnt, give the target back. No transaction is ope
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment import budget, targets, visibility
-from app.enrichment.connections import Connection, Connections
+from app.enrichment.connections import Connection, Connections, serving
 from app.enrichment.matching import Matching, Sought, answers, match_records
 from app.enrichment.planner import (
     Bucket,
@@ -44,6 +45,8 @@ from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.wire import HEAVY
+from app.work.lanes import Lanes, Serve
+from app.work.wakeups import POLLS
 
 MOST_PAGES = 50
 _START_TOLERANCE_SECONDS = 5.0
@@ -77,6 +80,7 @@ class Poller:
         replica: str,
         page_size: int,
         lease_seconds: float,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,20 +93,30 @@ class Poller:
         self._not_before: dict[tuple[AccountId, str], datetime] = {}
         # A moment of the window: what a call can spare when something goes wrong.
         self._pause = limits.window_seconds / 60
+        self._lanes: Lanes[tuple[AccountId, str]] = Lanes(
+            "polls",
+            wake=lambda: database.wake((POLLS,)),
+            longest_seconds=lease_seconds,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
-        """Take one turn for each account with calls that wait; say in how many seconds the next poll is planned."""
+        """Take one turn for each target with calls that wait; say in how many seconds the next poll is planned.
+
+        A target that takes longer than our patience goes on beside the others, and wakes the loop when it is done.
+        """
         async with self._database.read() as db:
             account_ids = await _waiting_accounts(db, self._clock.now())
-        pauses = [pause for account_id in account_ids if (pause := await self._serve(account_id)) is not None]
-        return min(pauses, default=None)
+        work: dict[tuple[AccountId, str], Serve] = {}
+        for account_id in account_ids:
+            # All extensions at once, where somebody may see them; else each user's own, out of his own bucket.
+            for connection in serving(await self._connections.of(account_id)):
+                work[account_id, connection.name] = partial(self._turn, account_id, connection)
+        return await self._lanes.run(work)
 
-    async def _serve(self, account_id: AccountId) -> float | None:
-        """Take a turn with each target of an account: all its extensions at once, where somebody may see them."""
-        connections = [item for item in await self._connections.of(account_id) if item.access.problem is None]
-        company_wide = [item for item in connections if item.is_company_wide]
-        turns = [await self._turn(account_id, connection) for connection in company_wide[:1] or connections]
-        return min((pause for pause in turns if pause is not None), default=None)
+    async def close(self) -> None:
+        """Stop the turns that are under way; their leases run out."""
+        await self._lanes.close()
 
     async def _turn(self, account_id: AccountId, connection: Connection) -> float | None:
         name = targets.ACCOUNT if connection.is_company_wide else connection.extension_id or connection.name

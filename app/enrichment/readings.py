@@ -4,9 +4,11 @@ Many calls share a request where their starts lie close together. What is not th
 a growing pause, until the horizon; then the call is closed as absent, with the reason.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import func, select
@@ -17,7 +19,7 @@ from app.calls.model import Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
-from app.enrichment.connections import Connection, Connections
+from app.enrichment.connections import Connection, Connections, serving
 from app.enrichment.matching import answers, match_records
 from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, stands
 from app.enrichment.troubles import note_trouble
@@ -25,6 +27,8 @@ from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
+from app.work.lanes import Lanes, Serve
+from app.work.wakeups import READINGS
 
 BATCH = 500
 MOST_PAGES = 20
@@ -33,6 +37,7 @@ _AFTER_START_SECONDS = 120.0
 _LONGEST_SPAN_SECONDS = 3600.0
 _START_TOLERANCE_SECONDS = 5.0
 _MOST_DOUBLINGS = 6
+_LONGEST_TURN_SECONDS = 300.0
 
 NEVER_LOGGED = "never-logged"
 NO_CREDENTIALS = "no-credentials"
@@ -118,6 +123,7 @@ class Reader:
         plan: ReadingPlan,
         *,
         page_size: int,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -126,28 +132,41 @@ class Reader:
         self._plan = plan
         self._page_size = page_size
         self._not_before: dict[tuple[AccountId, str], datetime] = {}
+        self._lanes: Lanes[AccountId] = Lanes(
+            "readings",
+            wake=lambda: database.wake((READINGS,)),
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
-        """Send one request for each account with calls that are due; say in how many seconds the next is."""
+        """Send one request for each account with calls that are due; say in how many seconds the next is.
+
+        An account that takes longer than our patience goes on beside the others.
+        """
         now = self._clock.now()
         async with self._database.read() as db:
             query = select(calls.c.account_id).where(calls.c.read_at <= now).distinct()
             account_ids = [AccountId(account_id) for account_id in await db.scalars(query)]
-        more = [await self._read_account(account_id) for account_id in account_ids]
+        work: dict[AccountId, Serve] = {one: partial(self._read_account, one) for one in account_ids}
+        soonest = await self._lanes.run(work)
         async with self._database.read() as db:
             due_at = await db.scalar(select(func.min(calls.c.read_at)))
-        pauses = [pause for pause in more if pause is not None]
+        pauses = [soonest] if soonest is not None else []
         if due_at is not None and due_at > now:
             pauses.append((due_at - now).total_seconds())
         return min(pauses, default=None)
 
+    async def close(self) -> None:
+        """Stop the readings that are under way; what was due stays so."""
+        await self._lanes.close()
+
     async def _read_account(self, account_id: AccountId) -> float | None:
         """Read what is due with whoever may see it: one for the whole account, or each user his own calls."""
         connections = await self._connections.of(account_id)
-        usable = [item for item in connections if item.access.problem is None]
-        company_wide = [item for item in usable if item.is_company_wide]
-        pauses = [await self._read_with(account_id, item) for item in company_wide[:1] or usable]
-        if not company_wide:
+        readers = serving(connections, beside_polls=True)
+        pauses = await asyncio.gather(*(self._read_with(account_id, item) for item in readers))
+        if not any(item.is_company_wide for item in readers):
             await self._put_off_unseen(account_id, NO_PERMISSION if connections else NO_CREDENTIALS)
         return min((pause for pause in pauses if pause is not None), default=None)
 

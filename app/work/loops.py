@@ -27,16 +27,27 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Loop:
-    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it."""
+    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it.
+
+    `close` ends what the step has left running beside it.
+    """
 
     name: str
     step: Step
     topics: Sequence[str]
     at_least_every: float
+    close: Callable[[], Awaitable[None]] | None = None
     failures: int = field(default=0, init=False)
 
     async def run(self, wakeups: Wakeups, clock: Clock) -> None:
         """Run until cancelled."""
+        try:
+            await self._run(wakeups, clock)
+        finally:
+            if self.close is not None:
+                await self.close()
+
+    async def _run(self, wakeups: Wakeups, clock: Clock) -> None:
         with wakeups.listen(*self.topics) as woken:
             while True:
                 started = clock.monotonic()

@@ -1,0 +1,111 @@
+"""Side by side, one lane each: who is slow or fails holds up nobody else.
+
+A step of a loop hands over what is to be served, by key. Each key is served by a task of its own, never by two at
+a time. The step waits for them, but not for ever: a task that takes longer goes on by itself, and the loop is
+woken when it is through.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Generic, TypeVar
+
+import structlog
+
+from app import metrics
+from app.errors import StorageUnavailable
+
+K = TypeVar("K", bound=Hashable)
+Serve = Callable[[], Awaitable[float | None]]
+
+AT_ONCE = 16
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Lanes(Generic[K]):
+    """The tasks of one loop.
+
+    `patience_seconds` is how long a step waits for the slow (None: until all are through), `longest_seconds` after
+    what time a task is given up, `wake` what wakes the loop. At most `at_once` keys are served at a time, first
+    come, first served.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        wake: Callable[[], None],
+        longest_seconds: float,
+        patience_seconds: float | None = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._name = name
+        self._wake = wake
+        self._longest = longest_seconds
+        self._patience = patience_seconds
+        self._turns = asyncio.Semaphore(at_once)
+        self._tasks: dict[K, asyncio.Task[float | None]] = {}
+        self._failures: dict[K, int] = {}
+        self._left_alone = False
+
+    async def run(self, work: Mapping[K, Serve]) -> float | None:
+        """Serve each key that is not being served already; return the shortest pause that those through ask for.
+
+        Raises StorageUnavailable if one of them did, after all others had their turn.
+        """
+        fresh = [self._start(key, serve) for key, serve in work.items() if key not in self._tasks]
+        self._left_alone = False
+        if fresh:
+            await asyncio.wait(fresh, timeout=self._patience)
+        self._left_alone = True
+        return self._harvest()
+
+    async def close(self) -> None:
+        """Stop everybody."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, key: K, serve: Serve) -> asyncio.Task[float | None]:
+        async def served() -> float | None:
+            async with self._turns, asyncio.timeout(self._longest):
+                return await serve()
+
+        task = asyncio.create_task(served(), name=f"{self._name} {key}")
+        task.add_done_callback(self._through)
+        self._tasks[key] = task
+        return task
+
+    def _through(self, task: asyncio.Task[float | None]) -> None:
+        if self._left_alone and not task.cancelled():
+            self._wake()
+
+    def _harvest(self) -> float | None:
+        pauses: list[float] = []
+        away: StorageUnavailable | None = None
+        for key in [key for key, task in self._tasks.items() if task.done()]:
+            task = self._tasks.pop(key)
+            error = task.exception() if not task.cancelled() else None
+            if isinstance(error, StorageUnavailable):
+                away = error
+            elif error is not None:
+                pauses.append(self._failed(key, error))
+            else:
+                self._failures.pop(key, None)
+                pause = None if task.cancelled() else task.result()
+                pauses += [] if pause is None else [pause]
+        if away is not None:
+            raise away
+        return min(pauses, default=None)
+
+    def _failed(self, key: K, error: BaseException) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        metrics.LOOP_FAILURES.labels(loop=self._name).inc()
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
+        why = "took too long" if isinstance(error, TimeoutError) else "unexpected"
+        log.error("one of many failed", loop=self._name, why=why, seconds=pause, exc_info=error)
+        return pause

@@ -1,0 +1,332 @@
+"""Several accounts and several users of one account, side by side: each with his own bucket, rights and troubles."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.calls import store
+from app.calls.accounts import was_added
+from app.calls.model import Call, Outcome, Stage
+from app.db.engine import Database
+from app.db.tables import accounts, credentials, rate_buckets
+from app.enrichment.connections import Access, Connection, Level, serving
+from app.enrichment.credentials import Kind, Secret, save
+from app.enrichment.planner import PlannerLimits
+from app.enrichment.poller import Poller
+from app.enrichment.readings import Reader
+from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
+from app.ids import AccountId, ExtensionId
+from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
+from app.ringcentral.models import RecordsPage
+from app.ringcentral.ports import Priority, StoredToken
+from app.settings import Settings
+from app.vault import Vault
+from tests.factories_calls import ACCOUNT, raw_record, seed_call
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
+from tests.integration.enrichment.conftest import PLAN
+
+OTHER = AccountId("908070002")
+ANA, BEN = ExtensionId("711000101"), ExtensionId("711000102")
+TOKEN = StoredToken(access_token="t", issued_at=START, expires_at=START + timedelta(hours=1), fingerprint="f")
+
+
+class Slow(FakeRingCentral):
+    """Answers when the test opens the door."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.door = asyncio.Event()
+
+    async def fetch_active_calls_page(self, page: int, per_page: int, **given: Any) -> RecordsPage:
+        await self.door.wait()
+        return await super().fetch_active_calls_page(page, per_page, **given)
+
+    async def fetch_call_log_by_session(self, session_id: str, **given: Any) -> RecordsPage:
+        await self.door.wait()
+        return await super().fetch_call_log_by_session(session_id, **given)
+
+
+class Manifold(FakeConnections):
+    """A RingCentral of its own behind each connection, by (holder, name)."""
+
+    def __init__(self, settings: Settings, database: Database, clock: FakeClock) -> None:
+        super().__init__(FakeRingCentral(), settings, database, clock)
+        self.behind: dict[tuple[str, str], FakeRingCentral] = {}
+
+    def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
+        made = super()._open(holder, name, auth, access)
+        other = self.behind.get((holder, name))
+        return replace(made, client=other.client) if other else made
+
+
+class Company:
+    """The service's own account and another one, with the loops that find their records."""
+
+    def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
+        self.database, self.clock = database, clock
+        self.connections = Manifold(settings, database, clock)
+        self.poller = Poller(
+            database, clock, self.connections, PlannerLimits(), PLAN,
+            replica="one", page_size=1000, lease_seconds=60.0, patience_seconds=0.3,
+        )  # fmt: skip
+        self.reader = Reader(database, clock, self.connections, PLAN, page_size=1000, patience_seconds=0.3)
+
+    async def connect(
+        self,
+        account_id: AccountId,
+        name: str,
+        ringcentral: FakeRingCentral | None = None,
+        access: Access | None = None,
+    ) -> FakeRingCentral:
+        """Store credentials, with this RingCentral behind them."""
+        ringcentral = ringcentral or FakeRingCentral()
+        ringcentral.account_id = account_id
+        self.connections.behind[account_id, name] = ringcentral
+        async with self.database.write() as db:
+            await save(
+                db,
+                Vault("0123456789abcdef0123456789abcdef"),
+                account_id,
+                name,
+                Kind.JWT,
+                Secret("app", "secret", "jwt"),
+                TOKEN,
+                (access or Access()).to_json(),
+                self.clock.now(),
+            )
+        self.connections.forget()
+        return ringcentral
+
+    async def end_call(self, account_id: AccountId, number: int, extension: str = ANA) -> Call:
+        now = self.clock.now()
+        return await seed_call(
+            self.database,
+            account_id,
+            now=now,
+            event="call.ended",
+            extensions=(extension,),
+            telephony_session_id=f"s-{number}",
+            session_id=str(1000 + number),
+            stage=Stage.ENDED,
+            outcome=Outcome.ANSWERED,
+            started_at=now - timedelta(seconds=90),
+            ended_at=now,
+            end_known_at=now,
+            window_closes_at=now + timedelta(seconds=120),
+            read_at=now + timedelta(seconds=120),
+            bootstrapped_at=None,
+            bootstrapped_by=None,
+            result=None,
+        )
+
+    def record(self, number: int) -> dict[str, Any]:
+        return raw_record(
+            f"rec-{number}",
+            telephonySessionId=f"s-{number}",
+            sessionId=str(1000 + number),
+            startTime=(self.clock.now() - timedelta(seconds=90)).isoformat(),
+        )
+
+    async def poll_for(self, seconds: float) -> None:
+        until = self.clock.now() + timedelta(seconds=seconds)
+        while self.clock.now() < until:
+            pause = await self.poller.step()
+            left = (until - self.clock.now()).total_seconds()
+            self.clock.advance(min(left, 1.0 if pause is None else max(0.01, min(pause, 1.0))))
+
+    async def stage_of(self, account_id: AccountId, number: int) -> str:
+        async with self.database.read() as db:
+            call = await store.find_call(db, account_id, f"s-{number}")
+        assert call is not None
+        return call.stage
+
+    async def access_of(self, account_id: AccountId, name: str) -> Access:
+        async with self.database.read() as db:
+            mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
+            return Access.from_json(await db.scalar(select(credentials.c.access).where(mine)))
+
+
+@pytest.fixture
+async def company(
+    database: Database, clock: FakeClock, account: AccountId, make_settings: Any
+) -> AsyncIterator[Company]:
+    opened = Company(
+        database, clock, make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    )
+    yield opened
+    await opened.poller.close()
+    await opened.reader.close()
+
+
+def names(connections: Sequence[Connection]) -> list[tuple[str, str]]:
+    return [(connection.holder, connection.name) for connection in connections]
+
+
+async def test_all_connections_of_all_holders_are_listed_once(company: Company) -> None:
+    await company.connect(OTHER, "ext-1")
+    await company.connect(OTHER, "ext-2", access=Access(Level.EXTENSION, BEN))
+    assert names(await company.connections.all()) == [(OTHER, "ext-1"), (OTHER, "ext-2"), ("~", "own")]
+    assert names(await company.connections.of(ACCOUNT)) == [("~", "own")]
+    assert names(await company.connections.of(OTHER)) == [(OTHER, "ext-1"), (OTHER, "ext-2")]
+
+
+async def test_each_account_is_polled_with_its_own_credentials(company: Company) -> None:
+    theirs = await company.connect(OTHER, "ext-1")
+    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    await company.end_call(ACCOUNT, 1)
+    await company.end_call(OTHER, 2)
+    ours.active, theirs.active = [company.record(1)], [company.record(2)]
+    await company.poll_for(15)
+    assert await company.stage_of(ACCOUNT, 1) == Stage.BOOTSTRAPPED
+    assert await company.stage_of(OTHER, 2) == Stage.BOOTSTRAPPED
+
+
+async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None:
+    hanging = Slow()
+    company.connections.behind["~", "own"] = hanging
+    theirs = await company.connect(OTHER, "ext-1")
+    await company.end_call(ACCOUNT, 1)
+    await company.end_call(OTHER, 2)
+    theirs.active = [company.record(2)]
+    await company.poll_for(15)
+    assert await company.stage_of(OTHER, 2) == Stage.BOOTSTRAPPED
+    assert await company.stage_of(ACCOUNT, 1) == Stage.ENDED
+    hanging.active = [company.record(1)]
+    hanging.door.set()
+    await company.poll_for(15)
+    assert await company.stage_of(ACCOUNT, 1) == Stage.BOOTSTRAPPED
+
+
+async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Company) -> None:
+    hanging = Slow()
+    company.connections.behind["~", "own"] = hanging
+    theirs = await company.connect(OTHER, "ext-1")
+    await company.end_call(ACCOUNT, 1)
+    await company.end_call(OTHER, 2)
+    theirs.log = [company.record(2)]
+    company.clock.advance(121)
+    await company.reader.step()
+    assert await company.stage_of(OTHER, 2) != Stage.ENDED
+    assert await company.stage_of(ACCOUNT, 1) == Stage.ENDED
+
+
+async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_not_loop(
+    company: Company,
+) -> None:
+    theirs = await company.connect(OTHER, "ext-1")
+    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    await company.end_call(ACCOUNT, 1)
+    await company.end_call(OTHER, 2)
+    ours.active = [company.record(1)]
+    theirs.failure = CredentialsRefused("revoked", status=400, code=SIGN_IN_AGAIN)
+    await company.poll_for(60)
+    assert await company.stage_of(ACCOUNT, 1) == Stage.BOOTSTRAPPED
+    assert len(theirs.asked) == 1
+    problem = (await company.access_of(OTHER, "ext-1")).problem
+    assert problem is not None
+    assert problem["code"] == SIGN_IN_AGAIN
+    assert "sign in again" in problem["detail"]
+    async with company.database.read() as db:
+        troubled = list(
+            await db.scalars(select(accounts.c.account_id).where(accounts.c.problem.is_not(None)))
+        )
+    assert troubled == [OTHER]
+
+
+async def test_users_without_company_rights_see_their_own_calls_out_of_their_own_buckets(
+    company: Company,
+) -> None:
+    ana = await company.connect(OTHER, "ext-ana", access=Access(Level.EXTENSION, ANA))
+    ben = await company.connect(OTHER, "ext-ben", access=Access(Level.EXTENSION, BEN))
+    await company.end_call(OTHER, 1, ANA)
+    await company.end_call(OTHER, 2, BEN)
+    ana.active, ben.active = [company.record(1)], [company.record(2)]
+    await company.poll_for(15)
+    assert await company.stage_of(OTHER, 1) == Stage.BOOTSTRAPPED
+    assert await company.stage_of(OTHER, 2) == Stage.BOOTSTRAPPED
+    assert all(asked.endswith(f"of {ANA}") for asked in ana.asked)
+    assert all(asked.endswith(f"of {BEN}") for asked in ben.asked)
+
+
+async def test_two_users_of_one_account_have_buckets_of_their_own(company: Company) -> None:
+    await company.connect(OTHER, "first")
+    await company.connect(OTHER, "second")
+    for connection in await company.connections.of(OTHER):
+        slot = await connection.rates.acquire("heavy", Priority.POLL, None)
+        assert slot is not None
+    async with company.database.read() as db:
+        mine = select(rate_buckets.c.bucket).where(rate_buckets.c.account_id == OTHER)
+        assert sorted(await db.scalars(mine)) == ["first:heavy", "second:heavy"]
+
+
+async def test_a_second_service_user_takes_the_call_log_off_the_first(company: Company) -> None:
+    first = await company.connect(OTHER, "first")
+    second = await company.connect(OTHER, "second")
+    await company.end_call(OTHER, 1)
+    first.active = second.log = [company.record(1)]
+    await company.poll_for(15)
+    company.clock.advance(120)
+    await company.reader.step()
+    assert {asked.split()[0] for asked in first.asked} == {"active-calls"}
+    assert {asked.split()[0] for asked in second.asked} <= {"session", "window"}
+    assert second.asked
+
+
+async def test_when_the_company_wide_user_fails_the_others_serve_their_own_calls(company: Company) -> None:
+    wide = await company.connect(OTHER, "wide")
+    ana = await company.connect(OTHER, "ext-ana", access=Access(Level.EXTENSION, ANA))
+    await company.end_call(OTHER, 1, ANA)
+    wide.failure = CredentialsRefused("no", status=401, code="OAU-140")
+    ana.active = [company.record(1)]
+    await company.poll_for(20)
+    assert await company.stage_of(OTHER, 1) == Stage.BOOTSTRAPPED
+    assert len(wide.asked) == 1
+
+
+async def test_a_right_that_calls_do_not_need_stops_no_poll_and_is_remembered(
+    company: Company, clock: FakeClock
+) -> None:
+    await company.connect(OTHER, "ext-1")
+    (connection,) = await company.connections.of(OTHER)
+    refusal = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
+    await company.connections.note(connection, refusal)
+    (connection,) = await company.connections.of(OTHER)
+    assert serving([connection]) == [connection]
+    assert not connection.access.may("ReadCallRecording", clock.now())
+    assert connection.access.may("ReadCallLog", clock.now())
+    assert "ReadCallRecording" in connection.access.lacks["ReadCallRecording"]["detail"]
+    clock.advance(3601)
+    assert connection.access.may("ReadCallRecording", clock.now())
+
+
+async def test_a_problem_that_goes_on_keeps_the_moment_at_which_it_began(
+    company: Company, clock: FakeClock
+) -> None:
+    await company.connect(OTHER, "ext-1")
+    refusal = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
+    for _ in range(3):
+        (connection,) = await company.connections.of(OTHER)
+        await company.connections.note(connection, refusal)
+        clock.advance(600)
+    problem = (await company.access_of(OTHER, "ext-1")).problem
+    assert problem is not None
+    assert problem["since"] == START.isoformat()
+    (connection,) = await company.connections.of(OTHER)
+    await company.connections.note(connection, RingCentralUnreachable("passes"))
+    assert (await company.access_of(OTHER, "ext-1")).problem is not None
+    await company.connections.note(connection, None)
+    assert (await company.access_of(OTHER, "ext-1")).problem is None
+
+
+async def test_an_added_account_is_known_as_such_even_without_credentials(company: Company) -> None:
+    await company.connect(OTHER, "ext-1")
+    async with company.database.write() as db:
+        await db.execute(credentials.delete())
+        assert await was_added(db, OTHER)
+        assert not await was_added(db, ACCOUNT)

@@ -1,0 +1,130 @@
+"""One slow or broken account among many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.work.lanes import Lanes
+
+Serve = Callable[[], Awaitable[float | None]]
+
+
+def lanes(woken: list[str], *, patience: float | None = None, at_once: int = 16) -> Lanes[str]:
+    return Lanes(
+        "polls",
+        wake=lambda: woken.append("woken"),
+        longest_seconds=30.0,
+        patience_seconds=patience,
+        at_once=at_once,
+    )
+
+
+def says(pause: float | None) -> Serve:
+    async def serve() -> float | None:
+        return pause
+
+    return serve
+
+
+def fails(error: Exception) -> Serve:
+    async def serve() -> float | None:
+        raise error
+
+    return serve
+
+
+async def test_the_shortest_pause_is_told() -> None:
+    assert await lanes([]).run({"a": says(3.0), "b": says(None), "c": says(0.5)}) == 0.5
+    assert await lanes([]).run({"b": says(None)}) is None
+    assert await lanes([]).run({}) is None
+
+
+async def test_the_slow_one_holds_up_nobody_and_wakes_the_loop_when_it_is_through() -> None:
+    woken: list[str] = []
+    crew, door = lanes(woken, patience=0.01), asyncio.Event()
+    starts = 0
+
+    async def slow() -> float | None:
+        nonlocal starts
+        starts += 1
+        await door.wait()
+        return 7.0
+
+    assert await crew.run({"slow": slow, "quick": says(1.0)}) == 1.0
+    assert await crew.run({"slow": slow, "quick": says(2.0)}) == 2.0
+    assert starts == 1, "nobody is served twice at a time"
+    assert woken == []
+    door.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert woken == ["woken"]
+    assert await crew.run({}) == 7.0
+
+
+async def test_an_unexpected_failure_concerns_its_own_key_and_pauses_it_longer_each_time() -> None:
+    crew = lanes([])
+    first = await crew.run({"bad": fails(ValueError("no")), "good": says(9.0)})
+    second = await crew.run({"bad": fails(ValueError("no"))})
+    assert first is not None
+    assert second is not None
+    assert 0 < first < second < 9.0
+    await crew.run({"bad": says(None)})
+    assert await crew.run({"bad": fails(ValueError("no"))}) == first
+
+
+async def test_a_database_that_is_away_is_told_after_all_had_their_turn() -> None:
+    served: list[str] = []
+
+    async def other() -> float | None:
+        served.append("other")
+        return None
+
+    with pytest.raises(StorageUnavailable):
+        await lanes([]).run({"a": fails(StorageUnavailable("away")), "b": other})
+    assert served == ["other"]
+
+
+async def test_what_takes_too_long_is_given_up() -> None:
+    crew: Lanes[str] = Lanes("polls", wake=lambda: None, longest_seconds=0.01)
+
+    async def hangs() -> float | None:
+        await asyncio.Event().wait()
+        return None
+
+    pause = await crew.run({"hangs": hangs})
+    assert pause is not None
+    assert pause > 0
+
+
+async def test_no_more_are_served_at_once_than_allowed() -> None:
+    inside = most = 0
+
+    async def serve() -> float | None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return None
+
+    await lanes([], at_once=3).run(dict.fromkeys("abcdefgh", serve))
+    assert most == 3
+
+
+async def test_closing_stops_everybody() -> None:
+    woken: list[str] = []
+    crew, stopped = lanes(woken, patience=0.01), asyncio.Event()
+
+    async def hangs() -> float | None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return None
+
+    await crew.run({"hangs": hangs})
+    await crew.close()
+    assert stopped.is_set()
+    assert woken == []
