@@ -507,7 +507,7 @@ async def _load_problems(db: AsyncConnection, only: Sequence[str] | None) -> tup
         )
         told += [(about, row.account_id, row.problem) for row in await db.execute(complaints)]
     keepers = select(work.c.account_id, work.c.failures, work.c.state).where(
-        _among(work.c.account_id, only), work.c.kind == SUBSCRIPTION_WORK, work.c.state.is_not(None)
+        _among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
     )
     for row in await db.execute(keepers):
         problem = row.state.get("problem")

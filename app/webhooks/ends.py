@@ -7,13 +7,15 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import store
+from app.calls import accounts, store
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
+from app.enrichment import gaps
 from app.enrichment.connections import Connections
+from app.enrichment.gaps import Sweep
 from app.errors import RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.webhooks.facts import SessionFacts
@@ -21,6 +23,9 @@ from app.webhooks.fold import EndRules, end, judge
 from app.webhooks.parties import read_parties
 
 BATCH = 200
+MOST_ASKED = 500
+"""Calls that are asked after when a gap ends, latest first; the rest waits until it is stale."""
+
 _STALE_LOOKS = 5
 _LOOK_AGAIN_SECONDS = 900.0
 
@@ -35,6 +40,7 @@ class EndWatch:
         self._clock = clock
         self._rules = rules
         self._connections = connections
+        self._ask_again_at = clock.now()
 
     async def step(self) -> float | None:
         """Judge the calls that are due; say in how many seconds the next one is."""
@@ -43,6 +49,7 @@ class EndWatch:
         for account_id in account_ids:
             stale = await self._judge_due(account_id)
             await self._ask_for(account_id, stale[:_STALE_LOOKS])
+        await self._ask_after_gaps()
         async with self._database.read() as db:
             due_at = await db.scalar(select(func.min(calls.c.end_check_at)))
         return None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
@@ -74,6 +81,40 @@ class EndWatch:
             if session is None:
                 await self._end_unheard(account_id, call)
 
+    async def _ask_after_gaps(self) -> None:
+        """Ask after the calls that seem to go on since before a gap ended: their last events may be lost."""
+        now = self._clock.now()
+        if now < self._ask_again_at:
+            return
+        async with self._database.read() as db:
+            unasked = await gaps.find_unasked(db)
+        for gap in unasked:
+            try:
+                await self._ask_after(gap)
+            except RingCentralError as error:
+                log.warning("calls of a gap could not be asked after", why=error.detail)
+                self._ask_again_at = now + timedelta(seconds=self._rules.window / 4)
+                return
+            async with self._database.write() as db:
+                await gaps.mark_asked(db, gap, self._clock.now())
+
+    async def _ask_after(self, gap: Sweep) -> None:
+        """End the calls of that time that RingCentral does not know any more.
+
+        Who sees one extension alone is told of all others that there are none: their calls wait until they are
+        stale, or a record shows up.
+        """
+        async with self._database.read() as db:
+            account_id = await accounts.resolve(db, gap.account_id)
+            going = await _going_calls(db, account_id, gap.to_at or self._clock.now())
+        connection = await self._connections.best(account_id) if going else None
+        if connection is None or not connection.is_company_wide:
+            return
+        for call in going:
+            session = await connection.client.fetch_session(TelephonySessionId(call.telephony_session_id))
+            if session is None:
+                await self._end_unheard(account_id, call)
+
     async def _end_unheard(self, account_id: AccountId, asked: Call) -> None:
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
             call = (await store.load_by_ids(db, account_id, [asked.call_id])).get(asked.call_id)
@@ -94,6 +135,16 @@ class EndWatch:
 async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
     query = select(calls.c.account_id).where(calls.c.end_check_at <= now).distinct()
     return [AccountId(account_id) for account_id in await db.scalars(query)]
+
+
+async def _going_calls(db: AsyncConnection, account_id: AccountId, before: datetime) -> list[Call]:
+    query = (
+        select(calls)
+        .where(calls.c.account_id == account_id, calls.c.stage == Stage.LIVE, calls.c.started_at < before)
+        .order_by(calls.c.started_at.desc())
+        .limit(MOST_ASKED)
+    )
+    return [store.read_row(row) for row in await db.execute(query)]
 
 
 async def _due_calls(db: AsyncConnection, account_id: AccountId, now: datetime) -> list[Call]:

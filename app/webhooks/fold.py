@@ -24,7 +24,7 @@ from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
-from app.db.tables import deliveries
+from app.db.tables import deliveries, subscriptions
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
@@ -40,7 +40,7 @@ from app.webhooks.notification import (
     read_notification,
 )
 from app.webhooks.parties import CallView, endpoint_json, read_parties
-from app.work.wakeups import ENDS, POLLS
+from app.work.wakeups import ENDS, POLLS, SUBSCRIPTIONS
 
 BATCH = 200
 RUSH_BATCH = 10
@@ -70,6 +70,7 @@ class _Batch:
 
 
 class Folder:
+    reminded: set[str] = field(default_factory=set)  # subscriptions that will end soon
     """The background work that empties the inbox."""
 
     def __init__(
@@ -135,6 +136,7 @@ class Folder:
 
 async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
     """Return the account that deliveries of `account_id` belong to.
+            await _heed_reminders(db, batch.reminded, now)
 
     The first one seen is our own, unless somebody gave credentials for it: then it is one of the others.
     """
@@ -178,6 +180,8 @@ def _read_batch(rows: Iterable[Any], owner: AccountId) -> _Batch:
                 batch.facts.setdefault(call.key, []).extend(call.facts)
     return batch
 
+        if isinstance(told, ReminderEvent) and told.subscription_id is not None:
+            batch.reminded.add(told.subscription_id)
 
 def read_delivery(raw: bytes, received_at: datetime) -> Notification:
     """Decode a stored delivery."""
@@ -186,6 +190,16 @@ def read_delivery(raw: bytes, received_at: datetime) -> Notification:
 
 def _note(told: Notification, owner: AccountId) -> str | None:
     """Say why nothing comes of a delivery, None when it belongs to a call."""
+async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: datetime) -> None:
+    """Let subscriptions that RingCentral reminds of be renewed at once."""
+    mine = subscriptions.c.subscription_id.in_(sorted(subscription_ids))
+    if (
+        subscription_ids
+        and (await db.execute(update(subscriptions).where(mine).values(renew_at=now))).rowcount
+    ):
+        wake(db, SUBSCRIPTIONS)
+
+
     match told:
         case Ignored(reason=reason):
             return f"ignored: {reason}"

@@ -6,6 +6,7 @@ found out after the answer, see `webhooks.fold`.
 """
 
 import hmac
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -15,12 +16,14 @@ from starlette.types import Receive, Scope, Send
 from app import metrics
 from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
+from app.ids import as_text
 from app.webhooks.deliveries import Delivery
 from app.webhooks.inbox import Inbox
 from app.webhooks.notification import peek
 
 PATH = "/webhooks/ringcentral"
 _LONGEST_ECHO = 256
+_MOST_REFUSED = 1000
 
 
 class NotificationEndpoint:
@@ -31,6 +34,15 @@ class NotificationEndpoint:
         self._token = token.encode()
         self._max_body_bytes = max_body_bytes
         self._clock = clock
+        self._refused: dict[str, datetime] = {}
+
+    def take_refused(self) -> dict[str, datetime]:
+        """Return the subscriptions whose deliveries were refused since the last time, with the first moment.
+
+        Whoever sends a forged delivery names what he likes here: compare the ids with those that are ours.
+        """
+        refused, self._refused = self._refused, {}
+        return refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read_body(receive, self._max_body_bytes)
@@ -41,17 +53,23 @@ class NotificationEndpoint:
             return
         # RingCentral's guide names the secret's header Validation-Token on deliveries, its API description
         # Verification-Token, which is what arrives. The other one is accepted where this one is missing.
-        self._check(verification if verification is not None else validation)
+        self._check(verification if verification is not None else validation, body)
         await self._inbox.accept(self._delivery(body))
         await _answer(send)
 
-    def _check(self, presented: bytes | None) -> None:
+    def _check(self, presented: bytes | None, body: bytes) -> None:
         if presented is None or not hmac.compare_digest(presented, self._token):
+            self._note_refused(body)
             metrics.DELIVERIES.labels(outcome="unauthenticated").inc()
             raise Unauthenticated(
                 "The Verification-Token of this delivery is missing or is not the one of the subscription. "
                 "Set AFTERCALL_WEBHOOK_TOKEN to the subscription's verificationToken, or create the subscription anew."
             )
+
+    def _note_refused(self, body: bytes) -> None:
+        subscription_id = _subscription_of(body)
+        if subscription_id is not None and len(self._refused) < _MOST_REFUSED:
+            self._refused.setdefault(subscription_id, self._clock.now())
 
     def _delivery(self, body: bytes) -> Delivery:
         payload = _parse(body)
@@ -87,6 +105,15 @@ def _looks_like_event(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(payload, dict) and not payload.keys().isdisjoint({"uuid", "event", "body", "pn_apns"})
+
+
+def _subscription_of(body: bytes) -> str | None:
+    """Return the id of the subscription that a delivery names."""
+    try:
+        payload = from_json(body)
+    except ValueError:
+        return None
+    return as_text(payload.get("subscriptionId")) if isinstance(payload, dict) else None
 
 
 def _echo(token: bytes) -> bytes:

@@ -1,28 +1,38 @@
-"""Keeps the webhook subscription: finds ours, makes one where there is none, renews it in time.
+"""Keeps the webhook subscriptions: finds ours, makes one where there is none, renews it in time.
 
 RingCentral answers a creation only after it has shaken hands with our address (guide "Creating webhooks"), so
 this runs beside a service that already serves. The lifetime that was asked for means nothing, the
-`expirationTime` of the answer does; a subscription is renewed when half of its life is gone.
+`expirationTime` of the answer does; a subscription is renewed when half of its life is gone, or when RingCentral
+reminds of its end. While none delivers, a gap is on record, and what it cost is looked for once it is over.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import delete, or_, select, update
 
+from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import subscriptions, work
-from app.errors import RingCentralError
-from app.ids import UNBOUND_ACCOUNT
+from app.enrichment import gaps
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.credentials import OWN
+from app.enrichment.gaps import Reason
+from app.errors import RequestRefused, RingCentralError
+from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
 from app.ringcentral.protocol import has_same_filters
+from app.webhooks.advice import advise
 
 KIND = "subscription"
+TOO_MANY = "SUB-505"
+_DEAF = (Reason.MISSING, Reason.EXPIRED, Reason.SUSPENDED, Reason.REFUSED)
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 120.0
 _SHORTEST_CHECK_SECONDS = 1.0
@@ -63,15 +73,45 @@ class Create:
     dead: tuple[Subscription, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was written down of a subscription when it was last found well."""
+
+    subscription_id: str
+    checked_at: datetime
+    expires_at: datetime | None = None
+    renew_at: datetime | None = None
+    token_digest: str | None = None
+    refused_since: datetime | None = None
+
+    def has_other_secret(self, token: str) -> bool:
+        """Whether its deliveries carry, or would carry, another secret than ours: adopted, or ours was changed."""
+        return self.refused_since is not None or self.token_digest not in (None, digest_of(token))
+
+
+def digest_of(token: str) -> str:
+    """Name a secret without telling it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def choose(
-    found: Sequence[Subscription], wanted: Wanted, now: datetime, own_extension_id: str | None
+    found: Sequence[Subscription],
+    wanted: Wanted,
+    now: datetime,
+    own_extension_id: str | None,
+    useless: Collection[str] = (),
 ) -> Keep | Update | Create:
-    """Say what to do, given all subscriptions of this user and app; those of other addresses are not ours."""
+    """Say what to do, given all subscriptions of this user and app; those of other addresses are not ours.
+
+    `useless` are ids of subscriptions that deliver with another secret.
+    """
     ours = [item for item in found if item.is_webhook and (item.address or "").rstrip("/") == wanted.address]
     alive = [
         item
         for item in ours
-        if item.is_active and (item.expiration_time is None or item.expiration_time > now)
+        if item.is_active
+        and item.id not in useless
+        and (item.expiration_time is None or item.expiration_time > now)
     ]
     alive.sort(key=lambda item: (item.expiration_time or now, item.id), reverse=True)
     fitting = [item for item in alive if _listens_to(item, wanted, own_extension_id)]
@@ -80,6 +120,41 @@ def choose(
     if best is None:
         return Create(others)
     return Keep(best, others) if fitting else Update(best, others)
+
+
+def deaf_since(
+    known: Known | None,
+    dead: Sequence[Subscription],
+    last_heard_at: datetime | None,
+    token: str,
+    now: datetime,
+) -> tuple[Reason, datetime] | None:
+    """Say why no event comes and since when, given that no subscription delivers now; None: none ever did.
+
+    One that RingCentral suspended had failed for a while before, although it was called active: only until the
+    last call that an event told of is it certain that events came.
+    """
+    if known is None:
+        return None
+    if known.has_other_secret(token):
+        return Reason.REFUSED, known.refused_since or known.checked_at
+    if any(item.id == known.subscription_id and not item.is_active for item in dead):
+        return Reason.SUSPENDED, min(known.checked_at, last_heard_at or known.checked_at)
+    if known.expires_at is not None and known.expires_at <= now:
+        return Reason.EXPIRED, max(known.checked_at, known.expires_at)
+    return Reason.MISSING, known.checked_at
+
+
+def of_extension(filters: Sequence[str]) -> tuple[str, ...]:
+    """Return the filters that a user without rights to the whole account may have: those of his own extension."""
+    return tuple(
+        item
+        if "/extension/" in item
+        else item.replace("/account/~/telephony/", "/account/~/extension/~/telephony/").replace(
+            "/account/~/presence", "/account/~/extension/~/presence"
+        )
+        for item in filters
+    )
 
 
 def _listens_to(item: Subscription, wanted: Wanted, own_extension_id: str | None) -> bool:
@@ -95,7 +170,7 @@ def renew_at(subscription: Subscription, now: datetime) -> datetime | None:
 
 
 class SubscriptionKeeper:
-    """The background work that keeps the subscription; one replica at a time does it."""
+    """The background work that keeps the subscription of one connection; one replica at a time does it."""
 
     def __init__(
         self,
@@ -107,23 +182,34 @@ class SubscriptionKeeper:
         replica: str,
         check_seconds: float,
         lease_seconds: float,
+        holder: AccountId = UNBOUND_ACCOUNT,
+        name: str = OWN,
+        sweep_after_seconds: float = 60.0,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._client = client
+        self.client = client
         self._wanted = wanted
         self._replica = replica
         self._check_seconds = check_seconds
         self._lease_seconds = lease_seconds
+        self._holder = holder
+        self._name = name
+        self._sweep_after = timedelta(seconds=sweep_after_seconds)
         self._failures = 0
+        self.due_at = clock.now()
+        self.refusal: RingCentralError | None = None
+        """What the last step failed of."""
 
     async def step(self) -> float | None:
         """Look after the subscription; say in how many seconds to look again."""
         if not await self._take_turn():
             return self._check_seconds
+        self.refusal = None
         try:
             subscription = await self._look_after()
         except RingCentralError as error:
+            self.refusal = error
             return await self._failed(error)
         self._failures = 0
         pause = self._check_seconds
@@ -134,93 +220,122 @@ class SubscriptionKeeper:
         return pause
 
     async def _look_after(self) -> Subscription:
-        token = await self._client.fetch_token()
-        found = await self._client.list_subscriptions()
+        token = await self.client.fetch_token()
+        found = await self.client.list_subscriptions()
         now = self._clock.now()
-        choice = choose(found, self._wanted, now, token.owner_id)
+        known = await self._load_known()
+        useless = {known.subscription_id} if known and known.has_other_secret(self._wanted.token) else set()
+        choice = choose(found, self._wanted, now, token.owner_id, useless)
+        is_new = is_renewed = False
         match choice:
             case Keep(subscription=kept):
-                subscription = await self._renewed(kept) if await self._is_due(kept, now) else kept
+                subscription = kept
+                if _is_due(kept, known, now):
+                    subscription, is_new = await self._renewed(kept)
+                    is_renewed = True
             case Update(subscription=other):
-                subscription = await self._updated(other)
-            case Create():
-                subscription = await self._created()
-        surplus = choice.dead if isinstance(choice, Create) else choice.surplus
-        for item in surplus:
-            await self._client.delete_subscription(item.id)
+                subscription, is_new = await self._updated(other)
+                is_renewed = True
+            case Create(dead=dead):
+                await self._note_deaf(known, dead, now)
+                subscription, is_new = await self._created(dead), True
+        await self._save(subscription, known, is_new=is_new, is_renewed=is_renewed)
+        for item in choice.dead if isinstance(choice, Create) else choice.surplus:
+            await self.client.delete_subscription(item.id)
             log.info("deleted a surplus subscription", subscription_id=item.id, status=item.status)
-        await self._save(subscription)
         return subscription
 
-    async def _is_due(self, subscription: Subscription, now: datetime) -> bool:
+    async def _load_known(self) -> Known | None:
+        """Return what was last written down of the subscription that this connection keeps."""
+        column = subscriptions.c
+        query = select(
+            column.subscription_id, column.checked_at, column.expires_at, column.renew_at, column.token_digest,
+            column.refused_since,
+        ).where(column.account_id == self._holder, column.name == self._name).order_by(column.checked_at.desc())  # fmt: skip
         async with self._database.read() as db:
-            planned = await db.scalar(
-                select(subscriptions.c.renew_at).where(
-                    subscriptions.c.account_id == UNBOUND_ACCOUNT,
-                    subscriptions.c.subscription_id == subscription.id,
-                )
-            )
-        if planned is not None:
-            return bool(planned <= now)
-        # Adopted: how long it was meant to live is not known, so renew it once and know.
-        return subscription.expiration_time is not None
+            row = (await db.execute(query.limit(1))).one_or_none()
+        return None if row is None else Known(**row._mapping)  # noqa: SLF001 - the documented way to keywords
 
-    async def _renewed(self, subscription: Subscription) -> Subscription:
-        renewed = await self._client.renew_subscription(subscription.id)
+    async def _note_deaf(self, known: Known | None, dead: Sequence[Subscription], now: datetime) -> None:
+        """Write down that no event comes, before anything is tried against it."""
+        async with self._database.write() as db:
+            heard_at = await gaps.last_heard_at(db, await accounts.resolve(db, self._holder))
+            gap = deaf_since(known, dead, heard_at, self._wanted.token, now)
+            if gap is None:
+                return
+            reason, since = gap
+            why = next((item.blacklisted_reason for item in dead if item.blacklisted_reason), None)
+            await gaps.note_gap(
+                db, self._holder, reason, since, None, now, sweep_after=self._sweep_after, detail=why
+            )
+        log.warning("no subscription delivers", why=reason.value, since=str(since), told=why)
+
+    async def _renewed(self, subscription: Subscription) -> tuple[Subscription, bool]:
+        renewed = await self.client.renew_subscription(subscription.id)
         if renewed is None:
-            return await self._created()
+            return await self._created(), True
         log.info(
             "renewed the subscription", subscription_id=renewed.id, expires_at=str(renewed.expiration_time)
         )
-        return renewed
+        return renewed, False
 
-    async def _updated(self, subscription: Subscription) -> Subscription:
+    async def _updated(self, subscription: Subscription) -> tuple[Subscription, bool]:
         wanted = self._wanted
-        updated = await self._client.update_subscription(
+        updated = await self.client.update_subscription(
             subscription.id, wanted.filters, wanted.expires_in_seconds
         )
-        return updated if updated is not None else await self._created()
+        return (updated, False) if updated is not None else (await self._created(), True)
 
-    async def _created(self) -> Subscription:
+    async def _created(self, dead: Sequence[Subscription] = ()) -> Subscription:
         wanted = self._wanted
-        created = await self._client.create_subscription(
-            wanted.filters, wanted.address, wanted.token, wanted.expires_in_seconds
-        )
+        arguments = (wanted.filters, wanted.address, wanted.token, wanted.expires_in_seconds)
+        try:
+            created = await self.client.create_subscription(*arguments)
+        except RequestRefused as refusal:
+            if refusal.code != TOO_MANY or not dead:
+                raise
+            # Those that deliver nothing take the room of the one that would.
+            for item in dead:
+                await self.client.delete_subscription(item.id)
+            created = await self.client.create_subscription(*arguments)
         log.info(
             "created the subscription", subscription_id=created.id, expires_at=str(created.expiration_time)
         )
         return created
 
-    async def _save(self, subscription: Subscription) -> None:
+    async def _save(
+        self, subscription: Subscription, known: Known | None, *, is_new: bool, is_renewed: bool
+    ) -> None:
+        """Write down that this one delivers; a gap that there was is over."""
         now = self._clock.now()
-        row = {
-            "account_id": UNBOUND_ACCOUNT,
+        before = known if known is not None and known.subscription_id == subscription.id else None
+        is_same_life = (
+            not is_renewed and before is not None and before.expires_at == subscription.expiration_time
+        )
+        row: dict[str, Any] = {
+            "account_id": self._holder,
             "subscription_id": subscription.id,
+            "name": self._name,
             "address": self._wanted.address,
             "filters": list(subscription.event_filters),
             "disabled_filters": [_refused_json(item) for item in subscription.disabled_filters] or None,
             "status": subscription.status or "unknown",
             "expires_at": subscription.expiration_time,
+            "renew_at": before.renew_at if before and is_same_life else renew_at(subscription, now),
             "checked_at": now,
         }
+        if is_new:
+            row |= {"token_digest": digest_of(self._wanted.token), "refused_since": None}
         async with self._database.write() as db:
-            known = await db.execute(
-                select(subscriptions.c.expires_at, subscriptions.c.renew_at).where(
-                    subscriptions.c.account_id == UNBOUND_ACCOUNT,
-                    subscriptions.c.subscription_id == subscription.id,
-                )
-            )
-            before = known.one_or_none()
-            is_same_life = before is not None and before.expires_at == subscription.expiration_time
-            row["renew_at"] = before.renew_at if is_same_life and before else renew_at(subscription, now)
             insert = upsert_into(db, subscriptions).values(row)
             await db.execute(
                 insert.on_conflict_do_update(index_elements=["account_id", "subscription_id"], set_=row)
             )
-            others = (subscriptions.c.account_id == UNBOUND_ACCOUNT) & (
-                subscriptions.c.subscription_id != subscription.id
+            mine = (subscriptions.c.account_id == self._holder) & (subscriptions.c.name == self._name)
+            await db.execute(
+                delete(subscriptions).where(mine, subscriptions.c.subscription_id != subscription.id)
             )
-            await db.execute(delete(subscriptions).where(others))
+            await gaps.end_gaps(db, self._holder, _DEAF, now, self._sweep_after)
 
     async def _failed(self, error: RingCentralError) -> float:
         self._failures += 1
@@ -228,21 +343,25 @@ class SubscriptionKeeper:
         log.warning(
             "the subscription could not be looked after", why=error.detail, code=error.code, seconds=pause
         )
-        problem = {"code": error.code, "detail": error.detail, "since": self._clock.now().isoformat()}
+        problem = {
+            "code": error.code,
+            "detail": advise(error.code, error.detail),
+            "since": self._clock.now().isoformat(),
+        }
         await self._give_back(pause, {"problem": problem})
         return pause
 
     async def _take_turn(self) -> bool:
         now = self._clock.now()
         async with self._database.write() as db:
-            fresh = upsert_into(db, work).values(account_id=UNBOUND_ACCOUNT, kind=KIND)
+            fresh = upsert_into(db, work).values(account_id=self._holder, kind=kind_of(self._name))
             await db.execute(fresh.on_conflict_do_nothing())
             free = or_(
                 work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == self._replica
             )
             taken = await db.execute(
                 update(work)
-                .where(work.c.account_id == UNBOUND_ACCOUNT, work.c.kind == KIND, free)
+                .where(work.c.account_id == self._holder, work.c.kind == kind_of(self._name), free)
                 .values(lease_owner=self._replica, lease_until=now + timedelta(seconds=self._lease_seconds))
             )
         return taken.rowcount == 1
@@ -253,8 +372,8 @@ class SubscriptionKeeper:
             await db.execute(
                 update(work)
                 .where(
-                    work.c.account_id == UNBOUND_ACCOUNT,
-                    work.c.kind == KIND,
+                    work.c.account_id == self._holder,
+                    work.c.kind == kind_of(self._name),
                     work.c.lease_owner == self._replica,
                 )
                 .values(
@@ -264,6 +383,101 @@ class SubscriptionKeeper:
                     state=state,
                 )
             )
+
+
+class SubscriptionGuard:
+    """The keepers of all accounts: one for each whose calls somebody sees all of, else one for each user."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        wanted: Wanted,
+        *,
+        replica: str,
+        check_seconds: float,
+        lease_seconds: float,
+        sweep_after_seconds: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._wanted = wanted
+        self._replica = replica
+        self._check_seconds = check_seconds
+        self._lease_seconds = lease_seconds
+        self._sweep_after_seconds = sweep_after_seconds
+        self._keepers: dict[tuple[AccountId, str, tuple[str, ...]], SubscriptionKeeper] = {}
+
+    async def step(self) -> float | None:
+        """Look after every subscription; say in how many seconds to look again."""
+        urgent = await self._find_urgent()
+        now = self._clock.now()
+        due: list[datetime] = []
+        for connection in who_keeps(await self._connections.all()):
+            keeper = self._keeper(connection)
+            if keeper.due_at <= now or (connection.holder, connection.name) in urgent:
+                pause = await keeper.step()
+                keeper.due_at = self._clock.now() + timedelta(seconds=pause or self._check_seconds)
+                if keeper.refusal is not None:
+                    await self._connections.note(connection, keeper.refusal)
+            due.append(keeper.due_at)
+        return max(0.0, (min(due) - self._clock.now()).total_seconds()) if due else None
+
+    async def _find_urgent(self) -> set[tuple[str, str]]:
+        """Return whose subscription is to be renewed or replaced at once."""
+        column = subscriptions.c
+        is_urgent = or_(column.renew_at <= self._clock.now(), column.refused_since.is_not(None))
+        async with self._database.read() as db:
+            rows = await db.execute(select(column.account_id, column.name).where(is_urgent))
+            return {(row.account_id, row.name) for row in rows}
+
+    def _keeper(self, connection: Connection) -> SubscriptionKeeper:
+        filters = self._wanted.filters
+        wanted = self._wanted
+        if not connection.is_company_wide:
+            wanted = replace(wanted, filters=of_extension(filters))
+        key = (connection.holder, connection.name, wanted.filters)
+        if key not in self._keepers or self._keepers[key].client is not connection.client:
+            self._keepers[key] = SubscriptionKeeper(
+                self._database,
+                self._clock,
+                connection.client,
+                wanted,
+                replica=self._replica,
+                check_seconds=self._check_seconds,
+                lease_seconds=self._lease_seconds,
+                holder=connection.holder,
+                name=connection.name,
+                sweep_after_seconds=self._sweep_after_seconds,
+            )
+        return self._keepers[key]
+
+
+def who_keeps(connections: Sequence[Connection]) -> list[Connection]:
+    """Pick the connections that keep a subscription; those of a holder stand in order, company-wide ones first."""
+    served: set[AccountId] = set()
+    chosen = []
+    for connection in sorted(connections, key=lambda item: not item.is_company_wide):
+        if connection.holder in served:
+            continue
+        chosen.append(connection)
+        if connection.is_company_wide:
+            served.add(connection.holder)
+    return chosen
+
+
+def kind_of(name: str) -> str:
+    """Name the row of `work` of one connection's subscription."""
+    return KIND if name == OWN else f"{KIND}:{name}"
+
+
+def _is_due(subscription: Subscription, known: Known | None, now: datetime) -> bool:
+    if known is not None and known.subscription_id == subscription.id and known.renew_at is not None:
+        return known.renew_at <= now
+    # Adopted: how long it was meant to live is not known, so renew it once and know.
+    return subscription.expiration_time is not None
 
 
 def _refused_json(refused: DisabledFilter) -> dict[str, Any]:

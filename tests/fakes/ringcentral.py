@@ -39,6 +39,8 @@ class FakeRingCentral:
         self.recordings: dict[str, Recording] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        self.create_failure: Exception | None = None
+        self.filters: list[str] = []
         self.account_id = AccountId(ACCOUNT)
         self.asked: list[str] = []
         self.page_size: int | None = None
@@ -106,6 +108,10 @@ class FakeRingCentral:
         self, filters: Sequence[str], address: str, token: str, expires_in: int, **_: Any
     ) -> Subscription:
         self._note("create")
+        failure, self.create_failure = self.create_failure, None
+        if failure is not None:
+            raise failure
+        self.filters = list(filters)
         row = subscription_row(
             f"sub-{len(self.asked)}", address=address, filters=filters, until=self.lifetime_end
         )

@@ -152,6 +152,22 @@ async def test_a_delivery_without_the_token_is_refused_and_not_stored(
     assert await rows(database) == []
 
 
+async def test_it_is_remembered_whose_deliveries_were_refused(database: Database) -> None:
+    inbox = Inbox(database, SystemClock())
+    endpoint = NotificationEndpoint(inbox, TOKEN, LARGEST, SystemClock())
+    app = FastAPI()
+    app.router.routes.insert(0, router.route(endpoint))
+    problems.install(app)
+    async with open_client(app) as sender:
+        await sender.post(
+            PATH, json=delivery(subscriptionId="foreign"), headers={"Verification-Token": "wrong"}
+        )
+        await sender.post(PATH, json={"uuid": "1", "subscriptionId": ["no id"]})
+        await sender.post(PATH, content=b"[", headers={"Verification-Token": "wrong"})
+    assert set(endpoint.take_refused()) == {"foreign"}
+    assert endpoint.take_refused() == {}
+
+
 async def test_the_token_is_also_taken_from_the_header_that_one_edition_of_the_guide_names(
     sender: httpx.AsyncClient, database: Database
 ) -> None:

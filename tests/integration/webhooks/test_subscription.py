@@ -1,17 +1,23 @@
-"""Keeping the webhook subscription, on both databases."""
+"""Keeping the webhook subscriptions, and noticing when none delivers, on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.db.engine import Database
-from app.db.tables import subscriptions, work
-from app.errors import RequestRefused
-from app.webhooks.subscription import SubscriptionKeeper, Wanted
+from app.db.tables import subscriptions, sweeps, work
+from app.enrichment import gaps
+from app.enrichment.connections import Access, Connection, Level
+from app.enrichment.gaps import Sweep
+from app.errors import PermissionMissing, RequestRefused
+from app.ids import AccountId, ExtensionId
+from app.webhooks.subscription import SubscriptionGuard, SubscriptionKeeper, Wanted, of_extension, who_keeps
+from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
-from tests.fakes.ringcentral import FakeRingCentral, subscription_row
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral, subscription_row
 
 ADDRESS = "https://crm-hook.example.com/webhooks/ringcentral"
 FILTERS = ("/restapi/v1.0/account/~/telephony/sessions",)
@@ -24,11 +30,30 @@ def ringcentral() -> FakeRingCentral:
 
 
 def make_keeper(
-    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, replica: str = "one"
+    database: Database,
+    clock: FakeClock,
+    ringcentral: FakeRingCentral,
+    replica: str = "one",
+    token: str = WANTED.token,
 ) -> SubscriptionKeeper:
+    wanted = replace(WANTED, token=token)
     return SubscriptionKeeper(
-        database, clock, ringcentral.client, WANTED, replica=replica, check_seconds=180.0, lease_seconds=60.0
+        database, clock, ringcentral.client, wanted, replica=replica, check_seconds=180.0, lease_seconds=60.0
     )
+
+
+def make_guard(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, settings: Any
+) -> SubscriptionGuard:
+    return SubscriptionGuard(
+        database, clock, FakeConnections(ringcentral, settings, database, clock), WANTED,
+        replica="one", check_seconds=180.0, lease_seconds=60.0, sweep_after_seconds=60.0,
+    )  # fmt: skip
+
+
+async def gaps_of(database: Database) -> list[Sweep]:
+    async with database.read() as db:
+        return [gaps.read_row(row) for row in await db.execute(select(sweeps).order_by(sweeps.c.from_at))]
 
 
 def existing(subscription_id: str, **fields: Any) -> dict[str, Any]:
@@ -145,3 +170,173 @@ async def test_one_replica_at_a_time_looks_after_it(
     asked = len(ringcentral.asked)
     await other.step()
     assert len(ringcentral.asked) == asked
+
+
+async def test_the_first_one_leaves_no_gap(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    await make_keeper(database, clock, ringcentral).step()
+    assert await gaps_of(database) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "begins"),
+    [
+        ("Blacklisted", "subscription-suspended", START - timedelta(minutes=30)),
+        ("gone", "subscription-missing", START),
+    ],
+)
+async def test_while_none_delivers_a_gap_is_on_record(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, account: AccountId,
+    status: str, reason: str, begins: Any,
+) -> None:  # fmt: skip
+    await seed_call(database, account, started_at=START - timedelta(minutes=30))
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    if status == "gone":
+        ringcentral.subscriptions.clear()
+    else:
+        ringcentral.subscriptions[0]["status"] = status
+        ringcentral.subscriptions[0]["blacklistedData"] = {"reason": "Read timed out"}
+    clock.advance(180)
+    ringcentral.create_failure = RequestRefused("not reachable", status=400, code="SUB-521")
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == (reason, begins, None)
+    assert gap.detail == (None if status == "gone" else "Read timed out")
+    clock.advance(20)
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.from_at, gap.to_at) == (begins, clock.now()), "the gap is over when there is one again"
+    assert gap.due_at == clock.now() + timedelta(seconds=60)
+
+
+async def test_a_gap_of_an_expired_one_begins_with_its_end(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.lifetime_end = START + timedelta(seconds=200)
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(900)
+    ringcentral.lifetime_end = START + timedelta(seconds=9000)
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at) == ("subscription-expired", START + timedelta(seconds=200))
+    assert gap.to_at == clock.now()
+
+
+async def test_a_reminder_renews_it_at_once(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    await keeper.step()
+    assert ringcentral.asked.count("renew") == 1
+    await keeper.step()
+    assert ringcentral.asked.count("renew") == 1, "also if its end did not move"
+
+
+async def test_one_that_was_adopted_with_another_secret_is_replaced(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("foreign")]
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    assert "create" not in ringcentral.asked, "nothing speaks against it yet"
+    refused_at = clock.advance(60)
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(refused_since=refused_at))
+    clock.advance(10)
+    await keeper.step()
+    assert ringcentral.asked[-2:] == ["create", "delete foreign"]
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("deliveries-refused", refused_at, clock.now())
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+
+
+async def test_one_that_was_made_with_a_former_secret_is_replaced(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    await make_keeper(database, clock, ringcentral).step()
+    clock.advance(60)
+    await make_keeper(database, clock, ringcentral, token="a-new-one").step()
+    assert ringcentral.asked.count("create") == 2
+    assert len(ringcentral.subscriptions) == 1
+    await make_keeper(database, clock, ringcentral, token="a-new-one").step()
+    assert ringcentral.asked.count("create") == 2
+
+
+async def test_dead_ones_make_room_where_there_are_too_many(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("dead", status="Blacklisted")]
+    ringcentral.create_failure = RequestRefused("too many", status=403, code="SUB-505")
+    await make_keeper(database, clock, ringcentral).step()
+    assert ringcentral.asked[:5] == ["token", "list", "create", "delete dead", "create"]
+
+
+async def test_a_refusal_says_what_to_do(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.failure = RequestRefused("RingCentral answered 400", status=400, code="SUB-524")
+    await make_keeper(database, clock, ringcentral).step()
+    async with database.read() as db:
+        row = (await db.execute(select(work))).one()
+    assert "whole chain" in row.state["problem"]["detail"]
+
+
+async def test_without_company_rights_the_own_extension_is_subscribed_to(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
+) -> None:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    guard = make_guard(database, clock, ringcentral, settings)
+    ringcentral.create_failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    assert await guard.step() == pytest.approx(2.0)
+    clock.advance(3)
+    await guard.step()
+    assert ringcentral.filters == ["/restapi/v1.0/account/~/extension/~/telephony/sessions"]
+    async with database.read() as db:
+        assert (await db.execute(select(subscriptions.c.account_id, subscriptions.c.name))).all() == [
+            ("~", "own")
+        ]
+
+
+async def test_the_guard_looks_when_it_is_time_and_when_something_is_urgent(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
+) -> None:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    guard = make_guard(database, clock, ringcentral, settings)
+    assert await guard.step() == pytest.approx(180.0)
+    clock.advance(10)
+    assert await guard.step() == pytest.approx(170.0)
+    assert ringcentral.asked.count("list") == 1
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    await guard.step()
+    assert ringcentral.asked.count("renew") == 1
+
+
+def test_filters_of_an_extension() -> None:
+    filters = (
+        "/restapi/v1.0/account/~/telephony/sessions?direction=Inbound",
+        "/restapi/v1.0/account/~/presence",
+    )
+    assert of_extension(filters) == (
+        "/restapi/v1.0/account/~/extension/~/telephony/sessions?direction=Inbound",
+        "/restapi/v1.0/account/~/extension/~/presence",
+    )
+    own = ("/restapi/v1.0/account/~/extension/7/presence",)
+    assert of_extension(own) == own
+
+
+def test_who_sees_all_keeps_one_for_the_account_and_others_each_their_own() -> None:
+    limited = Access(Level.EXTENSION, ExtensionId("7"))
+    nothing: Any = None
+    ana, ben = (Connection(AccountId("1"), name, nothing, nothing, limited) for name in ("ana", "ben"))
+    service = Connection(AccountId("1"), "service", nothing, nothing)
+    other = Connection(AccountId("2"), "other", nothing, nothing, limited)
+    assert who_keeps([ana, ben, other]) == [ana, ben, other]
+    assert who_keeps([ana, ben, service, other]) == [service, other]
