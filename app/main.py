@@ -20,9 +20,11 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.dependencies import Services
+from app.enrichment import recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
+from app.enrichment.listening import Listening
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.readings import Reader
@@ -94,6 +96,13 @@ class Process:
             http = await stack.enter_async_context(httpx.AsyncClient())
             self.connections = Connections(
                 self.settings, self.database, self.clock, self.vault, http, replica=self.replica
+            )
+            self.listening = Listening(
+                self.database,
+                self.clock,
+                self.connections,
+                self.archive,
+                patience=self.settings.reader_patience_seconds,
             )
             if not self.settings.has_credentials:
                 log.warning(
@@ -283,6 +292,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     for router in (
         calls_router.router,
         attachments_router.router,
+        recordings_router.router,
         ops_router.router,
         health.router,
         metrics_router.router,

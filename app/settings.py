@@ -225,6 +225,11 @@ class Settings(BaseSettings):
         return self.call_log_retry_seconds or self.active_calls_window_seconds / 4
 
     @cached_property
+    def reader_patience_seconds(self) -> float:
+        """How long a reader's request waits for its turn at RingCentral before it is told to come back."""
+        return self.rate_limit_window_seconds / 12
+
+    @cached_property
     def horizon_seconds(self) -> float:
         """When a call is given up; never before the window has closed."""
         return max(self.call_log_horizon_seconds, self.active_calls_window_seconds)

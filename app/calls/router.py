@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.calls import accounts, changes, store, views
+from app.calls import accounts, changes, recordings, store, views
 from app.calls.listing import ListQuery, list_calls
 from app.calls.model import Stage, reached
 from app.calls.schemas import (
@@ -268,12 +268,12 @@ async def get_timeline(
     return JsonAnswer({"data": feed.changes, "nextCursor": str(feed.after) if feed.has_more else None})
 
 
-async def _load_records(services: Services, key: Key, name: str) -> tuple[list[Any], str | None, list[str]]:
+async def _load_records(services: Services, key: Key, name: str) -> tuple[list[Any], str | None]:
     async with services.database.read() as db:
         call_id = await load_id(db, key.account_id, name)
         rows = (await store.load_records(db, key.account_id, [call_id]))[call_id]
-        primary_id, announced = await views.load_primary(db, key.account_id, call_id)
-    return rows, primary_id, announced
+        primary_id, _ = await views.load_primary(db, key.account_id, call_id)
+    return rows, primary_id
 
 
 @router.get(
@@ -284,7 +284,7 @@ async def _load_records(services: Services, key: Key, name: str) -> tuple[list[A
 )
 async def get_records(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
     """In RingCentral's own words and whole, one per extension involved, the primary one first."""
-    rows, primary_id, _ = await _load_records(services, key, call)
+    rows, primary_id = await _load_records(services, key, call)
     return JsonAnswer({"data": views.records_json(rows, primary_id)})
 
 
@@ -296,7 +296,7 @@ async def get_records(services: CurrentServices, key: CallsReader, call: CallNam
 )
 async def get_legs(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
     """In RingCentral's own words. Empty until a record was read with its legs; `readiness.legs` says so."""
-    rows, primary_id, _ = await _load_records(services, key, call)
+    rows, primary_id = await _load_records(services, key, call)
     return JsonAnswer({"data": views.legs_json(rows, primary_id)})
 
 
@@ -307,9 +307,13 @@ async def get_legs(services: CurrentServices, key: CallsReader, call: CallName) 
     responses=problem_responses(404, 409),
 )
 async def get_recordings(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
-    """Each recording once, however many records and legs mention it."""
-    rows, _, announced = await _load_records(services, key, call)
-    return JsonAnswer({"data": views.recordings_json(rows, announced)})
+    """Each recording once, however many records and legs mention it. Listen at `contentUrl`."""
+    async with services.database.read() as db:
+        call_id = await load_id(db, key.account_id, call)
+        rows = (await store.load_records(db, key.account_id, [call_id]))[call_id]
+        kept = (await recordings.load_of_calls(db, key.account_id, [call_id]))[call_id]
+        _, announced = await views.load_primary(db, key.account_id, call_id)
+    return JsonAnswer({"data": views.recordings_json(rows, announced, kept)})
 
 
 # The feed

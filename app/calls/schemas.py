@@ -62,6 +62,9 @@ class ReadinessOfParts(Answer):
 
 
 class Recording(Answer):
+RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
+
+
     """A recording, once, however many records and legs mention it."""
 
     id: str = Field(examples=["3019664700"])
@@ -71,6 +74,16 @@ class Recording(Answer):
         None, description="RingCentral's address of the audio; it needs RingCentral's own token."
     )
     record_ids: list[str] = Field(description="The records that mention it.")
+    content_url: str | None = Field(
+        description="Ours, from the root of this service; null when the recording cannot be heard any more.",
+        examples=["/v1/recordings/3019664700/content"],
+    )
+    state: RecordingState = Field(
+        description="announced (by an event), pending (a record names it), ready, expired (it did not come in "
+        "time, or is gone), none (too short to be kept)."
+    )
+    content_type: str | None = Field(description="Once it is ready.", examples=["audio/mpeg"])
+    duration: float | None = Field(description="Seconds, once it is ready.", examples=[92])
     announced: bool = Field(description="Whether an event told of it while the call went on.")
 
 
@@ -204,10 +217,10 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "stage": "bootstrapped",
     "absentReason": None,
     "readiness": {
-        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
-        "legs": {"state": "pending", "since": None},
-        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
-        "insights": {"state": "none", "since": None},
+        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
+        "legs": {"state": "pending", "since": None, "reason": None},
+        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
+        "insights": {"state": "none", "since": None, "reason": None},
     },
     "version": 4,
     "direction": "Inbound",
@@ -233,6 +246,10 @@ _CALL_EXAMPLE: dict[str, Any] = {
             "uri": "https://platform.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700",
             "contentUri": "https://media.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700/content",
             "recordIds": ["QX7f14l8Nt_2aVB"],
+            "contentUrl": "/v1/recordings/3019664700/content",
+            "state": "ready",
+            "contentType": "audio/mpeg",
+            "duration": 92,
             "announced": True,
         }
     ],

@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Row, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import store
+from app.calls import recordings, store
 from app.calls.model import NO_SESSION, Stage
+from app.calls.recordings import State
 from app.db.tables import call_aliases, calls, crm_links, dispositions, notes, sentiments
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
 
@@ -128,15 +130,33 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
     ]
 
 
-def recordings_json(rows: Iterable[Row[Any]], announced: Sequence[str]) -> list[Json]:
-    """Collect recordings from records, their legs and events, each once by its id."""
+def recordings_json(
+    rows: Iterable[Row[Any]], announced: Sequence[str], kept: Mapping[str, Row[Any]]
+) -> list[Json]:
+    """Collect recordings from records, their legs and events, each once by its id; `kept` says how far each is."""
     found: dict[str, Json] = {}
     for row in rows:
         for part in (row.raw, *_objects(row.raw.get("legs"))):
             _add_recording(found, part.get("recording"), row.record_id)
     for recording_id in announced:
         found.setdefault(recording_id, _recording(recording_id))["announced"] = True
-    return list(found.values())
+    return [{**shown, **_how_far(shown, kept.get(recording_id))} for recording_id, shown in found.items()]
+
+
+def _how_far(shown: Json, row: Row[Any] | None) -> Json:
+    state = State(row.state) if row else State.PENDING if shown["recordIds"] else State.ANNOUNCED
+    is_gone = state in {State.EXPIRED, State.NONE} and (row is None or row.archive_path is None)
+    return {
+        "state": state.value,
+        "contentType": row.content_type if row else None,
+        "duration": row.duration_seconds if row else None,
+        "contentUrl": None if is_gone else content_url(shown["id"]),
+    }
+
+
+def content_url(recording_id: str) -> str:
+    """Return our own address of a recording's sound, from the root of this service."""
+    return f"/v1/recordings/{quote(recording_id, safe='')}/content"
 
 
 def _add_recording(found: dict[str, Json], told: Any, record_id: str) -> None:
@@ -202,6 +222,7 @@ class _Parts:
     def __init__(self) -> None:
         self.records: dict[str, list[Row[Any]]] = {}
         self.notes: dict[str, list[Json]] = defaultdict(list)
+        self.recordings: dict[str, dict[str, Row[Any]]] = {}
         self.sentiments: dict[str, list[Json]] = defaultdict(list)
         self.dispositions: dict[str, list[Json]] = defaultdict(list)
         self.links: dict[str, list[Json]] = defaultdict(list)
@@ -247,6 +268,7 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
     ):
         query = _attached(table, account_id, call_ids).order_by(*(table.c[name] for name in order))
         for row in await db.execute(query):
+    parts.recordings = await recordings.load_of_calls(db, account_id, call_ids)
             into[row.subject].append(show(row))
     return parts
 
@@ -285,7 +307,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "ringSeconds": details.get("ringSeconds"),
         "talkSeconds": details.get("talkSeconds"),
         "holdSeconds": details.get("holdSeconds"),
-        "recordings": recordings_json(records, details.get("recordingIds") or ()),
+        "recordings": recordings_json(records, details.get("recordingIds") or (), parts.recordings[call_id]),
         "records": [record_json(record, row.primary_record_id) for record in records],
         "parties": row.parties,
         "related": row.related,

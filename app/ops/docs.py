@@ -17,6 +17,10 @@ PATH = "/docs"
 
 TAGS: list[dict[str, Any]] = [
     {"name": "calls", "description": "Read calls: one, many, or as they come."},
+    {
+        "name": "recordings",
+        "description": "Hear a recording: streamed from RingCentral, or out of the archive.",
+    },
     {"name": "changes", "description": "Follow every change of every call, once and in order."},
     {
         "name": "notes and sentiment",

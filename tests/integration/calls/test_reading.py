@@ -125,14 +125,25 @@ async def test_a_recording_is_shown_once_however_often_it_is_mentioned(
 ) -> None:
     call = await seed_full_call(database)
     (full, announced) = (await get(client, f"/v1/calls/{call.call_id}/recordings"))["data"]
-    assert full == {**RECORDING, "recordIds": ["R-primary"], "announced": True}
+    unheard: dict[str, Any] = {"contentType": None, "duration": None}
+    assert full == {
+        **RECORDING,
+        **unheard,
+        "recordIds": ["R-primary"],
+        "announced": True,
+        "state": "pending",
+        "contentUrl": "/v1/recordings/3019664700/content",
+    }
     assert announced == {
         "id": "9",
         "type": None,
         "uri": None,
         "contentUri": None,
+        **unheard,
         "recordIds": [],
         "announced": True,
+        "state": "announced",
+        "contentUrl": "/v1/recordings/9/content",
     }
 
 

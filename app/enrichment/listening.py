@@ -1,0 +1,180 @@
+"""Finds the sound of a recording for a reader: in the archive if it is kept there, else at RingCentral.
+
+A recording that no call of ours names is asked of RingCentral as well: who reads the Call Log through us may
+meet one.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from app.calls import recordings
+from app.calls.ledger import open_ledger
+from app.calls.recordings import OPEN, State
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment.archive import Archive
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.ranges import ByteRange, Span, satisfy
+from app.enrichment.reach import load_connection
+from app.enrichment.recording_keeper import give_up
+from app.enrichment.sound import OutOfRangeError, Sound, open_sound
+from app.errors import ArchiveUnavailable, NotFound, RequestRefused
+from app.ids import AccountId
+from app.ringcentral.models import Recording
+from app.ringcentral.ports import Priority
+
+_GONE = frozenset({State.EXPIRED, State.NONE})
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A sound with what is known of the whole. `sha256` in hex, of what is archived."""
+
+    sound: Sound
+    content_type: str | None
+    sha256: str | None = None
+
+
+class Listening:
+    """The ways to recordings, for the readers of one process. `patience`: seconds to wait for the rate budget."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        archive: Archive | None,
+        *,
+        patience: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._archive = archive
+        self._patience = timedelta(seconds=patience)
+
+    async def load(self, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
+        """Return what we keep of a recording, a row per call that names it."""
+        async with self._database.read() as db:
+            return await recordings.load(db, account_id, recording_id)
+
+    async def fetch(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> Recording:
+        """Ask RingCentral about a recording now. Raises NotFound while it is not ready, or when it is gone."""
+        connection = await self._reach(account_id, rows)
+        found = await connection.client.fetch_recording(
+            recording_id, priority=Priority.READER, deadline=self._deadline()
+        )
+        if found is None:
+            raise _not_there(recording_id, rows)
+        return found
+
+    @asynccontextmanager
+    async def open(
+        self, account_id: AccountId, recording_id: str, asked: ByteRange | None
+    ) -> AsyncIterator[Heard]:
+        """Open a recording, or a part of it.
+
+        Raises NotFound, OutOfRangeError, and what RingCentral's client raises.
+        """
+        rows = await self.load(account_id, recording_id)
+        async with await self._from_archive(rows, asked) or self._from_ringcentral(
+            account_id, recording_id, rows, asked
+        ) as heard:
+            yield heard
+
+    async def _from_archive(
+        self, rows: Sequence[Row[Any]], asked: ByteRange | None
+    ) -> AbstractAsyncContextManager[Heard] | None:
+        row = next((row for row in rows if row.archive_path is not None), None)
+        if row is None or self._archive is None:
+            return None
+        try:
+            if await self._archive.size(row.archive_path) != row.archive_bytes:
+                log.warning("an archived recording is not there any more", recording_id=row.recording_id)
+                return None
+        except ArchiveUnavailable as error:
+            log.warning("the archive cannot be read", why=str(error))
+            return None
+        total = int(row.archive_bytes)
+        span = satisfy(asked, total) if asked is not None else Span(0, total - 1, total)
+        if span is None:
+            raise OutOfRangeError(total)
+        return self._kept(self._archive, row, span, is_part=asked is not None)
+
+    @asynccontextmanager
+    async def _kept(
+        self, archive: Archive, row: Row[Any], span: Span, *, is_part: bool
+    ) -> AsyncIterator[Heard]:
+        chunks = archive.read(row.archive_path, span.first, span.last or 0)
+        yield Heard(Sound(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256)
+
+    @asynccontextmanager
+    async def _from_ringcentral(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], asked: ByteRange | None
+    ) -> AsyncIterator[Heard]:
+        if rows and all(row.state in _GONE for row in rows):
+            raise _not_there(recording_id, rows)
+        connection = await self._reach(account_id, rows)
+        content_uri, content_type = await self._address(account_id, recording_id, rows)
+        try:
+            async with open_sound(connection.client, content_uri, asked, deadline=self._deadline()) as sound:
+                if any(row.state in OPEN for row in rows):
+                    await self._look_soon(account_id, recording_id)
+                yield Heard(sound, sound.content_type or content_type)
+        except RequestRefused as refusal:
+            if refusal.status != 404:
+                raise
+            await self._note_gone(account_id, recording_id, rows)
+            raise _not_there(recording_id, rows) from refusal
+
+    async def _address(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+    ) -> tuple[str, str | None]:
+        """Return RingCentral's address of the sound, and its type as far as it is known."""
+        for row in rows:
+            if row.content_uri is not None:
+                return row.content_uri, row.content_type
+        found = await self.fetch(account_id, recording_id, rows)
+        if found.content_uri is None:
+            raise NotFound("RingCentral does not say where this recording is")
+        return found.content_uri, found.content_type
+
+    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection:
+        async with self._database.read() as db:
+            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
+        return await load_connection(self._connections, account_id, concerned)
+
+    def _deadline(self) -> datetime:
+        return self._clock.now() + self._patience
+
+    async def _look_soon(self, account_id: AccountId, recording_id: str) -> None:
+        """Let the keeper find out at once what a reader has just heard."""
+        async with self._database.write() as db:
+            await recordings.change(db, account_id, recording_id, due_at=self._clock.now())
+
+    async def _note_gone(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
+        """A recording that was ready and is not found any more has been purged."""
+        if any(row.state == State.READY and row.archive_path is None for row in rows):
+            now = self._clock.now()
+            async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+                await give_up(ledger, recording_id, "gone")
+
+
+def _not_there(recording_id: str, rows: Sequence[Row[Any]]) -> NotFound:
+    if not rows:
+        return NotFound(f"RingCentral has no recording {recording_id}, or not yet")
+    state = State(rows[0].state)
+    why = {
+        State.EXPIRED: "is not there any more, or never came",
+        State.NONE: "was too short to be kept",
+        State.READY: "is not there any more",
+    }.get(state, "is not ready yet")
+    return NotFound(f"Recording {recording_id} {why}", state=state.value)

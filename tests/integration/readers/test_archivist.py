@@ -1,0 +1,187 @@
+"""Filling the archive from RingCentral, and hearing recordings out of it."""
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+
+from app.calls import recordings
+from app.enrichment.archive import Folder
+from app.enrichment.archivist import Archivist
+from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
+from app.errors import ArchiveUnavailable
+from tests.factories_calls import ACCOUNT
+from tests.integration.readers.conftest import Stage
+
+PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
+
+
+class Desk:
+    """A stage with an archive."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage = stage
+        self.kept = folder / "kept"
+        self.spool = folder / "spool"
+        self.archive = Folder(self.kept)
+        process = stage.process
+        process.archive = self.archive
+        process.listening._archive = self.archive
+        self.archivist = Archivist(
+            process.database, process.clock, process.connections, self.archive, PLAN, spool=self.spool
+        )
+        self.keeper = RecordingKeeper(process.database, process.clock, process.connections, PLAN)
+
+    async def due(self, **wishes: Any) -> str:
+        """Let a recorded call happen whose recording is to be archived now."""
+        recording_id = await self.stage.recorded(**wishes)
+        await self.stage.know(recording_id, due_at=self.stage.process.clock.now())
+        return recording_id
+
+    async def row(self, recording_id: str) -> Row[Any]:
+        (row,) = await self.stage.process.listening.load(ACCOUNT, recording_id)
+        return row
+
+    def part(self, recording_id: str) -> Path:
+        self.spool.mkdir(exist_ok=True)
+        return self.spool / f"{ACCOUNT}-{recording_id}.part"
+
+    async def make_due(self, recording_id: str) -> None:
+        async with self.stage.database.write() as db:
+            now = self.stage.process.clock.now()
+            await recordings.change(db, ACCOUNT, recording_id, due_at=now)
+
+
+@pytest.fixture
+def desk(stage: Stage, tmp_path: Path) -> Desk:
+    return Desk(stage, tmp_path)
+
+
+@pytest.fixture
+def any_desk(any_stage: Stage, tmp_path: Path) -> Desk:
+    return Desk(any_stage, tmp_path)
+
+
+async def test_what_is_found_ready_is_archived_with_its_checksum(any_desk: Desk) -> None:
+    desk = any_desk
+    recording_id = await desk.stage.recorded()
+    await desk.stage.know(recording_id, recordings.State.PENDING, due_at=desk.stage.process.clock.now())
+    await desk.keeper.step()
+    await desk.archivist.step()
+    row, whole = await desk.row(recording_id), await desk.stage.whole(recording_id)
+    assert (desk.kept / row.archive_path).read_bytes() == whole
+    assert (row.archive_bytes, row.archive_sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+    assert (row.due_at, row.problem) == (None, None)
+    assert list(desk.spool.iterdir()) == []
+    told = (await desk.stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert told["archived"]["sha256"] == row.archive_sha256
+
+
+async def test_readers_hear_the_archive_and_ringcentral_is_left_alone(desk: Desk) -> None:
+    recording_id = await desk.due()
+    await desk.archivist.step()
+    whole = await desk.stage.whole(recording_id)
+    desk.stage.simulator.purge_recordings([recording_id])
+    asked = len(desk.stage.asked())
+    url = f"/v1/recordings/{recording_id}/content"
+    answer = await desk.stage.reader.get(url)
+    assert (answer.status_code, answer.content) == (200, whole)
+    assert answer.headers["etag"] == f'"{hashlib.sha256(whole).hexdigest()}"'
+    part = await desk.stage.reader.get(url, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
+    beyond = await desk.stage.reader.get(url, headers={"Range": "bytes=99999999-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
+    head = await desk.stage.reader.head(url)
+    assert head.headers["content-length"] == str(len(whole))
+    assert len(desk.stage.asked()) == asked
+
+
+async def test_a_kept_file_that_is_lost_is_fetched_from_ringcentral_again(desk: Desk) -> None:
+    recording_id = await desk.due()
+    await desk.archivist.step()
+    (desk.kept / (await desk.row(recording_id)).archive_path).unlink()
+    answer = await desk.stage.reader.get(f"/v1/recordings/{recording_id}/content")
+    assert answer.content == await desk.stage.whole(recording_id)
+
+
+@pytest.mark.parametrize("habit", ["supported", "ignored", "unasked"])
+async def test_a_download_goes_on_where_it_broke_off(desk: Desk, habit: str) -> None:
+    recording_id = await desk.due()
+    whole = await desk.stage.whole(recording_id)
+    desk.part(recording_id).write_bytes(whole[:40])
+    desk.stage.faults(recording_range=habit)
+    await desk.archivist.step()
+    assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
+
+
+async def test_a_download_that_had_come_to_its_end_is_only_saved(desk: Desk) -> None:
+    recording_id = await desk.due()
+    whole = await desk.stage.whole(recording_id)
+    desk.part(recording_id).write_bytes(whole)
+    await desk.archivist.step()
+    assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
+
+
+async def test_leftovers_that_are_longer_than_the_whole_are_thrown_away(desk: Desk) -> None:
+    recording_id = await desk.due()
+    whole = await desk.stage.whole(recording_id)
+    desk.part(recording_id).write_bytes(whole + b"more")
+    await desk.archivist.step()
+    assert (await desk.row(recording_id)).attempts == 1
+    await desk.make_due(recording_id)
+    await desk.archivist.step()
+    assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
+
+
+async def test_an_archive_that_refuses_is_tried_again_later_without_a_second_download(
+    any_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = any_desk
+    recording_id = await desk.due()
+
+    async def refuse(*_: Any) -> None:
+        raise ArchiveUnavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.archive, "save", refuse)
+        await desk.archivist.step()
+    row = await desk.row(recording_id)
+    assert (row.attempts, row.problem, row.archive_path) == (1, "the disk is full", None)
+    assert row.due_at > desk.stage.process.clock.now() + timedelta(seconds=100)
+    await desk.make_due(recording_id)
+    desk.stage.faults(recording_range="supported")
+    await desk.archivist.step()
+    assert desk.stage.asked()[-1]["status"] == 416, "no byte was asked for twice"
+    row = await desk.row(recording_id)
+    assert (row.attempts, row.problem) == (0, None)
+    assert (desk.kept / row.archive_path).read_bytes() == await desk.stage.whole(recording_id)
+
+
+async def test_an_archive_that_refuses_for_ever_is_given_up_and_the_recording_stays_ready(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = await desk.due()
+
+    async def refuse(*_: Any) -> None:
+        raise ArchiveUnavailable("no")
+
+    monkeypatch.setattr(desk.archive, "save", refuse)
+    for _ in PLAN.gaps:
+        await desk.archivist.step()
+        assert await desk.row(recording_id)
+        if (await desk.row(recording_id)).due_at is not None:
+            await desk.make_due(recording_id)
+    row = await desk.row(recording_id)
+    assert (row.state, row.due_at, row.attempts) == ("ready", None, 3)
+
+
+async def test_a_recording_that_is_gone_is_not_tried_again(desk: Desk) -> None:
+    recording_id = await desk.due()
+    desk.stage.simulator.purge_recordings([recording_id])
+    await desk.archivist.step()
+    row = await desk.row(recording_id)
+    assert (row.state, row.due_at) == ("expired", None)
