@@ -30,6 +30,7 @@ from app.enrichment.poller import Poller
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.records import ReadingPlan
+from app.enrichment.sweeps import Sweeper, SweepRules
 from app.errors import StorageUnavailable
 from app.limits import BodyLimit
 from app.ops import dashboard, docs, health, metrics_router
@@ -40,7 +41,8 @@ from app.webhooks import router as webhooks
 from app.webhooks.ends import EndWatch
 from app.webhooks.fold import EndRules, Folder
 from app.webhooks.inbox import Inbox
-from app.webhooks.subscription import SubscriptionKeeper, Wanted
+from app.webhooks.pulse import Pulse
+from app.webhooks.subscription import SubscriptionGuard, Wanted
 from app.webhooks.upkeep import Upkeep
 from app.work import wakeups
 from app.work.loops import Crew, Loop
@@ -48,6 +50,7 @@ from app.work.wakeups import Wakeups
 
 _DATABASE_TRIES = 30
 _UPKEEP_SECONDS = 600.0
+_SHORTEST_BEAT_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.5
 """How long accounts wait for each other: about what an answer of RingCentral's takes."""
 
@@ -82,6 +85,9 @@ class Process:
         self.database.waker = self.wakeups.wake
         self.archive = open_archive(self.settings)
         self.inbox = Inbox(self.database, self.clock)
+        self.endpoint = webhooks.NotificationEndpoint(
+            self.inbox, token, settings.webhook_max_body_bytes, self.clock
+        )
         self.crew = Crew(self.wakeups, self.clock)
         self.services = Services(self.settings, self.database, self.wakeups, self.clock)
 
@@ -112,6 +118,8 @@ class Process:
             self.crew.watch(wakeups.relay(self.database, self.wakeups, self.clock), "relay")
             if self.role is not Role.WEB:
                 self.crew.start(self._loops(self.connections))
+            if self.role is not Role.WORKER:
+                self.crew.watch(self._beat(self.connections), "pulse")
             stack.callback(self.services.stopping.set)
             yield
 
@@ -158,8 +166,8 @@ class Process:
             lease_seconds=settings.lease_seconds,
             patience_seconds=_PATIENCE_SECONDS,
         )
-        if settings.has_credentials and settings.webhook_address is not None:
-            self.crew.watch(self._keep_subscription(connections, settings.webhook_address), "subscription")
+        if settings.webhook_address is not None:
+            self.crew.watch(self._keep_subscriptions(connections, settings.webhook_address), "subscriptions")
         return [
             Loop("fold", Folder(database, clock, rules, self.inbox.is_rushed).step, (wakeups.INBOX,), step),
             Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
@@ -167,6 +175,7 @@ class Process:
             Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
             *self._archive_loops(connections, step),
+            Loop("sweeps", self._sweeper(connections).step, (wakeups.SWEEPS,), step),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 
@@ -187,12 +196,35 @@ class Process:
         )
         return [Loop("archive", archivist.step, (), step * 2)]
 
-    async def _keep_subscription(self, connections: Connections, address: str) -> None:
+    def _sweeper(self, connections: Connections) -> Sweeper:
+        settings = self.settings
+        return Sweeper(
+            self.database,
+            self.clock,
+            connections,
+            reading_plan(settings),
+            sweep_rules(settings),
+            replica=self.replica,
+            page_size=settings.active_calls_page_size,
+        )
+
+    async def _beat(self, connections: Connections) -> None:
+        # A gap ends when deliveries are accepted again, not before.
+        await wakeups.wait(self.serving, 2.0)
+        interval = max(_SHORTEST_BEAT_SECONDS, self.settings.active_calls_window_seconds / 12)
+        pulse = Pulse(
+            self.database,
+            self.clock,
+            connections,
+            self.endpoint.take_refused,
+            interval_seconds=interval,
+            sweep_after_seconds=self.settings.first_reading_seconds,
+        )
+        await Loop("pulse", pulse.step, (), interval).run(self.wakeups, self.clock)
+
+    async def _keep_subscriptions(self, connections: Connections, address: str) -> None:
         # RingCentral shakes hands while it creates: be reachable first.
         await wakeups.wait(self.serving, 2.0)
-        own = await connections.own()
-        if own is None:
-            return
         settings = self.settings
         wanted = Wanted(
             address=address,
@@ -200,18 +232,19 @@ class Process:
             token=self.webhook_token,
             expires_in_seconds=settings.subscription_expires_seconds,
         )
-        keeper = SubscriptionKeeper(
+        guard = SubscriptionGuard(
             self.database,
             self.clock,
-            own.client,
+            connections,
             wanted,
             replica=self.replica,
             check_seconds=settings.subscription_check_seconds,
             lease_seconds=settings.lease_seconds * 2,
+            sweep_after_seconds=settings.first_reading_seconds,
         )
-        await Loop("subscription", keeper.step, (), settings.subscription_check_seconds).run(
-            self.wakeups, self.clock
-        )
+        await Loop(
+            "subscriptions", guard.step, (wakeups.SUBSCRIPTIONS,), settings.subscription_check_seconds
+        ).run(self.wakeups, self.clock)
 
 
 def end_rules(settings: Settings) -> EndRules:
@@ -242,6 +275,22 @@ def recording_plan(settings: Settings) -> RecordingPlan:
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
         lease=settings.lease_seconds,
         archives=bool(settings.archive_url),
+    )
+
+
+def sweep_rules(settings: Settings) -> SweepRules:
+    """Return when and how ranges of time are swept."""
+    window = settings.active_calls_window_seconds
+    return SweepRules(
+        interval=settings.sweep_interval_seconds,
+        lookback=settings.sweep_lookback_seconds,
+        overlap=window * 10,
+        grace=window / 2,
+        margin=window / 2,
+        first_after=settings.first_reading_seconds,
+        second_after=window * 5,
+        spacing=settings.rate_limit_window_seconds / 5,
+        lease=max(settings.lease_seconds, settings.rate_limit_window_seconds * 5),
     )
 
 
@@ -285,10 +334,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     )
     app.state.services = process.services
     app.state.process = process
-    endpoint = webhooks.NotificationEndpoint(
-        process.inbox, process.webhook_token, settings.webhook_max_body_bytes, process.clock
-    )
-    app.router.routes.insert(0, webhooks.route(endpoint))
+    app.router.routes.insert(0, webhooks.route(process.endpoint))
     for router in (
         calls_router.router,
         attachments_router.router,

@@ -128,6 +128,17 @@ class Settings(BaseSettings):
         3600.0, gt=0, description="When a call that neither source knows is closed as absent."
     )
 
+    sweep_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="How often the Call Log is looked through for calls that no event told of. Default: seven and a half windows.",
+    )
+    sweep_lookback_seconds: float = Field(
+        10_800.0,
+        gt=0,
+        description="How far back such a look goes, now and then; calls that last longer are not found by it.",
+    )
+
     subscription_filters: str = Field(
         TELEPHONY_FILTER, description="Event filters of the subscription, separated by commas."
     )
@@ -228,6 +239,10 @@ class Settings(BaseSettings):
     def reader_patience_seconds(self) -> float:
         """How long a reader's request waits for its turn at RingCentral before it is told to come back."""
         return self.rate_limit_window_seconds / 12
+
+    @cached_property
+    def sweep_interval_seconds(self) -> float:
+        return self.sweep_seconds or self.active_calls_window_seconds * 7.5
 
     @cached_property
     def horizon_seconds(self) -> float:
