@@ -61,10 +61,10 @@ class ReadinessOfParts(Answer):
     insights: Readiness
 
 
-class Recording(Answer):
 RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
 
 
+class Recording(Answer):
     """A recording, once, however many records and legs mention it."""
 
     id: str = Field(examples=["3019664700"])
@@ -73,7 +73,6 @@ RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
     content_uri: str | None = Field(
         None, description="RingCentral's address of the audio; it needs RingCentral's own token."
     )
-    record_ids: list[str] = Field(description="The records that mention it.")
     content_url: str | None = Field(
         description="Ours, from the root of this service; null when the recording cannot be heard any more.",
         examples=["/v1/recordings/3019664700/content"],
@@ -84,6 +83,7 @@ RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
     )
     content_type: str | None = Field(description="Once it is ready.", examples=["audio/mpeg"])
     duration: float | None = Field(description="Seconds, once it is ready.", examples=[92])
+    record_ids: list[str] = Field(description="The records that mention it.")
     announced: bool = Field(description="Whether an event told of it while the call went on.")
 
 
@@ -217,10 +217,10 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "stage": "bootstrapped",
     "absentReason": None,
     "readiness": {
-        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
-        "legs": {"state": "pending", "since": None, "reason": None},
-        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
-        "insights": {"state": "none", "since": None, "reason": None},
+        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
+        "legs": {"state": "pending", "since": None},
+        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
+        "insights": {"state": "none", "since": None},
     },
     "version": 4,
     "direction": "Inbound",
@@ -245,11 +245,11 @@ _CALL_EXAMPLE: dict[str, Any] = {
             "type": "Automatic",
             "uri": "https://platform.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700",
             "contentUri": "https://media.ringcentral.com/restapi/v1.0/account/908070001/recording/3019664700/content",
-            "recordIds": ["QX7f14l8Nt_2aVB"],
             "contentUrl": "/v1/recordings/3019664700/content",
             "state": "ready",
             "contentType": "audio/mpeg",
             "duration": 92,
+            "recordIds": ["QX7f14l8Nt_2aVB"],
             "announced": True,
         }
     ],

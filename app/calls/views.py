@@ -221,8 +221,8 @@ class _Parts:
 
     def __init__(self) -> None:
         self.records: dict[str, list[Row[Any]]] = {}
-        self.notes: dict[str, list[Json]] = defaultdict(list)
         self.recordings: dict[str, dict[str, Row[Any]]] = {}
+        self.notes: dict[str, list[Json]] = defaultdict(list)
         self.sentiments: dict[str, list[Json]] = defaultdict(list)
         self.dispositions: dict[str, list[Json]] = defaultdict(list)
         self.links: dict[str, list[Json]] = defaultdict(list)
@@ -260,6 +260,7 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
     if not call_ids:
         return parts
     parts.records = await store.load_records(db, account_id, call_ids)
+    parts.recordings = await recordings.load_of_calls(db, account_id, call_ids)
     for table, show, order, into in (
         (notes, note_json, ("created_at", "note_id"), parts.notes),
         (sentiments, sentiment_json, ("source",), parts.sentiments),
@@ -268,7 +269,6 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
     ):
         query = _attached(table, account_id, call_ids).order_by(*(table.c[name] for name in order))
         for row in await db.execute(query):
-    parts.recordings = await recordings.load_of_calls(db, account_id, call_ids)
             into[row.subject].append(show(row))
     return parts
 
