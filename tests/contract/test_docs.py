@@ -23,6 +23,10 @@ def anchor(heading: str) -> str:
     return bare.strip().replace(" ", "-")
 
 
+def anchors(page: Path) -> set[str]:
+    return {anchor(heading) for heading in HEADING.findall(words(page))} if page.suffix == ".md" else set()
+
+
 def words(page: Path) -> str:
     return FENCES.sub("", page.read_text())
 
@@ -39,10 +43,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         path, _, fragment = target.partition("#")
         found = (page.parent / path).resolve() if path else page
-        anchors = (
-            {anchor(heading) for heading in HEADING.findall(words(found))} if found.suffix == ".md" else ()
-        )
-        if not found.exists() or (fragment and fragment not in anchors):
+        if not found.exists() or (fragment and fragment not in anchors(found)):
             broken.append(target)
     assert broken == []
 
