@@ -3,7 +3,6 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
 LARGEST_BODY_BYTES = 1_048_576
 
 
