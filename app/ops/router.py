@@ -1,6 +1,6 @@
-"""The operator's API: GET /v1/ops/summary, GET /v1/ops/dead-letters. For keys with the scope `admin`."""
+"""The operator's API: GET /v1/ops/summary, /v1/ops/gaps, /v1/ops/dead-letters. For keys with the scope `admin`."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -8,7 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.dependencies import Administrator, CurrentServices
-from app.ops.summary import MINUTE_SECONDS, PERIOD_SECONDS, Summary, load_dead_letters, load_summary
+from app.enrichment.gaps import Sweep
+from app.ops.completeness import MOST_CALLS, load_completeness
+from app.ops.summary import (
+    MINUTE_SECONDS,
+    PERIOD_SECONDS,
+    Summary,
+    load_dead_letters,
+    load_summary,
+    read_problem,
+)
 from app.problems import problem_responses
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
@@ -123,6 +132,106 @@ class DeadLetterList(_Answer):
 
     since: datetime
     data: list[DeadLetterCount]
+
+
+class DayCounts(_Answer):
+    """Calls that ended on one day (UTC). `ended` is the sum of `final`, `reconciled`, `bootstrapped`, `absent` and `open`."""
+
+    day: date
+    ended: int
+    final: int
+    reconciled: int
+    bootstrapped: int
+    absent: dict[str, int] = Field(description="By reason.", examples=[{"never-logged": 1}])
+    open: int = Field(description="Have no record yet, and are still looked for.")
+    swept: int = Field(description="Of all these: no event had told of them; the Call Log did.")
+
+
+class RecordlessCall(_Answer):
+    """A call that has ended, whose window is closed, and that has no record."""
+
+    call_id: str
+    session_id: str | None
+    telephony_session_id: str
+    stage: str = Field(examples=["ended", "absent"])
+    reason: str = Field(examples=["not-in-the-call-log-yet", "never-logged", "test-call"])
+    since: datetime = Field(description="When the call ended.")
+    next_look_at: datetime | None = Field(description="When the Call Log is asked again; null: no more.")
+
+
+class DeliveryGap(_Answer):
+    """A time in which no event could come, or a backfill; its calls are looked for in the Call Log."""
+
+    sweep_id: str
+    reason: str = Field(examples=["service-down", "subscription-suspended", "backfill"])
+    detail: str | None = Field(description="RingCentral's own words, where it gave any.")
+    from_at: datetime = Field(serialization_alias="from")
+    to_at: datetime | None = Field(serialization_alias="to", description="Null: it still lasts.")
+    state: str = Field(examples=["lasting", "waiting", "sweeping", "swept"])
+    swept_until: datetime | None = Field(description="Calls that started before this were looked for.")
+    records: int = Field(description="Records read.")
+    found: int = Field(description="Calls that no event had told of.")
+    problem: ProblemView | None = Field(description="Why it does not get on.")
+
+
+class GapList(_Answer):
+    """Whether calls were lost: what became of each, and when no event could come."""
+
+    since: datetime
+    last_look_at: datetime | None = Field(
+        description="When the Call Log was last looked through for calls that no event told of."
+    )
+    days: list[DayCounts] = Field(description="Earliest first, today last.")
+    calls: list[RecordlessCall] = Field(description=f"Latest first, up to {MOST_CALLS}.")
+    deliveries: list[DeliveryGap] = Field(description="Latest first.")
+    dead_letters: list[DeadLetterCount]
+
+
+@router.get("/gaps", summary="Whether a call was lost", responses=problem_responses())
+async def read_gaps(
+    services: CurrentServices,
+    key: Administrator,
+    days: Annotated[int, Query(ge=1, le=366, description="How many days back, today among them.")] = 2,
+) -> GapList:
+    """Say what became of every call that ended, which have no record and why, and when no event could come.
+
+    A call is never lost silently: it is final, on its way there, or absent with a reason. Times in which events
+    could not come are swept in the Call Log afterwards.
+    """
+    async with services.database.read() as db:
+        ledger = await load_completeness(db, key.account_id, services.clock.now(), days)
+    letters = ledger.dead_letters.by_reason.items()
+    return GapList(
+        since=ledger.since,
+        last_look_at=ledger.last_look_at,
+        days=[DayCounts.model_validate(day) for day in ledger.days],
+        calls=[RecordlessCall.model_validate(call) for call in ledger.calls],
+        deliveries=[_show_gap(gap) for gap in ledger.gaps],
+        dead_letters=[DeadLetterCount(reason=reason, count=count) for reason, count in letters],
+    )
+
+
+def _show_gap(gap: Sweep) -> DeliveryGap:
+    state = "waiting"
+    if gap.to_at is None:
+        state = "lasting"
+    elif gap.done_at is not None:
+        state = "swept"
+    elif gap.cursor_at is not None:
+        state = "sweeping"
+    problem = gap.problem and read_problem("sweep", gap.account_id, gap.problem)
+    return DeliveryGap(
+        sweep_id=gap.sweep_id,
+        reason=gap.reason,
+        detail=gap.detail,
+        from_at=gap.from_at,
+        to_at=gap.to_at,
+        state=state,
+        swept_until=gap.cursor_at,
+        records=gap.records,
+        found=gap.found,
+        problem=ProblemView.model_validate(problem) if problem else None,
+    )
 
 
 @router.get("/summary", summary="How the service is doing", responses=problem_responses())

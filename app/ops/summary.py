@@ -177,15 +177,15 @@ class DeadLetters:
     by_reason: Mapping[str, int] = field(default_factory=dict)
 
 
-class _Steps(FunctionElement[int]):
-    """Whole steps of so many seconds, from 1970 or between two columns: `_Steps(seconds, at[, since])`."""
+class Steps(FunctionElement[int]):
+    """Whole steps of so many seconds, from 1970 or between two columns: `Steps(seconds, at[, since])`."""
 
     type = Integer()
     inherit_cache = True
     name = "aftercall_steps"
 
 
-class _Epoch(FunctionElement[float]):
+class Epoch(FunctionElement[float]):
     """Seconds since 1970."""
 
     type = Float()
@@ -193,22 +193,22 @@ class _Epoch(FunctionElement[float]):
     name = "aftercall_epoch"
 
 
-@compiles(_Epoch)
+@compiles(Epoch)
 def _epoch(element: Any, compiler: Any, **kw: Any) -> str:
     return f"EXTRACT(EPOCH FROM {compiler.process(element.clauses, **kw)})"
 
 
-@compiles(_Epoch, "sqlite")
+@compiles(Epoch, "sqlite")
 def _epoch_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
     return f"((julianday({compiler.process(element.clauses, **kw)}) - 2440587.5) * 86400.0)"
 
 
-@compiles(_Steps)
+@compiles(Steps)
 def _steps(element: Any, compiler: Any, **kw: Any) -> str:
     return f"CAST(FLOOR({compiler.process(element.clauses, **kw)}) AS BIGINT)"
 
 
-@compiles(_Steps, "sqlite")
+@compiles(Steps, "sqlite")
 def _steps_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
     return f"CAST(({compiler.process(element.clauses, **kw)}) AS INTEGER)"
 
@@ -271,7 +271,7 @@ _FATE = case(
 async def _load_minutes(
     db: AsyncConnection, scope: Sequence[str], since: datetime, now: datetime
 ) -> list[MinuteGroup]:
-    minute = _Steps(_Epoch(calls.c.ended_at) / MINUTE_SECONDS).label("minute")
+    minute = Steps(Epoch(calls.c.ended_at) / MINUTE_SECONDS).label("minute")
     query = (
         select(minute, _FATE.label("fate"), func.count().label("number"))
         .where(calls.c.account_id.in_(scope), calls.c.ended_at >= since, calls.c.ended_at <= now)
@@ -284,8 +284,8 @@ async def _load_ticks(
     db: AsyncConnection, scope: Sequence[str], since: datetime, settings: Settings
 ) -> list[tuple[int, int]]:
     """Return (ticks from end to record, calls), see TICKS."""
-    seconds = _Epoch(calls.c.bootstrapped_at) - _Epoch(calls.c.ended_at)
-    ticks = _Steps(seconds * (TICKS / settings.active_calls_window_seconds)).label("ticks")
+    seconds = Epoch(calls.c.bootstrapped_at) - Epoch(calls.c.ended_at)
+    ticks = Steps(seconds * (TICKS / settings.active_calls_window_seconds)).label("ticks")
     query = (
         select(ticks, func.count().label("number"))
         .where(

@@ -1,0 +1,171 @@
+"""Whether a call was lost, in figures: what became of every call that ended, and when no event could come.
+
+`ended` of a day is the sum of what became of its calls, by construction: each has one stage. What no source
+knows is `absent`, with a reason; what is not decided yet is `open`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import case, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.calls.model import Source, Stage
+from app.db.tables import calls, sweeps
+from app.enrichment.gaps import REGULAR_ID, Sweep, read_row
+from app.ops.summary import DeadLetters, Epoch, Steps, load_dead_letters, load_scope
+
+MOST_CALLS = 200
+"""Calls without a record that are listed, latest first; the counts go on."""
+
+MOST_GAPS = 100
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Calls that ended on one day (UTC). `swept` of them were told of by no event."""
+
+    day: date
+    final: int = 0
+    reconciled: int = 0
+    bootstrapped: int = 0
+    open: int = 0
+    absent: Mapping[str, int] = field(default_factory=dict)
+    swept: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.final + self.reconciled + self.bootstrapped + self.open + sum(self.absent.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Recordless:
+    """A call that ended and has no record, its window being closed; `next_look_at` is None if none will come."""
+
+    call_id: str
+    session_id: str | None
+    telephony_session_id: str
+    stage: str
+    reason: str
+    since: datetime
+    next_look_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The ledger of some days. `last_look_at` is when the Call Log was last looked through as a rule."""
+
+    since: datetime
+    days: Sequence[Day]
+    calls: Sequence[Recordless]
+    gaps: Sequence[Sweep]
+    dead_letters: DeadLetters
+    last_look_at: datetime | None
+
+
+async def load_completeness(
+    db: AsyncConnection, account_id: str | None, now: datetime, days: int
+) -> Completeness:
+    """Gather the ledger of the last `days`, today among them, of one account; None: of all."""
+    scope = await load_scope(db, account_id)
+    since = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), UTC)
+    looked = select(func.min(sweeps.c.done_at)).where(
+        sweeps.c.account_id.in_(scope), sweeps.c.sweep_id == REGULAR_ID
+    )
+    return Completeness(
+        since=since,
+        days=add_up(await _load_groups(db, scope, since), since.date(), days),
+        calls=await _load_recordless(db, scope, since, now),
+        gaps=await _load_gaps(db, scope, since),
+        dead_letters=await load_dead_letters(db, account_id, now, (now - since).total_seconds() / 3600),
+        last_look_at=await db.scalar(looked),
+    )
+
+
+Group = tuple[int, str, str | None, bool, int]
+"""Days since 1970, stage, reason of absence, whether a sweep found it, how many."""
+
+
+async def _load_groups(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Group]:
+    day = Steps(Epoch(calls.c.ended_at) / _DAY_SECONDS).label("day")
+    swept = case((calls.c.source == Source.SWEEP, 1), else_=0).label("swept")
+    keys = (day, calls.c.stage, calls.c.absent_reason, swept)
+    query = (
+        select(*keys, func.count().label("number"))
+        .where(calls.c.account_id.in_(scope), calls.c.ended_at >= since, calls.c.stage != Stage.LIVE)
+        .group_by(*keys)
+    )
+    return [
+        (row.day, row.stage, row.absent_reason, bool(row.swept), row.number)
+        for row in await db.execute(query)
+    ]
+
+
+def add_up(groups: Iterable[Group], first: date, days: int) -> list[Day]:
+    """Return a row for each day, the earliest first, also for those without calls."""
+    stages: dict[date, dict[str, int]] = {}
+    absent: dict[date, dict[str, int]] = {}
+    swept: dict[date, int] = {}
+    for number_of_day, stage, reason, is_swept, number in groups:
+        day = date(1970, 1, 1) + timedelta(days=number_of_day)
+        if stage == Stage.ABSENT:
+            reasons = absent.setdefault(day, {})
+            reasons[reason or "unknown"] = reasons.get(reason or "unknown", 0) + number
+        else:
+            name = "open" if stage == Stage.ENDED else stage
+            counts = stages.setdefault(day, {})
+            counts[name] = counts.get(name, 0) + number
+        swept[day] = swept.get(day, 0) + number * is_swept
+    return [
+        Day(day, **stages.get(day, {}), absent=absent.get(day, {}), swept=swept.get(day, 0))
+        for day in (first + timedelta(days=number) for number in range(days))
+    ]
+
+
+async def _load_recordless(
+    db: AsyncConnection, scope: Sequence[str], since: datetime, now: datetime
+) -> list[Recordless]:
+    is_closed = or_(calls.c.window_closes_at.is_(None), calls.c.window_closes_at <= now)
+    is_overdue = (calls.c.stage == Stage.ENDED) & is_closed
+    query = (
+        select(
+            calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id, calls.c.stage, calls.c.absent_reason,
+            calls.c.ended_at, calls.c.read_at,
+        )
+        .where(
+            calls.c.account_id.in_(scope),
+            calls.c.ended_at >= since,
+            or_(is_overdue, calls.c.stage == Stage.ABSENT),
+        )
+        .order_by(calls.c.ended_at.desc())
+        .limit(MOST_CALLS)
+    )  # fmt: skip
+    return [
+        Recordless(
+            call_id=row.call_id,
+            session_id=row.session_id,
+            telephony_session_id=row.telephony_session_id,
+            stage=row.stage,
+            reason=row.absent_reason or "not-in-the-call-log-yet",
+            since=row.ended_at,
+            next_look_at=row.read_at,
+        )
+        for row in await db.execute(query)
+    ]
+
+
+async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Sweep]:
+    """Return gaps and backfills that reach into the period or are not worked off, the latest first."""
+    query = (
+        select(sweeps)
+        .where(
+            sweeps.c.account_id.in_(scope),
+            sweeps.c.sweep_id != REGULAR_ID,
+            or_(sweeps.c.done_at.is_(None), sweeps.c.done_at >= since),
+        )
+        .order_by(sweeps.c.from_at.desc())
+        .limit(MOST_GAPS)
+    )
+    return [read_row(row) for row in await db.execute(query)]
