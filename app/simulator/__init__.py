@@ -8,6 +8,7 @@ from app.simulator.runner import create_app, create_media_app, create_simulator,
 from app.simulator.settings import DEFAULT_MIX, Faults, SimulatorSettings
 from app.simulator.simulator import Simulator
 from app.simulator.timing import Timing
+from app.simulator.together import serving_together
 
 __all__ = [
     "DEFAULT_MIX",
@@ -21,4 +22,5 @@ __all__ = [
     "run",
     "serve",
     "serving",
+    "serving_together",
 ]

@@ -3,10 +3,14 @@
 Rules (guide "Refresh tokens"): a refresh token works once and the access token it replaces is dead at once;
 a repeat answers with the same new pair for about 10 s after the new access token was first used, or for up to
 60 minutes if it never was. More than five sessions of one user and application push the oldest out.
+
+A code of the authorization code flow works once, for a minute, with the address that it was issued for and the
+verifier of its challenge (RFC 7636; guides "Authorization code flow", "PKCE").
 """
 
 import base64
 import binascii
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +23,7 @@ from app.simulator.world import User
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 REPEAT_AFTER_USE_SECONDS = 10.0
 REPEAT_UNUSED_SECONDS = 3600.0
+CODE_SECONDS = 60.0
 ACCESS_TTL_RANGE = (600, 3600)
 REFRESH_TTL_MAX = 2_592_000
 
@@ -49,6 +54,16 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """What a code was issued for. `challenge` is None when the client asked without proof of possession."""
+
+    user: User
+    redirect_uri: str
+    challenge: str | None
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRules:
     """What the application's settings say; seconds of the unscaled world, divided by `speed` on use."""
 
@@ -74,6 +89,7 @@ class Tokens:
     sessions: list[Session] = field(default_factory=list)
     _by_access: dict[str, Session] = field(default_factory=dict)
     _expired: set[str] = field(default_factory=set)
+    _codes: dict[str, Code] = field(default_factory=dict)
 
     def check_client(self, authorization: str | None, form: Mapping[str, str]) -> None:
         """Check the application's Basic credentials; raises TokenRefused."""
@@ -93,7 +109,9 @@ class Tokens:
             session = self._log_in(form, now, speed, refreshable=refreshable)
         elif kind == "refresh_token":
             session = self._refresh(form.get("refresh_token", ""), now, speed)
-        elif kind in ("password", "authorization_code", "partner_jwt"):
+        elif kind == "authorization_code":
+            session = self._trade_code(form, now, speed, refreshable=refreshable)
+        elif kind in ("password", "partner_jwt"):
             raise TokenRefused(400, "unauthorized_client", "OAU-251", "Unauthorized for this grant type")
         else:
             raise TokenRefused(400, "unsupported_grant_type", "OAU-250", "Unsupported grant type")
@@ -104,8 +122,24 @@ class Tokens:
         user = self.users.get(form.get("assertion", ""))
         if user is not None:
             return user.extension_id
+        code = self._codes.get(form.get("code", ""))
+        if code is not None:
+            return code.user.extension_id
         session = self._by_refresh(form.get("refresh_token", ""))
         return "" if session is None else session.user.extension_id
+
+    def issue_code(
+        self, user: User, redirect_uri: str, challenge: str | None, now: datetime, speed: float
+    ) -> str:
+        """Return a code for a user who has signed in and agreed."""
+        code = self.make_token()
+        until = now + timedelta(seconds=max(CODE_SECONDS / speed, 2.0))
+        self._codes[code] = Code(user, redirect_uri, challenge, until)
+        return code
+
+    def knows(self, token: str) -> bool:
+        """Whether an access token, refresh token or code was issued here."""
+        return token in self._by_access or token in self._codes or self._by_refresh(token) is not None
 
     def authenticate(self, authorization: str | None, query_token: str | None, now: datetime) -> Session:
         """Return the session of a request's token; raises Refused."""
@@ -143,10 +177,27 @@ class Tokens:
             self._end(session)
         return len(ended)
 
+    def _trade_code(
+        self, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool
+    ) -> Session:
+        code = self._codes.pop(form.get("code", ""), None)
+        if code is None or code.until <= now:
+            raise TokenRefused(400, "invalid_grant", "OAU-101", "Authorization code is invalid or expired")
+        if form.get("redirect_uri") != code.redirect_uri:
+            raise TokenRefused(400, "invalid_grant", "OAU-109", "Redirect URIs do not match")
+        if code.challenge is not None and _challenge(form.get("code_verifier", "")) != code.challenge:
+            raise TokenRefused(400, "invalid_grant", "OAU-102", "Code verifier does not match")
+        return self._open(code.user, form, now, speed, refreshable=refreshable)
+
     def _log_in(self, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool) -> Session:
         user = self.users.get(form.get("assertion", ""))
         if user is None:
             raise TokenRefused(400, "invalid_grant", "OAU-210", "The assertion is invalid or expired")
+        return self._open(user, form, now, speed, refreshable=refreshable)
+
+    def _open(
+        self, user: User, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool
+    ) -> Session:
         access_seconds = _ttl(form, "access_token_ttl", self.rules.access_seconds, *ACCESS_TTL_RANGE)
         refresh_seconds = _ttl(form, "refresh_token_ttl", self.rules.refresh_seconds, 1, REFRESH_TTL_MAX)
         wanted = form.get("scope", "").split()
@@ -214,6 +265,11 @@ def _basic(authorization: str) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return (name, secret) if separator else None
+
+
+def _challenge(verifier: str) -> str:
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _ttl(form: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -42,6 +42,7 @@ def simulate(
         str | None, typer.Option(help="Send all events there, without a subscription.")
     ] = None,
     webhook_token: Annotated[str | None, typer.Option(help="The Verification-Token of those events.")] = None,
+    account_id: Annotated[str, typer.Option(help="The account's id, in digits.")] = "908070001",
     client_id: Annotated[str, typer.Option(help="The app's client id.")] = "sim-client",
     client_secret: Annotated[str, typer.Option(help="The app's client secret.")] = "sim-secret",  # noqa: S107 - of a make-believe company
     jwt: Annotated[
@@ -73,6 +74,7 @@ def simulate(
             duration_seconds=duration,
             webhook_url=webhook_url,
             webhook_token=webhook_token,
+            account_id=account_id,
             client_id=client_id,
             client_secret=client_secret,
             jwt=jwt,

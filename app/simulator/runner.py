@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from app.clock import Clock
 from app.simulator.control import control_routes
@@ -83,7 +84,7 @@ async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> As
             await simulator.stop()
 
 
-def _make_server(app: Starlette) -> _Server:
+def _make_server(app: ASGIApp) -> _Server:
     config = uvicorn.Config(
         app,
         log_config=None,

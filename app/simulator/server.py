@@ -23,6 +23,7 @@ from app.simulator.call_resources import (
 )
 from app.simulator.gate import Resource, request_id, route
 from app.simulator.refusals import Refused
+from app.simulator.signin import authorize_route
 from app.simulator.simulator import Simulator
 from app.simulator.subscription_resources import (
     create_subscription,
@@ -92,6 +93,7 @@ def platform_app(simulator: Simulator, control: list[BaseRoute]) -> Starlette:
     routes: list[BaseRoute] = [
         token_route(simulator, "/restapi/oauth/token", token_request),
         token_route(simulator, "/restapi/oauth/revoke", revoke_request),
+        authorize_route([simulator]),
         *(route(simulator, resource) for resource in RESOURCES),
         *control,
     ]

@@ -61,6 +61,7 @@ class SimulatorSettings(BaseModel):
     speed: Annotated[float, Field(gt=0.0)] = 1.0
     seed: int = 1
 
+    account_id: Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] = "908070001"
     client_id: str = "sim-client"
     client_secret: str = "sim-secret"  # noqa: S105 - a secret of a make-believe company
     jwt: str = "sim-jwt"

@@ -9,7 +9,7 @@ import random
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.clock import Clock, SystemClock
@@ -59,7 +59,7 @@ class Simulator:
     ) -> None:
         check_mix(settings.mix)
         self.settings = settings
-        self.world = world
+        self.world = world = replace(world, account_id=settings.account_id)
         self.timing = settings.timing
         self.speed = settings.speed
         self.faults = Faults()

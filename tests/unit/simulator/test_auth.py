@@ -175,3 +175,56 @@ def test_other_ways_to_authorise_are_refused(tokens: Tokens, authorization: str 
 def test_a_token_in_the_query_is_as_good(tokens: Tokens) -> None:
     token = log_in(tokens)["access_token"]
     assert tokens.authenticate(None, token, at(1)).user.extension_id == ANA_ID
+
+
+HERE = "https://here.example.com/callback"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def trade(tokens: Tokens, code: str, now: datetime, **form: str) -> Json:
+    given = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": HERE,
+        "code_verifier": VERIFIER,
+    }
+    return tokens.grant(given | form, now, 1.0, refreshable=True)
+
+
+def issue(tokens: Tokens, challenge: str | None = CHALLENGE) -> str:
+    return tokens.issue_code(tokens.users["jwt"], HERE, challenge, START, 1.0)
+
+
+def test_a_code_is_traded_for_a_pair_of_its_user(tokens: Tokens) -> None:
+    answer = trade(tokens, issue(tokens), at(30))
+    assert use(tokens, answer["access_token"], at(31)) == ANA_ID
+    assert refresh(tokens, answer["refresh_token"], at(40))["owner_id"] == ANA_ID
+
+
+@pytest.mark.parametrize(
+    ("form", "seconds", "code"),
+    [
+        ({}, 61, "OAU-101"),
+        ({"redirect_uri": "https://elsewhere.example.com"}, 1, "OAU-109"),
+        ({"code_verifier": "another" * 8}, 1, "OAU-102"),
+        ({"code_verifier": ""}, 1, "OAU-102"),
+    ],
+)
+def test_a_code_that_is_late_or_brought_by_another_is_refused(
+    tokens: Tokens, form: dict[str, str], seconds: int, code: str
+) -> None:
+    with pytest.raises(TokenRefused) as refusal:
+        trade(tokens, issue(tokens), at(seconds), **form)
+    assert (refusal.value.error, refusal.value.code) == ("invalid_grant", code)
+
+
+def test_a_code_works_once(tokens: Tokens) -> None:
+    code = issue(tokens)
+    trade(tokens, code, at(1))
+    with pytest.raises(TokenRefused):
+        trade(tokens, code, at(2))
+
+
+def test_a_code_without_a_challenge_needs_no_verifier(tokens: Tokens) -> None:
+    assert trade(tokens, issue(tokens, None), at(1), code_verifier="")["owner_id"] == ANA_ID
