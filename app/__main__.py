@@ -1,18 +1,21 @@
-"""The commands: serve, migrate, demo, simulate, replay, keys, check."""
+"""The commands: serve, migrate, demo, simulate, replay, backfill, keys, check."""
 
 import asyncio
 import gc
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import httpx
 import typer
 import uvicorn
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from app import __version__, log
+from app.backfill import backfill
 from app.calls import accounts, keys
 from app.checks import Finding, run_checks
 from app.clock import SystemClock
@@ -21,12 +24,15 @@ from app.db.migrations import current_revision
 from app.db.migrations import migrate as migrate_database
 from app.demo.cli import demo
 from app.dependencies import ALL_SCOPES, Scope
+from app.enrichment.connections import Connections
+from app.enrichment.gaps import Sweep
 from app.errors import AftercallError, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.main import Process, Role, create_app
+from app.main import Process, Role, create_app, reading_plan, sweep_rules
 from app.replay import replay_calls
 from app.settings import Settings, read_settings
 from app.simulator.cli import simulate
+from app.vault import Vault
 
 app = typer.Typer(
     name="aftercall",
@@ -151,6 +157,67 @@ def replay(
             out.print(f"  {call_id}: {', '.join(what)}")
 
     _with_database(run)
+
+
+@app.command("backfill")
+def backfill_calls(
+    begin: Annotated[datetime, typer.Option("--from", help="Calls that started from this moment on (UTC).")],
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", help="Calls that started before this moment (UTC); default: now."),
+    ] = None,
+    account: Annotated[
+        str, typer.Option(help="Account id; ~ is the account of the service's own credentials.")
+    ] = "~",
+) -> None:
+    """Fetch the calls of a range from the Call Log. Interrupted, the same command goes on where it was."""
+    settings = read_settings()
+    log.configure("warning", settings.log_format)
+    try:
+        done = asyncio.run(_backfill(settings, AccountId(account), _utc(begin), end and _utc(end)))
+    except KeyboardInterrupt:
+        err.print("Interrupted. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    out.print(f"{done.records} records read, {done.found} calls were not known before.")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+async def _backfill(
+    settings: Settings, account_id: AccountId, begin: datetime, end: datetime | None
+) -> Sweep:
+    secret, _ = settings.secrets()
+    clock, database = SystemClock(), Database(settings.database_url)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]} records, {task.fields[found]} new calls"),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    task = bar.add_task("Call Log", total=None, records=0, found=0)
+
+    def report(sweep: Sweep) -> None:
+        whole = ((sweep.to_at or sweep.from_at) - sweep.from_at).total_seconds()
+        read = ((sweep.cursor_at or sweep.from_at) - sweep.from_at).total_seconds()
+        bar.update(task, total=whole, completed=read, records=sweep.records, found=sweep.found)
+
+    try:
+        await migrate_database(database)
+        async with database.write() as db:
+            await accounts.open_unbound(db, clock.now())
+        async with httpx.AsyncClient() as http:
+            connections = Connections(settings, database, clock, Vault(secret), http, replica="backfill")
+            with bar:
+                return await backfill(
+                    database, clock, connections, reading_plan(settings), sweep_rules(settings), account_id, begin,
+                    end, page_size=settings.active_calls_page_size, report=report,
+                )  # fmt: skip
+    finally:
+        await database.close()
 
 
 @keys_app.command("create")

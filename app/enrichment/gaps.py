@@ -179,17 +179,21 @@ async def open_regular(
 
 
 async def open_backfill(
-    db: AsyncConnection, account_id: AccountId, from_at: datetime, to_at: datetime, now: datetime
+    db: AsyncConnection, account_id: AccountId, from_at: datetime, to_at: datetime | None, now: datetime
 ) -> Sweep:
-    """Return the backfill of exactly this range that was begun and not finished, else a new one."""
+    """Return the backfill of this range that was begun and not finished, else a new one.
+
+    Without `to_at` it is the range from `from_at` until whenever it was begun.
+    """
     query = select(sweeps).where(
         sweeps.c.account_id == account_id,
         sweeps.c.reason == Reason.BACKFILL.value,
         sweeps.c.from_at == from_at,
-        sweeps.c.to_at == to_at,
         sweeps.c.done_at.is_(None),
     )
-    row = (await db.execute(query.limit(1))).one_or_none()
+    if to_at is not None:
+        query = query.where(sweeps.c.to_at == to_at)
+    row = (await db.execute(query.order_by(sweeps.c.created_at.desc()).limit(1))).one_or_none()
     if row is not None:
         return read_row(row)
     sweep_id = new_id("backfill", now)
@@ -198,7 +202,7 @@ async def open_backfill(
         "sweep_id": sweep_id,
         "reason": Reason.BACKFILL.value,
         "from_at": from_at,
-        "to_at": to_at,
+        "to_at": to_at or now,
         "created_at": now,
     }
     await db.execute(insert(sweeps).values(values))
@@ -252,6 +256,12 @@ async def release(db: AsyncConnection, sweep: Sweep, replica: str, **changes: An
     )
     if given_back.rowcount != 1:
         raise LeaseLost(f"the sweep {sweep.sweep_id} of account {sweep.account_id} was taken over")
+
+
+async def let_go(db: AsyncConnection, sweep: Sweep, replica: str) -> None:
+    """Give a row back as it is, if it is still held: whoever worked on it was interrupted."""
+    mine = and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
+    await db.execute(update(sweeps).where(mine).values(lease_owner=None, lease_until=None))
 
 
 async def find_unasked(db: AsyncConnection) -> list[Sweep]:
