@@ -169,7 +169,13 @@ class Process:
         if settings.webhook_address is not None:
             self.crew.watch(self._keep_subscriptions(connections, settings.webhook_address), "subscriptions")
         return [
-            Loop("fold", Folder(database, clock, rules, self.inbox.is_rushed).step, (wakeups.INBOX,), step),
+            Loop(
+                "fold",
+                Folder(database, clock, rules, self.inbox.load).step,
+                (wakeups.INBOX,),
+                step,
+                gather=step / 20,
+            ),
             Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
             Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close),
             Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),

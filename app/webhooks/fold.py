@@ -29,6 +29,7 @@ from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.webhooks.facts import Fact, SessionFacts
+from app.webhooks.inbox import Load
 from app.webhooks.notification import (
     CallKey,
     Ignored,
@@ -42,11 +43,11 @@ from app.webhooks.notification import (
 from app.webhooks.parties import CallView, endpoint_json, read_parties
 from app.work.wakeups import ENDS, POLLS, SUBSCRIPTIONS
 
-BATCH = 200
-RUSH_BATCH = 10
+AT_ONCE = {Load.CALM: 200, Load.BUSY: 20, Load.RUSH: 10}
 RUSH_PAUSE_SECONDS = 0.25
-"""Folding costs some twenty times as much as accepting. In a rush it would not keep up anyway, and only make
-RingCentral wait for answers: it trickles, and catches up afterwards."""
+"""Folding costs some twenty times as much as accepting, in the same process and, on SQLite, under the same
+lock. Whoever waits for an answer waits for a small batch at most, and in a rush, when folding could not keep up
+anyway, it only trickles and catches up afterwards."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,23 +79,22 @@ class Folder:
         database: Database,
         clock: Clock,
         rules: EndRules,
-        is_rushed: Callable[[], bool] = lambda: False,
+        load: Callable[[], Load] = lambda: Load.CALM,
     ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
-        self._is_rushed = is_rushed
+        self._load = load
 
     async def step(self) -> float | None:
         """Fold one batch of each account that has something waiting; 0 when there may be more."""
-        limit = BATCH
-        if self._is_rushed():
-            limit = RUSH_BATCH
+        load = self._load()
+        if load is Load.RUSH:
             await self._clock.sleep(RUSH_PAUSE_SECONDS)
         async with self._database.read() as db:
             waiting = select(deliveries.c.account_id).where(deliveries.c.folded_at.is_(None)).distinct()
             account_ids = list(await db.scalars(waiting))
-        full = [await self._fold_account(AccountId(account_id), limit) for account_id in account_ids]
+        full = [await self._fold_account(AccountId(account_id), AT_ONCE[load]) for account_id in account_ids]
         return 0.0 if any(full) else None
 
     async def _fold_account(self, account_id: AccountId, limit: int) -> bool:

@@ -6,6 +6,7 @@ way the next batch gathers, so the batch grows with the load and a lone delivery
 
 import asyncio
 from collections import deque
+from enum import StrEnum
 
 import structlog
 
@@ -22,11 +23,19 @@ LARGEST_BATCH = 512
 MOST_PENDING = 20_000
 
 RUSH_PER_SECOND = 1000
-"""From so many deliveries a second on, folding waits: it could not keep up with them on one processor."""
+"""More than one processor can fold."""
 
 _RATE_SECONDS = 0.25
 
 log = structlog.get_logger(__name__)
+
+
+class Load(StrEnum):
+    """How busy an inbox is: nobody waits for an answer, somebody does, or more arrive than can be folded."""
+
+    CALM = "calm"
+    BUSY = "busy"
+    RUSH = "rush"
 
 
 class Inbox:
@@ -39,6 +48,7 @@ class Inbox:
         self._filled = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._stopping = False
+        self._is_writing = False
         self._counted_from = clock.monotonic()
         self._counted = 0
         self._rate = 0.0
@@ -70,10 +80,12 @@ class Inbox:
         self._filled.set()
         await stored
 
-    def is_rushed(self) -> bool:
-        """Whether deliveries come faster than they can be folded."""
+    def load(self) -> Load:
+        """Say how busy it is just now."""
         self._count(0)
-        return self._rate >= RUSH_PER_SECOND
+        if self._rate >= RUSH_PER_SECOND:
+            return Load.RUSH
+        return Load.BUSY if self._pending or self._is_writing else Load.CALM
 
     def _count(self, arrived: int) -> None:
         """Measure the rate over a quarter of a second at a time."""
@@ -89,8 +101,10 @@ class Inbox:
             await self._filled.wait()
             await self._clock.sleep(0)  # requests that are ready in this turn of the loop come along
             self._filled.clear()
+            self._is_writing = True
             while batch := self._take():
                 await self._write(batch)
+            self._is_writing = False
             if self._stopping:
                 return
 

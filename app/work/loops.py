@@ -27,7 +27,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Loop:
-    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it.
+    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it; `gather` seconds
+    after a wake-up it begins, so that what comes close together is done at once.
 
     `close` ends what the step has left running beside it.
     """
@@ -37,6 +38,7 @@ class Loop:
     topics: Sequence[str]
     at_least_every: float
     close: Callable[[], Awaitable[None]] | None = None
+    gather: float = 0.0
     failures: int = field(default=0, init=False)
 
     async def run(self, wakeups: Wakeups, clock: Clock) -> None:
@@ -54,7 +56,9 @@ class Loop:
                 pause = await self._step()
                 metrics.LOOP_SECONDS.labels(loop=self.name).observe(clock.monotonic() - started)
                 if pause > 0:
-                    await wait(woken, pause)
+                    if await wait(woken, pause) and self.gather > 0:
+                        await clock.sleep(self.gather)
+                        woken.clear()
                 else:
                     await clock.sleep(0)
 
