@@ -330,7 +330,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         async with process.open():
             yield
 
-    app = FastAPI(
+    app = webhooks.IntakeApp(
         title="Aftercall",
         version=__version__,
         description=_DESCRIPTION,
@@ -340,7 +340,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     )
     app.state.services = process.services
     app.state.process = process
-    app.router.routes.insert(0, webhooks.route(process.endpoint))
+    webhooks.mount(app, process.endpoint)
     for router in (
         calls_router.router,
         attachments_router.router,

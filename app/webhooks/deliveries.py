@@ -71,6 +71,7 @@ class PostgresWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held: AsyncConnection | None = None
+        self._driver: Any = None
 
     async def write(self, rows: Sequence[Delivery]) -> int:
         try:
@@ -87,8 +88,8 @@ class PostgresWriter:
     async def _store(self, rows: Sequence[Delivery]) -> int:
         if self._held is None:
             self._held = await self._database.engine.connect()
-        connection: Any = (await self._held.get_raw_connection()).driver_connection
-        answer = await connection.fetch(
+            self._driver = (await self._held.get_raw_connection()).driver_connection
+        answer = await self._driver.fetch(
             _STORE,
             [row.account_id for row in rows],
             [row.uuid for row in rows],

@@ -17,9 +17,8 @@ from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import deliveries
 from app.ids import UNBOUND_ACCOUNT
-from app.webhooks import router
 from app.webhooks.inbox import Inbox
-from app.webhooks.router import PATH, NotificationEndpoint
+from app.webhooks.router import PATH, IntakeApp, NotificationEndpoint, mount
 from tests.cluster import free_port
 from tests.conftest import open_client
 from tests.factories import ACCOUNT, TELEPHONY_SESSION, delivery, presence
@@ -36,9 +35,8 @@ async def rows(database: Database) -> list[Any]:
 
 def serve_intake(inbox: Inbox) -> FastAPI:
     """The intake as the service mounts it."""
-    app = FastAPI()
-    endpoint = NotificationEndpoint(inbox, TOKEN, LARGEST, SystemClock())
-    app.router.routes.insert(0, router.route(endpoint))
+    app = IntakeApp()
+    mount(app, NotificationEndpoint(inbox, TOKEN, LARGEST, SystemClock()))
     problems.install(app)
     return app
 
@@ -155,8 +153,8 @@ async def test_a_delivery_without_the_token_is_refused_and_not_stored(
 async def test_it_is_remembered_whose_deliveries_were_refused(database: Database) -> None:
     inbox = Inbox(database, SystemClock())
     endpoint = NotificationEndpoint(inbox, TOKEN, LARGEST, SystemClock())
-    app = FastAPI()
-    app.router.routes.insert(0, router.route(endpoint))
+    app = IntakeApp()
+    mount(app, endpoint)
     problems.install(app)
     async with open_client(app) as sender:
         await sender.post(
@@ -286,6 +284,19 @@ async def test_a_database_that_lost_its_tables_is_a_503_and_stores_nothing(
         assert (await sender.post(PATH, json=delivery(), headers=SIGNED)).status_code == 200
     assert len(await rows(postgres_database)) == 1
     await inbox.stop()
+
+
+async def test_what_nobody_foresaw_is_a_500_with_an_id_for_the_log(
+    sender: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(Inbox, "accept", fail)
+    answer = await sender.post(PATH, json=delivery(), headers=SIGNED)
+    assert_problem(answer, 500, "internal")
+    assert answer.json()["errorId"]
+    assert "foresaw" not in answer.text
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
