@@ -20,16 +20,18 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.dependencies import Services
-from app.enrichment import recordings_router
+from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
 from app.enrichment.listening import Listening
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
+from app.enrichment.reader_lists import ListRules, ReaderLists
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.records import ReadingPlan
+from app.enrichment.shared_answers import SharedAnswers
 from app.enrichment.sweeps import Sweeper, SweepRules
 from app.errors import StorageUnavailable
 from app.limits import BodyLimit
@@ -103,6 +105,9 @@ class Process:
             self.connections = Connections(
                 self.settings, self.database, self.clock, self.vault, http, replica=self.replica
             )
+            shared = SharedAnswers(self.database, self.clock, lease=self.settings.lease_seconds)
+            stack.push_async_callback(shared.close)
+            self.lists = ReaderLists(self.clock, self.connections, shared, list_rules(self.settings))
             self.listening = Listening(
                 self.database,
                 self.clock,
@@ -300,6 +305,15 @@ def sweep_rules(settings: Settings) -> SweepRules:
     )
 
 
+def list_rules(settings: Settings) -> ListRules:
+    """Return how fresh RingCentral's lists are for readers: Active Calls change by the second, the Call Log less."""
+    return ListRules(
+        active_calls_fresh=settings.active_calls_window_seconds / 20,
+        call_log_fresh=settings.active_calls_window_seconds / 8,
+        patience=settings.reader_patience_seconds,
+    )
+
+
 def planner_limits(settings: Settings) -> PlannerLimits:
     """Return what the poll planner plans with."""
     return PlannerLimits(
@@ -345,6 +359,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         calls_router.router,
         attachments_router.router,
         recordings_router.router,
+        readers_router.router,
         ops_router.router,
         health.router,
         metrics_router.router,

@@ -331,7 +331,7 @@ rc_cache = Table(
     metadata,
     _account(),
     Column("key", String(64), primary_key=True),  # SHA-256 of what was asked
-    Column("body", Json),  # null while the first answer is on its way
+    Column("body", LargeBinary),  # packed JSON, untouched; null while the first answer is on its way
     Column("fetched_at", UtcDateTime),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),  # somebody is asking: wait for that answer

@@ -18,6 +18,10 @@ PATH = "/docs"
 TAGS: list[dict[str, Any]] = [
     {"name": "calls", "description": "Read calls: one, many, or as they come."},
     {
+        "name": "call log",
+        "description": "RingCentral's own lists, through our rate limit and shared while they are fresh.",
+    },
+    {
         "name": "recordings",
         "description": "Hear a recording: streamed from RingCentral, or out of the archive.",
     },

@@ -270,7 +270,7 @@ def upgrade() -> None:
         "rc_cache",
         sa.Column("account_id", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("body", Json, nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("fetched_at", UtcDateTime(), nullable=True),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
         sa.Column("lease_until", UtcDateTime(), nullable=True),

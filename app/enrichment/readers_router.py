@@ -1,0 +1,506 @@
+"""RingCentral's own lists, for readers: account and extension level, with its filters, through our rate budget.
+
+Answers are shared for some seconds; `Age` says how old one is. When the budget is gone, 503 says when to come back.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from app.calls.listing import Moment
+from app.calls.schemas import Answer, Open
+from app.calls.views import time_text
+from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
+from app.enrichment.reader_lists import MOST_RECORDS, ReaderLists
+from app.enrichment.shared_answers import Shared
+from app.errors import NotFound, Unprocessable
+from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId, is_alias
+from app.problems import problem_responses
+from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+
+router = APIRouter(prefix="/v1", tags=["call log"])
+
+_RECORD: dict[str, Any] = {
+    "uri": "https://platform.ringcentral.com/restapi/v1.0/account/908070001/call-log/QX7f14l8Nt_2aVB?view=Simple",
+    "id": "QX7f14l8Nt_2aVB",
+    "sessionId": "1229016182016",
+    "telephonySessionId": "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000",
+    "startTime": "2026-03-10T18:07:41.000Z",
+    "duration": 96,
+    "type": "Voice",
+    "direction": "Inbound",
+    "action": "Phone Call",
+    "result": "Accepted",
+    "to": {"phoneNumber": "+15550100101", "name": "Ana Ruiz"},
+    "from": {"phoneNumber": "+15550179001", "name": "Dana Field"},
+}
+
+Direction = Literal["Inbound", "Outbound"]
+CallType = Literal["Voice", "Fax"]
+Transport = Literal["PSTN", "VoIP"]
+View = Literal["Simple", "Detailed"]
+RecordName = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]*[A-Za-z0-9_~-]$")
+]
+RecordPath = Annotated[
+    RecordName, Path(description="RingCentral's id of the record.", examples=["QX7f14l8Nt_2aVB"])
+]
+ExtensionPath = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9]{1,32}$",
+        description="RingCentral's id of the extension, not its number.",
+        examples=["711000101"],
+    ),
+]
+ViewQuery = Annotated[View, Query(description="`Detailed` brings the legs.")]
+
+
+async def current_lists(request: Request) -> ReaderLists:
+    """The lists that this process has opened."""
+    lists: ReaderLists = request.app.state.process.lists
+    return lists
+
+
+Lists = Annotated[ReaderLists, Depends(current_lists)]
+
+
+# What may be asked
+
+
+class Asked(BaseModel):
+    """What all lists share. A misspelt parameter is refused, not ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    direction: list[Direction] = Field(
+        [], max_length=2, description="As the extension of the record sees it; repeatable."
+    )
+    type: list[CallType] = Field([], max_length=2, description="Repeatable; without it, both.")
+    view: View = Field("Simple", description="`Detailed` brings the legs.")
+    page: int = Field(1, ge=1, le=10_000)
+    per_page: int = Field(100, ge=1, le=1000, description="RingCentral may give fewer.")
+
+
+class ActiveCallsAsked(Asked):
+    """Filters of Active Calls."""
+
+    transport: list[Transport] = Field([], max_length=2, description="Repeatable.")
+
+    def query(self) -> ActiveCallsQuery:
+        return ActiveCallsQuery(
+            view=self.view,
+            direction=tuple(self.direction),
+            type=tuple(self.type),
+            transport=tuple(self.transport),
+            page=self.page,
+            per_page=self.per_page,
+        )
+
+
+class CallLogAsked(Asked):
+    """Filters of the account's call log."""
+
+    date_from: Moment | None = Field(
+        None,
+        description="Started then or later, with an offset; 24 hours before `dateTo` without it.",
+        examples=["2026-03-10T18:00:00Z"],
+    )
+    date_to: Moment | None = Field(
+        None,
+        description="Started then or earlier, with an offset; now without it.",
+        examples=["2026-03-10T19:00:00Z"],
+    )
+    recording_type: Literal["Automatic", "OnDemand", "All"] | None = Field(
+        None, description="Only recorded calls."
+    )
+    phone_number: Annotated[str, StringConstraints(pattern=r"^[+ ]?[0-9]{3,20}$")] | None = Field(
+        None, description="On either side, in E.164.", examples=["+15550179001"]
+    )
+    extension_number: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | None = Field(
+        None, description="On either side; not together with `phoneNumber`.", examples=["101"]
+    )
+    session_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")] | None = Field(
+        None,
+        description="The records of one session, by its numeric id; goes with `view` alone.",
+        examples=["1229016182016"],
+    )
+
+    def checked(self) -> Self:
+        """Raises Unprocessable for filters that do not go together."""
+        if self.session_id is not None:
+            others = sorted(to_camel(name) for name in self.model_fields_set - {"session_id", "view"})
+            if others:
+                raise Unprocessable(
+                    f"RingCentral takes sessionId with view alone, not with {', '.join(others)}"
+                )
+            if not is_alias(self.session_id.lstrip("0") or "0"):
+                raise Unprocessable("sessionId 0 stands for conferences and names no call")
+        if self.phone_number is not None and self.extension_number is not None:
+            raise Unprocessable("phoneNumber and extensionNumber do not go together")
+        if self.date_from is not None and self.date_to is not None and self.date_from > self.date_to:
+            raise Unprocessable("dateFrom lies behind dateTo")
+        return self
+
+    def query(self) -> CallLogQuery:
+        number = self.phone_number
+        return CallLogQuery(
+            date_from=self.date_from and self.date_from.astimezone(UTC),
+            date_to=self.date_to and self.date_to.astimezone(UTC),
+            view=self.view,
+            direction=tuple(self.direction),
+            type=tuple(self.type),
+            recording_type=self.recording_type,
+            # A plus that was not escaped in the address arrives as a blank.
+            phone_number=number and f"+{number.strip().removeprefix('+')}",
+            extension_number=self.extension_number,
+            page=self.page,
+            per_page=self.per_page,
+        )
+
+
+class ExtensionLogAsked(CallLogAsked):
+    """Filters of an extension's call log, which has two more."""
+
+    transport: list[Transport] = Field([], max_length=2, description="Repeatable.")
+    show_blocked: bool | None = Field(None, description="Blocked calls too; RingCentral's default is true.")
+
+    def query(self) -> CallLogQuery:
+        asked = super().query()
+        return CallLogQuery(
+            **{name: getattr(asked, name) for name in asked.__dataclass_fields__}
+            | {"transport": tuple(self.transport), "show_blocked": self.show_blocked}
+        )
+
+
+class RecordsAsked(BaseModel):
+    """Which records to get."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        json_schema_extra={"example": {"ids": ["QX7f14l8Nt_2aVB"], "view": "Detailed"}},
+    )
+
+    ids: list[RecordName] = Field(min_length=1, max_length=MOST_RECORDS)
+    view: View = "Simple"
+
+
+# What is answered
+
+
+class Paging(Answer):
+    """Which page it is; `pageStart` and `pageEnd` count from 0 and are left out of an empty page."""
+
+    page: int
+    per_page: int
+    page_start: int | None = None
+    page_end: int | None = None
+
+
+class RecordList(Answer):
+    """Records in RingCentral's own words and order, newest start first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "records": [_RECORD],
+                "paging": {"page": 1, "perPage": 100, "pageStart": 0, "pageEnd": 0},
+                "nextPage": None,
+                "account": "908070001",
+                "extensionId": None,
+                "fetchedAt": "2026-03-10T18:10:02.125Z",
+            }
+        }
+    )
+
+    records: list[dict[str, Any]]
+    paging: Paging
+    next_page: str | None = Field(
+        description="The next page's address on this service, with the range of time that this page had."
+    )
+    account: str | None
+    extension_id: str | None = Field(description="Whose list it is; null: the whole account's.")
+    fetched_at: datetime = Field(description="When RingCentral said so.")
+
+
+class SingleRecord(Open):
+    """A record in RingCentral's own words."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": _RECORD})
+
+    id: str
+
+
+class RecordItem(Answer):
+    """What became of one id."""
+
+    id: str
+    status: int = Field(description="200, or RingCentral's status for this record.", examples=[200])
+    record: dict[str, Any] | None = Field(examples=[_RECORD])
+    why: str | None = Field(description="RingCentral's code, such as CMN-102.")
+    fetched_at: datetime
+
+
+class RecordItems(Answer):
+    """One item per id, in the order asked."""
+
+    data: list[RecordItem]
+
+
+_AGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Age": {
+                "description": "Seconds since RingCentral gave the answer.",
+                "schema": {"type": "integer"},
+            }
+        }
+    }
+}
+_REFUSED = _AGED | problem_responses(502)
+_MISSED = _AGED | problem_responses(404, 502)
+
+
+# Active Calls
+
+
+@router.get(
+    "/active-calls", response_model=RecordList, summary="List calls of the last minutes", responses=_REFUSED
+)
+async def get_active_calls(
+    request: Request,
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    asked: Annotated[ActiveCallsAsked, Query()],
+) -> Response:
+    """Calls that go on, or ended up to two minutes ago, of the whole account. What records of calls that go on say is
+    provisional; for ended calls, `/v1/calls` knows more and costs nothing."""
+    return await _active_calls(request, services, key, lists, None, asked)
+
+
+@router.get(
+    "/extensions/{extension_id}/active-calls",
+    response_model=RecordList,
+    summary="List calls of an extension of the last minutes",
+    responses=_REFUSED,
+)
+async def get_extension_active_calls(
+    request: Request,
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    extension_id: ExtensionPath,
+    asked: Annotated[ActiveCallsAsked, Query()],
+) -> Response:
+    """The same for one extension; also with credentials that see no more than that."""
+    return await _active_calls(request, services, key, lists, ExtensionId(extension_id), asked)
+
+
+async def _active_calls(
+    request: Request,
+    services: Services,
+    key: Key,
+    lists: ReaderLists,
+    extension_id: ExtensionId | None,
+    asked: ActiveCallsAsked,
+) -> Response:
+    shared = await lists.active_calls(key.account_id, extension_id, asked.query())
+    return _list_answer(request, services, key, extension_id, shared, lists.rules.active_calls_fresh)
+
+
+# Call Log
+
+
+@router.get("/call-log", response_model=RecordList, summary="List the call log", responses=_REFUSED)
+async def get_call_log(
+    request: Request,
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    asked: Annotated[CallLogAsked, Query()],
+) -> Response:
+    """The account's call log. Its range of time is about the **start** of calls; without one, the last 24 hours."""
+    return await _call_log(request, services, key, lists, None, asked)
+
+
+@router.get(
+    "/extensions/{extension_id}/call-log",
+    response_model=RecordList,
+    summary="List the call log of an extension",
+    responses=_REFUSED,
+)
+async def get_extension_call_log(
+    request: Request,
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    extension_id: ExtensionPath,
+    asked: Annotated[ExtensionLogAsked, Query()],
+) -> Response:
+    """The same for one extension, which RingCentral lets filter by `transport` and `showBlocked` too."""
+    return await _call_log(request, services, key, lists, ExtensionId(extension_id), asked)
+
+
+async def _call_log(
+    request: Request,
+    services: Services,
+    key: Key,
+    lists: ReaderLists,
+    extension_id: ExtensionId | None,
+    asked: CallLogAsked,
+) -> Response:
+    asked.checked()
+    if asked.session_id is not None:
+        session_id = SessionId(asked.session_id)
+        shared = await lists.session(key.account_id, extension_id, session_id, asked.view)
+    else:
+        shared = await lists.call_log(key.account_id, extension_id, asked.query())
+    return _list_answer(request, services, key, extension_id, shared, lists.rules.call_log_fresh)
+
+
+# Records
+
+
+@router.post(
+    "/call-log/batch-get", response_model=RecordItems, summary="Get many records by id", responses=_REFUSED
+)
+async def batch_get_records(
+    services: CurrentServices, key: CallsReader, lists: Lists, body: RecordsAsked
+) -> Response:
+    """Up to 100 records of the account, each with a status of its own; thirty cost one request of the limit."""
+    return await _records(services, key, lists, None, body)
+
+
+@router.post(
+    "/extensions/{extension_id}/call-log/batch-get",
+    response_model=RecordItems,
+    summary="Get many records of an extension by id",
+    responses=_REFUSED,
+)
+async def batch_get_extension_records(
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    extension_id: ExtensionPath,
+    body: RecordsAsked,
+) -> Response:
+    """The same for one extension."""
+    return await _records(services, key, lists, ExtensionId(extension_id), body)
+
+
+@router.get(
+    "/call-log/{record_id}", response_model=SingleRecord, summary="Get a record by id", responses=_MISSED
+)
+async def get_record(
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    record_id: RecordPath,
+    view: ViewQuery = "Simple",
+) -> Response:
+    """One record of the account's call log, as RingCentral has it."""
+    return await _record(services, key, lists, None, record_id, view)
+
+
+@router.get(
+    "/extensions/{extension_id}/call-log/{record_id}",
+    response_model=SingleRecord,
+    summary="Get a record of an extension by id",
+    responses=_MISSED,
+)
+async def get_extension_record(
+    services: CurrentServices,
+    key: CallsReader,
+    lists: Lists,
+    extension_id: ExtensionPath,
+    record_id: RecordPath,
+    view: ViewQuery = "Simple",
+) -> Response:
+    """The same for one extension."""
+    return await _record(services, key, lists, ExtensionId(extension_id), record_id, view)
+
+
+async def _records(
+    services: Services, key: Key, lists: ReaderLists, extension_id: ExtensionId | None, body: RecordsAsked
+) -> Response:
+    ids = [RecordId(one) for one in body.ids]
+    found = await lists.records(key.account_id, extension_id, ids, body.view)
+    data = [{"id": one, **found[one].body, "fetchedAt": time_text(found[one].fetched_at)} for one in ids]
+    oldest = min(shared.fetched_at for shared in found.values())
+    return JsonAnswer({"data": data}, headers=_aged(services, oldest, lists.rules.call_log_fresh))
+
+
+async def _record(
+    services: Services,
+    key: Key,
+    lists: ReaderLists,
+    extension_id: ExtensionId | None,
+    record_id: str,
+    view: View,
+) -> Response:
+    name = RecordId(record_id)
+    found = (await lists.records(key.account_id, extension_id, [name], view))[name]
+    if found.body["record"] is None:
+        raise NotFound(
+            f"RingCentral has no record {record_id}, or not yet", ringCentral={"code": found.body["why"]}
+        )
+    headers = _aged(services, found.fetched_at, lists.rules.call_log_fresh)
+    return JsonAnswer(found.body["record"], headers=headers)
+
+
+def _list_answer(
+    request: Request,
+    services: Services,
+    key: Key,
+    extension_id: ExtensionId | None,
+    shared: Shared,
+    fresh_seconds: float,
+) -> Response:
+    body = shared.body
+    next_page = _next_page(request, body) if body["hasNext"] else None
+    headers = _aged(services, shared.fetched_at, fresh_seconds)
+    if next_page is not None:
+        headers["Link"] = f'<{next_page}>; rel="next"'
+    known = key.account_id if key.account_id != UNBOUND_ACCOUNT else None
+    return JsonAnswer(
+        {
+            "records": body["records"],
+            "paging": body["paging"],
+            "nextPage": next_page,
+            "account": body["account"] or known,
+            "extensionId": extension_id,
+            "fetchedAt": time_text(shared.fetched_at),
+        },
+        headers=headers,
+    )
+
+
+def _next_page(request: Request, body: dict[str, Any]) -> str:
+    """Return the address of the next page: the same question, with the range of time held fast."""
+    held = {name: _moment_text(body[name]) for name in ("dateFrom", "dateTo") if body.get(name)}
+    kept = [
+        pair for pair in request.query_params.multi_items() if pair[0] not in {"page", "dateFrom", "dateTo"}
+    ]
+    following = [*kept, *held.items(), ("page", str(body["paging"]["page"] + 1))]
+    return f"{request.url.path}?{urlencode(following)}"
+
+
+def _moment_text(moment: Any) -> str:
+    return moment.isoformat().replace("+00:00", "Z") if isinstance(moment, datetime) else str(moment)
+
+
+def _aged(services: Services, fetched_at: datetime, fresh_seconds: float) -> dict[str, str]:
+    age = max(0, int((services.clock.now() - fetched_at).total_seconds()))
+    return {
+        "Age": str(age),
+        "Cache-Control": f"private, max-age={math.ceil(fresh_seconds)}",
+        "Vary": "Authorization",
+    }
