@@ -13,7 +13,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__, problems
-from app.calls import attachments_router, keys
+from app.calls import attachments_router, insights_router, keys
 from app.calls import router as calls_router
 from app.calls.accounts import open_unbound
 from app.clock import Clock, SystemClock
@@ -24,6 +24,7 @@ from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
+from app.enrichment.insights import InsightsPlan, InsightsReader
 from app.enrichment.listening import Listening
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
@@ -186,12 +187,16 @@ class Process:
             Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
             *self._archive_loops(connections, step),
+            Loop("insights", self._insights_reader(connections).step, (), step * 2),
             Loop("sweeps", self._sweeper(connections).step, (wakeups.SWEEPS,), step),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 
     def _recording_keeper(self, connections: Connections) -> RecordingKeeper:
         return RecordingKeeper(self.database, self.clock, connections, recording_plan(self.settings))
+
+    def _insights_reader(self, connections: Connections) -> InsightsReader:
+        return InsightsReader(self.database, self.clock, connections, insights_plan(self.settings))
 
     def _archive_loops(self, connections: Connections, step: float) -> Sequence[Loop]:
         if self.archive is None:
@@ -276,6 +281,16 @@ def reading_plan(settings: Settings) -> ReadingPlan:
         horizon=settings.horizon_seconds,
         settled_after=settings.active_calls_window_seconds / 2,
         recording_after=settings.active_calls_window_seconds / 2,
+        insights_after=settings.insights_seconds,
+    )
+
+
+def insights_plan(settings: Settings) -> InsightsPlan:
+    """Return when insights are looked for; a refusal is remembered for six hours where the window has two minutes."""
+    return InsightsPlan(
+        after=settings.insights_seconds,
+        forget=settings.active_calls_window_seconds * 180,
+        lease=settings.lease_seconds * 2,
     )
 
 
@@ -358,6 +373,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     for router in (
         calls_router.router,
         attachments_router.router,
+        insights_router.router,
         recordings_router.router,
         readers_router.router,
         ops_router.router,

@@ -40,6 +40,9 @@ POLLS = Counter("aftercall_polls_total", "Polls of Active Calls by what they bro
 RECORDINGS = Counter(
     "aftercall_recordings_total", "Recordings by what became of the search for them.", ["outcome"]
 )
+INSIGHTS = Counter(
+    "aftercall_insights_looks_total", "Looks for a call's insights by what came of them.", ["outcome"]
+)
 READER_REQUESTS = Counter(
     "aftercall_reader_lists_total", "Lists and records asked for by readers, by where they came from.", ["source"]
 )

@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         description="How far back such a look goes, now and then; calls that last longer are not found by it.",
     )
 
+    insights: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: look for conversation insights of recorded calls where the account has them. `off`: take what events bring, and ask for nothing.",
+    )
+
     subscription_filters: str = Field(
         TELEPHONY_FILTER, description="Event filters of the subscription, separated by commas."
     )
@@ -248,6 +253,11 @@ class Settings(BaseSettings):
     def horizon_seconds(self) -> float:
         """When a call is given up; never before the window has closed."""
         return max(self.call_log_horizon_seconds, self.active_calls_window_seconds)
+
+    @cached_property
+    def insights_seconds(self) -> float | None:
+        """From the end of a recorded call to the look for its insights: an hour where the window has two minutes."""
+        return self.active_calls_window_seconds * 30 if self.insights == "auto" else None
 
     @cached_property
     def has_credentials(self) -> bool:

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from sqlalchemy import delete
 
 from app import problems
-from app.calls import accounts, attachments_router, keys
+from app.calls import accounts, attachments_router, insights_router, keys
 from app.calls import router as calls_router
 from app.db.engine import Database
 from app.db.migrations import migrate
@@ -208,7 +208,7 @@ def build_app(services: Services) -> FastAPI:
     """The app as it serves the connector API, on services that the test has opened."""
     app = FastAPI()
     problems.install(app)
-    for router in (calls_router.router, attachments_router.router):
+    for router in (calls_router.router, attachments_router.router, insights_router.router):
         app.include_router(router)
     app.state.services = services
     return app

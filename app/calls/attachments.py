@@ -198,7 +198,7 @@ async def add_note(ledger: Ledger, name: str, note: Mapping[str, Any]) -> Writte
     subject = await load_subject(ledger, name)
     existing = None
     if note["external_id"] is not None:
-        existing = await _find_in_slot(ledger, NOTE, subject, note)
+        existing = await find_in_slot(ledger, NOTE, subject, note)
     if existing is not None:
         return await _change(ledger, NOTE, subject.call, existing, note)
     values = {"created_at": ledger.now, **note, "note_id": new_id("note", ledger.now)}
@@ -243,7 +243,22 @@ async def put(
     Raises AmbiguousCall, NotFound (an id of ours that does not exist), Unprocessable, PreconditionFailed.
     """
     subject = await load_subject(ledger, name)
-    existing = await _find_in_slot(ledger, kind, subject, slot)
+    return await fill(ledger, kind, subject, slot, content, precondition)
+
+
+async def fill(
+    ledger: Ledger,
+    kind: Kind,
+    subject: Subject,
+    slot: Mapping[str, Any],
+    content: Mapping[str, Any],
+    precondition: Precondition = ANY_STATE,
+) -> Written:
+    """Fill a slot of a call that is at hand: whoever holds one must not have it loaded again.
+
+    Raises PreconditionFailed.
+    """
+    existing = await find_in_slot(ledger, kind, subject, slot)
     precondition.check(existing)
     if existing is None:
         return await _create(ledger, kind, subject, {"created_at": ledger.now, **slot, **content})
@@ -258,7 +273,7 @@ async def remove(
     Raises AmbiguousCall, NotFound, Unprocessable, PreconditionFailed.
     """
     subject = await load_subject(ledger, name)
-    row = await _find_in_slot(ledger, kind, subject, slot)
+    row = await find_in_slot(ledger, kind, subject, slot)
     if row is None:
         raise _nothing(kind, name)
     precondition.check(row)
@@ -402,9 +417,10 @@ def _nothing(kind: Kind, name: str) -> NotFound:
     return NotFound(f"The call {name} has no such {kind.word}.")
 
 
-async def _find_in_slot(
+async def find_in_slot(
     ledger: Ledger, kind: Kind, subject: Subject, slot: Mapping[str, Any]
 ) -> Row[Any] | None:
+    """Return what fills a slot, None when it is empty."""
     table = kind.table
     query = select(table).where(
         table.c.account_id == ledger.account_id,

@@ -118,10 +118,16 @@ class Call:
     created_at: datetime
     updated_at: datetime
 
-    def ready(self, part: str, state: str, now: datetime) -> None:
-        """Say how far a part is: `pending`, `ready`, `none`, `expired`; keeps since when."""
-        if self.readiness.get(part, {}).get("state") != state:
-            self.readiness = {**self.readiness, part: {"state": state, "since": time_text(now)}}
+    def ready(self, part: str, state: str, now: datetime, reason: str | None = None) -> None:
+        """Say how far a part is: `pending`, `ready`, `none`, `expired`; keeps since when, and why if told."""
+        present = self.readiness.get(part, {})
+        if (present.get("state"), present.get("reason")) != (state, reason):
+            said = {"state": state, "since": time_text(now)} | ({"reason": reason} if reason else {})
+            self.readiness = {**self.readiness, part: said}
+
+    def awaits(self, part: str) -> bool:
+        """Whether a part may still become ready."""
+        return bool(self.readiness.get(part, {}).get("state") == "pending")
 
     def reached(self, stage: str) -> bool:
         return reached(self.stage, stage)

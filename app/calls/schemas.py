@@ -50,6 +50,7 @@ class Readiness(Answer):
 
     state: Literal["pending", "ready", "none", "expired"]
     since: datetime | None = None
+    reason: str | None = Field(None, description="Why there is none, as far as it is known.")
 
 
 class ReadinessOfParts(Answer):
@@ -217,10 +218,10 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "stage": "bootstrapped",
     "absentReason": None,
     "readiness": {
-        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
-        "legs": {"state": "pending", "since": None},
-        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z"},
-        "insights": {"state": "none", "since": None},
+        "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
+        "legs": {"state": "pending", "since": None, "reason": None},
+        "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
+        "insights": {"state": "none", "since": None, "reason": None},
     },
     "version": 4,
     "direction": "Inbound",

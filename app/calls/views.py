@@ -203,10 +203,11 @@ def _readiness(row: Row[Any]) -> Json:
             shown[part] = {
                 "state": told["state"],
                 "since": time_text(datetime.fromisoformat(since)) if since else None,
+                "reason": told.get("reason"),
             }
         else:
             nothing_comes = part == "insights" or row.stage == Stage.ABSENT
-            shown[part] = {"state": "none" if nothing_comes else "pending", "since": None}
+            shown[part] = {"state": "none" if nothing_comes else "pending", "since": None, "reason": None}
     return shown
 
 
@@ -252,6 +253,15 @@ async def load_primary(
     query = select(calls.c.primary_record_id, calls.c.details)
     row = (await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))).one()
     return row.primary_record_id, list(row.details.get("recordingIds") or ())
+
+
+async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: str) -> tuple[Json, list[Json]]:
+    """Return how far each part of a call is, and its parties."""
+    query = select(calls.c.readiness, calls.c.stage, calls.c.parties)
+    row: Any = (
+        await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))
+    ).one()
+    return _readiness(row), row.parties
 
 
 async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> _Parts:

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import func, select
 
 from app.calls import recordings, store
+from app.calls.insights_store import PART
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call, Source, Stage
 from app.clock import Clock
@@ -99,14 +100,14 @@ def plan_reading(due: Sequence[Due]) -> BySession | ByWindow:
 
 def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
     """Say when to read a call again that was just looked for; None when its horizon has passed, or when nothing
-    is missing any more but a recording."""
+    is missing any more but a recording or its insights."""
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
         return None
     if call.stage == Stage.RECONCILED:
-        if stands(call, plan, now) and recordings.is_awaited(call):
-            return None  # the recording's keeper makes it final
+        if stands(call, plan, now) and (recordings.is_awaited(call) or call.awaits(PART)):
+            return None  # whoever waits for the recording or the insights makes it final
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
     return min(now + pause, horizon)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app import metrics
-from app.calls import recordings, store
+from app.calls import insights_store, recordings, store
 from app.calls.attachments import join_parked
 from app.calls.ledger import Ledger
 from app.calls.linking import Link
@@ -19,6 +19,7 @@ from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
 from app.enrichment.mentions import take_mentions
 from app.enrichment.merging import Reading, Summary, merge_readings, summarise
+from app.enrichment.outlook import expect_insights, load_outlook
 from app.enrichment.slices import end_of
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
@@ -39,6 +40,9 @@ class ReadingPlan:
 
     recording_after: float = 60.0
     """From the end of a call to the first look for its recordings."""
+
+    insights_after: float | None = None
+    """From the end of a recorded call to the look for its insights; None: nobody looks."""
 
 
 def as_sought(call: Call | Recent) -> Sought:
@@ -73,6 +77,8 @@ async def apply_readings(
     links: dict[str, list[Link]] = {}
     rows: list[dict[str, Any]] = []
     recording_rows: list[dict[str, Any]] = []
+    recorded: dict[str, Call] = {}
+    outlook = None if plan.insights_after is None else await load_outlook(ledger.db, ledger.account_id)
     for call_id, records in found.items():
         call = calls[call_id]
         news = merge_readings(kept[call_id], [Reading(record, source, fetched_at) for record in records])
@@ -89,6 +95,9 @@ async def apply_readings(
             timedelta(seconds=plan.recording_after),
         )
         recording_rows += mentioned
+        recorded |= {one.id: call for record in records for one in record.recordings}
+        if plan.insights_after is not None and outlook is not None and summary.has_recording:
+            expect_insights(call, outlook, plan.insights_after, ledger.now)
         has_news = bool(news or mentioned)
         if _take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
@@ -99,6 +108,7 @@ async def apply_readings(
     await recordings.save(ledger.db, recording_rows)
     await link_calls(ledger, links, calls, names)
     await join_parked(ledger, names)
+    await insights_store.join(ledger, names, recorded)
     return bootstrapped
 
 
@@ -228,8 +238,9 @@ def stands(call: Call, plan: ReadingPlan, now: datetime) -> bool:
 
 
 def finish(ledger: Ledger, call: Call, **data: Any) -> None:
-    """Make a reconciled call final that needs no further reading, unless a recording may still become ready."""
-    if call.stage == Stage.RECONCILED and call.read_at is None and not recordings.is_awaited(call):
+    """Make a reconciled call final that needs no further reading, unless a part of it may still become ready."""
+    is_awaited = recordings.is_awaited(call) or call.awaits(insights_store.PART)
+    if call.stage == Stage.RECONCILED and call.read_at is None and not is_awaited:
         ledger.move(call, Stage.FINAL, "call.final", **data)
 
 

@@ -21,7 +21,15 @@ from app.errors import RequestRefused, RingCentralError, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
 from app.ringcentral import oauth, protocol
 from app.ringcentral.auth import AuthConfig, TokenKeeper
-from app.ringcentral.models import BulkItem, Recording, RecordsPage, Subscription, TelephonySession
+from app.ringcentral.models import (
+    BulkItem,
+    Insights,
+    Recording,
+    RecordsPage,
+    RecordsSync,
+    Subscription,
+    TelephonySession,
+)
 from app.ringcentral.ports import Priority, RateBudget, StoredToken, TokenStore
 from app.ringcentral.protocol import (
     ActiveCallsQuery,
@@ -176,6 +184,39 @@ class RingCentralClient:
             rest = rest[len(chunk) :]
         return found
 
+    async def fetch_call_log_changes(
+        self,
+        token: str | None,
+        date_from: datetime | None = None,
+        *,
+        priority: Priority = Priority.RECONCILE,
+        deadline: datetime | None = None,
+    ) -> RecordsSync | None:
+        """Return records of the whole account that changed since a token, else from `date_from` on.
+
+        None where the tenant has no extract sync. Raises SyncTokenRefused when it has to be begun anew. Store the
+        answer's token when its records are stored, not before.
+        """
+        answer = await self._send_or_404(protocol.call_log_changes(token, date_from), priority, deadline)
+        return protocol.decode_sync(answer) if answer else None
+
+    async def fetch_call_log_sync(
+        self,
+        token: str | None,
+        date_from: datetime | None = None,
+        *,
+        extension_id: ExtensionId | None = None,
+        priority: Priority = Priority.RECONCILE,
+        deadline: datetime | None = None,
+    ) -> RecordsSync:
+        """Return up to 250 records of the account or of one extension that changed since a token.
+
+        Raises SyncTokenRefused when there were more changes, or the token is not valid any more. An official SDK's
+        test found it to page through the past instead of following changes: do not rely on it alone.
+        """
+        request = protocol.call_log_sync(token, date_from, extension_id=extension_id)
+        return protocol.decode_sync(await self._send(request, priority, deadline))
+
     async def fetch_recording(
         self,
         recording_id: str,
@@ -226,6 +267,32 @@ class RingCentralClient:
         """Return a telephony session that is going on; None if it is over. Spends nothing of Heavy."""
         answer = await self._send_or_404(protocol.telephony_session(telephony_session_id), priority, deadline)
         return protocol.decode_session(answer) if answer else None
+
+    async def fetch_session_insights(
+        self,
+        telephony_session_id: TelephonySessionId,
+        *,
+        priority: Priority = Priority.METADATA,
+        deadline: datetime | None = None,
+    ) -> tuple[Insights, ...] | None:
+        """Return what conversation analysis says of a call, one item per recording; None until there is something.
+
+        Without licence, scope or permission it is refused with 403, as PermissionMissing or RequestRefused.
+        """
+        request = protocol.session_insights(telephony_session_id)
+        answer = await self._send_or_404(request, priority, deadline)
+        return protocol.decode_session_insights(answer, telephony_session_id) if answer else None
+
+    async def fetch_record_insights(
+        self,
+        recording_id: str,
+        *,
+        priority: Priority = Priority.METADATA,
+        deadline: datetime | None = None,
+    ) -> Insights | None:
+        """Return what conversation analysis says of one recording; otherwise as `fetch_session_insights`."""
+        answer = await self._send_or_404(protocol.record_insights(recording_id), priority, deadline)
+        return protocol.decode_record_insights(answer, recording_id) if answer else None
 
     async def list_subscriptions(self, *, deadline: datetime | None = None) -> tuple[Subscription, ...]:
         """Return all subscriptions of this user and app, those of other transports and services too."""

@@ -172,6 +172,21 @@ class RecordsPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsSync:
+    """One answer of a sync: records that are new or changed, and the `token` to go on from.
+
+    Store the token when the records are stored, not before; an old one may be used again. `has_newer` is what
+    extract sync says, of the other kind it is False.
+    """
+
+    records: tuple[CallRecord, ...] = ()
+    bad: tuple[BadRecord, ...] = ()
+    token: str
+    has_newer: bool = False
+    account_id: AccountId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkItem:
     """What a bulk read says of one id: the record, or the status (404: unknown as yet) and why there is none."""
 
@@ -257,6 +272,20 @@ class TelephonySession:
     id: TelephonySessionId
     creation_time: datetime | None = None
     parties: tuple[SessionParty, ...] = ()
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insights:
+    """What conversation analysis says of one recording; `raw` has it.
+
+    Of a telephone call, `session_id` is the `telephonySessionId` and `recording_id` the recording's id. At
+    least one of the two is there.
+    """
+
+    session_id: TelephonySessionId | None = None
+    recording_id: str | None = None
+    last_modified_time: datetime | None = None
     raw: Mapping[str, Any]
 
 
@@ -347,6 +376,21 @@ def read_session(value: Any) -> TelephonySession | None:
         id=TelephonySessionId(session_id),
         creation_time=read_time(fields.get("creationTime")),
         parties=tuple(map(_read_session_party, _objects(fields.get("parties")))),
+        raw=fields,
+    )
+
+
+def read_insights(value: Any) -> Insights | None:
+    """Read the insights of one recording; those of nothing that can be named are none."""
+    fields = _object(value)
+    session_id = _optional(TelephonySessionId, as_text(fields.get("sourceSessionId")))
+    recording_id = as_text(fields.get("sourceRecordId"))
+    if session_id is None and recording_id is None:
+        return None
+    return Insights(
+        session_id=session_id,
+        recording_id=recording_id,
+        last_modified_time=read_time(fields.get("lastModifiedTime")),
         raw=fields,
     )
 

@@ -28,14 +28,17 @@ from app.ringcentral.models import (
     BadRecord,
     BulkItem,
     CallRecord,
+    Insights,
     Recording,
     RecordsPage,
+    RecordsSync,
     Subscription,
     TelephonySession,
     Token,
     account_in_uri,
     read_call_record,
     read_count,
+    read_insights,
     read_recording,
     read_session,
     read_subscription,
@@ -63,8 +66,25 @@ _UNSATISFIED = re.compile(r"\s*bytes\s+\*/([0-9]{1,18})\s*", re.IGNORECASE)
 
 API = "/restapi/v1.0"
 SUBSCRIPTIONS = f"{API}/subscription"
+INSIGHTS = "/ai/ringsense/v1/public/accounts/~/domains/pbx"
+INSIGHT_TYPES = (
+    "Transcript",
+    "Summary",
+    "BulletedSummary",
+    "Highlights",
+    "NextSteps",
+    "AIScore",
+    "CallNotes",
+    "Sentiment",
+)
+"""A kind of insight is answered only if it was asked for (guide "Conversation insights")."""
+
 BULK_LIMIT = 30
 """Ids in one bulk read: newest definitions say 50, other bulk endpoints stop at 30."""
+
+MOST_EXTRACTED = 1000
+MOST_SYNCED = 250
+"""Records in the first answer of extract sync and of sync."""
 
 DEFAULT_PENALTY_SECONDS = 60.0
 PENALTY_MARGIN = 1.02
@@ -80,6 +100,7 @@ HOPELESS_CODES = frozenset(
 """401 because of the application or its credentials: a new token would be refused just the same."""
 
 NOT_ABOUT_TOKENS = frozenset({"OAU-151", "CMN-405"})
+SYNC_TOKEN_CODES = frozenset({"CLG-101", "CLG-102", "CLG-103", "CLG-104", "CLG-105"})
 PERMISSION_CODES = frozenset({"CMN-401", "CMN-402", "CMN-408", "InsufficientPermissions"})
 
 
@@ -97,6 +118,10 @@ class TooManyIds(RequestRefused):
     """CMN-106: the bulk read asked for more than `limit` ids; None if the answer names no figure."""
 
     limit: int | None = None
+
+
+class SyncTokenRefused(RequestRefused):
+    """CLG-101 to CLG-105: the sync token is not valid (any more), or too much has changed since: begin anew."""
 
 
 class RangeRefused(RequestRefused):
@@ -228,6 +253,32 @@ def call_records(
     return _get(f"{path}/call-log/{joined}", f"{route}/call-log/{{callRecordId}}", HEAVY, (("view", view),))
 
 
+def call_log_changes(
+    token: str | None, date_from: datetime | None = None, *, view: str = "Detailed", account_id: str = "~"
+) -> Request:
+    """Ask extract sync what changed in the whole account since a token, or, without one, from `date_from` on.
+
+    Not on every tenant: 404. Lists records in the order of their last change, without a date those of an hour.
+    """
+    path, route = _owner(account_id, None)
+    params = _sync_params(token, date_from, view, MOST_EXTRACTED)
+    return _get(f"{path}/call-log-extract-sync", f"{route}/call-log-extract-sync", HEAVY, params)
+
+
+def call_log_sync(
+    token: str | None,
+    date_from: datetime | None = None,
+    *,
+    extension_id: ExtensionId | None = None,
+    view: str = "Detailed",
+    account_id: str = "~",
+) -> Request:
+    """Ask the older kind of sync, at most 250 changes; extensions have it too. A token keeps its view."""
+    path, route = _owner(account_id, extension_id)
+    params = _sync_params(token, date_from, view, MOST_SYNCED)
+    return _get(f"{path}/call-log-sync", f"{route}/call-log-sync", HEAVY, params)
+
+
 def recording(recording_id: str, *, account_id: str = "~") -> Request:
     """Ask for a recording's metadata."""
     path, route = _owner(account_id, None)
@@ -247,6 +298,24 @@ def telephony_session(session_id: TelephonySessionId, *, account_id: str = "~") 
     path, route = _owner(account_id, None)
     tail = "/telephony/sessions/"
     return _get(f"{path}{tail}{_segment(session_id)}", f"{route}{tail}{{telephonySessionId}}", LIGHT)
+
+
+def session_insights(session_id: TelephonySessionId) -> Request:
+    """Ask what conversation analysis says of a call's recordings. Takes the `telephonySessionId` alone.
+
+    404 until there is something; 403 without the product's licence, its app scope or the user's permission.
+    """
+    path, route = f"{INSIGHTS}/sessions/{_segment(session_id)}", f"{INSIGHTS}/sessions/{{sourceSessionId}}"
+    return _get(f"{path}/insights", f"{route}/insights", LIGHT, _INSIGHT_PARAMS)
+
+
+def record_insights(recording_id: str) -> Request:
+    """Ask what conversation analysis says of one recording; answers as `session_insights`."""
+    path, route = f"{INSIGHTS}/records/{_segment(recording_id)}", f"{INSIGHTS}/records/{{sourceRecordId}}"
+    return _get(f"{path}/insights", f"{route}/insights", LIGHT, _INSIGHT_PARAMS)
+
+
+_INSIGHT_PARAMS = tuple(("insightTypes", kind) for kind in INSIGHT_TYPES)
 
 
 def list_subscriptions() -> Request:
@@ -368,6 +437,23 @@ def decode_records_page(answer: Answer) -> RecordsPage:
     )
 
 
+def decode_sync(answer: Answer) -> RecordsSync:
+    """Read an answer of either kind of sync; without a token to go on from it cannot be used."""
+    top = _object(answer)
+    info = _inner(top, "syncInfo")
+    token = info.get("syncToken")
+    if not isinstance(token, str) or not token or not isinstance(top.get("records"), list):
+        raise _unusable(answer, "the sync has no records or no token")
+    decoded = [read_call_record(item) for item in top["records"]]
+    return RecordsSync(
+        records=tuple(item for item in decoded if isinstance(item, CallRecord)),
+        bad=tuple(item for item in decoded if isinstance(item, BadRecord)),
+        token=token,
+        has_newer=info.get("newerRecordsExist") is True,
+        account_id=_account_of(top),
+    )
+
+
 def decode_call_records(answer: Answer, ids: Sequence[RecordId]) -> list[BulkItem]:
     """Read the answer to `call_records(ids)`: one item per id, in that order, whatever form the answer has."""
     try:
@@ -393,6 +479,23 @@ def decode_session(answer: Answer) -> TelephonySession:
     found = read_session(_object(answer))
     if found is None:
         raise _unusable(answer, "the session has no id")
+    return found
+
+
+def decode_session_insights(answer: Answer, session_id: TelephonySessionId) -> tuple[Insights, ...]:
+    """Read the insights of a session, one per recording; what names another session is dropped."""
+    records = _object(answer).get("records")
+    if not isinstance(records, list):
+        raise _unusable(answer, "the list has no records")
+    named = ({"sourceSessionId": session_id} | item for item in records if isinstance(item, dict))
+    found = [read_insights(item) for item in named]
+    return tuple(item for item in found if item and item.session_id == session_id)
+
+
+def decode_record_insights(answer: Answer, recording_id: str) -> Insights:
+    found = read_insights({"sourceRecordId": recording_id} | dict(_object(answer)))
+    if found is None or found.recording_id != recording_id:
+        raise _unusable(answer, "the insights are of another recording")
     return found
 
 
@@ -433,6 +536,8 @@ def decode_error(
         excluded = _error(ParameterExcluded, answer, body)
         excluded.names = body.names
         return excluded
+    if SYNC_TOKEN_CODES.intersection(body.codes):
+        return _error(SyncTokenRefused, answer, body)
     if "CMN-106" in body.codes:
         too_many = _error(TooManyIds, answer, body)
         too_many.limit = next((number for number in body.numbers if number > 0), None)
@@ -557,6 +662,15 @@ def _call_log_params(query: CallLogQuery) -> tuple[tuple[str, str], ...]:
         *((name, value) for name, value in single.items() if value is not None),
         *((name, value) for name, values in many.items() for value in values),
     )
+
+
+def _sync_params(
+    token: str | None, date_from: datetime | None, view: str, most: int
+) -> tuple[tuple[str, str], ...]:
+    if token is not None:
+        return (("syncType", "ISync"), ("syncToken", token))
+    since = (("dateFrom", _time(date_from)),) if date_from is not None else ()
+    return (("syncType", "FSync"), ("recordCount", str(most)), ("view", view), *since)
 
 
 def _time(moment: datetime) -> str:

@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.calls import accounts, store
 from app.calls.attachments import bind_account, join_parked
+from app.calls.insights import Version
+from app.calls.insights_store import BY_EVENT, Arrival, join, take
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.linking import Link, key_of
 from app.calls.links import link_calls
@@ -67,11 +69,12 @@ class _Batch:
     """What a number of deliveries say, sorted by call."""
 
     facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
+    insights: list[Arrival] = field(default_factory=list)
     notes: dict[str, str | None] = field(default_factory=dict)  # by uuid: why nothing came of it
+    reminded: set[str] = field(default_factory=set)  # subscriptions that will end soon
 
 
 class Folder:
-    reminded: set[str] = field(default_factory=set)  # subscriptions that will end soon
     """The background work that empties the inbox."""
 
     def __init__(
@@ -130,13 +133,15 @@ class Folder:
                 rows = await _unfolded(db, account_id, limit)
                 batch = _read_batch(rows, owner)
                 await fold_facts(ledger, batch.facts, self._rules)
+                await ledger.flush()
+                await take(ledger, batch.insights)
             await _mark_folded(db, account_id, batch.notes, now)
+            await _heed_reminders(db, batch.reminded, now)
         return len(rows)
 
 
 async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
     """Return the account that deliveries of `account_id` belong to.
-            await _heed_reminders(db, batch.reminded, now)
 
     The first one seen is our own, unless somebody gave credentials for it: then it is one of the others.
     """
@@ -175,21 +180,16 @@ def _read_batch(rows: Iterable[Any], owner: AccountId) -> _Batch:
     for row in rows:
         told = read_delivery(row.raw, row.received_at)
         batch.notes[row.uuid] = _note(told, owner)
+        if isinstance(told, ReminderEvent) and told.subscription_id is not None:
+            batch.reminded.add(told.subscription_id)
         if isinstance(told, TelephonyEvent | PresenceEvent) and owner != UNBOUND_ACCOUNT:
             for call in told.calls:
                 batch.facts.setdefault(call.key, []).extend(call.facts)
+        if isinstance(told, InsightsEvent) and batch.notes[row.uuid] is None:
+            batch.insights.append(_arrival(told, row.received_at))
     return batch
 
-        if isinstance(told, ReminderEvent) and told.subscription_id is not None:
-            batch.reminded.add(told.subscription_id)
 
-def read_delivery(raw: bytes, received_at: datetime) -> Notification:
-    """Decode a stored delivery."""
-    return read_notification(from_json(raw), received_at)
-
-
-def _note(told: Notification, owner: AccountId) -> str | None:
-    """Say why nothing comes of a delivery, None when it belongs to a call."""
 async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: datetime) -> None:
     """Let subscriptions that RingCentral reminds of be renewed at once."""
     mine = subscriptions.c.subscription_id.in_(sorted(subscription_ids))
@@ -200,17 +200,34 @@ async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: 
         wake(db, SUBSCRIPTIONS)
 
 
+def read_delivery(raw: bytes, received_at: datetime) -> Notification:
+    """Decode a stored delivery."""
+    return read_notification(from_json(raw), received_at)
+
+
+def _note(told: Notification, owner: AccountId) -> str | None:
+    """Say why nothing comes of a delivery, None when it belongs to a call."""
     match told:
         case Ignored(reason=reason):
             return f"ignored: {reason}"
-        case InsightsEvent():
-            return "kept: insights"
+        case InsightsEvent(telephony_session_id=None, recording_id=None):
+            return "ignored: insights-of-nothing"
         case ReminderEvent():
             return "kept: reminder"
         case _ if owner == UNBOUND_ACCOUNT:
             return "ignored: unknown-account"
         case _:
             return None
+
+
+def _arrival(told: InsightsEvent, at: datetime) -> Arrival:
+    version = Version(
+        telephony_session_id=told.telephony_session_id,
+        recording_id=told.recording_id,
+        last_modified_at=told.last_modified_at,
+        raw=told.body,
+    )
+    return Arrival(version, BY_EVENT, at)
 
 
 async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: EndRules) -> None:
@@ -233,6 +250,7 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
     await ledger.flush()
     await link_calls(ledger, links, {one: call for one, (call, _, _) in touched.items()}, joins)
     await join_parked(ledger, joins)
+    await join(ledger, joins, {})
 
 
 @dataclass(slots=True)

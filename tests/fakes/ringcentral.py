@@ -15,11 +15,13 @@ from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import (
     CallRecord,
+    Insights,
     Recording,
     RecordsPage,
     Subscription,
     TelephonySession,
     read_call_record,
+    read_insights,
     read_subscription,
 )
 from app.ringcentral.ports import StoredToken
@@ -36,6 +38,7 @@ class FakeRingCentral:
         self.active: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         self.sessions: set[str] = set()
+        self.insights: list[dict[str, Any]] = []
         self.recordings: dict[str, Recording] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
@@ -93,6 +96,16 @@ class FakeRingCentral:
         self._note("telephony session")
         known = telephony_session_id in self.sessions
         return TelephonySession(id=cast("Any", telephony_session_id), raw={}) if known else None
+
+    async def fetch_session_insights(self, session_id: str, **_: Any) -> tuple[Insights, ...] | None:
+        self._note(f"insights {session_id}")
+        found = (read_insights(row) for row in self.insights if row.get("sourceSessionId") == session_id)
+        return tuple(item for item in found if item) or None
+
+    async def fetch_record_insights(self, recording_id: str, **_: Any) -> Insights | None:
+        self._note(f"insights of {recording_id}")
+        found = (read_insights(row) for row in self.insights if row.get("sourceRecordId") == recording_id)
+        return next((item for item in found if item), None)
 
     async def fetch_token(self) -> StoredToken:
         self._note("token")

@@ -1,0 +1,299 @@
+"""Looks for what conversation analysis says of recorded calls; once per call, since its event is the rule.
+
+The product is optional: 403 where it was not bought or granted, 404 until a call was analysed, some half an
+hour after its end (guide "Conversation insights"). So an account's first recorded call is asked for at once,
+to find out; what is found out is remembered, and an account without the product is left in peace for hours.
+Spends the Light bucket, nothing of Heavy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import func, select
+
+from app import metrics
+from app.calls import recordings, store
+from app.calls.insights import Version
+from app.calls.insights_store import BY_READING, PART, Arrival, take
+from app.calls.ledger import Ledger, open_ledger
+from app.calls.model import NO_SESSION, Call
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import calls
+from app.enrichment.connections import Connection, Connections
+from app.enrichment.outlook import Outlook, load_outlook, look_at, save_outlook
+from app.enrichment.records import finish
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
+from app.ids import AccountId, TelephonySessionId
+from app.ringcentral.models import Insights
+
+NOT_ANALYSED = "not-analysed"
+NO_CREDENTIALS = "no-credentials"
+NO_LICENCE = "no-licence"
+NO_PERMISSION = "no-permission"
+NO_SCOPE = "no-scope"
+SWITCHED_OFF = "off"
+UNREACHABLE = "unreachable"
+_REASONS = {"CMN-401": NO_SCOPE, "CMN-402": NO_PERMISSION, "CMN-408": NO_PERMISSION}
+_MOST_AT_ONCE = 20
+_MOST_CLOSED = 500
+_LONGEST_LATE = 24
+"""Looks that fail are given up after so many times the usual delay."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsightsPlan:
+    """When insights are looked for, in seconds. `after`: from the end of a call; None: not at all.
+
+    `forget` is how long a refusal is remembered, `lease` how long one replica may take for one look.
+    """
+
+    after: float | None
+    forget: float
+    lease: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    items: Sequence[Insights]
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """Asked and allowed to, but there is nothing (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nobody may read them. `refused`: the connections that were told so just now."""
+
+    reason: str
+    refused: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Hopeless:
+    """Nothing will come of this call; says nothing about others."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    at: datetime
+    whole_account: bool = False
+
+
+Answer = Found | NotThere | Closed | Hopeless | Later
+
+
+class InsightsReader:
+    """The background work that looks for insights."""
+
+    def __init__(
+        self, database: Database, clock: Clock, connections: Connections, plan: InsightsPlan
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._connections = connections
+        self._plan = plan
+        self._not_before: dict[AccountId, datetime] = {}
+
+    async def step(self) -> float | None:
+        """Look for what is due, a few of each account; say in how many seconds the next is."""
+        now = self._clock.now()
+        async with self._database.read() as db:
+            query = select(calls.c.account_id).where(calls.c.insights_at <= now).distinct()
+            account_ids = [AccountId(account_id) for account_id in await db.scalars(query)]
+        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
+        async with self._database.read() as db:
+            due_at = await db.scalar(select(func.min(calls.c.insights_at)).where(calls.c.insights_at > now))
+        if due_at is not None:
+            pauses.append(max(0.0, (due_at - self._clock.now()).total_seconds()))
+        return min(pauses, default=None)
+
+    async def _serve(self, account_id: AccountId) -> float | None:
+        for _ in range(_MOST_AT_ONCE):
+            now = self._clock.now()
+            held_back = self._not_before.get(account_id)
+            if held_back is not None and now < held_back:
+                return (held_back - now).total_seconds()
+            call, outlook = await self._claim(account_id)
+            if call is None:
+                return None
+            answer = await self._look(account_id, call, outlook)
+            metrics.INSIGHTS.labels(outcome=_OUTCOMES[type(answer)]).inc()
+            await self._write(account_id, call.call_id, answer)
+        return 0.0
+
+    async def _claim(self, account_id: AccountId) -> tuple[Call | None, Outlook]:
+        """Take the call that has been due longest, so that no other replica does before the lease is over."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            query = (
+                select(calls)
+                .where(calls.c.account_id == account_id, calls.c.insights_at <= now)
+                .order_by(calls.c.insights_at, calls.c.call_id)
+                .limit(1)
+            )
+            row = (await db.execute(query)).first()
+            if row is None:
+                return None, Outlook()
+            call = store.read_row(row)
+            call.insights_at = now + timedelta(seconds=self._plan.lease)
+            ledger.keep(call)
+            return call, await load_outlook(db, account_id)
+
+    async def _look(self, account_id: AccountId, call: Call, outlook: Outlook) -> Answer:
+        """Ask whoever serves the account, one after the other, until one is not refused."""
+        now = self._clock.now()
+        if self._plan.after is None:
+            return Hopeless(SWITCHED_OFF)
+        usable = [one for one in await self._connections.of(account_id) if one.access.problem is None]
+        if not usable:
+            return Hopeless(NO_CREDENTIALS)
+        reason = outlook.reason or NO_LICENCE
+        refused: dict[str, datetime] = {}
+        for connection in usable:
+            if outlook.is_refused(connection.name, now):
+                continue
+            answer = await self._ask(account_id, connection, call)
+            if not isinstance(answer, Closed):
+                return answer
+            reason = answer.reason
+            refused |= answer.refused
+        return Closed(reason, refused)
+
+    async def _ask(self, account_id: AccountId, connection: Connection, call: Call) -> Answer:
+        now = self._clock.now()
+        try:
+            items = await self._fetch(account_id, connection, call)
+        except RateLimited as error:
+            return Later(error.retry_at, whole_account=True)
+        except (PermissionMissing, RequestRefused) as error:
+            log.info("insights are refused", name=connection.name, code=error.code, why=error.detail)
+            if error.status not in (None, 403):
+                return Hopeless(error.code or f"refused-{error.status}")
+            until = now + timedelta(seconds=self._plan.forget)
+            return Closed(_REASONS.get(error.code or "", NO_LICENCE), {connection.name: until})
+        except RingCentralError as error:
+            log.warning("looking for insights failed", why=error.detail, request_id=error.request_id)
+            return self._again(call, error)
+        return Found(items) if items else NotThere()
+
+    async def _fetch(self, account_id: AccountId, connection: Connection, call: Call) -> Sequence[Insights]:
+        # No waiting for the budget here: another account may be served meanwhile.
+        client, now = connection.client, self._clock.now()
+        if not call.telephony_session_id.startswith(NO_SESSION):
+            session_id = TelephonySessionId(call.telephony_session_id)
+            return await client.fetch_session_insights(session_id, deadline=now) or ()
+        async with self._database.read() as db:
+            known = (await recordings.load_of_calls(db, account_id, [call.call_id]))[call.call_id]
+        found = [await client.fetch_record_insights(one, deadline=now) for one in sorted(known)]
+        return [item for item in found if item is not None]
+
+    def _again(self, call: Call, error: RingCentralError) -> Answer:
+        """Try again after a pause, but not for ever."""
+        now, after = self._clock.now(), self._plan.after or 0.0
+        if now > look_at(call, _LONGEST_LATE * after):
+            return Hopeless(UNREACHABLE)
+        pause = after if isinstance(error, CredentialsRefused) else after / 12
+        return Later(now + timedelta(seconds=pause))
+
+    async def _write(self, account_id: AccountId, call_id: str, answer: Answer) -> None:
+        """Bring what was answered to the call, and remember what it says of the account."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            call = (await store.load_by_ids(db, account_id, [call_id])).get(call_id)
+            if call is None:
+                return
+            outlook = await load_outlook(db, account_id)
+            await self._apply(ledger, call, answer)
+            learnt = learn(outlook, answer, now)
+            if learnt != outlook:
+                await save_outlook(db, account_id, learnt)
+        if isinstance(answer, Later) and answer.whole_account:
+            self._not_before[account_id] = answer.at
+
+    async def _apply(self, ledger: Ledger, call: Call, answer: Answer) -> None:
+        due_at = look_at(call, self._plan.after or 0.0)
+        match answer:
+            case Found(items=items):
+                call.insights_at = None
+                ledger.keep(call)
+                await take(ledger, [_arrival(item, ledger.now) for item in items], {call.call_id: call})
+                finish(ledger, call)
+            case NotThere() if ledger.now < due_at:
+                call.insights_at = due_at
+                ledger.keep(call)
+            case NotThere():
+                give_up(ledger, call, NOT_ANALYSED)
+            case Later(at=at):
+                call.insights_at = at
+                ledger.keep(call)
+            case Hopeless(reason=reason):
+                give_up(ledger, call, reason)
+            case Closed(reason=reason):
+                for one in (call, *await _others_pending(ledger, call)):
+                    give_up(ledger, one, reason)
+
+
+def learn(outlook: Outlook, answer: Answer, now: datetime) -> Outlook:
+    """Return what is known of the account after an answer. A failure teaches nothing."""
+    match answer:
+        case Found() | NotThere():
+            return outlook if outlook.answered else outlook.opened()
+        case Closed(reason=reason, refused=refused):
+            for name, until in refused.items():
+                outlook = outlook.turned_away(name, until)
+            still = [until for until in outlook.refused.values() if until > now]
+            return outlook.closed(reason, min(still)) if still else outlook
+        case _:
+            return outlook
+
+
+def give_up(ledger: Ledger, call: Call, reason: str) -> None:
+    """Say that no insights will come, unless they have; their event may still bring some."""
+    call.insights_at = None
+    ledger.keep(call)
+    if call.awaits(PART):
+        call.ready(PART, "none", ledger.now, reason)
+        ledger.change(call, "call.updated", source=BY_READING, reason=reason)
+    finish(ledger, call)
+
+
+async def _others_pending(ledger: Ledger, call: Call) -> list[Call]:
+    query = (
+        select(calls)
+        .where(
+            calls.c.account_id == ledger.account_id,
+            calls.c.insights_at.is_not(None),
+            calls.c.call_id != call.call_id,
+        )
+        .order_by(calls.c.insights_at)
+        .limit(_MOST_CLOSED)
+    )
+    return [store.read_row(row) for row in await ledger.db.execute(query)]
+
+
+def _arrival(item: Insights, at: datetime) -> Arrival:
+    version = Version(
+        telephony_session_id=item.session_id,
+        recording_id=item.recording_id,
+        last_modified_at=item.last_modified_time,
+        raw=item.raw,
+    )
+    return Arrival(version, BY_READING, at)
+
+
+_OUTCOMES: Mapping[type, str] = {
+    Found: "found",
+    NotThere: "not-there",
+    Closed: "refused",
+    Hopeless: "given-up",
+    Later: "failed",
+}
