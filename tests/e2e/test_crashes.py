@@ -160,7 +160,7 @@ async def killed_again_and_again(url: str, folder: Path) -> None:
         try:
             await service.start()
             await signed_in(simulator)
-            play(simulator, 32, apart_seconds=3)
+            play(simulator, 24, apart_seconds=4)
             async with crowd.delivering():
                 for seconds in (0.7, 0.4, 1.1):
                     await asyncio.sleep(seconds)
@@ -233,7 +233,7 @@ async def test_two_replicas_share_the_limit_and_find_every_call_once(
         try:
             await asyncio.gather(*(replica.start() for replica in replicas))
             deliver_also_to(simulator, replicas[1].address)
-            play(simulator, 40, apart_seconds=3)
+            play(simulator, 24, apart_seconds=4)
             await all_found(database, simulator)
             asked = simulator.statistics()
             assert asked["refused429"] == 0
