@@ -17,7 +17,7 @@ from rich.table import Table
 from app import __version__, log
 from app.backfill import backfill
 from app.calls import accounts, keys
-from app.checks import Finding, run_checks
+from app.checks import Finding, check_accounts, run_checks
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision
@@ -25,10 +25,12 @@ from app.db.migrations import migrate as migrate_database
 from app.demo.cli import demo
 from app.dependencies import ALL_SCOPES, Scope
 from app.enrichment.connections import Connections
+from app.enrichment.credentials import rotate
 from app.enrichment.gaps import Sweep
-from app.errors import AftercallError, SettingsError
+from app.errors import AftercallError, CallerError, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.main import Process, Role, create_app, reading_plan, sweep_rules
+from app.ops.accounts_cli import accounts_app
 from app.replay import replay_calls
 from app.settings import Settings, read_settings
 from app.simulator.cli import simulate
@@ -41,8 +43,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of connectors and operators.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of connectors and operators; the secret key.")
 app.add_typer(keys_app, name="keys")
+app.add_typer(accounts_app, name="accounts")
 app.command()(demo)
 app.command()(simulate)
 
@@ -119,6 +122,22 @@ def check() -> None:
         out.print(_line(finding))
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
+
+
+@accounts_app.command("check")
+def check_credentials() -> None:
+    """Try the credentials of all accounts; a line each, with what to do about it."""
+    settings = read_settings()
+    vault = Vault(settings.secrets()[0])
+
+    async def run(database: Database) -> None:
+        findings = await check_accounts(settings, database, vault, SystemClock())
+        for finding in findings:
+            out.print(_line(finding))
+        if not all(finding.is_well for finding in findings):
+            raise typer.Exit(1)
+
+    _with_database(run)
 
 
 def _line(finding: Finding) -> str:
@@ -282,6 +301,24 @@ def revoke_key(
     _with_database(run)
 
 
+@keys_app.command("rotate-secrets")
+def rotate_secrets() -> None:
+    """Encrypt stored credentials anew with the first key of AFTERCALL_SECRET_KEY, so that the others can go."""
+    vault = Vault(read_settings().secrets()[0])
+
+    async def run(database: Database) -> None:
+        async with database.write() as db:
+            done = await rotate(db, vault)
+        out.print(f"{done.renewed} secrets encrypted anew, {done.kept} were so already.")
+        if done.unreadable:
+            err.print(
+                f"{done.unreadable} can be read with none of the keys; `aftercall accounts list` says whose."
+            )
+            raise typer.Exit(1)
+
+    _with_database(run)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -306,7 +343,7 @@ def main() -> None:
     try:
         app()
     except AftercallError as error:
-        err.print(f"[red]aftercall:[/] {error}")
+        err.print(f"[red]aftercall:[/] {error.detail if isinstance(error, CallerError) else error}")
         sys.exit(2)
 
 

@@ -1,14 +1,18 @@
 """What `aftercall check` looks at: settings, database, credentials, subscription; a finding each, with what to do."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
-from app.enrichment.connections import Connections
+from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
+from app.enrichment.credentials import OWN, list_stored
+from app.enrichment.roster import NEEDED_SCOPES, OTHER_APP, UNREADABLE, load_roster, missing_scopes
+from app.enrichment.troubles import describe
 from app.errors import PermissionMissing, RateLimited, RingCentralError, SettingsError, StorageUnavailable
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
@@ -80,7 +84,9 @@ async def _check_database(database: Database) -> Finding:
 async def _check_ringcentral(
     settings: Settings, database: Database, vault: Vault, clock: Clock
 ) -> AsyncIterator[Finding]:
-    if not settings.has_credentials:
+    async with database.read() as db:
+        has_others = any(one.kind != OWN for one in await list_stored(db))
+    if not settings.has_credentials and not has_others:
         missing = [
             name
             for name, value in (
@@ -92,26 +98,55 @@ async def _check_ringcentral(
         ]
         yield Finding("credentials", False, f"set {', '.join(missing)}; without them no call is enriched")
         return
+    for finding in await check_accounts(settings, database, vault, clock):
+        yield finding
+
+
+async def check_accounts(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:
+    """Look at all credentials, side by side: those of the environment first, then those of added accounts."""
+    async with database.read() as db:
+        unusable = [
+            Finding(f"account {member.holder}, {member.name}", False, str(member.problems[0]["detail"]))
+            for account in await load_roster(db, settings, vault)
+            for member in account.members
+            if member.problems and member.problems[0]["code"] in (UNREADABLE, OTHER_APP)
+        ]
     async with httpx.AsyncClient() as http:
-        own = await Connections(settings, database, clock, vault, http, replica="check").own()
-        if own is None:
-            return
-        client = own.client
-        try:
-            token = await client.fetch_token()
-        except RingCentralError as error:
-            yield Finding("credentials", False, f"{settings.rc_server_url}: {error.detail}")
-            return
-        scopes = " ".join(sorted(token.scopes)) or "no scopes named"
-        yield Finding("credentials", True, f"extension {token.owner_id}, {scopes}")
-        yield await _check_active_calls(client)
-        yield await _check_subscription(settings, client)
+        connections = await Connections(settings, database, clock, vault, http, replica="check").all()
+        own_first = sorted(connections, key=lambda one: one.kind != OWN)
+        looks = await asyncio.gather(*(_check_connection(settings, one) for one in own_first))
+    return [finding for findings in looks for finding in findings] + unusable
 
 
-async def _check_active_calls(client: RingCentralClient) -> Finding:
+async def _check_connection(settings: Settings, connection: Connection) -> list[Finding]:
+    client = connection.client
+    is_own = connection.kind == OWN
+    label = "" if is_own else f"account {connection.holder}, {connection.name}: "
+    try:
+        token = await client.fetch_token()
+    except RingCentralError as error:
+        what = describe(error)
+        detail = f"{settings.rc_server_url}: {error.detail}" if is_own or what is None else what["detail"]
+        return [Finding(f"{label}credentials", False, detail)]
+    scopes = " ".join(sorted(token.scopes)) or "no scopes named"
+    findings = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
+    lacking = missing_scopes(token.scopes)
+    if lacking:
+        words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
+        findings.append(Finding("app scopes", False, f"grant {words} to the app in the developer console"))
+    findings.append(await _check_active_calls(client, token.owner_id, is_own=is_own))
+    if is_own or settings.webhook_address is not None:
+        findings.append(await _check_subscription(settings, client))
+    return [replace(finding, what=f"{label}{finding.what}") for finding in findings]
+
+
+async def _check_active_calls(client: RingCentralClient, owner_id: str | None, *, is_own: bool) -> Finding:
     try:
         page = await client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
     except PermissionMissing as error:
+        if error.code == COMPANY_PERMISSION and not is_own:
+            detail = f"readable of extension {owner_id} alone; for the whole account grant {error.permission}"
+            return Finding("active calls", True, detail)
         return Finding("active calls", False, f"{error.detail}: grant {error.permission or 'ReadCallLog'}")
     except RateLimited as error:
         return Finding(

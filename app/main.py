@@ -26,6 +26,7 @@ from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
 from app.enrichment.insights import InsightsPlan, InsightsReader
 from app.enrichment.listening import Listening
+from app.enrichment.onboarding import Onboarding
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.reader_lists import ListRules, ReaderLists
@@ -33,10 +34,11 @@ from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.records import ReadingPlan
 from app.enrichment.shared_answers import SharedAnswers
+from app.enrichment.signins import CHECK_SECONDS, SignIns
 from app.enrichment.sweeps import Sweeper, SweepRules
 from app.errors import StorageUnavailable
 from app.limits import BodyLimit
-from app.ops import dashboard, docs, health, metrics_router
+from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
 from app.ops import router as ops_router
 from app.settings import Settings
 from app.vault import Vault
@@ -116,6 +118,9 @@ class Process:
                 self.archive,
                 patience=self.settings.reader_patience_seconds,
             )
+            self.onboarding = Onboarding(
+                self.settings, self.database, self.clock, self.vault, http, self.connections
+            )
             if not self.settings.has_credentials:
                 log.warning(
                     "no credentials of its own: set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to enrich calls"
@@ -189,6 +194,7 @@ class Process:
             *self._archive_loops(connections, step),
             Loop("insights", self._insights_reader(connections).step, (), step * 2),
             Loop("sweeps", self._sweeper(connections).step, (wakeups.SWEEPS,), step),
+            Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 
@@ -377,6 +383,8 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         recordings_router.router,
         readers_router.router,
         ops_router.router,
+        accounts_router.router,
+        oauth.router,
         health.router,
         metrics_router.router,
         dashboard.router,

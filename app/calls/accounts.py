@@ -78,6 +78,13 @@ async def add(db: AsyncConnection, account_id: AccountId, now: datetime) -> None
     await db.execute(update(accounts).where(unknown).values(added_at=now))
 
 
+async def is_known(db: AsyncConnection, account_id: AccountId) -> bool:
+    """Whether there is such an account here."""
+    return (
+        await db.scalar(select(accounts.c.account_id).where(accounts.c.account_id == account_id)) is not None
+    )
+
+
 async def was_added(db: AsyncConnection, account_id: AccountId) -> bool:
     """Whether somebody ever gave credentials for this account; its last events may come after these are gone."""
     query = select(accounts.c.added_at).where(accounts.c.account_id == account_id)

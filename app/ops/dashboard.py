@@ -71,6 +71,10 @@ class Dashboard:
         content = self._templates.get_template(template).render(**values)
         return HTMLResponse(content, status, headers=dict(_HEADERS))
 
+    def headers(self) -> dict[str, str]:
+        """Return the headers that every answer to a browser has."""
+        return dict(_HEADERS)
+
     async def board(self, viewer: Viewer, *, unmasked: bool) -> dict[str, Any]:
         """Return all that the page shows, as JSON.
 

@@ -31,6 +31,10 @@ TAGS: list[dict[str, Any]] = [
         "description": "Attach what people and CRMs know of a call, also before the call exists here.",
     },
     {"name": "operations", "description": "How the service is doing. Needs a key with the scope `admin`."},
+    {
+        "name": "administration",
+        "description": "Accounts, their credentials, and API keys. Needs a key with the scope `admin`.",
+    },
     {"name": "health", "description": "For whatever starts and watches the process."},
     {"name": "problems", "description": "What the `type` of an error means and what to do about it."},
     {"name": "webhooks", "description": "Where RingCentral's notifications come in; not for connectors."},

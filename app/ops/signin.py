@@ -35,11 +35,15 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who looks: `account_id` None sees all accounts. Only a key's bearer may see numbers in full."""
+    """Who looks: `account_id` None sees all accounts. Only a key's bearer may see numbers in full.
+
+    `is_admin`: may also change something, within what he sees.
+    """
 
     account_id: str | None
     may_unmask: bool
     signed_in_as: str | None = None
+    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class SignIn:
             if viewer is not None:
                 return viewer
         if is_this_machine(request, public=not self._services.settings.is_local):
-            return Viewer(account_id=None, may_unmask=False)
+            return Viewer(account_id=None, may_unmask=False, is_admin=True)
         return None
 
     async def _find_signed_in(self, session: Session) -> Viewer | None:
@@ -83,7 +87,12 @@ class SignIn:
             row = (await db.execute(query)).first()
         if row is None or not {Scope.CALLS_READ, Scope.ADMIN}.intersection(row.scopes):
             return None
-        return Viewer(account_id=session.owner, may_unmask=True, signed_in_as=row.name)
+        return Viewer(
+            account_id=session.owner,
+            may_unmask=True,
+            signed_in_as=row.name,
+            is_admin=Scope.ADMIN in row.scopes,
+        )
 
     async def try_key(self, plain: str) -> Key | None:
         """Return the key if it may look; None, after a while, if not.

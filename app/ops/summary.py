@@ -17,8 +17,18 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.calls.model import Source, Stage
-from app.db.tables import accounts, calls, deliveries, poll_targets, rate_buckets, subscriptions, work
+from app.db.tables import (
+    accounts,
+    calls,
+    credentials,
+    deliveries,
+    poll_targets,
+    rate_buckets,
+    subscriptions,
+    work,
+)
 from app.enrichment import budget
+from app.enrichment.connections import Access
 from app.ids import UNBOUND_ACCOUNT
 from app.settings import Settings
 from app.webhooks.subscription import KIND as SUBSCRIPTION_WORK
@@ -141,7 +151,7 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that only a person can put right. `about` is "account", "polls" or "subscription"."""
+    """Something that only a person can put right. `about` is "account", "credentials", "polls" or "subscription"."""
 
     account_id: str
     about: str
@@ -499,13 +509,20 @@ def _subscription(row: Row[Any]) -> SubscriptionState:
 
 
 async def _load_problems(db: AsyncConnection, only: Sequence[str] | None) -> tuple[Problem, ...]:
-    """Return what accounts, poll targets and the subscription's keeper complain of, each complaint once."""
+    """Return what accounts, credentials, poll targets and subscriptions' keepers complain of, each complaint once."""
     told: list[tuple[str, str, Mapping[str, Any]]] = []
     for about, table in (("account", accounts), ("polls", poll_targets)):
         complaints = select(table.c.account_id, table.c.problem).where(
             _among(table.c.account_id, only), table.c.problem.is_not(None)
         )
         told += [(about, row.account_id, row.problem) for row in await db.execute(complaints)]
+    rights = select(credentials.c.account_id, credentials.c.access).where(
+        _among(credentials.c.account_id, only), credentials.c.access.is_not(None)
+    )
+    for right in await db.execute(rights):
+        access = Access.from_json(right.access)
+        refusals = (access.problem, *access.lacks.values())
+        told += [("credentials", right.account_id, problem) for problem in refusals if problem]
     keepers = select(work.c.account_id, work.c.failures, work.c.state).where(
         _among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
     )
@@ -514,10 +531,12 @@ async def _load_problems(db: AsyncConnection, only: Sequence[str] | None) -> tup
         # The first failures may be a passing trouble of the network; what RingCentral disabled is none.
         if problem and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
             told.append(("subscription", row.account_id, problem))
-    found: dict[tuple[str, str], Problem] = {}
-    for about, account_id, stored in told:
-        problem = read_problem(about, account_id, stored)
-        found.setdefault((problem.code, problem.detail), problem)
+    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    found: dict[tuple[str, str, str], Problem] = {}
+    for about, account_id, complaint in told:
+        problem = read_problem(about, account_id, complaint)
+        of_account = own if own and account_id == UNBOUND_ACCOUNT else account_id
+        found.setdefault((of_account, problem.code, problem.detail), problem)
     return tuple(found.values())
 
 

@@ -44,6 +44,10 @@ _CREDENTIALS = (
     "RingCentral refuses our credentials",
     "The JWT may have expired, been deleted, or be meant for another app: RingCentral's developer console tells.",
 )
+_SIGN_IN = (
+    "Somebody has to sign in again",
+    "Open /oauth/ringcentral/start on this service, or send an invitation: aftercall accounts invite makes one.",
+)
 _SUBSCRIPTION = (
     "Events may not reach us",
     "See that AFTERCALL_PUBLIC_URL can be reached from the internet over https; aftercall check tells more.",
@@ -54,6 +58,7 @@ _FILTERS = (
 )
 _OTHER = ("Something is wrong with this account", "Run aftercall check: it tells what to do.")
 _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
+    (re.compile(r"sign-in-again"), _SIGN_IN),
     (re.compile(r"CMN-40[1-8]|permission", re.IGNORECASE), _PERMISSION),
     (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
     (re.compile(r"disabled-filters"), _FILTERS),
