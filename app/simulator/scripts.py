@@ -403,6 +403,73 @@ def test_call(cast: Cast) -> None:
     caller.turns(0.4 + min(cast.talk, 8.0), "Disconnected")
 
 
+def picked_up_elsewhere(cast: Cast) -> None:
+    """The agent parks the customer, and a colleague picks the call up from a session of his own."""
+    tape = cast.tape
+    session, caller, party, answered = answered_inbound(cast)
+    parks = answered + cast.talk / 2
+    caller.turns(parks, "Parked")
+    party.turns(parks + 0.008, "Disconnected", "CallPark", recording=False)
+    dials_in = parks + 8.0
+    second = tape.session(starts=dials_in)
+    colleague = second.party(OUTBOUND, seen(cast.colleague), {"phoneNumber": "*801"}, cast.colleague)
+    joined = second.party(INBOUND, cast.caller, cast.caller)
+    colleague.turns(dials_in, "Setup")
+    picks_up = dials_in + 1.0
+    joined.turns(picks_up, "Setup")
+    caller.turns(picks_up + 0.004, "Gone", "Pickup", peer=joined)
+    joined.turns(picks_up + 0.010, "Answered")
+    colleague.turns(picks_up + 0.030, "Answered")
+    ended = hang_up(joined, colleague, picks_up + cast.talk / 2)
+    log_inbound(
+        cast,
+        session,
+        answered=answered,
+        ended=picks_up + 0.004,
+        recording=tape.keep_recording(party, answered, parks),
+    )
+    log_outbound(
+        cast,
+        second,
+        starts=dials_in,
+        ended=ended,
+        agent=cast.colleague,
+        result="Call connected",
+        action="Pickup",
+        leg_type="Pickup",
+    )
+
+
+def supervised(cast: Cast) -> None:
+    """A colleague listens in: his own session says where he has gone to."""
+    tape = cast.tape
+    session, caller, party, answered = answered_inbound(cast)
+    listens = answered + cast.talk * 0.2
+    second = tape.session(starts=listens)
+    own = second.party(OUTBOUND, seen(cast.colleague), {"phoneNumber": "*80"}, cast.colleague)
+    listener = session.party(INBOUND, seen(cast.colleague), seen(cast.agent), cast.colleague)
+    own.turns(listens, "Setup")
+    own.turns(listens + 0.4, "Answered")
+    listener.turns(listens + 1.0, "Setup")
+    listener.turns(listens + 1.1, "Answered")
+    own.turns(listens + 1.2, "Gone", "Supervising", peer=listener)
+    listener.turns(answered + cast.talk * 0.8, "Disconnected")
+    ended = hang_up(party, caller, answered + cast.talk)
+    recording = tape.keep_recording(party, answered, answered + cast.talk)
+    log_inbound(cast, session, answered=answered, ended=ended, recording=recording)
+    log_outbound(
+        cast,
+        second,
+        starts=listens,
+        ended=listens + 1.2,
+        agent=cast.colleague,
+        result="Call connected",
+        receiver=inside(cast.agent),
+        action="Monitoring",
+        leg_type="Monitoring",
+    )
+
+
 def _with(cast: Cast, *, recorded: bool, talk: float | None = None) -> Cast:
     return Cast(
         cast.tape,
@@ -444,6 +511,8 @@ SCRIPTS: Mapping[str, Script] = {
         first_seen_disconnected,
         events_lost,
         test_call,
+        picked_up_elsewhere,
+        supervised,
     )
 }
 

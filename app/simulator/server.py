@@ -22,6 +22,7 @@ from app.simulator.call_resources import (
     sync_call_log,
 )
 from app.simulator.gate import Resource, request_id, route
+from app.simulator.insight_resources import read_record_insights, read_session_insights
 from app.simulator.refusals import Refused
 from app.simulator.signin import authorize_route
 from app.simulator.simulator import Simulator
@@ -34,7 +35,7 @@ from app.simulator.subscription_resources import (
     update_subscription,
 )
 from app.simulator.token_resources import revoke_request, token_request, token_route
-from app.simulator.world import READ_CALL_LOG, READ_CALL_RECORDING, READ_COMPANY_CALL_LOG
+from app.simulator.world import ACCESS_INSIGHTS, READ_CALL_LOG, READ_CALL_RECORDING, READ_COMPANY_CALL_LOG
 
 API = "/restapi/v1.0"
 
@@ -44,6 +45,9 @@ _LOG = {"group": limits.HEAVY, "scope": "ReadCallLog"}
 _COMPANY_LOG = _LOG | {"permission": READ_COMPANY_CALL_LOG}
 _OWN_LOG = _LOG | {"permission": READ_CALL_LOG}
 _RECORDING = {"group": limits.HEAVY, "scope": "ReadCallRecording", "permission": READ_CALL_RECORDING}
+
+_DOMAIN = "/ai/ringsense/v1/public/accounts/{account}/domains/{domain}"
+_INSIGHTS = {"group": limits.LIGHT, "scope": "RingSense", "permission": ACCESS_INSIGHTS}
 
 _CONTENT = Resource(
     "GET", f"{_ACCOUNT}/recording/{{recording}}/content", read_recording_content, **_RECORDING
@@ -62,6 +66,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("GET", f"{_ACCOUNT}/call-log-extract-sync", extract_sync_call_log, **_COMPANY_LOG),
     Resource("GET", f"{_ACCOUNT}/recording/{{recording}}", read_recording, **_RECORDING),
     _CONTENT,
+    Resource("GET", f"{_DOMAIN}/sessions/{{session}}/insights", read_session_insights, **_INSIGHTS),
+    Resource("GET", f"{_DOMAIN}/records/{{recording}}/insights", read_record_insights, **_INSIGHTS),
     Resource(
         "GET",
         f"{_ACCOUNT}/telephony/sessions/{{session}}",

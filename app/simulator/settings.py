@@ -24,6 +24,7 @@ ALL_SCOPES = (
     "ReadPresence",
     "ReadAccounts",
     "ReadMessages",
+    "RingSense",
 )
 
 DEFAULT_MIX: Mapping[str, float] = {
@@ -149,6 +150,12 @@ class Faults(BaseModel):
     recording_range: Literal["supported", "ignored", "unasked"] = "supported"
     """`unasked`: even a plain request gets 206 and the first half only."""
     recording_content_length: bool = True
+
+    # conversation insights
+    insights_licensed: bool = False
+    """The account has the product; without it reads are refused with 403, and the event filter is disabled."""
+    insights_notes: bool = False
+    """Notes are taken: the first version lacks them, a second event brings them."""
 
     # webhooks
     require_https: bool = False

@@ -16,6 +16,7 @@ from app.clock import Clock, SystemClock
 from app.simulator.auth import TokenRules, Tokens
 from app.simulator.cast import Wishes
 from app.simulator.company import Company, Traffic, check_mix
+from app.simulator.insights import analysed_at, show_insights
 from app.simulator.limits import DEFAULT_LIMITS, Bucket, Rule, Verdict
 from app.simulator.plan import Json, PartyEvent, Record, Recording, ScriptedCall
 from app.simulator.scheduler import MovableClock, Scheduler
@@ -190,6 +191,8 @@ class Simulator:
         for event in call.events:
             if event.delivered:
                 self._plan_event(event)
+        for recording in call.recordings:
+            self._plan_insights(recording.id)
         return call
 
     def _remember(self, call: ScriptedCall) -> None:
@@ -211,6 +214,31 @@ class Simulator:
             self.webhooks.publish(event, self.world.account_id, list(self.subscriptions.values()))
 
         self.scheduler.at(event.at, publish)
+
+    def _plan_insights(self, recording_id: str) -> None:
+        """Send each version of a recording's insights when it comes into being, if the product is there then."""
+        known = self._recordings[recording_id]
+
+        async def publish() -> None:
+            body = self.insights(recording_id)
+            if body is not None and self.faults.insights_licensed:
+                session_id = known.recording.telephony_session_id
+                everybody = list(self.subscriptions.values())
+                self.webhooks.publish_insights(body, self.world.account_id, everybody, session_id)
+
+        for moment in analysed_at(
+            known.record, known.recording, self.timing, notes=self.faults.insights_notes
+        ):
+            self.scheduler.at(moment, publish)
+
+    def insights(self, recording_id: str) -> Json | None:
+        """Return the insights of a recording as they are now, None before their time or after its deletion."""
+        known = self._recordings.get(recording_id)
+        if known is None or recording_id in self.purged:
+            return None
+        versions = analysed_at(known.record, known.recording, self.timing, notes=self.faults.insights_notes)
+        call = self._by_session[known.recording.telephony_session_id]
+        return show_insights(call, known.recording, versions, self.now(), self.links.platform)
 
     def recent_records(self) -> list[Record]:
         """Return the records that active calls may still show, and let go of the others."""
@@ -417,7 +445,12 @@ class Simulator:
             "seconds": round(recording.seconds, 3),
             "readyAt": _maybe(ready_at),
             "purged": recording.id in self.purged,
+            "insightsFrom": iso(self._insights_from(recording)),
         }
+
+    def _insights_from(self, recording: Recording) -> datetime:
+        known = self._recordings[recording.id]
+        return analysed_at(known.record, known.recording, self.timing, notes=False)[0]
 
     def statistics(self) -> Json:
         """Count what was asked, sent and played since the start or the last reset."""

@@ -116,6 +116,8 @@ def _filter_refusal(simulator: Simulator, ask: Ask, one: EventFilter) -> Refused
     foreign = one.extension_id not in (None, ask.session.user.extension_id)
     if foreign and READ_COMPANY_CALL_LOG not in permissions_of(simulator, ask.session):
         return Refused(403, "SUB-403", "Events of another extension are not allowed")
+    if one.kind == "insights" and not simulator.faults.insights_licensed:
+        return Refused(403, "SUB-402", "The feature is not available")
     if any(text in one.text for text in simulator.faults.disabled_filters):
         return Refused(403, "SUB-402", "The feature is not available")
     return None

@@ -14,9 +14,10 @@ from app.simulator.views import iso
 DEFAULT_LIFETIME_SECONDS = 604800
 _SESSIONS = re.compile(r"^/restapi/v1\.0/account/([^/]+)(?:/extension/([^/]+))?/telephony/sessions$")
 _PRESENCE = re.compile(r"^/restapi/v1\.0/account/([^/]+)/extension/([^/]+)/presence$")
+_INSIGHTS = re.compile(r"^/ai/ringsense/v1/public/accounts/([^/]+)/domains/pbx/insights$")
 _REMINDER = re.compile(r"^/restapi/v1\.0/subscription/~$")
 
-FilterKind = Literal["sessions", "presence", "reminder"]
+FilterKind = Literal["sessions", "presence", "insights", "reminder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,12 @@ class EventFilter:
     @property
     def scope(self) -> str | None:
         """The application's scope without which the filter is disabled."""
-        return {"sessions": "CallControl", "presence": "ReadPresence", "reminder": None}[self.kind]
+        return {
+            "sessions": "CallControl",
+            "presence": "ReadPresence",
+            "insights": "RingSense",
+            "reminder": None,
+        }[self.kind]
 
     def wants(self, event: PartyEvent) -> bool:
         """Whether a party event passes the filter and its query."""
@@ -79,6 +85,7 @@ def read_filter(text: object, account_id: str, extension_id: str) -> EventFilter
 _KINDS: tuple[tuple[re.Pattern[str], FilterKind], ...] = (
     (_SESSIONS, "sessions"),
     (_PRESENCE, "presence"),
+    (_INSIGHTS, "insights"),
     (_REMINDER, "reminder"),
 )
 
@@ -92,6 +99,7 @@ def _expand(
     extension_id: str,
 ) -> EventFilter:
     expanded = path.replace("/account/~", f"/account/{account_id}")
+    expanded = expanded.replace("/accounts/~", f"/accounts/{account_id}")
     expanded = expanded.replace("/extension/~", f"/extension/{extension_id}")
     named = re.search(r"/extension/([^/]+)", expanded)
     return EventFilter(

@@ -31,6 +31,8 @@ class Timing:
     media_delay_max: float = 60.0
     attach_delay_min: float = 5.0
     attach_delay_max: float = 50.0
+    insights_delay: float = 1800.0
+    insights_notes_delay: float = 300.0
 
     def lag(self, chance: float) -> float:
         """Turn a chance in [0, 1) into a visibility delay: triangular between the limits."""

@@ -109,6 +109,16 @@ class Webhooks:
             path = event_path(account_id, event.extension_id, family)
             self.post_event(subscription, path, body, event.session.telephony_session_id)
 
+    def publish_insights(
+        self, body: Json, account_id: str, subscriptions: list[Subscription], telephony_session_id: str
+    ) -> None:
+        """Send insights to every subscription that wants them; `body` is what a read would answer."""
+        path = f"/ai/ringsense/v1/public/accounts/{account_id}/domains/pbx/insights"
+        for subscription in subscriptions:
+            wanted = any(one.kind == "insights" for one in subscription.filters)
+            if wanted and subscription.may_receive(self._clock.now()):
+                self.post_event(subscription, path, body, telephony_session_id)
+
     def post_event(
         self, subscription: Subscription, path: str, body: Json, telephony_session_id: str | None = None
     ) -> None:

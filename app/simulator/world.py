@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 READ_COMPANY_CALL_LOG = "ReadCompanyCallLog"
 READ_CALL_LOG = "ReadCallLog"
 READ_CALL_RECORDING = "ReadCallRecording"
+ACCESS_INSIGHTS = "AccessInsights"
 
-ADMINISTRATOR = frozenset({READ_COMPANY_CALL_LOG, READ_CALL_LOG, READ_CALL_RECORDING, "ReadPresenceStatus"})
+ADMINISTRATOR = frozenset(
+    {READ_COMPANY_CALL_LOG, READ_CALL_LOG, READ_CALL_RECORDING, "ReadPresenceStatus", ACCESS_INSIGHTS}
+)
 """What a service user with company-level rights holds."""
 
 ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING})

@@ -880,3 +880,75 @@ async def test_a_secret_that_cannot_stand_in_a_header_is_refused(ringcentral: Pl
     body["deliveryMode"]["verificationToken"] = "a\r\nX-Injected: b"
     answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
     assert (answer.status_code, answer.json()["parameterName"]) == (400, "deliveryMode.verificationToken")
+
+
+# Conversation insights
+
+RINGSENSE = "/ai/ringsense/v1/public/accounts/~/domains/pbx"
+
+
+async def recorded_call(here: Platform) -> tuple[str, str]:
+    """Play a recorded call to its end; return its `telephonySessionId` and its recording's id."""
+    call = await here.play("inbound_recorded_with_hold", talkSeconds=40, ringSeconds=2)
+    session = call["sessions"][0]
+    await here.ended(CALL_LOG, view="Simple")
+    return session["telephonySessionId"], session["recordings"][0]["id"]
+
+
+async def test_insights_without_the_product_are_refused(ringcentral: Platform) -> None:
+    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert (answer.status_code, answer.json()["errorCode"]) == (403, "FeatureNotAvailable")
+    assert answer.headers["X-Rate-Limit-Group"] == "light"
+    await ringcentral.faults(insightsLicensed=True, missingScopes=["RingSense"])
+    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert (answer.status_code, answer.json()["errors"][0]["errorCode"]) == (403, "CMN-401")
+    await ringcentral.faults(missingScopes=[])
+    await ringcentral.log_in("sim-jwt-limited")
+    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert answer.json()["errors"][0]["errorCode"] == "CMN-408"
+
+
+async def test_insights_are_404_until_they_exist_and_found_by_session_and_recording_then(
+    ringcentral: Platform,
+) -> None:
+    await ringcentral.faults(insightsLicensed=True)
+    session_id, recording_id = await recorded_call(ringcentral)
+    by_session, by_recording = (
+        f"{RINGSENSE}/sessions/{session_id}/insights",
+        f"{RINGSENSE}/records/{recording_id}/insights",
+    )
+    for path in (by_session, by_recording):
+        assert (await ringcentral.client.get(path)).status_code == 404
+    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 20})
+    (listed,) = (await ringcentral.get(by_session))["records"]
+    assert listed == await ringcentral.get(by_recording)
+    assert (listed["sourceSessionId"], listed["sourceRecordId"]) == (session_id, recording_id)
+    asked = await ringcentral.get(by_recording, insightTypes=["Sentiment", "AIScore"])
+    assert set(asked["insights"]) == {"Sentiment", "AIScore"}
+    assert (await ringcentral.client.get(f"{RINGSENSE}/sessions/1229016182016/insights")).status_code == 404
+
+
+async def test_insights_events_carry_the_record_and_the_second_one_has_more(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    await ringcentral.faults(insightsLicensed=True, insightsNotes=True)
+    created = await subscribe(ringcentral, hook, f"{RINGSENSE}/insights")
+    assert created["eventFilters"] == ["/ai/ringsense/v1/public/accounts/908070001/domains/pbx/insights"]
+    session_id, recording_id = await recorded_call(ringcentral)
+    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 20})
+    (first,) = await hook.received(1)
+    assert first["event"] == "/ai/ringsense/v1/public/accounts/908070001/domains/pbx/insights"
+    assert (first["body"]["sourceSessionId"], first["body"]["sourceRecordId"]) == (session_id, recording_id)
+    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 4})
+    _, second = await hook.received(2)
+    assert set(first["body"]["insights"]) < set(second["body"]["insights"])
+    assert first["body"]["lastModifiedTime"] < second["body"]["lastModifiedTime"]
+
+
+async def test_the_filter_of_an_account_without_insights_is_disabled(
+    ringcentral: Platform, hook: Hook
+) -> None:
+    created = await subscribe(ringcentral, hook, SESSIONS, f"{RINGSENSE}/insights")
+    (disabled,) = created["disabledFilters"]
+    assert disabled["filter"].endswith("/domains/pbx/insights")
+    assert disabled["reason"] == "SUB-402"
