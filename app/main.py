@@ -182,7 +182,7 @@ class Process:
         return [
             Loop(
                 "fold",
-                Folder(database, clock, rules, self.inbox.load).step,
+                Folder(database, clock, rules, self.inbox).step,
                 (wakeups.INBOX,),
                 step,
                 gather=step / 20,

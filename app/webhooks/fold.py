@@ -5,7 +5,7 @@ or out of order gives the same call; a crash in the middle leaves the deliveries
 was. A delivery that cannot be folded is set aside with the reason (a dead letter) and holds up nobody.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.webhooks.facts import Fact, SessionFacts
-from app.webhooks.inbox import Load
+from app.webhooks.inbox import Inbox
 from app.webhooks.notification import (
     CallKey,
     Ignored,
@@ -45,11 +45,13 @@ from app.webhooks.notification import (
 from app.webhooks.parties import CallView, endpoint_json, read_parties
 from app.work.wakeups import ENDS, POLLS, SUBSCRIPTIONS
 
-AT_ONCE = {Load.CALM: 200, Load.BUSY: 20, Load.RUSH: 10}
+BATCH = 200
+BUSY_BATCH = 20
+RUSH_BATCH = 10
 RUSH_PAUSE_SECONDS = 0.25
 """Folding costs some twenty times as much as accepting, in the same process and, on SQLite, under the same
-lock. Whoever waits for an answer waits for a small batch at most, and in a rush, when folding could not keep up
-anyway, it only trickles and catches up afterwards."""
+lock. Whoever waits for an answer waits for a small batch at most; and in a rush, when more arrives meanwhile than
+was folded, folding only trickles and catches up afterwards."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,23 +84,33 @@ class Folder:
         database: Database,
         clock: Clock,
         rules: EndRules,
-        load: Callable[[], Load] = lambda: Load.CALM,
+        inbox: Inbox | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
-        self._load = load
+        self._inbox = inbox
+        self._is_rushed = False
 
     async def step(self) -> float | None:
         """Fold one batch of each account that has something waiting; 0 when there may be more."""
-        load = self._load()
-        if load is Load.RUSH:
+        if self._is_rushed:
             await self._clock.sleep(RUSH_PAUSE_SECONDS)
+        limit, arrived = self._batch_size(), self._arrived()
         async with self._database.read() as db:
             waiting = select(deliveries.c.account_id).where(deliveries.c.folded_at.is_(None)).distinct()
             account_ids = list(await db.scalars(waiting))
-        full = [await self._fold_account(AccountId(account_id), AT_ONCE[load]) for account_id in account_ids]
+        full = [await self._fold_account(AccountId(account_id), limit) for account_id in account_ids]
+        self._is_rushed = any(full) and self._arrived() - arrived > limit * len(full)
         return 0.0 if any(full) else None
+
+    def _batch_size(self) -> int:
+        if self._is_rushed:
+            return RUSH_BATCH
+        return BUSY_BATCH if self._inbox is not None and self._inbox.is_busy else BATCH
+
+    def _arrived(self) -> int:
+        return self._inbox.accepted if self._inbox is not None else 0
 
     async def _fold_account(self, account_id: AccountId, limit: int) -> bool:
         try:

@@ -6,7 +6,6 @@ way the next batch gathers, so the batch grows with the load and a lone delivery
 
 import asyncio
 from collections import deque
-from enum import StrEnum
 
 import structlog
 
@@ -22,26 +21,15 @@ COMMIT_SECONDS = 2.5
 LARGEST_BATCH = 512
 MOST_PENDING = 20_000
 
-RUSH_PER_SECOND = 1000
-"""More than one processor can fold."""
-
-_RATE_SECONDS = 0.25
-
 log = structlog.get_logger(__name__)
-
-
-class Load(StrEnum):
-    """How busy an inbox is: nobody waits for an answer, somebody does, or more arrive than can be folded."""
-
-    CALM = "calm"
-    BUSY = "busy"
-    RUSH = "rush"
 
 
 class Inbox:
     """Stores deliveries, many to a commit. `start()` and `stop()` belong to the lifespan."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
+        self.accepted = 0
+        """Deliveries answered 200 since the start."""
         self._store = open_writer(database)
         self._clock = clock
         self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
@@ -49,9 +37,6 @@ class Inbox:
         self._writer: asyncio.Task[None] | None = None
         self._stopping = False
         self._is_writing = False
-        self._counted_from = clock.monotonic()
-        self._counted = 0
-        self._rate = 0.0
 
     def start(self) -> None:
         """Begin to write what is accepted."""
@@ -80,21 +65,10 @@ class Inbox:
         self._filled.set()
         await stored
 
-    def load(self) -> Load:
-        """Say how busy it is just now."""
-        self._count(0)
-        if self._rate >= RUSH_PER_SECOND:
-            return Load.RUSH
-        return Load.BUSY if self._pending or self._is_writing else Load.CALM
-
-    def _count(self, arrived: int) -> None:
-        """Measure the rate over a quarter of a second at a time."""
-        self._counted += arrived
-        passed = self._clock.monotonic() - self._counted_from
-        if passed >= _RATE_SECONDS:
-            self._rate = self._counted / passed
-            self._counted = 0
-            self._counted_from += passed
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._pending) or self._is_writing
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -132,7 +106,7 @@ class Inbox:
         else:
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))
-            self._count(len(batch))
+            self.accepted += len(batch)
             metrics.DELIVERIES.labels(outcome="accepted").inc(stored)
             metrics.DELIVERIES.labels(outcome="duplicate").inc(len(batch) - stored)
             for _, future in batch:
