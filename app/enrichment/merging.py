@@ -12,6 +12,7 @@ from typing import Any
 
 from app.calls.model import Outcome, Source
 from app.calls.outcomes import is_connected, read_outcome
+from app.ids import is_alias
 from app.ringcentral.models import CallRecord, Party
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -50,6 +51,7 @@ class Summary:
     duration_seconds: int | None
     has_recording: bool
     session_ids: tuple[str, ...]
+    """Those that name a call: the "0" of conferences does not."""
     extension_ids: tuple[str, ...]
     numbers: tuple[str, ...]
 
@@ -128,7 +130,7 @@ def summarise(records: Sequence[CallRecord]) -> Summary | None:
         started_at=min((record.start_time for record in records if record.start_time), default=None),
         duration_seconds=None if primary.duration_seconds is None else round(primary.duration_seconds),
         has_recording=any(record.recordings for record in records),
-        session_ids=_distinct(record.session_id for record in records),
+        session_ids=_distinct(record.session_id for record in records if is_alias(record.session_id)),
         extension_ids=_distinct(extension_id for record in records for extension_id in _extensions(record)),
         numbers=_distinct(
             party.phone_number for record in records for party in (record.from_party, record.to_party)
