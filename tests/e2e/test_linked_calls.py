@@ -1,0 +1,127 @@
+"""Calls that belong together, from the simulator's scripts to the connector API, over real HTTP."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.simulator import Simulator, SimulatorSettings, serving
+from app.simulator.cast import Wishes
+from tests.cluster import free_port
+from tests.e2e.process import INTAKE, TOKEN, ServiceProcess, service_environment
+
+KEY = "ak_first-key-of-the-tests"
+SPEED = 20.0
+LINKED = {
+    "warm_transfer": "attendedTransfer",
+    "conference": "conference",
+    "ringout": "ringOut",
+    "picked_up_elsewhere": "pickup",
+    "supervised": "supervising",
+}
+ALONE = {
+    "queue_answered": 2,
+    "queue_abandoned": 3,
+    "blind_transfer": 2,
+    "park_and_pickup": 2,
+    "own_number": 2,
+}
+"""How many records the one call of each of these has."""
+
+Json = dict[str, Any]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Played:
+    """A company that has played each script once, and the service that heard of it."""
+
+    def __init__(self, simulator: Simulator, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._calls = {
+            script: simulator.start_call(script, Wishes(talk_seconds=30, ring_seconds=3), delay_seconds=place)
+            for place, script in enumerate((*LINKED, *ALONE))
+        }
+
+    def sessions(self, script: str) -> list[tuple[str, str]]:
+        """Return (telephonySessionId, sessionId) of the sessions of a script, in their order."""
+        return [(one.telephony_session_id, one.session_id) for one in self._calls[script].sessions]
+
+    def record_ids(self, script: str) -> set[str]:
+        return {record.id for record in self._calls[script].records}
+
+    async def call(self, name: str) -> Json:
+        """Return a call once the Call Log has been read for it."""
+        answer = await self._client.get(f"/v1/calls/{name}", params={"wait": 60, "until": "reconciled"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Aftercall-Reached"] == "true", answer.text
+        shown: Json = answer.json()
+        return shown
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def played(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Played]:
+    folder = tmp_path_factory.mktemp("linked")
+    shutil.copyfile(sqlite_template, folder / "aftercall.db")
+    port = free_port()
+    settings = SimulatorSettings(
+        port=0,
+        media_port=0,
+        speed=SPEED,
+        webhook_url=f"http://127.0.0.1:{port}{INTAKE}",
+        webhook_token=TOKEN,
+    )
+    async with serving(settings) as simulator:
+        environment = service_environment(f"sqlite:///{folder / 'aftercall.db'}", simulator)
+        service = ServiceProcess(environment | {"AFTERCALL_API_KEY": KEY}, folder, port)
+        await service.start()
+        try:
+            headers = {"Authorization": f"Bearer {KEY}"}
+            async with httpx.AsyncClient(
+                base_url=service.address, headers=headers, trust_env=False, timeout=90
+            ) as client:
+                yield Played(simulator, client)
+        finally:
+            service.kill()
+
+
+@pytest.mark.parametrize("script", sorted(LINKED))
+async def test_both_calls_of_a_conversation_show_each_other(played: Played, script: str) -> None:
+    (first, first_number), (second, second_number) = played.sessions(script)
+    one, other = await played.call(first), await played.call(second)
+    assert one["id"] != other["id"]
+    assert one["related"] == [
+        {
+            "kind": LINKED[script],
+            "telephonySessionId": second,
+            "sessionId": None if second_number == "0" else second_number,
+            "callId": other["id"],
+        }
+    ]
+    assert [(link["kind"], link["callId"]) for link in other["related"]] == [(LINKED[script], one["id"])]
+    assert other["related"][0]["sessionId"] == first_number
+    assert one["conversationId"] == other["conversationId"]
+    assert one["conversationId"].startswith("conv_")
+
+
+@pytest.mark.parametrize("script", sorted(ALONE))
+async def test_what_happens_within_one_session_is_one_call(played: Played, script: str) -> None:
+    ((session, number),) = played.sessions(script)
+    call = await played.call(session)
+    assert (call["related"], call["conversationId"]) == ([], None)
+    assert (await played.call(number))["id"] == call["id"]
+    ids = {record["id"] for record in call["records"]}
+    assert ids <= played.record_ids(script)
+    assert len(played.record_ids(script)) == ALONE[script]
+
+
+async def test_the_missed_members_of_a_queue_are_records_of_its_one_call(played: Played) -> None:
+    ((session, _),) = played.sessions("queue_answered")
+    call = await played.call(session)
+    assert call["outcome"] == "answered"
+    primary, *others = call["records"]
+    assert (primary["result"], primary["primary"]) == ("Accepted", True)
+    assert [record["result"] for record in others] == ["Missed"]
