@@ -24,6 +24,7 @@ from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
 from app.enrichment.connections import Connections
+from app.enrichment.feed import Feed
 from app.enrichment.insights import InsightsPlan, InsightsReader
 from app.enrichment.listening import Listening
 from app.enrichment.onboarding import Onboarding
@@ -165,6 +166,7 @@ class Process:
             plan,
             page_size=settings.active_calls_page_size,
             patience_seconds=_PATIENCE_SECONDS,
+            feed=self._feed("readings"),
         )
         poller = Poller(
             database,
@@ -177,6 +179,7 @@ class Process:
             lease_seconds=settings.lease_seconds,
             patience_seconds=_PATIENCE_SECONDS,
         )
+        sweeper = self._sweeper(connections)
         if settings.webhook_address is not None:
             self.crew.watch(self._keep_subscriptions(connections, settings.webhook_address), "subscriptions")
         return [
@@ -193,7 +196,7 @@ class Process:
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
             *self._archive_loops(connections, step),
             Loop("insights", self._insights_reader(connections).step, (), step * 2),
-            Loop("sweeps", self._sweeper(connections).step, (wakeups.SWEEPS,), step),
+            Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
             Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
@@ -228,6 +231,18 @@ class Process:
             sweep_rules(settings),
             replica=self.replica,
             page_size=settings.active_calls_page_size,
+            feed=self._feed("sweeps"),
+            patience_seconds=_PATIENCE_SECONDS,
+        )
+
+    def _feed(self, reader: str) -> Feed:
+        settings = self.settings
+        return Feed(
+            self.database,
+            self.clock,
+            reading_plan(settings),
+            replica=f"{self.replica}-{reader}",
+            lease_seconds=max(settings.lease_seconds, settings.rate_limit_window_seconds * 2),
         )
 
     async def _beat(self, connections: Connections) -> None:

@@ -16,7 +16,7 @@ from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.matching import answers
-from app.enrichment.records import ReadingPlan, apply_readings, open_stranger
+from app.enrichment.records import ReadingPlan, apply_readings, keep_readings, open_stranger
 from app.enrichment.slices import is_over
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.models import CallRecord
@@ -49,8 +49,8 @@ async def bring_in(
 ) -> Brought:
     """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago.
 
-    A call that goes on is left alone: its records are provisional in every field, and whether it is over is
-    for its events to say.
+    Records of a call that goes on are only put aside: they are provisional in every field, and whether it is
+    over is for its events to say.
     """
     brought = Brought()
     names = list(calls)
@@ -73,6 +73,7 @@ async def _bring_in(
     known = await _load_known(ledger, batch)
     loaded: dict[str, Call] = {}
     found: dict[str, list[CallRecord]] = {}
+    going: dict[str, list[CallRecord]] = {}
     opened: set[str] = set()
     for names, records in batch.items():
         call = known.get(names)
@@ -81,10 +82,11 @@ async def _bring_in(
             call = open_stranger(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)
         final = answers(records)
-        if call is not None and call.stage != Stage.LIVE and final:
+        if call is not None and final:
             loaded[call.call_id] = call
-            found.setdefault(call.call_id, []).extend(final)
+            (going if call.stage == Stage.LIVE else found).setdefault(call.call_id, []).extend(final)
     await ledger.flush()
+    await keep_readings(ledger, loaded, going, Source.CALL_LOG, fetched_at)
     await apply_readings(ledger, loaded, found, Source.CALL_LOG, fetched_at, plan)
     return Brought(frozenset(found) - opened, frozenset(opened))
 

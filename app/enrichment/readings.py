@@ -1,6 +1,7 @@
 """Reads ended calls in the Call Log: those that the window did not give, and the rest to make them true.
 
-Many calls share a request where their starts lie close together. What is not there yet is asked for again after
+Where the tenant has a feed of changes, one request tells of all calls. Elsewhere many calls share a request where
+their starts lie close together, or by the ids of their records where they only have to be confirmed. What is not there yet is asked for again after
 a growing pause, until the horizon; then the call is closed as absent, with the reason.
 """
 
@@ -21,8 +22,9 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.connections import Connection, Connections, serving
+from app.enrichment.feed import Feed, FeedRead
 from app.enrichment.matching import answers, match_records
-from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, stands
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, settle, stands
 from app.enrichment.troubles import note_trouble
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
@@ -38,6 +40,8 @@ _AFTER_START_SECONDS = 120.0
 _LONGEST_SPAN_SECONDS = 3600.0
 _START_TOLERANCE_SECONDS = 5.0
 _MOST_DOUBLINGS = 6
+_MOST_CONFIRMED = 30
+"""Records in one bulk read."""
 _LONGEST_TURN_SECONDS = 300.0
 
 NEVER_LOGGED = "never-logged"
@@ -64,20 +68,33 @@ class ByWindow:
     call_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ByRecords:
+    """Ask for records by their ids: tells whether they have changed, not whether there are more."""
+
+    call_ids: tuple[str, ...]
+    record_ids: tuple[RecordId, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A call that is due to be read: what the choice of the request depends on."""
+    """A call that is due to be read: what the choice of the request depends on.
+
+    `record_ids` are those of a call of which all is known and that only has to be confirmed.
+    """
 
     call_id: str
     session_id: str | None
     started_at: datetime
     reads: int
+    record_ids: tuple[str, ...] = ()
 
 
-def plan_reading(due: Sequence[Due]) -> BySession | ByWindow:
+def plan_reading(due: Sequence[Due]) -> BySession | ByWindow | ByRecords:
     """Choose the next request: for the call that is due longest, with all that it can take along.
 
     A lone call is asked for by its session first; where that has failed before, or several wait, by start time.
+    Calls that only have to be confirmed, and started at far-off times, share a request by their records.
     """
     first = due[0]
     if (
@@ -90,12 +107,27 @@ def plan_reading(due: Sequence[Due]) -> BySession | ByWindow:
         return BySession(first.call_id, SessionId(first.session_id))
     span = timedelta(seconds=_LONGEST_SPAN_SECONDS)
     near = [call for call in due if abs(call.started_at - first.started_at) <= span / 2]
+    by_records = _confirm(due) if first.record_ids else None
+    if by_records is not None and len(by_records.call_ids) > len(near):
+        return by_records
     starts = [call.started_at for call in near]
     return ByWindow(
         date_from=min(starts) - timedelta(seconds=_BEFORE_START_SECONDS),
         date_to=max(starts) + timedelta(seconds=_AFTER_START_SECONDS),
         call_ids=tuple(call.call_id for call in near),
     )
+
+
+def _confirm(due: Sequence[Due]) -> ByRecords:
+    """Take along what fits into one bulk read, whole calls only."""
+    call_ids: list[str] = []
+    record_ids: list[RecordId] = []
+    for call in due:
+        fits = not record_ids or len(record_ids) + len(call.record_ids) <= _MOST_CONFIRMED
+        if call.record_ids and fits:
+            call_ids.append(call.call_id)
+            record_ids += map(RecordId, call.record_ids)
+    return ByRecords(tuple(call_ids), tuple(record_ids))
 
 
 def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
@@ -125,7 +157,9 @@ class Reader:
         *,
         page_size: int,
         patience_seconds: float | None = None,
+        feed: Feed | None = None,
     ) -> None:
+        self._feed = feed
         self._database = database
         self._clock = clock
         self._connections = connections
@@ -187,8 +221,21 @@ class Reader:
         return 0.0
 
     async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> None:
-        request = plan_reading([_as_due(call) for call in due])
-        if isinstance(request, BySession):
+        feed = await self._feed.read(connection) if self._feed is not None else None
+        if feed is not None:
+            due = await self._take_feed(account_id, due, feed)
+            # Those that become due meanwhile share the next request.
+            gathering = timedelta(seconds=self._plan.gap / 2)
+            self._not_before[(account_id, connection.name)] = self._clock.now() + gathering
+        if not due:
+            return
+        request = plan_reading(await self._as_due(account_id, due))
+        if isinstance(request, ByRecords):
+            items = await connection.client.fetch_call_records(
+                request.record_ids, extension_id=connection.extension_id
+            )
+            records, asked = [item.record for item in items if item.record], list(request.call_ids)
+        elif isinstance(request, BySession):
             page = await connection.client.fetch_call_log_by_session(
                 request.session_id, extension_id=connection.extension_id
             )
@@ -196,6 +243,34 @@ class Reader:
         else:
             records, asked = await self._read_window(connection, request), list(request.call_ids)
         await self._write(account_id, connection, asked, records)
+
+    async def _take_feed(self, account_id: AccountId, due: Sequence[Call], feed: FeedRead) -> list[Call]:
+        """Note what the feed said of calls that were due; return those to ask for in another way.
+
+        A call that it did not show has not changed: one that is reconciled stands, one without its record is asked
+        for in another way every other time, in case the feed told of it while it was still going on.
+        """
+        left: list[Call] = []
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            loaded = await store.load_by_ids(db, account_id, [call.call_id for call in due])
+            for call in loaded.values():
+                is_covered = feed.is_complete and (call.ended_at or call.started_at) >= feed.since
+                if call.call_id in feed.brought.read:
+                    self._after(ledger, call)
+                elif is_covered and call.stage == Stage.RECONCILED:
+                    settle(ledger, call, self._plan)
+                    self._after(ledger, call)
+                elif is_covered and call.reads % 2 == 0:
+                    self._after(ledger, call)
+                else:
+                    left.append(call)
+        return left
+
+    async def _as_due(self, account_id: AccountId, due: Sequence[Call]) -> list[Due]:
+        settled = [call.call_id for call in due if call.stage == Stage.RECONCILED]
+        async with self._database.read() as db:
+            rows = await store.load_records(db, account_id, settled)
+        return [_as_due(call, [row.record_id for row in rows.get(call.call_id, ())]) for call in due]
 
     async def _read_window(self, connection: Connection, window: ByWindow) -> list[CallRecord]:
         records: list[CallRecord] = []
@@ -281,5 +356,11 @@ def _close(ledger: Ledger, call: Call, reason: str) -> None:
         finish(ledger, call, reason="horizon")
 
 
-def _as_due(call: Call) -> Due:
-    return Due(call_id=call.call_id, session_id=call.session_id, started_at=call.started_at, reads=call.reads)
+def _as_due(call: Call, record_ids: Sequence[str]) -> Due:
+    return Due(
+        call_id=call.call_id,
+        session_id=call.session_id,
+        started_at=call.started_at,
+        reads=call.reads,
+        record_ids=tuple(record_ids),
+    )

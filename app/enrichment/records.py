@@ -112,6 +112,25 @@ async def apply_readings(
     return bootstrapped
 
 
+async def keep_readings(
+    ledger: Ledger,
+    calls: Mapping[str, Call],
+    found: Mapping[str, Sequence[CallRecord]],
+    source: Source,
+    fetched_at: datetime,
+) -> None:
+    """Put readings of calls that go on aside, for when they are over: a feed does not show them twice."""
+    kept = await _load_readings(ledger, found)
+    rows = [
+        _row(calls[call_id], reading)
+        for call_id, records in found.items()
+        for reading in merge_readings(
+            kept[call_id], [Reading(record, source, fetched_at) for record in records]
+        ).values()
+    ]
+    await store.save_records(ledger.db, rows)
+
+
 def restate(call: Call, rows: Iterable[Any]) -> None:
     """Say anew what the kept records of a call (rows of `call_records`) say of it."""
     summary = summarise([reading.record for _, reading in _read_rows(rows)])
@@ -171,9 +190,14 @@ def _take_record(
         _bootstrap(ledger, call, summary, source, plan)
     elif has_news:
         ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
-    if call.stage != Stage.LIVE and any(reading.is_detailed_log for reading in standing.values()):
+    if call.stage != Stage.LIVE and any(_is_truth(call, reading) for reading in standing.values()):
         _reconcile(ledger, call, standing, plan)
     return is_first
+
+
+def _is_truth(call: Call, reading: Reading) -> bool:
+    """Whether a reading is of the Call Log, Detailed, and from after the end: before that it is provisional."""
+    return reading.is_detailed_log and (call.ended_at is None or reading.fetched_at >= call.ended_at)
 
 
 def _correct_end(call: Call, records: Sequence[CallRecord], now: datetime) -> None:
@@ -217,6 +241,11 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan
         modified_at = _modified_at(call, standing) if is_first else None
         call.record_unchanged_since = min(ledger.now, modified_at or ledger.now)
         ledger.keep(call)
+    settle(ledger, call, plan)
+
+
+def settle(ledger: Ledger, call: Call, plan: ReadingPlan) -> None:
+    """Ask no more for a reconciled call whose records, as they were just seen, have stood for long enough."""
     if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
         call.read_at = None
         finish(ledger, call)

@@ -5,8 +5,9 @@ loses one slice, which is read again. No transaction is open while RingCentral t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment import gaps
 from app.enrichment.connections import Connection, Connections
+from app.enrichment.feed import Feed
 from app.enrichment.findings import Brought, bring_in, learn_owner
 from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.records import ReadingPlan
@@ -25,6 +27,8 @@ from app.errors import LeaseLost, RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
+from app.work.lanes import Lanes
+from app.work.wakeups import SWEEPS
 
 MOST_PAGES = 4
 """Of one slice: what is held in memory, and what is lost by a crash."""
@@ -91,7 +95,10 @@ class Sweeper:
         *,
         replica: str,
         page_size: int,
+        feed: Feed | None = None,
+        patience_seconds: float | None = None,
     ) -> None:
+        self._feed = feed
         self._database = database
         self._clock = clock
         self._connections = connections
@@ -99,14 +106,29 @@ class Sweeper:
         self._rules = rules
         self._replica = replica
         self._page_size = page_size
+        self._lanes: Lanes[AccountId] = Lanes(
+            "sweeps",
+            wake=lambda: database.wake((SWEEPS,)),
+            longest_seconds=rules.lease,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
-        """Read one slice of each account that has something due; 0 when there may be more."""
+        """Read one slice of each account that has something due; 0 when there may be more.
+
+        An account that takes longer than our patience goes on beside the others.
+        """
         await self._open_regular()
         async with self._database.read() as db:
             due = await gaps.find_due(db, self._clock.now())
-        advanced = [await self.advance(sweep) for sweep in due]
-        return 0.0 if any(advanced) else None
+        return await self._lanes.run({sweep.account_id: partial(self._serve, sweep) for sweep in due})
+
+    async def close(self) -> None:
+        """Stop the readings that are under way; what was due stays so."""
+        await self._lanes.close()
+
+    async def _serve(self, sweep: Sweep) -> float | None:
+        return 0.0 if await self.advance(sweep) else None
 
     async def _open_regular(self) -> None:
         """Look over every account that there are credentials for."""
@@ -141,10 +163,23 @@ class Sweeper:
                 sweep, {"code": NO_CREDENTIALS, "detail": "No credentials that work serve this account."}
             )
             return False
+        if sweep.reason == Reason.REGULAR and await self._look_at_feed(sweep, usable[0]):
+            return False
         reading = await self._read(usable, part)
         brought = await self._bring_in(sweep, reading)
         await self._move(sweep, reading, brought)
         return sweep.is_gap
+
+    async def _look_at_feed(self, sweep: Sweep, connection: Connection) -> bool:
+        """Let the feed of changes, where there is one, stand for a short regular look; say whether it did."""
+        is_long = sweep.passes > 0 and sweep.passes % LONG_LOOK_EVERY == 0
+        if self._feed is None or is_long or sweep.cursor_at is not None:
+            return False
+        feed = await self._feed.read(connection)
+        if feed is None:
+            return False
+        await self._finish_pass(replace(sweep, found=sweep.found + len(feed.brought.opened)))
+        return True
 
     async def _usable(self, account_id: AccountId) -> Sequence[Connection]:
         """Return whoever sees the whole account, else each user for the calls of his own."""
@@ -229,7 +264,7 @@ class Sweeper:
     async def _finish_pass(self, sweep: Sweep) -> None:
         now = self._clock.now()
         passes = sweep.passes + 1
-        changes: dict[str, Any] = {"passes": passes, "problem": None}
+        changes: dict[str, Any] = {"passes": passes, "found": sweep.found, "problem": None}
         if sweep.reason == Reason.REGULAR:
             changes |= self._next_look(sweep, passes, now)
         elif sweep.is_gap and passes < GAP_PASSES:

@@ -14,10 +14,12 @@ from app.ids import AccountId
 from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import (
+    BulkItem,
     CallRecord,
     Insights,
     Recording,
     RecordsPage,
+    RecordsSync,
     Subscription,
     TelephonySession,
     read_call_record,
@@ -43,6 +45,7 @@ class FakeRingCentral:
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.create_failure: Exception | None = None
+        self.has_feed = False
         self.filters: list[str] = []
         self.account_id = AccountId(ACCOUNT)
         self.asked: list[str] = []
@@ -91,6 +94,34 @@ class FakeRingCentral:
     async def fetch_recording(self, recording_id: str, **_: Any) -> Recording | None:
         self._note(f"recording {recording_id}")
         return self.recordings.get(recording_id)
+
+    async def fetch_call_records(self, ids: Sequence[str], **_: Any) -> list[BulkItem]:
+        self._note(f"records {','.join(ids)}")
+        by_id = {row["id"]: row for row in self.log}
+        return [
+            BulkItem(id=cast("Any", one), status=200, record=_record(by_id[one]))
+            if one in by_id
+            else BulkItem(id=cast("Any", one), status=404)
+            for one in ids
+        ]
+
+    async def fetch_call_log_changes(
+        self, token: str | None, date_from: datetime | None = None, **_: Any
+    ) -> RecordsSync | None:
+        """The feed: `log` in the order of `changed` (a number that the test gives each row); a token is such a number."""
+        self._note("changes" if token else "changes from the start")
+        if not self.has_feed:
+            return None
+        seen = int(token or 0)
+        rows = sorted((row for row in self.log if row["changed"] > seen), key=lambda row: row["changed"])
+        shown = rows[: self.page_size or len(rows)]
+        last = shown[-1]["changed"] if shown else seen
+        return RecordsSync(
+            records=tuple(_record(row) for row in shown),
+            token=str(last),
+            has_newer=len(shown) < len(rows),
+            account_id=self.account_id,
+        )
 
     async def fetch_session(self, telephony_session_id: str, **_: Any) -> TelephonySession | None:
         self._note("telephony session")

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.calls import attachments
-from app.enrichment.readings import BySession, ByWindow, Due, plan_reading
+from app.enrichment.readings import ByRecords, BySession, ByWindow, Due, plan_reading
 from app.errors import PermissionMissing, RateLimited
 from app.ids import SessionId
 from tests.factories_calls import ACCOUNT
@@ -178,3 +178,52 @@ def test_a_window_covers_the_starts_of_all_that_it_serves_and_leaves_far_ones_ou
     assert isinstance(request, ByWindow)
     assert request.call_ids == ("call_1", "call_2")
     assert request.date_from < START < near.started_at < request.date_to
+
+
+def test_calls_that_only_have_to_be_confirmed_share_a_request_wherever_they_began() -> None:
+    scattered = [
+        due(number, started_at=START - timedelta(hours=5 * number), record_ids=(f"a{number}", f"b{number}"))
+        for number in range(1, 30)
+    ]
+    request = plan_reading([*scattered, due(99)])
+    assert isinstance(request, ByRecords)
+    assert request.call_ids == tuple(f"call_{number}" for number in range(1, 16)), (
+        "whole calls, thirty records"
+    )
+    assert len(request.record_ids) == 30
+
+
+def test_a_window_is_preferred_where_it_serves_as_many() -> None:
+    near = [due(number, record_ids=(f"r{number}",)) for number in range(1, 5)]
+    assert isinstance(plan_reading(near), ByWindow)
+
+
+def test_what_misses_its_record_is_not_asked_for_by_ids() -> None:
+    far = due(2, started_at=START - timedelta(hours=9), record_ids=("r2",))
+    assert isinstance(plan_reading([due(1), far]), ByWindow)
+
+
+def test_a_call_of_very_many_records_is_confirmed_alone() -> None:
+    many = due(1, record_ids=tuple(f"r{number}" for number in range(40)))
+    far = due(2, started_at=START - timedelta(hours=9), record_ids=("x",))
+    further = due(3, started_at=START - timedelta(hours=19), record_ids=("y",))
+    assert isinstance(plan_reading([many, far, further]), ByWindow)
+    request = plan_reading([far, many, further])
+    assert isinstance(request, ByRecords)
+    assert request.call_ids == ("call_2", "call_3")
+
+
+async def test_reconciled_calls_are_confirmed_by_their_records(desk: Desk) -> None:
+    for number, hours in ((1, 2), (2, 6), (3, 9)):
+        began = desk.clock.now() - timedelta(hours=hours)
+        await desk.end_call(number, started_at=began)
+        modified = (desk.clock.now() + timedelta(seconds=100)).isoformat()
+        row = detailed(desk, number, startTime=began.isoformat()) | {"lastModifiedTime": modified}
+        desk.ringcentral.log.append(row)
+    desk.clock.advance(121)
+    await read_for(desk, 10)
+    desk.clock.advance(60)
+    await desk.make_due()
+    await desk.reader.step()
+    assert desk.ringcentral.asked[-1].startswith("records rec-")
+    assert {(await desk.call(number)).stage for number in (1, 2, 3)} == {"final"}

@@ -18,10 +18,11 @@ from app.errors import (
     RequestRefused,
     RingCentralUnreachable,
 )
-from app.ids import RecordId, SessionId, TelephonySessionId
+from app.ids import ExtensionId, RecordId, SessionId, TelephonySessionId
 from app.ringcentral.auth import MemoryTokenStore
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.ports import Priority, Silence
+from app.ringcentral.protocol import SyncTokenRefused
 from app.ringcentral.transport import ClientConfig
 from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, MEDIA, SERVER
@@ -680,3 +681,32 @@ async def test_a_refusal_other_than_404_is_not_taken_for_absence(
     ringcentral.get(f"{SUBSCRIPTION}/s1").mock(return_value=error(403, "SUB-406"))
     with pytest.raises(RequestRefused):
         await client.fetch_subscription("s1")
+
+
+async def test_a_tenant_without_extract_sync_answers_none(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    ringcentral.get("/restapi/v1.0/account/~/call-log-extract-sync").mock(return_value=error(404, "CMN-120"))
+    assert await client.fetch_call_log_changes(None) is None
+
+
+async def test_changes_are_followed_by_token(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    route = ringcentral.get("/restapi/v1.0/account/~/call-log-extract-sync").mock(
+        return_value=httpx.Response(200, json={"records": [{"id": "r1"}], "syncInfo": {"syncToken": "t2"}})
+    )
+    read = await client.fetch_call_log_changes("t1")
+    assert read is not None
+    assert (read.token, [record.id for record in read.records]) == ("t2", ["r1"])
+    assert dict(route.calls.last.request.url.params) == {"syncType": "ISync", "syncToken": "t1"}
+
+
+async def test_too_many_changes_ask_for_a_new_beginning(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
+    ringcentral.get("/restapi/v1.0/account/~/extension/7/call-log-sync").mock(
+        return_value=error(400, "CLG-104")
+    )
+    with pytest.raises(SyncTokenRefused):
+        await client.fetch_call_log_sync("t1", extension_id=ExtensionId("7"))

@@ -26,7 +26,13 @@ from app.ringcentral.models import (
 )
 from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import Silence
-from app.ringcentral.protocol import CallLogQuery, ParameterExcluded, TokenRefused, TooManyIds
+from app.ringcentral.protocol import (
+    CallLogQuery,
+    ParameterExcluded,
+    SyncTokenRefused,
+    TokenRefused,
+    TooManyIds,
+)
 from app.ringcentral.wire import Answer, decode_json, read_error, read_rate_headers
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
@@ -65,6 +71,8 @@ def record(record_id: str, **fields: Any) -> CallRecord:
         (403, {"errorCode": "SUB-505"}, RequestRefused),
         (404, {"errorCode": "CMN-102"}, RequestRefused),
         (400, {"errorCode": "CLG-110"}, ParameterExcluded),
+        (400, {"errorCode": "CLG-104"}, SyncTokenRefused),
+        (400, {"errorCode": "CMN-101", "errors": [{"errorCode": "CLG-101"}]}, SyncTokenRefused),
         (400, {"errorCode": "CMN-106"}, TooManyIds),
         (429, {"errorCode": "CMN-301"}, RateLimited),
         (429, {}, RateLimited),
@@ -447,3 +455,48 @@ def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id()
         (False, "not the record asked for"),
         (True, None),
     ]
+
+
+def test_a_full_sync_says_from_when_and_how_much() -> None:
+    request = protocol.call_log_changes(None, NOW)
+    assert request.url == "/restapi/v1.0/account/~/call-log-extract-sync"
+    assert dict(request.params) == {
+        "syncType": "FSync",
+        "recordCount": "1000",
+        "view": "Detailed",
+        "dateFrom": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    assert "dateFrom" not in dict(protocol.call_log_changes(None).params)
+
+
+def test_what_follows_a_token_says_nothing_else() -> None:
+    request = protocol.call_log_changes("t", NOW)
+    assert dict(request.params) == {"syncType": "ISync", "syncToken": "t"}
+
+
+def test_the_older_sync_exists_for_an_extension_and_takes_250() -> None:
+    request = protocol.call_log_sync(None, extension_id=ExtensionId("7"))
+    assert request.url == "/restapi/v1.0/account/~/extension/7/call-log-sync"
+    assert request.route == "/restapi/v1.0/account/{accountId}/extension/{extensionId}/call-log-sync"
+    assert dict(request.params)["recordCount"] == "250"
+
+
+def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
+    body = {
+        "uri": "https://platform.example.com/restapi/v1.0/account/908070001/call-log-extract-sync",
+        "records": [{"id": "r1"}, "nonsense"],
+        "syncInfo": {"syncType": "ISync", "syncToken": "next", "newerRecordsExist": True},
+    }
+    read = protocol.decode_sync(answer(200, body))
+    assert [record.id for record in read.records] == ["r1"]
+    assert (read.token, read.has_newer, len(read.bad), read.account_id) == ("next", True, 1, "908070001")
+    del body["syncInfo"]["newerRecordsExist"]  # type: ignore[attr-defined]
+    assert protocol.decode_sync(answer(200, body)).has_newer is False
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"records": []}, {"records": [], "syncInfo": {}}, {"syncInfo": {"syncToken": "t"}}]
+)
+def test_a_sync_without_records_or_token_cannot_be_used(body: dict[str, object]) -> None:
+    with pytest.raises(RingCentralUnreachable):
+        protocol.decode_sync(answer(200, body))

@@ -1,0 +1,202 @@
+"""Follows the Call Log's changes with extract sync, where the tenant has it: one request serves all calls.
+
+Probed once and remembered. The token is a row of the database, stored after the records that came with it, so a
+crash reads an answer twice and never skips one. What the feed does not show has not changed since: that, too, is
+a reading of a call.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import and_, or_, select, update
+
+from app import metrics
+from app.clock import Clock
+from app.db.engine import Database, upsert_into
+from app.db.tables import work
+from app.enrichment.connections import Connection
+from app.enrichment.findings import Brought, bring_in, learn_owner
+from app.enrichment.gaps import Reason
+from app.enrichment.records import ReadingPlan
+from app.enrichment.slices import sort_by_call
+from app.errors import PermissionMissing, RequestRefused
+from app.ids import AccountId
+from app.ringcentral.models import RecordsSync
+from app.ringcentral.protocol import SyncTokenRefused
+
+KIND = "changes"
+MOST_REQUESTS = 4
+"""In one reading; the rest comes with the next."""
+
+LONGEST_PAUSE = timedelta(hours=1)
+"""After so long the feed begins anew: what lies between is a gap's to sweep."""
+
+_OVERLAP = timedelta(minutes=5)
+_PROBE_AGAIN = timedelta(days=1)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRead:
+    """One reading. All changes from `since` until now are known, in this reading or an earlier one."""
+
+    since: datetime
+    brought: Brought
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far the feed is read. `missing_until`: the tenant has none, do not ask before."""
+
+    token: str | None = None
+    since: datetime | None = None
+    read_at: datetime | None = None
+    missing_until: datetime | None = None
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any] | None) -> "_Place":
+        stored = stored or {}
+        moments = {
+            name: datetime.fromisoformat(stored[key]) if stored.get(key) else None
+            for name, key in (("since", "since"), ("read_at", "readAt"), ("missing_until", "missingUntil"))
+        }
+        return cls(token=stored.get("token"), **moments)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "token": self.token,
+            "since": self.since.isoformat() if self.since else None,
+            "readAt": self.read_at.isoformat() if self.read_at else None,
+            "missingUntil": self.missing_until.isoformat() if self.missing_until else None,
+        }
+
+
+class Feed:
+    """The feeds of all accounts; one replica at a time reads one."""
+
+    def __init__(
+        self, database: Database, clock: Clock, plan: ReadingPlan, *, replica: str, lease_seconds: float
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._plan = plan
+        self._replica = replica
+        self._lease = timedelta(seconds=lease_seconds)
+        self._missing: dict[tuple[AccountId, str], datetime] = {}
+
+    async def read(self, connection: Connection) -> FeedRead | None:
+        """Bring in what has changed since the last time; None where there is no feed, or another replica reads it.
+
+        Raises RingCentralError for what is not about the feed itself.
+        """
+        key = (connection.holder, connection.name)
+        now = self._clock.now()
+        if not connection.is_company_wide or now < self._missing.get(key, now):
+            return None
+        place = await self._claim(connection)
+        if place is None:
+            return None
+        try:
+            if place.missing_until is not None and now < place.missing_until:
+                self._missing[key] = place.missing_until
+                return None
+            return await self._follow(connection, place)
+        finally:
+            await self._write(connection, {"lease_owner": None, "lease_until": None})
+
+    async def _follow(self, connection: Connection, place: _Place) -> FeedRead | None:
+        place = self._begun(place)
+        brought, has_newer = Brought(), True
+        for _ in range(MOST_REQUESTS):
+            asked_at = self._clock.now()
+            try:
+                answer = await self._fetch(connection, place)
+            except SyncTokenRefused as refusal:
+                log.info("the feed begins anew", why=refusal.detail)
+                place = self._begun(_Place(read_at=place.read_at))
+                answer = await self._fetch(connection, place)
+            if answer is None:
+                await self._remember_missing(connection)
+                return None
+            brought |= await self._take(connection, answer)
+            has_newer = answer.has_newer
+            place = _Place(answer.token, place.since, asked_at)
+            await self._write(connection, {"state": place.to_json()})
+            if not has_newer:
+                break
+        if brought.opened:
+            metrics.SWEPT.labels(reason=Reason.REGULAR.value).inc(len(brought.opened))
+        log.info("read the feed", read=len(brought.read), found=len(brought.opened), complete=not has_newer)
+        return FeedRead(place.since or self._clock.now(), brought, not has_newer)
+
+    def _begun(self, place: _Place) -> _Place:
+        """Return from where to read: the token, or the time of a full sync."""
+        now = self._clock.now()
+        is_fresh = place.read_at is not None and now - place.read_at < LONGEST_PAUSE
+        if place.token is not None and is_fresh:
+            return place
+        since = now - LONGEST_PAUSE
+        if place.read_at is not None and is_fresh:
+            since = max(since, place.read_at - _OVERLAP)
+        return _Place(since=since, read_at=place.read_at)
+
+    async def _fetch(self, connection: Connection, place: _Place) -> RecordsSync | None:
+        deadline = self._clock.now() + self._lease / 2
+        since = place.since if place.token is None else None
+        try:
+            return await connection.client.fetch_call_log_changes(place.token, since, deadline=deadline)
+        except SyncTokenRefused:
+            raise
+        except (PermissionMissing, RequestRefused) as refusal:
+            # Whoever may read the Call Log need not have the feed; the Call Log itself says what is missing.
+            log.info("there is no feed", why=refusal.detail, code=refusal.code)
+            return None
+
+    async def _take(self, connection: Connection, answer: RecordsSync) -> Brought:
+        async with self._database.write() as db:
+            owner = await learn_owner(db, connection.holder, answer.account_id, self._clock.now())
+        if owner is None:
+            return Brought()
+        calls = sort_by_call(answer.records)
+        # It will not be shown again before it changes, so nothing is left for later.
+        return await bring_in(self._database, self._clock, self._plan, owner, calls, grace=timedelta(0))
+
+    async def _remember_missing(self, connection: Connection) -> None:
+        until = self._clock.now() + _PROBE_AGAIN
+        self._missing[(connection.holder, connection.name)] = until
+        await self._write(connection, {"state": _Place(missing_until=until).to_json()})
+
+    async def _claim(self, connection: Connection) -> _Place | None:
+        now = self._clock.now()
+        row = {"account_id": connection.holder, "kind": _kind(connection)}
+        free = or_(
+            work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == self._replica
+        )
+        async with self._database.write() as db:
+            await db.execute(upsert_into(db, work).values(row).on_conflict_do_nothing())
+            taken = await db.execute(
+                update(work)
+                .where(_row_of(connection), free)
+                .values(lease_owner=self._replica, lease_until=now + self._lease)
+            )
+            if taken.rowcount != 1:
+                return None
+            state = await db.scalar(select(work.c.state).where(_row_of(connection)))
+        return _Place.from_json(state)
+
+    async def _write(self, connection: Connection, values: dict[str, Any]) -> None:
+        mine = and_(_row_of(connection), work.c.lease_owner == self._replica)
+        async with self._database.write() as db:
+            await db.execute(update(work).where(mine).values(**values))
+
+
+def _kind(connection: Connection) -> str:
+    return f"{KIND}:{connection.name}"
+
+
+def _row_of(connection: Connection) -> Any:
+    return and_(work.c.account_id == connection.holder, work.c.kind == _kind(connection))
