@@ -249,6 +249,7 @@ def settle(ledger: Ledger, call: Call, plan: ReadingPlan) -> None:
     if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
         call.read_at = None
         finish(ledger, call)
+        ledger.keep(call)
 
 
 def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None:
