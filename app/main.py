@@ -197,6 +197,7 @@ class Process:
             *self._archive_loops(connections, step),
             Loop("insights", self._insights_reader(connections).step, (), step * 2),
             Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
+            Loop("own account", self.onboarding.learn_own, (), CHECK_SECONDS),
             Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]

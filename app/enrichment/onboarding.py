@@ -12,6 +12,7 @@ import httpx
 import structlog
 
 from app.calls import accounts
+from app.calls.attachments import bind_account
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment import credentials
@@ -29,7 +30,7 @@ from app.enrichment.credentials import Kind, Secret
 from app.enrichment.rates import SharedRates
 from app.enrichment.troubles import describe
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralError, SettingsError
-from app.ids import AccountId, ExtensionId
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore, stored_token
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.oauth import revoke_token, token_by_code
@@ -114,6 +115,27 @@ class Onboarding:
         store = MemoryTokenStore()
         store.token = token = await self._trade(auth, code)
         return await self._admit(Kind.OAUTH, secret, auth, store, token, name)
+
+    async def learn_own(self) -> float | None:
+        """Find out which account the credentials of the environment belong to, unless it is known; a loop's step.
+
+        The first event would tell as well, but calls may be asked for before there is any.
+        """
+        own = await self._connections.own()
+        async with self._database.read() as db:
+            known = await accounts.resolve(db, UNBOUND_ACCOUNT)
+        if own is None or known != UNBOUND_ACCOUNT or own.access.problem is not None:
+            return None
+        try:
+            account_id, _ = await self._learn(own.client, await own.client.fetch_token())
+        except RingCentralError as error:
+            log.warning("the service's own account is not known yet", why=error.detail, code=error.code)
+            await self._connections.note(own, error)
+            return _TRY_AGAIN.total_seconds()
+        async with self._database.write() as db:
+            await bind_account(db, account_id, self._clock.now())
+        log.info("the service's own account is known", account_id=account_id)
+        return None
 
     async def remove(self, account_id: AccountId, name: str) -> bool:
         """Forget credentials, end their session and subscription at RingCentral if it lets us; whether there were any.
