@@ -45,7 +45,7 @@ from app.webhooks.notification import (
 from app.webhooks.parties import CallView, endpoint_json, read_parties
 from app.work.wakeups import ENDS, POLLS, SUBSCRIPTIONS
 
-BATCH = 200
+BATCH = 50
 BUSY_BATCH = 20
 RUSH_BATCH = 10
 RUSH_PAUSE_SECONDS = 0.25
