@@ -45,7 +45,7 @@ class Plan:
 
 
 FULL = Plan(seconds=2.5, warm_up_seconds=0.5, rounds=3)
-QUICK = Plan(seconds=1.5, warm_up_seconds=0.3, rounds=1)
+QUICK = Plan(seconds=1.2, warm_up_seconds=0.4, rounds=1)
 
 
 @dataclass(frozen=True, slots=True)
