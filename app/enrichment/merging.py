@@ -57,16 +57,22 @@ class Summary:
 
 
 def merge_readings(kept: Mapping[str, Reading], fresh: Iterable[Reading]) -> dict[str, Reading]:
-    """Return the readings that replace what is kept, by record id; an empty dict when nothing is new.
+    """Return the readings that replace what is kept, by record id: also those that only confirm it later.
 
-    Idempotent: merging what was merged changes nothing. The order of `fresh` does not matter.
+    Idempotent: merging what was merged changes nothing. The order of `fresh` does not matter, nor in how many
+    steps it comes; that is why a confirmation has to be kept too. `tells_news` says which ones say more.
     """
     standing = dict(kept)
     for reading in fresh:
         present = standing.get(reading.record.id)
         if present is None or _replaces(reading, present):
             standing[reading.record.id] = reading
-    return {key: reading for key, reading in standing.items() if _says_more(reading, kept.get(key))}
+    return {key: reading for key, reading in standing.items() if reading is not kept.get(key)}
+
+
+def tells_news(replaced: Mapping[str, Reading], kept: Mapping[str, Reading]) -> bool:
+    """Whether what was replaced says anything that was not kept before."""
+    return any(_says_more(reading, kept.get(key)) for key, reading in replaced.items())
 
 
 def _replaces(new: Reading, old: Reading) -> bool:
@@ -81,9 +87,7 @@ def _weight(reading: Reading) -> tuple[int, datetime, datetime, str]:
 
 
 def _says_more(reading: Reading, old: Reading | None) -> bool:
-    if old is None:
-        return True
-    return (reading.record.raw, reading.source) != (old.record.raw, old.source) and reading is not old
+    return old is None or (reading.record.raw, reading.source) != (old.record.raw, old.source)
 
 
 def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:

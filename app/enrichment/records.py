@@ -18,7 +18,7 @@ from app.calls.store import Recent
 from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
 from app.enrichment.mentions import take_mentions
-from app.enrichment.merging import Reading, Summary, merge_readings, summarise
+from app.enrichment.merging import Reading, Summary, merge_readings, summarise, tells_news
 from app.enrichment.outlook import expect_insights, load_outlook
 from app.enrichment.slices import end_of
 from app.ids import CallId, new_id
@@ -98,7 +98,7 @@ async def apply_readings(
         recorded |= {one.id: call for record in records for one in record.recordings}
         if plan.insights_after is not None and outlook is not None and summary.has_recording:
             expect_insights(call, outlook, plan.insights_after, ledger.now)
-        has_news = bool(news or mentioned)
+        has_news = bool(mentioned) or tells_news(news, kept[call_id])
         if _take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
         names |= _name(ledger, call, summary, records)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.calls.model import Outcome, Source
-from app.enrichment.merging import Reading, merge_readings, primary_of, summarise
+from app.enrichment.merging import Reading, merge_readings, primary_of, summarise, tells_news
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START
@@ -64,7 +64,15 @@ def test_the_later_modification_wins_whatever_the_order_of_reading() -> None:
 def test_merging_what_was_merged_changes_nothing() -> None:
     kept = reading(Source.CALL_LOG, legs=LEGS)
     again = reading(Source.CALL_LOG, after=300, legs=LEGS)
-    assert merge_readings({"r": kept}, [again]) == {}
+    assert merge_readings({"r": kept}, [kept]) == {}
+    assert not tells_news(merge_readings({"r": kept}, [again]), {"r": kept})
+
+
+def test_a_confirmation_counts_although_it_says_nothing_new() -> None:
+    first, between = reading(after=0, duration=1), reading(after=10, duration=2)
+    confirmed = reading(after=20, duration=1)
+    assert standing(standing(first, confirmed), between).record.duration_seconds == 1
+    assert standing(standing(first, between), confirmed).record.duration_seconds == 1
 
 
 readings = st.lists(
