@@ -159,6 +159,7 @@ class Process:
         rules = end_rules(settings)
         plan = reading_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
+        ends = EndWatch(database, clock, rules, connections, patience_seconds=_PATIENCE_SECONDS)
         reader = Reader(
             database,
             clock,
@@ -190,7 +191,7 @@ class Process:
                 step,
                 gather=step / 20,
             ),
-            Loop("ends", EndWatch(database, clock, rules, connections).step, (wakeups.ENDS,), step),
+            Loop("ends", ends.step, (wakeups.ENDS,), step, ends.close),
             Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close),
             Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),
             Loop("recordings", self._recording_keeper(connections).step, (), step * 2),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import func, select
@@ -21,6 +22,8 @@ from app.ids import AccountId, TelephonySessionId
 from app.webhooks.facts import SessionFacts
 from app.webhooks.fold import EndRules, end, judge
 from app.webhooks.parties import read_parties
+from app.work.lanes import Lanes, Serve
+from app.work.wakeups import ENDS
 
 BATCH = 200
 MOST_ASKED = 500
@@ -35,24 +38,47 @@ log = structlog.get_logger(__name__)
 class EndWatch:
     """The background work that ends calls."""
 
-    def __init__(self, database: Database, clock: Clock, rules: EndRules, connections: Connections) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        rules: EndRules,
+        connections: Connections,
+        *,
+        patience_seconds: float | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
         self._connections = connections
         self._ask_again_at = clock.now()
+        self._lanes: Lanes[str] = Lanes(
+            "ends",
+            wake=lambda: database.wake((ENDS,)),
+            longest_seconds=_LOOK_AGAIN_SECONDS,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
-        """Judge the calls that are due; say in how many seconds the next one is."""
+        """Judge the calls that are due; say in how many seconds the next one is.
+
+        Looking calls up at RingCentral may take long; that goes on beside the ends of all others.
+        """
         async with self._database.read() as db:
             account_ids = await _due_accounts(db, self._clock.now())
+        looks: dict[str, Serve] = {"gaps": self._ask_after_gaps}
         for account_id in account_ids:
             stale = await self._judge_due(account_id)
-            await self._ask_for(account_id, stale[:_STALE_LOOKS])
-        await self._ask_after_gaps()
+            if stale:
+                looks[account_id] = partial(self._ask_for, account_id, stale[:_STALE_LOOKS])
+        await self._lanes.run(looks)
         async with self._database.read() as db:
             due_at = await db.scalar(select(func.min(calls.c.end_check_at)))
         return None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
+
+    async def close(self) -> None:
+        """Stop the looks that are under way; the calls are looked up again later."""
+        await self._lanes.close()
 
     async def _judge_due(self, account_id: AccountId) -> list[Call]:
         """Judge calls again; return those that have been silent for so long that RingCentral has to be asked."""
@@ -69,7 +95,7 @@ class EndWatch:
 
     async def _ask_for(self, account_id: AccountId, stale: Sequence[Call]) -> None:
         """Ask whether silent calls still go on: a session that RingCentral does not know any more is over."""
-        connection = await self._connections.best(account_id) if stale else None
+        connection = await self._connections.best(account_id)
         if connection is None:
             return
         for call in stale:
@@ -88,13 +114,17 @@ class EndWatch:
             return
         async with self._database.read() as db:
             unasked = await gaps.find_unasked(db)
+        failed: set[AccountId] = set()
         for gap in unasked:
+            if gap.account_id in failed:
+                continue
             try:
                 await self._ask_after(gap)
             except RingCentralError as error:
                 log.warning("calls of a gap could not be asked after", why=error.detail)
                 self._ask_again_at = now + timedelta(seconds=self._rules.window / 4)
-                return
+                failed.add(gap.account_id)
+                continue
             async with self._database.write() as db:
                 await gaps.mark_asked(db, gap, self._clock.now())
 
