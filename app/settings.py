@@ -250,6 +250,11 @@ class Settings(BaseSettings):
         return self.sweep_seconds or self.active_calls_window_seconds * 7.5
 
     @cached_property
+    def short_lease_seconds(self) -> float:
+        """How long work on the window's time scale is leased; it is renewed while the work goes on."""
+        return max(2.0, self.active_calls_window_seconds / 8)
+
+    @cached_property
     def horizon_seconds(self) -> float:
         """When a call is given up; never before the window has closed."""
         return max(self.call_log_horizon_seconds, self.active_calls_window_seconds)

@@ -282,7 +282,8 @@ class Connections:
             self._clock,
             self._vault,
             replica=self._replica,
-            lease_seconds=auth.longest_grant_seconds,
+            lease_seconds=settings.short_lease_seconds,
+            longest_seconds=auth.longest_grant_seconds,
             holder=holder,
             name=name,
         )

@@ -46,9 +46,11 @@ from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.wire import HEAVY
 from app.work.lanes import Lanes, Serve
+from app.work.leases import renewed
 from app.work.wakeups import POLLS
 
 MOST_PAGES = 50
+_LONGEST_TURN_SECONDS = 120.0
 _START_TOLERANCE_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
@@ -96,7 +98,7 @@ class Poller:
         self._lanes: Lanes[tuple[AccountId, str]] = Lanes(
             "polls",
             wake=lambda: database.wake((POLLS,)),
-            longest_seconds=lease_seconds,
+            longest_seconds=_LONGEST_TURN_SECONDS,
             patience_seconds=patience_seconds,
         )
 
@@ -155,11 +157,16 @@ class Poller:
             await self._release(target, memory)
             return (plan.when - now).total_seconds()
         try:
-            polled = await self._poll(connection, waiting, recent)
+            async with renewed(partial(self._renew, target), self._lease_seconds / 3):
+                polled = await self._poll(connection, waiting, recent)
         except RingCentralError as error:
             return await self._excuse(target, connection, memory, error)
         await self._write(target, connection, memory, recent, polled)
         return 0.0
+
+    async def _renew(self, target: Target) -> None:
+        async with self._database.write() as db:
+            await targets.renew(db, target, self._replica, self._clock.now(), self._lease_seconds)
 
     async def _plan(
         self, rates: SharedRates, waiting: Sequence[Recent], memory: "_Memory", now: datetime

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, update
+from sqlalchemy import ColumnElement, and_, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import upsert_into
@@ -47,18 +47,34 @@ async def claim(
     return None if row is None else Target(account_id, name, row.memory, row.visibility)
 
 
+async def renew(
+    db: AsyncConnection, target: Target, replica: str, now: datetime, lease_seconds: float
+) -> None:
+    """Hold a target for longer; does nothing when another replica has it by now."""
+    await db.execute(
+        update(poll_targets)
+        .where(_held(target, replica))
+        .values(lease_until=now + timedelta(seconds=lease_seconds))
+    )
+
+
+def _held(target: Target, replica: str) -> ColumnElement[bool]:
+    return and_(
+        poll_targets.c.account_id == target.account_id,
+        poll_targets.c.target == target.target,
+        poll_targets.c.lease_owner == replica,
+    )
+
+
 async def release(db: AsyncConnection, target: Target, replica: str, **changes: Any) -> None:
     """Give the target back with what was learnt.
 
     Raises LeaseLost when another replica has it by now: then nothing of this turn may be written.
     """
-    mine = (
-        (poll_targets.c.account_id == target.account_id)
-        & (poll_targets.c.target == target.target)
-        & (poll_targets.c.lease_owner == replica)
-    )
     given_back = await db.execute(
-        update(poll_targets).where(mine).values(lease_owner=None, lease_until=None, **changes)
+        update(poll_targets)
+        .where(_held(target, replica))
+        .values(lease_owner=None, lease_until=None, **changes)
     )
     if given_back.rowcount != 1:
         raise LeaseLost(f"the poll of account {target.account_id} was taken over")

@@ -34,6 +34,7 @@ class SharedTokens:
         *,
         replica: str,
         lease_seconds: float,
+        longest_seconds: float | None = None,
         holder: AccountId = UNBOUND_ACCOUNT,
         name: str = "own",
     ) -> None:
@@ -42,6 +43,7 @@ class SharedTokens:
         self._vault = vault
         self._replica = replica
         self._lease = timedelta(seconds=lease_seconds)
+        self._longest = timedelta(seconds=longest_seconds or lease_seconds)
         self._key = {"account_id": holder, "name": name}
         self._mine = (credentials.c.account_id == holder) & (credentials.c.name == name)
         # The environment's credentials have no row until something is kept of them; a row of others that is

@@ -1,6 +1,7 @@
 import asyncio
 
 from app.errors import StorageUnavailable
+from app.work.leases import renewed
 from app.work.loops import Crew, Loop
 from app.work.wakeups import Wakeups, wait
 from tests.fakes.clock import FakeClock
@@ -55,3 +56,21 @@ async def test_a_wake_up_is_heard_once_and_by_its_listeners_alone() -> None:
         assert not await wait(other, 0)
     wakeups.wake(["a"])
     assert not one.is_set()
+
+
+async def test_a_lease_is_renewed_until_its_work_is_done() -> None:
+    renewals, enough = 0, asyncio.Event()
+
+    async def renew() -> None:
+        nonlocal renewals
+        renewals += 1
+        if renewals == 2:
+            raise StorageUnavailable("away for a moment")
+        if renewals == 3:
+            enough.set()
+
+    async with renewed(renew, 0.0):
+        await enough.wait()
+    done_at = renewals
+    await asyncio.sleep(0)
+    assert renewals == done_at >= 3
