@@ -56,9 +56,9 @@ from app.work.wakeups import Wakeups
 
 _DATABASE_TRIES = 30
 _UPKEEP_SECONDS = 600.0
-_SHORTEST_BEAT_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.5
 """How long accounts wait for each other: about what an answer of RingCentral's takes."""
+_SHORTEST_BEAT_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +177,7 @@ class Process:
             plan,
             replica=self.replica,
             page_size=settings.active_calls_page_size,
-            lease_seconds=settings.lease_seconds,
+            lease_seconds=settings.short_lease_seconds,
             patience_seconds=_PATIENCE_SECONDS,
         )
         sweeper = self._sweeper(connections)
