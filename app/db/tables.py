@@ -198,14 +198,7 @@ calls = Table(
         postgresql_where=text("end_check_at IS NOT NULL"),
         sqlite_where=text("end_check_at IS NOT NULL"),
     ),
-    Index(
-        "ix_calls_recorded",
-        "account_id",
-        "started_at",
-        "call_id",
-        postgresql_where=text("has_recording"),
-        sqlite_where=text("has_recording = 1"),
-    ),
+    Index("ix_calls_recorded", "account_id", "has_recording", "started_at", "call_id"),
     Index(
         "ix_calls_insights",
         "account_id",

@@ -119,11 +119,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("read_at IS NOT NULL"),
         )
         batch_op.create_index(
-            "ix_calls_recorded",
-            ["account_id", "started_at", "call_id"],
-            unique=False,
-            postgresql_where=sa.text("has_recording"),
-            sqlite_where=sa.text("has_recording = 1"),
+            "ix_calls_recorded", ["account_id", "has_recording", "started_at", "call_id"], unique=False
         )
         batch_op.create_index(
             "ix_calls_stage", ["account_id", "stage", "started_at", "call_id"], unique=False
@@ -617,11 +613,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_calls_window")
         batch_op.drop_index("ix_calls_started")
         batch_op.drop_index("ix_calls_stage")
-        batch_op.drop_index(
-            "ix_calls_recorded",
-            postgresql_where=sa.text("has_recording"),
-            sqlite_where=sa.text("has_recording = 1"),
-        )
+        batch_op.drop_index("ix_calls_recorded")
         batch_op.drop_index(
             "ix_calls_read",
             postgresql_where=sa.text("read_at IS NOT NULL"),
