@@ -44,7 +44,9 @@ INSIGHTS = Counter(
     "aftercall_insights_looks_total", "Looks for a call's insights by what came of them.", ["outcome"]
 )
 READER_REQUESTS = Counter(
-    "aftercall_reader_lists_total", "Lists and records asked for by readers, by where they came from.", ["source"]
+    "aftercall_reader_lists_total",
+    "Lists and records asked for by readers, by where they came from.",
+    ["source"],
 )
 SWEPT = Counter(
     "aftercall_swept_calls_total", "Calls that no event had told of, found by a sweep.", ["reason"]

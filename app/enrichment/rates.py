@@ -174,9 +174,7 @@ async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> 
     account_id = await accounts.resolve(db, holder)
     query = (
         select(calls.c.call_id)
-        .where(
-            calls.c.account_id == account_id, calls.c.stage == Stage.ENDED, calls.c.window_closes_at > now
-        )
+        .where(calls.c.account_id == account_id, calls.c.stage == Stage.ENDED, calls.c.window_closes_at > now)
         .limit(1)
     )
     return await db.scalar(query) is not None

@@ -32,4 +32,4 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
 
 def test_no_label_could_name_a_person_or_an_account() -> None:
     labels = {label for _, names in _defined().values() for label in names}
-    assert labels <= {"outcome", "stage", "source", "group", "status", "loop"}
+    assert labels <= {"outcome", "stage", "source", "group", "status", "loop", "reason"}
