@@ -1,5 +1,6 @@
 """Connecting an account by signing in with RingCentral, as a browser does it, on both databases."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.tables import credentials
+from app.enrichment.connections import Connections
 from app.enrichment.signins import SignIns
 from app.errors import CredentialsRefused
 from app.main import Role
@@ -271,3 +273,27 @@ async def test_an_ended_sign_in_is_a_problem_and_is_not_asked_for_again(stage: S
     healed = await stage.account(COFFEE)
     assert healed is not None
     assert healed["credentials"][0]["problems"] == []
+
+
+async def test_replicas_on_one_database_trade_the_pair_once(stage: Stage) -> None:
+    await stage.sign_in(f"{COFFEE}*101")
+    process = stage.process
+    async with httpx.AsyncClient(trust_env=False) as http:
+        replicas = [
+            Connections(
+                process.settings,
+                process.database,
+                process.clock,
+                process.vault,
+                http,
+                replica=f"replica-{name}",
+            )
+            for name in "abc"
+        ]
+        held = [(await replica.all())[0].client for replica in replicas]
+        assert len({(await client.fetch_token()).access_token for client in held}) == 1
+        stage.coffee.tokens.expire_all()
+        pages = await asyncio.gather(*(client.fetch_active_calls_page(1, 1) for client in held))
+    assert {page.account_id for page in pages} == {COFFEE}
+    trades = [one for one in stage.coffee.requests if one["path"].endswith("/token")]
+    assert len(trades) == 2, "the code, and one refresh token"
