@@ -31,7 +31,10 @@ from app.work.lanes import Lanes
 from app.work.wakeups import SWEEPS
 
 MOST_PAGES = 4
-"""Of one slice: what is held in memory, and what is lost by a crash."""
+"""What a slice should have: that much is held in memory, and read again after a crash."""
+
+MOST_PAGES_AT_ALL = 100
+"""What is read of a slice that cannot be shorter, or swings more than was thought."""
 
 GAP_PASSES = 2
 """A gap is swept again later: a few records come minutes late."""
@@ -207,7 +210,7 @@ class Sweeper:
         seen: set[RecordId] = set()
         account_id: AccountId | None = None
         number = 0
-        while number < MOST_PAGES:
+        while number < MOST_PAGES_AT_ALL:
             number += 1
             page = await connection.client.fetch_call_log_window(
                 part.begin - timedelta(seconds=self._rules.margin),
@@ -226,7 +229,7 @@ class Sweeper:
             less = shorter(part, self._rules.margin, start_of(records), MOST_PAGES) if number == 1 else None
             if less is not None:
                 part, records, seen, number = less, [], set(), 0
-            elif number == MOST_PAGES:
+            elif number == MOST_PAGES_AT_ALL:
                 log.warning("a slice holds more calls than can be read at once", begin=str(part.begin))
         return _Reading(part, records, account_id)
 

@@ -5,7 +5,7 @@ knows is `absent`, with a reason; what is not decided yet is `open`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import case, func, or_, select
@@ -168,4 +168,19 @@ async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime)
         .order_by(sweeps.c.from_at.desc())
         .limit(MOST_GAPS)
     )
-    return [read_row(row) for row in await db.execute(query)]
+    told = [read_row(row) for row in await db.execute(query)]
+    return [
+        replace(gap, found=await _count_swept(db, scope, gap.from_at, gap.to_at)) if gap.is_gap else gap
+        for gap in told
+    ]
+
+
+async def _count_swept(
+    db: AsyncConnection, scope: Sequence[str], from_at: datetime, to_at: datetime | None
+) -> int:
+    """Count the calls of a time that no event told of, whoever found them first: its sweep or another look."""
+    began = [calls.c.started_at >= from_at]
+    if to_at is not None:
+        began.append(calls.c.started_at <= to_at)
+    query = select(func.count()).where(calls.c.account_id.in_(scope), calls.c.source == Source.SWEEP, *began)
+    return await db.scalar(query) or 0

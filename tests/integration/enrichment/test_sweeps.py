@@ -156,6 +156,15 @@ async def test_a_busy_gap_is_read_in_slices_that_fit(desk: Desk) -> None:
     assert gap.found == 1189
 
 
+async def test_a_second_that_holds_more_than_a_slice_should_is_read_whole(desk: Desk) -> None:
+    desk.ringcentral.log = [logged(number, START - timedelta(minutes=5)) for number in range(1, 131)]
+    await note_gap(desk, START - timedelta(minutes=10), START)
+    sweeper = make_sweeper(desk, page_size=10)
+    for _ in range(3):
+        await sweep_for(desk, sweeper, 65)
+    assert len(await stages(desk)) == 130
+
+
 async def test_a_server_that_drops_the_page_number_does_no_harm(desk: Desk) -> None:
     desk.ringcentral.log = [logged(number, START - timedelta(minutes=5)) for number in range(1, 30)]
     desk.ringcentral.page_size, desk.ringcentral.repeats_pages = 10, True

@@ -79,7 +79,10 @@ async def test_times_without_events_are_listed_with_what_they_cost(
             sweep_after=timedelta(seconds=60),
         )  # fmt: skip
         await gaps.open_regular(db, UNBOUND_ACCOUNT, START, timedelta(seconds=900))
+    await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=30), source="sweep")
+    await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=40))
     told = (await client.get("/v1/ops/gaps")).json()
+    assert [gap["found"] for gap in told["deliveries"]] == [0, 1]
     assert [(gap["reason"], gap["state"], gap["detail"]) for gap in told["deliveries"]] == [
         ("subscription-missing", "lasting", None),
         ("subscription-suspended", "waiting", "Read timed out"),
