@@ -179,12 +179,13 @@ def _take_record(
     plan: ReadingPlan,
 ) -> bool:
     """Bring the call to what its records say; say whether it got its first record by this."""
-    if has_news:
+    is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
+    # Records that were put aside while the call went on are no news, and still the first that it is told of.
+    if has_news or is_first:
         began = call.started_at
         _copy(call, summary)
         if call.started_at != began:
             ledger.redate(call)
-    is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
     if is_first:
         _correct_end(call, [reading.record for reading in standing.values()], ledger.now)
         _bootstrap(ledger, call, summary, source, plan)

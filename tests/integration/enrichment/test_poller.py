@@ -5,9 +5,13 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from app.calls.ledger import open_ledger
+from app.calls.model import Source
 from app.db.tables import accounts, call_records, poll_targets
+from app.enrichment.records import keep_readings
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId
+from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import Desk
 
@@ -239,3 +243,17 @@ async def test_the_visibility_delay_is_learnt_and_kept(desk: Desk) -> None:
         row = (await db.execute(select(poll_targets).where(poll_targets.c.account_id == ACCOUNT))).one()
     assert row.visibility["samples"] == 1.0
     assert sum(row.memory["rhythm"]["counts"]) == 1
+
+
+async def test_a_record_put_aside_while_the_call_went_on_stands_for_it_once_it_has_ended(desk: Desk) -> None:
+    call = await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    async with desk.database.write() as db, open_ledger(db, ACCOUNT, desk.clock.now()) as ledger:
+        read = read_call_record(desk.ringcentral.active[0])
+        assert isinstance(read, CallRecord)
+        loaded = {call.call_id: call}
+        await keep_readings(ledger, loaded, {call.call_id: [read]}, Source.ACTIVE_CALLS, desk.clock.now())
+    await desk.poller.step()
+    found = await desk.call()
+    assert (found.stage, found.primary_record_id, found.result) == ("bootstrapped", "rec-1", "Accepted")
