@@ -585,10 +585,11 @@ def penalty_of(
 def normal_filter(event_filter: str, own_extension_id: str | None = None) -> str:
     """Spell an event filter as we ask for it: RingCentral answers with `~` expanded to real ids.
 
-    The account's id becomes `~`, and so does `own_extension_id` (the token's owner); query parameters are sorted.
+    The account's id becomes `~`, and so do the subscription's in a reminder filter and `own_extension_id` (the token's owner); query parameters are sorted.
     """
     path, _, query = event_filter.strip().partition("?")
     path = re.sub(r"/account/[0-9]+(?=/|$)", "/account/~", path.rstrip("/"))
+    path = re.sub(r"(?<=/restapi/v1\.0/subscription/)[^/]+$", "~", path)
     if own_extension_id:
         path = re.sub(rf"/extension/{re.escape(own_extension_id)}(?=/|$)", "/extension/~", path)
     ordered = urlencode(sorted(parse_qsl(query, keep_blank_values=True)), safe="~+:")

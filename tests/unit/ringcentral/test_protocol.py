@@ -500,3 +500,15 @@ def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
 def test_a_sync_without_records_or_token_cannot_be_used(body: dict[str, object]) -> None:
     with pytest.raises(RingCentralUnreachable):
         protocol.decode_sync(answer(200, body))
+
+
+def test_a_reminder_filter_is_the_same_with_the_id_that_it_got() -> None:
+    asked = [
+        "/restapi/v1.0/account/~/telephony/sessions",
+        "/restapi/v1.0/subscription/~?threshold=3600&interval=600",
+    ]
+    answered = [
+        "/restapi/v1.0/subscription/7d2c6f10-0b5e?interval=600&threshold=3600",
+        "/restapi/v1.0/account/908070001/telephony/sessions",
+    ]
+    assert protocol.has_same_filters(asked, answered)
