@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = ("bench.planner", "bench.intake")
+BENCHES = ("bench.planner", "bench.reconciliation", "bench.intake")
 
 
 def main() -> int:
