@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from app.calls.ledger import open_ledger
-from app.calls.model import Source
+from app.calls.model import Call, Source
 from app.db.tables import accounts, call_records, poll_targets
 from app.enrichment.records import keep_readings
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
@@ -252,7 +252,7 @@ async def test_a_record_put_aside_while_the_call_went_on_stands_for_it_once_it_h
     async with desk.database.write() as db, open_ledger(db, ACCOUNT, desk.clock.now()) as ledger:
         read = read_call_record(desk.ringcentral.active[0])
         assert isinstance(read, CallRecord)
-        loaded = {call.call_id: call}
+        loaded: dict[str, Call] = {call.call_id: call}
         await keep_readings(ledger, loaded, {call.call_id: [read]}, Source.ACTIVE_CALLS, desk.clock.now())
     await desk.poller.step()
     found = await desk.call()
