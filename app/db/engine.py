@@ -29,8 +29,9 @@ _IMMEDIATE = "aftercall_immediate"
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 30.0
 _BUSY_MILLISECONDS = 15_000
-# PostgreSQL's classes: connection lost, no resources left, being shut down or started.
-_UNAVAILABLE_STATES = ("08", "53", "57P")
+# PostgreSQL's states that pass by themselves: connection lost, no resources left, being shut down or started,
+# deadlock and lost race, lock not to be had, statement cancelled.
+_UNAVAILABLE_STATES = ("08", "53", "57P", "40", "55P03", "57014")
 
 Waker = Callable[[Collection[str]], None]
 
@@ -56,7 +57,13 @@ class Database:
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
 
     def _open_sqlite(self) -> AsyncEngine:
-        engine = create_async_engine(self.url, pool_size=4, max_overflow=4, pool_timeout=_CONNECT_SECONDS)
+        engine = create_async_engine(
+            self.url,
+            pool_size=4,
+            max_overflow=4,
+            pool_timeout=_CONNECT_SECONDS,
+            hide_parameters=True,  # an error's text goes to the log, what people wrote does not
+        )
         event.listen(engine.sync_engine, "connect", prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -68,6 +75,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=_CONNECT_SECONDS,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS},
         )
 

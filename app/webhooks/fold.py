@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from pydantic_core import from_json
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -119,30 +119,30 @@ class Folder:
             raise
         except Exception:
             log.exception("a batch of deliveries could not be folded; taking them one by one")
-        for _ in range(limit):
-            if not await self._fold_one_by_one(account_id):
-                return False
-        return True
+        async with self._database.read() as db:
+            uuids = [row.uuid for row in await _unfolded(db, account_id, limit)]
+        for uuid in uuids:
+            await self._fold_alone(account_id, uuid)
+        return len(uuids) == limit
 
-    async def _fold_one_by_one(self, account_id: AccountId) -> bool:
+    async def _fold_alone(self, account_id: AccountId, uuid: str) -> None:
+        """Fold this one delivery, or set it aside: this one, whatever has come in or was folded meanwhile."""
         try:
-            return await self._fold(account_id, 1) == 1
+            await self._fold(account_id, 1, uuid)
         except StorageUnavailable:
             raise
         except Exception as error:
-            log.exception("a delivery cannot be folded and is set aside")
+            log.exception("a delivery cannot be folded and is set aside", uuid=uuid)
             async with self._database.write() as db:
-                rows = await _unfolded(db, account_id, 1)
                 note = f"error: {type(error).__name__}"
-                await _mark_folded(db, account_id, {row.uuid: note for row in rows}, self._clock.now())
-            return True
+                await _mark_folded(db, account_id, {uuid: note}, self._clock.now())
 
-    async def _fold(self, account_id: AccountId, limit: int) -> int:
+    async def _fold(self, account_id: AccountId, limit: int, uuid: str | None = None) -> int:
         async with self._database.write() as db:
             now = self._clock.now()
             owner = await _owner(db, account_id, now)
             async with open_ledger(db, owner, now) as ledger:
-                rows = await _unfolded(db, account_id, limit)
+                rows = await _unfolded(db, account_id, limit, uuid)
                 batch = _read_batch(rows, owner)
                 await fold_facts(ledger, batch.facts, self._rules)
                 await ledger.flush()
@@ -165,13 +165,18 @@ async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> A
     return account_id
 
 
-async def _unfolded(db: AsyncConnection, account_id: AccountId, limit: int) -> Sequence[Any]:
+async def _unfolded(
+    db: AsyncConnection, account_id: AccountId, limit: int, uuid: str | None = None
+) -> Sequence[Any]:
+    """Return deliveries that wait, oldest first; with `uuid` that one alone, if it still waits."""
     query = (
         select(deliveries.c.uuid, deliveries.c.received_at, deliveries.c.raw)
         .where(deliveries.c.account_id == account_id, deliveries.c.folded_at.is_(None))
         .order_by(deliveries.c.received_at, deliveries.c.uuid)
         .limit(limit)
     )
+    if uuid is not None:
+        query = query.where(deliveries.c.uuid == uuid)
     return (await db.execute(query)).all()
 
 
@@ -182,7 +187,11 @@ async def _mark_folded(
     for uuid, note in notes.items():
         by_note.setdefault(note, []).append(uuid)
     for note, uuids in by_note.items():
-        mine = (deliveries.c.account_id == account_id) & deliveries.c.uuid.in_(uuids)
+        mine = and_(
+            deliveries.c.account_id == account_id,
+            deliveries.c.uuid.in_(uuids),
+            deliveries.c.folded_at.is_(None),
+        )
         await db.execute(update(deliveries).where(mine).values(folded_at=now, fold_note=note))
         metrics.DELIVERIES_FOLDED.labels(outcome=(note or "call").partition(":")[0]).inc(len(uuids))
 

@@ -1,10 +1,12 @@
 """From stored deliveries to calls, on both databases."""
 
+import asyncio
 import random
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from app.calls import attachments
 from app.calls.model import Call
@@ -22,7 +24,7 @@ from tests.factories import (
     party,
     received_at,
 )
-from tests.integration.webhooks.conftest import Intake
+from tests.integration.webhooks.conftest import RULES, Intake
 
 
 def image(call: Call) -> dict[str, Any]:
@@ -248,3 +250,36 @@ async def test_deliveries_of_an_unknown_account_wait_for_nobody(intake: Intake) 
         "ignored: unknown-account",
         "ignored: unknown-event",
     }
+
+
+async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_alone(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
+    honest = read_parties
+
+    def breaks_on_poison(facts: Any) -> Any:
+        if any(fact.telephony_session_id == "s-poison" for fact in facts):
+            raise RuntimeError("cannot be read")
+        return honest(facts)
+
+    monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
+    await intake.store([poison, *inbound_answered()[:3]])
+    other = fold.Folder(intake.database, intake.clock, RULES)
+    await asyncio.gather(intake.folder.step(), other.step())
+    noted = await intake.notes_on_deliveries()
+    assert noted.pop("poison") == "error: RuntimeError"
+    assert set(noted.values()) == {None}
+
+
+async def test_what_people_wrote_is_in_no_error_of_the_database(intake: Intake) -> None:
+    row = {"account_id": "1", "uuid": "u", "received_at": intake.clock.now(), "raw": b"secret words"}
+
+    async def write() -> None:
+        async with intake.database.write() as db:
+            await db.execute(insert(deliveries).values(row))
+
+    await write()
+    with pytest.raises(IntegrityError) as failure:
+        await write()
+    assert "secret words" not in str(failure.value)
