@@ -168,6 +168,8 @@ class Process:
             page_size=settings.active_calls_page_size,
             patience_seconds=_PATIENCE_SECONDS,
             feed=self._feed("readings"),
+            replica=self.replica,
+            lease_seconds=settings.short_lease_seconds,
         )
         poller = Poller(
             database,

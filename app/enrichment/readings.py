@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from app.calls import recordings, store
 from app.calls.insights_store import PART
@@ -31,6 +31,7 @@ from app.ids import AccountId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes, Serve
+from app.work.leases import Lease, leased
 from app.work.wakeups import READINGS
 
 BATCH = 500
@@ -145,6 +146,14 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
     return min(now + pause, horizon)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What came of one connection's turn: when it wants the next, and whether it could ask for all it may see."""
+
+    pause: float | None
+    is_through: bool = True
+
+
 class Reader:
     """The background work that reads the Call Log, and closes what its horizon has passed."""
 
@@ -158,8 +167,12 @@ class Reader:
         page_size: int,
         patience_seconds: float | None = None,
         feed: Feed | None = None,
+        replica: str = "one",
+        lease_seconds: float = 15.0,
     ) -> None:
         self._feed = feed
+        self._replica = replica
+        self._lease_seconds = lease_seconds
         self._database = database
         self._clock = clock
         self._connections = connections
@@ -181,12 +194,13 @@ class Reader:
         """
         now = self._clock.now()
         async with self._database.read() as db:
-            query = select(calls.c.account_id).where(calls.c.read_at <= now).distinct()
+            due = and_(calls.c.read_at.is_not(None), calls.c.read_at <= now)
+            query = select(calls.c.account_id).where(due).group_by(calls.c.account_id)
             account_ids = [AccountId(account_id) for account_id in await db.scalars(query)]
         work: dict[AccountId, Serve] = {one: partial(self._read_account, one) for one in account_ids}
         soonest = await self._lanes.run(work)
         async with self._database.read() as db:
-            due_at = await db.scalar(select(func.min(calls.c.read_at)))
+            due_at = await db.scalar(select(func.min(calls.c.read_at)).where(calls.c.read_at > now))
         pauses = [soonest] if soonest is not None else []
         if due_at is not None and due_at > now:
             pauses.append((due_at - now).total_seconds())
@@ -200,25 +214,46 @@ class Reader:
         """Read what is due with whoever may see it: one for the whole account, or each user his own calls."""
         connections = await self._connections.of(account_id)
         readers = serving(connections, beside_polls=True)
-        pauses = await asyncio.gather(*(self._read_with(account_id, item) for item in readers))
-        if not any(item.is_company_wide for item in readers):
+        # All of them finish before any error goes up: a reading that goes on alone would meet its successor.
+        told = await asyncio.gather(
+            *(self._read_with(account_id, item) for item in readers), return_exceptions=True
+        )
+        for error in told:
+            if isinstance(error, BaseException):
+                raise error
+        turns = [turn for turn in told if isinstance(turn, _Turn)]
+        is_company_wide = any(item.is_company_wide for item in readers)
+        # Whoever was held back may yet see what is due; only what nobody may see is put off.
+        if not is_company_wide and all(turn.is_through for turn in turns):
             await self._put_off_unseen(account_id, NO_PERMISSION if connections else NO_CREDENTIALS)
-        return min((pause for pause in pauses if pause is not None), default=None)
+        return min((turn.pause for turn in turns if turn.pause is not None), default=None)
 
-    async def _read_with(self, account_id: AccountId, connection: Connection) -> float | None:
+    async def _read_with(self, account_id: AccountId, connection: Connection) -> _Turn:
         now = self._clock.now()
         held_back = self._not_before.get((account_id, connection.name))
         if held_back is not None and now < held_back:
-            return (held_back - now).total_seconds()
+            return _Turn((held_back - now).total_seconds(), is_through=False)
         async with self._database.read() as db:
             due = await store.find_due_readings(db, account_id, now, BATCH, connection.extension_id)
         if not due:
-            return None
-        try:
-            await self._read(account_id, connection, due)
-        except RingCentralError as error:
-            return await self._excuse(account_id, connection, error)
-        return 0.0
+            return _Turn(None)
+        async with leased(self._database, self._clock, self._lease(account_id, connection)) as is_ours:
+            if not is_ours:
+                return _Turn(self._pause, is_through=False)
+            async with self._database.read() as db:
+                due = await store.find_due_readings(
+                    db, account_id, self._clock.now(), BATCH, connection.extension_id
+                )
+            try:
+                if due:
+                    await self._read(account_id, connection, due)
+            except RingCentralError as error:
+                return _Turn(await self._excuse(account_id, connection, error), is_through=False)
+        return _Turn(0.0)
+
+    def _lease(self, account_id: AccountId, connection: Connection) -> Lease:
+        kind = f"readings:{connection.name}"
+        return Lease(account_id, kind, self._replica, self._lease_seconds)
 
     async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> None:
         feed = await self._feed.read(connection) if self._feed is not None else None

@@ -1,12 +1,21 @@
-"""Keeps a lease alive while its work goes on, so that it can be short: what a crashed replica holds is soon free."""
+"""Leases: one replica's turn at a piece of work, kept alive while the work goes on.
+
+That way a lease can be short, and what a crashed replica holds is soon free.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import and_, or_, update
 
-from app.errors import StorageUnavailable
+from app.clock import Clock
+from app.db.engine import Database, upsert_into
+from app.db.tables import work
+from app.ids import AccountId
 from app.work.wakeups import wait
 
 log = structlog.get_logger(__name__)
@@ -21,7 +30,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) ->
         while not await wait(done, every_seconds):
             try:
                 await renew()
-            except StorageUnavailable as error:
+            except Exception as error:  # noqa: BLE001 - the work's end tells whether it still holds
                 log.warning("a lease could not be renewed", why=str(error))
 
     keeper = asyncio.create_task(keep(), name="lease")
@@ -30,3 +39,53 @@ async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) ->
     finally:
         done.set()
         await keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A turn at one kind of work of one account, kept in the table `work`."""
+
+    account_id: AccountId
+    kind: str
+    replica: str
+    seconds: float
+
+
+@asynccontextmanager
+async def leased(database: Database, clock: Clock, lease: Lease) -> AsyncIterator[bool]:
+    """Hold the lease while the block runs; yields False, at once, where another replica has it."""
+    if not await _take(database, clock.now(), lease):
+        yield False
+        return
+
+    async def renew() -> None:
+        await _hold_until(database, lease, clock.now() + timedelta(seconds=lease.seconds))
+
+    try:
+        async with renewed(renew, lease.seconds / 3):
+            yield True
+    finally:
+        await _hold_until(database, lease, None)
+
+
+async def _take(database: Database, now: datetime, lease: Lease) -> bool:
+    async with database.write() as db:
+        fresh = upsert_into(db, work).values(account_id=lease.account_id, kind=lease.kind)
+        await db.execute(fresh.on_conflict_do_nothing())
+        free = or_(
+            work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == lease.replica
+        )
+        taken = await db.execute(
+            update(work)
+            .where(work.c.account_id == lease.account_id, work.c.kind == lease.kind, free)
+            .values(lease_owner=lease.replica, lease_until=now + timedelta(seconds=lease.seconds))
+        )
+    return taken.rowcount == 1
+
+
+async def _hold_until(database: Database, lease: Lease, until: datetime | None) -> None:
+    mine = and_(
+        work.c.account_id == lease.account_id, work.c.kind == lease.kind, work.c.lease_owner == lease.replica
+    )
+    async with database.write() as db:
+        await db.execute(update(work).where(mine).values(lease_until=until))

@@ -1,13 +1,14 @@
 """Reading the Call Log, on both databases."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from app.calls import attachments
-from app.enrichment.readings import ByRecords, BySession, ByWindow, Due, plan_reading
+from app.enrichment.readings import ByRecords, BySession, ByWindow, Due, Reader, plan_reading
 from app.errors import PermissionMissing, RateLimited
 from app.ids import SessionId
-from tests.factories_calls import ACCOUNT
+from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.fakes.clock import START
 from tests.integration.enrichment.conftest import PLAN, Desk
 
@@ -96,7 +97,7 @@ async def test_a_call_that_neither_source_knows_is_closed_as_absent_at_its_horiz
 
 
 async def test_want_of_permission_is_the_reason_of_absence(desk: Desk) -> None:
-    await desk.end_call()
+    await desk.end_call(extensions=[BEN])
     desk.clock.advance(121)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
     await desk.reader.step()
@@ -146,6 +147,29 @@ async def test_what_people_entered_survives_every_reading(desk: Desk) -> None:
         rows = await attachments.find_all(db, ACCOUNT, attachments.NOTE, call.call_id)
     assert [row.text for row in rows] == ["mine"]
     assert (await desk.call()).stage == "final"
+
+
+async def test_replicas_do_not_ask_for_the_same_calls_twice(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    other = Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica="two")
+    await asyncio.gather(desk.reader.step(), other.step())
+    assert len(desk.ringcentral.asked) == 1
+    assert (await desk.call()).reads == 1
+
+
+async def test_a_reader_that_is_held_back_closes_nothing_that_it_may_see(desk: Desk) -> None:
+    await desk.end_call(extensions=[ANA])
+    desk.clock.advance(121)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await desk.reader.step()
+    desk.ringcentral.failure = RateLimited("too fast", retry_at=desk.clock.now() + timedelta(seconds=30))
+    desk.clock.advance(6)
+    await desk.reader.step()
+    before = (await desk.call()).reads
+    await read_for(desk, 20)
+    assert (await desk.call()).reads == before, "nobody was asked, so nothing was read"
 
 
 def due(number: int, **fields: Any) -> Due:
