@@ -135,6 +135,12 @@ deliveries = Table(
         postgresql_where=text("fold_note IS NOT NULL"),
         sqlite_where=text("fold_note IS NOT NULL"),
     ),
+    Index(
+        "ix_deliveries_folded",
+        "received_at",
+        postgresql_where=text("folded_at IS NOT NULL"),
+        sqlite_where=text("folded_at IS NOT NULL"),
+    ),
     Index("ix_deliveries_session", "account_id", "telephony_session_id"),
 )
 
@@ -207,6 +213,13 @@ calls = Table(
         sqlite_where=text("insights_at IS NOT NULL"),
     ),
     Index("ix_calls_window", "account_id", "window_closes_at"),
+    Index(
+        "ix_calls_open_window",
+        "window_closes_at",
+        "account_id",
+        postgresql_where=text("stage = 'ended'"),
+        sqlite_where=text("stage = 'ended'"),
+    ),
     Index(
         "ix_calls_read",
         "account_id",

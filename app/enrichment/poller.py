@@ -385,6 +385,10 @@ def _is_voice(record: CallRecord) -> bool:
 async def _waiting_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
     """Return the accounts in which a call waits."""
     query = (
-        select(calls.c.account_id).where(calls.c.stage == "ended", calls.c.window_closes_at > now).distinct()
+        select(calls.c.account_id)
+        .where(
+            calls.c.stage == "ended", calls.c.window_closes_at.is_not(None), calls.c.window_closes_at > now
+        )
+        .group_by(calls.c.account_id)
     )
     return [AccountId(account_id) for account_id in await db.scalars(query)]

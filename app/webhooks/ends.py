@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
@@ -30,6 +30,7 @@ MOST_ASKED = 500
 """Calls that are asked after when a gap ends, latest first; the rest waits until it is stale."""
 
 _STALE_LOOKS = 5
+_STALE_PAUSE_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 900.0
 
 log = structlog.get_logger(__name__)
@@ -70,10 +71,12 @@ class EndWatch:
         for account_id in account_ids:
             stale = await self._judge_due(account_id)
             if stale:
-                looks[account_id] = partial(self._ask_for, account_id, stale[:_STALE_LOOKS])
+                looks[account_id] = partial(self._ask_for, account_id, stale)
         await self._lanes.run(looks)
         async with self._database.read() as db:
-            due_at = await db.scalar(select(func.min(calls.c.end_check_at)))
+            due_at = await db.scalar(
+                select(func.min(calls.c.end_check_at)).where(calls.c.end_check_at.is_not(None))
+            )
         return None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
 
     async def close(self) -> None:
@@ -88,15 +91,19 @@ class EndWatch:
                 view = read_parties(SessionFacts.from_json(call.facts))
                 judge(ledger, call, view, self._rules)
                 if call.end_check_at is not None and call.end_check_at <= ledger.now:
-                    stale.append(call)
-                    call.end_check_at = ledger.now + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+                    # Those that are asked for wait for their next turn; the others stay due and come first then.
+                    turn = len(stale) < _STALE_LOOKS
+                    stale += [call] if turn else []
+                    pause = _LOOK_AGAIN_SECONDS if turn else _STALE_PAUSE_SECONDS
+                    call.end_check_at = ledger.now + timedelta(seconds=pause)
                 ledger.keep(call)
         return stale
 
     async def _ask_for(self, account_id: AccountId, stale: Sequence[Call]) -> None:
         """Ask whether silent calls still go on: a session that RingCentral does not know any more is over."""
         connection = await self._connections.best(account_id)
-        if connection is None:
+        # Who sees one extension alone is told of all others that there are none.
+        if connection is None or not connection.is_company_wide:
             return
         for call in stale:
             try:
@@ -163,7 +170,8 @@ class EndWatch:
 
 
 async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
-    query = select(calls.c.account_id).where(calls.c.end_check_at <= now).distinct()
+    due = and_(calls.c.end_check_at.is_not(None), calls.c.end_check_at <= now)
+    query = select(calls.c.account_id).where(due).group_by(calls.c.account_id)
     return [AccountId(account_id) for account_id in await db.scalars(query)]
 
 

@@ -9,7 +9,7 @@ from app.db.engine import Database
 from app.db.tables import deliveries, idempotency_keys
 from app.settings import Settings
 
-BATCH = 1000
+BATCH = 400
 
 
 class Upkeep:
@@ -24,15 +24,18 @@ class Upkeep:
     async def step(self) -> float | None:
         """Delete one batch; 0 when there may be more."""
         now = self._clock.now()
-        async with self._database.write() as db:
+        # Found outside of the transaction that deletes: looking takes longer than anybody should wait to write.
+        async with self._database.read() as db:
             old = (
                 select(deliveries.c.account_id, deliveries.c.uuid)
                 .where(deliveries.c.folded_at.is_not(None), deliveries.c.received_at < now - self._deliveries)
                 .limit(BATCH)
             )
+            keys = [(row.account_id, row.uuid) for row in await db.execute(old)]
+        async with self._database.write() as db:
             key = tuple_(deliveries.c.account_id, deliveries.c.uuid)
-            deleted = await db.execute(delete(deliveries).where(key.in_(old)))
+            await db.execute(delete(deliveries).where(key.in_(keys)))
             await db.execute(
                 delete(idempotency_keys).where(idempotency_keys.c.created_at < now - self._idempotency)
             )
-        return 0.0 if deleted.rowcount >= BATCH else None
+        return 0.0 if len(keys) == BATCH else None

@@ -109,6 +109,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("insights_at IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_calls_open_window",
+            ["window_closes_at", "account_id"],
+            unique=False,
+            postgresql_where=sa.text("stage = 'ended'"),
+            sqlite_where=sa.text("stage = 'ended'"),
+        )
+        batch_op.create_index(
             "ix_calls_outcome", ["account_id", "outcome", "started_at", "call_id"], unique=False
         )
         batch_op.create_index(
@@ -165,6 +172,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "uuid", name=op.f("pk_deliveries")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deliveries_folded",
+            ["received_at"],
+            unique=False,
+            postgresql_where=sa.text("folded_at IS NOT NULL"),
+            sqlite_where=sa.text("folded_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_deliveries_noted",
             ["account_id", "received_at"],
@@ -605,6 +619,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("fold_note IS NOT NULL"),
             sqlite_where=sa.text("fold_note IS NOT NULL"),
         )
+        batch_op.drop_index(
+            "ix_deliveries_folded",
+            postgresql_where=sa.text("folded_at IS NOT NULL"),
+            sqlite_where=sa.text("folded_at IS NOT NULL"),
+        )
 
     op.drop_table("deliveries")
     op.drop_table("crm_links")
@@ -620,6 +639,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("read_at IS NOT NULL"),
         )
         batch_op.drop_index("ix_calls_outcome")
+        batch_op.drop_index(
+            "ix_calls_open_window",
+            postgresql_where=sa.text("stage = 'ended'"),
+            sqlite_where=sa.text("stage = 'ended'"),
+        )
         batch_op.drop_index(
             "ix_calls_insights",
             postgresql_where=sa.text("insights_at IS NOT NULL"),
