@@ -102,10 +102,10 @@ class SharedRates:
         self._unsaved.append((slot, outcome))
         try:
             await self._change(slot.group, lambda state, _now, _waiting: (state, None))
+            if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
+                await self._silence_everything(outcome.penalty.until)
         except StorageUnavailable:
             log.warning("a rate bucket could not be settled yet", group=slot.group)
-        if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
-            await self._silence_everything(outcome.penalty.until)
 
     async def _silence_everything(self, until: datetime) -> None:
         for group in self._limits:

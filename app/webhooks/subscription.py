@@ -23,7 +23,7 @@ from app.enrichment import gaps
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.credentials import OWN
 from app.enrichment.gaps import Reason
-from app.errors import RequestRefused, RingCentralError
+from app.errors import RequestRefused, RingCentralError, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
@@ -418,12 +418,22 @@ class SubscriptionGuard:
         for connection in who_keeps(await self._connections.all()):
             keeper = self._keeper(connection)
             if keeper.due_at <= now or (connection.holder, connection.name) in urgent:
-                pause = await keeper.step()
-                keeper.due_at = self._clock.now() + timedelta(seconds=pause or self._check_seconds)
-                if keeper.refusal is not None:
-                    await self._connections.note(connection, keeper.refusal)
+                await self._serve(connection, keeper)
             due.append(keeper.due_at)
         return max(0.0, (min(due) - self._clock.now()).total_seconds()) if due else None
+
+    async def _serve(self, connection: Connection, keeper: "SubscriptionKeeper") -> None:
+        """Look after one subscription. Whatever happens to it, those of the other accounts have their turn."""
+        pause: float | None = None
+        try:
+            pause = await keeper.step()
+            if keeper.refusal is not None:
+                await self._connections.note(connection, keeper.refusal)
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("a subscription could not be looked after", account_id=connection.holder)
+        keeper.due_at = self._clock.now() + timedelta(seconds=pause or self._check_seconds)
 
     async def _find_urgent(self) -> set[tuple[str, str]]:
         """Return whose subscription is to be renewed or replaced at once."""

@@ -79,7 +79,7 @@ async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:
     while True:
         try:
             await _relay_until_lost(database, wakeups)
-        except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - without a listener this replica hears of nothing
             log.warning("listening to the database was interrupted", error=str(error))
         await clock.sleep(1.0)
 
