@@ -258,7 +258,9 @@ def create_key(
             await accounts.open_unbound(db, now)
             created = await keys.create_key(db, AccountId(account), name, now, tuple(scope or ALL_SCOPES))
         # The key alone on standard output, so that a script can take it.
-        err.print(f"Key {created.info.key_id} for account {account}. It is shown this once:")
+        err.print(
+            f"Key {created.info.key_id} for account {account}. It may {', '.join(created.info.scopes)}. It is shown this once:"
+        )
         print(created.plain)  # noqa: T201
 
     _with_database(run)
@@ -269,15 +271,17 @@ def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUN
     """Show the keys of an account."""
 
     async def run(database: Database) -> None:
-        table = Table("id", "name", "scopes", "created", "revoked")
+        table = Table("name", "scopes", "created", "revoked")
+        # An id that is cut short cannot be revoked by it.
+        table.add_column("id", no_wrap=True, overflow="ignore", min_width=30)
         async with database.read() as db:
             for info in await keys.list_keys(db, AccountId(account)):
                 table.add_row(
-                    info.key_id,
                     info.name,
                     " ".join(info.scopes),
-                    str(info.created_at),
-                    str(info.revoked_at or ""),
+                    f"{info.created_at:%Y-%m-%d}",
+                    f"{info.revoked_at:%Y-%m-%d}" if info.revoked_at else "",
+                    info.key_id,
                 )
         out.print(table)
 

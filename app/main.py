@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import structlog
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 
 from app import __version__, problems
 from app.calls import attachments_router, insights_router, keys
@@ -411,6 +412,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         app.include_router(router)
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
+    app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
     app.add_middleware(BodyLimit, but=frozenset({webhooks.PATH}))
     problems.install(app)
     docs.install(app)

@@ -167,6 +167,9 @@ async def open_account(db: AsyncConnection, account_id: AccountId, now: datetime
         yield ledger
 
 
+_EMPTY_VALUES = frozenset({"undefined", "null", "none", "nil", "nan", "true", "false", "[object object]"})
+
+
 def check_name(name: str) -> str:
     """Return `name` if it can be the name of a call.
 
@@ -181,6 +184,8 @@ def check_name(name: str) -> str:
         raise Unprocessable(
             f"The name of a call has at most {MAX_OUTSIDE_ID} printable characters and no space around it."
         )
+    if name.casefold() in _EMPTY_VALUES:
+        raise Unprocessable(f"{name!r} is what a program writes for no value; send the call's sessionId.")
     if name.startswith(NO_SESSION):
         raise Unprocessable(f"Name the call by the sessionId alone, without {NO_SESSION!r} before it.")
     return name

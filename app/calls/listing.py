@@ -317,7 +317,7 @@ def _ranges(query: ListQuery, started_at: Column[Any]) -> list[ColumnElement[boo
         # Implied, but for clocks that differ; it spares walking the starts of all later calls.
         conditions.append(started_at < query.ended_before + _CLOCKS_DIFFER)
     if query.direction is not None:
-        conditions.append(calls.c.direction == query.direction)
+        conditions.append(calls.c.direction == query.direction.capitalize())
     if query.outcome:
         conditions.append(_one_of(calls.c.outcome, query.outcome))
     if query.stage:

@@ -224,9 +224,13 @@ async def _look(services: Services, owner: AccountId, name: str) -> Json | None:
 async def _no_call(db: AsyncConnection, account_id: AccountId, name: str) -> NotFound:
     parked = await views.count_parked_notes(db, account_id, name)
     waiting = f"; {parked} {'note waits' if parked == 1 else 'notes wait'} for it" if parked else ""
+    hint = (
+        ""
+        if name.startswith("call_")
+        else " What is attached to a sessionId before its call comes waits for it."
+    )
     return NotFound(
-        f"No call that we have heard of goes by {name}{waiting}. Notes can be attached to it already and wait "
-        "for the call",
+        f"No call that we have heard of goes by {name}{waiting}.{hint}",
         parkedNotes=parked,
     )
 
