@@ -378,7 +378,7 @@ class Reader:
 
 
 def _close(ledger: Ledger, call: Call, reason: str) -> None:
-    """End the search: a call without any record is absent, one with a record stays what it is."""
+    """End the search: a call without any record is absent, one that Active Calls alone knew is final with that."""
     if call.stage == Stage.ENDED:
         call.absent_reason = reason
         call.window_closes_at = None
@@ -386,7 +386,7 @@ def _close(ledger: Ledger, call: Call, reason: str) -> None:
         ledger.move(call, Stage.ABSENT, "call.absent", reason=reason)
     elif call.stage == Stage.BOOTSTRAPPED:
         call.ready("legs", "none", ledger.now)
-        ledger.change(call, "call.updated", source=Source.CALL_LOG.value, reason=reason)
+        ledger.move(call, Stage.FINAL, "call.final", reason=reason)
     elif call.stage == Stage.RECONCILED:
         finish(ledger, call, reason="horizon")
 

@@ -96,6 +96,18 @@ async def test_a_call_that_neither_source_knows_is_closed_as_absent_at_its_horiz
     assert 5 <= len(desk.ringcentral.asked) <= 12, "asked with growing pauses"
 
 
+async def test_a_call_that_active_calls_alone_knew_is_final_with_that_at_its_horizon(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    await desk.poller.step()
+    assert (await desk.call()).stage == "bootstrapped"
+    desk.clock.advance(110)
+    await read_for(desk, PLAN.horizon)
+    call = await desk.call()
+    assert (call.stage, call.result, call.readiness["legs"]["state"]) == ("final", "Accepted", "none")
+
+
 async def test_want_of_permission_is_the_reason_of_absence(desk: Desk) -> None:
     await desk.end_call(extensions=[BEN])
     desk.clock.advance(121)
