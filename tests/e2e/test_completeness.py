@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,13 @@ async def test_a_backfill_that_was_interrupted_goes_on_where_it_was(sqlite_url: 
             return sum("call-log" in request["path"] for request in simulator.requests)
 
         first = subprocess.Popen(  # noqa: ASYNC220 - a fork, over in a moment
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Whoever runs these tests in the background has children that ignore SIGINT.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         async with asyncio.timeout(60):
             await until(lambda: asked() >= 5 or first.poll() is not None)
