@@ -218,7 +218,7 @@ async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Compan
     company.clock.advance(121)
     await company.reader.step()
     async with asyncio.timeout(20):
-        while await company.stage_of(OTHER, 2) == Stage.ENDED:
+        while await company.stage_of(OTHER, 2) == Stage.ENDED:  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.02)
     assert await company.stage_of(ACCOUNT, 1) == Stage.ENDED
 
