@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from cryptography.fernet import InvalidToken
 from sqlalchemy import or_, select, update
@@ -19,6 +20,7 @@ from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.ports import Refusal, StoredToken, load_refusal, load_token
 from app.vault import Vault
+from app.work.leases import renewed
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -100,25 +102,33 @@ class SharedTokens:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Keep every other replica from asking for a token; a crashed one's lease runs out.
+        """Keep every other replica from asking for a token; the lease of a crashed one soon runs out.
 
-        Raises RingCentralUnreachable when another replica holds it for longer than a lease lasts, CredentialsRefused
+        Raises RingCentralUnreachable when another replica goes on holding it, CredentialsRefused
         when the credentials were removed meanwhile.
         """
         owner = f"{self._replica[:48]}:{secrets.token_hex(6)}"
-        give_up_at = self._clock.now() + self._lease
+        give_up_at = self._clock.now() + self._longest
         while not await self._take(owner):
             if self._clock.now() >= give_up_at:
                 raise RingCentralUnreachable("another replica has been asking for a token for too long")
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
         self._held = owner
         try:
-            yield
+            async with renewed(partial(self._renew, owner), self._lease.total_seconds() / 3):
+                yield
         finally:
             self._held = None
             async with self._database.write() as db:
                 mine = self._mine & (credentials.c.lease_owner == owner)
                 await db.execute(update(credentials).where(mine).values(lease_owner=None, lease_until=None))
+
+    async def _renew(self, owner: str) -> None:
+        async with self._database.write() as db:
+            mine = self._mine & (credentials.c.lease_owner == owner)
+            await db.execute(
+                update(credentials).where(mine).values(lease_until=self._clock.now() + self._lease)
+            )
 
     async def _take(self, owner: str) -> bool:
         now = self._clock.now()

@@ -121,3 +121,20 @@ async def test_credentials_that_were_removed_do_not_come_back(database: Database
             pass
     async with database.read() as db:
         assert await db.scalar(select(credentials.c.name)) is None
+
+
+async def test_the_lease_is_renewed_while_a_token_is_being_bought(
+    database: Database, clock: FakeClock
+) -> None:
+    buying = SharedTokens(database, clock, Vault("s" * 32), replica="one", lease_seconds=0.03)
+    async with buying.lock():
+        clock.advance(60)
+        async with asyncio.timeout(10):
+            while True:
+                async with database.read() as db:
+                    until = await db.scalar(select(credentials.c.lease_until))
+                if until is not None and until > clock.now():
+                    break
+                await asyncio.sleep(0.01)
+        await buying.save(TOKEN)
+    assert await buying.load() == TOKEN
