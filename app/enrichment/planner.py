@@ -76,6 +76,11 @@ class PlannerLimits:
     last_look_by: float = 0.8
     """... and at this age it has to be sent, if the budget permits (96 s)."""
 
+    @property
+    def last_look_seconds(self) -> float:
+        """The age from which a look at a call is its last one."""
+        return self.last_look_from * self.window_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -216,7 +221,7 @@ class _Budget:
 def _group(waiting: Iterable[Waiting], at: datetime, limits: PlannerLimits) -> list[_Group]:
     """Those that a poll at `at` or later may still find, in few groups, however many they are."""
     step = limits.window_seconds / STEPS_PER_WINDOW
-    window, last_look = limits.window_seconds, limits.last_look_from * limits.window_seconds
+    window, last_look = limits.window_seconds, limits.last_look_seconds
     calls: dict[tuple[int, int], int] = {}
     for call in waiting:
         age = (at - call.ended_at).total_seconds()

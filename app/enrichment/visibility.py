@@ -47,7 +47,7 @@ _DIGITS = 7
 class Look:
     """What one call taught: not there at `unseen_seconds` after its end, there at `seen_seconds`.
 
-    `unseen_seconds` is 0 when the first look had it, `seen_seconds` None when no look until the window's end had it.
+    `unseen_seconds` is 0 when the first look had it, `seen_seconds` None when its last look was in vain (`vain_look`).
     Both ages are those of the request's *sending* for the look that failed and of its *answer* for the look
     that succeeded, which is the widest the interval can be.
     """
@@ -153,6 +153,18 @@ def fits(
     """Whether the value was begun under these settings."""
     begun = prior_visibility(window_seconds, lag_min_seconds, lag_max_seconds)
     return begun.edges == visibility.edges and begun.prior == visibility.prior
+
+
+def vain_look(age_seconds: float, looked_seconds: float | None, last_from_seconds: float) -> Look | None:
+    """Return what a look in vain at this age teaches; None: nothing as yet, for further looks will tell.
+
+    Only the last look of a call teaches, one at `last_from_seconds` or later, and only the first of such;
+    `looked_seconds` is the age at the look before. A call whose window closes without a last look, because of a
+    penalty or because nobody was there to look, teaches nothing: it is not one that never appears. Were the silent ones
+    left out instead, those that do appear would make every absence look like lateness, worth request after request.
+    """
+    had_last_look = looked_seconds is not None and looked_seconds >= last_from_seconds
+    return Look(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_look else None
 
 
 def learn(visibility: Visibility, looks: Iterable[Look]) -> Visibility:

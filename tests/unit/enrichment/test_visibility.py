@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from app.enrichment.visibility import Look, Visibility, fits, learn, prior_visibility
+from app.enrichment.visibility import Look, Visibility, fits, learn, prior_visibility, vain_look
 
 PRIOR = prior_visibility(120.0, 3.0, 10.0)
 
@@ -69,6 +69,30 @@ def test_coarse_looks_still_find_the_shape() -> None:
 def test_calls_that_never_appear_are_learnt() -> None:
     learnt = learn(PRIOR, [Look(100.0, None) if index % 4 == 0 else Look(4.0, 6.0) for index in range(400)])
     assert learnt.never == pytest.approx(0.25, abs=0.08)
+
+
+def test_only_the_last_look_in_vain_teaches_and_only_once() -> None:
+    assert vain_look(40.0, 25.0, last_from_seconds=90.0) is None
+    assert vain_look(96.0, 40.0, last_from_seconds=90.0) == Look(96.0, None)
+    assert vain_look(96.0, None, last_from_seconds=90.0) == Look(96.0, None)
+    assert vain_look(110.0, 96.0, last_from_seconds=90.0) is None, (
+        "others were looked for, and it was not there again"
+    )
+
+
+def test_without_those_that_never_appear_absence_would_pass_for_lateness() -> None:
+    rng = random.Random(5)
+    seen = [Look(max(0.0, delay - 2.0), delay) for delay in (rng.triangular(3.0, 10.0) for _ in range(300))]
+    told = [look for one in seen for look in ([one, Look(96.0, None)] if rng.random() < 0.5 else [one])]
+    only_seen, both = learn(PRIOR, seen), learn(PRIOR, told)
+
+    def chance(knowledge: Visibility) -> float:
+        """That a call which is not there after 12 s will be by 20 s."""
+        by = knowledge.probability_by
+        return (by(20.0) - by(12.0)) / (1.0 - by(12.0))
+
+    assert chance(both) < chance(only_seen) / 5
+    assert both.never == pytest.approx(1 / 3, abs=0.06)
 
 
 def test_an_old_behaviour_fades() -> None:
