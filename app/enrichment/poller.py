@@ -58,7 +58,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one poll brought. `complete`: all pages were read, so what is not there is not visible yet."""
+    """What one poll brought. `complete`: all pages were read, so what is not there is not visible yet.
+
+    `pages` is how many it took, or would have taken at least. `failure`: why there was no further page; what the
+    pages before it have is as good as ever.
+    """
 
     sent_at: datetime
     answered_at: datetime
@@ -66,6 +70,7 @@ class Polled:
     complete: bool
     pages: int
     account_id: AccountId | None
+    failure: RingCentralError | None = None
 
 
 class Poller:
@@ -158,11 +163,13 @@ class Poller:
             return (plan.when - now).total_seconds()
         try:
             async with renewed(partial(self._renew, target), self._lease_seconds / 3):
-                polled = await self._poll(connection, waiting, recent)
+                polled = await self._poll(target, connection, recent)
         except RingCentralError as error:
-            return await self._excuse(target, connection, memory, error)
+            pause = await self._excuse(target, connection, error)
+            await self._release(target, memory)
+            return pause
         await self._write(target, connection, memory, recent, polled)
-        return 0.0
+        return 0.0 if polled.failure is None else await self._excuse(target, connection, polled.failure)
 
     async def _renew(self, target: Target) -> None:
         async with self._database.write() as db:
@@ -182,29 +189,37 @@ class Poller:
         log.debug("planned", waiting=len(waiting), plan=str(plan))
         return plan
 
-    async def _poll(
-        self, connection: Connection, waiting: Sequence[Recent], recent: Sequence[Recent]
-    ) -> Polled:
-        """Read pages until every waiting session is found, and not one more."""
-        missing = {call.call_id for call in waiting}
+    async def _poll(self, target: Target, connection: Connection, recent: Sequence[Recent]) -> Polled:
+        """Read pages until every waiting session is found, and not one more.
+
+        Raises RingCentralError when there was no page at all.
+        """
+        missing = {call.call_id for call in recent if call.is_waiting}
         sought = [as_sought(call) for call in recent]
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
         deadline = self._clock.now() + timedelta(seconds=self._lease_seconds / 2)
         sent_at = self._clock.now()
+        answered_at = sent_at
         account_id: AccountId | None = None
         for number in range(1, MOST_PAGES + 1):
-            page = await connection.client.fetch_active_calls_page(
-                number, self._page_size, extension_id=connection.extension_id, deadline=deadline
-            )
+            try:
+                page = await connection.client.fetch_active_calls_page(
+                    number, self._page_size, extension_id=connection.extension_id, deadline=deadline
+                )
+            except RingCentralError as error:
+                if number == 1:
+                    raise
+                return Polled(sent_at, answered_at, records, False, number, account_id, failure=error)
+            answered_at = self._clock.now()
             account_id = account_id or page.account_id
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in page.records}
             missing -= self._answered(_match(records, sought), recent, sent_at).keys()
             if not goes_on or not missing:
-                return Polled(sent_at, self._clock.now(), records, not goes_on, number, account_id)
-        return Polled(sent_at, self._clock.now(), records, False, MOST_PAGES, account_id)
+                return Polled(sent_at, answered_at, records, not goes_on, number, account_id)
+        return Polled(sent_at, answered_at, records, False, MOST_PAGES, account_id)
 
     async def _write(
         self,
@@ -219,9 +234,10 @@ class Poller:
         waiting = {call.call_id: call for call in recent if call.is_waiting}
         fresh = {call.call_id for call in recent if call.is_waiting or self._may_grow(call, polled.sent_at)}
         missed = [call_id for call_id in waiting if call_id not in found] if polled.complete else []
-        memory.learn(
-            [_look(waiting[call_id], polled) for call_id in found if call_id in waiting], pages=polled.pages
-        )
+        seen = [_look(waiting[call_id], polled) for call_id in found if call_id in waiting]
+        vain = [_vain_look(waiting[call_id], polled, self._limits) for call_id in missed]
+        memory.learn([look for look in (*seen, *vain) if look is not None])
+        memory.pages = polled.pages if polled.failure is None else max(memory.pages, polled.pages)
         async with self._database.write() as db:
             now = self._clock.now()
             async with open_ledger(db, target.account_id, now) as ledger:
@@ -243,8 +259,9 @@ class Poller:
             trouble = _wrong_account(target, polled)
             if connection.is_company_wide or trouble is not None:
                 await note_trouble(db, target.account_id, trouble, now)
-        await self._connections.note(connection, None)
-        metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
+        if polled.failure is None:
+            await self._connections.note(connection, None)
+            metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
         log.info(
             "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
         )
@@ -285,10 +302,8 @@ class Poller:
         known = await store.load_by_sessions(db, account_id, ended)
         return {key: records for key, records in ended.items() if key not in known}
 
-    async def _excuse(
-        self, target: Target, connection: Connection, memory: "_Memory", error: RingCentralError
-    ) -> float:
-        """Give the target back after a failure; say when to try again."""
+    async def _excuse(self, target: Target, connection: Connection, error: RingCentralError) -> float:
+        """Note a failure and what it asks of a person; say in how many seconds to try again."""
         now = self._clock.now()
         retry_at = now + timedelta(seconds=self._pause)
         if isinstance(error, RateLimited):
@@ -305,7 +320,6 @@ class Poller:
             "poll failed", why=error.detail, code=error.code, request_id=error.request_id, status=error.status
         )
         async with self._database.write() as db:
-            await targets.release(db, target, self._replica, **memory.changes())
             await note_trouble(db, target.account_id, error, now)
         return (retry_at - now).total_seconds()
 
@@ -346,9 +360,8 @@ class _Memory:
         self.rhythm = hear(self.rhythm, [call.ended_at for call in news], now)
         self.heard_until = max([call.end_known_at for call in news], default=self.heard_until)
 
-    def learn(self, looks: Sequence[Look], *, pages: int) -> None:
+    def learn(self, looks: Sequence[Look]) -> None:
         self.visibility = visibility.learn(self.visibility, looks)
-        self.pages = pages
 
     def changes(self) -> dict[str, object]:
         memory = {
@@ -374,8 +387,18 @@ def _match(records: Sequence[CallRecord], sought: Sequence[Sought]) -> Matching:
 
 
 def _look(call: Recent, polled: Polled) -> Look:
-    unseen = 0.0 if call.last_missed_at is None else (call.last_missed_at - call.ended_at).total_seconds()
+    unseen = _looked_seconds(call) or 0.0
     return Look(max(0.0, unseen), max(0.0, (polled.answered_at - call.ended_at).total_seconds()))
+
+
+def _vain_look(call: Recent, polled: Polled, limits: PlannerLimits) -> Look | None:
+    age = (polled.sent_at - call.ended_at).total_seconds()
+    return visibility.vain_look(age, _looked_seconds(call), limits.last_look_seconds)
+
+
+def _looked_seconds(call: Recent) -> float | None:
+    """The call's age at the last poll that was to show it and did not."""
+    return None if call.last_missed_at is None else (call.last_missed_at - call.ended_at).total_seconds()
 
 
 def _is_voice(record: CallRecord) -> bool:

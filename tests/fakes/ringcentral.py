@@ -34,7 +34,8 @@ from tests.fakes.clock import START
 
 
 class FakeRingCentral:
-    """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind."""
+    """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind, one of `failures` by
+    the next that `asked` calls so."""
 
     def __init__(self) -> None:
         self.active: list[dict[str, Any]] = []
@@ -44,6 +45,7 @@ class FakeRingCentral:
         self.recordings: dict[str, Recording] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        self.failures: dict[str, Exception] = {}
         self.create_failure: Exception | None = None
         self.has_feed = False
         self.filters: list[str] = []
@@ -59,7 +61,7 @@ class FakeRingCentral:
 
     def _note(self, what: str) -> None:
         self.asked.append(what)
-        failure, self.failure = self.failure, None
+        failure, self.failure = self.failures.pop(what, None) or self.failure, None
         if failure is not None:
             raise failure
 

@@ -10,7 +10,7 @@ from app.calls import store
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
 from app.db.engine import Database
-from app.db.tables import accounts, calls, timeline
+from app.db.tables import accounts, calls, poll_targets, timeline
 from app.enrichment.budget import Limits
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
@@ -87,6 +87,18 @@ class Desk:
     async def call(self, number: int = 1) -> Call:
         async with self.database.read() as db:
             found = await store.find_call(db, AccountId(ACCOUNT), f"s-{number}")
+        assert found is not None
+        return found
+
+    async def sessions(self) -> set[str]:
+        """Of all calls that there are."""
+        async with self.database.read() as db:
+            return set(await db.scalars(select(calls.c.telephony_session_id)))
+
+    async def learnt(self) -> dict[str, Any]:
+        """What is known of the delays, as it is kept."""
+        async with self.database.read() as db:
+            found: dict[str, Any] | None = await db.scalar(select(poll_targets.c.visibility))
         assert found is not None
         return found
 

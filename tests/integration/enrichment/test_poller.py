@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from app.calls.ledger import open_ledger
@@ -102,6 +103,65 @@ async def test_a_server_that_repeats_its_first_page_is_not_asked_for_ever(desk: 
     desk.ringcentral.active = [desk.show(number) for number in range(1, 20)]
     await desk.poller.step()
     assert desk.ringcentral.asked == ["active-calls 1", "active-calls 2"]
+
+
+@pytest.mark.parametrize("failure", ["rate-limited", "unreachable"])
+async def test_what_was_read_before_a_page_was_refused_is_kept(desk: Desk, failure: str) -> None:
+    for number in (1, 2, 3):
+        await desk.end_call(number)
+    desk.clock.advance(12)
+    desk.ringcentral.page_size = 1
+    desk.ringcentral.active = [desk.show(number) for number in (1, 2, 3)]
+    retry_at = desk.clock.now() + timedelta(seconds=60)
+    desk.ringcentral.failures = {
+        "active-calls 3": RateLimited("too fast", retry_at=retry_at)
+        if failure == "rate-limited"
+        else RingCentralUnreachable("bad gateway")
+    }
+    pause = await desk.poller.step()
+    assert pause == pytest.approx(60.0 if failure == "rate-limited" else 2.0)
+    assert desk.ringcentral.asked == ["active-calls 1", "active-calls 2", "active-calls 3"]
+    assert [(await desk.call(number)).stage for number in (1, 2, 3)] == [
+        "bootstrapped",
+        "bootstrapped",
+        "ended",
+    ]
+    waiting = await desk.call(3)
+    assert (waiting.looks, waiting.last_missed_at) == (0, None), "nobody has looked through all of it"
+    await desk.poll_for(70)
+    assert (await desk.call(3)).stage == "bootstrapped"
+
+
+async def test_a_poll_that_broke_off_is_planned_with_the_pages_that_it_needs(desk: Desk) -> None:
+    await desk.end_call(9)
+    desk.clock.advance(12)
+    desk.ringcentral.page_size = 1
+    desk.ringcentral.active = [desk.show(number) for number in (1, 2, 3)]
+    desk.ringcentral.failures = {"active-calls 3": RingCentralUnreachable("bad gateway")}
+    await desk.poller.step()
+    async with desk.database.read() as db:
+        row = (await db.execute(select(poll_targets))).one()
+    assert row.memory["pages"] == 3
+    assert (row.lease_owner, row.lease_until) == (None, None)
+
+
+async def test_a_call_that_never_appears_teaches_that_some_never_do(desk: Desk) -> None:
+    await desk.end_call()
+    await desk.poll_for(80)
+    assert (await desk.learnt())["samples"] == 0.0, "it may still appear"
+    await desk.poll_for(39)
+    assert (await desk.learnt())["samples"] == 1.0
+    assert sum((await desk.learnt())["weights"]) < 0.95
+
+
+async def test_a_call_that_nobody_looked_for_teaches_nothing(desk: Desk) -> None:
+    await desk.end_call()
+    await desk.poll_for(30)
+    desk.ringcentral.failure = RateLimited("too fast", retry_at=desk.clock.now() + timedelta(seconds=100))
+    await desk.poll_for(89)
+    await desk.end_call(2)
+    await desk.poll_for(2)
+    assert (await desk.learnt())["samples"] == 0.0
 
 
 async def test_a_refused_poll_keeps_silent_until_the_penalty_is_over(desk: Desk) -> None:
