@@ -190,7 +190,7 @@ class Poller:
         return plan
 
     async def _poll(self, target: Target, connection: Connection, recent: Sequence[Recent]) -> Polled:
-        """Read pages until every waiting session is found, and not one more.
+        """Read pages until every waiting session is found, and not one more; another account's calls are left out.
 
         Raises RingCentralError when there was no page at all.
         """
@@ -213,6 +213,8 @@ class Poller:
                 return Polled(sent_at, answered_at, records, False, number, account_id, failure=error)
             answered_at = self._clock.now()
             account_id = account_id or page.account_id
+            if account_id not in (None, target.account_id):
+                return Polled(sent_at, answered_at, [], False, number, account_id)
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in page.records}

@@ -280,10 +280,13 @@ async def test_credentials_of_another_account_are_noticed(desk: Desk) -> None:
     await desk.end_call()
     desk.clock.advance(12)
     desk.ringcentral.account_id = AccountId("1")
+    desk.ringcentral.active = [desk.show(2), desk.show(3)]
     await desk.poller.step()
     problem = await desk.problem()
     assert problem is not None
     assert problem["code"] == "wrong-account"
+    assert await desk.sessions() == {"s-1"}, "calls of another account are none of this one's"
+    assert (await desk.call()).looks == 0
 
 
 async def test_an_account_without_credentials_is_not_polled(desk: Desk) -> None:
