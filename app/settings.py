@@ -16,6 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SettingsError
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+SHORTEST_KEY = 32
+"""Characters of the secret key and of an API key. Both are hashed for speed and not stretched, so that whoever has
+the database tries guesses fast; 32 hexadecimal digits are 128 bits."""
+
+SHORTEST_TOKEN = 16
+"""Characters of the webhook token, which can be tried by requests alone."""
+
 TELEPHONY_FILTER = "/restapi/v1.0/account/~/telephony/sessions"
 
 
@@ -51,10 +58,11 @@ class Settings(BaseSettings):
         "Several, separated by commas: the first encrypts, all decrypt.",
     )
     api_key: SecretStr | None = Field(
-        None, description="A first API key with every scope, stored hashed at start."
+        None, description="A first API key with every scope, stored hashed at start; 32 characters or more."
     )
     webhook_token: SecretStr | None = Field(
-        None, description="The `verificationToken` of the subscription; every delivery must carry it."
+        None,
+        description="The `verificationToken` of the subscription; every delivery must carry it. 16 characters or more.",
     )
     webhook_max_body_bytes: int = Field(262_144, ge=1024, description="Largest delivery accepted.")
 
@@ -289,19 +297,28 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, str]:
         """Return (secret key, webhook token).
 
-        Raises SettingsError naming every variable that is missing.
+        Raises SettingsError naming every secret that is missing, or so short that it can be guessed. Of several
+        secret keys the first counts: the others are on their way out.
         """
         secret = self.secret_key.get_secret_value().strip(", ") if self.secret_key else ""
         token = self.webhook_token.get_secret_value() if self.webhook_token else ""
-        missing = [
-            name
-            for name, value in (("AFTERCALL_SECRET_KEY", secret), ("AFTERCALL_WEBHOOK_TOKEN", token))
+        api_key = self.api_key.get_secret_value() if self.api_key else None
+        given = (
+            ("AFTERCALL_SECRET_KEY", secret.split(",")[0].strip(), SHORTEST_KEY),
+            ("AFTERCALL_WEBHOOK_TOKEN", token, SHORTEST_TOKEN),
+            ("AFTERCALL_API_KEY", api_key, SHORTEST_KEY),
+        )
+        wrong = [
+            f"{name} must be set"
             if not value
+            else f"{name} needs {shortest} characters or more, it has {len(value)}"
+            for name, value, shortest in given
+            if value is not None and len(value) < shortest
         ]
-        if missing:
+        if wrong:
             raise SettingsError(
-                f"{' and '.join(missing)} must be set before the service may start "
-                "(for each, `openssl rand -hex 32` makes a good value)"
+                f"{'; '.join(wrong)}. The service does not start before; "
+                "for each, `openssl rand -hex 32` makes a good value"
             )
         return secret, token
 

@@ -36,10 +36,20 @@ from tests.fakes.clock import FakeClock
 SECRETS = {
     "secret_key": "0123456789abcdef0123456789abcdef",
     "webhook_token": "a-verification-token",
-    "api_key": "ak_first-key-of-the-tests",
+    "api_key": "ak_first-key-of-the-tests-0123456789",
 }
 _TEMPLATE = "aftercall_template"
 _numbers = count()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each end-to-end file run in one process, and begin with those files when there are several."""
+    end_to_end = [item for item in items if "e2e" in item.path.parts]
+    for item in end_to_end:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 def _run_apart(coroutine: Coroutine[Any, Any, None]) -> None:

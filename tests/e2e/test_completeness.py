@@ -19,7 +19,7 @@ from app.simulator.cast import Wishes
 from tests.conftest import until
 from tests.e2e.process import ServiceProcess, service_environment
 
-KEY = "ak_first-key-of-the-tests"
+KEY = "ak_first-key-of-the-tests-0123456789"
 SPEED = 20.0
 MINUTE = 60.0 / SPEED
 DONE = {"reconciled", "final"}

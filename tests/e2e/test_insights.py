@@ -13,7 +13,7 @@ from app.simulator.cast import Wishes
 from tests.cluster import free_port
 from tests.e2e.process import ServiceProcess, service_environment
 
-KEY = "ak_first-key-of-the-tests"
+KEY = "ak_first-key-of-the-tests-0123456789"
 SESSIONS = "/restapi/v1.0/account/~/telephony/sessions"
 INSIGHTS = "/ai/ringsense/v1/public/accounts/~/domains/pbx/insights"
 SPEED = 20.0

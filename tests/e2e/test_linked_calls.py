@@ -14,7 +14,7 @@ from app.simulator.cast import Wishes
 from tests.cluster import free_port
 from tests.e2e.process import INTAKE, TOKEN, ServiceProcess, service_environment
 
-KEY = "ak_first-key-of-the-tests"
+KEY = "ak_first-key-of-the-tests-0123456789"
 SPEED = 20.0
 LINKED = {
     "warm_transfer": "attendedTransfer",

@@ -65,10 +65,36 @@ def test_what_cannot_work_is_refused_by_its_name(values: dict[str, object], name
         read_settings(**values)
 
 
-def test_without_secrets_the_service_says_what_to_set() -> None:
-    with pytest.raises(SettingsError, match=r"AFTERCALL_SECRET_KEY and AFTERCALL_WEBHOOK_TOKEN"):
+LONG, TOKEN = "a" * 32, "t" * 16
+
+
+def test_without_secrets_the_service_says_what_to_set_and_how_to_make_it() -> None:
+    with pytest.raises(
+        SettingsError, match=r"AFTERCALL_SECRET_KEY must.*AFTERCALL_WEBHOOK_TOKEN must.*openssl"
+    ):
         read_settings().secrets()
-    assert read_settings(secret_key="a" * 32, webhook_token="b").secrets() == ("a" * 32, "b")
+    assert read_settings(secret_key=LONG, webhook_token=TOKEN).secrets() == (LONG, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("short", "named"),
+    [
+        ({"secret_key": LONG[:-1]}, "AFTERCALL_SECRET_KEY needs 32 characters or more, it has 31"),
+        ({"secret_key": f"short,{LONG}"}, "AFTERCALL_SECRET_KEY needs 32 characters or more, it has 5"),
+        ({"webhook_token": TOKEN[:-1]}, "AFTERCALL_WEBHOOK_TOKEN needs 16 characters or more, it has 15"),
+        ({"api_key": "ak_guess-me"}, "AFTERCALL_API_KEY needs 32 characters or more, it has 11"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(short: dict[str, str], named: str) -> None:
+    settings = read_settings(**{"secret_key": LONG, "webhook_token": TOKEN, **short})
+    with pytest.raises(SettingsError, match=named) as refused:
+        settings.secrets()
+    assert "guess-me" not in str(refused.value)
+
+
+def test_a_short_secret_key_may_wait_behind_the_one_that_replaces_it() -> None:
+    settings = read_settings(secret_key=f"{LONG},short", webhook_token=TOKEN)
+    assert settings.secrets()[0] == f"{LONG},short"
 
 
 def test_secrets_do_not_show() -> None:
