@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import httpx
+import structlog
 import typer
 import uvicorn
 from rich.console import Console
@@ -23,7 +24,7 @@ from app.db.engine import Database
 from app.db.migrations import current_revision
 from app.db.migrations import migrate as migrate_database
 from app.demo.cli import demo
-from app.dependencies import ALL_SCOPES, Scope
+from app.dependencies import CONNECTOR_SCOPES, Scope
 from app.enrichment.connections import Connections
 from app.enrichment.credentials import rotate
 from app.enrichment.gaps import Sweep
@@ -51,6 +52,7 @@ app.command()(simulate)
 
 out = Console()
 err = Console(stderr=True)
+logger = structlog.get_logger(__name__)
 
 
 @app.command()
@@ -91,12 +93,29 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 25, 50)
+        logger.info("serving", **_particulars(self._process, self.servers))
         self._process.serving.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
         # Streams and long polls end by themselves, so that nobody has to be cut off.
         self._process.services.stopping.set()
         await super().shutdown(sockets=sockets)
+
+
+def _particulars(process: Process, servers: Sequence[asyncio.Server]) -> dict[str, Any]:
+    """Return what an operator wants to know of a process that has just begun to serve."""
+    addresses = [
+        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        for server in servers
+        for host, port, *_ in (listening.getsockname() for listening in server.sockets)
+    ]
+    return {
+        "version": __version__,
+        "role": process.role.value,
+        "database": process.database.url.get_backend_name(),
+        "address": ", ".join(addresses),
+        "docs": f"{process.settings.public_url or addresses[0]}/docs" if addresses else None,
+    }
 
 
 @app.command()
@@ -246,7 +265,10 @@ def create_key(
         str, typer.Option(help="RingCentral account id; ~ is the service's own account.")
     ] = "~",
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do; repeat. Default: everything.")
+        list[Scope] | None,
+        typer.Option(
+            help=f"What it may do; repeat. Default: what a connector needs, {' and '.join(CONNECTOR_SCOPES)}."
+        ),
     ] = None,
 ) -> None:
     """Make an API key and print it once; only its digest is kept."""
@@ -256,7 +278,9 @@ def create_key(
         async with database.write() as db:
             now = SystemClock().now()
             await accounts.open_unbound(db, now)
-            created = await keys.create_key(db, AccountId(account), name, now, tuple(scope or ALL_SCOPES))
+            created = await keys.create_key(
+                db, AccountId(account), name, now, tuple(scope or CONNECTOR_SCOPES)
+            )
         # The key alone on standard output, so that a script can take it.
         err.print(
             f"Key {created.info.key_id} for account {account}. It may {', '.join(created.info.scopes)}. It is shown this once:"

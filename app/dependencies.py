@@ -51,6 +51,8 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = tuple(Scope)
+CONNECTOR_SCOPES = (Scope.CALLS_READ, Scope.NOTES_WRITE)
+"""What a new key may do unless somebody says otherwise: administration has to be asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from app.calls import accounts, keys
-from app.dependencies import ALL_SCOPES, Administrator, CurrentServices, Key, Scope, Services
+from app.dependencies import (
+    ALL_SCOPES,
+    CONNECTOR_SCOPES,
+    Administrator,
+    CurrentServices,
+    Key,
+    Scope,
+    Services,
+)
 from app.enrichment.onboarding import Onboarding
 from app.enrichment.roster import Account, Member, load_roster
 from app.errors import (
@@ -137,7 +145,7 @@ class NewKey(_Input):
 
     name: str = Field("connector", min_length=1, max_length=128, examples=["crm"])
     scopes: list[Scope] = Field(
-        default_factory=lambda: [Scope.CALLS_READ, Scope.NOTES_WRITE],
+        default_factory=lambda: list(CONNECTOR_SCOPES),
         min_length=1,
         max_length=len(ALL_SCOPES),
         examples=[["calls:read", "notes:write"]],
