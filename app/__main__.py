@@ -89,6 +89,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets=sockets)
+        if not self.started:
+            return
         # What start-up made lives as long as the process: a collector that does not walk it again cuts the p99.
         gc.collect()
         gc.freeze()

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from app.__main__ import app
@@ -62,6 +63,27 @@ async def test_serve_says_once_what_it_is_and_where(environment: pytest.MonkeyPa
         process.terminate()
         _, rest = await process.communicate()
     assert b'"serving"' not in rest
+
+
+async def test_serve_does_not_say_that_it_serves_when_it_could_not_start(
+    environment: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    database = Database(sqlite_url)
+    async with database.write() as db:
+        await db.execute(text("UPDATE alembic_version SET version_num = 'of-the-future'"))
+    await database.close()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "serve", "--port", "0"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert process.returncode != 0
+    assert b"of-the-future" in said
+    assert b'"serving"' not in said
+    assert b"AttributeError" not in said
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "WEBHOOK_TOKEN", "API_KEY"])
