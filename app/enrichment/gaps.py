@@ -4,7 +4,6 @@ The rows and who may work on them; what is done with a row is in `sweeps`. A gap
 is noticed, in the transaction of whoever noticed it, and stays as a record after it was swept.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -89,8 +88,8 @@ async def note_gap(
 ) -> str:
     """Write down that no event could come from `from_at` on, until `to_at` (None: it lasts); return the row's id.
 
-    Gaps that touch each other are one. A gap that had ended is swept `sweep_after` its end, when the Call Log
-    has caught up; repeating this changes nothing.
+    Gaps that touch each other are one, and one that lasts goes on lasting. A gap that had ended is swept
+    `sweep_after` its end, when the Call Log has caught up; repeating this changes nothing.
     """
     touching = await _find_touching(db, account_id, from_at, to_at)
     if touching is None:
@@ -110,7 +109,7 @@ async def note_gap(
         wake(db, SWEEPS)
         return sweep_id
     begin = min(from_at, touching.from_at)
-    end = None if to_at is None else max(to_at, touching.to_at or to_at)
+    end = None if to_at is None or touching.to_at is None else max(to_at, touching.to_at)
     if (begin, end) != (touching.from_at, touching.to_at):
         due_at = end + sweep_after if end else None
         changed = {"from_at": begin, "to_at": end, "due_at": due_at, "cursor_at": None, "passes": 0}
@@ -139,23 +138,16 @@ async def _find_touching(
         )
         .order_by(sweeps.c.from_at)
         .limit(1)
+        .with_for_update()
     )
     row = (await db.execute(query)).one_or_none()
     return None if row is None else read_row(row)
 
 
-async def end_gaps(
-    db: AsyncConnection,
-    account_id: AccountId,
-    reasons: Sequence[Reason],
-    now: datetime,
-    sweep_after: timedelta,
-) -> None:
-    """Note that gaps of these kinds are over."""
+async def end_gaps(db: AsyncConnection, account_id: AccountId, now: datetime, sweep_after: timedelta) -> None:
+    """Note that events come again: what lasted, whatever it began with, is over."""
     lasting = and_(
-        sweeps.c.account_id == account_id,
-        sweeps.c.to_at.is_(None),
-        sweeps.c.reason.in_([reason.value for reason in reasons]),
+        sweeps.c.account_id == account_id, sweeps.c.to_at.is_(None), sweeps.c.reason.not_in(NO_GAPS)
     )
     ended = await db.execute(update(sweeps).where(lasting).values(to_at=now, due_at=now + sweep_after))
     if ended.rowcount:

@@ -32,7 +32,6 @@ from app.webhooks.advice import advise
 
 KIND = "subscription"
 TOO_MANY = "SUB-505"
-_DEAF = (Reason.MISSING, Reason.EXPIRED, Reason.SUSPENDED, Reason.REFUSED)
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 120.0
 _SHORTEST_CHECK_SECONDS = 1.0
@@ -326,16 +325,15 @@ class SubscriptionKeeper:
         }
         if is_new:
             row |= {"token_digest": digest_of(self._wanted.token), "refused_since": None}
+        column = subscriptions.c
+        mine = (column.account_id == self._holder) & (column.name == self._name)
         async with self._database.write() as db:
             insert = upsert_into(db, subscriptions).values(row)
             await db.execute(
                 insert.on_conflict_do_update(index_elements=["account_id", "subscription_id"], set_=row)
             )
-            mine = (subscriptions.c.account_id == self._holder) & (subscriptions.c.name == self._name)
-            await db.execute(
-                delete(subscriptions).where(mine, subscriptions.c.subscription_id != subscription.id)
-            )
-            await gaps.end_gaps(db, self._holder, _DEAF, now, self._sweep_after)
+            await db.execute(delete(subscriptions).where(mine, column.subscription_id != subscription.id))
+            await gaps.end_gaps(db, self._holder, now, self._sweep_after)
 
     async def _failed(self, error: RingCentralError) -> float:
         self._failures += 1

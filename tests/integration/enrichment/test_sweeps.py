@@ -231,8 +231,27 @@ async def test_gaps_that_touch_are_one_and_others_stay_apart(desk: Desk) -> None
         (START - hour / 2, None, "subscription-suspended"),
     ]
     async with desk.database.write() as db:
-        await gaps.end_gaps(db, UNBOUND_ACCOUNT, [Reason.SUSPENDED], START, AFTER)
+        await gaps.end_gaps(db, UNBOUND_ACCOUNT, START, AFTER)
     assert [gap.due_at for gap in await rows(desk)] == [START - hour + AFTER, START + AFTER]
+
+
+async def test_a_gap_that_began_as_another_ends_when_events_come_again(desk: Desk) -> None:
+    hour = timedelta(hours=1)
+    await note_gap(desk, START - 3 * hour, START - hour)
+    await note_gap(desk, START - 2 * hour, None, Reason.EXPIRED)
+    assert [(gap.from_at, gap.to_at) for gap in await rows(desk)] == [(START - 3 * hour, None)]
+    async with desk.database.write() as db:
+        await gaps.end_gaps(db, UNBOUND_ACCOUNT, START, AFTER)
+    (gap,) = await rows(desk)
+    assert (gap.to_at, gap.due_at) == (START, START + AFTER)
+
+
+async def test_a_gap_that_lasts_is_not_ended_by_one_within(desk: Desk) -> None:
+    hour = timedelta(hours=1)
+    await note_gap(desk, START - 3 * hour, None, Reason.SUSPENDED)
+    await note_gap(desk, START - 2 * hour, START - hour)
+    (gap,) = await rows(desk)
+    assert (gap.from_at, gap.to_at, gap.due_at) == (START - 3 * hour, None, None)
 
 
 async def test_the_regular_look_finds_what_no_event_told_of(desk: Desk) -> None:
