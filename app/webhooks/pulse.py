@@ -46,17 +46,21 @@ class Pulse:
         self._clock = clock
         self._connections = connections
         self._take_refused = take_refused
+        self._refused: dict[str, datetime] = {}
         self._interval = interval_seconds
         self._sweep_after = timedelta(seconds=sweep_after_seconds)
 
     async def step(self) -> float | None:
         """Beat once; say in how many seconds to beat again."""
         holders = sorted({connection.holder for connection in await self._connections.all()})
-        refused = self._take_refused()
         async with self._database.write() as db:
             # Read under the write lock: the replicas' beats follow each other in time.
             last_at = await _last_beat(db)
             now = self._clock.now()
+            # What was taken and not written is written before more is taken.
+            self._refused = self._refused or self._take_refused()
+            # Subscriptions before gaps: the order in which their keeper locks rows.
+            await _note_refused(db, self._refused)
             if last_at is not None and now - last_at > timedelta(seconds=MISSED_BEATS * self._interval):
                 log.warning("no delivery could be accepted", since=str(last_at), until=str(now))
                 for holder in holders:
@@ -64,7 +68,7 @@ class Pulse:
                         db, holder, Reason.SERVICE_DOWN, last_at, now, now, sweep_after=self._sweep_after
                     )
             await _beat(db, now)
-            await _note_refused(db, refused)
+        self._refused = {}
         return self._interval
 
 
@@ -83,13 +87,17 @@ async def _beat(db: AsyncConnection, now: datetime) -> None:
 
 async def _note_refused(db: AsyncConnection, refused: dict[str, datetime]) -> None:
     """Note which of our subscriptions deliver with another secret. Others are nobody's business here."""
-    for subscription_id, since in refused.items():
-        noted = await db.execute(
-            update(subscriptions)
-            .where(
-                subscriptions.c.subscription_id == subscription_id, subscriptions.c.refused_since.is_(None)
-            )
-            .values(refused_since=since)
-        )
-        if noted.rowcount:
-            wake(db, SUBSCRIPTIONS)
+    if not refused:
+        return
+    column = subscriptions.c
+    ours = (
+        select(column.account_id, column.subscription_id)
+        .where(column.subscription_id.in_(sorted(refused)), column.refused_since.is_(None))
+        .order_by(column.account_id, column.subscription_id)
+        .with_for_update()
+    )
+    for row in (await db.execute(ours)).all():
+        mine = (column.account_id == row.account_id) & (column.subscription_id == row.subscription_id)
+        since = refused[row.subscription_id]
+        await db.execute(update(subscriptions).where(mine).values(refused_since=since))
+        wake(db, SUBSCRIPTIONS)

@@ -328,6 +328,10 @@ class SubscriptionKeeper:
         column = subscriptions.c
         mine = (column.account_id == self._holder) & (column.name == self._name)
         async with self._database.write() as db:
+            # Subscriptions by id, then gaps: the order in which the pulse locks rows.
+            await db.execute(
+                select(column.subscription_id).where(mine).order_by(column.subscription_id).with_for_update()
+            )
             insert = upsert_into(db, subscriptions).values(row)
             await db.execute(
                 insert.on_conflict_do_update(index_elements=["account_id", "subscription_id"], set_=row)
