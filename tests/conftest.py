@@ -42,16 +42,6 @@ _TEMPLATE = "aftercall_template"
 _numbers = count()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each end-to-end file run in one process, and begin with those files when there are several."""
-    end_to_end = [item for item in items if "e2e" in item.path.parts]
-    for item in end_to_end:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: "e2e" not in item.path.parts)
-
-
 def _run_apart(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine in a thread of its own, so that no test meets its event loop."""
     failed: list[BaseException] = []
