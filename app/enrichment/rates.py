@@ -69,6 +69,7 @@ class SharedRates:
         self._principal = principal
         self._longest_wait = timedelta(seconds=longest_wait_seconds)
         self._unsaved: list[tuple[Slot, Outcome]] = []
+        self._unsaved_silence: datetime | None = None
 
     async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Slot:
         """Wait until one request of `group` may be sent, at most until `deadline`.
@@ -76,6 +77,7 @@ class SharedRates:
         Raises RateLimited with the moment at which asking again makes sense.
         """
         deadline = deadline or self._clock.now() + self._longest_wait
+        await self._save_silence()
         while True:
             answer = await self._change(
                 group, lambda state, now, waiting: self._admit(group, priority, state, now, waiting)
@@ -100,16 +102,31 @@ class SharedRates:
         status = str(outcome.status) if outcome.status is not None else "none"
         metrics.RC_REQUESTS.labels(group=slot.group, status=status).inc()
         self._unsaved.append((slot, outcome))
+        if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
+            self._unsaved_silence = outcome.penalty.until
         try:
             await self._change(slot.group, lambda state, _now, _waiting: (state, None))
-            if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
-                await self._silence_everything(outcome.penalty.until)
+            await self._save_silence()
         except StorageUnavailable:
             log.warning("a rate bucket could not be settled yet", group=slot.group)
 
-    async def _silence_everything(self, until: datetime) -> None:
-        for group in self._limits:
-            await self._change(group, lambda state, _now, _waiting: (_silenced(state, until), None))
+    async def _save_silence(self) -> None:
+        """Silence every bucket that there is, of all users: the global limit counts what comes from one address."""
+        until = self._unsaved_silence
+        if until is None:
+            return
+        column = rate_buckets.c
+        async with self._database.write() as db:
+            for group in self._limits:
+                await self._open(db, group)
+            query = select(column.account_id, column.bucket, column.state)
+            # All who lock several buckets lock them in this order.
+            for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
+                state = _silenced(budget.BucketState.from_json(row.state), until)
+                mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
+                await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
+        if self._unsaved_silence == until:
+            self._unsaved_silence = None
 
     async def peek(self, group: str) -> budget.BucketState:
         """Return the bucket as it stands, to plan with."""
@@ -158,15 +175,18 @@ class SharedRates:
         query = self._query(group).with_for_update()
         stored: dict[str, Any] | None = await db.scalar(query)
         if stored is None:
-            row = {
-                "account_id": self._holder,
-                "bucket": self._name(group),
-                "state": {},
-                "updated_at": self._clock.now(),
-            }
-            await db.execute(upsert_into(db, rate_buckets).values(row).on_conflict_do_nothing())
+            await self._open(db, group)
             stored = await db.scalar(query)
         return stored or {}
+
+    async def _open(self, db: AsyncConnection, group: str) -> None:
+        row = {
+            "account_id": self._holder,
+            "bucket": self._name(group),
+            "state": {},
+            "updated_at": self._clock.now(),
+        }
+        await db.execute(upsert_into(db, rate_buckets).values(row).on_conflict_do_nothing())
 
 
 async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> bool:

@@ -10,25 +10,30 @@ from app.calls import store
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
 from app.db.engine import Database
-from app.db.tables import accounts, calls, poll_targets, timeline
+from app.db.tables import calls, poll_targets, timeline
 from app.enrichment.budget import Limits
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.rates import SharedRates
 from app.enrichment.readings import Reader
 from app.enrichment.records import ReadingPlan
-from app.ids import AccountId
+from app.enrichment.roster import load_roster
+from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
+from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
+VAULT = Vault("0123456789abcdef0123456789abcdef")
 PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
 
-def shared_rates(database: Database, clock: Clock, limit: int = 10) -> SharedRates:
-    limits = Limits(limit=limit)
-    return SharedRates(database, clock, dict.fromkeys(("heavy", "medium", "light", "auth"), limits))
+def shared_rates(
+    database: Database, clock: Clock, limit: int = 10, holder: AccountId = UNBOUND_ACCOUNT
+) -> SharedRates:
+    limits = dict.fromkeys(("heavy", "medium", "light", "auth"), Limits(limit=limit))
+    return SharedRates(database, clock, limits, holder=holder)
 
 
 class Desk:
@@ -37,6 +42,7 @@ class Desk:
     def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
         self.database = database
         self.clock = clock
+        self.settings = settings
         self.ringcentral = FakeRingCentral()
         self.connections = FakeConnections(self.ringcentral, settings, database, clock)
         self.poller = self.make_poller("one")
@@ -108,11 +114,11 @@ class Desk:
             return list(await db.scalars(query))
 
     async def problem(self) -> dict[str, Any] | None:
+        """The first thing that a person has to do about the account."""
         async with self.database.read() as db:
-            found: dict[str, Any] | None = await db.scalar(
-                select(accounts.c.problem).where(accounts.c.account_id == ACCOUNT)
-            )
-        return found
+            found = await load_roster(db, self.settings, VAULT, self.clock.now(), AccountId(ACCOUNT))
+        told = (problem for account in found for member in account.members for problem in member.problems)
+        return next(told, None)
 
     async def make_due(self) -> None:
         async with self.database.write() as db:

@@ -7,6 +7,7 @@ import pytest
 
 from app.db.engine import Database
 from app.errors import RateLimited, StorageUnavailable
+from app.ids import AccountId
 from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
 from app.ringcentral.wire import HEAVY, LIGHT, RateHeaders
 from tests.fakes.clock import FakeClock
@@ -72,6 +73,19 @@ async def test_the_global_limit_silences_every_group(database: Database, clock: 
         await rates.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=30))
 
 
+async def test_the_global_limit_silences_every_user_for_it_counts_the_address(
+    database: Database, clock: FakeClock
+) -> None:
+    mine, theirs = shared_rates(database, clock), shared_rates(database, clock, holder=AccountId("908070002"))
+    await theirs.settle(await theirs.acquire(LIGHT, Priority.POLL, None), answered(clock))
+    slot = await mine.acquire(HEAVY, Priority.POLL, None)
+    penalty = Penalty(reach=Silence.EVERYTHING, until=clock.now() + timedelta(seconds=60))
+    await mine.settle(slot, answered(clock, 429, penalty=penalty))
+    with pytest.raises(RateLimited):
+        await theirs.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=59))
+    await theirs.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=61))
+
+
 async def test_an_identical_request_under_way_is_no_penalty(database: Database, clock: FakeClock) -> None:
     rates = shared_rates(database, clock)
     slot = await rates.acquire(HEAVY, Priority.POLL, None)
@@ -92,12 +106,13 @@ async def test_limit_and_window_are_learnt_from_headers(database: Database, cloc
     await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=7))
 
 
+@pytest.mark.parametrize(("reach", "group"), [(Silence.BUCKET, HEAVY), (Silence.EVERYTHING, LIGHT)])
 async def test_what_could_not_be_settled_is_settled_before_the_next_request(
-    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, reach: Silence, group: str
 ) -> None:
     rates = shared_rates(database, clock)
     slot = await rates.acquire(HEAVY, Priority.POLL, None)
-    penalty = Penalty(reach=Silence.BUCKET, until=clock.now() + timedelta(seconds=60))
+    penalty = Penalty(reach=reach, until=clock.now() + timedelta(seconds=60))
 
     def away() -> None:
         raise StorageUnavailable("away")
@@ -106,4 +121,4 @@ async def test_what_could_not_be_settled_is_settled_before_the_next_request(
         patch.setattr(database, "write", away)
         await rates.settle(slot, answered(clock, 429, penalty=penalty))
     with pytest.raises(RateLimited):
-        await rates.acquire(HEAVY, Priority.POLL, clock.now() + timedelta(seconds=30))
+        await rates.acquire(group, Priority.POLL, clock.now() + timedelta(seconds=30))
