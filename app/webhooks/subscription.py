@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from app.calls import accounts
 from app.clock import Clock
@@ -29,6 +29,7 @@ from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
 from app.ringcentral.protocol import has_same_filters
 from app.webhooks.advice import advise
+from app.work.leases import Lease, leased
 
 KIND = "subscription"
 TOO_MANY = "SUB-505"
@@ -189,9 +190,8 @@ class SubscriptionKeeper:
         self._clock = clock
         self.client = client
         self._wanted = wanted
-        self._replica = replica
+        self._lease = Lease(holder, kind_of(name), replica, lease_seconds)
         self._check_seconds = check_seconds
-        self._lease_seconds = lease_seconds
         self._holder = holder
         self._name = name
         self._sweep_after = timedelta(seconds=sweep_after_seconds)
@@ -202,8 +202,10 @@ class SubscriptionKeeper:
 
     async def step(self) -> float | None:
         """Look after the subscription; say in how many seconds to look again."""
-        if not await self._take_turn():
-            return self._check_seconds
+        async with leased(self._database, self._clock, self._lease) as is_ours:
+            return await self._take_turn() if is_ours else self._check_seconds
+
+    async def _take_turn(self) -> float:
         self.refusal = None
         try:
             subscription = await self._look_after()
@@ -215,7 +217,7 @@ class SubscriptionKeeper:
         due_at = renew_at(subscription, self._clock.now())
         if due_at is not None:
             pause = min(pause, max(_SHORTEST_CHECK_SECONDS, (due_at - self._clock.now()).total_seconds()))
-        await self._give_back(pause, {"problem": _disabled(subscription)})
+        await self._tell(_disabled(subscription))
         return pause
 
     async def _look_after(self) -> Subscription:
@@ -350,40 +352,19 @@ class SubscriptionKeeper:
             "detail": advise(error.code, error.detail),
             "since": self._clock.now().isoformat(),
         }
-        await self._give_back(pause, {"problem": problem})
+        await self._tell(problem)
         return pause
 
-    async def _take_turn(self) -> bool:
-        now = self._clock.now()
+    async def _tell(self, problem: dict[str, Any] | None) -> None:
+        """Write down how it stands, for whoever watches."""
         async with self._database.write() as db:
-            fresh = upsert_into(db, work).values(account_id=self._holder, kind=kind_of(self._name))
-            await db.execute(fresh.on_conflict_do_nothing())
-            free = or_(
-                work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == self._replica
+            mine = and_(
+                work.c.account_id == self._holder,
+                work.c.kind == self._lease.kind,
+                work.c.lease_owner == self._lease.replica,
             )
-            taken = await db.execute(
-                update(work)
-                .where(work.c.account_id == self._holder, work.c.kind == kind_of(self._name), free)
-                .values(lease_owner=self._replica, lease_until=now + timedelta(seconds=self._lease_seconds))
-            )
-        return taken.rowcount == 1
-
-    async def _give_back(self, pause: float, state: dict[str, Any]) -> None:
-        now = self._clock.now()
-        async with self._database.write() as db:
             await db.execute(
-                update(work)
-                .where(
-                    work.c.account_id == self._holder,
-                    work.c.kind == kind_of(self._name),
-                    work.c.lease_owner == self._replica,
-                )
-                .values(
-                    lease_until=now,
-                    due_at=now + timedelta(seconds=pause),
-                    failures=self._failures,
-                    state=state,
-                )
+                update(work).where(mine).values(failures=self._failures, state={"problem": problem})
             )
 
 

@@ -1,5 +1,6 @@
 """Keeping the webhook subscriptions, and noticing when none delivers, on both databases."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -170,6 +171,46 @@ async def test_one_replica_at_a_time_looks_after_it(
     asked = len(ringcentral.asked)
     await other.step()
     assert len(ringcentral.asked) == asked
+
+
+async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RingCentral answers a creation after it has shaken hands: up to a minute."""
+    keeper, other = (
+        SubscriptionKeeper(
+            database,
+            clock,
+            ringcentral.client,
+            WANTED,
+            replica=replica,
+            check_seconds=180.0,
+            lease_seconds=0.03,
+        )
+        for replica in ("one", "two")
+    )
+    create = ringcentral.create_subscription
+
+    async def create_slowly(*arguments: Any, **options: Any) -> Any:
+        for _ in range(3):
+            until = clock.advance(0.02) + timedelta(seconds=0.03)
+            async with asyncio.timeout(10):
+                while await lease_until(database) != until:  # noqa: ASYNC110 - it is in the database
+                    await asyncio.sleep(0.01)
+        asked = len(ringcentral.asked)
+        assert await other.step() == 180.0
+        assert len(ringcentral.asked) == asked
+        return await create(*arguments, **options)
+
+    monkeypatch.setattr(ringcentral, "create_subscription", create_slowly)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+    assert await lease_until(database) is None
+
+
+async def lease_until(database: Database) -> Any:
+    async with database.read() as db:
+        return await db.scalar(select(work.c.lease_until))
 
 
 async def test_the_first_one_leaves_no_gap(
