@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import httpx
 
@@ -11,7 +12,14 @@ from app.db.engine import Database
 from app.db.migrations import current_revision, head
 from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
 from app.enrichment.credentials import OWN, list_stored
-from app.enrichment.roster import NEEDED_SCOPES, OTHER_APP, UNREADABLE, load_roster, missing_scopes
+from app.enrichment.roster import (
+    NEEDED_SCOPES,
+    OTHER_APP,
+    UNREADABLE,
+    load_roster,
+    missing_beside,
+    missing_scopes,
+)
 from app.enrichment.troubles import describe
 from app.errors import PermissionMissing, RateLimited, RingCentralError, SettingsError, StorageUnavailable
 from app.ringcentral.client import RingCentralClient
@@ -91,18 +99,18 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
     async with database.read() as db:
         unusable = [
             Finding(f"account {member.holder}, {member.name}", False, str(member.problems[0]["detail"]))
-            for account in await load_roster(db, settings, vault)
+            for account in await load_roster(db, settings, vault, clock.now())
             for member in account.members
             if member.problems and member.problems[0]["code"] in (UNREADABLE, OTHER_APP)
         ]
     async with httpx.AsyncClient() as http:
         connections = await Connections(settings, database, clock, vault, http, replica="check").all()
         own_first = sorted(connections, key=lambda one: one.kind != OWN)
-        looks = await asyncio.gather(*(_check_connection(settings, one) for one in own_first))
+        looks = await asyncio.gather(*(_check_connection(settings, one, clock.now()) for one in own_first))
     return [finding for findings in looks for finding in findings] + unusable
 
 
-async def _check_connection(settings: Settings, connection: Connection) -> list[Finding]:
+async def _check_connection(settings: Settings, connection: Connection, now: datetime) -> list[Finding]:
     client = connection.client
     is_own = connection.kind == OWN
     label = "" if is_own else f"account {connection.holder}, {connection.name}: "
@@ -119,6 +127,10 @@ async def _check_connection(settings: Settings, connection: Connection) -> list[
         words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
         findings.append(Finding("app scopes", False, f"grant {words} to the app in the developer console"))
     findings.append(await _check_active_calls(client, token.owner_id, is_own=is_own))
+    findings += [
+        Finding("met at work", False, str(refused["detail"]))
+        for refused in missing_beside(connection.access, now, is_own=False)
+    ]
     if is_own or settings.webhook_address is not None:
         findings.append(await _check_subscription(settings, client))
     return [replace(finding, what=f"{label}{finding.what}") for finding in findings]

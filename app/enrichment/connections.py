@@ -3,7 +3,8 @@
 A connection acts as one user of one app and has rate buckets of its own. One with company permission shows
 every extension's calls, one without (CMN-408) those of its own extension alone; that is found out by being
 refused, remembered, and tried again now and then in case somebody has granted it. A right that is missing for
-something else than reading calls, recordings for instance, is remembered beside and stops nothing.
+something else than reading calls, recordings for instance, is remembered beside and stops nothing. What a person
+has to do stands here, with each connection: those of one account can want different things.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import httpx
 import structlog
 from cryptography.fernet import InvalidToken
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
@@ -26,16 +27,18 @@ from app.enrichment.budget import Limits
 from app.enrichment.credentials import OWN, Secret
 from app.enrichment.rates import SharedRates
 from app.enrichment.tokens import SharedTokens
-from app.enrichment.troubles import describe
+from app.enrichment.troubles import WRONG_ACCOUNT, describe
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
+from app.ringcentral.ports import StoredToken
 from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
 from app.vault import Vault
 
 COMPANY_PERMISSION = "CMN-408"
+COMPANY_CALLS = "ReadCompanyCallLog"
 CALL_READING = frozenset({"ReadCallLog", "ReadCompanyCallLog", "FullCompanyCallLog", None})
 """Permissions without which a connection cannot do its work; a refusal that names none counts as one of them."""
 
@@ -56,8 +59,9 @@ class Level(StrEnum):
 class Access:
     """What is known of a connection's rights. `problem` is what a person has to do, None when calls can be read.
 
-    `lacks` has by permission what else was refused, as {code, detail, since, until}: nobody need try before
-    `until`. `owner_id` and `scopes` are what the sign-in told.
+    `lacks` has by permission what is missing and does not stop that, as {code, detail, since, until}: nobody need
+    try before `until`. The company's calls are among it where the level is the extension's, and `wrong-account`.
+    `owner_id` and `scopes` are what the sign-in told.
     """
 
     level: Level = Level.ACCOUNT
@@ -293,10 +297,21 @@ class Connections:
         return Connection(holder, name, client, rates, access)
 
     async def note(self, connection: Connection, error: RingCentralError | None) -> None:
-        """Remember what an answer said of a connection's rights: refused the company, refused at all, or fine."""
-        access = await self._access_after(connection, error)
-        if access is None or access == connection.access:
+        """Remember what an answer said of a connection's rights: refused the company, refused at all, or fine.
+
+        What others have noted of it meanwhile stays.
+        """
+        if error is not None and not isinstance(error, PermissionMissing | CredentialsRefused):
             return
+        asked, now = connection.access, self._clock.now()
+        owner = None
+        if _lacks_company(asked, error):
+            owner = (await connection.client.fetch_token()).owner_id
+        if _after(asked, asked, error, owner, now) == asked:
+            return
+        async with self._database.write() as db:
+            access = _after(await self._stored_access(db, connection), asked, error, owner, now)
+            await self._store_access(db, connection, access)
         log.info(
             "a connection's rights have changed",
             name=connection.name,
@@ -304,42 +319,30 @@ class Connections:
             problem=access.problem,
             lacks=list(access.lacks),
         )
-        key = {"account_id": connection.holder, "name": connection.name}
-        mine = (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
-        async with self._database.write() as db:
-            before = Access.from_json(await db.scalar(select(credentials.c.access).where(mine)))
-            values = {"access": _since_when(access, before).to_json(), "updated_at": self._clock.now()}
-            if connection.holder != UNBOUND_ACCOUNT:  # a row that is gone was removed and stays so
-                await db.execute(update(credentials).where(mine).values(values))
-            else:
-                insert = upsert_into(db, credentials).values({**key, **values})
-                await db.execute(
-                    insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values)
-                )
         self.forget()
 
-    async def _access_after(self, connection: Connection, error: RingCentralError | None) -> Access | None:
-        now, known = self._clock.now(), connection.access
-        if error is None:
-            keeps_probe = known.probe_at if not connection.is_company_wide else None
-            return replace(known, problem=None, probe_at=keeps_probe)
-        if not isinstance(error, PermissionMissing | CredentialsRefused):
-            return None
-        problem = {**(describe(error) or {}), "since": now.isoformat()}
-        if isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
-            refused = {**problem, "until": (now + _PROBE_AGAIN).isoformat()}
-            return replace(known, lacks={**known.lacks, str(error.permission): refused})
-        lacks_company = isinstance(error, PermissionMissing) and error.code == COMPANY_PERMISSION
-        if lacks_company and connection.is_company_wide:
-            owner = (await connection.client.fetch_token()).owner_id
-            return replace(
-                known,
-                level=Level.EXTENSION,
-                extension_id=ExtensionId(owner) if owner else None,
-                problem=None,
-                probe_at=probe_again_at(now),
-            )
-        return replace(known, problem=problem, probe_at=now + _PROBE_AGAIN / 12)
+    async def learn_scopes(self, connection: Connection, token: StoredToken) -> None:
+        """Remember whose token this is and what it may do, for whoever looks without asking RingCentral."""
+        owner, scopes = ExtensionId(token.owner_id) if token.owner_id else None, tuple(token.scopes)
+        if (connection.access.owner_id, connection.access.scopes) == (owner, scopes):
+            return
+        async with self._database.write() as db:
+            before = await self._stored_access(db, connection)
+            await self._store_access(db, connection, replace(before, owner_id=owner, scopes=scopes))
+        self.forget()
+
+    async def _stored_access(self, db: AsyncConnection, connection: Connection) -> Access:
+        stored = select(credentials.c.access).where(_row_of(connection)).with_for_update()
+        return Access.from_json(await db.scalar(stored))
+
+    async def _store_access(self, db: AsyncConnection, connection: Connection, access: Access) -> None:
+        values = {"access": access.to_json(), "updated_at": self._clock.now()}
+        if connection.holder != UNBOUND_ACCOUNT:  # a row that is gone was removed and stays so
+            await db.execute(update(credentials).where(_row_of(connection)).values(values))
+            return
+        key = {"account_id": connection.holder, "name": connection.name}
+        insert = upsert_into(db, credentials).values({**key, **values})
+        await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
 
 
 def probe_again_at(now: datetime) -> datetime:
@@ -347,12 +350,71 @@ def probe_again_at(now: datetime) -> datetime:
     return now + _PROBE_AGAIN
 
 
+def _lacks_company(asked: Access, error: RingCentralError | None) -> bool:
+    is_reading = isinstance(error, PermissionMissing) and error.permission in CALL_READING
+    return (
+        is_reading and error is not None and error.code == COMPANY_PERMISSION and asked.level is Level.ACCOUNT
+    )
+
+
+def _after(
+    before: Access,
+    asked: Access,
+    error: PermissionMissing | CredentialsRefused | None,
+    owner: str | None,
+    now: datetime,
+) -> Access:
+    """Return what is known after an answer to whoever asked with the rights `asked`; `before` is what is stored."""
+    if error is None:
+        return _healed(before, asked)
+    problem = {**(describe(error) or {}), "since": now.isoformat()}
+    refused = {**problem, "until": probe_again_at(now).isoformat()}
+    if error.code == WRONG_ACCOUNT:
+        after = replace(before, lacks={**before.lacks, WRONG_ACCOUNT: problem})
+    elif isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
+        after = replace(before, lacks={**before.lacks, str(error.permission): refused})
+    elif isinstance(error, PermissionMissing) and _lacks_company(asked, error):
+        after = replace(
+            before,
+            level=Level.EXTENSION,
+            extension_id=ExtensionId(owner) if owner else None,
+            problem=None,
+            probe_at=probe_again_at(now),
+            lacks={**before.lacks, error.permission or COMPANY_CALLS: refused},
+        )
+    else:
+        after = replace(before, problem=problem, probe_at=now + _PROBE_AGAIN / 12)
+    return _since_when(after, before)
+
+
+def _healed(before: Access, asked: Access) -> Access:
+    """Forget what cannot be any more, now that calls were read with the rights `asked`."""
+    over: set[str | None] = {WRONG_ACCOUNT}
+    if asked.level is Level.ACCOUNT:
+        over |= CALL_READING
+    return replace(
+        before,
+        level=asked.level,
+        extension_id=None if asked.level is Level.ACCOUNT else asked.extension_id,
+        problem=None,
+        probe_at=None if asked.level is Level.ACCOUNT else before.probe_at,
+        lacks={name: refused for name, refused in before.lacks.items() if name not in over},
+    )
+
+
 def _since_when(access: Access, before: Access) -> Access:
-    """Let a problem that goes on keep the moment at which it began."""
-    old, new = before.problem, access.problem
-    if old and new and old.get("code") == new.get("code") and old.get("since"):
-        return replace(access, problem={**new, "since": old["since"]})
-    return access
+    """Let what goes on keep the moment at which it began."""
+    lacks = {name: _as_of(refused, before.lacks.get(name)) for name, refused in access.lacks.items()}
+    return replace(access, problem=access.problem and _as_of(access.problem, before.problem), lacks=lacks)
+
+
+def _as_of(new: dict[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:
+    goes_on = old is not None and old.get("code") == new.get("code") and old.get("since")
+    return {**new, "since": old["since"]} if old is not None and goes_on else new
+
+
+def _row_of(connection: Connection) -> ColumnElement[bool]:
+    return (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
 
 
 def auth_config(settings: Settings, secret: Secret) -> AuthConfig | None:

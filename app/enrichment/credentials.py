@@ -121,7 +121,6 @@ async def save(
     Whoever waits to ask for this account is woken.
     """
     await accounts.add(db, account_id, now)
-    await accounts.set_problem(db, account_id, None)
     mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
     is_new = await db.scalar(select(credentials.c.name).where(mine)) is None
     values = {

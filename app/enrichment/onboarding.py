@@ -150,8 +150,6 @@ class Onboarding:
                 known = await credentials.load_secrets(db, self._vault, account_id, name) or known
         async with self._database.write() as db:
             removed = await credentials.remove(db, account_id, name)
-            if removed:
-                await accounts.set_problem(db, account_id, None)
         self._connections.forget()
         if removed and known is not None and known[1] is not None:
             await self._revoke(known[0], known[1])

@@ -38,7 +38,7 @@ from app.enrichment.planner import (
 from app.enrichment.rates import SharedRates
 from app.enrichment.records import ReadingPlan, apply_readings, as_sought, open_stranger
 from app.enrichment.targets import Target
-from app.enrichment.troubles import note_trouble
+from app.enrichment.troubles import WRONG_ACCOUNT
 from app.enrichment.visibility import Look, Visibility
 from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
@@ -258,11 +258,10 @@ class Poller:
             await targets.release(
                 db, target, self._replica, last_poll_at=polled.sent_at, problem=None, **memory.changes()
             )
-            trouble = _wrong_account(target, polled)
-            if connection.is_company_wide or trouble is not None:
-                await note_trouble(db, target.account_id, trouble, now)
+        trouble = _wrong_account(target, polled)
+        if polled.failure is None or trouble is not None:
+            await self._connections.note(connection, trouble)
         if polled.failure is None:
-            await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
         log.info(
             "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
@@ -321,8 +320,6 @@ class Poller:
         log.warning(
             "poll failed", why=error.detail, code=error.code, request_id=error.request_id, status=error.status
         )
-        async with self._database.write() as db:
-            await note_trouble(db, target.account_id, error, now)
         return (retry_at - now).total_seconds()
 
     async def _release(self, target: Target, memory: "_Memory") -> None:
@@ -380,7 +377,7 @@ def _wrong_account(target: Target, polled: Polled) -> RingCentralError | None:
         return None
     return CredentialsRefused(
         f"they belong to account {polled.account_id}, but the events come from account {target.account_id}",
-        code="wrong-account",
+        code=WRONG_ACCOUNT,
     )
 
 

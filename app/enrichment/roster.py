@@ -1,7 +1,7 @@
 """Which accounts there are, whose credentials serve them, and what a person has to do about them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import accounts, credentials
-from app.enrichment.connections import Access, auth_config
+from app.enrichment.connections import CALL_READING, Access, Level, auth_config
 from app.enrichment.credentials import OWN, Secret
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
@@ -31,7 +31,10 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One user's credentials. `problems` are JSON objects with code, detail and since, the gravest first."""
+    """One user's credentials. `problems` are JSON objects with code, detail and since, the gravest first.
+
+    `is_blocked`: with one of them nothing can be read.
+    """
 
     holder: AccountId
     name: str
@@ -39,6 +42,11 @@ class Member:
     access: Access
     problems: tuple[dict[str, Any], ...]
     updated_at: datetime | None
+    is_blocked: bool = False
+
+    @property
+    def sees_all(self) -> bool:
+        return not self.is_blocked and self.access.level is Level.ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +56,28 @@ class Account:
     account_id: AccountId
     is_own: bool
     added_at: datetime | None
-    problem: dict[str, Any] | None
     members: tuple[Member, ...]
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """Why nobody can read the calls of this account; None while somebody can, or has never tried to."""
+        if any(not member.is_blocked for member in self.members):
+            return None
+        return next((member.problems[0] for member in self.members), None)
 
 
 async def load_roster(
-    db: AsyncConnection, settings: Settings, vault: Vault, account_id: AccountId | None = None
+    db: AsyncConnection,
+    settings: Settings,
+    vault: Vault,
+    now: datetime,
+    account_id: AccountId | None = None,
 ) -> Sequence[Account]:
     """Return all accounts, or the one, with the credentials that serve them."""
     rows = {row.account_id: row for row in await db.execute(select(accounts))}
     own = rows.get(UNBOUND_ACCOUNT)
     own_id = (own.bound_to if own else None) or UNBOUND_ACCOUNT
-    members = await _load_members(db, settings, vault)
+    members = await _load_members(db, settings, vault, now)
     shown = []
     for row in rows.values():
         is_own = row.account_id == own_id
@@ -71,11 +89,11 @@ async def load_roster(
         if row.account_id == UNBOUND_ACCOUNT and not (is_own and of_this):
             continue
         if account_id in (None, row.account_id):
-            shown.append(Account(AccountId(row.account_id), is_own, row.added_at, row.problem, of_this))
+            shown.append(Account(AccountId(row.account_id), is_own, row.added_at, _needed(of_this)))
     return sorted(shown, key=lambda one: one.account_id)
 
 
-async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault) -> list[Member]:
+async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault, now: datetime) -> list[Member]:
     query = select(
         credentials.c.account_id,
         credentials.c.name,
@@ -85,7 +103,7 @@ async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault) -
         credentials.c.updated_at,
     ).order_by(credentials.c.account_id, credentials.c.name)
     members = [
-        _member(row, settings, vault)
+        _member(row, settings, vault, now)
         for row in await db.execute(query)
         if row.kind != OWN or settings.has_credentials
     ]
@@ -94,18 +112,67 @@ async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault) -
     return members
 
 
-def _member(row: Any, settings: Settings, vault: Vault) -> Member:
+def _member(row: Any, settings: Settings, vault: Vault, now: datetime) -> Member:
     access = Access.from_json(row.access)
     unusable = None if row.kind == OWN else _why_unusable(row.secret, settings, vault)
-    found = (unusable, access.problem, *access.lacks.values())
+    blocking = [problem for problem in (unusable, access.problem) if problem is not None]
     return Member(
         holder=AccountId(row.account_id),
         name=row.name,
         kind=row.kind,
         access=access,
-        problems=tuple(problem for problem in found if problem is not None),
+        problems=(*blocking, *_unheard(access), *missing_beside(access, now, is_own=row.kind == OWN)),
         updated_at=row.updated_at,
+        is_blocked=bool(blocking),
     )
+
+
+def _needed(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Ask nobody for the right to all calls while another one has it."""
+    if not any(member.sees_all for member in members):
+        return members
+    reach = {
+        id(refused)
+        for member in members
+        for name, refused in member.access.lacks.items()
+        if name in CALL_READING
+    }
+    return tuple(
+        replace(member, problems=tuple(problem for problem in member.problems if id(problem) not in reach))
+        for member in members
+    )
+
+
+def _unheard(access: Access) -> list[dict[str, Any]]:
+    """Return the app scopes that the token was given without, unless a refusal has told of them already."""
+    told = [str(problem.get("detail")) for problem in (access.problem, *access.lacks.values()) if problem]
+    return [
+        {
+            "code": "CMN-401",
+            "detail": f"The app lacks the scope {scope}, to {NEEDED_SCOPES[scope]}: grant it in the developer console.",
+            "since": None,
+        }
+        for scope in missing_scopes(access.scopes)
+        if not any(scope in detail for detail in told)
+    ]
+
+
+def missing_beside(access: Access, now: datetime, *, is_own: bool) -> list[dict[str, Any]]:
+    """Return what was refused and does not stop the work, as {code, detail, since}.
+
+    Those who were added may be meant for their own extension alone; the service's own user is not. A refusal that
+    nobody has met for an hour may be over.
+    """
+    return [
+        refused
+        for name, refused in access.lacks.items()
+        if (is_own if name in CALL_READING else _is_fresh(refused, now))
+    ]
+
+
+def _is_fresh(refused: Mapping[str, Any], now: datetime) -> bool:
+    until = refused.get("until")
+    return until is None or datetime.fromisoformat(until) > now
 
 
 def _why_unusable(secret: bytes | None, settings: Settings, vault: Vault) -> dict[str, Any] | None:

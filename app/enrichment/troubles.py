@@ -1,4 +1,4 @@
-"""What a person has to do about an account, in words; written when it begins and cleared when it is over."""
+"""What a person has to do about a connection, in words."""
 
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,9 @@ from app.db.tables import accounts
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.auth import SIGN_IN_AGAIN
+
+WRONG_ACCOUNT = "wrong-account"
+"""Our own code: the credentials are of another account than the events."""
 
 
 def describe(error: RingCentralError) -> dict[str, Any] | None:
@@ -27,6 +30,11 @@ def describe(error: RingCentralError) -> dict[str, Any] | None:
             "code": error.code,
             "detail": f"RingCentral has ended the sign-in of this account ({error.detail}): "
             "open /oauth/ringcentral/start and sign in again.",
+        }
+    if isinstance(error, CredentialsRefused) and error.code == WRONG_ACCOUNT:
+        return {
+            "code": error.code,
+            "detail": f"These are credentials of another account ({error.detail}): see whose credential RC_JWT is.",
         }
     if isinstance(error, CredentialsRefused):
         return {

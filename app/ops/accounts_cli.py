@@ -131,11 +131,11 @@ def list_accounts() -> None:
     async def run(desk: _Desk) -> None:
         table = Table("account", "credentials", "kind", "sees", "to do")
         async with desk.database.read() as db:
-            found = await load_roster(db, desk.settings, desk.vault)
+            found = await load_roster(db, desk.settings, desk.vault, desk.clock.now())
         for account in found:
             label = f"{account.account_id} (own)" if account.is_own else account.account_id
             if not account.members:
-                table.add_row(label, "none", "", "", str((account.problem or {}).get("detail") or ""))
+                table.add_row(label, "none", "", "", "")
             for member in account.members:
                 told = "\n".join(str(problem["detail"]) for problem in member.problems)
                 sees = member.access.extension_id or "everything"

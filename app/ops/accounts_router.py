@@ -86,7 +86,7 @@ class AccountView(_Shape):
     )
     is_own: bool = Field(description="Whether `~` means this account.")
     added_at: datetime | None = Field(description="When somebody first gave credentials for it.")
-    problem: Trouble | None
+    problem: Trouble | None = Field(description="Why nobody can read its calls.")
     credentials: list[CredentialsView]
 
 
@@ -311,7 +311,7 @@ async def revoke_key(
 async def _load(services: Services, account_id: AccountId | None) -> Sequence[Account]:
     vault = Vault(services.settings.secrets()[0])
     async with services.database.read() as db:
-        return await load_roster(db, services.settings, vault, account_id)
+        return await load_roster(db, services.settings, vault, services.clock.now(), account_id)
 
 
 def _view(account: Account) -> AccountView:

@@ -98,7 +98,13 @@ class SubscriptionView(_Answer):
 class ProblemView(_Answer):
     """What only a person can put right."""
 
-    about: str = Field(examples=["account", "polls", "subscription"])
+    account_id: str = Field(examples=["908070001"])
+    about: str = Field(examples=["credentials", "subscription"])
+    credentials: str | None = Field(
+        None,
+        description="Which credentials of the account, where it is about some.",
+        examples=["ext-711000101"],
+    )
     code: str = Field(description="RingCentral's own code where it gave one.", examples=["CMN-408"])
     detail: str
     since: datetime | None

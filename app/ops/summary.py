@@ -6,7 +6,7 @@ by the moment they ended.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -20,17 +20,17 @@ from app.calls.model import Source, Stage
 from app.db.tables import (
     accounts,
     calls,
-    credentials,
     deliveries,
-    poll_targets,
     rate_buckets,
     subscriptions,
     work,
 )
 from app.enrichment import budget
-from app.enrichment.connections import Access
+from app.enrichment.credentials import OWN
+from app.enrichment.roster import Account, load_roster
 from app.ids import UNBOUND_ACCOUNT
 from app.settings import Settings
+from app.vault import Vault
 from app.webhooks.subscription import KIND as SUBSCRIPTION_WORK
 
 PERIOD_SECONDS = 3600
@@ -151,13 +151,17 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that only a person can put right. `about` is "account", "credentials", "polls" or "subscription"."""
+    """Something that only a person can put right. `about` is "credentials", "subscription" or "sweep".
+
+    `credentials` names those that it is about, of the account.
+    """
 
     account_id: str
     about: str
     code: str
     detail: str
     since: datetime | None = None
+    credentials: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class Summary:
     budget: Budget | None = None
     inbox: InboxState = InboxState()
     subscriptions: tuple[SubscriptionState, ...] = ()
+    accounts: tuple[Account, ...] = ()
     problems: tuple[Problem, ...] = ()
     rate_limited: int = 0
 
@@ -245,6 +250,7 @@ async def load_summary(
     groups = await _load_minutes(db, scope, since, now)
     waiting, waiting_count = await _load_waiting(db, scope, now)
     ticks = await _load_ticks(db, scope, since, settings)
+    shown = await _load_accounts(db, only, settings, now)
     return Summary(
         at=now,
         window_seconds=settings.active_calls_window_seconds,
@@ -257,7 +263,8 @@ async def load_summary(
         budget=await load_budget(db, only, settings, now),
         inbox=await load_inbox(db, only, now),
         subscriptions=await _load_subscriptions(db, only),
-        problems=await _load_problems(db, only),
+        accounts=shown,
+        problems=_each_once(_problems_of(shown), await _load_subscription_problems(db, only)),
         rate_limited=await _count_429(db, only),
     )
 
@@ -508,36 +515,48 @@ def _subscription(row: Row[Any]) -> SubscriptionState:
     )
 
 
-async def _load_problems(db: AsyncConnection, only: Sequence[str] | None) -> tuple[Problem, ...]:
-    """Return what accounts, credentials, poll targets and subscriptions' keepers complain of, each complaint once."""
-    told: list[tuple[str, str, Mapping[str, Any]]] = []
-    for about, table in (("account", accounts), ("polls", poll_targets)):
-        complaints = select(table.c.account_id, table.c.problem).where(
-            _among(table.c.account_id, only), table.c.problem.is_not(None)
-        )
-        told += [(about, row.account_id, row.problem) for row in await db.execute(complaints)]
-    rights = select(credentials.c.account_id, credentials.c.access).where(
-        _among(credentials.c.account_id, only), credentials.c.access.is_not(None)
-    )
-    for right in await db.execute(rights):
-        access = Access.from_json(right.access)
-        refusals = (access.problem, *access.lacks.values())
-        told += [("credentials", right.account_id, problem) for problem in refusals if problem]
-    keepers = select(work.c.account_id, work.c.failures, work.c.state).where(
+async def _load_accounts(
+    db: AsyncConnection, only: Sequence[str] | None, settings: Settings, now: datetime
+) -> tuple[Account, ...]:
+    found = await load_roster(db, settings, Vault(settings.secrets()[0]), now)
+    return tuple(one for one in found if only is None or one.account_id in only)
+
+
+def _problems_of(shown: Iterable[Account]) -> list[Problem]:
+    """Return what credentials want of a person, those of each account by themselves."""
+    return [
+        replace(read_problem("credentials", account.account_id, complaint), credentials=member.name)
+        for account in shown
+        for member in account.members
+        for complaint in member.problems
+    ]
+
+
+async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[Problem]:
+    """Return what the keepers of subscriptions complain of."""
+    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    query = select(work.c.account_id, work.c.kind, work.c.failures, work.c.state).where(
         _among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
     )
-    for row in await db.execute(keepers):
-        problem = row.state.get("problem")
+    found = []
+    for row in await db.execute(query.order_by(work.c.account_id, work.c.kind)):
+        complaint = row.state.get("problem")
         # The first failures may be a passing trouble of the network; what RingCentral disabled is none.
-        if problem and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
-            told.append(("subscription", row.account_id, problem))
-    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
-    found: dict[tuple[str, str, str], Problem] = {}
-    for about, account_id, complaint in told:
-        problem = read_problem(about, account_id, complaint)
-        of_account = own if own and account_id == UNBOUND_ACCOUNT else account_id
-        found.setdefault((of_account, problem.code, problem.detail), problem)
-    return tuple(found.values())
+        if complaint and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
+            account_id = own if own and row.account_id == UNBOUND_ACCOUNT else row.account_id
+            name = row.kind.partition(":")[2] or OWN
+            found.append(replace(read_problem("subscription", account_id, complaint), credentials=name))
+    return found
+
+
+def _each_once(of_credentials: Sequence[Problem], of_subscriptions: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Leave out what a subscription's keeper was refused for the same reason as the credentials that it uses."""
+
+    def refusal(problem: Problem) -> tuple[str, str | None, str]:
+        return problem.account_id, problem.credentials, problem.code
+
+    told = {refusal(problem) for problem in of_credentials}
+    return (*of_credentials, *(problem for problem in of_subscriptions if refusal(problem) not in told))
 
 
 def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> Problem:

@@ -53,6 +53,7 @@ class FakeRingCentral:
         self.asked: list[str] = []
         self.page_size: int | None = None
         self.repeats_pages = False
+        self.scopes: tuple[str, ...] = ()
         self.lifetime_end = datetime.fromisoformat("2026-03-17T18:07:41+00:00")
 
     @property
@@ -143,7 +144,12 @@ class FakeRingCentral:
     async def fetch_token(self) -> StoredToken:
         self._note("token")
         return StoredToken(
-            access_token="t", issued_at=START, expires_at=START, fingerprint="f", owner_id="711000101"
+            access_token="t",
+            issued_at=START,
+            expires_at=START,
+            fingerprint="f",
+            owner_id="711000101",
+            scopes=self.scopes,
         )
 
     async def list_subscriptions(self, **_: Any) -> tuple[Subscription, ...]:

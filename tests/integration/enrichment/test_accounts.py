@@ -13,23 +13,25 @@ from app.calls import store
 from app.calls.accounts import was_added
 from app.calls.model import Call, Outcome, Stage
 from app.db.engine import Database
-from app.db.tables import accounts, credentials, rate_buckets
+from app.db.tables import credentials, rate_buckets
 from app.enrichment.connections import Access, Connection, Level, serving
 from app.enrichment.credentials import Kind, Secret, save
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.readings import Reader
+from app.enrichment.roster import load_roster
+from app.enrichment.signins import SignIns
+from app.enrichment.troubles import WRONG_ACCOUNT
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority, StoredToken
 from app.settings import Settings
-from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
-from tests.integration.enrichment.conftest import PLAN
+from tests.integration.enrichment.conftest import PLAN, VAULT
 
 OTHER = AccountId("908070002")
 ANA, BEN = ExtensionId("711000101"), ExtensionId("711000102")
@@ -69,7 +71,7 @@ class Company:
     """The service's own account and another one, with the loops that find their records."""
 
     def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
-        self.database, self.clock = database, clock
+        self.database, self.clock, self.settings = database, clock, settings
         self.connections = Manifold(settings, database, clock)
         self.poller = Poller(
             database, clock, self.connections, PlannerLimits(), PLAN,
@@ -91,7 +93,7 @@ class Company:
         async with self.database.write() as db:
             await save(
                 db,
-                Vault("0123456789abcdef0123456789abcdef"),
+                VAULT,
                 account_id,
                 name,
                 Kind.JWT,
@@ -152,6 +154,17 @@ class Company:
             call = await store.find_call(db, account_id, f"s-{number}")
         assert call is not None
         return call.stage
+
+    async def problems(self) -> dict[tuple[str, str], list[str]]:
+        """The codes of what a person has to do, by account and credentials."""
+        async with self.database.read() as db:
+            found = await load_roster(db, self.settings, VAULT, self.clock.now())
+        return {
+            (account.account_id, member.name): [problem["code"] for problem in member.problems]
+            for account in found
+            for member in account.members
+            if member.problems
+        }
 
     async def access_of(self, account_id: AccountId, name: str) -> Access:
         async with self.database.read() as db:
@@ -239,11 +252,7 @@ async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_n
     assert problem is not None
     assert problem["code"] == SIGN_IN_AGAIN
     assert "sign in again" in problem["detail"]
-    async with company.database.read() as db:
-        troubled = list(
-            await db.scalars(select(accounts.c.account_id).where(accounts.c.problem.is_not(None)))
-        )
-    assert troubled == [OTHER]
+    assert await company.problems() == {(OTHER, "ext-1"): [SIGN_IN_AGAIN]}
 
 
 async def test_users_without_company_rights_see_their_own_calls_out_of_their_own_buckets(
@@ -329,6 +338,78 @@ async def test_a_problem_that_goes_on_keeps_the_moment_at_which_it_began(
     assert (await company.access_of(OTHER, "ext-1")).problem is not None
     await company.connections.note(connection, None)
     assert (await company.access_of(OTHER, "ext-1")).problem is None
+
+
+async def test_what_one_connection_wants_is_neither_overwritten_nor_cleared_by_another(
+    company: Company, clock: FakeClock
+) -> None:
+    for name in ("ana", "ben", "cleo"):
+        await company.connect(OTHER, name)
+    ana, ben, cleo = await company.connections.of(OTHER)
+    await company.connections.note(ana, PermissionMissing("no", permission="ReadCallLog", code="CMN-401"))
+    await company.connections.note(ana, PermissionMissing("no", permission="RingSense", code="CMN-401"))
+    await company.connections.note(ben, CredentialsRefused("ended", status=400, code=SIGN_IN_AGAIN))
+    await company.connections.note(cleo, None)
+    told = {(OTHER, "ana"): ["CMN-401", "CMN-401"], (OTHER, "ben"): [SIGN_IN_AGAIN]}
+    assert await company.problems() == told
+    ana = next(one for one in await company.connections.of(OTHER) if one.name == "ana")
+    await company.connections.note(ana, None)
+    assert await company.problems() == {(OTHER, "ana"): ["CMN-401"], (OTHER, "ben"): [SIGN_IN_AGAIN]}
+    clock.advance(3601)
+    assert await company.problems() == {(OTHER, "ben"): [SIGN_IN_AGAIN]}, (
+        "nobody has met the other for an hour"
+    )
+
+
+async def test_the_services_own_user_is_to_see_the_whole_account_unless_another_one_does(
+    company: Company, clock: FakeClock
+) -> None:
+    (own,) = await company.connections.of(ACCOUNT)
+    refusal = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await company.connections.note(own, refusal)
+    assert await company.problems() == {(ACCOUNT, "own"): ["CMN-408"]}
+    clock.advance(7200)
+    assert await company.problems() == {(ACCOUNT, "own"): ["CMN-408"]}, "it still sees its own calls alone"
+    await company.connect(ACCOUNT, "wide")
+    assert await company.problems() == {}
+    (own,) = [one for one in await company.connections.all() if one.name == "own"]
+    assert own.is_company_wide, "it is tried again"
+    await company.connections.note(own, None)
+    assert (await company.access_of(AccountId("~"), "own")).lacks == {}
+
+
+async def test_a_user_who_was_added_for_his_own_extension_wants_nothing(company: Company) -> None:
+    await company.connect(OTHER, "ext-ana")
+    (connection,) = await company.connections.of(OTHER)
+    refusal = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    await company.connections.note(connection, refusal)
+    assert (await company.access_of(OTHER, "ext-ana")).level is Level.EXTENSION
+    assert await company.problems() == {}
+
+
+async def test_credentials_of_another_account_are_told_and_stop_nothing(company: Company) -> None:
+    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    await company.connect(ACCOUNT, "second")
+    ours.account_id = AccountId("1")
+    await company.end_call(ACCOUNT, 1)
+    for _ in range(3):
+        await company.poll_for(7)
+    assert len(ours.asked) >= 3, "it goes on"
+    company.clock.advance(121)
+    await company.reader.step()
+    assert await company.problems() == {(ACCOUNT, "own"): [WRONG_ACCOUNT]}
+    since = (await company.access_of(AccountId("~"), "own")).lacks[WRONG_ACCOUNT]["since"]
+    assert since < company.clock.now().isoformat()
+
+
+async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(company: Company) -> None:
+    theirs = await company.connect(OTHER, "ext-1")
+    theirs.scopes = ("ReadCallLog", "SubscriptionWebhook")
+    await SignIns(company.connections).step()
+    assert await company.problems() == {(OTHER, "ext-1"): ["CMN-401"]}
+    theirs.scopes = ("ReadCallLog", "SubscriptionWebhook", "CallControl")
+    await SignIns(company.connections).step()
+    assert await company.problems() == {}
 
 
 async def test_an_added_account_is_known_as_such_even_without_credentials(company: Company) -> None:

@@ -8,24 +8,45 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import delete, insert, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts, keys
 from app.calls.model import Outcome, Source, Stage
 from app.db.engine import Database
-from app.db.tables import deliveries, rate_buckets, subscriptions, work
+from app.db.tables import credentials, deliveries, rate_buckets, subscriptions, work
 from app.dependencies import Scope, Services
 from app.enrichment.budget import BucketState, Priority, Slot
+from app.enrichment.connections import Access
+from app.enrichment.credentials import Secret
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.board import load_lanes
 from app.ops.health import check_all
 from app.ops.metrics_router import refresh_gauges
 from app.ops.summary import load_summary
+from app.vault import Vault
+from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call, seed_note, seed_sentiment
 from tests.fakes.clock import START, FakeClock
 
 NOW = START + timedelta(minutes=10)
 OTHER = AccountId("908070002")
+
+
+REFUSED = {"code": "CMN-401", "detail": "for want of ReadCallLog", "since": START.isoformat()}
+
+
+async def seed_rights(db: AsyncConnection, account_id: AccountId, name: str, **access: Any) -> None:
+    """What is known of a connection, as the loops that use it write it down."""
+    row = {
+        "account_id": account_id,
+        "name": name,
+        "kind": "own" if name == "own" else "jwt",
+        "updated_at": NOW,
+    }
+    secret = Secret("app", "secret", "jwt").dump()
+    sealed = Vault(SECRETS["secret_key"]).encrypt(secret)
+    await db.execute(insert(credentials).values(**row, secret=sealed, access=Access(**access).to_json()))
 
 
 async def seed_company(database: Database) -> None:
@@ -114,9 +135,8 @@ async def test_problems_subscription_and_budget_are_those_of_the_account(
     services: Services, account: AccountId
 ) -> None:
     state = BucketState(slots=(Slot(1, Priority.POLL, NOW, NOW),), last_token=1, limit=10)
-    problem = {"code": "CMN-408", "detail": "[ReadCompanyCallLog] permission required"}
     async with services.database.write() as db:
-        await accounts.set_problem(db, account, problem)
+        await seed_rights(db, account, "ext-1", problem=REFUSED)
         await db.execute(
             insert(rate_buckets).values(
                 account_id=UNBOUND_ACCOUNT, bucket="own:heavy", state=state.to_json(), updated_at=NOW
@@ -137,11 +157,40 @@ async def test_problems_subscription_and_budget_are_those_of_the_account(
     async with services.database.read() as db:
         told = await load_summary(db, account, services.settings, NOW)
         foreign = await load_summary(db, OTHER, services.settings, NOW)
-    assert [(one.code, one.about) for one in told.problems] == [("CMN-408", "account")]
+    assert [(one.account_id, one.credentials, one.code) for one in told.problems] == [
+        (account, "ext-1", "CMN-401")
+    ]
     assert told.budget is not None
     assert (told.budget.free, told.budget.limit) == (9, 10)
     assert told.subscriptions[0].disabled_filters == ("/presence",)
     assert (foreign.problems, foreign.budget, foreign.subscriptions) == ((), None, ())
+
+
+async def test_each_of_an_accounts_credentials_says_what_it_wants(
+    services: Services, account: AccountId, client: httpx.AsyncClient
+) -> None:
+    ended = {"code": "sign-in-again", "detail": "open /oauth/ringcentral/start", "since": None}
+    async with services.database.write() as db:
+        await accounts.add(db, OTHER, NOW)
+        await seed_rights(db, account, "ext-1", problem=REFUSED)
+        await seed_rights(db, account, "ext-2", problem=ended, scopes=("ReadCallLog", "CallControl"))
+        await seed_rights(db, account, "ext-3")
+        await seed_rights(db, OTHER, "ext-1", problem=REFUSED)
+        keeper = {
+            "account_id": account,
+            "kind": "subscription:ext-1",
+            "failures": 3,
+            "state": {"problem": REFUSED},
+        }
+        await db.execute(insert(work).values(keeper))
+    told = (await client.get("/v1/ops/summary")).json()["problems"]
+    assert [(one["accountId"], one["credentials"], one["about"], one["code"]) for one in told] == [
+        (account, "ext-1", "credentials", "CMN-401"),
+        (account, "ext-2", "credentials", "sign-in-again"),
+        (account, "ext-2", "credentials", "CMN-401"),
+    ]
+    assert told[0]["since"].startswith("2026-03-10T18:07:41")
+    assert "SubscriptionWebhook" in told[2]["detail"]
 
 
 async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
