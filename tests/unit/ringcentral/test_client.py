@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -20,10 +21,12 @@ from app.errors import (
 )
 from app.ids import ExtensionId, RecordId, SessionId, TelephonySessionId
 from app.ringcentral.auth import MemoryTokenStore
-from app.ringcentral.client import RingCentralClient, connect
+from app.ringcentral.client import LARGE_BYTES, RingCentralClient, connect
+from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority, Silence
-from app.ringcentral.protocol import SyncTokenRefused
+from app.ringcentral.protocol import SyncTokenRefused, decode_records_page
 from app.ringcentral.transport import ClientConfig
+from app.ringcentral.wire import Answer
 from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, MEDIA, SERVER
 from tests.unit.ringcentral.doubles import NOON, Ledger
@@ -66,6 +69,21 @@ async def test_active_calls_are_asked_for_as_the_api_description_says(
     assert sent.headers["accept"] == "application/json"
     assert sent.headers["user-agent"].startswith("Aftercall/")
     assert budget.acquired[-1] == ("Heavy", Priority.POLL, NOON + timedelta(seconds=5))
+
+
+async def test_the_loop_goes_on_while_a_large_answer_is_decoded(
+    client: RingCentralClient, ringcentral: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ringcentral.get(ACTIVE_CALLS).mock(return_value=page({"id": "r1", "note": "x" * LARGE_BYTES}))
+    loop, went_on = asyncio.get_running_loop(), threading.Event()
+
+    def decode_slowly(answer: Answer) -> RecordsPage:
+        loop.call_soon_threadsafe(went_on.set)
+        assert went_on.wait(5), "the loop stands still"
+        return decode_records_page(answer)
+
+    monkeypatch.setattr("app.ringcentral.protocol.decode_records_page", decode_slowly)
+    assert [record.id for record in (await client.fetch_active_calls_page(1, 100)).records] == ["r1"]
 
 
 async def test_an_extension_has_its_own_active_calls(
