@@ -127,7 +127,7 @@ def summarise(records: Sequence[CallRecord]) -> Summary | None:
         direction=primary.direction,
         action=primary.action,
         result=primary.result,
-        outcome=read_outcome(primary.result),
+        outcome=outcome_of(primary, records),
         caller=read_side(primary.from_party),
         callee=read_side(primary.to_party),
         external_number=outside.phone_number,
@@ -139,6 +139,43 @@ def summarise(records: Sequence[CallRecord]) -> Summary | None:
         numbers=_distinct(
             party.phone_number for record in records for party in (record.from_party, record.to_party)
         ),
+    )
+
+
+def outcome_of(primary: CallRecord, records: Sequence[CallRecord]) -> Outcome:
+    """Say what became of the call: what its primary record says, but for calls from one extension to another.
+
+    Of these there are two records, and the caller's is connected as soon as anything answers, a voicemail box too
+    (the caller's party is Answered then as well, guide "Telephony session notifications"): the called side's says
+    whether a person did. Nobody answers a call to himself: who calls his own number hears his voicemail box.
+    """
+    told = read_outcome(primary.result)
+    if told is not Outcome.ANSWERED:
+        return told
+    if _is_same(primary.from_party, primary.to_party):
+        return Outcome.VOICEMAIL
+    other_side = primary_of([record for record in records if _is_other_side(primary, record)])
+    return read_outcome(other_side.result) if other_side else told
+
+
+def _is_other_side(calling: CallRecord, record: CallRecord) -> bool:
+    """Whether this is the record of the one called in the very call that `calling` is the caller's record of."""
+    directions = ((calling.direction or "").casefold(), (record.direction or "").casefold())
+    return (
+        directions == ("outbound", "inbound")
+        and _is_same(calling.from_party, record.from_party)
+        and _is_same(calling.to_party, record.to_party)
+    )
+
+
+def _is_same(one: Party, other: Party) -> bool:
+    return any(
+        name is not None and name == same
+        for name, same in (
+            (one.extension_id, other.extension_id),
+            (one.extension_number, other.extension_number),
+            (one.phone_number, other.phone_number),
+        )
     )
 
 

@@ -125,3 +125,9 @@ async def test_the_missed_members_of_a_queue_are_records_of_its_one_call(played:
     primary, *others = call["records"]
     assert (primary["result"], primary["primary"]) == ("Accepted", True)
     assert [record["result"] for record in others] == ["Missed"]
+
+
+async def test_who_calls_his_own_number_is_not_answered_by_anybody(played: Played) -> None:
+    ((session, _),) = played.sessions("own_number")
+    call = await played.call(session)
+    assert (call["outcome"], call["answerTime"], call["internal"]) == ("voicemail", None, True)

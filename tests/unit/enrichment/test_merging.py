@@ -147,6 +147,52 @@ def test_the_external_side_of_an_outbound_call_is_the_called_one() -> None:
     assert summary.external_number == "+1999"
 
 
+def internal(caller: str, called: str, says: str) -> list[CallRecord]:
+    """The two records of a call between extensions, as the caller and as the one called have it."""
+    sides = {"from": {"extensionNumber": caller}, "to": {"extensionNumber": called, "name": "Ben Cho"}}
+    return [
+        record("o", direction="Outbound", result="Call connected", **sides),
+        record("i", direction="Inbound", result=says, **sides),
+    ]
+
+
+@pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Missed"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_in_a_call_between_extensions_the_called_side_says_whether_it_was_answered(
+    says: str, turned: bool
+) -> None:
+    records = internal("101", "102", says)
+    summary = summarise(records[::-1] if turned else records)
+    assert summary is not None
+    expected = {"Accepted": Outcome.ANSWERED, "Voicemail": Outcome.VOICEMAIL, "Missed": Outcome.MISSED}
+    assert summary.outcome is expected[says]
+
+
+@pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Phone Login"])
+def test_nobody_answers_a_call_of_his_own(says: str) -> None:
+    summary = summarise(internal("101", "101", says))
+    assert summary is not None
+    assert summary.outcome is Outcome.VOICEMAIL
+
+
+def test_a_call_of_ones_own_that_came_to_nothing_keeps_its_outcome() -> None:
+    same = {"phoneNumber": "+15550100101"}
+    summary = summarise([record("o", direction="Outbound", result="Busy", **{"from": same, "to": same})])
+    assert summary is not None
+    assert summary.outcome is Outcome.BUSY
+
+
+def test_a_transfer_that_nobody_takes_does_not_undo_that_the_customer_answered() -> None:
+    dana, ana = {"phoneNumber": "+15550179001"}, {"phoneNumber": "+15550100101"}
+    call = record("o", direction="Outbound", result="Call connected", **{"from": ana, "to": dana})
+    missed = record(
+        "i", direction="Inbound", result="Missed", **{"from": dana, "to": {"extensionNumber": "102"}}
+    )
+    summary = summarise([call, missed])
+    assert summary is not None
+    assert summary.outcome is Outcome.ANSWERED
+
+
 def test_a_party_without_anything_is_a_party_too() -> None:
     summary = summarise([record("a", to={}, **{"from": {"name": "Dana Field"}})])
     assert summary is not None
