@@ -10,6 +10,7 @@ import httpx
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
+from app.enrichment.clocks import describe_skew
 from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
 from app.enrichment.credentials import OWN, list_stored
 from app.enrichment.roster import (
@@ -25,6 +26,7 @@ from app.errors import PermissionMissing, RateLimited, RingCentralError, Setting
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
+from app.ringcentral.skew import SkewMeter
 from app.settings import Settings, read_settings
 from app.vault import Vault
 
@@ -104,10 +106,21 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
             if member.problems and member.problems[0]["code"] in (UNREADABLE, OTHER_APP)
         ]
     async with httpx.AsyncClient() as http:
-        connections = await Connections(settings, database, clock, vault, http, replica="check").all()
-        own_first = sorted(connections, key=lambda one: one.kind != OWN)
+        connections = Connections(settings, database, clock, vault, http, replica="check")
+        own_first = sorted(await connections.all(), key=lambda one: one.kind != OWN)
         looks = await asyncio.gather(*(_check_connection(settings, one, clock.now()) for one in own_first))
-    return [finding for findings in looks for finding in findings] + unusable
+    return (
+        [finding for findings in looks for finding in findings] + unusable + _check_clock(connections.meter)
+    )
+
+
+def _check_clock(meter: SkewMeter) -> list[Finding]:
+    """Compare our clock with RingCentral's, if it answered at all."""
+    if meter.skew is None:
+        return []
+    problem = describe_skew(meter.skew, "this machine")
+    detail = f"within {meter.skew.most:.1f} s of RingCentral's"
+    return [Finding("clock", problem is None, problem["detail"] if problem else detail)]
 
 
 async def _check_connection(settings: Settings, connection: Connection, now: datetime) -> list[Finding]:

@@ -24,6 +24,7 @@ from app.dependencies import Services
 from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
+from app.enrichment.clocks import LOOK_SECONDS, ClockWatch
 from app.enrichment.connections import Connections
 from app.enrichment.feed import Feed
 from app.enrichment.insights import InsightsPlan, InsightsReader
@@ -203,6 +204,12 @@ class Process:
             Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
             Loop("own account", self.onboarding.learn_own, (), CHECK_SECONDS),
             Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
+            Loop(
+                "clock",
+                ClockWatch(database, clock, connections.meter, replica=self.replica).step,
+                (),
+                LOOK_SECONDS,
+            ),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 

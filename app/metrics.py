@@ -59,6 +59,10 @@ LOOP_SECONDS = Histogram(
 LOOP_FAILURES = Counter(
     "aftercall_loop_failures_total", "Steps of background work that failed and are tried again.", ["loop"]
 )
+CLOCK_SKEW = Gauge(
+    "aftercall_clock_skew_seconds",
+    "How far this machine's clock is at least ahead of RingCentral's, seconds; negative: behind.",
+)
 STREAMS = Gauge("aftercall_open_streams", "Readers that follow changes just now.")
 INBOX = Gauge("aftercall_inbox_deliveries", "Stored deliveries that are not folded into calls yet.")
 INBOX_SECONDS = Gauge("aftercall_inbox_oldest_seconds", "Age of the oldest delivery not folded yet, seconds.")

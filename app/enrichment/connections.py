@@ -33,6 +33,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.ports import StoredToken
+from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
 from app.vault import Vault
@@ -163,6 +164,8 @@ class Connections:
         self._vault = vault
         self._http = http
         self._replica = replica
+        self.meter = SkewMeter()
+        """What all answers say of our clock."""
         self._made: dict[tuple[AccountId, str], tuple[bytes | None, Connection]] = {}
         self._known: dict[AccountId, tuple[float, Sequence[Connection]]] = {}
 
@@ -292,7 +295,13 @@ class Connections:
             name=name,
         )
         client = connect(
-            self._http, client_config(settings), auth, store=tokens, budget=rates, clock=self._clock
+            self._http,
+            client_config(settings),
+            auth,
+            store=tokens,
+            budget=rates,
+            clock=self._clock,
+            meter=self.meter,
         )
         return Connection(holder, name, client, rates, access)
 

@@ -99,7 +99,7 @@ class ProblemView(_Answer):
     """What only a person can put right."""
 
     account_id: str = Field(examples=["908070001"])
-    about: str = Field(examples=["credentials", "subscription"])
+    about: str = Field(examples=["credentials", "subscription", "clock"])
     credentials: str | None = Field(
         None,
         description="Which credentials of the account, where it is about some.",
@@ -124,6 +124,10 @@ class OpsSummary(_Answer):
     subscriptions: list[SubscriptionView]
     problems: list[ProblemView]
     rate_limited: int = Field(description="Answers 429 that all replicas ever got.")
+    clock_skew_seconds: float = Field(
+        description="How far a worker's clock is ahead of RingCentral's, at least; negative: behind. "
+        "0 up to two seconds, which cannot be told and do not matter."
+    )
 
 
 class DeadLetterCount(_Answer):

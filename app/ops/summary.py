@@ -26,6 +26,7 @@ from app.db.tables import (
     work,
 )
 from app.enrichment import budget
+from app.enrichment.clocks import load_skews
 from app.enrichment.credentials import OWN
 from app.enrichment.roster import Account, load_roster
 from app.ids import UNBOUND_ACCOUNT
@@ -151,7 +152,7 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that only a person can put right. `about` is "credentials", "subscription" or "sweep".
+    """Something that only a person can put right. `about` is "credentials", "subscription", "sweep" or "clock".
 
     `credentials` names those that it is about, of the account.
     """
@@ -166,7 +167,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything the operator sees at a glance. `rate_limited` is all replicas' count of all time."""
+    """Everything the operator sees at a glance. `rate_limited` is all replicas' count of all time.
+
+    `clock_skew_seconds` is that of the worker whose clock is farthest from RingCentral's; positive is ahead, 0 stands
+    for all that does not matter.
+    """
 
     at: datetime
     window_seconds: float
@@ -182,6 +187,7 @@ class Summary:
     accounts: tuple[Account, ...] = ()
     problems: tuple[Problem, ...] = ()
     rate_limited: int = 0
+    clock_skew_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +257,7 @@ async def load_summary(
     waiting, waiting_count = await _load_waiting(db, scope, now)
     ticks = await _load_ticks(db, scope, since, settings)
     shown = await _load_accounts(db, only, settings, now)
+    skews = await load_skews(db, now)
     return Summary(
         at=now,
         window_seconds=settings.active_calls_window_seconds,
@@ -264,8 +271,12 @@ async def load_summary(
         inbox=await load_inbox(db, only, now),
         subscriptions=await _load_subscriptions(db, only),
         accounts=shown,
-        problems=_each_once(_problems_of(shown), await _load_subscription_problems(db, only)),
+        problems=(
+            *(read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in skews),
+            *_each_once(_problems_of(shown), await _load_subscription_problems(db, only)),
+        ),
         rate_limited=await _count_429(db, only),
+        clock_skew_seconds=max((float(skew["seconds"]) for skew in skews), key=abs, default=0.0),
     )
 
 

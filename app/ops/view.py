@@ -56,12 +56,17 @@ _FILTERS = (
     "RingCentral leaves some events out",
     "Give the service user the permissions that these filters need, or take them out of AFTERCALL_SUBSCRIPTION_FILTERS.",
 )
+_CLOCK = (
+    "A clock is off",
+    "Let the machine set its clock by NTP. The warning goes by itself some seconds after.",
+)
 _OTHER = ("Something is wrong with this account", "Run aftercall check: it tells what to do.")
 _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
     (re.compile(r"sign-in-again"), _SIGN_IN),
     (re.compile(r"CMN-40[1-8]|permission", re.IGNORECASE), _PERMISSION),
     (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
     (re.compile(r"disabled-filters"), _FILTERS),
+    (re.compile(r"clock-skew"), _CLOCK),
 )
 """What a problem's code, RingCentral's own or ours, means to a person: a title, and what helps."""
 

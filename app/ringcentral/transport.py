@@ -19,6 +19,7 @@ from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
 from app.ringcentral.ports import Outcome, Priority, RateBudget
 from app.ringcentral.protocol import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 
 _log = structlog.get_logger()
@@ -73,12 +74,19 @@ class Transport:
     """One attempt at a time, any number at once."""
 
     def __init__(
-        self, http: httpx.AsyncClient, config: ClientConfig, budget: RateBudget, clock: Clock
+        self,
+        http: httpx.AsyncClient,
+        config: ClientConfig,
+        budget: RateBudget,
+        clock: Clock,
+        meter: SkewMeter | None = None,
     ) -> None:
+        """`meter` compares our clock with that of the answers."""
         self._http = http
         self._config = config
         self._budget = budget
         self._clock = clock
+        self._meter = meter or SkewMeter()
         self._origins = {_origin(httpx.URL(url)) for url in (config.server_url, config.media_url)}
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -168,10 +176,12 @@ class Transport:
             data=request.form,
             timeout=self._seconds(request),
         )
+        sent_at = self._clock.now()
         try:
             response = await self._http.send(prepared, stream=True, follow_redirects=False)
         except httpx.TransportError as error:
             raise _unanswered(error) from error
+        self._meter.hear(response.headers, sent_at, self._clock.now())
         try:
             yield response
         finally:

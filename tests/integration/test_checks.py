@@ -3,10 +3,17 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
-from app.checks import Finding, run_checks
+from app.checks import Finding, check_accounts, run_checks
+from app.db.engine import Database
+from app.enrichment.connections import Connections
+from app.errors import PermissionMissing
+from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
+from app.vault import Vault
+from tests.fakes.clock import FakeClock
 
 
 @pytest.fixture
@@ -66,10 +73,31 @@ async def test_credentials_and_rights_are_found_well(
     found = by_name(await run_checks())
     assert found["credentials"].is_well
     assert found["active calls"].is_well
+    assert found["clock"].is_well
+    assert found["clock"].detail.startswith("within ")
     assert "AFTERCALL_PUBLIC_URL" in found["subscription"].detail
     environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
     found = by_name(await run_checks())
     assert "there is none" in found["subscription"].detail
+
+
+async def test_a_clock_that_is_off_and_what_was_met_at_work_are_told(
+    environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
+) -> None:
+    connect(environment, simulator, sqlite_url)
+    settings, clock, vault = read_settings(), FakeClock(), Vault("0123456789abcdef0123456789abcdef")
+    database = Database(sqlite_url)
+    async with httpx.AsyncClient() as http:
+        connections = Connections(settings, database, clock, vault, http, replica="test")
+        (own,) = await connections.all()
+        refusal = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
+        await connections.note(own, refusal)
+    findings = await check_accounts(settings, database, vault, clock)
+    await database.close()
+    found = by_name(findings)
+    assert "ReadCallRecording" in found["met at work"].detail
+    assert not found["clock"].is_well
+    assert "behind RingCentral's" in found["clock"].detail
 
 
 async def test_wrong_credentials_are_told(

@@ -1,0 +1,91 @@
+"""How far our clock and RingCentral's are apart, as far as its answers tell. Does no I/O.
+
+Every answer has a `Date` in whole seconds: it was made in the second that follows, while our clock stood between
+sending and receiving. So one answer tells the difference up to a second and the round trip, several together more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+_RESOLUTION_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """By how many seconds our clock is ahead lies between the two; negative is behind."""
+
+    low: float
+    high: float
+
+    @property
+    def least(self) -> float:
+        """The smallest difference that explains the answers; 0 when the clocks may agree."""
+        return max(self.low, 0.0) + min(self.high, 0.0)
+
+    @property
+    def most(self) -> float:
+        """How far the clocks can be apart at most, without a sign."""
+        return max(abs(self.low), abs(self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What all answers together say. `doubt` is what the last one said if it contradicts them."""
+
+    skew: Skew
+    doubt: Skew | None = None
+
+
+def read_skew(headers: Mapping[str, str], sent_at: datetime, answered_at: datetime) -> Skew | None:
+    """Read the `Date` of one answer (names of `headers` in lower case; times aware UTC).
+
+    None without a date that can be read, and for an answer out of a cache (`Age`).
+    """
+    if "age" in headers:
+        return None
+    try:
+        date = parsedate_to_datetime(headers.get("date", ""))
+        low = (sent_at - date).total_seconds() - _RESOLUTION_SECONDS
+        return Skew(low, (answered_at - date).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def weigh(known: Estimate | None, seen: Skew) -> Estimate:
+    """Take one more answer into account.
+
+    What agrees narrows the estimate down. A clock that was set, or has drifted away, is believed at the second
+    answer that says so: a single one may come from one odd server among many.
+    """
+    if known is None:
+        return Estimate(seen)
+    if (both := _overlap(known.skew, seen)) is not None:
+        return Estimate(both)
+    if known.doubt is not None and (again := _overlap(known.doubt, seen)) is not None:
+        return Estimate(again)
+    return Estimate(known.skew, doubt=seen)
+
+
+def _overlap(one: Skew, other: Skew) -> Skew | None:
+    low, high = max(one.low, other.low), min(one.high, other.high)
+    return Skew(low, high) if low <= high else None
+
+
+class SkewMeter:
+    """What the answers to one process say, whichever connection they came by."""
+
+    def __init__(self) -> None:
+        self._known: Estimate | None = None
+
+    @property
+    def skew(self) -> Skew | None:
+        """None while there was no answer with a date."""
+        return self._known.skew if self._known else None
+
+    def hear(self, headers: Mapping[str, str], sent_at: datetime, answered_at: datetime) -> None:
+        """Take an answer into account; see `read_skew`."""
+        seen = read_skew(headers, sent_at, answered_at)
+        if seen is not None:
+            self._known = weigh(self._known, seen)
