@@ -21,11 +21,20 @@ from app.enrichment.feed import Feed
 from app.enrichment.findings import Brought, bring_in, learn_owner
 from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.records import ReadingPlan
-from app.enrichment.slices import Slice, belonging_to, next_slice, next_span, shorter, sort_by_call, start_of
+from app.enrichment.slices import (
+    SHORTEST_SPAN_SECONDS,
+    Slice,
+    belonging_to,
+    next_slice,
+    next_span,
+    shorter,
+    sort_by_call,
+    start_of,
+)
 from app.enrichment.troubles import describe
 from app.errors import LeaseLost, RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
-from app.ringcentral.models import CallRecord
+from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes
 from app.work.wakeups import SWEEPS
@@ -83,6 +92,15 @@ class _Reading:
     part: Slice
     records: Sequence[CallRecord]
     account_id: AccountId | None
+
+
+class _CutShort(Exception):
+    """The budget ended within a slice, which has to be read again: `seconds` of it, so that it will last."""
+
+    def __init__(self, seconds: float, error: RateLimited) -> None:
+        super().__init__(error.detail)
+        self.seconds = max(SHORTEST_SPAN_SECONDS, seconds)
+        self.error = error
 
 
 class Sweeper:
@@ -151,6 +169,8 @@ class Sweeper:
             return await self._advance(sweep)
         except RingCentralError as error:
             return await self._excuse(sweep, error)
+        except _CutShort as cut:
+            return await self._excuse(replace(sweep, span_seconds=cut.seconds), cut.error)
         except LeaseLost as lost:
             log.warning("a sweep begins anew", why=str(lost))
             return True
@@ -205,21 +225,20 @@ class Sweeper:
             records |= {record.id: record for record in reading.records}
         return _Reading(part, list(records.values()), account_id)
 
-    async def _read_with(self, connection: Connection, part: Slice, deadline: datetime) -> _Reading:
+    async def _read_with(self, connection: Connection, asked: Slice, deadline: datetime) -> _Reading:
+        part = asked
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
         account_id: AccountId | None = None
         number = 0
         while number < MOST_PAGES_AT_ALL:
             number += 1
-            page = await connection.client.fetch_call_log_window(
-                part.begin - timedelta(seconds=self._rules.margin),
-                part.end + timedelta(seconds=self._rules.margin),
-                page=number,
-                per_page=self._page_size,
-                extension_id=connection.extension_id,
-                deadline=deadline,
-            )
+            try:
+                page = await self._fetch(connection, part, number, deadline)
+            except RateLimited as error:
+                if number == 1 and part == asked:
+                    raise
+                raise _CutShort(part.seconds / min(number, 2), error) from error
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in page.records}
@@ -232,6 +251,19 @@ class Sweeper:
             elif number == MOST_PAGES_AT_ALL:
                 log.warning("a slice holds more calls than can be read at once", begin=str(part.begin))
         return _Reading(part, records, account_id)
+
+    async def _fetch(
+        self, connection: Connection, part: Slice, number: int, deadline: datetime
+    ) -> RecordsPage:
+        margin = timedelta(seconds=self._rules.margin)
+        return await connection.client.fetch_call_log_window(
+            part.begin - margin,
+            part.end + margin,
+            page=number,
+            per_page=self._page_size,
+            extension_id=connection.extension_id,
+            deadline=deadline,
+        )
 
     async def _bring_in(self, sweep: Sweep, reading: _Reading) -> Brought:
         async with self._database.write() as db:
@@ -310,6 +342,7 @@ class Sweeper:
                 db,
                 sweep,
                 self._replica,
+                span_seconds=sweep.span_seconds,
                 due_at=None if sweep.due_at is None else due_at,
                 problem=problem,
             )

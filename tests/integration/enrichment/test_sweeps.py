@@ -190,6 +190,31 @@ async def test_after_a_refusal_the_sweep_goes_on_where_it_was(desk: Desk) -> Non
     assert set(await stages(desk)) == {"s-1", "s-2"}
 
 
+async def test_a_budget_that_lasts_for_two_pages_at_a_time_gets_through(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = START - timedelta(minutes=60)
+    desk.ringcentral.log = [
+        logged(number, begin + timedelta(seconds=12 * number)) for number in range(1, 290)
+    ]
+    desk.ringcentral.log.reverse()
+    fetch, left = desk.ringcentral.fetch_call_log_window, 2
+
+    async def fetch_within_budget(*span: Any, **options: Any) -> Any:
+        nonlocal left
+        if left == 0:
+            left = 2
+            raise RateLimited("busy", retry_at=desk.clock.now() + timedelta(seconds=10))
+        left -= 1
+        return await fetch(*span, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch_within_budget)
+    await note_gap(desk, begin, START)
+    await sweep_for(desk, make_sweeper(desk, page_size=50), 600)
+    assert len(await stages(desk)) == 289
+    assert len(desk.ringcentral.asked) < 60
+
+
 async def test_one_replica_at_a_time_reads_a_slice(desk: Desk) -> None:
     sweep_id = await note_gap(desk, START - timedelta(minutes=10), START)
     desk.clock.advance(61)
