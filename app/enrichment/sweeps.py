@@ -127,6 +127,7 @@ class Sweeper:
         self._rules = rules
         self._replica = replica
         self._page_size = page_size
+        self._looked_over: set[AccountId] = set()
         self._lanes: Lanes[AccountId] = Lanes(
             "sweeps",
             wake=lambda: database.wake((SWEEPS,)),
@@ -154,10 +155,13 @@ class Sweeper:
     async def _open_regular(self) -> None:
         """Look over every account that there are credentials for."""
         holders = {connection.holder for connection in await self._connections.all()}
-        now = self._clock.now()
-        async with self._database.write() as db:
-            for holder in sorted(holders):
-                await gaps.open_regular(db, holder, now, timedelta(seconds=self._rules.interval))
+        if holders - self._looked_over:
+            now = self._clock.now()
+            async with self._database.write() as db:
+                for holder in sorted(holders):
+                    await gaps.open_regular(db, holder, now, timedelta(seconds=self._rules.interval))
+        # Whoever goes and comes back later is new.
+        self._looked_over = holders
 
     async def advance(self, due: Sweep) -> bool:
         """Read the next slice of a row, if it can be had; say whether it may go on at once."""

@@ -215,6 +215,23 @@ async def test_a_budget_that_lasts_for_two_pages_at_a_time_gets_through(
     assert len(desk.ringcentral.asked) < 60
 
 
+async def test_who_has_a_regular_look_is_not_written_down_again_and_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = make_sweeper(desk)
+    await sweeper.step()
+    written: list[object] = []
+    write = desk.database.write
+
+    def note() -> Any:
+        written.append(1)
+        return write()
+
+    monkeypatch.setattr(desk.database, "write", note)
+    await sweeper.step()
+    assert written == []
+
+
 async def test_one_replica_at_a_time_reads_a_slice(desk: Desk) -> None:
     sweep_id = await note_gap(desk, START - timedelta(minutes=10), START)
     desk.clock.advance(61)
