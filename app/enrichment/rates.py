@@ -20,6 +20,7 @@ from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import calls, rate_buckets
 from app.enrichment import budget
+from app.enrichment.chances import chance_at, noted_until
 from app.errors import RateLimited, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.ports import Outcome, Priority, Silence
@@ -33,6 +34,7 @@ _PRIORITIES = {
     Priority.CONTENT: budget.Priority.CONTENT,
     Priority.READER: budget.Priority.CONTENT,
 }
+_READERS = budget.Priority.CONTENT
 _SHORTEST_WAIT = timedelta(milliseconds=10)
 
 log = structlog.get_logger(__name__)
@@ -74,28 +76,39 @@ class SharedRates:
     async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Slot:
         """Wait until one request of `group` may be sent, at most until `deadline`.
 
-        Raises RateLimited with the moment at which asking again makes sense.
+        Raises RateLimited with the moment at which asking again makes sense; for readers, who cannot go on asking, the
+        one at which they have a real chance.
         """
-        deadline = deadline or self._clock.now() + self._longest_wait
+        latest = deadline or self._clock.now() + self._longest_wait
         await self._save_silence()
         while True:
             answer = await self._change(
-                group, lambda state, now, waiting: self._admit(group, priority, state, now, waiting)
+                group, lambda state, now, waiting: self._admit(group, priority, latest, state, now, waiting)
             )
             if isinstance(answer, budget.Granted):
                 return Slot(group, answer.token)
-            if answer.until > deadline:
+            if answer.until > latest:
                 raise RateLimited(
                     f"no {group} request is free: {answer.reason}", retry_at=answer.until, status=None
                 )
             await self._clock.sleep((max(answer.until - self._clock.now(), _SHORTEST_WAIT)).total_seconds())
 
     def _admit(
-        self, group: str, priority: Priority, state: budget.BucketState, now: datetime, polls_waiting: bool
+        self,
+        group: str,
+        priority: Priority,
+        latest: datetime,
+        state: budget.BucketState,
+        now: datetime,
+        polls_waiting: bool,
     ) -> tuple[budget.BucketState, budget.Granted | budget.Refused]:
-        rank = _PRIORITIES[priority]
-        answer = budget.admit(state, rank, now, self.limits_of(group), polls_waiting=polls_waiting)
-        return answer.state, answer
+        rank, limits = _PRIORITIES[priority], self.limits_of(group)
+        answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
+        if isinstance(answer, budget.Granted) or rank is not _READERS or answer.until <= latest:
+            return answer.state, answer
+        chance = chance_at(answer, rank, limits, polls_waiting=polls_waiting)
+        noted = noted_until(answer.state, rank, chance, limits)
+        return noted, replace(answer, state=noted, until=chance)
 
     async def settle(self, slot: Slot, outcome: Outcome) -> None:
         """Say what became of the request. What cannot be written now is written before the next one is admitted."""

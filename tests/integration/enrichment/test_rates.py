@@ -1,7 +1,7 @@
 """The rate buckets that replicas share, on both databases."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -122,3 +122,25 @@ async def test_what_could_not_be_settled_is_settled_before_the_next_request(
         await rates.settle(slot, answered(clock, 429, penalty=penalty))
     with pytest.raises(RateLimited):
         await rates.acquire(group, Priority.POLL, clock.now() + timedelta(seconds=30))
+
+
+async def test_a_reader_behind_polls_is_told_when_he_has_a_chance_and_has_it_then(
+    database: Database, clock: FakeClock
+) -> None:
+    polls, reader = shared_rates(database, clock, limit=6), shared_rates(database, clock, limit=6)
+
+    async def poll_as_often_as_possible(until: datetime) -> None:
+        while clock.now() < until:
+            try:
+                slot = await polls.acquire(HEAVY, Priority.POLL, clock.now())
+                await polls.settle(slot, answered(clock))
+            except RateLimited:
+                pass
+            clock.advance(1)
+
+    await poll_as_often_as_possible(clock.now() + timedelta(seconds=90))
+    with pytest.raises(RateLimited) as refused:
+        await reader.acquire(HEAVY, Priority.READER, clock.now() + timedelta(seconds=5))
+    await poll_as_often_as_possible(refused.value.retry_at)
+    slot = await reader.acquire(HEAVY, Priority.READER, clock.now() + timedelta(seconds=5))
+    await reader.settle(slot, answered(clock))
