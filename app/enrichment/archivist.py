@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,13 @@ from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, give_
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
 from app.errors import ArchiveUnavailable, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
+from app.work.leases import renewed
 
 READY = frozenset({State.READY})
 LARGEST_BYTES = 4 * 1024**3
+LEFTOVER_AFTER = timedelta(days=1)
+"""By then every recording is archived or given up, and its partial file gone."""
+
 _BUFFER_BYTES = 1024 * 1024
 _SUFFIXES = {
     "audio/mpeg": "mp3",
@@ -82,6 +87,7 @@ class Archivist:
         now = self._clock.now()
         async with self._database.read() as db:
             account_ids = await recordings.find_due_accounts(db, READY, now)
+        await asyncio.to_thread(_tidy, self._spool, now - LEFTOVER_AFTER)
         pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
         async with self._database.read() as db:
             due_at = await recordings.next_due(db, READY)
@@ -102,12 +108,19 @@ class Archivist:
         await self._copy(account_id, recording_id, rows)
         return 0.0
 
+    def _part(self, account_id: AccountId, recording_id: str) -> Path:
+        return self._spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
+
     def _lease(self) -> datetime:
         return self._clock.now() + timedelta(seconds=self._plan.lease)
 
     async def _copy(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
+        async def renew() -> None:
+            await self._change(account_id, recording_id, due_at=self._lease())
+
         try:
-            values = await self._fetch_and_save(account_id, recording_id, rows)
+            async with renewed(renew, self._plan.lease / 3):
+                values = await self._fetch_and_save(account_id, recording_id, rows)
         except RateLimited as error:
             self._not_before[account_id] = error.retry_at
             await self._change(account_id, recording_id, due_at=error.retry_at)
@@ -122,12 +135,12 @@ class Archivist:
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
     ) -> dict[str, Any]:
         connection, started_at = await self._reach(account_id, rows)
-        part = self._spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
+        part = self._part(account_id, recording_id)
         await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
             raise RequestRefused("RingCentral has not said where the recording is")
-        await self._download(account_id, recording_id, connection, content_uri, part)
+        await _download(connection, content_uri, part, deadline=self._clock.now())
         size, digest = await asyncio.to_thread(_measure, part)
         path = place_of(account_id, recording_id, started_at, rows[0].content_type)
         await self._archive.save(path, part)
@@ -144,39 +157,6 @@ class Archivist:
             "attempts": 0,
             "problem": None,
         }
-
-    async def _download(
-        self, account_id: AccountId, recording_id: str, connection: Connection, content_uri: str, part: Path
-    ) -> None:
-        """Bring the partial file to its full length. Raises OutOfRangeError if it is longer than the whole."""
-        have = await asyncio.to_thread(_size, part)
-        asked = ByteRange(have, None) if have else None
-        try:
-            async with open_sound(connection.client, content_uri, asked, deadline=self._clock.now()) as sound:
-                await self._write(account_id, recording_id, sound, part)
-                total = sound.span.total
-        except OutOfRangeError as beyond:
-            if beyond.total == have:
-                return  # it was whole already
-            await asyncio.to_thread(part.unlink, missing_ok=True)
-            raise
-        size = await asyncio.to_thread(_size, part)
-        if total is not None and size != total:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
-            raise ArchiveUnavailable(f"{size} of {total} bytes came")
-
-    async def _write(self, account_id: AccountId, recording_id: str, sound: Sound, part: Path) -> None:
-        """Append what comes, from where it begins; keep the claim alive meanwhile."""
-        place, renew_at = sound.span.first, self._clock.now() + timedelta(seconds=self._plan.lease / 2)
-        await asyncio.to_thread(_cut_to, part, place)
-        async for chunk in _gathered(sound.chunks):
-            place += len(chunk)
-            if place > LARGEST_BYTES:
-                raise ArchiveUnavailable(f"the recording has more than {LARGEST_BYTES} bytes")
-            await asyncio.to_thread(_append, part, chunk)
-            if self._clock.now() >= renew_at:
-                await self._change(account_id, recording_id, due_at=self._lease())
-                renew_at = self._clock.now() + timedelta(seconds=self._plan.lease / 2)
 
     async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> tuple[Connection, datetime]:
         call_ids = [row.call_id for row in rows]
@@ -198,17 +178,53 @@ class Archivist:
             now = self._clock.now()
             async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
                 await give_up(ledger, recording_id, "gone")
+            await self._forget(account_id, recording_id)
             return
         attempts = max(row.attempts for row in rows) + 1
         gap = self._plan.next_gap(attempts)
         if gap is None:
             metrics.RECORDINGS.labels(outcome="archive-failed").inc()
+            await self._forget(account_id, recording_id)
         due_at = None if gap is None else self._clock.now() + timedelta(seconds=gap)
         await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=why)
+
+    async def _forget(self, account_id: AccountId, recording_id: str) -> None:
+        """Throw away what came of a recording that will not be archived."""
+        await asyncio.to_thread(self._part(account_id, recording_id).unlink, missing_ok=True)
 
     async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         async with self._database.write() as db:
             await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
+
+
+async def _download(connection: Connection, content_uri: str, part: Path, *, deadline: datetime) -> None:
+    """Bring the partial file to its full length. Raises OutOfRangeError if it is longer than the whole."""
+    have = await asyncio.to_thread(_size, part)
+    asked = ByteRange(have, None) if have else None
+    try:
+        async with open_sound(connection.client, content_uri, asked, deadline=deadline) as sound:
+            await _write(sound, part)
+            total = sound.span.total
+    except OutOfRangeError as beyond:
+        if beyond.total == have:
+            return  # it was whole already
+        await asyncio.to_thread(part.unlink, missing_ok=True)
+        raise
+    size = await asyncio.to_thread(_size, part)
+    if total is not None and size != total:
+        await asyncio.to_thread(part.unlink, missing_ok=True)
+        raise ArchiveUnavailable(f"{size} of {total} bytes came")
+
+
+async def _write(sound: Sound, part: Path) -> None:
+    """Append what comes, from where it begins."""
+    place = sound.span.first
+    await asyncio.to_thread(_cut_to, part, place)
+    async for chunk in _gathered(sound.chunks):
+        place += len(chunk)
+        if place > LARGEST_BYTES:
+            raise ArchiveUnavailable(f"the recording has more than {LARGEST_BYTES} bytes")
+        await asyncio.to_thread(_append, part, chunk)
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -233,6 +249,14 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _tidy(spool: Path, before: datetime) -> None:
+    """Remove what nobody has added to since a moment: of calls that were erased, of a crash before the last try."""
+    for part in spool.glob("*.part"):
+        with suppress(FileNotFoundError):
+            if part.stat().st_mtime < before.timestamp():
+                part.unlink()
 
 
 def _cut_to(file: Path, size: int) -> None:

@@ -1,6 +1,9 @@
 """Filling the archive from RingCentral, and hearing recordings out of it."""
 
+import asyncio
 import hashlib
+import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -177,11 +180,53 @@ async def test_an_archive_that_refuses_for_ever_is_given_up_and_the_recording_st
             await desk.make_due(recording_id)
     row = await desk.row(recording_id)
     assert (row.state, row.due_at, row.attempts) == ("ready", None, 3)
+    assert list(desk.spool.iterdir()) == [], "what nobody will ask for again is not kept"
 
 
 async def test_a_recording_that_is_gone_is_not_tried_again(desk: Desk) -> None:
     recording_id = await desk.due()
     desk.stage.simulator.purge_recordings([recording_id])
+    desk.part(recording_id).write_bytes(b"half of it")
     await desk.archivist.step()
     row = await desk.row(recording_id)
     assert (row.state, row.due_at) == ("expired", None)
+    assert list(desk.spool.iterdir()) == []
+
+
+async def test_what_an_erased_call_left_behind_does_not_stay(desk: Desk) -> None:
+    now = desk.stage.process.clock.now()
+    old, young = desk.part("erased"), desk.part("under-way")
+    for part, age in ((old, timedelta(days=2)), (young, timedelta(hours=1))):
+        part.write_bytes(b"half of it")
+        moment = (now - age).timestamp()
+        os.utime(part, (moment, moment))
+    await desk.archivist.step()
+    assert list(desk.spool.iterdir()) == [young]
+
+
+async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
+    any_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, plan = any_desk, replace(PLAN, lease=0.6)
+    process = desk.stage.process
+    one, other = (
+        Archivist(process.database, process.clock, process.connections, desk.archive, plan, spool=desk.spool)
+        for _ in range(2)
+    )
+    recording_id = await desk.due()
+    save = desk.archive.save
+
+    async def save_slowly(path: str, file: Path) -> None:
+        taken_until = (await desk.row(recording_id)).due_at
+        await process.clock.sleep((taken_until - process.clock.now()).total_seconds())
+        asked = len(desk.stage.asked())
+        async with asyncio.timeout(10):
+            await other.step()
+        assert len(desk.stage.asked()) == asked
+        await save(path, file)
+
+    monkeypatch.setattr(desk.archive, "save", save_slowly)
+    await one.step()
+    row = await desk.row(recording_id)
+    assert row.due_at is None
+    assert row.archived_at is not None
