@@ -313,7 +313,8 @@ def reading_plan(settings: Settings) -> ReadingPlan:
         gap=settings.reading_gap_seconds,
         horizon=settings.horizon_seconds,
         settled_after=settings.active_calls_window_seconds / 2,
-        recording_after=settings.active_calls_window_seconds / 2,
+        recording_after=settings.active_calls_window_seconds * 10,
+        archives=bool(settings.archive_url),
         insights_after=settings.insights_seconds,
     )
 
@@ -328,7 +329,8 @@ def insights_plan(settings: Settings) -> InsightsPlan:
 
 
 def recording_plan(settings: Settings) -> RecordingPlan:
-    """Return when recordings are looked for: after 1, 2, 5, 10, 30, 60 minutes where the window has two."""
+    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60 minutes
+    where the window has two."""
     minute = settings.active_calls_window_seconds / 2
     return RecordingPlan(
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),

@@ -16,7 +16,7 @@ The simulated RingCentral:
   the recording. It can be heard 8-60 s after the end, before that its metadata are 404. Half of the records name it
   from the first, half when it is ready.
 - The Call Log lists ended calls by start, the newest first, pages of 1000; the feed of changes (extract sync), where
-  the tenant has it, up to 250 in the order of their last change. Way `feed` is a tenant with it, `window` one without.
+  the tenant has it, up to 250 in the order of their last change, 1000 where it is asked to go on from a date. Way `feed` is a tenant with it, `window` one without.
   A request takes 0.2 s. One answer of Active Calls shows all calls (one page).
 
 Times count from the hang-up. A call counts if it ended in the measured part: after a quarter of an hour of warming up,
@@ -47,24 +47,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
-from app.calls.recordings import OPEN, PART, State, readiness_of
+from app.calls.recordings import OPEN, PART, State, is_awaited, readiness_of
 from app.enrichment import budget
 from app.enrichment.feed import MOST_REQUESTS
 from app.enrichment.matching import answers, match_records
 from app.enrichment.mentions import take_mentions
 from app.enrichment.merging import Reading, merge_readings, summarise
 from app.enrichment.readings import (
-    _START_TOLERANCE_SECONDS,
     BATCH,
+    LONGEST_TURN_SECONDS,
     MOST_PAGES,
+    START_TOLERANCE_SECONDS,
     ByRecords,
-    BySession,
-    _as_due,
+    ByWindow,
+    Due,
+    as_due,
+    may_be_named,
+    needs_another_way,
     next_reading,
     plan_reading,
+    seconds_per_page,
 )
 from app.enrichment.recording_keeper import RecordingPlan
-from app.enrichment.records import ReadingPlan, _take_record, as_sought, finish, settle
+from app.enrichment.records import ReadingPlan, as_sought, finish, settle, stands, take_record
 from app.enrichment.slices import next_slice, next_span, shorter, start_of
 from app.enrichment.sweeps import LONG_LOOK_EVERY, SweepRules
 from app.enrichment.sweeps import MOST_PAGES as MOST_SWEPT_PAGES
@@ -82,7 +87,7 @@ RATES: Final = (1.0, 10.0, 60.0, 300.0)
 SEARCHED_RATES: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 100.0, 200.0, 300.0, 450.0, 600.0, 1000.0)
 SEEDS: Final = (21, 22, 23)
 PAGE_SIZE: Final = 1000
-FEED_SIZE: Final = 250
+FEED_SIZE, FEED_SIZE_BY_DATE = 250, 1000
 WARM_UP_SECONDS: Final = 900.0
 TAIL_SECONDS: Final = 600.0
 
@@ -225,14 +230,14 @@ class CallLog:
         records = (self._by_id[record_id].record_at(at) for record_id in record_ids)
         return [record for record in records if record is not None]
 
-    def changes(self, since: float, at: float) -> tuple[list[CallRecord], float, bool]:
+    def changes(self, since: float, at: float, most: int) -> tuple[list[CallRecord], float, bool]:
         """What has changed since a moment, in the order of the last change; until when that is; whether there is more."""
         records: list[CallRecord] = []
         for place in range(bisect_right(self._changes, (since, sys.maxsize)), len(self._changes)):
             changed, number = self._changes[place]
             if changed > at:
                 break
-            if len(records) == FEED_SIZE:
+            if len(records) == most:
                 return records, since, True
             truth = self._truths[number]
             if changed == max(moment for moment, _ in truth.versions if moment <= at):
@@ -269,7 +274,9 @@ class Service(planner.Aftercall):
         self.call_log = CallLog(truths)
         self.plans = plans
         self.has_feed = has_feed
+        self.page_seconds: float | None = None
         self.fed_until = 0.0
+        self.feed_size = FEED_SIZE
         self.read_not_before = 0.0
         self.now = 0.0
         self.known: dict[str, Call] = {}
@@ -280,6 +287,7 @@ class Service(planner.Aftercall):
         self.reached: dict[Stage, dict[str, float]] = {stage: {} for stage in STAGES}
         self.requests: Counter[str] = Counter()
         self.vain_looks = 0
+        self.ready_too_early = 0
         self.backlog: list[tuple[float, int, int]] = []
         self._processes: list[tuple[float, int, Steps[None]]] = []
 
@@ -388,44 +396,87 @@ class Service(planner.Aftercall):
         return list(due.values())
 
     def _read_due(self, due: Sequence[Call]) -> Steps[None]:
+        left, has_more = list(due), len(due) == self.plans.batch
         if self.has_feed:
-            due = yield from self._take_feed(due)
-            self.read_not_before = self.now + self.plans.reading.gap / 2
-        if not due:
-            return
-        request = plan_reading([_as_due(call, self._settled_records(call)) for call in due])
-        asked: Sequence[str]
-        if isinstance(request, ByRecords):
-            arrived = yield from self._request("reading", budget.Priority.CALL_LOG)
-            records, asked = self.call_log.of_ids(request.record_ids, arrived), request.call_ids
-        elif isinstance(request, BySession):
-            arrived = yield from self._request("reading", budget.Priority.CALL_LOG)
-            records, asked = self.call_log.of_session(request.session_id, arrived), (request.call_id,)
+            left, is_complete = yield from self._take_feed(due)
+            has_more = not is_complete
+        if left:
+            asked = yield from self._ask_log(left)
+            has_more = has_more or asked < len(left)
+        if not has_more:
+            self.read_not_before = self.now + self.plans.reading.gap
+
+    def _ask_log(self, due: Sequence[Call]) -> Steps[int]:
+        request = plan_reading(self._load_due(due), self.page_seconds)
+        left = {call_id: self.known[call_id] for call_id in request.call_ids}
+        if isinstance(request, ByWindow):
+            deadline = self.now + LONGEST_TURN_SECONDS
+            for number in range(1, MOST_PAGES + 1):
+                arrived = yield from self._request("reading", budget.Priority.CALL_LOG, deadline)
+                page = self.call_log.page(request.date_from, request.date_to, number, arrived)
+                if number == 1:
+                    self.page_seconds = seconds_per_page(page, self.page_seconds)
+                self._write(left, page.records)
+                if not wants_next_page(number, page, set()):
+                    break
         else:
-            records = yield from self._pages("reading", request.date_from, request.date_to, MOST_PAGES)
-            asked = request.call_ids
-        sought = [as_sought(self.known[call_id]) for call_id in asked]
-        matching = match_records(records, sought, _START_TOLERANCE_SECONDS)
+            arrived = yield from self._request("reading", budget.Priority.CALL_LOG)
+            if isinstance(request, ByRecords):
+                self._write(left, self.call_log.of_ids(request.record_ids, arrived))
+            else:
+                self._write(left, self.call_log.of_session(request.session_id, arrived))
+        for call in left.values():
+            self._plan_reading(call)
+        return len(request.call_ids)
+
+    def _write(self, left: dict[str, Call], records: Iterable[CallRecord]) -> None:
+        """Bring in what was read; take the calls that it answered out of those that are left."""
+        sought = [as_sought(call) for call in left.values()]
+        matching = match_records(records, sought, START_TOLERANCE_SECONDS)
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
         self._apply(found, Source.CALL_LOG)
-        for call_id in asked:
-            self._plan_reading(self.known[call_id])
+        for call_id in found:
+            self._plan_reading(left.pop(call_id))
+        self._bring_in(record for rows in matching.strangers.values() for record in rows)
 
-    def _settled_records(self, call: Call) -> list[str]:
-        return list(self.readings[call.call_id]) if call.stage == Stage.RECONCILED else []
+    def _load_due(self, due: Sequence[Call]) -> list[Due]:
+        now = _moment(self.now)
+        named = [call for call in due if may_be_named(call, now)]
+        record_ids = {call.call_id: list(self.readings[call.call_id]) for call in named}
+        return [as_due(call, now, record_ids.get(call.call_id, ())) for call in due]
 
-    def _take_feed(self, due: Sequence[Call]) -> Steps[list[Call]]:
-        """Read the feed; return those of the calls that are due that have to be asked for in another way."""
+    def _take_feed(self, due: Sequence[Call]) -> Steps[tuple[list[Call], bool]]:
+        """Read the feed; return those of the calls that are due that have to be asked for in another way, and whether
+        the feed was read to its end."""
         read, is_complete = yield from self._read_feed("reading")
         left: list[Call] = []
         for call in due:
-            if call.call_id not in read:
-                if not is_complete or (call.stage != Stage.RECONCILED and call.reads % 2):
-                    left.append(call)
-                    continue
-                settle(self._ledger(), call, self.plans.reading)
-            self._plan_reading(call)
-        return left
+            if call.call_id in read:
+                self._plan_reading(call)
+            elif is_complete and needs_another_way(call):
+                left.append(call)
+            elif is_complete:
+                self._settle_call(call)
+                self._plan_reading(call)
+        return left, is_complete
+
+    def _settle_call(self, call: Call) -> None:
+        """Settle a call whose records were just seen, if they have stood for long enough."""
+        ledger, plan = self._ledger(), self.plans.reading
+        if call.stage != Stage.RECONCILED or not stands(call, plan, ledger.now):
+            return
+        recording_id = self.truths[int(call.call_id)].recording_id
+        row = self.recordings.get(recording_id or "")
+        known = {} if row is None or not is_awaited(call) else {row.recording_id: row}
+        for changed in settle(ledger, call, known, plan):
+            self._keep_recording(changed)
+
+    def _keep_recording(self, changed: dict[str, Any]) -> None:
+        row = SimpleNamespace(**changed)
+        if row.state == State.READY and self.truths[int(row.call_id)].ready > self.now:
+            self.ready_too_early += 1
+        self.recordings[row.recording_id] = row
+        self._remember_look(row.recording_id)
 
     def _read_feed(self, kind: str) -> Steps[tuple[frozenset[str], bool]]:
         """Bring in what has changed; return whose records came, and whether that was all."""
@@ -433,22 +484,14 @@ class Service(planner.Aftercall):
         for _ in range(MOST_REQUESTS):
             deadline = self.now + FEED_DEADLINE_SECONDS
             arrived = yield from self._request(kind, budget.Priority.CALL_LOG, deadline)
-            records, self.fed_until, has_newer = self.call_log.changes(self.fed_until, arrived)
+            records, self.fed_until, has_newer = self.call_log.changes(
+                self.fed_until, arrived, self.feed_size
+            )
+            self.feed_size = FEED_SIZE_BY_DATE if has_newer else FEED_SIZE
             read |= self._bring_in(records)
             if not has_newer:
                 break
         return frozenset(read), not has_newer
-
-    def _pages(self, kind: str, date_from: datetime, date_to: datetime, most: int) -> Steps[list[CallRecord]]:
-        records: list[CallRecord] = []
-        for number in range(1, most + 1):
-            arrived = yield from self._request(kind, budget.Priority.CALL_LOG)
-            page = self.call_log.page(date_from, date_to, number, arrived)
-            goes_on = wants_next_page(number, page, {record.id for record in records})
-            records += page.records
-            if not goes_on:
-                break
-        return records
 
     def _plan_reading(self, call: Call) -> None:
         """Plan the next reading of a call, or close it, as the reader does after each."""
@@ -475,7 +518,8 @@ class Service(planner.Aftercall):
             if summary is None:
                 continue
             mentioned = self._mention(call, standing, ledger.now)
-            _take_record(ledger, call, summary, kept, source, has_news=bool(news or mentioned), plan=plan)
+            take_record(ledger, call, summary, kept, source, has_news=bool(news or mentioned), plan=plan)
+            self._settle_call(call)
             self.waiting.pop(int(call_id), None)
             self._remember(call)
 
@@ -487,8 +531,7 @@ class Service(planner.Aftercall):
         first_after = timedelta(seconds=self.plans.reading.recording_after)
         rows = take_mentions(call, records, known, now, first_after)
         for changed in rows:
-            self.recordings[changed["recording_id"]] = SimpleNamespace(**changed)
-            self._remember_look(changed["recording_id"])
+            self._keep_recording(changed)
         return bool(rows)
 
     # The keeper of recordings
@@ -569,7 +612,8 @@ class Service(planner.Aftercall):
     def _read_slice(self, part: Any) -> Steps[tuple[Any, list[CallRecord]]]:
         margin = timedelta(seconds=self.plans.sweeps.margin)
         while True:
-            first = yield from self._pages("sweep", part.begin - margin, part.end + margin, 1)
+            arrived = yield from self._request("sweep", budget.Priority.CALL_LOG)
+            first = self.call_log.page(part.begin - margin, part.end + margin, 1, arrived).records
             less = None
             if len(first) == PAGE_SIZE:
                 less = shorter(part, self.plans.sweeps.margin, start_of(first), MOST_SWEPT_PAGES)
@@ -663,6 +707,7 @@ def summarise_runs(rate: float, minutes: float, services: Sequence[Service]) -> 
         "requestsPerCall": {name: _rounded(sent[name] / calls) for name in KINDS}
         | {"all": _rounded(sum(sent.values()) / calls)},
         "vainLooks": sum(service.vain_looks for service in services),
+        "readyTooEarly": sum(service.ready_too_early for service in services),
         "backlog": backlog,
     }
 

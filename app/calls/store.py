@@ -188,6 +188,19 @@ async def load_records(
     return found
 
 
+async def find_record_ids(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the ids of the records that are kept of calls, by call id."""
+    found: dict[str, list[str]] = {}
+    if call_ids:
+        mine = (call_records.c.account_id == account_id) & call_records.c.call_id.in_(sorted(call_ids))
+        query = select(call_records.c.call_id, call_records.c.record_id).where(mine)
+        for row in await db.execute(query.order_by(call_records.c.record_id)):
+            found.setdefault(row.call_id, []).append(row.record_id)
+    return found
+
+
 async def save_records(db: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows of `call_records` over whatever stood there: whole records, never field by field."""
     if not rows:

@@ -64,7 +64,7 @@ class _Rank:
 
 
 _RANKS: Final[Mapping[Priority, _Rank]] = {
-    Priority.CALL_LOG: _Rank(reserve_busy=0.4, reserve_idle=0.1, share=0.2, patience=0.25),
+    Priority.CALL_LOG: _Rank(reserve_busy=0.4, reserve_idle=0.1, share=0.2, patience=0.75),
     Priority.RECORDING_METADATA: _Rank(reserve_busy=0.5, reserve_idle=0.2, share=0.1, patience=1.0),
     Priority.CONTENT: _Rank(reserve_busy=0.6, reserve_idle=0.3, share=0.1, patience=2.0),
 }

@@ -5,7 +5,7 @@ crash reads an answer twice and never skips one. What the feed does not show has
 a reading of a call.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,13 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 _OVERLAP = timedelta(minutes=5)
 _PROBE_AGAIN = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_MOMENTS = (
+    ("since", "since"),
+    ("read_at", "readAt"),
+    ("missing_until", "missingUntil"),
+    ("changed_at", "changedAt"),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -50,28 +57,41 @@ class FeedRead:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How far the feed is read. `missing_until`: the tenant has none, do not ask before."""
+    """How far the feed is read. `missing_until`: the tenant has none, do not ask before.
+
+    `by_change`: `dateFrom` was seen to mean changes and not starts, which is not documented. `changed_at`: the last
+    change that came with `token`, while there is more.
+    """
 
     token: str | None = None
     since: datetime | None = None
     read_at: datetime | None = None
     missing_until: datetime | None = None
+    by_change: bool = False
+    changed_at: datetime | None = None
+
+    @property
+    def asks_since(self) -> datetime | None:
+        """From when to ask; None: go on with the token. By date an answer holds four times as many records."""
+        if self.token is None:
+            return self.since
+        return self.changed_at if self.by_change else None
 
     @classmethod
     def from_json(cls, stored: dict[str, Any] | None) -> "_Place":
         stored = stored or {}
         moments = {
             name: datetime.fromisoformat(stored[key]) if stored.get(key) else None
-            for name, key in (("since", "since"), ("read_at", "readAt"), ("missing_until", "missingUntil"))
+            for name, key in _MOMENTS
         }
-        return cls(token=stored.get("token"), **moments)
+        return cls(token=stored.get("token"), by_change=stored.get("byChange") is True, **moments)
 
     def to_json(self) -> dict[str, Any]:
+        moments = {key: getattr(self, name) for name, key in _MOMENTS}
         return {
             "token": self.token,
-            "since": self.since.isoformat() if self.since else None,
-            "readAt": self.read_at.isoformat() if self.read_at else None,
-            "missingUntil": self.missing_until.isoformat() if self.missing_until else None,
+            "byChange": self.by_change,
+            **{key: moment and moment.isoformat() for key, moment in moments.items()},
         }
 
 
@@ -117,14 +137,14 @@ class Feed:
                 answer = await self._fetch(connection, place)
             except SyncTokenRefused as refusal:
                 log.info("the feed begins anew", why=refusal.detail)
-                place = self._begun(_Place(read_at=place.read_at))
+                place = self._begun(replace(place, token=None))
                 answer = await self._fetch(connection, place)
             if answer is None:
                 await self._remember_missing(connection)
                 return None
             brought |= await self._take(connection, answer)
             has_newer = answer.has_newer
-            place = _Place(answer.token, place.since, asked_at)
+            place = _after(place, answer, asked_at)
             await self._write(connection, {"state": place.to_json()})
             if not has_newer:
                 break
@@ -142,13 +162,14 @@ class Feed:
         since = now - LONGEST_PAUSE
         if place.read_at is not None and is_fresh:
             since = max(since, place.read_at - _OVERLAP)
-        return _Place(since=since, read_at=place.read_at)
+        return _Place(since=since, read_at=place.read_at, by_change=place.by_change)
 
     async def _fetch(self, connection: Connection, place: _Place) -> RecordsSync | None:
         deadline = self._clock.now() + self._lease / 2
-        since = place.since if place.token is None else None
+        since = place.asks_since
+        token = place.token if since is None else None
         try:
-            return await connection.client.fetch_call_log_changes(place.token, since, deadline=deadline)
+            return await connection.client.fetch_call_log_changes(token, since, deadline=deadline)
         except SyncTokenRefused:
             raise
         except (PermissionMissing, RequestRefused) as refusal:
@@ -192,6 +213,22 @@ class Feed:
         mine = and_(_row_of(connection), work.c.lease_owner == self._replica)
         async with self._database.write() as db:
             await db.execute(update(work).where(mine).values(**values))
+
+
+def _after(place: _Place, answer: RecordsSync, asked_at: datetime) -> _Place:
+    """Return where the feed stands after an answer."""
+    changes = [item.last_modified_time for item in answer.records if item.last_modified_time is not None]
+    starts = [item.start_time for item in answer.records if item.start_time is not None]
+    changed_at, since = max(changes, default=None), place.asks_since
+    goes_on = answer.has_newer and changed_at is not None and (since is None or changed_at > since)
+    return _Place(
+        token=answer.token,
+        since=place.since,
+        read_at=asked_at,
+        # A call that began before the date that was asked for.
+        by_change=place.by_change or (since is not None and min(starts, default=since) < since - _SECOND),
+        changed_at=changed_at if goes_on else None,
+    )
 
 
 def _kind(connection: Connection) -> str:

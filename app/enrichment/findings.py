@@ -3,9 +3,10 @@
 In short transactions, so that no event waits for them to be folded. Can be repeated at will.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +23,9 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.models import CallRecord
 
 BATCH = 100
+"""Calls in one transaction."""
+
+T = TypeVar("T")
 
 CallNames = tuple[str | None, str | None]
 """`telephonySessionId` and `sessionId`, one of them at least."""
@@ -45,22 +49,27 @@ async def bring_in(
     account_id: AccountId,
     calls: Mapping[CallNames, Sequence[CallRecord]],
     *,
-    grace: timedelta,
+    grace: timedelta | None,
 ) -> Brought:
-    """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago.
+    """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago (None: none).
 
     Records of a call that goes on are only put aside: they are provisional in every field, and whether it is
     over is for its events to say.
     """
     brought = Brought()
-    names = list(calls)
     fetched_at = clock.now()
-    for start in range(0, len(names), BATCH):
-        batch = {name: calls[name] for name in names[start : start + BATCH]}
+    for names in batches(list(calls)):
+        batch = {name: calls[name] for name in names}
         now = clock.now()
         async with database.write() as db, open_ledger(db, account_id, now) as ledger:
-            brought |= await _bring_in(ledger, plan, batch, fetched_at, now - grace)
+            over_before = None if grace is None else now - grace
+            brought |= await _bring_in(ledger, plan, batch, fetched_at, over_before)
     return brought
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what is to be written into what one transaction takes."""
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 async def _bring_in(
@@ -68,7 +77,7 @@ async def _bring_in(
     plan: ReadingPlan,
     batch: Mapping[CallNames, Sequence[CallRecord]],
     fetched_at: datetime,
-    over_before: datetime,
+    over_before: datetime | None,
 ) -> Brought:
     known = await _load_known(ledger, batch)
     loaded: dict[str, Call] = {}
@@ -77,7 +86,7 @@ async def _bring_in(
     opened: set[str] = set()
     for names, records in batch.items():
         call = known.get(names)
-        if call is None and is_over(records, over_before):
+        if call is None and over_before is not None and is_over(records, over_before):
             key = names[0] or f"{NO_SESSION}{names[1]}"
             call = open_stranger(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)

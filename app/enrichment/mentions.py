@@ -9,6 +9,19 @@ from app.calls.model import Call
 from app.calls.recordings import OPEN, PART, State, readiness_of
 from app.ringcentral.models import CallRecord
 
+_KEPT = (
+    "account_id",
+    "recording_id",
+    "call_id",
+    "state",
+    "type",
+    "content_uri",
+    "attempts",
+    "due_at",
+    "created_at",
+    "updated_at",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
@@ -72,10 +85,39 @@ def take_mentions(
                 "updated_at": now,
             }
         )
+    _tell_call(call, known, rows, now)
+    return rows
+
+
+def take_settled(
+    call: Call, known: Mapping[str, Any], now: datetime, *, archives: bool
+) -> list[dict[str, Any]]:
+    """Return the rows to write once a call's Detailed records do not change any more, and say so of the call.
+
+    A recording whose address such a record gives can be heard: "the call-log record often appears without a
+    recording first and gets it later" (reports from the field), so the address itself is the news. That saves the
+    request that would ask for it. One that no record names after all is looked for at once.
+    """
+    rows = [_settled(row, now, archives=archives) for row in known.values() if State(row.state) in OPEN]
+    _tell_call(call, known, rows, now)
+    return rows
+
+
+def _settled(row: Any, now: datetime, *, archives: bool) -> dict[str, Any]:
+    kept = {name: getattr(row, name) for name in _KEPT}
+    if row.state == State.PENDING and row.content_uri is not None:
+        due_at = now if archives else None
+        return kept | {"state": State.READY.value, "due_at": due_at, "attempts": 0, "updated_at": now}
+    due_at = row.due_at if row.attempts or row.due_at is None else min(row.due_at, now)
+    return kept | {"due_at": due_at}
+
+
+def _tell_call(
+    call: Call, known: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], now: datetime
+) -> None:
     states: dict[str, str] = {one: row.state for one, row in known.items()}
     states |= {str(row["recording_id"]): str(row["state"]) for row in rows}
     call.ready(PART, readiness_of(states.values()), now)
-    return rows
 
 
 def _announced(mentions: Mentions) -> State:

@@ -6,6 +6,7 @@ a growing pause, until the horizon; then the call is closed as absent, with the 
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,27 +24,38 @@ from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.connections import Connection, Connections, serving
 from app.enrichment.feed import Feed, FeedRead
+from app.enrichment.findings import batches, bring_in
 from app.enrichment.matching import answers, match_records
-from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, settle, stands
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, settle_calls, stands
+from app.enrichment.slices import sort_by_call
 from app.enrichment.troubles import note_trouble
 from app.errors import RateLimited, RingCentralError
-from app.ids import AccountId, RecordId, SessionId, is_alias
-from app.ringcentral.models import CallRecord
+from app.ids import AccountId, CallId, RecordId, SessionId, is_alias
+from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes, Serve
 from app.work.leases import Lease, leased
 from app.work.wakeups import READINGS
 
-BATCH = 500
+BATCH = 5000
+"""Calls that one reading takes along: all that wait, where the windows that they need overlap."""
+
 MOST_PAGES = 20
 _BEFORE_START_SECONDS = 60.0
 _AFTER_START_SECONDS = 120.0
+_MARGIN_SECONDS = _BEFORE_START_SECONDS + _AFTER_START_SECONDS
 _LONGEST_SPAN_SECONDS = 3600.0
-_START_TOLERANCE_SECONDS = 5.0
+START_TOLERANCE_SECONDS = 5.0
 _MOST_DOUBLINGS = 6
-_MOST_CONFIRMED = 30
+_READS_BEFORE_ANOTHER_WAY = 4
+_MOST_NAMED = 30
 """Records in one bulk read."""
-_LONGEST_TURN_SECONDS = 300.0
+
+_PATIENCE_SECONDS = 30.0
+_STRAGGLES_SECONDS = 180.0
+"""A call whose turn has not come for so long is asked for by the record that Active Calls showed."""
+
+LONGEST_TURN_SECONDS = 300.0
 
 NEVER_LOGGED = "never-logged"
 NO_CREDENTIALS = "no-credentials"
@@ -56,7 +68,7 @@ log = structlog.get_logger(__name__)
 class BySession:
     """Ask for one session, with `view` alone: other parameters are refused beside it (CLG-110)."""
 
-    call_id: str
+    call_ids: tuple[str]
     session_id: SessionId
 
 
@@ -81,21 +93,24 @@ class ByRecords:
 class Due:
     """A call that is due to be read: what the choice of the request depends on.
 
-    `record_ids` are those of a call of which all is known and that only has to be confirmed.
+    `waited`: seconds since it was due. `record_ids`: those of a call that may be asked for by them.
     """
 
     call_id: str
     session_id: str | None
     started_at: datetime
     reads: int
+    waited: float = 0.0
     record_ids: tuple[str, ...] = ()
 
 
-def plan_reading(due: Sequence[Due]) -> BySession | ByWindow | ByRecords:
-    """Choose the next request: for the call that is due longest, with all that it can take along.
+def plan_reading(due: Sequence[Due], page_seconds: float | None = None) -> BySession | ByWindow | ByRecords:
+    """Choose the next request: the one that does most for calls that wait, per page that it takes.
 
-    A lone call is asked for by its session first; where that has failed before, or several wait, by start time.
-    Calls that only have to be confirmed, and started at far-off times, share a request by their records.
+    A lone call is asked for by its session first; where that has failed before, or several wait, by start time: of
+    all windows that a page or two will hold, given how many seconds of starts one page held of late, the one in
+    which most is waited for. Calls that may be asked for by their records, and started at far-off times, share a
+    request by those. `due` has the one that is due longest first.
     """
     first = due[0]
     if (
@@ -105,30 +120,53 @@ def plan_reading(due: Sequence[Due]) -> BySession | ByWindow | ByRecords:
         and is_alias(first.session_id)
         and first.session_id.isdecimal()
     ):
-        return BySession(first.call_id, SessionId(first.session_id))
-    span = timedelta(seconds=_LONGEST_SPAN_SECONDS)
-    near = [call for call in due if abs(call.started_at - first.started_at) <= span / 2]
-    by_records = _confirm(due) if first.record_ids else None
-    if by_records is not None and len(by_records.call_ids) > len(near):
-        return by_records
-    starts = [call.started_at for call in near]
+        return BySession((first.call_id,), SessionId(first.session_id))
+    near, worth = _densest(due, page_seconds)
+    named = _named(due)
+    if sum(map(_worth, named)) > worth:
+        return ByRecords(
+            call_ids=tuple(call.call_id for call in named),
+            record_ids=tuple(RecordId(one) for call in named for one in call.record_ids),
+        )
     return ByWindow(
-        date_from=min(starts) - timedelta(seconds=_BEFORE_START_SECONDS),
-        date_to=max(starts) + timedelta(seconds=_AFTER_START_SECONDS),
+        date_from=near[0].started_at - timedelta(seconds=_BEFORE_START_SECONDS),
+        date_to=near[-1].started_at + timedelta(seconds=_AFTER_START_SECONDS),
         call_ids=tuple(call.call_id for call in near),
     )
 
 
-def _confirm(due: Sequence[Due]) -> ByRecords:
-    """Take along what fits into one bulk read, whole calls only."""
-    call_ids: list[str] = []
-    record_ids: list[RecordId] = []
+def _worth(call: Due) -> float:
+    """What it is worth to read a call now. Squared, so that none waits much longer than the others."""
+    return (1.0 + call.waited / _PATIENCE_SECONDS) ** 2
+
+
+def _densest(due: Sequence[Due], page_seconds: float | None) -> tuple[list[Due], float]:
+    """Return the calls of the window that is worth most per page, by start, and what that is."""
+    ordered = sorted(due, key=lambda call: call.started_at)
+    page = page_seconds or math.inf
+    best, most = ordered[:1], _worth(ordered[0])
+    for pages in (1, 2):
+        longest = min(_LONGEST_SPAN_SECONDS, page * pages - _MARGIN_SECONDS)
+        first, worth = 0, 0.0
+        for last, call in enumerate(ordered if longest >= 0 else ()):
+            worth += _worth(call)
+            while (call.started_at - ordered[first].started_at).total_seconds() > longest:
+                worth -= _worth(ordered[first])
+                first += 1
+            if worth / pages > most:
+                best, most = ordered[first : last + 1], worth / pages
+    return best, most
+
+
+def _named(due: Sequence[Due]) -> list[Due]:
+    """Take along what fits into one bulk read by records, whole calls only."""
+    named: list[Due] = []
+    count = 0
     for call in due:
-        fits = not record_ids or len(record_ids) + len(call.record_ids) <= _MOST_CONFIRMED
-        if call.record_ids and fits:
-            call_ids.append(call.call_id)
-            record_ids += map(RecordId, call.record_ids)
-    return ByRecords(tuple(call_ids), tuple(record_ids))
+        if call.record_ids and (not named or count + len(call.record_ids) <= _MOST_NAMED):
+            named.append(call)
+            count += len(call.record_ids)
+    return named
 
 
 def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
@@ -144,6 +182,12 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
     return min(now + pause, horizon)
+
+
+def needs_another_way(call: Call) -> bool:
+    """Whether a call that the feed has not shown is asked for by itself: every other time, after some patience."""
+    is_missing = call.stage != Stage.RECONCILED
+    return is_missing and call.reads >= _READS_BEFORE_ANOTHER_WAY and call.reads % 2 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +224,11 @@ class Reader:
         self._plan = plan
         self._page_size = page_size
         self._not_before: dict[tuple[AccountId, str], datetime] = {}
+        self._page_seconds: dict[tuple[AccountId, str], float | None] = {}
         self._lanes: Lanes[AccountId] = Lanes(
             "readings",
             wake=lambda: database.wake((READINGS,)),
-            longest_seconds=_LONGEST_TURN_SECONDS,
+            longest_seconds=LONGEST_TURN_SECONDS,
             patience_seconds=patience_seconds,
         )
 
@@ -258,58 +303,81 @@ class Reader:
     async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> None:
         feed = await self._feed.read(connection) if self._feed is not None else None
         if feed is not None:
-            due = await self._take_feed(account_id, due, feed)
+            left = await self._take_feed(account_id, due, feed)
+            has_more = not feed.is_complete
+        else:
+            left, has_more = list(due), len(due) == BATCH
+        if left:
+            asked = await self._ask(account_id, connection, left)
+            has_more = has_more or asked < len(left)
+        if not has_more:
             # Those that become due meanwhile share the next request.
-            gathering = timedelta(seconds=self._plan.gap / 2)
+            gathering = timedelta(seconds=self._plan.gap)
             self._not_before[(account_id, connection.name)] = self._clock.now() + gathering
-        if not due:
-            return
-        request = plan_reading(await self._as_due(account_id, due))
+
+    async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> int:
+        """Ask for the call that is due longest and all that can be taken along; return how many that were."""
+        page_seconds = self._page_seconds.get((account_id, connection.name))
+        request = plan_reading(await self._load_due(account_id, due), page_seconds)
+        asked = [call for call in due if call.call_id in request.call_ids]
+        if isinstance(request, ByWindow):
+            await self._read_window(account_id, connection, request, asked)
+            return len(asked)
         if isinstance(request, ByRecords):
             items = await connection.client.fetch_call_records(
                 request.record_ids, extension_id=connection.extension_id
             )
-            records, asked = [item.record for item in items if item.record], list(request.call_ids)
-        elif isinstance(request, BySession):
+            records = [item.record for item in items if item.record]
+        else:
             page = await connection.client.fetch_call_log_by_session(
                 request.session_id, extension_id=connection.extension_id
             )
-            records, asked = list(page.records), [request.call_id]
-        else:
-            records, asked = await self._read_window(connection, request), list(request.call_ids)
-        await self._write(account_id, connection, asked, records)
+            records = list(page.records)
+        read = await self._write(account_id, connection, asked, records)
+        await self._plan_next(account_id, [call.call_id for call in asked if call.call_id not in read])
+        return len(asked)
 
     async def _take_feed(self, account_id: AccountId, due: Sequence[Call], feed: FeedRead) -> list[Call]:
         """Note what the feed said of calls that were due; return those to ask for in another way.
 
-        A call that it did not show has not changed: one that is reconciled stands, one without its record is asked
-        for in another way every other time, in case the feed told of it while it was still going on.
+        A call that a whole reading did not show has not changed: one that is reconciled stands, one without its
+        record is asked for in another way now and then, in case the feed told of it while it was still going on.
+        While there is more to come of the feed, a call that it did not show yet stays due.
         """
         left: list[Call] = []
-        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
-            loaded = await store.load_by_ids(db, account_id, [call.call_id for call in due])
-            for call in loaded.values():
-                is_covered = feed.is_complete and (call.ended_at or call.started_at) >= feed.since
-                if call.call_id in feed.brought.read:
+        # Whether the feed begins by changes or by starts is not documented: what began later is in it either way.
+        within = [call for call in due if call.started_at >= feed.since]
+        left += [
+            call for call in due if call.started_at < feed.since and call.call_id not in feed.brought.read
+        ]
+        if feed.is_complete:
+            unseen = [call for call in within if call.call_id not in feed.brought.read]
+            left += [call for call in unseen if needs_another_way(call)]
+        rest = {call.call_id for call in due} - {call.call_id for call in left}
+        known = sorted(rest if feed.is_complete else rest & feed.brought.read)
+        for some in batches(known):
+            async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+                calls_of_feed = await store.load_by_ids(db, account_id, some)
+                unchanged = [call for call in calls_of_feed.values() if call.call_id not in feed.brought.read]
+                await settle_calls(ledger, unchanged, self._plan)
+                for call in calls_of_feed.values():
                     self._after(ledger, call)
-                elif is_covered and call.stage == Stage.RECONCILED:
-                    settle(ledger, call, self._plan)
-                    self._after(ledger, call)
-                elif is_covered and call.reads % 2 == 0:
-                    self._after(ledger, call)
-                else:
-                    left.append(call)
         return left
 
-    async def _as_due(self, account_id: AccountId, due: Sequence[Call]) -> list[Due]:
-        settled = [call.call_id for call in due if call.stage == Stage.RECONCILED]
+    async def _load_due(self, account_id: AccountId, due: Sequence[Call]) -> list[Due]:
+        now = self._clock.now()
+        named = [call.call_id for call in due if may_be_named(call, now)][:_MOST_NAMED]
         async with self._database.read() as db:
-            rows = await store.load_records(db, account_id, settled)
-        return [_as_due(call, [row.record_id for row in rows.get(call.call_id, ())]) for call in due]
+            record_ids = await store.find_record_ids(db, account_id, named)
+        return [as_due(call, now, record_ids.get(call.call_id, ())) for call in due]
 
-    async def _read_window(self, connection: Connection, window: ByWindow) -> list[CallRecord]:
-        records: list[CallRecord] = []
+    async def _read_window(
+        self, account_id: AccountId, connection: Connection, window: ByWindow, asked: Sequence[Call]
+    ) -> None:
+        """Read a window page by page, each written as it comes: a refusal of a later one costs nothing read."""
+        left = {call.call_id: call for call in asked}
         seen: set[RecordId] = set()
+        deadline = self._clock.now() + timedelta(seconds=LONGEST_TURN_SECONDS)
         for number in range(1, MOST_PAGES + 1):
             page = await connection.client.fetch_call_log_window(
                 window.date_from,
@@ -317,34 +385,52 @@ class Reader:
                 page=number,
                 per_page=self._page_size,
                 extension_id=connection.extension_id,
+                deadline=deadline,
             )
             goes_on = wants_next_page(number, page, seen)
-            records += [record for record in page.records if record.id not in seen]
-            seen |= {record.id for record in page.records}
+            if number == 1:
+                key = account_id, connection.name
+                self._page_seconds[key] = seconds_per_page(page, self._page_seconds.get(key))
+            records = [record for record in page.records if record.id not in seen]
+            seen |= {record.id for record in records}
+            for call_id in await self._write(account_id, connection, list(left.values()), records):
+                del left[CallId(call_id)]
             if not goes_on:
                 break
-        return records
+        await self._plan_next(account_id, list(left))
 
     async def _write(
         self,
         account_id: AccountId,
         connection: Connection,
-        asked: Sequence[str],
+        asked: Sequence[Call],
         records: Sequence[CallRecord],
-    ) -> None:
+    ) -> frozenset[str]:
+        """Bring in what was read: of the calls that were asked for, whose ids are returned, and of all others known."""
         fetched_at = self._clock.now()
-        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
-            loaded = await store.load_by_ids(db, account_id, asked)
-            matching = match_records(
-                records, [as_sought(call) for call in loaded.values()], _START_TOLERANCE_SECONDS
-            )
-            found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
-            await apply_readings(ledger, loaded, found, Source.CALL_LOG, fetched_at, self._plan)
-            if connection.is_company_wide:
-                await note_trouble(db, account_id, None, ledger.now)
-            for call in loaded.values():
-                self._after(ledger, call)
+        matching = match_records(records, [as_sought(call) for call in asked], START_TOLERANCE_SECONDS)
+        found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
+        for some in batches(list(found)):
+            async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+                loaded = await store.load_by_ids(db, account_id, some)
+                read = {call_id: found[call_id] for call_id in loaded}
+                await apply_readings(ledger, loaded, read, Source.CALL_LOG, fetched_at, self._plan)
+                for call in loaded.values():
+                    self._after(ledger, call)
+        others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
+        await bring_in(self._database, self._clock, self._plan, account_id, others, grace=None)
+        if connection.is_company_wide:
+            async with self._database.write() as db:
+                await note_trouble(db, account_id, None, self._clock.now())
         log.info("read the call log", due=len(asked), found=len(found), records=len(records))
+        return frozenset(found)
+
+    async def _plan_next(self, account_id: AccountId, call_ids: Sequence[str]) -> None:
+        """Plan the next reading of calls that this one did not find."""
+        for some in batches(call_ids):
+            async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+                for call in (await store.load_by_ids(db, account_id, some)).values():
+                    self._after(ledger, call)
 
     def _after(self, ledger: Ledger, call: Call, *, reason: str = NEVER_LOGGED) -> None:
         """Plan the next reading of a call, or close it."""
@@ -391,11 +477,36 @@ def _close(ledger: Ledger, call: Call, reason: str) -> None:
         finish(ledger, call, reason="horizon")
 
 
-def _as_due(call: Call, record_ids: Sequence[str]) -> Due:
+def seconds_per_page(page: RecordsPage, known: float | None) -> float | None:
+    """Say how many seconds of starts fill a page, by the first page of a window and what was known before.
+
+    None: more than a window needs.
+    """
+    starts = [record.start_time for record in page.records if record.start_time is not None]
+    if page.has_next and starts:
+        return max(1.0, (max(starts) - min(starts)).total_seconds())
+    is_sparse = page.per_page is not None and len(page.records) < page.per_page / 4
+    if known is None or not is_sparse:
+        return known
+    return 2.0 * known if known < _LONGEST_SPAN_SECONDS else None
+
+
+def may_be_named(call: Call, now: datetime) -> bool:
+    """Whether a call is asked for by its known records: it only has to be confirmed, or its turn has not come.
+
+    There may be records that Active Calls did not show; a sweep finds them later.
+    """
+    straggles = call.read_at is not None and (now - call.read_at).total_seconds() >= _STRAGGLES_SECONDS
+    return call.stage == Stage.RECONCILED or (call.stage == Stage.BOOTSTRAPPED and straggles)
+
+
+def as_due(call: Call, now: datetime, record_ids: Sequence[str] = ()) -> Due:
+    """Say of a call what the choice of a request depends on; `record_ids` if it may be asked for by them."""
     return Due(
         call_id=call.call_id,
         session_id=call.session_id,
         started_at=call.started_at,
         reads=call.reads,
+        waited=0.0 if call.read_at is None else max(0.0, (now - call.read_at).total_seconds()),
         record_ids=tuple(record_ids),
     )

@@ -1,8 +1,10 @@
-"""Looks for the recordings of ended calls until they can be heard, or will not be heard any more.
+"""Looks for recordings that the Call Log has not settled, until they can be heard or will not be any more.
 
-RingCentral answers 404 for a recording that is not ready yet and for one that is gone (guide "Call recordings"),
-so it is asked with growing gaps and given up in the end. Each look costs one request of the Heavy bucket; how
-many there are is bounded by the gaps, and polls and the Call Log go first.
+Most need no look: a record that changes no more and gives the address has settled them (`records.settle`). Left
+are those that events announced and no record names, and those of calls that were never reconciled. RingCentral
+answers 404 for a recording that is not ready yet and for one that is gone (guide "Call recordings"), so it is asked
+with growing gaps and given up in the end. Each look costs one request of the Heavy bucket, where polls and the
+Call Log go first.
 """
 
 from collections.abc import Sequence
@@ -36,7 +38,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RecordingPlan:
-    """When a recording is looked for, in seconds. `gaps`: before each look, the first counted from the call's end.
+    """When a recording is looked for, in seconds. `gaps`: `gaps[n]` is the pause after n looks in vain, `gaps[0]`
+    that after an outage.
 
     `lease` is how long one replica may take for one recording before another takes over.
     """

@@ -17,7 +17,7 @@ from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
 from app.calls.store import Recent
 from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
-from app.enrichment.mentions import take_mentions
+from app.enrichment.mentions import take_mentions, take_settled
 from app.enrichment.merging import Reading, Summary, merge_readings, summarise, tells_news
 from app.enrichment.outlook import expect_insights, load_outlook
 from app.enrichment.slices import end_of
@@ -38,8 +38,11 @@ class ReadingPlan:
     settled_after: float
     """Two equal readings this far apart mean that nothing changes any more."""
 
-    recording_after: float = 60.0
-    """From the end of a call to the first look for its recordings."""
+    recording_after: float = 1200.0
+    """From the end of a call to the look for a recording that its records have not settled by then."""
+
+    archives: bool = False
+    """Whether recordings are copied once they can be heard."""
 
     insights_after: float | None = None
     """From the end of a recorded call to the look for its insights; None: nobody looks."""
@@ -99,7 +102,7 @@ async def apply_readings(
         if plan.insights_after is not None and outlook is not None and summary.has_recording:
             expect_insights(call, outlook, plan.insights_after, ledger.now)
         has_news = bool(mentioned) or tells_news(news, kept[call_id])
-        if _take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
+        if take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
         names |= _name(ledger, call, summary, records)
         links[call_id] = told_links(call, [reading.record for reading in standing.values()])
@@ -109,6 +112,7 @@ async def apply_readings(
     await link_calls(ledger, links, calls, names)
     await join_parked(ledger, names)
     await insights_store.join(ledger, names, recorded)
+    await settle_calls(ledger, [calls[call_id] for call_id in found], plan)
     return bootstrapped
 
 
@@ -168,7 +172,7 @@ def open_stranger(
     return call
 
 
-def _take_record(
+def take_record(
     ledger: Ledger,
     call: Call,
     summary: Summary,
@@ -192,7 +196,7 @@ def _take_record(
     elif has_news:
         ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
     if call.stage != Stage.LIVE and any(_is_truth(call, reading) for reading in standing.values()):
-        _reconcile(ledger, call, standing, plan)
+        _reconcile(ledger, call, standing)
     return is_first
 
 
@@ -230,8 +234,8 @@ def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, pla
     )
 
 
-def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan: ReadingPlan) -> None:
-    """Note a Detailed reading of the Call Log, and whether it still changes."""
+def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading]) -> None:
+    """Note a Detailed reading of the Call Log, and since when it has not changed."""
     digest = _digest(standing)
     if call.stage == Stage.BOOTSTRAPPED:
         call.ready("legs", "ready", ledger.now)
@@ -242,15 +246,31 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading], plan
         modified_at = _modified_at(call, standing) if is_first else None
         call.record_unchanged_since = min(ledger.now, modified_at or ledger.now)
         ledger.keep(call)
-    settle(ledger, call, plan)
 
 
-def settle(ledger: Ledger, call: Call, plan: ReadingPlan) -> None:
-    """Ask no more for a reconciled call whose records, as they were just seen, have stood for long enough."""
-    if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now):
-        call.read_at = None
-        finish(ledger, call)
-        ledger.keep(call)
+async def settle_calls(ledger: Ledger, calls: Iterable[Call], plan: ReadingPlan) -> None:
+    """Settle those of the calls, whose records were just seen, that have stood for long enough."""
+    standing = [call for call in calls if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now)]
+    awaited = [call.call_id for call in standing if recordings.is_awaited(call)]
+    heard = await recordings.load_of_calls(ledger.db, ledger.account_id, awaited)
+    rows = [row for call in standing for row in settle(ledger, call, heard.get(call.call_id, {}), plan)]
+    await recordings.save(ledger.db, rows)
+
+
+def settle(ledger: Ledger, call: Call, heard: Mapping[str, Any], plan: ReadingPlan) -> list[dict[str, Any]]:
+    """Ask no more for a reconciled call whose records stand; return what that changes of its recordings.
+
+    `heard` has the kept rows of its recordings by id, if it awaits any.
+    """
+    call.read_at = None
+    rows = take_settled(call, heard, ledger.now, archives=plan.archives) if heard else []
+    for row in rows:
+        if row["state"] == recordings.State.READY:
+            metrics.RECORDINGS.labels(outcome=recordings.State.READY.value).inc()
+            ledger.change(call, "recording.ready", recordingId=row["recording_id"])
+    finish(ledger, call)
+    ledger.keep(call)
+    return rows
 
 
 def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None:

@@ -90,7 +90,7 @@ class FakeRingCentral:
     async def fetch_call_log_window(
         self, date_from: datetime, date_to: datetime, *, page: int = 1, per_page: int = 1000, **_: Any
     ) -> RecordsPage:
-        self._note("window")
+        self._note("window" if page == 1 else f"window page {page}")
         rows = [row for row in self.log if date_from <= datetime.fromisoformat(row["startTime"]) <= date_to]
         return self._page(rows, page, per_page)
 
@@ -111,12 +111,19 @@ class FakeRingCentral:
     async def fetch_call_log_changes(
         self, token: str | None, date_from: datetime | None = None, **_: Any
     ) -> RecordsSync | None:
-        """The feed: `log` in the order of `changed` (a number that the test gives each row); a token is such a number."""
+        """The feed: `log` in the order of `changed` (a number that the test gives each row); a token is such a number.
+
+        A date is compared with `lastModifiedTime`, where a row has it.
+        """
         self._note("changes" if token else "changes from the start")
         if not self.has_feed:
             return None
         seen = int(token or 0)
-        rows = sorted((row for row in self.log if row["changed"] > seen), key=lambda row: row["changed"])
+        since = date_from.isoformat() if date_from else ""
+        rows = [
+            row for row in self.log if row["changed"] > seen and row.get("lastModifiedTime", since) >= since
+        ]
+        rows.sort(key=lambda row: int(row["changed"]))
         shown = rows[: self.page_size or len(rows)]
         last = shown[-1]["changed"] if shown else seen
         return RecordsSync(

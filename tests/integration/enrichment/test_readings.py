@@ -4,11 +4,20 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from app.calls import attachments
-from app.enrichment.readings import ByRecords, BySession, ByWindow, Due, Reader, plan_reading
+from app.calls import attachments, store
+from app.enrichment.readings import (
+    ByRecords,
+    BySession,
+    ByWindow,
+    Due,
+    Reader,
+    plan_reading,
+    seconds_per_page,
+)
 from app.errors import PermissionMissing, RateLimited
-from app.ids import SessionId
-from tests.factories_calls import ACCOUNT, ANA, BEN
+from app.ids import AccountId, SessionId
+from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
+from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
 from tests.integration.enrichment.conftest import PLAN, Desk
 
@@ -195,7 +204,7 @@ def due(number: int, **fields: Any) -> Due:
 
 
 def test_a_lone_call_is_asked_for_by_its_session_first_and_by_start_time_then() -> None:
-    assert plan_reading([due(1)]) == BySession("call_1", SessionId("1"))
+    assert plan_reading([due(1)]) == BySession(("call_1",), SessionId("1"))
     assert isinstance(plan_reading([due(1, reads=1)]), ByWindow)
     assert isinstance(plan_reading([due(1, reads=2)]), BySession)
 
@@ -232,6 +241,86 @@ def test_calls_that_only_have_to_be_confirmed_share_a_request_wherever_they_bega
 def test_a_window_is_preferred_where_it_serves_as_many() -> None:
     near = [due(number, record_ids=(f"r{number}",)) for number in range(1, 5)]
     assert isinstance(plan_reading(near), ByWindow)
+
+
+def test_the_window_in_which_most_is_waited_for_per_page_comes_first() -> None:
+    lone = due(1, started_at=START - timedelta(minutes=20))
+    crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
+    request = plan_reading([lone, *crowd], page_seconds=300.0)
+    assert isinstance(request, ByWindow)
+    assert request.call_ids == tuple(call.call_id for call in crowd)
+    assert request.date_to - request.date_from <= timedelta(seconds=300)
+
+
+def test_a_call_that_has_waited_for_long_is_worth_a_page_of_its_own() -> None:
+    lone = due(1, started_at=START - timedelta(minutes=20), waited=600.0)
+    crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
+    request = plan_reading([lone, *crowd], page_seconds=300.0)
+    assert isinstance(request, ByWindow)
+    assert request.call_ids == ("call_1",)
+
+
+def test_pages_that_hold_less_than_a_windows_margins_still_bring_something() -> None:
+    crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(1, 400)]
+    request = plan_reading(crowd, page_seconds=50.0)
+    assert isinstance(request, ByWindow)
+    assert len(request.call_ids) == 1
+
+
+def page_of(seconds: range, *, has_next: bool) -> RecordsPage:
+    starts = [(START + timedelta(seconds=one)).isoformat() for one in seconds]
+    rows = [
+        read_call_record(raw_record(f"r{number}", startTime=start)) for number, start in enumerate(starts)
+    ]
+    return RecordsPage(
+        records=tuple(row for row in rows if isinstance(row, CallRecord)),
+        page=1,
+        per_page=100,
+        has_next=has_next,
+    )
+
+
+def test_how_much_a_page_holds_is_learnt_from_full_ones_and_forgotten_from_sparse_ones() -> None:
+    full, half, sparse = (
+        page_of(range(100), has_next=True),
+        page_of(range(50), has_next=False),
+        page_of(range(5), has_next=False),
+    )
+    assert seconds_per_page(full, None) == 99
+    assert seconds_per_page(half, 99.0) == 99.0
+    assert seconds_per_page(sparse, 99.0) == 198.0
+    assert seconds_per_page(sparse, 4000.0) is None
+    assert seconds_per_page(sparse, None) is None
+
+
+async def test_pages_that_were_read_before_a_refusal_are_kept(desk: Desk) -> None:
+    began = desk.clock.now()
+    for number in (1, 2):
+        await desk.end_call(number, started_at=began - timedelta(minutes=number))
+        start = (began - timedelta(minutes=number)).isoformat()
+        desk.ringcentral.log.append(detailed(desk, number, startTime=start))
+    desk.ringcentral.page_size = 1
+    desk.ringcentral.failures["window page 2"] = RateLimited("full", retry_at=began + timedelta(seconds=200))
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert [(await desk.call(number)).stage for number in (1, 2)] == ["reconciled", "ended"]
+    assert (await desk.call(2)).reads == 0, "it stays due"
+    desk.clock.advance(100)
+    await desk.reader.step()
+    assert (await desk.call(2)).stage == "final"
+
+
+async def test_a_page_serves_also_known_calls_that_are_not_due(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        await desk.end_call(number)
+    await desk.end_call(4, read_at=desk.clock.now() + timedelta(hours=1))
+    desk.ringcentral.log = [detailed(desk, number) for number in (1, 2, 3, 4, 5)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert desk.ringcentral.asked == ["window"]
+    assert (await desk.call(4)).stage == "reconciled"
+    async with desk.database.read() as db:
+        assert await store.find_call(db, AccountId(ACCOUNT), "s-5") is None, "strangers are the sweep's"
 
 
 def test_what_misses_its_record_is_not_asked_for_by_ids() -> None:

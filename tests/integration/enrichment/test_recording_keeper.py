@@ -1,5 +1,6 @@
 """Looking for recordings until they can be heard or are given up, and what that means for the call."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +10,21 @@ from sqlalchemy import Row
 from app.calls import recordings
 from app.db.tables import credentials
 from app.enrichment.connections import Access, Level
+from app.enrichment.feed import Feed
+from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import ExtensionId
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, BEN
+from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
 from tests.integration.enrichment.conftest import Desk
 from tests.integration.enrichment.test_readings import detailed, read_for
 
-RECORDING = {"id": "77", "type": "Automatic", "contentUri": "https://media.ringcentral.com/77/content"}
+RECORDING = {"id": "77", "type": "Automatic"}
+"""Without an address, so that the record does not settle it."""
+
+ADDRESS = {"contentUri": "https://media.ringcentral.com/77/content"}
 HEARD = Recording(id="77", content_type="audio/mpeg", duration_seconds=92.0)
 PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0))
 
@@ -35,9 +42,11 @@ async def rows(desk: Desk) -> list[Row[Any]]:
 async def read_recorded_call(desk: Desk, **fields: Any) -> None:
     """A call has ended, and its record names a recording."""
     await desk.end_call()
-    desk.ringcentral.log = [detailed(desk, recording=RECORDING, **fields)]
+    desk.ringcentral.log = [detailed(desk, **{"recording": RECORDING} | fields)]
     desk.clock.advance(121)
     await desk.reader.step()
+    async with desk.database.write() as db:
+        await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
 
 
 async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
@@ -120,6 +129,57 @@ async def test_a_call_whose_recording_never_comes_is_final_when_it_is_given_up(
     assert (await desk.call()).stage == "final"
 
 
+async def test_a_record_that_does_not_change_any_more_settles_the_recording_that_it_gives_the_address_of(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk, recording=RECORDING | ADDRESS)
+    assert (await desk.call()).readiness["recording"]["state"] == "pending"
+    await read_for(desk, 90)
+    call = await desk.call()
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
+    assert (await desk.events(call))[-2:] == ["recording.ready", "call.final"]
+    assert [(row.state, row.due_at) for row in await rows(desk)] == [("ready", None)]
+    await keeper.step()
+    assert "recording 77" not in desk.ringcentral.asked
+
+
+async def test_the_feed_settles_a_recording_by_not_showing_its_call_again(desk: Desk) -> None:
+    desk.ringcentral.has_feed = True
+    feed = Feed(desk.database, desk.clock, PLAN_OF_READINGS, replica="one", lease_seconds=120.0)
+    desk.reader = Reader(
+        desk.database, desk.clock, desk.connections, PLAN_OF_READINGS, page_size=1000, feed=feed
+    )
+    await read_recorded_call(desk, recording=RECORDING | ADDRESS, changed=1)
+    await read_for(desk, 120)
+    assert (await desk.call()).stage == "final"
+    assert (await rows(desk))[0].state == "ready"
+
+
+async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(desk: Desk) -> None:
+    plan = replace(PLAN_OF_READINGS, archives=True)
+    desk.reader = Reader(desk.database, desk.clock, desk.connections, plan, page_size=1000)
+    await read_recorded_call(desk, recording=RECORDING | ADDRESS)
+    await read_for(desk, 90)
+    (row,) = await rows(desk)
+    assert row.state == "ready"
+    assert row.due_at is not None
+
+
+async def test_what_an_event_announced_and_no_settled_record_names_is_looked_for_at_once(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await desk.end_call(details={"recordingIds": ["77"]})
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert (await rows(desk))[0].due_at > desk.clock.now() + timedelta(minutes=10)
+    await read_for(desk, 90)
+    assert (await rows(desk))[0].due_at <= desk.clock.now()
+    desk.ringcentral.recordings["77"] = HEARD
+    await keeper.step()
+    assert (await desk.call()).stage == "final"
+
+
 async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recording_short(desk: Desk) -> None:
     await read_recorded_call(desk)
     desk.clock.advance(4000)
@@ -197,7 +257,7 @@ async def test_linked_calls_that_name_one_recording_are_both_told(
     for number in (1, 2):
         await desk.end_call(number)
     desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
-    desk.clock.advance(121)
+    desk.clock.advance(1201)
     await desk.reader.step()
     desk.ringcentral.recordings["77"] = HEARD
     await keeper.step()

@@ -219,10 +219,10 @@ def test_lower_priorities_leave_more() -> None:
 def test_reconciliation_that_has_waited_gets_a_slot_before_the_polls() -> None:
     state = spent(9)
     state = refuse(state, 0.6, Priority.CALL_LOG, polls_waiting=True).state
-    again = refuse(state, 15.5, Priority.CALL_LOG, polls_waiting=True)
-    assert again.until == at(15.6)
-    assert refuse(again.state, 15.7, Priority.POLL).reason == "kept for others"
-    grant(again.state, 15.7, Priority.CALL_LOG, polls_waiting=True)
+    again = refuse(state, 45.5, Priority.CALL_LOG, polls_waiting=True)
+    assert again.until == at(45.6)
+    assert refuse(again.state, 45.7, Priority.POLL).reason == "kept for others"
+    grant(again.state, 45.7, Priority.CALL_LOG, polls_waiting=True)
 
 
 def test_the_polls_learn_beforehand_which_slot_will_be_taken_from_them() -> None:
@@ -243,9 +243,12 @@ def test_reconciliation_gets_its_share_and_then_stands_back() -> None:
 
 
 def test_a_request_that_is_not_asked_for_again_holds_no_slot_for_ever() -> None:
-    state = spent(9)
-    state = refuse(state, 0.6, Priority.CALL_LOG, polls_waiting=True).state
-    grant(state, 50, Priority.POLL)
+    state = spent(7)
+    state = refuse(state, 1, Priority.CALL_LOG, polls_waiting=True).state
+    for seconds in (20, 20, *[60.7] * 7):
+        state = grant(state, seconds).state
+    assert refuse(state, 60.8).reason == "kept for others"
+    grant(state, 61.1)
 
 
 def test_with_a_limit_of_one_polls_and_reconciliation_take_turns() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.calls.model import Call
 from app.calls.recordings import State, readiness_of
-from app.enrichment.mentions import take_mentions
+from app.enrichment.mentions import take_mentions, take_settled
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import call_values, raw_record
 from tests.fakes.clock import START
@@ -99,3 +99,28 @@ def test_the_recordings_of_a_call_are_ready_when_none_is_open_and_one_can_be_hea
     states: list[str], together: str
 ) -> None:
     assert readiness_of(states) == together
+
+
+def kept_row(recording_id: str, **fields: Any) -> Any:
+    row = take_mentions(call(), [record(recording=NAMED | {"id": recording_id})], {}, NOW, FIRST)[0]
+    return SimpleNamespace(**row | fields)
+
+
+def test_a_settled_record_that_gives_the_address_says_that_the_recording_can_be_heard() -> None:
+    told = call()
+    (row,) = take_settled(told, {"77": kept_row("77")}, NOW, archives=False)
+    assert (row["state"], row["due_at"]) == ("ready", None)
+    assert told.readiness["recording"]["state"] == "ready"
+
+
+def test_what_no_settled_record_gives_the_address_of_is_looked_for_now_unless_it_was_already() -> None:
+    told = call()
+    fresh = kept_row("1", content_uri=None, due_at=NOW + FIRST)
+    tried = kept_row("2", state="announced", attempts=2, due_at=NOW + FIRST)
+    done = kept_row("3", state="expired", due_at=None)
+    rows = take_settled(told, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
+    assert {row["recording_id"]: (row["state"], row["due_at"]) for row in rows} == {
+        "1": ("pending", NOW),
+        "2": ("announced", NOW + FIRST),
+    }
+    assert told.readiness["recording"]["state"] == "pending"
