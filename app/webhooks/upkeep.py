@@ -1,8 +1,9 @@
 """Forgets what has been kept for long enough: folded raw deliveries, idempotency keys."""
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import Column, ColumnElement, delete, select, tuple_
 
 from app.clock import Clock
 from app.db.engine import Database
@@ -22,20 +23,21 @@ class Upkeep:
         self._idempotency = timedelta(hours=settings.idempotency_retention_hours)
 
     async def step(self) -> float | None:
-        """Delete one batch; 0 when there may be more."""
-        now = self._clock.now()
+        """Delete one batch of each; 0 when there may be more."""
+        now, delivery, key = self._clock.now(), deliveries.c, idempotency_keys.c
+        old_delivery = delivery.folded_at.is_not(None) & (delivery.received_at < now - self._deliveries)
+        has_more = [
+            await self._forget(old_delivery, delivery.account_id, delivery.uuid),
+            await self._forget(key.created_at < now - self._idempotency, key.account_id, key.key_id, key.key),
+        ]
+        return 0.0 if any(has_more) else None
+
+    async def _forget(self, old: ColumnElement[bool], *key: Column[Any]) -> bool:
+        """Delete some of the old rows of a table, by its primary `key`; say whether there may be more."""
         # Found outside of the transaction that deletes: looking takes longer than anybody should wait to write.
         async with self._database.read() as db:
-            old = (
-                select(deliveries.c.account_id, deliveries.c.uuid)
-                .where(deliveries.c.folded_at.is_not(None), deliveries.c.received_at < now - self._deliveries)
-                .limit(BATCH)
-            )
-            keys = [(row.account_id, row.uuid) for row in await db.execute(old)]
-        async with self._database.write() as db:
-            key = tuple_(deliveries.c.account_id, deliveries.c.uuid)
-            await db.execute(delete(deliveries).where(key.in_(keys)))
-            await db.execute(
-                delete(idempotency_keys).where(idempotency_keys.c.created_at < now - self._idempotency)
-            )
-        return 0.0 if len(keys) == BATCH else None
+            found = [tuple(row) for row in await db.execute(select(*key).where(old).limit(BATCH))]
+        if found:
+            async with self._database.write() as db:
+                await db.execute(delete(key[0].table).where(tuple_(*key).in_(found), old))
+        return len(found) == BATCH
