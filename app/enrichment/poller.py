@@ -118,7 +118,10 @@ class Poller:
         for account_id in account_ids:
             # All extensions at once, where somebody may see them; else each user's own, out of his own bucket.
             for connection in serving(await self._connections.of(account_id)):
-                work[account_id, connection.name] = partial(self._turn, account_id, connection)
+                # Two ways in to one extension show the same calls: one target, one turn.
+                work.setdefault(
+                    (account_id, _target_of(connection)), partial(self._turn, account_id, connection)
+                )
         return await self._lanes.run(work)
 
     async def close(self) -> None:
@@ -126,8 +129,7 @@ class Poller:
         await self._lanes.close()
 
     async def _turn(self, account_id: AccountId, connection: Connection) -> float | None:
-        name = targets.ACCOUNT if connection.is_company_wide else connection.extension_id or connection.name
-        now = self._clock.now()
+        name, now = _target_of(connection), self._clock.now()
         held_back = self._not_before.get((account_id, name))
         if held_back is not None and now < held_back:
             return (held_back - now).total_seconds()
@@ -369,6 +371,10 @@ class _Memory:
             "pages": self.pages,
         }
         return {"memory": memory, "visibility": self.visibility.to_json()}
+
+
+def _target_of(connection: Connection) -> str:
+    return targets.ACCOUNT if connection.is_company_wide else connection.extension_id or connection.name
 
 
 def _wrong_account(target: Target, polled: Polled) -> RingCentralError | None:

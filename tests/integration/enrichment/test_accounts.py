@@ -270,6 +270,18 @@ async def test_users_without_company_rights_see_their_own_calls_out_of_their_own
     assert all(asked.endswith(f"of {BEN}") for asked in ben.asked)
 
 
+async def test_two_ways_in_to_one_extension_poll_it_once(company: Company) -> None:
+    ways = [
+        await company.connect(OTHER, name, access=Access(Level.EXTENSION, ANA)) for name in ("desk", "mobile")
+    ]
+    await company.end_call(OTHER, 1, ANA)
+    company.clock.advance(12)
+    for way in ways:
+        way.active = [company.record(1)]
+    await company.poller.step()
+    assert [len(way.asked) for way in ways] == [1, 0]
+
+
 async def test_two_users_of_one_account_have_buckets_of_their_own(company: Company) -> None:
     await company.connect(OTHER, "first")
     await company.connect(OTHER, "second")
