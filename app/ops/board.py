@@ -17,6 +17,7 @@ from app.calls.model import Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls, notes, sentiments
+from app.ops.completeness import Completeness, load_completeness
 from app.ops.summary import Summary, load_scope, load_summary
 from app.settings import Settings
 
@@ -28,8 +29,10 @@ STAY_SECONDS = 6.0
 
 _LANES_GAP_SECONDS = 0.25
 _SUMMARY_GAP_SECONDS = 1.0
-_SUMMARY_SHARE = 0.05
-"""Most of the time that counting may take: where it takes long it happens more rarely."""
+_LEDGER_GAP_SECONDS = 2.0
+_LEDGER_DAYS = 2
+_COUNTING_SHARE = 0.05
+"""Most of the time that each kind of counting may take: where it takes long it happens more rarely."""
 
 _COLUMNS = (
     calls.c.call_id,
@@ -155,6 +158,7 @@ class Snapshot:
     at: datetime
     lanes: tuple[Lane, ...]
     summary: Summary
+    ledger: Completeness
 
 
 class Board:
@@ -170,6 +174,8 @@ class Board:
         self._lanes_again = 0.0
         self._summary: Summary | None = None
         self._summary_again = 0.0
+        self._ledger: Completeness | None = None
+        self._ledger_again = 0.0
 
     async def look(self) -> Snapshot:
         """Return what there is to see, no older than the database should be bothered for.
@@ -182,7 +188,9 @@ class Board:
                 await self._refresh_lanes(now)
             if self._summary is None or self._clock.monotonic() >= self._summary_again:
                 self._summary = await self._count(now)
-            return Snapshot(now, self._lanes, self._summary)
+            if self._ledger is None or self._clock.monotonic() >= self._ledger_again:
+                self._ledger = await self._account_for(now)
+            return Snapshot(now, self._lanes, self._summary, self._ledger)
 
     async def _refresh_lanes(self, now: datetime) -> None:
         shown = frozenset(lane.call_id for lane in self._lanes)
@@ -195,9 +203,20 @@ class Board:
         started = self._clock.monotonic()
         async with self._database.read() as db:
             summary = await load_summary(db, self._account_id, self._settings, now)
-        ended = self._clock.monotonic()
-        self._summary_again = ended + max(_SUMMARY_GAP_SECONDS, (ended - started) / _SUMMARY_SHARE)
+        self._summary_again = self._next(started, _SUMMARY_GAP_SECONDS)
         return summary
+
+    async def _account_for(self, now: datetime) -> Completeness:
+        started = self._clock.monotonic()
+        async with self._database.read() as db:
+            ledger = await load_completeness(db, self._account_id, now, _LEDGER_DAYS)
+        self._ledger_again = self._next(started, _LEDGER_GAP_SECONDS)
+        return ledger
+
+    def _next(self, started: float, gap: float) -> float:
+        """Say when to count again, by the monotonic clock."""
+        ended = self._clock.monotonic()
+        return ended + max(gap, (ended - started) / _COUNTING_SHARE)
 
 
 class Boards:

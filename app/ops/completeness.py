@@ -55,7 +55,10 @@ class Recordless:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """The ledger of some days. `last_look_at` is when the Call Log was last looked through as a rule."""
+    """The ledger of some days. `last_look_at` is when the Call Log was last looked through as a rule.
+
+    `regular` are the looks of each account that go on for ever.
+    """
 
     since: datetime
     days: Sequence[Day]
@@ -63,6 +66,7 @@ class Completeness:
     gaps: Sequence[Sweep]
     dead_letters: DeadLetters
     last_look_at: datetime | None
+    regular: Sequence[Sweep] = ()
 
 
 async def load_completeness(
@@ -71,16 +75,15 @@ async def load_completeness(
     """Gather the ledger of the last `days`, today among them, of one account; None: of all."""
     scope = await load_scope(db, account_id)
     since = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), UTC)
-    looked = select(func.min(sweeps.c.done_at)).where(
-        sweeps.c.account_id.in_(scope), sweeps.c.sweep_id == REGULAR_ID
-    )
+    regular = await _load_regular(db, scope)
     return Completeness(
         since=since,
         days=add_up(await _load_groups(db, scope, since), since.date(), days),
         calls=await _load_recordless(db, scope, since, now),
         gaps=await _load_gaps(db, scope, since),
         dead_letters=await load_dead_letters(db, account_id, now, (now - since).total_seconds() / 3600),
-        last_look_at=await db.scalar(looked),
+        last_look_at=min((look.done_at for look in regular if look.done_at), default=None),
+        regular=regular,
     )
 
 
@@ -173,6 +176,11 @@ async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime)
         replace(gap, found=await _count_swept(db, scope, gap.from_at, gap.to_at)) if gap.is_gap else gap
         for gap in told
     ]
+
+
+async def _load_regular(db: AsyncConnection, scope: Sequence[str]) -> list[Sweep]:
+    query = select(sweeps).where(sweeps.c.account_id.in_(scope), sweeps.c.sweep_id == REGULAR_ID)
+    return [read_row(row) for row in await db.execute(query.order_by(sweeps.c.account_id))]
 
 
 async def _count_swept(

@@ -21,6 +21,7 @@ from app.dependencies import Services
 from app.errors import PayloadTooLarge, StorageUnavailable
 from app.ops import view
 from app.ops.board import LANES, Boards, Snapshot
+from app.ops.ledger_view import show_accounts, show_ledger
 from app.ops.signin import LONGEST_FORM_BYTES, SESSION_HOURS, SignIn, Viewer, is_own_page
 from app.ops.summary import BINS
 from app.vault import Vault
@@ -88,6 +89,8 @@ class Dashboard:
         return {
             "lanes": lanes,
             **view.show_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
+            "completeness": show_ledger(snapshot.ledger, snapshot.at),
+            "accounts": show_accounts(snapshot.summary.accounts),
         }
 
     async def follow(self, request: Request, viewer: Viewer, *, unmasked: bool) -> AsyncIterator[bytes]:

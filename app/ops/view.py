@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.calls.model import Outcome, Source, Stage
+from app.enrichment.credentials import OWN
+from app.ids import UNBOUND_ACCOUNT
 from app.ops.board import Lane
 from app.ops.summary import MOST_COUNTED, Budget, CallFigures, InboxState, Problem, SubscriptionState, Summary
 from app.settings import Settings
@@ -36,9 +38,16 @@ _OUTCOMES: Mapping[str, str] = {
     Outcome.FAILED: "Failed",
     Outcome.FAX: "Fax",
 }
-_PERMISSION = (
-    "A permission is missing",
-    "Calls are looked for again by themselves once it is granted.",
+_GRANTED = "What waits for it goes on by itself once it is granted."
+_SCOPE = ("An app scope is missing", _GRANTED)
+_PERMISSION = ("A permission is missing", _GRANTED)
+_OTHERS = (
+    "These are credentials of another account",
+    "Set RC_JWT to a credential of the account whose events come in, and restart.",
+)
+_UNUSABLE = (
+    "Stored credentials cannot be used",
+    "aftercall accounts add gives them anew, or send an invitation: aftercall accounts invite makes one.",
 )
 _CREDENTIALS = (
     "RingCentral refuses our credentials",
@@ -63,7 +72,10 @@ _CLOCK = (
 _OTHER = ("Something is wrong with this account", "Run aftercall check: it tells what to do.")
 _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
     (re.compile(r"sign-in-again"), _SIGN_IN),
-    (re.compile(r"CMN-40[1-8]|permission", re.IGNORECASE), _PERMISSION),
+    (re.compile(r"unreadable|other-app"), _UNUSABLE),
+    (re.compile(r"wrong-account"), _OTHERS),
+    (re.compile(r"CMN-401"), _SCOPE),
+    (re.compile(r"CMN-40[2-8]|permission", re.IGNORECASE), _PERMISSION),
     (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
     (re.compile(r"disabled-filters"), _FILTERS),
     (re.compile(r"clock-skew"), _CLOCK),
@@ -85,8 +97,8 @@ def show_lane(lane: Lane, now: datetime, *, unmasked: bool) -> dict[str, Any]:
         "from": show_party(lane.caller, unmasked=unmasked),
         "to": show_party(lane.callee, unmasked=unmasked),
         "outcome": _outcome(lane),
-        "startedAt": _ms(lane.answered_at or lane.started_at),
-        "endedAt": _ms(ended) if ended and lane.stage != Stage.LIVE else None,
+        "startedAt": ms(lane.answered_at or lane.started_at),
+        "endedAt": ms(ended) if ended and lane.stage != Stage.LIVE else None,
         "window": window.total_seconds() if window else None,
         "found": max(0.0, (found - ended).total_seconds()) if found and ended else None,
         "notes": lane.notes,
@@ -120,7 +132,7 @@ def _outcome(lane: Lane) -> str:
     if lane.stage == Stage.LIVE:
         return "Talking" if lane.answered_at else "Ringing"
     if lane.stage == Stage.ABSENT and lane.absent_reason:
-        return _sentence(lane.absent_reason)
+        return sentence(lane.absent_reason)
     return _OUTCOMES.get(lane.outcome, _NONE)
 
 
@@ -162,15 +174,15 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
                 "id": call.call_id,
                 "from": show_party(call.caller, unmasked=unmasked),
                 "to": show_party(call.callee, unmasked=unmasked),
-                "endedAt": _ms(call.ended_at),
-                "closesAt": _ms(call.closes_at),
+                "endedAt": ms(call.ended_at),
+                "closesAt": ms(call.closes_at),
             }
-            for call in summary.waiting[:8]
+            for call in summary.waiting[:6]
         ],
         "more": _in_all(summary.calls.waiting),
         "histogram": list(summary.delays.bins),
         "minutes": [
-            [_ms(minute.at) // 1000, minute.in_window, minute.later, minute.absent, minute.open]
+            [ms(minute.at) // 1000, minute.in_window, minute.later, minute.absent, minute.open]
             for minute in summary.minutes
         ],
         "inbox": _inbox(summary.inbox),
@@ -192,16 +204,16 @@ def headline(summary: Summary) -> str:
         return "Something here needs a person."
     if not calls.ended:
         if calls.live:
-            return "A call is under way." if calls.live == 1 else f"{_count(calls.live)} calls are under way."
+            return "A call is under way." if calls.live == 1 else f"{count(calls.live)} calls are under way."
         return "No call has ended in the last hour." if summary.inbox.ever else "Waiting for the first call."
-    ended = f"{_count(calls.ended)} {_plural(calls.ended, 'call')} ended in the last hour."
+    ended = f"{count(calls.ended)} {plural(calls.ended, 'call')} ended in the last hour."
     missing = []
     if calls.waiting:
-        missing.append(f"{_count(calls.waiting)} {_verb(calls.waiting)} being looked for")
+        missing.append(f"{count(calls.waiting)} {_verb(calls.waiting)} being looked for")
     if calls.overdue:
-        missing.append(f"{_count(calls.overdue)} missed the window")
+        missing.append(f"{count(calls.overdue)} missed the window")
     if calls.absent:
-        missing.append(f"{_count(calls.absent)} left no record")
+        missing.append(f"{count(calls.absent)} left no record")
     if not missing:
         every = "It has its record." if calls.ended == 1 else "Every one has its record."
         return f"{ended}\n{every}"
@@ -212,19 +224,19 @@ def _figures(summary: Summary) -> dict[str, dict[str, str]]:
     calls, delays = summary.calls, summary.delays
     share = calls.found_share
     return {
-        "ended": _figure(_count(calls.ended), f"{_count(calls.live)} live now"),
-        "found": _figure(_percent(share), _found_note(calls), _found_tone(share)),
-        "median": _figure(duration(delays.median_seconds), "half of the records were faster"),
-        "p99": _figure(duration(delays.p99_seconds), _p99_note(summary)),
-        "waiting": _figure(_count(calls.waiting), "window still open", "waiting" if calls.waiting else ""),
-        "limited": _figure(
-            _count(summary.rate_limited), "ever, by any replica", "bad" if summary.rate_limited else ""
+        "ended": figure(count(calls.ended), f"{count(calls.live)} live now"),
+        "found": figure(_percent(share), _found_note(calls), _found_tone(share)),
+        "median": figure(duration(delays.median_seconds), "half of the records were faster"),
+        "p99": figure(duration(delays.p99_seconds), _p99_note(summary)),
+        "waiting": figure(count(calls.waiting), "window still open", "waiting" if calls.waiting else ""),
+        "limited": figure(
+            count(summary.rate_limited), "ever, by any replica", "bad" if summary.rate_limited else ""
         ),
-        "absent": _figure(_count(calls.absent), "no source knows them", "bad" if calls.absent else ""),
+        "absent": figure(count(calls.absent), "no source knows them", "bad" if calls.absent else ""),
     }
 
 
-def _figure(value: str, note: str, tone: str = "") -> dict[str, str]:
+def figure(value: str, note: str, tone: str = "") -> dict[str, str]:
     return {"value": value, "note": note, "tone": tone}
 
 
@@ -232,7 +244,7 @@ def _found_note(calls: CallFigures) -> str:
     if calls.found_share is None:
         return "of the calls decided so far"
     late = calls.later + calls.overdue
-    return f"{_count(late)} after it" if late else "none came late"
+    return f"{count(late)} after it" if late else "none came late"
 
 
 def _found_tone(share: float | None) -> str:
@@ -256,12 +268,12 @@ def _budget(budget: Budget | None, settings: Settings) -> dict[str, Any]:
         "free": budget.free,
         "limit": budget.limit,
         "window": budget.window_seconds,
-        "silentUntil": _ms(budget.silent_until) if budget.silent_until else None,
+        "silentUntil": ms(budget.silent_until) if budget.silent_until else None,
         "slots": [
             {
                 "kind": slot.priority,
-                "sentAt": _ms(slot.sent_at),
-                "freesAt": _ms(slot.frees_at),
+                "sentAt": ms(slot.sent_at),
+                "freesAt": ms(slot.frees_at),
             }
             for slot in budget.slots[:40]
         ],
@@ -270,10 +282,10 @@ def _budget(budget: Budget | None, settings: Settings) -> dict[str, Any]:
 
 def _inbox(inbox: InboxState) -> dict[str, str]:
     if not inbox.waiting:
-        return _figure("Empty", "every event is worked in", "good")
+        return figure("Empty", "every event is worked in", "good")
     age = inbox.oldest_seconds or 0.0
-    return _figure(
-        f"{_count(inbox.waiting)} waiting",
+    return figure(
+        f"{count(inbox.waiting)} waiting",
         f"the oldest for {duration(age)}",
         "bad" if age > 30 else "waiting" if age > 5 else "",
     )
@@ -284,25 +296,33 @@ def _subscription(
 ) -> dict[str, str]:
     if not subscriptions:
         if settings.public_url is None:
-            return _figure("None", "set AFTERCALL_PUBLIC_URL to have one", "waiting")
-        return _figure("Not yet", "being created", "waiting")
+            return figure("None", "set AFTERCALL_PUBLIC_URL to have one", "waiting")
+        return figure("Not yet", "being created", "waiting")
     best = min(subscriptions, key=lambda one: (one.status.lower() != "active", -one.checked_at.timestamp()))
     active = best.status.lower() == "active"
     if active and best.disabled_filters:
-        return _figure("Partly active", f"{len(best.disabled_filters)} filters are disabled", "waiting")
+        return figure("Partly active", f"{len(best.disabled_filters)} filters are disabled", "waiting")
     if best.expires_at is None:
-        return _figure(best.status, f"seen {ago(now - best.checked_at)}", "good" if active else "bad")
+        return figure(best.status, f"seen {ago(now - best.checked_at)}", "good" if active else "bad")
     left = (best.expires_at - now).total_seconds()
     if left <= 0:
-        return _figure("Expired", f"{ago(now - best.expires_at)}; run aftercall check", "bad")
-    return _figure(best.status, f"renewed within {duration(left)}", "good" if active else "bad")
+        return figure("Expired", f"{ago(now - best.expires_at)}; run aftercall check", "bad")
+    return figure(best.status, f"renewed within {duration(left)}", "good" if active else "bad")
 
 
 def show_problem(problem: Problem) -> dict[str, str]:
-    """Say what is wrong, and what a person can do about it."""
+    """Say what is wrong, where, and what a person can do about it."""
     fallback = _SUBSCRIPTION if problem.about == "subscription" else _OTHER
     title, todo = next((words for code, words in _WORDS if code.search(problem.code)), fallback)
-    return {"title": title, "detail": problem.detail, "todo": todo}
+    return {"title": title, "where": _where(problem), "detail": problem.detail, "todo": todo}
+
+
+def _where(problem: Problem) -> str:
+    if problem.about == "clock":
+        return ""
+    account = "" if problem.account_id == UNBOUND_ACCOUNT else f"account {problem.account_id}"
+    own = problem.credentials in (None, OWN)
+    return " · ".join(part for part in (account, "" if own else problem.credentials) if part)
 
 
 def first_steps(summary: Summary, settings: Settings) -> list[dict[str, Any]]:
@@ -361,11 +381,11 @@ def ago(passed: timedelta) -> str:
     return f"{duration(max(0.0, passed.total_seconds()))} ago"
 
 
-def _ms(at: datetime) -> int:
+def ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
     return f"{MOST_COUNTED - 1:,}+" if number >= MOST_COUNTED else f"{number:,}"
 
 
@@ -377,10 +397,10 @@ def _percent(share: float | None) -> str:
 
 
 def _in_all(waiting: int) -> str:
-    return f"{_count(waiting)} in all" if waiting > 3 else ""
+    return f"{count(waiting)} in all" if waiting > 3 else ""
 
 
-def _plural(number: int, word: str) -> str:
+def plural(number: int, word: str) -> str:
     return word if number == 1 else f"{word}s"
 
 
@@ -392,6 +412,6 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _sentence(code: str) -> str:
+def sentence(code: str) -> str:
     words = re.sub(r"[-_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", code)).strip().lower()
     return words[:1].upper() + words[1:] if words else "Unknown"

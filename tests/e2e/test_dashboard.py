@@ -17,12 +17,17 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from sqlalchemy import insert, update
 
 from app.calls import accounts
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Outcome, Source, Stage
 from app.clock import SystemClock
 from app.db.engine import Database
+from app.db.tables import credentials, sweeps
+from app.enrichment import gaps
+from app.enrichment.connections import Access
+from app.enrichment.gaps import Reason
 from app.main import Role, create_app
 from app.settings import Settings
 from tests.conftest import SECRETS
@@ -206,6 +211,40 @@ async def test_an_empty_service_says_what_to_do_first(
         await expect(page.get_by_role("heading", name="Nothing has come in yet")).to_be_visible()
         await expect(page.get_by_text("Give it a RingCentral user")).to_be_visible()
         assert await fits(page)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
+    service: Service, database: Database, browser: Browser, width: int
+) -> None:
+    now, hour = CLOCK.now(), timedelta(hours=1)
+    async with open_page(browser, viewport={"width": width, "height": 900}) as page:
+        await page.goto(f"{service.url}/dashboard")
+        await expect(page.locator("[data-link]")).to_have_text("Live")
+        ledger, people = page.locator("#completeness"), page.locator("#accounts")
+        await expect(ledger).to_contain_text("Nothing missing")
+        await expect(ledger.get_by_text("Calls without a record")).to_be_hidden()
+        await expect(ledger.get_by_text("Times without events")).to_be_hidden()
+        lost = await seed_waiting(database, stage=Stage.ABSENT, absent_reason="never-logged")
+        async with database.write() as db:
+            await gaps.note_gap(db, ACCOUNT, Reason.MISSING, now - hour, None, now, sweep_after=hour)
+            await gaps.open_backfill(db, ACCOUNT, now - hour * 48, now - hour * 24, now)
+            await db.execute(
+                update(sweeps).where(sweeps.c.reason == "backfill").values(cursor_at=now - hour * 36)
+            )
+            await accounts.add(db, ACCOUNT, now)
+            refused = {"code": "CMN-408", "detail": "for want of ReadCallLog", "since": now.isoformat()}
+            values = {"account_id": ACCOUNT, "name": "ext-1", "kind": "jwt", "updated_at": now}
+            await db.execute(insert(credentials).values(**values, access=Access(problem=refused).to_json()))
+        await expect(page.locator("[data-state=completeness]")).to_contain_text("No events")
+        await expect(ledger.locator(".work").first).to_contain_text("The subscription was gone")
+        await expect(ledger.locator(".work").nth(1)).to_contain_text("50 %")
+        await expect(ledger.locator(".absentee")).to_contain_text(lost.session_id or "")
+        await expect(people.locator(".todo").last).to_have_text("for want of ReadCallLog")
+        await expect(page.locator("[data-problems]")).to_contain_text("account 908070001 · ext-1")
+        assert await fits(page)
+        await page.get_by_role("link", name="Completeness").click()
+        await expect(ledger).to_be_in_viewport()
 
 
 async def test_a_call_is_seen_to_end_and_to_be_found_without_a_reload(

@@ -231,10 +231,109 @@ function showFigure(box, figure) {
 
 function showProblems(problems) {
   find("[data-problems]").replaceChildren(
-    ...problems.map(({ title, detail, todo }) =>
-      element("article", { class: "problem" }, element("h2", {}, title), element("p", {}, detail), element("p", { class: "todo" }, todo)),
+    ...problems.map(({ title, where, detail, todo }) =>
+      element(
+        "article", { class: "problem" },
+        element("h2", {}, title, ...(where ? [" ", element("small", {}, where)] : [])),
+        element("p", {}, detail),
+        element("p", { class: "todo" }, todo),
+      ),
     ),
   );
+}
+
+// ---- completeness and accounts
+
+/** A moment in the viewer's time; the day is left out where it is today. */
+function moment(at) {
+  const date = new Date(at);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  const isToday = date.toDateString() === new Date(now()).toDateString();
+  return isToday ? time : `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+}
+
+function stamp(at) {
+  return element("time", { datetime: new Date(at).toISOString() }, moment(at));
+}
+
+/** Fill a list; what has nothing to list is not there. */
+function list(name, lines, more) {
+  find(`[data-${name}]`).replaceChildren(...lines);
+  find(`[data-part-of=${name}]`).hidden = lines.length === 0;
+  write(find(`[data-${name}-more]`), more);
+}
+
+function showCompleteness({ state: figure, lookedAt, days, works, moreWorks, calls, moreCalls }) {
+  showFigure(find("[data-state=completeness]"), figure);
+  const verdict = find("[data-verdict]");
+  mark(verdict, "data-tone", figure.tone);
+  verdict.replaceChildren(element("b", {}, figure.value), ` ${figure.note}`);
+  find("[data-looked]").replaceChildren(...(lookedAt ? ["Call Log looked through at ", stamp(lookedAt)] : []));
+  find("[data-days]").replaceChildren(...days.map(dayLine));
+  list("works", works.map(workLine), moreWorks);
+  list("missing", calls.map(missingLine), moreCalls);
+}
+
+function dayLine({ name, ended, parts, swept }) {
+  const whole = parts.reduce((sum, part) => sum + part.number, 0);
+  const bar = element("svg:svg", { class: "day-bar", "aria-hidden": "true" }, element("svg:rect", { class: "bed", width: "100%", height: "8", rx: "4" }));
+  let x = 0;
+  for (const { kind, number } of parts) {
+    const width = (number / whole) * 100;
+    bar.append(element("svg:rect", { "data-kind": kind, x: `${x}%`, width: `${width}%`, height: "8" }));
+    x += width;
+  }
+  const texts = parts.map(({ kind, text }) => element("li", { "data-kind": kind }, text));
+  if (swept) texts.push(element("li", {}, swept));
+  return element("li", {}, element("b", {}, name), element("span", { class: "day-ended" }, ended), bar, element("ul", {}, ...texts));
+}
+
+function workLine({ title, account, tone, from, to, state: stage, share, found, detail }) {
+  const span = element("span", { class: "span" }, stamp(from), " to ", to ? stamp(to) : "now");
+  const line = element("li", { class: "work", "data-tone": tone }, element("b", {}, title), span);
+  const facts = [account && `account ${account}`, share === null ? stage : `${stage}, ${Math.round(share * 100)} %`, found];
+  line.append(element("p", { class: "fact" }, facts.filter(Boolean).join(" · ")));
+  if (share !== null) {
+    const width = `${share * 100}%`;
+    line.append(
+      element(
+        "svg:svg", { class: "progress", "aria-hidden": "true" },
+        element("svg:rect", { width: "100%", height: "4", rx: "2" }),
+        element("svg:rect", { width, height: "4", rx: "2" }),
+      ),
+    );
+  }
+  if (detail) line.append(element("p", { class: "soft" }, detail));
+  return line;
+}
+
+function missingLine({ name, why, tone, since, next }) {
+  const looks = next ? ["looked for again at ", stamp(next)] : ["not looked for any more"];
+  return element(
+    "li", { class: "absentee", "data-tone": tone },
+    element("b", {}, name), element("span", { class: "span" }, "ended ", stamp(since)),
+    element("p", { class: "fact" }, why, " · ", ...looks),
+  );
+}
+
+function showAccounts({ state: figure, lines }) {
+  showFigure(find("[data-state=accounts]"), figure);
+  find("[data-accounts]").replaceChildren(...lines.map(accountLine));
+  find("[data-accounts-none]").hidden = lines.length > 0;
+}
+
+function accountLine({ name, tone, note, credentials }) {
+  const held = credentials.map((one) =>
+    element(
+      "li", { class: "credentials", "data-tone": one.tone },
+      element("b", {}, one.name), element("span", { class: "fact" }, `${one.kind} · ${one.sees}`),
+      ...one.todo.map((text) => element("p", { class: "todo" }, text)),
+    ),
+  );
+  const line = element("li", { class: "account", "data-tone": tone }, element("h3", {}, name));
+  if (note) line.append(element("p", { class: "soft" }, note));
+  line.append(element("ol", {}, ...held));
+  return line;
 }
 
 function showSteps(steps) {
@@ -401,6 +500,8 @@ const SHOW = {
   inbox: (figure) => showFigure(find("[data-state=inbox]"), figure),
   subscription: (figure) => showFigure(find("[data-state=subscription]"), figure),
   problems: showProblems,
+  completeness: showCompleteness,
+  accounts: showAccounts,
   steps: showSteps,
 };
 

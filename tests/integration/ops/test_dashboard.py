@@ -8,14 +8,17 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from starlette.requests import Request
 
 from app.calls import keys
 from app.calls.model import Stage
 from app.db.engine import Database
-from app.db.tables import api_keys
+from app.db.tables import api_keys, credentials
 from app.dependencies import Scope, Services
+from app.enrichment import gaps
+from app.enrichment.connections import Access
+from app.enrichment.gaps import Reason
 from app.ids import AccountId
 from app.ops.board import Board
 from app.ops.dashboard import Dashboard
@@ -56,6 +59,31 @@ async def test_the_page_is_complete_when_it_arrives(
     assert "+1 555 ••• 9001" in answer.text
     assert CUSTOMER not in answer.text
     assert first_data(answer.text)["lanes"][0]["tone"] == "waiting"
+
+
+async def test_what_is_missing_and_who_is_needed_is_part_of_the_board(
+    database: Database, board: Dashboard, account: AccountId, clock: FakeClock
+) -> None:
+    calm = await board.board(EVERYTHING, unmasked=False)
+    assert calm["completeness"]["state"]["value"] == "Nothing missing"
+    assert calm["accounts"]["lines"][0]["note"].startswith("No credentials")
+    hour = timedelta(hours=1)
+    async with database.write() as db:
+        await gaps.note_gap(db, account, Reason.MISSING, START - hour, None, START, sweep_after=hour)
+        refused = {"code": "CMN-401", "detail": "for want of ReadCallLog", "since": None}
+        await db.execute(
+            insert(credentials).values(
+                account_id=account, name="ext-1", kind="jwt", updated_at=START, access=Access(problem=refused).to_json(),
+            )
+        )  # fmt: skip
+    clock.advance(10)
+    troubled = await board.board(EVERYTHING, unmasked=False)
+    assert troubled["completeness"]["state"]["value"] == "No events"
+    assert troubled["completeness"]["works"][0]["title"] == "The subscription was gone"
+    assert troubled["accounts"]["state"]["note"] == "it needs a person"
+    assert "for want of ReadCallLog" in troubled["accounts"]["lines"][0]["credentials"][0]["todo"]
+    of_another = Viewer(account_id=AccountId("1"), may_unmask=False)
+    assert (await board.board(of_another, unmasked=False))["accounts"]["lines"] == []
 
 
 async def test_an_empty_service_says_what_to_do_first(here: httpx.AsyncClient) -> None:
@@ -308,10 +336,13 @@ async def test_many_viewers_ask_the_database_once(
     monkeypatch.setattr(services.database, "read", count_reads)
     for _ in range(50):
         await board.look()
-    assert counted == 2
+    assert counted == 3, "lanes, figures, completeness"
     clock.advance(0.3)
     await board.look()
-    assert counted == 3
+    assert counted == 4
     clock.advance(0.8)
     await board.look()
-    assert counted == 5
+    assert counted == 6
+    clock.advance(1.0)
+    await board.look()
+    assert counted == 9

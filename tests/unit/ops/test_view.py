@@ -161,6 +161,10 @@ def test_a_problem_outranks_every_figure() -> None:
 @pytest.mark.parametrize(
     ("about", "code", "title"),
     [
+        ("credentials", "CMN-401", "An app scope is missing"),
+        ("credentials", "unreadable", "Stored credentials cannot be used"),
+        ("credentials", "wrong-account", "These are credentials of another account"),
+        ("clock", "clock-skew", "A clock is off"),
         ("account", "OAU-213", "RingCentral refuses our credentials"),
         ("account", "invalid_grant", "RingCentral refuses our credentials"),
         ("subscription", "subscription", "Events may not reach us"),
@@ -172,6 +176,19 @@ def test_each_problem_has_words_of_its_own(about: str, code: str, title: str) ->
     shown = view.show_problem(Problem("~", about, code, "said RingCentral"))
     assert shown["title"] == title
     assert shown["todo"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "where"),
+    [
+        (Problem("908070001", "credentials", "CMN-401", "", None, "ext-1"), "account 908070001 · ext-1"),
+        (Problem("908070001", "credentials", "CMN-401", "", None, "own"), "account 908070001"),
+        (Problem("~", "subscription", "SUB-521", ""), ""),
+        (Problem("~", "clock", "clock-skew", ""), ""),
+    ],
+)
+def test_a_problem_says_whose_it_is(problem: Problem, where: str) -> None:
+    assert view.show_problem(problem)["where"] == where
 
 
 def test_all_but_one_call_is_never_rounded_to_all() -> None:
