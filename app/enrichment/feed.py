@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, update
 
 from app import metrics
 from app.clock import Clock
-from app.db.engine import Database, upsert_into
+from app.db.engine import Database
 from app.db.tables import work
 from app.enrichment.connections import Connection
 from app.enrichment.findings import Brought, bring_in, learn_owner
@@ -25,6 +25,7 @@ from app.errors import PermissionMissing, RequestRefused
 from app.ids import AccountId
 from app.ringcentral.models import RecordsSync
 from app.ringcentral.protocol import SyncTokenRefused
+from app.work.leases import Lease, leased
 
 KIND = "changes"
 MOST_REQUESTS = 4
@@ -81,8 +82,7 @@ class _Place:
     def from_json(cls, stored: dict[str, Any] | None) -> "_Place":
         stored = stored or {}
         moments = {
-            name: datetime.fromisoformat(stored[key]) if stored.get(key) else None
-            for name, key in _MOMENTS
+            name: datetime.fromisoformat(stored[key]) if stored.get(key) else None for name, key in _MOMENTS
         }
         return cls(token=stored.get("token"), by_change=stored.get("byChange") is True, **moments)
 
@@ -105,7 +105,7 @@ class Feed:
         self._clock = clock
         self._plan = plan
         self._replica = replica
-        self._lease = timedelta(seconds=lease_seconds)
+        self._lease_seconds = lease_seconds
         self._missing: dict[tuple[AccountId, str], datetime] = {}
 
     async def read(self, connection: Connection) -> FeedRead | None:
@@ -117,16 +117,15 @@ class Feed:
         now = self._clock.now()
         if not connection.is_company_wide or now < self._missing.get(key, now):
             return None
-        place = await self._claim(connection)
-        if place is None:
-            return None
-        try:
+        lease = Lease(connection.holder, _kind(connection), self._replica, self._lease_seconds)
+        async with leased(self._database, self._clock, lease) as is_ours:
+            if not is_ours:
+                return None
+            place = await self._load(connection)
             if place.missing_until is not None and now < place.missing_until:
                 self._missing[key] = place.missing_until
                 return None
             return await self._follow(connection, place)
-        finally:
-            await self._write(connection, {"lease_owner": None, "lease_until": None})
 
     async def _follow(self, connection: Connection, place: _Place) -> FeedRead | None:
         place = self._begun(place)
@@ -145,7 +144,7 @@ class Feed:
             brought |= await self._take(connection, answer)
             has_newer = answer.has_newer
             place = _after(place, answer, asked_at)
-            await self._write(connection, {"state": place.to_json()})
+            await self._save(connection, place)
             if not has_newer:
                 break
         if brought.opened:
@@ -165,7 +164,7 @@ class Feed:
         return _Place(since=since, read_at=place.read_at, by_change=place.by_change)
 
     async def _fetch(self, connection: Connection, place: _Place) -> RecordsSync | None:
-        deadline = self._clock.now() + self._lease / 2
+        deadline = self._clock.now() + timedelta(seconds=self._lease_seconds / 2)
         since = place.asks_since
         token = place.token if since is None else None
         try:
@@ -189,30 +188,17 @@ class Feed:
     async def _remember_missing(self, connection: Connection) -> None:
         until = self._clock.now() + _PROBE_AGAIN
         self._missing[(connection.holder, connection.name)] = until
-        await self._write(connection, {"state": _Place(missing_until=until).to_json()})
+        await self._save(connection, _Place(missing_until=until))
 
-    async def _claim(self, connection: Connection) -> _Place | None:
-        now = self._clock.now()
-        row = {"account_id": connection.holder, "kind": _kind(connection)}
-        free = or_(
-            work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == self._replica
-        )
-        async with self._database.write() as db:
-            await db.execute(upsert_into(db, work).values(row).on_conflict_do_nothing())
-            taken = await db.execute(
-                update(work)
-                .where(_row_of(connection), free)
-                .values(lease_owner=self._replica, lease_until=now + self._lease)
-            )
-            if taken.rowcount != 1:
-                return None
-            state = await db.scalar(select(work.c.state).where(_row_of(connection)))
-        return _Place.from_json(state)
+    async def _load(self, connection: Connection) -> _Place:
+        async with self._database.read() as db:
+            return _Place.from_json(await db.scalar(select(work.c.state).where(_row_of(connection))))
 
-    async def _write(self, connection: Connection, values: dict[str, Any]) -> None:
+    async def _save(self, connection: Connection, place: _Place) -> None:
+        """Write down how far the feed is read, unless another replica has taken over."""
         mine = and_(_row_of(connection), work.c.lease_owner == self._replica)
         async with self._database.write() as db:
-            await db.execute(update(work).where(mine).values(**values))
+            await db.execute(update(work).where(mine).values(state=place.to_json()))
 
 
 def _after(place: _Place, answer: RecordsSync, asked_at: datetime) -> _Place:
