@@ -6,7 +6,6 @@ a transaction that commits late cannot appear behind a cursor that has already p
 """
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,8 +93,3 @@ async def was_added(db: AsyncConnection, account_id: AccountId) -> bool:
 async def has_own_credentials(db: AsyncConnection, account_id: AccountId) -> bool:
     """Whether the service's own credentials serve this account."""
     return await resolve(db, UNBOUND_ACCOUNT) == account_id
-
-
-async def set_problem(db: AsyncConnection, account_id: AccountId, problem: dict[str, Any] | None) -> None:
-    """Write down what a person has to do about this account, or that all is well again."""
-    await db.execute(update(accounts).where(accounts.c.account_id == account_id).values(problem=problem))

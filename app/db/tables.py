@@ -70,7 +70,7 @@ accounts = Table(
     _account(),
     Column("bound_to", String(128)),  # of "~" alone: the account that it turned out to be
     Column("timeline_seq", Counter, nullable=False, server_default=text("0")),
-    Column("problem", Json),  # {code, detail, since}: what a person has to do; null: all is well
+    Column("problem", Json),  # no longer used: what a person has to do stands with the credentials
     Column("added_at", UtcDateTime),  # when somebody first gave credentials for it, which may be gone since
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -84,7 +84,7 @@ credentials = Table(
         "kind", String(16), nullable=False, server_default=text("'own'")
     ),  # own (environment) | jwt | oauth
     Column("secret", LargeBinary),  # encrypted: client id and secret, JWT or refresh token
-    Column("access", Json),  # how far it reaches: {level, extensionId, scopes, problem, probeAt}
+    Column("access", Json),  # how far it reaches and what is in its way: see enrichment.connections.Access
     Column("token", LargeBinary),  # encrypted
     Column("refused", Json),
     Column("lease_owner", String(64)),

@@ -7,7 +7,7 @@ something else than reading calls, recordings for instance, is remembered beside
 has to do stands here, with each connection: those of one account can want different things.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -316,10 +316,19 @@ class Connections:
         owner = None
         if _lacks_company(asked, error):
             owner = (await connection.client.fetch_token()).owner_id
-        if _after(asked, asked, error, owner, now) == asked:
+        await self._change(connection, lambda before: _after(before, asked, error, owner, now))
+
+    async def note_account(self, connection: Connection, error: RingCentralError | None) -> None:
+        """Remember that credentials are of another account than the events, or that all is well with that."""
+        now = self._clock.now()
+        await self._change(connection, lambda before: _of_account(before, error, now))
+
+    async def _change(self, connection: Connection, change: Callable[[Access], Access]) -> None:
+        """Write down what is new to us, into what may have become known meanwhile."""
+        if change(connection.access) == connection.access:
             return
         async with self._database.write() as db:
-            access = _after(await self._stored_access(db, connection), asked, error, owner, now)
+            access = change(await self._stored_access(db, connection))
             await self._store_access(db, connection, access)
         log.info(
             "a connection's rights have changed",
@@ -378,9 +387,7 @@ def _after(
         return _healed(before, asked)
     problem = {**(describe(error) or {}), "since": now.isoformat()}
     refused = {**problem, "until": probe_again_at(now).isoformat()}
-    if error.code == WRONG_ACCOUNT:
-        after = replace(before, lacks={**before.lacks, WRONG_ACCOUNT: problem})
-    elif isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
+    if isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
         after = replace(before, lacks={**before.lacks, str(error.permission): refused})
     elif isinstance(error, PermissionMissing) and _lacks_company(asked, error):
         after = replace(
@@ -398,9 +405,7 @@ def _after(
 
 def _healed(before: Access, asked: Access) -> Access:
     """Forget what cannot be any more, now that calls were read with the rights `asked`."""
-    over: set[str | None] = {WRONG_ACCOUNT}
-    if asked.level is Level.ACCOUNT:
-        over |= CALL_READING
+    over = CALL_READING if asked.level is Level.ACCOUNT else frozenset()
     return replace(
         before,
         level=asked.level,
@@ -409,6 +414,13 @@ def _healed(before: Access, asked: Access) -> Access:
         probe_at=None if asked.level is Level.ACCOUNT else before.probe_at,
         lacks={name: refused for name, refused in before.lacks.items() if name not in over},
     )
+
+
+def _of_account(before: Access, error: RingCentralError | None, now: datetime) -> Access:
+    lacks = {name: refused for name, refused in before.lacks.items() if name != WRONG_ACCOUNT}
+    if error is not None:
+        lacks[WRONG_ACCOUNT] = {**(describe(error) or {}), "since": now.isoformat()}
+    return _since_when(replace(before, lacks=lacks), before)
 
 
 def _since_when(access: Access, before: Access) -> Access:

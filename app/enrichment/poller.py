@@ -260,10 +260,9 @@ class Poller:
             await targets.release(
                 db, target, self._replica, last_poll_at=polled.sent_at, problem=None, **memory.changes()
             )
-        trouble = _wrong_account(target, polled)
-        if polled.failure is None or trouble is not None:
-            await self._connections.note(connection, trouble)
+        await self._connections.note_account(connection, _wrong_account(target, polled))
         if polled.failure is None:
+            await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
         log.info(
             "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)

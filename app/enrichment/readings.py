@@ -28,7 +28,6 @@ from app.enrichment.findings import batches, bring_in
 from app.enrichment.matching import answers, match_records
 from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, settle_calls, stands
 from app.enrichment.slices import sort_by_call
-from app.enrichment.troubles import note_trouble
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, CallId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord, RecordsPage
@@ -419,9 +418,7 @@ class Reader:
                     self._after(ledger, call)
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
         await bring_in(self._database, self._clock, self._plan, account_id, others, grace=None)
-        if connection.is_company_wide:
-            async with self._database.write() as db:
-                await note_trouble(db, account_id, None, self._clock.now())
+        await self._connections.note(connection, None)
         log.info("read the call log", due=len(asked), found=len(found), records=len(records))
         return frozenset(found)
 
@@ -458,8 +455,6 @@ class Reader:
             "reading the call log failed", why=error.detail, code=error.code, request_id=error.request_id
         )
         await self._connections.note(connection, error)
-        async with self._database.write() as db:
-            await note_trouble(db, account_id, error, now)
         return max(0.0, (retry_at - now).total_seconds())
 
 

@@ -1,15 +1,8 @@
 """What a person has to do about a connection, in words."""
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from app.calls.accounts import set_problem
-from app.db.tables import accounts
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
-from app.ids import AccountId
 from app.ringcentral.auth import SIGN_IN_AGAIN
 
 WRONG_ACCOUNT = "wrong-account"
@@ -43,15 +36,3 @@ def describe(error: RingCentralError) -> dict[str, Any] | None:
             "RC_JWT to valid ones and restart, or replace those of an added account with `aftercall accounts add`.",
         }
     return None
-
-
-async def note_trouble(
-    db: AsyncConnection, account_id: AccountId, error: RingCentralError | None, now: datetime
-) -> None:
-    """Write the trouble down, or that there is none any more. What passes by itself changes nothing."""
-    present = await db.scalar(select(accounts.c.problem).where(accounts.c.account_id == account_id))
-    problem = describe(error) if error is not None else None
-    if error is not None and problem is None:
-        return
-    if (present or {}).get("code") != (problem or {}).get("code"):
-        await set_problem(db, account_id, problem and {**problem, "since": now.isoformat()})

@@ -414,6 +414,21 @@ async def test_credentials_of_another_account_are_told_and_stop_nothing(company:
     assert since < company.clock.now().isoformat()
 
 
+async def test_credentials_that_only_read_the_call_log_say_so_when_they_work_again(company: Company) -> None:
+    await company.connect(OTHER, "first")
+    second = await company.connect(OTHER, "second")
+    await company.end_call(OTHER, 1)
+    second.failure = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
+    company.clock.advance(121)
+    await company.reader.step()
+    assert await company.problems() == {(OTHER, "second"): ["CMN-401"]}
+    second.log = [company.record(1)]
+    await company.end_call(OTHER, 2)
+    company.clock.advance(400)
+    await company.reader.step()
+    assert await company.problems() == {}
+
+
 async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(company: Company) -> None:
     theirs = await company.connect(OTHER, "ext-1")
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook")
