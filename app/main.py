@@ -184,6 +184,7 @@ class Process:
             lease_seconds=settings.short_lease_seconds,
             patience_seconds=_PATIENCE_SECONDS,
         )
+        recordings, insights = self._recording_keeper(connections), self._insights_reader(connections)
         sweeper = self._sweeper(connections)
         if settings.webhook_address is not None:
             self.crew.watch(self._keep_subscriptions(connections, settings.webhook_address), "subscriptions")
@@ -198,9 +199,9 @@ class Process:
             Loop("ends", ends.step, (wakeups.ENDS,), step, ends.close),
             Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close),
             Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close),
-            Loop("recordings", self._recording_keeper(connections).step, (), step * 2),
+            Loop("recordings", recordings.step, (), step * 2, recordings.close),
             *self._archive_loops(connections, step),
-            Loop("insights", self._insights_reader(connections).step, (), step * 2),
+            Loop("insights", insights.step, (), step * 2, insights.close),
             Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
             Loop("own account", self.onboarding.learn_own, (), CHECK_SECONDS),
             Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
@@ -214,10 +215,16 @@ class Process:
         ]
 
     def _recording_keeper(self, connections: Connections) -> RecordingKeeper:
-        return RecordingKeeper(self.database, self.clock, connections, recording_plan(self.settings))
+        plan = recording_plan(self.settings)
+        return RecordingKeeper(
+            self.database, self.clock, connections, plan, patience_seconds=_PATIENCE_SECONDS
+        )
 
     def _insights_reader(self, connections: Connections) -> InsightsReader:
-        return InsightsReader(self.database, self.clock, connections, insights_plan(self.settings))
+        plan = insights_plan(self.settings)
+        return InsightsReader(
+            self.database, self.clock, connections, plan, patience_seconds=_PATIENCE_SECONDS
+        )
 
     def _archive_loops(self, connections: Connections, step: float) -> Sequence[Loop]:
         if self.archive is None:
@@ -230,8 +237,9 @@ class Process:
             self.archive,
             recording_plan(self.settings),
             spool=Path(spool) if spool else None,
+            patience_seconds=_PATIENCE_SECONDS,
         )
-        return [Loop("archive", archivist.step, (), step * 2)]
+        return [Loop("archive", archivist.step, (), step * 2, archivist.close)]
 
     def _sweeper(self, connections: Connections) -> Sweeper:
         settings = self.settings

@@ -93,11 +93,12 @@ async def find_due_accounts(db: AsyncConnection, states: Collection[str], now: d
     return [AccountId(account_id) for account_id in await db.scalars(query.distinct())]
 
 
-async def next_due(db: AsyncConnection, states: Collection[str]) -> datetime | None:
-    """Return when the next recording in one of these states is due."""
-    due_at: datetime | None = await db.scalar(
-        select(func.min(recordings.c.due_at)).where(recordings.c.state.in_(sorted(states)))
+async def find_next_due(db: AsyncConnection, states: Collection[str], now: datetime) -> datetime | None:
+    """Return when the next recording in one of these states is due that is not yet."""
+    query = select(func.min(recordings.c.due_at)).where(
+        recordings.c.due_at > now, recordings.c.state.in_(sorted(states))
     )
+    due_at: datetime | None = await db.scalar(query)
     return due_at
 
 

@@ -32,6 +32,7 @@ from app.enrichment.sound import OutOfRangeError, Sound, open_sound
 from app.errors import ArchiveUnavailable, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
 from app.work.leases import renewed
+from app.work.rounds import Agenda, Rounds
 
 READY = frozenset({State.READY})
 LARGEST_BYTES = 4 * 1024**3
@@ -39,6 +40,7 @@ LEFTOVER_AFTER = timedelta(days=1)
 """By then every recording is archived or given up, and its partial file gone."""
 
 _BUFFER_BYTES = 1024 * 1024
+_LONGEST_COPY_SECONDS = 6 * 3600.0
 _SUFFIXES = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -62,7 +64,7 @@ def place_of(account_id: str, recording_id: str, started_at: datetime, content_t
 
 
 class Archivist:
-    """The background work that fills the archive, one recording at a time."""
+    """The background work that fills the archive, one recording of an account at a time."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Archivist:
         plan: RecordingPlan,
         *,
         spool: Path | None = None,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -80,33 +83,38 @@ class Archivist:
         self._archive = archive
         self._plan = plan
         self._spool = spool or Path(tempfile.gettempdir()) / "aftercall-recordings"
-        self._not_before: dict[AccountId, datetime] = {}
+        self._rounds = Rounds(
+            "archive",
+            database,
+            clock,
+            Agenda(
+                find_accounts=lambda db, now: recordings.find_due_accounts(db, READY, now),
+                find_next=lambda db, now: recordings.find_next_due(db, READY, now),
+                serve=self._serve,
+            ),
+            most_at_once=1,
+            longest_seconds=_LONGEST_COPY_SECONDS,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
         """Archive one recording of each account that has one due; say in how many seconds the next is."""
-        now = self._clock.now()
-        async with self._database.read() as db:
-            account_ids = await recordings.find_due_accounts(db, READY, now)
-        await asyncio.to_thread(_tidy, self._spool, now - LEFTOVER_AFTER)
-        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
-        async with self._database.read() as db:
-            due_at = await recordings.next_due(db, READY)
-        if due_at is not None and due_at > now:
-            pauses.append((due_at - now).total_seconds())
-        return min(pauses, default=None)
+        await asyncio.to_thread(_tidy, self._spool, self._clock.now() - LEFTOVER_AFTER)
+        return await self._rounds.step()
 
-    async def _serve(self, account_id: AccountId) -> float | None:
+    async def close(self) -> None:
+        """Stop the copies that are under way; they go on where they were."""
+        await self._rounds.close()
+
+    async def _serve(self, account_id: AccountId) -> bool:
         now = self._clock.now()
-        held_back = self._not_before.get(account_id)
-        if held_back is not None and now < held_back:
-            return (held_back - now).total_seconds()
         async with self._database.write() as db:
             recording_id = await recordings.claim_due(db, account_id, READY, now, self._lease())
             rows = await recordings.load(db, account_id, recording_id) if recording_id else []
         if recording_id is None:
-            return None
+            return False
         await self._copy(account_id, recording_id, rows)
-        return 0.0
+        return True
 
     def _part(self, account_id: AccountId, recording_id: str) -> Path:
         return self._spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
@@ -122,7 +130,7 @@ class Archivist:
             async with renewed(renew, self._plan.lease / 3):
                 values = await self._fetch_and_save(account_id, recording_id, rows)
         except RateLimited as error:
-            self._not_before[account_id] = error.retry_at
+            self._rounds.hold_back(account_id, error.retry_at)
             await self._change(account_id, recording_id, due_at=error.retry_at)
         except (RingCentralError, ArchiveUnavailable, OutOfRangeError, OSError) as error:
             await self._failed(account_id, recording_id, rows, error)

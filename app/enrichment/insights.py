@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import recordings, store
@@ -28,6 +29,7 @@ from app.enrichment.records import finish
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
+from app.work.rounds import Agenda, Rounds
 
 NOT_ANALYSED = "not-analysed"
 NO_CREDENTIALS = "no-credentials"
@@ -38,6 +40,7 @@ SWITCHED_OFF = "off"
 UNREACHABLE = "unreachable"
 _REASONS = {"CMN-401": NO_SCOPE, "CMN-402": NO_PERMISSION, "CMN-408": NO_PERMISSION}
 _MOST_AT_ONCE = 20
+_LONGEST_TURN_SECONDS = 600.0
 _MOST_CLOSED = 500
 _LONGEST_LATE = 24
 """Looks that fail are given up after so many times the usual delay."""
@@ -95,40 +98,44 @@ class InsightsReader:
     """The background work that looks for insights."""
 
     def __init__(
-        self, database: Database, clock: Clock, connections: Connections, plan: InsightsPlan
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        plan: InsightsPlan,
+        *,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._connections = connections
         self._plan = plan
-        self._not_before: dict[AccountId, datetime] = {}
+        self._rounds = Rounds(
+            "insights",
+            database,
+            clock,
+            Agenda(find_accounts=_find_due_accounts, find_next=_find_next_due, serve=self._serve),
+            most_at_once=_MOST_AT_ONCE,
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
         """Look for what is due, a few of each account; say in how many seconds the next is."""
-        now = self._clock.now()
-        async with self._database.read() as db:
-            query = select(calls.c.account_id).where(calls.c.insights_at <= now).distinct()
-            account_ids = [AccountId(account_id) for account_id in await db.scalars(query)]
-        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
-        async with self._database.read() as db:
-            due_at = await db.scalar(select(func.min(calls.c.insights_at)).where(calls.c.insights_at > now))
-        if due_at is not None:
-            pauses.append(max(0.0, (due_at - self._clock.now()).total_seconds()))
-        return min(pauses, default=None)
+        return await self._rounds.step()
 
-    async def _serve(self, account_id: AccountId) -> float | None:
-        for _ in range(_MOST_AT_ONCE):
-            now = self._clock.now()
-            held_back = self._not_before.get(account_id)
-            if held_back is not None and now < held_back:
-                return (held_back - now).total_seconds()
-            call, outlook = await self._claim(account_id)
-            if call is None:
-                return None
-            answer = await self._look(account_id, call, outlook)
-            metrics.INSIGHTS.labels(outcome=_OUTCOMES[type(answer)]).inc()
-            await self._write(account_id, call.call_id, answer)
-        return 0.0
+    async def close(self) -> None:
+        """Stop the looks that are under way; they are due again."""
+        await self._rounds.close()
+
+    async def _serve(self, account_id: AccountId) -> bool:
+        call, outlook = await self._claim(account_id)
+        if call is None:
+            return False
+        answer = await self._look(account_id, call, outlook)
+        metrics.INSIGHTS.labels(outcome=_OUTCOMES[type(answer)]).inc()
+        await self._write(account_id, call.call_id, answer)
+        return True
 
     async def _claim(self, account_id: AccountId) -> tuple[Call | None, Outlook]:
         """Take the call that has been due longest, so that no other replica does before the lease is over."""
@@ -217,7 +224,7 @@ class InsightsReader:
             if learnt != outlook:
                 await save_outlook(db, account_id, learnt)
         if isinstance(answer, Later) and answer.whole_account:
-            self._not_before[account_id] = answer.at
+            self._rounds.hold_back(account_id, answer.at)
 
     async def _apply(self, ledger: Ledger, call: Call, answer: Answer) -> None:
         due_at = look_at(call, self._plan.after or 0.0)
@@ -264,6 +271,18 @@ def give_up(ledger: Ledger, call: Call, reason: str) -> None:
         call.ready(PART, "none", ledger.now, reason)
         ledger.change(call, "call.updated", source=BY_READING, reason=reason)
     finish(ledger, call)
+
+
+async def _find_due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
+    query = select(calls.c.account_id).where(calls.c.insights_at <= now).distinct()
+    return [AccountId(account_id) for account_id in await db.scalars(query)]
+
+
+async def _find_next_due(db: AsyncConnection, now: datetime) -> datetime | None:
+    due_at: datetime | None = await db.scalar(
+        select(func.min(calls.c.insights_at)).where(calls.c.insights_at > now)
+    )
+    return due_at
 
 
 async def _others_pending(ledger: Ledger, call: Call) -> list[Call]:

@@ -28,10 +28,12 @@ from app.errors import CredentialsRefused, PermissionMissing, RateLimited, Reque
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
+from app.work.rounds import Agenda, Rounds
 
 NOT_THERE = "not there"
 NO_CREDENTIALS = "no credentials"
 _MOST_AT_ONCE = 20
+_LONGEST_TURN_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -57,40 +59,50 @@ class RecordingKeeper:
     """The background work that looks for recordings."""
 
     def __init__(
-        self, database: Database, clock: Clock, connections: Connections, plan: RecordingPlan
+        self,
+        database: Database,
+        clock: Clock,
+        connections: Connections,
+        plan: RecordingPlan,
+        *,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._connections = connections
         self._plan = plan
-        self._not_before: dict[AccountId, datetime] = {}
+        self._rounds = Rounds(
+            "recordings",
+            database,
+            clock,
+            Agenda(
+                find_accounts=lambda db, now: recordings.find_due_accounts(db, OPEN, now),
+                find_next=lambda db, now: recordings.find_next_due(db, OPEN, now),
+                serve=self._serve,
+            ),
+            most_at_once=_MOST_AT_ONCE,
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+        )
 
     async def step(self) -> float | None:
         """Look for what is due, a few of each account; say in how many seconds the next is."""
-        now = self._clock.now()
-        async with self._database.read() as db:
-            account_ids = await recordings.find_due_accounts(db, OPEN, now)
-        pauses = [pause for one in account_ids if (pause := await self._serve(one)) is not None]
-        async with self._database.read() as db:
-            due_at = await recordings.next_due(db, OPEN)
-        if due_at is not None and due_at > now:
-            pauses.append((due_at - now).total_seconds())
-        return min(pauses, default=None)
+        return await self._rounds.step()
 
-    async def _serve(self, account_id: AccountId) -> float | None:
-        for _ in range(_MOST_AT_ONCE):
-            now = self._clock.now()
-            held_back = self._not_before.get(account_id)
-            if held_back is not None and now < held_back:
-                return (held_back - now).total_seconds()
-            lease = now + timedelta(seconds=self._plan.lease)
-            async with self._database.write() as db:
-                recording_id = await recordings.claim_due(db, account_id, OPEN, now, lease)
-                rows = await recordings.load(db, account_id, recording_id) if recording_id else []
-            if recording_id is None:
-                return None
-            await self._look(account_id, recording_id, rows)
-        return 0.0
+    async def close(self) -> None:
+        """Stop the looks that are under way; they are due again."""
+        await self._rounds.close()
+
+    async def _serve(self, account_id: AccountId) -> bool:
+        now = self._clock.now()
+        lease = now + timedelta(seconds=self._plan.lease)
+        async with self._database.write() as db:
+            recording_id = await recordings.claim_due(db, account_id, OPEN, now, lease)
+            rows = await recordings.load(db, account_id, recording_id) if recording_id else []
+        if recording_id is None:
+            return False
+        await self._look(account_id, recording_id, rows)
+        return True
 
     async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
         connection = await self._reach(account_id, rows)
@@ -104,7 +116,7 @@ class RecordingKeeper:
             )
         except RateLimited as error:
             await self._put_off(account_id, recording_id, error.retry_at)
-            self._not_before[account_id] = error.retry_at
+            self._rounds.hold_back(account_id, error.retry_at)
         except (PermissionMissing, CredentialsRefused, RequestRefused) as error:
             log.warning("a recording was refused", code=error.code, why=error.detail)
             await self._in_vain(account_id, recording_id, error.code or type(error).__name__)

@@ -1,0 +1,89 @@
+"""Rounds over the accounts that have something due: of each one thing after another, the accounts side by side.
+
+What is due, and how it is claimed, is the business of whoever makes the rounds; see `Agenda`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.clock import Clock
+from app.db.engine import Database
+from app.ids import AccountId
+from app.work.lanes import Lanes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agenda:
+    """What is due. `serve` claims one thing of an account and does it; False: there was nothing to claim.
+
+    `find_next` says when the next thing is due that is not yet (`now` is given), whosever it is.
+    """
+
+    find_accounts: Callable[[AsyncConnection, datetime], Awaitable[Sequence[AccountId]]]
+    find_next: Callable[[AsyncConnection, datetime], Awaitable[datetime | None]]
+    serve: Callable[[AccountId], Awaitable[bool]]
+
+
+class Rounds:
+    """The rounds of one loop. `most_at_once` things of an account are done before the others' turn comes again.
+
+    An account that takes longer than `patience_seconds` goes on beside the others (None: it is waited for), up to
+    `longest_seconds`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        clock: Clock,
+        agenda: Agenda,
+        *,
+        most_at_once: int,
+        longest_seconds: float,
+        patience_seconds: float | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._agenda = agenda
+        self._most_at_once = most_at_once
+        self._not_before: dict[AccountId, datetime] = {}
+        self._lanes: Lanes[AccountId] = Lanes(
+            name,
+            wake=lambda: None,  # nobody waits for this work: the loop's own interval will do
+            longest_seconds=longest_seconds,
+            patience_seconds=patience_seconds,
+        )
+
+    def hold_back(self, account_id: AccountId, until: datetime) -> None:
+        """Leave an account alone until its budget allows more; each replica finds that out for itself."""
+        self._not_before[account_id] = until
+
+    async def step(self) -> float | None:
+        """Make one round; say in how many seconds the next thing is due."""
+        now = self._clock.now()
+        async with self._database.read() as db:
+            account_ids = await self._agenda.find_accounts(db, now)
+        soonest = await self._lanes.run({one: partial(self._serve, one) for one in account_ids})
+        async with self._database.read() as db:
+            due_at = await self._agenda.find_next(db, now)
+        pauses = [] if soonest is None else [soonest]
+        if due_at is not None:
+            pauses.append(max(0.0, (due_at - self._clock.now()).total_seconds()))
+        return min(pauses, default=None)
+
+    async def close(self) -> None:
+        """Stop what is under way; it is due again when its claim runs out."""
+        await self._lanes.close()
+
+    async def _serve(self, account_id: AccountId) -> float | None:
+        for _ in range(self._most_at_once):
+            held_back = self._not_before.get(account_id)
+            if held_back is not None and (now := self._clock.now()) < held_back:
+                return (held_back - now).total_seconds()
+            if not await self._agenda.serve(account_id):
+                return None
+        return 0.0

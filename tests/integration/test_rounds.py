@@ -1,0 +1,89 @@
+"""Rounds over accounts that have something due, on both databases."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.db.engine import Database
+from app.ids import AccountId
+from app.work.rounds import Agenda, Rounds
+from tests.fakes.clock import START, FakeClock
+
+ANA, BEN = AccountId("ana"), AccountId("ben")
+
+
+class Desk:
+    """Due things of accounts, counted down as they are done."""
+
+    def __init__(self, database: Database, clock: FakeClock) -> None:
+        self.due: dict[AccountId, int] = {}
+        self.done: list[AccountId] = []
+        self.next_at: datetime | None = None
+        self.slow = {BEN: asyncio.Event()}
+        self.rounds = Rounds(
+            "test", database, clock, Agenda(find_accounts=self.find, find_next=self.find_next, serve=self.serve),
+            most_at_once=2, longest_seconds=30.0, patience_seconds=0.1,
+        )  # fmt: skip
+
+    async def find(self, *_: Any) -> list[AccountId]:
+        return sorted(self.due)
+
+    async def find_next(self, *_: Any) -> datetime | None:
+        return self.next_at
+
+    async def serve(self, account_id: AccountId) -> bool:
+        if not self.due.get(account_id):
+            self.due.pop(account_id, None)
+            return False
+        if account_id in self.slow:
+            await self.slow[account_id].wait()
+        self.due[account_id] -= 1
+        self.done.append(account_id)
+        return True
+
+
+@pytest.fixture
+async def desk(database: Database, clock: FakeClock) -> AsyncIterator[Desk]:
+    opened = Desk(database, clock)
+    yield opened
+    await opened.rounds.close()
+
+
+async def test_each_account_has_a_few_things_done_and_the_rest_at_once_after(desk: Desk) -> None:
+    desk.due = {ANA: 3}
+    assert await desk.rounds.step() == 0.0
+    assert desk.done == [ANA, ANA]
+    assert await desk.rounds.step() is None
+    assert desk.done == [ANA, ANA, ANA]
+
+
+async def test_an_account_that_takes_long_keeps_no_other_waiting(desk: Desk) -> None:
+    desk.due = {ANA: 1, BEN: 1}
+    await desk.rounds.step()
+    assert desk.done == [ANA]
+    desk.due[ANA] = 1
+    await desk.rounds.step()
+    assert desk.done == [ANA, ANA]
+    desk.slow[BEN].set()
+    await desk.rounds.step()
+    assert desk.done == [ANA, ANA, BEN], "it was not begun a second time"
+
+
+async def test_an_account_that_is_held_back_is_left_alone_until_then(desk: Desk, clock: FakeClock) -> None:
+    desk.due = {ANA: 1}
+    desk.rounds.hold_back(ANA, START + timedelta(seconds=40))
+    assert await desk.rounds.step() == 40.0
+    clock.advance(40)
+    await desk.rounds.step()
+    assert desk.done == [ANA]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(90, 90.0), (None, None)])
+async def test_it_says_when_the_next_thing_is_due(
+    desk: Desk, seconds: float | None, told: float | None
+) -> None:
+    desk.next_at = None if seconds is None else START + timedelta(seconds=seconds)
+    assert await desk.rounds.step() == told
