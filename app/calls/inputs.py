@@ -21,10 +21,13 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     StringConstraints,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+
+from app.calls.model import time_text
 
 MAX_TEXT = 65_536
 _MAX_ORIGINAL_BYTES = 8_192
@@ -94,7 +97,13 @@ WebAddress = Annotated[
     AfterValidator(_web_address),
     Field(json_schema_extra={"format": "uri", "pattern": "^https?://[!-~]"}),
 ]
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_in_our_times)]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written_time),
+    AfterValidator(_in_our_times),
+    PlainSerializer(time_text),
+]
+"""A point in time with its offset; kept and shown in UTC."""
 
 
 class Input(BaseModel):

@@ -6,17 +6,50 @@ RingCentral's (`result`, `action`, `direction`) pass through whatever they are; 
 as a closed set. Times are RFC 3339 in UTC with milliseconds.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
-from app.calls.model import Outcome, Stage
+from app.calls.model import Outcome, Stage, time_text
 
 NAME_PATTERN = r"^[!-~]+$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=NAME_PATTERN)]
 """Any name of a call. None has other characters, and a database need not be asked for such."""
+
+_ID = re.compile(r"[0-9]{1,32}")
+
+
+def _decimal(what: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not _ID.fullmatch(value):
+            raise ValueError(
+                f"RingCentral's id of {what} is expected, which has digits only, such as {example}"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+_DIGITS = Field(json_schema_extra={"pattern": f"^{_ID.pattern}$"})
+ExtensionIdText = Annotated[str, _decimal("an extension", "711000101"), _DIGITS]
+RecordingIdText = Annotated[str, _decimal("a recording", "3019664700"), _DIGITS]
+"""RingCentral's ids of these are decimal text: anything else need not be asked for."""
+
+Instant = Annotated[
+    datetime, PlainSerializer(time_text), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""A point in time in an answer: UTC, always with milliseconds and `Z`."""
 
 _CALL_ID = "call_01jp0v7s4v8x2m6c9q3t5r7w1e"
 _SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"

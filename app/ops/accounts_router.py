@@ -5,7 +5,7 @@ administers that one alone.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from app.calls import accounts, keys
+from app.calls.schemas import Instant
 from app.dependencies import (
     ALL_SCOPES,
     CONNECTOR_SCOPES,
@@ -59,7 +60,7 @@ class Trouble(_Shape):
 
     code: str = Field(description="RingCentral's own code where it gave one.", examples=["CMN-408"])
     detail: str
-    since: datetime | None
+    since: Instant | None
 
 
 class CredentialsView(_Shape):
@@ -75,7 +76,7 @@ class CredentialsView(_Shape):
     owner_id: str | None = Field(description="The extension that it acts as.", examples=["711000101"])
     scopes: list[str] = Field(description="What the app may do, as RingCentral told at the sign-in.")
     problems: list[Trouble]
-    updated_at: datetime | None
+    updated_at: Instant | None
 
 
 class AccountView(_Shape):
@@ -85,7 +86,7 @@ class AccountView(_Shape):
         description="`~` while the service's own account has not been learnt.", examples=["908070001"]
     )
     is_own: bool = Field(description="Whether `~` means this account.")
-    added_at: datetime | None = Field(description="When somebody first gave credentials for it.")
+    added_at: Instant | None = Field(description="When somebody first gave credentials for it.")
     problem: Trouble | None = Field(description="Why nobody can read its calls.")
     credentials: list[CredentialsView]
 
@@ -120,7 +121,7 @@ class Invitation(_Shape):
     """A link. Whoever opens it signs in with RingCentral and connects the account of his own."""
 
     url: str = Field(examples=["https://calls.example.com/oauth/ringcentral/start?invitation=gAAAAABl…"])
-    expires_at: datetime
+    expires_at: Instant
 
 
 class KeyView(_Shape):
@@ -130,8 +131,8 @@ class KeyView(_Shape):
     account_id: str = Field(examples=["908070001"])
     name: str = Field(examples=["crm"])
     scopes: list[str] = Field(examples=[["calls:read", "notes:write"]])
-    created_at: datetime
-    revoked_at: datetime | None
+    created_at: Instant
+    revoked_at: Instant | None
 
 
 class KeyList(_Shape):

@@ -1,12 +1,13 @@
 """The operator's API: GET /v1/ops/summary, /v1/ops/gaps, /v1/ops/dead-letters. For keys with the scope `admin`."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from app.calls.schemas import Instant
 from app.dependencies import Administrator, CurrentServices
 from app.enrichment.gaps import Sweep
 from app.ops.completeness import MOST_CALLS, load_completeness
@@ -53,7 +54,7 @@ class DelayFigures(_Answer):
 class MinuteCounts(_Answer):
     """Calls that ended in one minute."""
 
-    at: datetime
+    at: Instant
     in_window: int
     later: int
     absent: int
@@ -65,8 +66,8 @@ class WaitingCall(_Answer):
 
     call_id: str
     session_id: str | None
-    ended_at: datetime
-    closes_at: datetime = Field(description="When Active Calls forgets it.")
+    ended_at: Instant
+    closes_at: Instant = Field(description="When Active Calls forgets it.")
     looks: int = Field(description="Polls that did not show it.")
 
 
@@ -76,7 +77,7 @@ class BudgetState(_Answer):
     limit: int
     free: int
     window_seconds: float
-    silent_until: datetime | None = Field(description="End of a penalty after a 429.")
+    silent_until: Instant | None = Field(description="End of a penalty after a 429.")
 
 
 class InboxCounts(_Answer):
@@ -90,8 +91,8 @@ class SubscriptionView(_Answer):
     """A webhook subscription, as last seen."""
 
     status: str
-    expires_at: datetime | None
-    checked_at: datetime
+    expires_at: Instant | None
+    checked_at: Instant
     disabled_filters: list[str]
 
 
@@ -107,13 +108,13 @@ class ProblemView(_Answer):
     )
     code: str = Field(description="RingCentral's own code where it gave one.", examples=["CMN-408"])
     detail: str
-    since: datetime | None
+    since: Instant | None
 
 
 class OpsSummary(_Answer):
     """How the service is doing, over the last hour."""
 
-    at: datetime
+    at: Instant
     period_seconds: int = PERIOD_SECONDS
     calls: CallCounts
     delays: DelayFigures
@@ -140,7 +141,7 @@ class DeadLetterCount(_Answer):
 class DeadLetterList(_Answer):
     """Deliveries that were stored and became part of no call."""
 
-    since: datetime
+    since: Instant
     data: list[DeadLetterCount]
 
 
@@ -165,8 +166,8 @@ class RecordlessCall(_Answer):
     telephony_session_id: str
     stage: str = Field(examples=["ended", "absent"])
     reason: str = Field(examples=["not-in-the-call-log-yet", "never-logged", "test-call"])
-    since: datetime = Field(description="When the call ended.")
-    next_look_at: datetime | None = Field(description="When the Call Log is asked again; null: no more.")
+    since: Instant = Field(description="When the call ended.")
+    next_look_at: Instant | None = Field(description="When the Call Log is asked again; null: no more.")
 
 
 class DeliveryGap(_Answer):
@@ -175,10 +176,10 @@ class DeliveryGap(_Answer):
     sweep_id: str
     reason: str = Field(examples=["service-down", "subscription-suspended", "backfill"])
     detail: str | None = Field(description="RingCentral's own words, where it gave any.")
-    from_at: datetime = Field(serialization_alias="from")
-    to_at: datetime | None = Field(serialization_alias="to", description="Null: it still lasts.")
+    from_at: Instant = Field(serialization_alias="from")
+    to_at: Instant | None = Field(serialization_alias="to", description="Null: it still lasts.")
     state: str = Field(examples=["lasting", "waiting", "sweeping", "swept"])
-    swept_until: datetime | None = Field(description="Calls that started before this were looked for.")
+    swept_until: Instant | None = Field(description="Calls that started before this were looked for.")
     records: int = Field(description="Records read.")
     found: int = Field(description="Calls that no event had told of.")
     problem: ProblemView | None = Field(description="Why it does not get on.")
@@ -187,8 +188,8 @@ class DeliveryGap(_Answer):
 class GapList(_Answer):
     """Whether calls were lost: what became of each, and when no event could come."""
 
-    since: datetime
-    last_look_at: datetime | None = Field(
+    since: Instant
+    last_look_at: Instant | None = Field(
         description="When the Call Log was last looked through for calls that no event told of."
     )
     days: list[DayCounts] = Field(description="Earliest first, today last.")

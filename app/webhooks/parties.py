@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.calls.model import Outcome
+from app.calls.model import Outcome, time_text
 from app.webhooks.facts import (
     EXTENSION_PARTY,
     TERMINAL,
@@ -715,4 +715,4 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def _json_time(when: datetime | None) -> str | None:
-    return when.isoformat().replace("+00:00", "Z") if when else None
+    return time_text(when) if when else None

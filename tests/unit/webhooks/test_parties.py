@@ -355,7 +355,7 @@ def test_a_party_keeps_its_history() -> None:
     ]
     shown = ana.to_json()
     assert shown["status"] == "Disconnected"
-    assert shown["endedAt"] == "2026-03-10T18:09:16.740000Z"
+    assert shown["endedAt"] == "2026-03-10T18:09:16.740Z"
     assert shown["ringSeconds"] == pytest.approx(2.71)
     assert shown["to"] == {"phoneNumber": ANA_NUMBER, "name": "Ana Ruiz", "extensionId": ANA}
 
