@@ -416,6 +416,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     for router in (
         calls_router.router,
         attachments_router.router,
+        calls_router.feed,
         insights_router.router,
         recordings_router.router,
         readers_router.router,

@@ -211,7 +211,12 @@ def build_app(services: Services) -> FastAPI:
     """The app as it serves the connector API, on services that the test has opened."""
     app = FastAPI()
     problems.install(app)
-    for router in (calls_router.router, attachments_router.router, insights_router.router):
+    for router in (
+        calls_router.router,
+        calls_router.feed,
+        attachments_router.router,
+        insights_router.router,
+    ):
         app.include_router(router)
     app.state.services = services
     return app

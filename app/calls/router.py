@@ -37,6 +37,7 @@ from app.problems import problem_responses
 from app.work import wakeups
 
 router = APIRouter(prefix="/v1", tags=["calls"])
+feed = APIRouter(prefix="/v1/changes", tags=["changes"])
 
 LONGEST_WAIT_SECONDS = 60
 _MAX_EVENTS = 500
@@ -268,8 +269,8 @@ async def get_timeline(
     async with services.database.read() as db:
         call_id = await load_id(db, key.account_id, call)
         after = await changes.read_place(db, key.account_id, cursor)
-        feed = await changes.read_call_events(db, key.account_id, call_id, after, limit)
-    return JsonAnswer({"data": feed.changes, "nextCursor": str(feed.after) if feed.has_more else None})
+        found = await changes.read_call_events(db, key.account_id, call_id, after, limit)
+    return JsonAnswer({"data": found.changes, "nextCursor": str(found.after) if found.has_more else None})
 
 
 async def _load_records(services: Services, key: Key, name: str) -> tuple[list[Any], str | None]:
@@ -323,10 +324,9 @@ async def get_recordings(services: CurrentServices, key: CallsReader, call: Call
 # The feed
 
 
-@router.get(
-    "/changes",
+@feed.get(
+    "",
     response_model=Changes,
-    tags=["changes"],
     summary="Read the feed of changes",
     responses=problem_responses(400),
 )
@@ -341,8 +341,8 @@ async def get_changes(
     go on with it; with `wait` the answer comes as soon as there is something."""
     async with services.database.read() as db:
         after = await changes.read_place(db, key.account_id, cursor)
-    feed = await changes.wait_for_changes(services, key.owner, after, limit=limit, seconds=wait or 0)
-    return JsonAnswer({"data": feed.changes, "nextCursor": str(feed.after), "hasMore": feed.has_more})
+    found = await changes.wait_for_changes(services, key.owner, after, limit=limit, seconds=wait or 0)
+    return JsonAnswer({"data": found.changes, "nextCursor": str(found.after), "hasMore": found.has_more})
 
 
 async def read_stream_place(
@@ -358,10 +358,9 @@ async def read_stream_place(
         return await changes.read_place(db, key.account_id, last_event_id or cursor)
 
 
-@router.get(
-    "/changes/stream",
+@feed.get(
+    "/stream",
     response_class=EventSourceResponse,
-    tags=["changes"],
     summary="Follow the feed as server-sent events",
     responses=problem_responses(400),
 )
