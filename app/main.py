@@ -321,7 +321,7 @@ def reading_plan(settings: Settings) -> ReadingPlan:
         gap=settings.reading_gap_seconds,
         horizon=settings.horizon_seconds,
         settled_after=settings.active_calls_window_seconds / 2,
-        recording_after=settings.active_calls_window_seconds * 10,
+        recording_after=settings.horizon_seconds,
         archives=bool(settings.archive_url),
         insights_after=settings.insights_seconds,
     )

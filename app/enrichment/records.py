@@ -38,8 +38,9 @@ class ReadingPlan:
     settled_after: float
     """Two equal readings this far apart mean that nothing changes any more."""
 
-    recording_after: float = 1200.0
-    """From the end of a call to the look for a recording that its records have not settled by then."""
+    recording_after: float = 3600.0
+    """From the end of a call to the look for a recording that its records have not settled by then: as long as they
+    are read, a look of its own would take the requests that they need."""
 
     archives: bool = False
     """Whether recordings are copied once they can be heard."""
