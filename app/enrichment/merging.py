@@ -2,10 +2,12 @@
 
 A record is replaced as a whole, never field by field: while a call goes on its direction, action, parties
 and legs are provisional and turn over at the hang-up (published Active Calls answers). The Call Log is the
-better witness than Active Calls, Detailed better than Simple, the later reading better than the earlier.
+better witness than Active Calls, Detailed better than Simple, the later reading better than the earlier; and any
+that was made after the end better than all from before it, which may look finished and are not (reports from the
+field: Stopped, or Accepted with a second of duration, of calls that go on).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,15 +22,16 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A record as one source showed it at one moment."""
+    """A record as one source showed it at one moment; `is_provisional` when that was before the end of the call."""
 
     record: CallRecord
     source: Source
     fetched_at: datetime
+    is_provisional: bool = False
 
     @property
     def rank(self) -> int:
-        return 2 * (self.source is Source.CALL_LOG) + self.record.is_detailed
+        return 2 * (self.source is Source.CALL_LOG) + self.record.is_detailed - 4 * self.is_provisional
 
     @property
     def is_detailed_log(self) -> bool:
@@ -90,10 +93,10 @@ def _says_more(reading: Reading, old: Reading | None) -> bool:
     return old is None or (reading.record.raw, reading.source) != (old.record.raw, old.source)
 
 
-def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:
+def primary_of(records: Sequence[CallRecord], provisional: Container[str] = frozenset()) -> CallRecord | None:
     """Choose the record that stands for the call: connected before others, then with a recording, then the
-    longest, then any other before a missed one, then the earliest; among equals the smallest id, so that the
-    choice does not depend on order.
+    longest, then any other before a missed one, then the earliest, then the caller's; among equals the smallest
+    id, so that the choice does not depend on order. Those with ids in `provisional` come last.
 
     A queue's call that was given up is Abandoned in the record of the queue and Missed in those of its members,
     all of no length and often of the same second: Missed speaks of a phone, Abandoned of the call.
@@ -101,23 +104,25 @@ def primary_of(records: Sequence[CallRecord]) -> CallRecord | None:
     Records in progress and deleted ones are not candidates.
     """
     candidates = [record for record in records if not record.is_in_progress and not record.is_deleted]
-    return min(candidates, key=_preference, default=None)
+    return min(candidates, key=lambda record: (record.id in provisional, *_preference(record)), default=None)
 
 
-def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, str]:
+def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, bool, str]:
     return (
         not is_connected(record.result),
         not record.recordings,
         -(record.duration_seconds or 0.0),
         read_outcome(record.result) is Outcome.MISSED,
         record.start_time or _EARLIEST,
+        (record.direction or "").casefold() != "outbound",
         record.id,
     )
 
 
-def summarise(records: Sequence[CallRecord]) -> Summary | None:
-    """Say what the call is; None while no record is an answer."""
-    primary = primary_of(records)
+def summarise(records: Sequence[CallRecord], provisional: Container[str] = frozenset()) -> Summary | None:
+    """Say what the call is; None while no record is an answer. Those with ids in `provisional` were read before
+    its end."""
+    primary = primary_of(records, provisional)
     if primary is None:
         return None
     is_inbound = (primary.direction or "").casefold() == "inbound"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from app.enrichment.slices import end_of
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 
+_IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
 """Records count in whole seconds."""
 
@@ -74,7 +75,7 @@ async def apply_readings(
 
     `found` holds records by call id. Calls whose records say nothing new stay as they are.
     """
-    kept = await _load_readings(ledger, found)
+    kept = await _load_readings(ledger, calls, found)
     heard = await recordings.load_of_calls(ledger.db, ledger.account_id, list(found))
     bootstrapped: list[Call] = []
     names: dict[str, Call] = {}
@@ -85,10 +86,13 @@ async def apply_readings(
     outlook = None if plan.insights_after is None else await load_outlook(ledger.db, ledger.account_id)
     for call_id, records in found.items():
         call = calls[call_id]
-        news = merge_readings(kept[call_id], [Reading(record, source, fetched_at) for record in records])
+        early = _is_early(call, fetched_at)
+        news = merge_readings(
+            kept[call_id], [Reading(record, source, fetched_at, early) for record in records]
+        )
         rows += [_row(call, reading) for reading in news.values()]
         standing = {**kept[call_id], **news}
-        summary = summarise([reading.record for reading in standing.values()])
+        summary = _summarise(standing.values())
         if summary is None:
             continue
         mentioned = take_mentions(
@@ -125,12 +129,12 @@ async def keep_readings(
     fetched_at: datetime,
 ) -> None:
     """Put readings of calls that go on aside, for when they are over: a feed does not show them twice."""
-    kept = await _load_readings(ledger, found)
+    kept = await _load_readings(ledger, calls, found)
     rows = [
         _row(calls[call_id], reading)
         for call_id, records in found.items()
         for reading in merge_readings(
-            kept[call_id], [Reading(record, source, fetched_at) for record in records]
+            kept[call_id], [Reading(record, source, fetched_at, is_provisional=True) for record in records]
         ).values()
     ]
     await store.save_records(ledger.db, rows)
@@ -138,7 +142,7 @@ async def keep_readings(
 
 def restate(call: Call, rows: Iterable[Any]) -> None:
     """Say anew what the kept records of a call (rows of `call_records`) say of it."""
-    summary = summarise([reading.record for _, reading in _read_rows(rows)])
+    summary = _summarise([reading for _, reading in _read_rows(call, rows)])
     if summary is not None:
         _copy(call, summary)
 
@@ -203,7 +207,7 @@ def take_record(
 
 def _is_truth(call: Call, reading: Reading) -> bool:
     """Whether a reading is of the Call Log, Detailed, and from after the end: before that it is provisional."""
-    return reading.is_detailed_log and (call.ended_at is None or reading.fetched_at >= call.ended_at)
+    return reading.is_detailed_log and not _is_early(call, reading.fetched_at)
 
 
 def _correct_end(call: Call, records: Sequence[CallRecord], now: datetime) -> None:
@@ -296,14 +300,31 @@ def finish(ledger: Ledger, call: Call, **data: Any) -> None:
         ledger.move(call, Stage.FINAL, "call.final", **data)
 
 
+def _summarise(readings: Collection[Reading]) -> Summary | None:
+    provisional = {reading.record.id for reading in readings if reading.is_provisional}
+    return summarise([reading.record for reading in readings], provisional)
+
+
+def _is_early(call: Call, fetched_at: datetime) -> bool:
+    """Whether a call was still going on when it was read: all that records say then is provisional."""
+    return call.stage == Stage.LIVE or (call.ended_at is not None and fetched_at < call.ended_at)
+
+
+def _complete(told: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Add to a side of a call what events told of it and its record does not say, if they mean the same one."""
+    told = told or {}
+    differs = any(told.get(name, value) != value for name, value in said.items() if name in _IDENTIFYING)
+    return (dict(said) if differs else {**told, **said}) or None
+
+
 def _copy(call: Call, summary: Summary) -> None:
     call.primary_record_id = summary.primary_id
     call.direction = summary.direction or call.direction
     call.action = summary.action
     call.result = summary.result
     call.outcome = summary.outcome
-    call.caller = {**(call.caller or {}), **summary.caller} or None
-    call.callee = {**(call.callee or {}), **summary.callee} or None
+    call.caller = _complete(call.details.get("from"), summary.caller)
+    call.callee = _complete(call.details.get("to"), summary.callee)
     call.external_number = summary.external_number or call.external_number
     call.started_at = summary.started_at or call.started_at
     call.duration_seconds = summary.duration_seconds
@@ -325,16 +346,19 @@ def _name(ledger: Ledger, call: Call, summary: Summary, records: Iterable[CallRe
     return dict.fromkeys(names, call)
 
 
-async def _load_readings(ledger: Ledger, found: Mapping[str, object]) -> dict[str, dict[str, Reading]]:
+async def _load_readings(
+    ledger: Ledger, calls: Mapping[str, Call], found: Mapping[str, object]
+) -> dict[str, dict[str, Reading]]:
     rows = await store.load_records(ledger.db, ledger.account_id, list(found))
-    return {call_id: dict(_read_rows(call_rows)) for call_id, call_rows in rows.items()}
+    return {call_id: dict(_read_rows(calls[call_id], call_rows)) for call_id, call_rows in rows.items()}
 
 
-def _read_rows(rows: Iterable[Any]) -> Iterable[tuple[str, Reading]]:
+def _read_rows(call: Call, rows: Iterable[Any]) -> Iterable[tuple[str, Reading]]:
     for row in rows:
         record = read_call_record(row.raw)
         if not isinstance(record, BadRecord):
-            yield record.id, Reading(record, Source(row.source), row.fetched_at)
+            early = _is_early(call, row.fetched_at)
+            yield record.id, Reading(record, Source(row.source), row.fetched_at, early)
 
 
 def _row(call: Call, reading: Reading) -> dict[str, Any]:

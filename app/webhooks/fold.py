@@ -370,6 +370,8 @@ def show(call: Call, view: CallView) -> None:
         "answeredByHuman": view.answered_by_human,
         "recordingIds": list(view.recording_ids),
         "origin": view.origin,
+        "from": endpoint_json(view.from_),
+        "to": endpoint_json(view.to),
     }
     if call.primary_record_id is None:
         call.direction = view.direction or call.direction

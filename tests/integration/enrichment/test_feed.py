@@ -15,7 +15,7 @@ from app.enrichment.sweeps import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.protocol import SyncTokenRefused
-from tests.factories_calls import ACCOUNT
+from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.clock import START
 from tests.integration.enrichment.conftest import PLAN, Desk
 from tests.integration.enrichment.test_sweeps import RULES, logged, stages
@@ -280,3 +280,30 @@ async def test_a_regular_look_reads_the_feed_and_now_and_then_the_log_itself(des
     async with desk.database.read() as db:
         row = await db.scalar(select(work.c.state).where(work.c.account_id == UNBOUND_ACCOUNT))
     assert row is not None
+
+
+async def test_a_record_from_before_the_end_gives_way_to_what_active_calls_shows_after_it(desk: Desk) -> None:
+    desk.ringcentral.has_feed = True
+    feed = make_feed(desk)
+    told = {"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
+    call = await desk.end_call(1, stage="live", ended_at=None, read_at=None, details=told)
+    agent = {"extensionNumber": "101", "extensionId": ANA, "name": "Ana Ruiz"}
+    provisional = {"result": "Stopped", "direction": "Outbound", "from": agent, "to": agent, "duration": 0}
+    desk.ringcentral.log = [changed(1, 1, id="r", **provisional)]
+    await feed.read(await own(desk))
+    now = desk.clock.now() + timedelta(seconds=20)
+    desk.clock.advance(20)
+    async with desk.database.write() as db:
+        window = now + timedelta(seconds=120)
+        ended = {"stage": "ended", "ended_at": now, "end_known_at": now, "window_closes_at": window}
+        await db.execute(calls.update().values(**ended))
+    desk.ringcentral.active = [desk.show(1, record_id="r", result="Accepted", **told)]
+    await desk.poll_for(60)
+    call = await desk.call()
+    assert (call.stage, call.outcome, call.result, call.direction) == (
+        "bootstrapped",
+        "answered",
+        "Accepted",
+        "Inbound",
+    )
+    assert (call.caller, call.callee) == (told["from"], told["to"]), "nothing of the agent's is left"

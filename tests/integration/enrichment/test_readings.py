@@ -352,3 +352,17 @@ async def test_reconciled_calls_are_confirmed_by_their_records(desk: Desk) -> No
     await desk.reader.step()
     assert desk.ringcentral.asked[-1].startswith("records rec-")
     assert {(await desk.call(number)).stage for number in (1, 2, 3)} == {"final"}
+
+
+async def test_a_record_that_names_no_number_is_completed_by_what_events_told(desk: Desk) -> None:
+    await desk.end_call(
+        details={"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
+    )
+    desk.ringcentral.log = [
+        detailed(desk, **{"from": {"name": "Dana Field"}, "to": {"phoneNumber": "+15550100900"}})
+    ]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    call = await desk.call()
+    assert call.caller == {"phoneNumber": "+15550179001", "name": "Dana Field"}
+    assert call.callee == {"phoneNumber": "+15550100900"}, "another one than the events told of"

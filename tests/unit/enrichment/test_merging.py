@@ -197,3 +197,27 @@ def test_a_party_without_anything_is_a_party_too() -> None:
     summary = summarise([record("a", to={}, **{"from": {"name": "Dana Field"}})])
     assert summary is not None
     assert (summary.caller, summary.callee) == ({"name": "Dana Field"}, {})
+
+
+def test_what_was_read_while_the_call_went_on_never_stands_against_what_was_read_after_it() -> None:
+    early = Reading(
+        record(legs=LEGS, result="Stopped", duration=0), Source.CALL_LOG, START, is_provisional=True
+    )
+    after = reading(after=10)
+    assert standing(early, after) is after
+    assert standing(after, early) is after
+
+
+def test_a_record_from_before_the_end_stands_for_the_call_only_if_there_is_no_other() -> None:
+    early, after = record("early", result="Accepted", duration=900), record("after", result="Missed")
+    summary = summarise([early, after], provisional={"early"})
+    assert summary is not None
+    assert (summary.primary_id, summary.outcome) == ("after", Outcome.MISSED)
+    alone = summarise([early], provisional={"early"})
+    assert alone is not None
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+def test_among_equal_records_the_callers_comes_first(ids: tuple[str, str]) -> None:
+    calling, called = record(ids[0], direction="Outbound"), record(ids[1], direction="Inbound")
+    assert primary_of([called, calling]) is calling
