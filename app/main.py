@@ -431,6 +431,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, but=frozenset({webhooks.PATH}))
     problems.install(app)
     docs.install(app)

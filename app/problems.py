@@ -39,6 +39,7 @@ from app.errors import (
     Unauthenticated,
     Unprocessable,
 )
+from app.head import is_answered_as_get
 
 MEDIA_TYPE = "application/problem+json"
 STORAGE_RETRY_SECONDS = 1
@@ -264,7 +265,10 @@ def _allowed(request: Request) -> dict[str, str]:
         return {}
     # `/calls/{call}` would match `/calls/batch-get`, which is another path.
     nearest = min(alike, key=lambda path: path.count("{"))
-    return {"Allow": ", ".join(sorted(method.upper() for method in paths[nearest]))}
+    methods = {method.upper() for method in paths[nearest]}
+    if "GET" in methods and is_answered_as_get(request.url.path):
+        methods.add("HEAD")
+    return {"Allow": ", ".join(sorted(methods))}
 
 
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:

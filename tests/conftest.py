@@ -26,6 +26,7 @@ from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.tables import metadata
 from app.dependencies import Services
+from app.head import HeadAsGet
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
@@ -218,6 +219,7 @@ def build_app(services: Services) -> FastAPI:
         insights_router.router,
     ):
         app.include_router(router)
+    app.add_middleware(HeadAsGet)
     app.state.services = services
     return app
 

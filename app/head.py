@@ -1,0 +1,33 @@
+"""Answers HEAD wherever the connector API has a GET: the same headers, no body (RFC 9110, section 9.3.2)."""
+
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_NOT_AS_GET = re.compile(r"/v1/(changes/stream|recordings/[^/]+/content)")
+"""A stream has no end to wait for, and the sound of a recording has a HEAD of its own, which costs less."""
+
+
+def is_answered_as_get(path: str) -> bool:
+    """Whether HEAD of this path is what GET would be, if it has a GET."""
+    return path.startswith("/v1/") and _NOT_AS_GET.fullmatch(path) is None
+
+
+class HeadAsGet:
+    """ASGI middleware. FastAPI knows HEAD only as a route of its own, which would stand beside each GET in the API
+    description."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or not is_answered_as_get(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def bodiless(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, bodiless)
