@@ -40,6 +40,7 @@ from app.enrichment.shared_answers import SharedAnswers
 from app.enrichment.signins import CHECK_SECONDS, SignIns
 from app.enrichment.sweeps import Sweeper, SweepRules
 from app.errors import StorageUnavailable
+from app.head import HeadAsGet
 from app.limits import BodyLimit
 from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
 from app.ops import router as ops_router
@@ -415,8 +416,8 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     webhooks.mount(app, process.endpoint)
     for router in (
         calls_router.router,
-        attachments_router.router,
         calls_router.feed,
+        attachments_router.router,
         insights_router.router,
         recordings_router.router,
         readers_router.router,
@@ -431,8 +432,8 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
-    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, but=frozenset({webhooks.PATH}))
+    app.add_middleware(HeadAsGet)
     problems.install(app)
     docs.install(app)
     _describe_webhook(app)
