@@ -317,12 +317,19 @@ def _complete(told: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[s
     return (dict(said) if differs else {**told, **said}) or None
 
 
+def _outcome(call: Call, summary: Summary) -> Outcome:
+    """Say how a call went: its records know, unless all that we may see of it is the missed one of somebody else than
+    who answered (one user's Call Log has his own records only)."""
+    is_answered = call.answered_at is not None and call.details.get("answeredByHuman") is True
+    return Outcome.ANSWERED if summary.outcome is Outcome.MISSED and is_answered else summary.outcome
+
+
 def _copy(call: Call, summary: Summary) -> None:
     call.primary_record_id = summary.primary_id
     call.direction = summary.direction or call.direction
     call.action = summary.action
     call.result = summary.result
-    call.outcome = summary.outcome
+    call.outcome = _outcome(call, summary)
     call.caller = _complete(call.details.get("from"), summary.caller)
     call.callee = _complete(call.details.get("to"), summary.callee)
     call.external_number = summary.external_number or call.external_number

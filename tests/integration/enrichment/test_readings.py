@@ -366,3 +366,14 @@ async def test_a_record_that_names_no_number_is_completed_by_what_events_told(de
     call = await desk.call()
     assert call.caller == {"phoneNumber": "+15550179001", "name": "Dana Field"}
     assert call.callee == {"phoneNumber": "+15550100900"}, "another one than the events told of"
+
+
+async def test_the_missed_record_of_one_user_does_not_undo_that_another_answered(desk: Desk) -> None:
+    await desk.end_call(
+        1, answered_at=desk.clock.now() - timedelta(seconds=60), details={"answeredByHuman": True}
+    )
+    await desk.end_call(2, details={"answeredByHuman": False})
+    desk.ringcentral.log = [detailed(desk, number, result="Missed", duration=0) for number in (1, 2)]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert [(await desk.call(number)).outcome for number in (1, 2)] == ["answered", "missed"]
