@@ -1,4 +1,5 @@
-"""What a route may ask for: the services of this process, and the API key that asks; and a fast way to answer.
+"""What a route may ask for: the services of this process, and the API key that asks; what all routes of the connector
+API refuse; and a fast way to answer.
 
 async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
 """
@@ -6,13 +7,18 @@ async def route(services: CurrentServices, key: Annotated[Key, Depends(require(S
 import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,12 +26,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import accounts, api_keys
-from app.errors import Forbidden, Unauthenticated
+from app.errors import Forbidden, Unauthenticated, UnsupportedMediaType
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
+from app.wording import unknown
 from app.work.wakeups import Wakeups
 
 _LONGEST_KEY = 512
+_LONGEST_TYPE = 64
+_MOST_NAMED = 10
+"""So many unknown parameters are named; whoever sends more has enough to do with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,53 @@ def require(scope: Scope) -> Callable[[Key], Awaitable[Key]]:
 CallsReader = Annotated[Key, Depends(require(Scope.CALLS_READ))]
 NotesWriter = Annotated[Key, Depends(require(Scope.NOTES_WRITE))]
 Administrator = Annotated[Key, Depends(require(Scope.ADMIN))]
+
+
+async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
+    """Refuse what would be ignored or misread in silence; for every route of the connector API, behind its key.
+
+    Raises RequestValidationError for query parameters that the route does not have, UnsupportedMediaType for a body
+    that is not sent as JSON.
+    """
+    route: APIRoute = request.scope["route"]
+    if request.scope["query_string"]:
+        known = known_parameters(route.dependant)
+        strange = [name for name in dict.fromkeys(request.query_params) if name not in known]
+        if strange:
+            raise RequestValidationError([_unknown_parameter(name, known) for name in strange[:_MOST_NAMED]])
+    if route.body_field is not None and not _is_json(request) and await request.body():
+        came = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
+        raise UnsupportedMediaType(
+            f"Send the body with `Content-Type: application/json`; it came {f'as {came}' if came else 'without one'}"
+        )
+
+
+def known_parameters(dependant: Dependant) -> set[str]:
+    """Return the names of the query parameters that a route reads, itself or by what it depends on."""
+    known = {name for field in dependant.query_params for name in _names(field)}
+    return known.union(*(known_parameters(part) for part in dependant.dependencies))
+
+
+def _names(field: Any) -> list[str]:
+    model: Any = field.field_info.annotation
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return [info.alias or name for name, info in model.model_fields.items()]
+    return [field.alias]
+
+
+def _unknown_parameter(name: str, known: set[str]) -> dict[str, Any]:
+    return {
+        "type": "unknown_parameter",
+        "loc": ("query", name),
+        "msg": unknown("parameter", name, known),
+        "input": None,
+    }
+
+
+def _is_json(request: Request) -> bool:
+    """Whether FastAPI reads the body as JSON; it does so for `application/merge-patch+json` too."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    return re.fullmatch(r"application/(.+\+)?json", media_type) is not None
 
 
 class JsonAnswer(Response):

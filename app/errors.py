@@ -11,10 +11,13 @@ AftercallError
 │   ├── Unauthenticated    401
 │   ├── Forbidden          403
 │   ├── PayloadTooLarge    413
+│   ├── UnsupportedMediaType 415
+│   ├── RangeNotSatisfiable 416
 │   ├── BadInput           400
 │   └── Unprocessable      422
 ├── StorageUnavailable     ours: the database did not answer, 503; nothing was accepted
 ├── ArchiveUnavailable     ours: the audio archive cannot be read or written; tried again
+├── NoCredentials          the operator's: nothing to ask RingCentral with, 503; says which command to run
 ├── LeaseLost              ours: another replica has taken the work over, drop what was done
 └── RingCentralError       theirs, or the way to them
     ├── RingCentralUnreachable  timeout, connection refused, 5xx after all tries
@@ -127,6 +130,26 @@ class PayloadTooLarge(CallerError):
     status = 413
     kind = "payload-too-large"
     title = "The body is too large"
+
+
+class UnsupportedMediaType(CallerError):
+    """415."""
+
+    status = 415
+    kind = "unsupported-media-type"
+    title = "The body is not sent as JSON"
+
+
+class RangeNotSatisfiable(CallerError):
+    """416; `total`, the size in bytes, goes along if it is known."""
+
+    status = 416
+    kind = "range-not-satisfiable"
+    title = "The range begins behind the end"
+
+
+class NoCredentials(AftercallError):
+    """No credentials that work serve the account, so RingCentral was not asked; a person has to act."""
 
 
 class StorageUnavailable(AftercallError):

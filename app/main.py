@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__, problems
@@ -20,7 +20,7 @@ from app.calls.accounts import open_unbound
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
-from app.dependencies import Services
+from app.dependencies import Services, refuse_misunderstandings
 from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
@@ -423,11 +423,9 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         readers_router.router,
         ops_router.router,
         accounts_router.router,
-        oauth.router,
-        health.router,
-        metrics_router.router,
-        dashboard.router,
     ):
+        app.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
+    for router in (oauth.router, health.router, metrics_router.router, dashboard.router):
         app.include_router(router)
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)

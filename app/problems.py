@@ -2,12 +2,13 @@
 
 `type` is a path on this service, `/problems/<kind>`, which tells in one sentence what the kind means and what
 to do; so it can be looked up without knowing where our documentation is hosted. `fault` says whose error it
-is: the caller's, the service's, RingCentral's, or a limit's. A problem never carries a stack trace, nor the
+is: the caller's, the service's, the operator's, RingCentral's, or a limit's. A problem never carries a stack trace, nor the
 value that was refused: that may be somebody's phone number.
 """
 
+import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -28,24 +29,28 @@ from app.errors import (
     Conflict,
     CredentialsRefused,
     Forbidden,
+    NoCredentials,
     NotFound,
     PayloadTooLarge,
     PermissionMissing,
     PreconditionFailed,
     PreconditionRequired,
+    RangeNotSatisfiable,
     RateLimited,
     RingCentralError,
     StorageUnavailable,
     Unauthenticated,
     Unprocessable,
+    UnsupportedMediaType,
 )
 from app.head import is_answered_as_get
+from app.wording import plain, unknown
 
 MEDIA_TYPE = "application/problem+json"
 STORAGE_RETRY_SECONDS = 1
 """What a caller is told to wait when the database was away."""
 
-Fault = Literal["caller", "service", "ringcentral", "limit"]
+Fault = Literal["caller", "service", "operator", "ringcentral", "limit"]
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +65,7 @@ class FieldError(BaseModel):
     location: Literal["body", "query", "path", "header", "cookie"] = Field(
         description="Where it was.", validation_alias="in", serialization_alias="in"
     )
-    detail: str = Field(examples=["Input should be less than or equal to 200"])
+    detail: str = Field(examples=["A number of at most 200 is expected"])
 
 
 class Problem(BaseModel):
@@ -111,7 +116,9 @@ _ADVICE = {
     "ambiguous-call": "Ask for one of `candidates` by its id.",
     "precondition-failed": "Read the resource again, then repeat with its new ETag.",
     "precondition-required": "Send `If-Match` with the ETag that you read.",
-    "payload-too-large": "Send less.",
+    "payload-too-large": "Send less, or in parts.",
+    "unsupported-media-type": "Send `Content-Type: application/json`.",
+    "range-not-satisfiable": "Ask for a range that begins before the end; `Content-Range` tells the size.",
 }
 
 _CALLER_ERRORS: tuple[type[CallerError], ...] = (
@@ -125,6 +132,8 @@ _CALLER_ERRORS: tuple[type[CallerError], ...] = (
     PreconditionFailed,
     PreconditionRequired,
     PayloadTooLarge,
+    UnsupportedMediaType,
+    RangeNotSatisfiable,
 )
 
 KINDS = {
@@ -132,6 +141,12 @@ KINDS = {
 }
 KINDS |= {
     "malformed-json": Kind(400, "The body is not JSON", "caller", "Send a JSON document in UTF-8."),
+    "not-utf-8": Kind(
+        400, "The body is not in UTF-8", "caller", "Write the JSON in UTF-8 before sending it."
+    ),
+    "nested-too-deeply": Kind(
+        400, "The body is nested too deeply", "caller", "Send JSON with fewer levels; no field needs many."
+    ),
     "invalid-request": Kind(
         422, "The request has not the right shape", "caller", "`errors` names each field or parameter."
     ),
@@ -157,16 +172,22 @@ KINDS |= {
     "ringcentral-refused": Kind(
         502, "RingCentral refused the request", "ringcentral", "`ringCentral` carries its status and code."
     ),
+    "no-credentials": Kind(
+        503,
+        "The service has no RingCentral credentials that work",
+        "operator",
+        "Tell the operator; `detail` names the command. Calls, notes and the feed of changes work without.",
+    ),
     "ringcentral-credentials": Kind(
         502,
         "RingCentral refused the service's credentials",
-        "ringcentral",
-        "The operator has to renew the credentials.",
+        "operator",
+        "The operator has to renew the credentials; `aftercall check` tells which.",
     ),
     "ringcentral-permission": Kind(
         502,
         "A RingCentral permission is missing",
-        "ringcentral",
+        "operator",
         "The operator has to grant the permission that `permission` names.",
     ),
     "ringcentral-rate-limited": Kind(
@@ -203,34 +224,67 @@ def problem_response(
 
 
 def _draw_caller_error(request: Request, error: CallerError) -> Response:
-    headers = {"WWW-Authenticate": 'Bearer realm="aftercall"'} if isinstance(error, Unauthenticated) else None
     return problem_response(
         request,
         error.kind,
         error.detail,
         status=error.status,
         title=error.title,
-        headers=headers,
+        headers=_headers_of(error),
         extra=error.extra,
     )
 
 
+def _headers_of(error: CallerError) -> dict[str, str]:
+    match error:
+        case Unauthenticated():
+            return {"WWW-Authenticate": 'Bearer realm="aftercall"'}
+        case UnsupportedMediaType():
+            return {"Accept": "application/json"}
+        case RangeNotSatisfiable() if "total" in error.extra:
+            return {"Content-Range": f"bytes */{error.extra['total']}"}
+    return {}
+
+
 def _draw_invalid_request(request: Request, error: RequestValidationError) -> Response:
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        where = next(item["loc"][-1] for item in found if item["type"] == "json_invalid")
-        return problem_response(request, "malformed-json", f"The body stops being JSON at character {where}")
-    errors = [field_error(item["loc"], item["msg"]) for item in found]
+    for item in found:
+        if item["type"] == "json_invalid":
+            detail = f"The body stops being JSON at character {item['loc'][-1]}"
+            return problem_response(request, "malformed-json", detail)
+        if item["type"] == "recursion_depth_exceeded":
+            return _draw_deep_nesting(request)
+    errors = [field_error(item["loc"], _worded(request, item)) for item in found]
     detail = "; ".join(
         f"{item.get('pointer') or item.get('parameter') or 'body'}: {item['detail']}" for item in errors[:3]
     )
     return problem_response(request, "invalid-request", detail, extra={"errors": errors})
 
 
-def field_error(loc: Sequence[str | int], message: str) -> dict[str, str]:
+def _draw_deep_nesting(request: Request) -> Response:
+    return problem_response(
+        request, "nested-too-deeply", "The body has too many levels of arrays and objects"
+    )
+
+
+def _worded(request: Request, error: Mapping[str, Any]) -> str:
+    place, *path = error["loc"]
+    if error["type"] == "missing" and place == "body" and not path:
+        return "A body in JSON is required"
+    if error["type"] == "extra_forbidden" and place == "body" and len(path) == 1:
+        return unknown("field", str(path[0]), _known_fields(request))
+    return plain(error)
+
+
+def _known_fields(request: Request) -> Collection[str]:
+    """Return the names of the fields that the body of a route has at its top."""
+    model: Any = request.scope["route"].body_field.field_info.annotation
+    return model.model_json_schema()["properties"] if hasattr(model, "model_json_schema") else ()
+
+
+def field_error(loc: Sequence[str | int], detail: str) -> dict[str, str]:
     """Say where in a request something is wrong: a JSON pointer for the body, else the parameter."""
     place, *path = (str(part) for part in loc)
-    detail = message.removeprefix("Value error, ")
     if place == "body":
         pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in path)
         return {"pointer": pointer, "in": place, "detail": detail}
@@ -247,6 +301,13 @@ def _draw_http_exception(request: Request, error: HTTPException) -> Response:
         return problem_response(
             request, "method-not-allowed", detail, headers=_allowed(request) or error.headers
         )
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem_response(request, PayloadTooLarge.kind, str(error.detail), headers=error.headers)
+    match error.__cause__:  # of a body that FastAPI could not read
+        case UnicodeDecodeError(start=place):
+            return problem_response(request, "not-utf-8", f"The body stops being UTF-8 at byte {place}")
+        case RecursionError():
+            return _draw_deep_nesting(request)
     return problem_response(
         request,
         "http-error",
@@ -271,6 +332,10 @@ def _allowed(request: Request) -> dict[str, str]:
     return {"Allow": ", ".join(sorted(methods))}
 
 
+def _draw_no_credentials(request: Request, error: NoCredentials) -> Response:
+    return problem_response(request, "no-credentials", str(error))
+
+
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:
     log.warning("the database is away", path=request.url.path, error=str(error))
     return problem_response(
@@ -289,7 +354,7 @@ def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Respon
     match error:
         case RateLimited():
             kind = "ringcentral-rate-limited"
-            extra["retryAt"] = error.retry_at.isoformat().replace("+00:00", "Z")
+            extra["retryAt"] = error.retry_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             headers = _retry_after(request, error)
         case CredentialsRefused():
             kind = "ringcentral-credentials"
@@ -305,7 +370,8 @@ def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Respon
 
 def _retry_after(request: Request, error: RateLimited) -> dict[str, str]:
     now = request.app.state.services.clock.now()
-    return {"Retry-After": str(max(1, round((error.retry_at - now).total_seconds())))}
+    # Not rounded down: who comes a moment too early is sent away again.
+    return {"Retry-After": str(max(1, math.ceil((error.retry_at - now).total_seconds())))}
 
 
 def _draw_unexpected(request: Request, error: Exception) -> Response:
@@ -325,6 +391,7 @@ def install(app: FastAPI) -> None:
         CallerError: _draw_caller_error,
         RequestValidationError: _draw_invalid_request,
         HTTPException: _draw_http_exception,
+        NoCredentials: _draw_no_credentials,
         StorageUnavailable: _draw_storage_unavailable,
         RingCentralError: _draw_ringcentral_error,
         Exception: _draw_unexpected,
@@ -426,6 +493,9 @@ def _put_problems_into(description: dict[str, Any]) -> None:
     }
     for operations in description.get("paths", {}).values():
         for operation in operations.values():
-            invalid = operation.get("responses", {}).get("422")
-            if invalid is not None:
-                invalid["content"] = {MEDIA_TYPE: {"schema": _REFERENCE}}
+            responses = operation.get("responses", {})
+            if "422" in responses:
+                responses["422"]["content"] = {MEDIA_TYPE: {"schema": _REFERENCE}}
+            if "requestBody" in operation:
+                for status in ("400", "413", "415"):
+                    responses.setdefault(status, {"$ref": "#/components/responses/Problem"})

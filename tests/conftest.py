@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy import delete
 
 from app import problems
@@ -25,7 +25,7 @@ from app.calls import router as calls_router
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.tables import metadata
-from app.dependencies import Services
+from app.dependencies import Services, refuse_misunderstandings
 from app.head import HeadAsGet
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
@@ -218,7 +218,7 @@ def build_app(services: Services) -> FastAPI:
         attachments_router.router,
         insights_router.router,
     ):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
     app.add_middleware(HeadAsGet)
     app.state.services = services
     return app

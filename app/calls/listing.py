@@ -45,7 +45,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls.inputs import Label, Source
 from app.calls.model import Outcome, Stage
+from app.calls.schemas import ExtensionIdText
 from app.calls.views import COLUMNS
 from app.db.tables import accounts, call_parties, calls, crm_links, notes, sentiments, timeline
 from app.errors import BadInput
@@ -58,10 +60,21 @@ _YEARS = range(1970, 2200)
 _LARGEST_SEQ = 2**63 - 1
 _LONGEST_CURSOR = 512
 _LONGEST_NUMBER = 128
+_NUMBER = re.compile(r"\+?(?=[X*#]*[0-9])[0-9X*#]{1,31}", re.IGNORECASE)
+"""Digits; also masked ones and service codes, as events and records have them."""
+_NO_NUMBERS = frozenset({"anonymous", "conference"})
+"""Words that stand where a number would (published event streams)."""
 
 _CLOCKS_DIFFER = timedelta(seconds=60)
 """Events are numbered in commit order; their times, taken before the lock, can be out of it by this much."""
 _NEAR_ENOUGH = 64
+
+
+class Direction(StrEnum):
+    """Which way a call went, as the company sees it."""
+
+    INBOUND = "Inbound"
+    OUTBOUND = "Outbound"
 
 
 class Order(StrEnum):
@@ -115,30 +128,52 @@ def normal_number(value: Any) -> Any:
     return f"+{bare}" if came_with_plus or is_international else bare or value.strip()
 
 
+def _a_number(value: str) -> str:
+    if not _NUMBER.fullmatch(value) and value.casefold() not in _NO_NUMBERS:
+        raise ValueError(
+            "A phone number is expected in E.164, such as +15550179001, or a short one, such as 101; or `anonymous`"
+        )
+    return value
+
+
+def _in_any_case(words: type[StrEnum]) -> BeforeValidator:
+    """Understand a word of a closed set however it is capitalised."""
+    known = {word.value.casefold(): word.value for word in words}
+    return BeforeValidator(
+        lambda value: known.get(value.casefold(), value) if isinstance(value, str) else value
+    )
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_in_our_times)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=_LONGEST_NUMBER),
+    BeforeValidator(normal_number),
+    AfterValidator(_a_number),
+]
 _MOMENT = "2026-03-10T18:00:00Z"
 
 
 class CallFilters(BaseModel):
-    """Which calls to list. All that are given must hold. A misspelt parameter is refused, not ignored."""
+    """Which calls to list. All that are given must hold."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
     started_after: Moment | None = Field(None, description="Started then or later.", examples=[_MOMENT])
     started_before: Moment | None = Field(None, description="Started earlier.", examples=[_MOMENT])
     ended_after: Moment | None = Field(None, description="Ended then or later.", examples=[_MOMENT])
     ended_before: Moment | None = Field(None, description="Ended earlier.", examples=[_MOMENT])
     updated_after: Moment | None = Field(None, description="Last changed then or later.", examples=[_MOMENT])
-    direction: Word | None = Field(
+    direction: Annotated[Direction, _in_any_case(Direction)] | None = Field(
         None, description="As the company sees it.", examples=["Inbound", "Outbound"]
     )
-    extension_id: Word | None = Field(
-        None, description="An extension that took part.", examples=["711000101"]
+    extension_id: ExtensionIdText | None = Field(
+        None, description="An extension that took part, by RingCentral's id.", examples=["711000101"]
     )
-    phone_number: Annotated[Word, BeforeValidator(normal_number)] | None = Field(
+    phone_number: PhoneNumber | None = Field(
         None,
-        description="A number that took part, in E.164; usual ways of writing it are understood.",
+        description="A number that took part, in E.164; usual ways of writing it are understood. `anonymous`: "
+        "callers who hid theirs.",
         examples=["+15550179001"],
     )
     outcome: list[Outcome] = Field(
@@ -148,9 +183,11 @@ class CallFilters(BaseModel):
         [], max_length=6, description="Repeat it to allow several.", examples=[["reconciled", "final"]]
     )
     has_recording: bool | None = Field(None, description="Whether a recording is known.")
-    sentiment: Word | None = Field(None, description="A label that some source gave.", examples=["negative"])
+    sentiment: Annotated[Label, _in_any_case(Label)] | None = Field(
+        None, description="A label that some source gave.", examples=["negative"]
+    )
     has_notes: bool | None = Field(None, description="Whether somebody attached a note.")
-    unlinked_crm: Word | None = Field(
+    unlinked_crm: Source | None = Field(
         None,
         description="Not written to this CRM yet; quick if most of these are new, or with a bound such as "
         "`startedAfter`.",
@@ -317,7 +354,7 @@ def _ranges(query: ListQuery, started_at: Column[Any]) -> list[ColumnElement[boo
         # Implied, but for clocks that differ; it spares walking the starts of all later calls.
         conditions.append(started_at < query.ended_before + _CLOCKS_DIFFER)
     if query.direction is not None:
-        conditions.append(calls.c.direction == query.direction.capitalize())
+        conditions.append(calls.c.direction == query.direction)
     if query.outcome:
         conditions.append(_one_of(calls.c.outcome, query.outcome))
     if query.stage:

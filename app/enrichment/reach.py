@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from app.enrichment.connections import Connection, Connections
-from app.errors import CredentialsRefused, PermissionMissing
+from app.errors import NoCredentials, PermissionMissing
 from app.ids import AccountId
 
 
@@ -21,16 +21,22 @@ async def load_connection(
 ) -> Connection:
     """Return such a connection.
 
-    Raises CredentialsRefused when no credentials work for the account, PermissionMissing when those that do see
-    other extensions only.
+    Raises NoCredentials when no credentials work for the account, PermissionMissing when those that do see other
+    extensions only.
     """
     found = await find_connection(connections, account_id, extension_ids)
     if found is not None:
         return found
-    usable = [item for item in await connections.of(account_id) if item.access.problem is None]
-    if not usable:
-        raise CredentialsRefused(
-            "No RingCentral credentials that work serve this account; `aftercall check` says what to do"
+    known = await connections.of(account_id)
+    if not known:
+        raise NoCredentials(
+            "The service has no RingCentral credentials for this account. The operator adds them with `aftercall "
+            "accounts add`, or sets RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT; `aftercall check` tells what is missing"
+        )
+    if all(item.access.problem is not None for item in known):
+        raise NoCredentials(
+            "None of the RingCentral credentials that the service has for this account can be used. The operator runs "
+            "`aftercall accounts check`, which says what to do for each"
         )
     raise PermissionMissing(
         "The service's credentials see single extensions of this account only",

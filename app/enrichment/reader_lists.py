@@ -36,8 +36,8 @@ class ListRules:
 class ReaderLists:
     """The lists, for the readers of one process. `extension_id` None means the whole account.
 
-    Every method raises what RingCentral's client raises: RateLimited when the budget is gone; CredentialsRefused and
-    PermissionMissing also when no credentials of ours reach as far as asked.
+    Every method raises what RingCentral's client raises: RateLimited when the budget is gone; PermissionMissing also when
+    no credentials of ours reach as far as asked; and NoCredentials when there are none.
     """
 
     def __init__(

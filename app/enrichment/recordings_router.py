@@ -16,15 +16,15 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.calls.recordings import OPEN, State
-from app.calls.schemas import Answer, RecordingState
+from app.calls.schemas import Answer, RecordingIdText, RecordingState
 from app.calls.views import content_url, time_text
 from app.dependencies import CallsReader, JsonAnswer
 from app.enrichment.archivist import suffix_of
 from app.enrichment.listening import Heard, Listening
 from app.enrichment.ranges import ByteRange, read_range
 from app.enrichment.sound import OutOfRangeError
-from app.ids import MAX_OUTSIDE_ID
-from app.problems import problem_response, problem_responses
+from app.errors import RangeNotSatisfiable
+from app.problems import problem_responses
 from app.ringcentral.models import Recording
 
 router = APIRouter(prefix="/v1", tags=["recordings"])
@@ -42,13 +42,7 @@ async def current_listening(request: Request) -> Listening:
 
 CurrentListening = Annotated[Listening, Depends(current_listening)]
 RecordingName = Annotated[
-    str,
-    Path(
-        max_length=MAX_OUTSIDE_ID,
-        pattern=r"^[A-Za-z0-9_.~-]+$",
-        description="RingCentral's id of the recording.",
-        examples=["3019664700"],
-    ),
+    RecordingIdText, Path(description="RingCentral's id of the recording.", examples=["3019664700"])
 ]
 
 
@@ -180,7 +174,6 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     responses=_CONTENT | problem_responses(404, 416, 502),
 )
 async def get_content(
-    request: Request,
     key: CallsReader,
     listening: CurrentListening,
     recording_id: RecordingName,
@@ -197,7 +190,8 @@ async def get_content(
                 listening.open(key.account_id, recording_id, read_range(byte_range))
             )
         except OutOfRangeError as beyond:
-            return _out_of_range(request, beyond)
+            size = {} if beyond.total is None else {"total": beyond.total}
+            raise RangeNotSatisfiable("The range begins behind the end of the recording", **size) from beyond
         span = heard.sound.span
         headers = _headers(recording_id, heard, download=download)
         if span.size is not None:
@@ -243,18 +237,6 @@ def _headers(recording_id: str, heard: Heard, *, download: bool) -> dict[str, st
         digest = base64.b64encode(bytes.fromhex(heard.sha256)).decode()
         headers["Repr-Digest"] = f"sha-256=:{digest}:"
     return headers
-
-
-def _out_of_range(request: Request, beyond: OutOfRangeError) -> Response:
-    total = "*" if beyond.total is None else str(beyond.total)
-    return problem_response(
-        request,
-        "http-error",
-        "The range begins behind the end of the recording",
-        status=416,
-        title="Range Not Satisfiable",
-        headers={} if beyond.total is None else {"Content-Range": f"bytes */{total}"},
-    )
 
 
 class _Held(StreamingResponse):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.calls.listing import ListQuery
+from app.problems import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -89,3 +90,10 @@ def test_the_guide_lists_every_filter_and_order() -> None:
     orders = set(schema["$defs"]["Order"]["enum"])
     filters = set(schema["properties"]) - {"order", "limit", "cursor"}
     assert set(re.findall(r"`(-?\w+)`", paragraph[0])) == filters | orders | {"order"}
+
+
+def test_the_page_of_problems_tells_of_each_what_the_service_tells() -> None:
+    page = (ROOT / "docs/api/problems.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \| `(\w+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    told = {name: (int(status), fault, title, advice) for name, status, fault, title, advice in rows}
+    assert told == {name: (kind.status, kind.fault, kind.title, kind.advice) for name, kind in KINDS.items()}

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import FastAPI, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from app import errors, problems
 from tests.fakes.clock import FakeClock
@@ -17,6 +18,8 @@ RAISED: dict[str, Exception] = {}
 
 
 class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     text: str
     score: float = Field(0, ge=-1, le=1)
     author: dict[str, int] | None = None
@@ -108,8 +111,6 @@ async def test_an_unexpected_error_tells_an_id_and_nothing_else(
         (errors.RingCentralUnreachable("timeout"), 502, "ringcentral-unavailable"),
         (errors.RingCentralUnreachable("bad gateway", status=502), 502, "ringcentral-unavailable"),
         (errors.RequestRefused("no", status=400, code="CMN-101"), 502, "ringcentral-refused"),
-        (errors.CredentialsRefused("no", status=400, code="OAU-210"), 502, "ringcentral-credentials"),
-        (errors.PermissionMissing("no", permission="ReadCallLog"), 502, "ringcentral-permission"),
     ],
 )
 async def test_an_error_of_ringcentrals_is_not_blamed_on_the_caller(
@@ -120,18 +121,74 @@ async def test_an_error_of_ringcentrals_is_not_blamed_on_the_caller(
     assert body["ringCentral"]["code"] == error.code
 
 
-async def test_a_used_up_limit_says_when_to_come_back(client: httpx.AsyncClient, clock: FakeClock) -> None:
-    retry_at = clock.now() + timedelta(seconds=42)
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (errors.CredentialsRefused("no", status=400, code="OAU-210"), 502, "ringcentral-credentials"),
+        (errors.PermissionMissing("no", permission="ReadCallLog"), 502, "ringcentral-permission"),
+        (errors.NoCredentials("run `aftercall check`"), 503, "no-credentials"),
+    ],
+)
+async def test_what_only_the_operator_can_mend_says_so(
+    client: httpx.AsyncClient, error: Exception, status: int, kind: str
+) -> None:
+    answer, body = await problem_of(client, error)
+    assert (answer.status_code, body["type"], body["fault"]) == (status, f"/problems/{kind}", "operator")
+    assert "operator" in problems.KINDS[kind].advice
+
+
+async def test_a_used_up_limit_says_when_to_come_back_and_never_too_early(
+    client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    retry_at = clock.now() + timedelta(seconds=41.2)
     answer, body = await problem_of(client, errors.RateLimited("slow down", retry_at=retry_at))
     assert (answer.status_code, body["fault"]) == (503, "limit")
     assert answer.headers["retry-after"] == "42"
-    assert body["retryAt"] == "2026-03-10T18:08:23Z"
+    assert body["retryAt"] == "2026-03-10T18:08:22.200Z"
 
 
 async def test_a_body_that_is_not_json_is_400(client: httpx.AsyncClient) -> None:
     answer = await client.post("/body", content=b'{"text": ', headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["type"] == "/problems/malformed-json"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"text": "\xff"}', "not-utf-8"),
+        (b'{"text": ' + b"[" * 100_000, "nested-too-deeply"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_says_why(client: httpx.AsyncClient, body: bytes, kind: str) -> None:
+    answer = await client.post("/body", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (400, f"/problems/{kind}")
+
+
+async def test_a_range_that_cannot_be_given_tells_the_size(client: httpx.AsyncClient) -> None:
+    answer, body = await problem_of(client, errors.RangeNotSatisfiable("behind the end", total=12))
+    assert (answer.status_code, body["type"]) == (416, "/problems/range-not-satisfiable")
+    assert answer.headers["content-range"] == "bytes */12"
+
+
+async def test_a_body_above_the_limit_is_413(client: httpx.AsyncClient) -> None:
+    _, body = await problem_of(client, HTTPException(413, "A request may have 9 bytes"))
+    assert (body["type"], body["fault"]) == ("/problems/payload-too-large", "caller")
+
+
+async def test_a_misspelt_field_is_refused_with_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/body", json={"text": "x", "Scores": 1})
+    (error,) = answer.json()["errors"]
+    assert error == {
+        "pointer": "/Scores",
+        "in": "body",
+        "detail": "There is no field `Scores`; did you mean `score`?",
+    }
+
+
+async def test_a_missing_body_is_asked_for(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/body")
+    assert answer.json()["detail"] == "body: A body in JSON is required"
 
 
 async def test_a_wrong_shape_is_422_and_names_every_place_but_not_the_value(

@@ -144,6 +144,7 @@ ALL = {"plain", "outbound", "missed", "final", "recorded", "ben", "other", "note
 FILTERED: list[tuple[dict[str, Any], set[str]]] = [
     ({}, ALL),
     ({"direction": "Outbound"}, {"outbound"}),
+    ({"direction": "outbound"}, {"outbound"}),
     ({"outcome": "missed"}, {"missed"}),
     ({"outcome": ["missed", "inProgress"]}, {"missed", "live"}),
     ({"stage": "final"}, {"final"}),
@@ -157,6 +158,7 @@ FILTERED: list[tuple[dict[str, Any], set[str]]] = [
     ({"phoneNumber": "1 (555) 017-7777"}, {"other"}),
     ({"phoneNumber": "+15550000000"}, set()),
     ({"sentiment": "negative"}, {"sad"}),
+    ({"sentiment": "Negative"}, {"sad"}),
     ({"sentiment": "positive"}, set()),
     ({"hasNotes": True}, {"noted"}),
     ({"hasNotes": False}, ALL - {"noted"}),
@@ -269,7 +271,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"startedAfter": "1741629600"}, "startedAfter"),
     ({"startedAfter": "0001-01-01T00:00:00+14:00"}, "startedAfter"),
     ({"phoneNumber": "\0"}, "phoneNumber"),
+    ({"phoneNumber": ""}, "phoneNumber"),
+    ({"phoneNumber": "Dana Field"}, "phoneNumber"),
+    ({"phoneNumber": "+"}, "phoneNumber"),
+    ({"phoneNumber": "XXXX"}, "phoneNumber"),
     ({"extensionId": ""}, "extensionId"),
+    ({"extensionId": "ana"}, "extensionId"),
+    ({"extensionId": "\u0661\u0660\u0661"}, "extensionId"),
+    ({"sentiment": "cheerful"}, "sentiment"),
+    ({"direction": "Sideways"}, "direction"),
+    ({"unlinkedCrm": "my crm"}, "unlinkedCrm"),
+    ({"started_after": "2026-03-10T18:00:00Z"}, "started_after"),
     ({"order": "duration"}, "order"),
 ]
 
@@ -279,6 +291,31 @@ async def test_a_wrong_parameter_is_refused_by_name(client: httpx.AsyncClient) -
         answer = await client.get("/v1/calls", params=params)
         assert answer.status_code == 422, params
         assert {error["parameter"] for error in answer.json()["errors"]} == {parameter}
+
+
+@pytest.mark.parametrize(
+    ("params", "accepted"),
+    [
+        ({"sentiment": "cheerful"}, "One of these is expected: positive, neutral, negative or mixed"),
+        ({"direction": "in"}, "One of these is expected: Inbound or Outbound"),
+        ({"extensionId": "ana"}, "RingCentral's id of an extension is expected, which has digits only"),
+        ({"phoneNumber": "Dana"}, "A phone number is expected in E.164, such as +15550179001"),
+        ({"outcom": "missed"}, "There is no parameter `outcom`; did you mean `outcome`?"),
+    ],
+)
+async def test_a_wrong_value_is_told_what_is_accepted(
+    client: httpx.AsyncClient, params: dict[str, str], accepted: str
+) -> None:
+    answer = await client.get("/v1/calls", params=params)
+    assert accepted in answer.json()["errors"][0]["detail"]
+    assert "Dana" not in answer.text, "what was sent may be private"
+
+
+@pytest.mark.parametrize(
+    "number", ["anonymous", "+1555017XXXX", "*801", "101", "00 1 555 017 9001", "conference"]
+)
+async def test_whatever_stands_for_a_number_can_be_asked_for(client: httpx.AsyncClient, number: str) -> None:
+    assert await ids(client, phoneNumber=number) == []
 
 
 @pytest.mark.parametrize(

@@ -261,13 +261,6 @@ async def test_without_company_permission_only_the_own_extension_is_shown(
         assert (await stage.reader.get(f"/v1/extensions/{ANA}/call-log")).status_code == 502
 
 
-async def test_an_account_without_credentials_is_told_so(make_settings: Any, sqlite_url: str) -> None:
-    async with staged(make_settings, sqlite_url, simulated(), rc_jwt=None) as stage:
-        answer = await stage.reader.get(ACTIVE)
-        assert answer.status_code == 502
-        assert answer.json()["type"] == "/problems/ringcentral-credentials"
-
-
 async def test_readers_leave_the_polls_their_share(make_settings: Any, sqlite_url: str) -> None:
     limits = {"Light": 100, "Medium": 100, "Heavy": 10, "Auth": 100}
     async with staged(make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=10,
