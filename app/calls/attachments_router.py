@@ -10,6 +10,7 @@ where it is sent and asked for nowhere: a connector that owns a source need not 
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -161,7 +162,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def read_precondition(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Precondition:
+async def read_precondition(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Precondition:
     """Read the two headers. An ETag that is none of ours matches no version."""
     return Precondition(
         versions=None if if_match in {None, "*"} else read_etags(if_match or ""),
@@ -180,6 +181,70 @@ def read_etags(header: str) -> frozenset[int]:
 
 
 State = Annotated[Precondition, Depends(read_precondition)]
+
+
+# What sentiments, the disposition and links have in common: one thing in a slot of the call, which is named by its
+# source or its CRM where there can be several.
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Somebody who reads what is attached."""
+
+    services: Services
+    key: Key
+
+    async def one(self, kind: Kind, call: str, if_none_match: str | None, **slot: str) -> Response:
+        async with self.services.database.read() as db:
+            row = await attachments.load_one(db, self.key.account_id, kind, call, slot)
+        return _read(kind, call, row, if_none_match)
+
+    async def all(self, kind: Kind, call: str) -> Response:
+        async with self.services.database.read() as db:
+            rows = await attachments.find_all(db, self.key.account_id, kind, call)
+        return JSONResponse({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Somebody who fills or empties a slot, if it is in the state that he expects."""
+
+    services: Services
+    key: Key
+    state: Precondition
+
+    async def put(self, kind: Kind, call: str, content: Mapping[str, Any], **slot: str) -> Response:
+        async with (
+            self.services.database.write() as db,
+            attachments.open_account(db, self.key.owner, self.services.clock.now()) as ledger,
+        ):
+            written = await attachments.put(ledger, kind, call, slot, content, self.state)
+        return _say(Answer(_status(written), _headers(written.row), _draw(kind, call, written.row)))
+
+    async def remove(self, kind: Kind, call: str, **slot: str) -> Response:
+        async with (
+            self.services.database.write() as db,
+            attachments.open_account(db, self.key.owner, self.services.clock.now()) as ledger,
+        ):
+            await attachments.remove(ledger, kind, call, slot, self.state)
+        return Response(status_code=204)
+
+
+async def reading(services: CurrentServices, key: CallsReader) -> Reading:
+    """Whoever reads."""
+    return Reading(services, key)
+
+
+async def writing(services: CurrentServices, key: NotesWriter, state: State) -> Writing:
+    """Whoever writes."""
+    return Writing(services, key, state)
+
+
+Reads = Annotated[Reading, Depends(reading)]
+Writes = Annotated[Writing, Depends(writing)]
+
+
+# Notes
 
 
 @router.post(
@@ -223,9 +288,9 @@ async def add_note(
     summary="The notes of a call, oldest first",
     responses=problem_responses(404, 409),
 )
-async def list_notes(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
+async def list_notes(call: CallName, reads: Reads) -> Response:
     """Of a call that is not known yet: the notes that wait for it."""
-    return await _list(services, key, NOTE, call)
+    return await reads.all(NOTE, call)
 
 
 @router.get(
@@ -288,6 +353,9 @@ async def remove_note(
     return Response(status_code=204)
 
 
+# Sentiments, disposition, links
+
+
 @router.put(
     "/sentiments/{source}",
     response_model=SentimentOut,
@@ -295,15 +363,10 @@ async def remove_note(
     responses=_writing(ParkedSentiment) | problem_responses(400, 404, 409, 412),
 )
 async def put_sentiment(
-    call: CallName,
-    source: SourcePath,
-    sentiment: SentimentIn,
-    key: NotesWriter,
-    services: CurrentServices,
-    state: State,
+    call: CallName, source: SourcePath, writes: Writes, sentiment: SentimentIn
 ) -> Response:
     """Replace what this source said. Sources never overwrite each other: a machine's view stands beside a person's."""
-    return await _put(services, key, SENTIMENT, call, {"source": source}, sentiment.columns(), state)
+    return await writes.put(SENTIMENT, call, sentiment.columns(), source=source)
 
 
 @router.get(
@@ -312,8 +375,8 @@ async def put_sentiment(
     summary="What every source says of the call",
     responses=problem_responses(404, 409),
 )
-async def list_sentiments(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
-    return await _list(services, key, SENTIMENT, call)
+async def list_sentiments(call: CallName, reads: Reads) -> Response:
+    return await reads.all(SENTIMENT, call)
 
 
 @router.get(
@@ -323,13 +386,9 @@ async def list_sentiments(call: CallName, key: CallsReader, services: CurrentSer
     responses=_SHOWN | problem_responses(404, 409),
 )
 async def get_sentiment(
-    call: CallName,
-    source: SourcePath,
-    key: CallsReader,
-    services: CurrentServices,
-    if_none_match: IfNoneMatch = None,
+    call: CallName, source: SourcePath, reads: Reads, if_none_match: IfNoneMatch = None
 ) -> Response:
-    return await _get(services, key, SENTIMENT, call, {"source": source}, if_none_match)
+    return await reads.one(SENTIMENT, call, if_none_match, source=source)
 
 
 @router.delete(
@@ -339,10 +398,8 @@ async def get_sentiment(
     summary="Take back what one source said",
     responses=problem_responses(404, 409, 412),
 )
-async def remove_sentiment(
-    call: CallName, source: SourcePath, key: NotesWriter, services: CurrentServices, state: State
-) -> Response:
-    return await _remove(services, key, SENTIMENT, call, {"source": source}, state)
+async def remove_sentiment(call: CallName, source: SourcePath, writes: Writes) -> Response:
+    return await writes.remove(SENTIMENT, call, source=source)
 
 
 @router.put(
@@ -351,11 +408,9 @@ async def remove_sentiment(
     summary="Say what became of the call",
     responses=_writing(ParkedDisposition) | problem_responses(400, 404, 409, 412),
 )
-async def put_disposition(
-    call: CallName, disposition: DispositionIn, key: NotesWriter, services: CurrentServices, state: State
-) -> Response:
+async def put_disposition(call: CallName, writes: Writes, disposition: DispositionIn) -> Response:
     """The agent's word, beside RingCentral's `result` and our `outcome`; a call has one."""
-    return await _put(services, key, DISPOSITION, call, {}, disposition.columns(), state)
+    return await writes.put(DISPOSITION, call, disposition.columns())
 
 
 @router.get(
@@ -364,10 +419,8 @@ async def put_disposition(
     summary="The call's disposition",
     responses=_SHOWN | problem_responses(404, 409),
 )
-async def get_disposition(
-    call: CallName, key: CallsReader, services: CurrentServices, if_none_match: IfNoneMatch = None
-) -> Response:
-    return await _get(services, key, DISPOSITION, call, {}, if_none_match)
+async def get_disposition(call: CallName, reads: Reads, if_none_match: IfNoneMatch = None) -> Response:
+    return await reads.one(DISPOSITION, call, if_none_match)
 
 
 @router.delete(
@@ -377,10 +430,8 @@ async def get_disposition(
     summary="Take the disposition back",
     responses=problem_responses(404, 409, 412),
 )
-async def remove_disposition(
-    call: CallName, key: NotesWriter, services: CurrentServices, state: State
-) -> Response:
-    return await _remove(services, key, DISPOSITION, call, {}, state)
+async def remove_disposition(call: CallName, writes: Writes) -> Response:
+    return await writes.remove(DISPOSITION, call)
 
 
 @router.put(
@@ -389,11 +440,9 @@ async def remove_disposition(
     summary="Say what was written where in a CRM",
     responses=_writing(ParkedLink) | problem_responses(400, 404, 409, 412),
 )
-async def put_link(
-    call: CallName, crm: CrmPath, link: LinkIn, key: NotesWriter, services: CurrentServices, state: State
-) -> Response:
+async def put_link(call: CallName, crm: CrmPath, writes: Writes, link: LinkIn) -> Response:
     """Receipts of a connector: which objects of its CRM know the call. Replaces the CRM's earlier ones."""
-    return await _put(services, key, LINK, call, {"crm": crm}, link.columns(), state)
+    return await writes.put(LINK, call, link.columns(), crm=crm)
 
 
 @router.get(
@@ -402,8 +451,8 @@ async def put_link(
     summary="Where the call was written to, in every CRM",
     responses=problem_responses(404, 409),
 )
-async def list_links(call: CallName, key: CallsReader, services: CurrentServices) -> Response:
-    return await _list(services, key, LINK, call)
+async def list_links(call: CallName, reads: Reads) -> Response:
+    return await reads.all(LINK, call)
 
 
 @router.get(
@@ -412,14 +461,8 @@ async def list_links(call: CallName, key: CallsReader, services: CurrentServices
     summary="Where the call was written to in one CRM",
     responses=_SHOWN | problem_responses(404, 409),
 )
-async def get_link(
-    call: CallName,
-    crm: CrmPath,
-    key: CallsReader,
-    services: CurrentServices,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    return await _get(services, key, LINK, call, {"crm": crm}, if_none_match)
+async def get_link(call: CallName, crm: CrmPath, reads: Reads, if_none_match: IfNoneMatch = None) -> Response:
+    return await reads.one(LINK, call, if_none_match, crm=crm)
 
 
 @router.delete(
@@ -429,57 +472,8 @@ async def get_link(
     summary="Take the links to one CRM back",
     responses=problem_responses(404, 409, 412),
 )
-async def remove_link(
-    call: CallName, crm: CrmPath, key: NotesWriter, services: CurrentServices, state: State
-) -> Response:
-    return await _remove(services, key, LINK, call, {"crm": crm}, state)
-
-
-async def _put(
-    services: Services,
-    key: Key,
-    kind: Kind,
-    call: str,
-    slot: Mapping[str, str],
-    content: Mapping[str, Any],
-    state: Precondition,
-) -> Response:
-    async with (
-        services.database.write() as db,
-        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
-    ):
-        written = await attachments.put(ledger, kind, call, slot, content, state)
-    return _say(Answer(_status(written), _headers(written.row), _draw(kind, call, written.row)))
-
-
-async def _remove(
-    services: Services, key: Key, kind: Kind, call: str, slot: Mapping[str, str], state: Precondition
-) -> Response:
-    async with (
-        services.database.write() as db,
-        attachments.open_account(db, key.owner, services.clock.now()) as ledger,
-    ):
-        await attachments.remove(ledger, kind, call, slot, state)
-    return Response(status_code=204)
-
-
-async def _get(
-    services: Services,
-    key: Key,
-    kind: Kind,
-    call: str,
-    slot: Mapping[str, str],
-    if_none_match: str | None,
-) -> Response:
-    async with services.database.read() as db:
-        row = await attachments.load_one(db, key.account_id, kind, call, slot)
-    return _read(kind, call, row, if_none_match)
-
-
-async def _list(services: Services, key: Key, kind: Kind, call: str) -> Response:
-    async with services.database.read() as db:
-        rows = await attachments.find_all(db, key.account_id, kind, call)
-    return JSONResponse({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
+async def remove_link(call: CallName, crm: CrmPath, writes: Writes) -> Response:
+    return await writes.remove(LINK, call, crm=crm)
 
 
 def _written_note(call: str, written: Written) -> Answer:

@@ -4,6 +4,7 @@ Answers are shared for some seconds; `Age` says how old one is. When the budget 
 """
 
 import math
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from app.calls.listing import Moment
-from app.calls.schemas import Answer, Open
+from app.calls.schemas import Answer, ExtensionIdText, Open
 from app.calls.views import time_text
 from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
 from app.enrichment.reader_lists import MOST_RECORDS, ReaderLists
@@ -51,12 +52,8 @@ RecordPath = Annotated[
     RecordName, Path(description="RingCentral's id of the record.", examples=["QX7f14l8Nt_2aVB"])
 ]
 ExtensionPath = Annotated[
-    str,
-    Path(
-        pattern=r"^[0-9]{1,32}$",
-        description="RingCentral's id of the extension, not its number.",
-        examples=["711000101"],
-    ),
+    ExtensionIdText,
+    Path(description="RingCentral's id of the extension, not its number.", examples=["711000101"]),
 ]
 ViewQuery = Annotated[View, Query(description="`Detailed` brings the legs.")]
 
@@ -74,9 +71,9 @@ Lists = Annotated[ReaderLists, Depends(current_lists)]
 
 
 class Asked(BaseModel):
-    """What all lists share. A misspelt parameter is refused, not ignored."""
+    """What all lists share."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
     direction: list[Direction] = Field(
         [], max_length=2, description="As the extension of the record sees it; repeatable."
@@ -268,22 +265,97 @@ _REFUSED = _AGED | problem_responses(502)
 _MISSED = _AGED | problem_responses(404, 502)
 
 
+# Whose lists
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A reader who asks for lists of his account, or of one extension of it."""
+
+    request: Request
+    services: Services
+    key: Key
+    lists: ReaderLists
+    extension_id: ExtensionId | None = None
+
+    def of(self, extension_id: str) -> Self:
+        return replace(self, extension_id=ExtensionId(extension_id))
+
+    async def active_calls(self, asked: ActiveCallsAsked) -> Response:
+        shared = await self.lists.active_calls(self.key.account_id, self.extension_id, asked.query())
+        return self._list(shared, self.lists.rules.active_calls_fresh)
+
+    async def call_log(self, asked: CallLogAsked) -> Response:
+        asked.checked()
+        whose = self.key.account_id, self.extension_id
+        if asked.session_id is not None:
+            shared = await self.lists.session(*whose, SessionId(asked.session_id), asked.view)
+        else:
+            shared = await self.lists.call_log(*whose, asked.query())
+        return self._list(shared, self.lists.rules.call_log_fresh)
+
+    def _list(self, shared: Shared, fresh_seconds: float) -> Response:
+        body = shared.body
+        next_page = _next_page(self.request, body) if body["hasNext"] else None
+        headers = self._aged(shared.fetched_at, fresh_seconds)
+        if next_page is not None:
+            headers["Link"] = f'<{next_page}>; rel="next"'
+        known = self.key.account_id if self.key.account_id != UNBOUND_ACCOUNT else None
+        return JsonAnswer(
+            {
+                "records": body["records"],
+                "paging": body["paging"],
+                "nextPage": next_page,
+                "account": body["account"] or known,
+                "extensionId": self.extension_id,
+                "fetchedAt": time_text(shared.fetched_at),
+            },
+            headers=headers,
+        )
+
+    async def records(self, body: RecordsAsked) -> Response:
+        ids = [RecordId(one) for one in body.ids]
+        found = await self.lists.records(self.key.account_id, self.extension_id, ids, body.view)
+        data = [{"id": one, **found[one].body, "fetchedAt": time_text(found[one].fetched_at)} for one in ids]
+        oldest = min(shared.fetched_at for shared in found.values())
+        return JsonAnswer({"data": data}, headers=self._aged(oldest, self.lists.rules.call_log_fresh))
+
+    async def record(self, name: RecordId, view: View) -> Response:
+        found = (await self.lists.records(self.key.account_id, self.extension_id, [name], view))[name]
+        if found.body["record"] is None:
+            raise NotFound(
+                f"RingCentral has no record {name}, or not yet", ringCentral={"code": found.body["why"]}
+            )
+        headers = self._aged(found.fetched_at, self.lists.rules.call_log_fresh)
+        return JsonAnswer(found.body["record"], headers=headers)
+
+    def _aged(self, fetched_at: datetime, fresh_seconds: float) -> dict[str, str]:
+        age = max(0, int((self.services.clock.now() - fetched_at).total_seconds()))
+        return {
+            "Age": str(age),
+            "Cache-Control": f"private, max-age={math.ceil(fresh_seconds)}",
+            "Vary": "Authorization",
+        }
+
+
+async def asking(request: Request, services: CurrentServices, key: CallsReader, lists: Lists) -> Asking:
+    """Whoever asks, as yet for the whole account."""
+    return Asking(request, services, key, lists)
+
+
+Asks = Annotated[Asking, Depends(asking)]
+
+
 # Active Calls
 
 
 @router.get(
     "/active-calls", response_model=RecordList, summary="List calls of the last minutes", responses=_REFUSED
 )
-async def get_active_calls(
-    request: Request,
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    asked: Annotated[ActiveCallsAsked, Query()],
-) -> Response:
+async def get_active_calls(asks: Asks, asked: Annotated[ActiveCallsAsked, Query()]) -> Response:
     """Calls that go on, or ended up to two minutes ago, of the whole account. What records of calls that go on say is
     provisional; for ended calls, `/v1/calls` knows more and costs nothing."""
-    return await _active_calls(request, services, key, lists, None, asked)
+    return await asks.active_calls(asked)
 
 
 @router.get(
@@ -293,42 +365,19 @@ async def get_active_calls(
     responses=_REFUSED,
 )
 async def get_extension_active_calls(
-    request: Request,
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    extension_id: ExtensionPath,
-    asked: Annotated[ActiveCallsAsked, Query()],
+    extension_id: ExtensionPath, asks: Asks, asked: Annotated[ActiveCallsAsked, Query()]
 ) -> Response:
     """The same for one extension; also with credentials that see no more than that."""
-    return await _active_calls(request, services, key, lists, ExtensionId(extension_id), asked)
-
-
-async def _active_calls(
-    request: Request,
-    services: Services,
-    key: Key,
-    lists: ReaderLists,
-    extension_id: ExtensionId | None,
-    asked: ActiveCallsAsked,
-) -> Response:
-    shared = await lists.active_calls(key.account_id, extension_id, asked.query())
-    return _list_answer(request, services, key, extension_id, shared, lists.rules.active_calls_fresh)
+    return await asks.of(extension_id).active_calls(asked)
 
 
 # Call Log
 
 
 @router.get("/call-log", response_model=RecordList, summary="List the call log", responses=_REFUSED)
-async def get_call_log(
-    request: Request,
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    asked: Annotated[CallLogAsked, Query()],
-) -> Response:
+async def get_call_log(asks: Asks, asked: Annotated[CallLogAsked, Query()]) -> Response:
     """The account's call log. Its range of time is about the **start** of calls; without one, the last 24 hours."""
-    return await _call_log(request, services, key, lists, None, asked)
+    return await asks.call_log(asked)
 
 
 @router.get(
@@ -338,32 +387,10 @@ async def get_call_log(
     responses=_REFUSED,
 )
 async def get_extension_call_log(
-    request: Request,
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    extension_id: ExtensionPath,
-    asked: Annotated[ExtensionLogAsked, Query()],
+    extension_id: ExtensionPath, asks: Asks, asked: Annotated[ExtensionLogAsked, Query()]
 ) -> Response:
     """The same for one extension, which RingCentral lets filter by `transport` and `showBlocked` too."""
-    return await _call_log(request, services, key, lists, ExtensionId(extension_id), asked)
-
-
-async def _call_log(
-    request: Request,
-    services: Services,
-    key: Key,
-    lists: ReaderLists,
-    extension_id: ExtensionId | None,
-    asked: CallLogAsked,
-) -> Response:
-    asked.checked()
-    if asked.session_id is not None:
-        session_id = SessionId(asked.session_id)
-        shared = await lists.session(key.account_id, extension_id, session_id, asked.view)
-    else:
-        shared = await lists.call_log(key.account_id, extension_id, asked.query())
-    return _list_answer(request, services, key, extension_id, shared, lists.rules.call_log_fresh)
+    return await asks.of(extension_id).call_log(asked)
 
 
 # Records
@@ -372,11 +399,9 @@ async def _call_log(
 @router.post(
     "/call-log/batch-get", response_model=RecordItems, summary="Get many records by id", responses=_REFUSED
 )
-async def batch_get_records(
-    services: CurrentServices, key: CallsReader, lists: Lists, body: RecordsAsked
-) -> Response:
+async def batch_get_records(asks: Asks, body: RecordsAsked) -> Response:
     """Up to 100 records of the account, each with a status of its own; thirty cost one request of the limit."""
-    return await _records(services, key, lists, None, body)
+    return await asks.records(body)
 
 
 @router.post(
@@ -386,28 +411,18 @@ async def batch_get_records(
     responses=_REFUSED,
 )
 async def batch_get_extension_records(
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    extension_id: ExtensionPath,
-    body: RecordsAsked,
+    extension_id: ExtensionPath, asks: Asks, body: RecordsAsked
 ) -> Response:
     """The same for one extension."""
-    return await _records(services, key, lists, ExtensionId(extension_id), body)
+    return await asks.of(extension_id).records(body)
 
 
 @router.get(
     "/call-log/{record_id}", response_model=SingleRecord, summary="Get a record by id", responses=_MISSED
 )
-async def get_record(
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    record_id: RecordPath,
-    view: ViewQuery = "Simple",
-) -> Response:
+async def get_record(record_id: RecordPath, asks: Asks, view: ViewQuery = "Simple") -> Response:
     """One record of the account's call log, as RingCentral has it."""
-    return await _record(services, key, lists, None, record_id, view)
+    return await asks.record(RecordId(record_id), view)
 
 
 @router.get(
@@ -417,70 +432,10 @@ async def get_record(
     responses=_MISSED,
 )
 async def get_extension_record(
-    services: CurrentServices,
-    key: CallsReader,
-    lists: Lists,
-    extension_id: ExtensionPath,
-    record_id: RecordPath,
-    view: ViewQuery = "Simple",
+    extension_id: ExtensionPath, record_id: RecordPath, asks: Asks, view: ViewQuery = "Simple"
 ) -> Response:
     """The same for one extension."""
-    return await _record(services, key, lists, ExtensionId(extension_id), record_id, view)
-
-
-async def _records(
-    services: Services, key: Key, lists: ReaderLists, extension_id: ExtensionId | None, body: RecordsAsked
-) -> Response:
-    ids = [RecordId(one) for one in body.ids]
-    found = await lists.records(key.account_id, extension_id, ids, body.view)
-    data = [{"id": one, **found[one].body, "fetchedAt": time_text(found[one].fetched_at)} for one in ids]
-    oldest = min(shared.fetched_at for shared in found.values())
-    return JsonAnswer({"data": data}, headers=_aged(services, oldest, lists.rules.call_log_fresh))
-
-
-async def _record(
-    services: Services,
-    key: Key,
-    lists: ReaderLists,
-    extension_id: ExtensionId | None,
-    record_id: str,
-    view: View,
-) -> Response:
-    name = RecordId(record_id)
-    found = (await lists.records(key.account_id, extension_id, [name], view))[name]
-    if found.body["record"] is None:
-        raise NotFound(
-            f"RingCentral has no record {record_id}, or not yet", ringCentral={"code": found.body["why"]}
-        )
-    headers = _aged(services, found.fetched_at, lists.rules.call_log_fresh)
-    return JsonAnswer(found.body["record"], headers=headers)
-
-
-def _list_answer(
-    request: Request,
-    services: Services,
-    key: Key,
-    extension_id: ExtensionId | None,
-    shared: Shared,
-    fresh_seconds: float,
-) -> Response:
-    body = shared.body
-    next_page = _next_page(request, body) if body["hasNext"] else None
-    headers = _aged(services, shared.fetched_at, fresh_seconds)
-    if next_page is not None:
-        headers["Link"] = f'<{next_page}>; rel="next"'
-    known = key.account_id if key.account_id != UNBOUND_ACCOUNT else None
-    return JsonAnswer(
-        {
-            "records": body["records"],
-            "paging": body["paging"],
-            "nextPage": next_page,
-            "account": body["account"] or known,
-            "extensionId": extension_id,
-            "fetchedAt": time_text(shared.fetched_at),
-        },
-        headers=headers,
-    )
+    return await asks.of(extension_id).record(RecordId(record_id), view)
 
 
 def _next_page(request: Request, body: dict[str, Any]) -> str:
@@ -495,12 +450,3 @@ def _next_page(request: Request, body: dict[str, Any]) -> str:
 
 def _moment_text(moment: Any) -> str:
     return moment.isoformat().replace("+00:00", "Z") if isinstance(moment, datetime) else str(moment)
-
-
-def _aged(services: Services, fetched_at: datetime, fresh_seconds: float) -> dict[str, str]:
-    age = max(0, int((services.clock.now() - fetched_at).total_seconds()))
-    return {
-        "Age": str(age),
-        "Cache-Control": f"private, max-age={math.ceil(fresh_seconds)}",
-        "Vary": "Authorization",
-    }
