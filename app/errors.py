@@ -149,7 +149,11 @@ class RangeNotSatisfiable(CallerError):
 
 
 class NoCredentials(AftercallError):
-    """No credentials that work serve the account, so RingCentral was not asked; a person has to act."""
+    """No credentials that work serve the account, so RingCentral was not asked; `detail` says what to run."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class StorageUnavailable(AftercallError):

@@ -333,7 +333,7 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 def _draw_no_credentials(request: Request, error: NoCredentials) -> Response:
-    return problem_response(request, "no-credentials", str(error))
+    return problem_response(request, "no-credentials", error.detail)
 
 
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:

@@ -426,7 +426,12 @@ async def test_a_link_without_a_target_is_refused(client: httpx.AsyncClient) -> 
 async def test_links_of_every_crm_are_listed(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     objects = [
-        {"type": "task", "id": "88217", "url": "https://crm.example.com/t/1", "at": "2026-03-10T18:09:30.000Z"}
+        {
+            "type": "task",
+            "id": "88217",
+            "url": "https://crm.example.com/t/1",
+            "at": "2026-03-10T18:09:30.000Z",
+        }
     ]
     await client.put(f"{CALLS}/{call.call_id}/links/hubspot", json={"objects": objects})
     await client.put(f"{CALLS}/{call.call_id}/links/zoho", json={"objects": [{"type": "call", "id": "9"}]})
