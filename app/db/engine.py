@@ -54,6 +54,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.waker: Waker | None = None
         self._one_writer = asyncio.Lock()
+        self._given_up: set[asyncio.Task[None]] = set()
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
 
     def _open_sqlite(self) -> AsyncEngine:
@@ -64,6 +65,7 @@ class Database:
             pool_timeout=_CONNECT_SECONDS,
             hide_parameters=True,  # an error's text goes to the log, what people wrote does not
         )
+        engine.sync_engine.dialect.do_terminate = self._give_up  # type: ignore[method-assign]
         event.listen(engine.sync_engine, "connect", prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -131,6 +133,17 @@ class Database:
     async def close(self) -> None:
         """Give all connections back."""
         await self.engine.dispose()
+        await asyncio.gather(*self._given_up, return_exceptions=True)
+
+    def _give_up(self, dbapi_connection: Any) -> None:
+        """Close a connection of SQLite whose user was cancelled, in a task that nobody cancels.
+
+        SQLAlchemy closes it within the user's task. A user who is cancelled twice, as a stream is whose
+        reader leaves, then stops aiosqlite's thread twice, and leaves a task that waits for ever for it.
+        """
+        closing = asyncio.get_running_loop().create_task(dbapi_connection.driver_connection.close())
+        self._given_up.add(closing)
+        closing.add_done_callback(self._given_up.discard)
 
 
 _NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS text[])) AS topic")

@@ -1,0 +1,30 @@
+"""What connections go through when those who use them go away."""
+
+import asyncio
+
+import anyio
+from sqlalchemy import text
+
+from app.db.engine import Database
+from tests.conftest import until
+
+BUSY = text(
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT sum(i) FROM n"
+)
+
+
+async def read_for_ever(database: Database) -> None:
+    while True:
+        async with database.read() as db:
+            await db.execute(BUSY)
+
+
+async def test_who_leaves_in_the_middle_of_a_question_leaves_no_task_behind(database: Database) -> None:
+    before = asyncio.all_tasks()
+    for place in range(40):
+        async with anyio.create_task_group() as readers:  # cancels again and again, as a server does
+            readers.start_soon(read_for_ever, database)
+            await asyncio.sleep(place / 4000)
+            readers.cancel_scope.cancel()
+    async with asyncio.timeout(5):
+        await until(lambda: asyncio.all_tasks() <= before)
