@@ -19,7 +19,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from sqlalchemy import delete
 
-from app import problems
+from app import log, problems
 from app.calls import accounts, attachments_router, insights_router, keys
 from app.calls import router as calls_router
 from app.db.engine import Database
@@ -41,6 +41,12 @@ SECRETS = {
 }
 _TEMPLATE = "aftercall_template"
 _numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs in this process sets no logging up: its stream is closed when the test is over."""
+    monkeypatch.setattr(log, "configure", lambda level, form: None)
 
 
 def _run_apart(coroutine: Coroutine[Any, Any, None]) -> None:
