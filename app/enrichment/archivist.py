@@ -27,10 +27,11 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange
 from app.enrichment.reach import find_connection
-from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, give_up
+from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, take_not_found
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
 from app.errors import ArchiveUnavailable, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
+from app.ringcentral.ports import Priority
 from app.work.leases import renewed
 from app.work.rounds import Agenda, Rounds
 
@@ -148,9 +149,11 @@ class Archivist:
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
             raise RequestRefused("RingCentral has not said where the recording is")
-        await _download(connection, content_uri, part, deadline=self._clock.now())
+        said = await _download(connection, content_uri, part, deadline=self._clock.now())
+        content_type = rows[0].content_type or said or await _fetch_type(connection, recording_id)
+        await self._change(account_id, recording_id, content_type=content_type and content_type[:128])
         size, digest = await asyncio.to_thread(_measure, part)
-        path = place_of(account_id, recording_id, started_at, rows[0].content_type)
+        path = place_of(account_id, recording_id, started_at, content_type)
         await self._archive.save(path, part)
         kept = await self._archive.size(path)
         if kept != size:
@@ -185,7 +188,7 @@ class Archivist:
         if isinstance(error, RequestRefused) and error.status == 404:
             now = self._clock.now()
             async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-                await give_up(ledger, recording_id, "gone")
+                await take_not_found(ledger, recording_id, rows)
             await self._forget(account_id, recording_id)
             return
         attempts = max(row.attempts for row in rows) + 1
@@ -205,23 +208,35 @@ class Archivist:
             await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
 
 
-async def _download(connection: Connection, content_uri: str, part: Path, *, deadline: datetime) -> None:
-    """Bring the partial file to its full length. Raises OutOfRangeError if it is longer than the whole."""
+async def _fetch_type(connection: Connection, recording_id: str) -> str | None:
+    """Ask for what nobody has said: the sound was whole before a crash, and its record does not tell."""
+    found = await connection.client.fetch_recording(recording_id, priority=Priority.METADATA)
+    return found.content_type if found else None
+
+
+async def _download(
+    connection: Connection, content_uri: str, part: Path, *, deadline: datetime
+) -> str | None:
+    """Bring the partial file to its full length; return the type of the sound if it was said.
+
+    Raises OutOfRangeError if the file is longer than the whole.
+    """
     have = await asyncio.to_thread(_size, part)
     asked = ByteRange(have, None) if have else None
     try:
         async with open_sound(connection.client, content_uri, asked, deadline=deadline) as sound:
             await _write(sound, part)
-            total = sound.span.total
+            total, content_type = sound.span.total, sound.content_type
     except OutOfRangeError as beyond:
         if beyond.total == have:
-            return  # it was whole already
+            return None  # it was whole already
         await asyncio.to_thread(part.unlink, missing_ok=True)
         raise
     size = await asyncio.to_thread(_size, part)
     if total is not None and size != total:
         await asyncio.to_thread(part.unlink, missing_ok=True)
         raise ArchiveUnavailable(f"{size} of {total} bytes came")
+    return content_type
 
 
 async def _write(sound: Sound, part: Path) -> None:

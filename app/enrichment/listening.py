@@ -22,9 +22,9 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange, Span, satisfy
 from app.enrichment.reach import load_connection
-from app.enrichment.recording_keeper import give_up
+from app.enrichment.recording_keeper import take_not_found
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
-from app.errors import ArchiveUnavailable, NotFound, RequestRefused
+from app.errors import ArchiveUnavailable, NoCredentials, NotFound, RequestRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
@@ -66,11 +66,34 @@ class Listening:
         async with self._database.read() as db:
             return await recordings.load(db, account_id, recording_id)
 
-    async def fetch(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> Recording:
+    async def describe(self, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
+        """Return what we keep of a recording, with type and length if RingCentral says them now."""
+        rows = await self.load(account_id, recording_id)
+        if not rows or any(row.state != State.READY or row.content_type is not None for row in rows):
+            return rows
+        try:
+            found = await self.fetch(account_id, recording_id, rows, deadline=self._clock.now())
+        except NotFound:
+            await self._note_not_found(account_id, recording_id, rows)
+        except (RingCentralError, NoCredentials) as error:
+            log.info("a recording is described by its record alone", why=str(error))
+        else:
+            content_type, duration = found.content_type and found.content_type[:128], found.duration_seconds
+            await self._note(account_id, recording_id, content_type=content_type, duration_seconds=duration)
+        return await self.load(account_id, recording_id)
+
+    async def fetch(
+        self,
+        account_id: AccountId,
+        recording_id: str,
+        rows: Sequence[Row[Any]],
+        *,
+        deadline: datetime | None = None,
+    ) -> Recording:
         """Ask RingCentral about a recording now. Raises NotFound while it is not ready, or when it is gone."""
         connection = await self._reach(account_id, rows)
         found = await connection.client.fetch_recording(
-            recording_id, priority=Priority.READER, deadline=self._deadline()
+            recording_id, priority=Priority.READER, deadline=deadline or self._deadline()
         )
         if found is None:
             raise _not_there(recording_id, rows)
@@ -128,12 +151,14 @@ class Listening:
             async with open_sound(connection.client, content_uri, asked, deadline=self._deadline()) as sound:
                 if any(row.state in OPEN for row in rows):
                     await self._look_soon(account_id, recording_id)
+                elif rows and sound.content_type and all(row.content_type is None for row in rows):
+                    await self._note(account_id, recording_id, content_type=sound.content_type[:128])
                 yield Heard(sound, sound.content_type or content_type)
         except RequestRefused as refusal:
             if refusal.status != 404:
                 raise
-            await self._note_gone(account_id, recording_id, rows)
-            raise _not_there(recording_id, rows) from refusal
+            state = await self._note_not_found(account_id, recording_id, rows)
+            raise _not_there(recording_id, rows, state) from refusal
 
     async def _address(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
@@ -157,21 +182,26 @@ class Listening:
 
     async def _look_soon(self, account_id: AccountId, recording_id: str) -> None:
         """Let the keeper find out at once what a reader has just heard."""
+        await self._note(account_id, recording_id, due_at=self._clock.now())
+
+    async def _note(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         async with self._database.write() as db:
-            await recordings.change(db, account_id, recording_id, due_at=self._clock.now())
+            await recordings.change(db, account_id, recording_id, **values)
 
-    async def _note_gone(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
-        """A recording that was ready and is not found any more has been purged."""
-        if any(row.state == State.READY and row.archive_path is None for row in rows):
-            now = self._clock.now()
-            async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-                await give_up(ledger, recording_id, "gone")
+    async def _note_not_found(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+    ) -> State | None:
+        if not any(row.state == State.READY and row.archive_path is None for row in rows):
+            return None
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            return await take_not_found(ledger, recording_id, rows)
 
 
-def _not_there(recording_id: str, rows: Sequence[Row[Any]]) -> NotFound:
+def _not_there(recording_id: str, rows: Sequence[Row[Any]], state: State | None = None) -> NotFound:
     if not rows:
         return NotFound(f"RingCentral has no recording {recording_id}, or not yet")
-    state = State(rows[0].state)
+    state = state or State(rows[0].state)
     why = {
         State.EXPIRED: "is not there any more, or never came",
         State.NONE: "was too short to be kept",

@@ -32,7 +32,10 @@ from app.work.rounds import Agenda, Rounds
 
 NOT_THERE = "not there"
 NO_CREDENTIALS = "no credentials"
+NEVER_NAMED = "announced, and in no record"
+GONE = "gone"
 _MOST_AT_ONCE = 20
+_SURELY_READY = timedelta(hours=3)
 _LONGEST_TURN_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
@@ -47,6 +50,9 @@ class RecordingPlan:
     """
 
     gaps: tuple[float, ...] = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+    announced_looks: int = 3
+    """For a recording that events announced and no record names: most such were too short to be kept."""
+
     lease: float = 60.0
     archives: bool = False
 
@@ -151,8 +157,12 @@ class RecordingKeeper:
                 return
             attempts = max(row.attempts for row in rows) + 1
             gap = self._plan.next_gap(attempts)
+            is_announced = all(row.state == State.ANNOUNCED for row in rows)
+            if is_announced and problem == NOT_THERE and attempts >= self._plan.announced_looks:
+                await settle_state(ledger, recording_id, State.NONE, NEVER_NAMED, attempts=attempts)
+                return
             if gap is None:
-                await give_up(ledger, recording_id, problem, attempts=attempts)
+                await settle_state(ledger, recording_id, State.EXPIRED, problem, attempts=attempts)
                 return
             await recordings.change(
                 db,
@@ -184,20 +194,26 @@ class RecordingKeeper:
         log.info("a recording is ready", recording_id=recording_id)
 
 
-async def give_up(ledger: Ledger, recording_id: str, problem: str, **values: Any) -> None:
-    """Say of a recording that it will not be heard any more: it never came, or is gone."""
-    await recordings.change(
-        ledger.db,
-        ledger.account_id,
-        recording_id,
-        state=State.EXPIRED.value,
-        due_at=None,
-        problem=problem[:256],
-        updated_at=ledger.now,
-        **values,
-    )
-    await _tell(ledger, recording_id, State.EXPIRED, reason=problem[:256])
-    metrics.RECORDINGS.labels(outcome=State.EXPIRED.value).inc()
+async def take_not_found(ledger: Ledger, recording_id: str, rows: Sequence[Row[Any]]) -> State:
+    """Note that RingCentral has no sound for a recording that was taken to be ready; return what it is now.
+
+    One whose sound or metadata was seen before is gone, and any that is older than hours. Of another only its record
+    spoke, too early: it is looked for as if it had not.
+    """
+    is_old = any(ledger.now - row.created_at > _SURELY_READY for row in rows)
+    if is_old or any(row.content_type is not None for row in rows):
+        await settle_state(ledger, recording_id, State.EXPIRED, GONE)
+        return State.EXPIRED
+    await settle_state(ledger, recording_id, State.PENDING, NOT_THERE, due_at=ledger.now, attempts=0)
+    return State.PENDING
+
+
+async def settle_state(ledger: Ledger, recording_id: str, state: State, problem: str, **values: Any) -> None:
+    """Say of a recording that it will not be heard, or not yet, and why."""
+    fresh = {"due_at": None, "problem": problem[:256], "updated_at": ledger.now} | values
+    await recordings.change(ledger.db, ledger.account_id, recording_id, state=state.value, **fresh)
+    await _tell(ledger, recording_id, state, reason=problem[:256])
+    metrics.RECORDINGS.labels(outcome=state.value).inc()
 
 
 async def _tell(ledger: Ledger, recording_id: str, state: State, **data: Any) -> None:

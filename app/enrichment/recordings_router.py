@@ -101,8 +101,9 @@ class RecordingOut(Answer):
 async def get_recording(
     key: CallsReader, listening: CurrentListening, recording_id: RecordingName
 ) -> Response:
-    """How far it is, how long, of which calls. Only one that no call of ours names is asked of RingCentral."""
-    rows = await listening.load(key.account_id, recording_id)
+    """How far it is, how long, of which calls. RingCentral is asked, once, for type and length of one that only its
+    record has told of, if the rate limit has a request to spare; and of one that no call of ours names."""
+    rows = await listening.describe(key.account_id, recording_id)
     if rows:
         return JsonAnswer(_kept_json(rows), headers={"Cache-Control": "private, no-cache"})
     found = await listening.fetch(key.account_id, recording_id, rows)

@@ -180,6 +180,20 @@ async def test_what_an_event_announced_and_no_settled_record_names_is_looked_for
     assert (await desk.call()).stage == "final"
 
 
+async def test_what_events_announced_and_no_record_ever_names_is_soon_taken_for_none(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await desk.end_call(details={"recordingIds": ["77"]})
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await read_for(desk, 90)
+    await keep_for(desk, keeper, 600)
+    call = await desk.call()
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "none")
+    assert desk.ringcentral.asked.count("recording 77") == 3
+    assert (await rows(desk))[0].problem == "announced, and in no record"
+
+
 async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recording_short(desk: Desk) -> None:
     await read_recorded_call(desk)
     desk.clock.advance(4000)

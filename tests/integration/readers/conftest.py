@@ -107,8 +107,10 @@ class Stage:
             "type": "Automatic", "content_uri": self.simulator.links.content(recording_id), "attempts": 0,
             "due_at": None, "created_at": now, "updated_at": now,
         }  # fmt: skip
+        content_type = fields.pop("content_type", None)
         async with self.database.write() as db:
             await recordings.save(db, [row | fields])
+            await recordings.change(db, ACCOUNT, recording_id, content_type=content_type)
         return call.call_id
 
 

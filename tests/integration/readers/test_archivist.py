@@ -185,6 +185,8 @@ async def test_an_archive_that_refuses_for_ever_is_given_up_and_the_recording_st
 
 async def test_a_recording_that_is_gone_is_not_tried_again(desk: Desk) -> None:
     recording_id = await desk.due()
+    async with desk.stage.database.write() as db:
+        await recordings.change(db, ACCOUNT, recording_id, content_type="audio/mpeg")
     desk.stage.simulator.purge_recordings([recording_id])
     desk.part(recording_id).write_bytes(b"half of it")
     await desk.archivist.step()

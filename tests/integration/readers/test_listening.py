@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from app.enrichment.listening import Heard
 from app.enrichment.ranges import Span
 from app.enrichment.sound import Sound
 from tests.factories_calls import ACCOUNT
-from tests.integration.readers.conftest import Stage, simulated, staged
+from tests.integration.readers.conftest import GENEROUS, Stage, simulated, staged
 
 
 def path(recording_id: str) -> str:
@@ -101,7 +102,7 @@ async def test_a_reader_who_hears_a_pending_recording_lets_the_keeper_look_at_on
 async def test_a_purged_recording_is_404_and_shown_as_expired_from_then_on(any_stage: Stage) -> None:
     stage = any_stage
     recording_id = await stage.recorded()
-    call_id = await stage.know(recording_id)
+    call_id = await stage.know(recording_id, content_type="audio/mpeg")
     stage.simulator.purge_recordings([recording_id])
     answer = await stage.reader.get(path(recording_id))
     assert answer.status_code == 404
@@ -113,6 +114,55 @@ async def test_a_purged_recording_is_404_and_shown_as_expired_from_then_on(any_s
     asked = len(stage.asked())
     assert (await stage.reader.get(path(recording_id))).status_code == 404
     assert len(stage.asked()) == asked, "nothing is asked for what is known to be gone"
+
+
+async def test_what_its_record_said_too_early_is_looked_for_again(stage: Stage) -> None:
+    recording_id = await stage.recorded()
+    call_id = await stage.know(recording_id)
+    stage.simulator.purge_recordings([recording_id])
+    answer = await stage.reader.get(path(recording_id))
+    assert (answer.status_code, answer.json()["state"]) == (404, "pending")
+    assert "not ready yet" in answer.json()["detail"]
+    shown = (await stage.reader.get(f"/v1/calls/{call_id}")).json()
+    assert shown["readiness"]["recording"]["state"] == "pending"
+    (row,) = await stage.process.listening.load(ACCOUNT, recording_id)
+    assert row.due_at <= stage.process.clock.now()
+
+
+async def test_what_is_missing_after_hours_is_gone_whoever_told_of_it(stage: Stage) -> None:
+    recording_id = await stage.recorded()
+    await stage.know(recording_id, created_at=stage.process.clock.now() - timedelta(hours=4))
+    stage.simulator.purge_recordings([recording_id])
+    answer = await stage.reader.get(path(recording_id))
+    assert "not there any more" in answer.json()["detail"]
+
+
+async def test_what_only_a_record_told_of_is_described_by_ringcentral_once(stage: Stage) -> None:
+    recording_id = await stage.recorded()
+    await stage.know(recording_id)
+    for _ in range(2):
+        told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+        assert (told["state"], told["contentType"]) == ("ready", "audio/mpeg")
+        assert told["duration"] > 0
+    assert len(stage.asked()) == 1
+
+
+async def test_a_recording_is_shown_without_type_and_length_when_no_request_is_left(
+    make_settings: Any, sqlite_url: str
+) -> None:
+    limits = GENEROUS | {"Heavy": 1}
+    async with staged(
+        make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=1
+    ) as stage:
+        for recording_id in ("4711", "4712"):
+            await stage.know(recording_id)
+        assert (await stage.reader.get("/v1/recordings/4711")).json()["state"] == "pending", (
+            "RingCentral denied it"
+        )
+        answer = await stage.reader.get("/v1/recordings/4712")
+        assert answer.status_code == 200
+        assert (answer.json()["state"], answer.json()["contentType"]) == ("ready", None)
+        assert len(stage.asked()) == 1
 
 
 async def test_metadata_of_a_known_recording_costs_no_request(stage: Stage) -> None:
