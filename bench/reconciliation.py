@@ -868,7 +868,7 @@ def _delay_table(lines: Sequence[dict[str, Any]]) -> Table:
 def _request_table(lines: Sequence[dict[str, Any]]) -> Table:
     table = Table(title="Polls' excess in seconds; requests, those of each kind per call")
     columns = ("way", "calls/min", "excess mean", "p99", "lost", "429", "requests/min")
-    for name in (*columns, *(f"{kind}s" for kind in KINDS), "all", "vain looks"):
+    for name in (*columns, *(f"{kind}s" for kind in KINDS), "all", "vain looks", "ready too early"):
         table.add_column(name, justify="right")
     for line in lines:
         table.add_row(
@@ -881,6 +881,7 @@ def _request_table(lines: Sequence[dict[str, Any]]) -> Table:
             _shown(line["requestsPerMinute"]),
             *(f"{line['requestsPerCall'][kind]:.3f}" for kind in (*KINDS, "all")),
             str(line["vainLooks"]),
+            str(line["readyTooEarly"]),
         )
     return table
 

@@ -83,7 +83,7 @@ async def test_a_cursor_that_cannot_be_is_refused_and_not_waited_for(
 ) -> None:
     await seed_call(database)
     for cursor in ("2", "99999999999999999999", "-1", "1.0", "x", "٣", "", "\0"):
-        waiting = {} if path.endswith("stream") else {"wait": 60}
+        waiting = {} if path.endswith("stream") else {"wait": "60"}
         answer = await client.get(path, params={"cursor": cursor} | waiting)
         assert answer.status_code == 400, cursor
         assert answer.json()["parameter"] == "cursor"

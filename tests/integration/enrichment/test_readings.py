@@ -358,9 +358,8 @@ async def test_a_record_that_names_no_number_is_completed_by_what_events_told(de
     await desk.end_call(
         details={"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
     )
-    desk.ringcentral.log = [
-        detailed(desk, **{"from": {"name": "Dana Field"}, "to": {"phoneNumber": "+15550100900"}})
-    ]
+    sides = {"from": {"name": "Dana Field"}, "to": {"phoneNumber": "+15550100900"}}
+    desk.ringcentral.log = [detailed(desk) | sides]
     desk.clock.advance(121)
     await desk.reader.step()
     call = await desk.call()
