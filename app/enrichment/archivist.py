@@ -27,9 +27,9 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange
 from app.enrichment.reach import find_connection
-from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, take_not_found
+from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, note_missing_right, take_not_found
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
-from app.errors import ArchiveUnavailable, RateLimited, RequestRefused, RingCentralError
+from app.errors import ArchiveUnavailable, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.ports import Priority
 from app.work.leases import renewed
@@ -37,6 +37,7 @@ from app.work.rounds import Agenda, Rounds
 
 READY = frozenset({State.READY})
 LARGEST_BYTES = 4 * 1024**3
+_RIGHT_AGAIN = timedelta(hours=1)
 LEFTOVER_AFTER = timedelta(days=1)
 """By then every recording is archived or given up, and its partial file gone."""
 
@@ -131,14 +132,27 @@ class Archivist:
             async with renewed(renew, self._plan.lease / 3):
                 values = await self._fetch_and_save(account_id, recording_id, rows)
         except RateLimited as error:
-            self._rounds.hold_back(account_id, error.retry_at)
-            await self._change(account_id, recording_id, due_at=error.retry_at)
+            await self._hold_back(account_id, recording_id, error.retry_at)
+        except PermissionMissing as error:
+            # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
+            await self._note_missing_right(account_id, rows, error)
+            await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
         except (RingCentralError, ArchiveUnavailable, OutOfRangeError, OSError) as error:
             await self._failed(account_id, recording_id, rows, error)
         else:
             await self._change(account_id, recording_id, **values)
             metrics.RECORDINGS.labels(outcome="archived").inc()
             log.info("archived a recording", recording_id=recording_id, bytes=values["archive_bytes"])
+
+    async def _hold_back(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
+        self._rounds.hold_back(account_id, until)
+        await self._change(account_id, recording_id, due_at=until)
+
+    async def _note_missing_right(
+        self, account_id: AccountId, rows: Sequence[Row[Any]], error: PermissionMissing
+    ) -> None:
+        connection, _ = await self._reach(account_id, rows)
+        await note_missing_right(self._connections, connection, error)
 
     async def _fetch_and_save(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]

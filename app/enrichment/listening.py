@@ -22,9 +22,16 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange, Span, satisfy
 from app.enrichment.reach import load_connection
-from app.enrichment.recording_keeper import take_not_found
+from app.enrichment.recording_keeper import note_missing_right, take_not_found, was_refused
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
-from app.errors import ArchiveUnavailable, NoCredentials, NotFound, RequestRefused, RingCentralError
+from app.errors import (
+    ArchiveUnavailable,
+    NoCredentials,
+    NotFound,
+    PermissionMissing,
+    RequestRefused,
+    RingCentralError,
+)
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
@@ -143,7 +150,7 @@ class Listening:
     async def _from_ringcentral(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], asked: ByteRange | None
     ) -> AsyncIterator[Heard]:
-        if rows and all(row.state in _GONE for row in rows):
+        if rows and all(row.state in _GONE and not was_refused(row) for row in rows):
             raise _not_there(recording_id, rows)
         connection = await self._reach(account_id, rows)
         content_uri, content_type = await self._address(account_id, recording_id, rows)
@@ -154,6 +161,9 @@ class Listening:
                 elif rows and sound.content_type and all(row.content_type is None for row in rows):
                     await self._note(account_id, recording_id, content_type=sound.content_type[:128])
                 yield Heard(sound, sound.content_type or content_type)
+        except PermissionMissing as error:
+            await note_missing_right(self._connections, connection, error)
+            raise
         except RequestRefused as refusal:
             if refusal.status != 404:
                 raise

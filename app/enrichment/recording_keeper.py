@@ -32,6 +32,9 @@ from app.work.rounds import Agenda, Rounds
 
 NOT_THERE = "not there"
 NO_CREDENTIALS = "no credentials"
+NO_RIGHT = "no right"
+READ_RECORDINGS = "ReadCallRecording"
+SCOPE_MISSING = "CMN-401"
 NEVER_NAMED = "announced, and in no record"
 GONE = "gone"
 _MOST_AT_ONCE = 20
@@ -115,6 +118,10 @@ class RecordingKeeper:
         if connection is None:
             await self._in_vain(account_id, recording_id, NO_CREDENTIALS)
             return
+        now = self._clock.now()
+        if not connection.access.may(READ_RECORDINGS, now):
+            await self._refuse(account_id, recording_id, connection.access.lacks[READ_RECORDINGS]["code"])
+            return
         try:
             # No waiting here: another account may be served meanwhile.
             found = await connection.client.fetch_recording(
@@ -123,7 +130,10 @@ class RecordingKeeper:
         except RateLimited as error:
             await self._put_off(account_id, recording_id, error.retry_at)
             self._rounds.hold_back(account_id, error.retry_at)
-        except (PermissionMissing, CredentialsRefused, RequestRefused) as error:
+        except PermissionMissing as error:
+            await note_missing_right(self._connections, connection, error)
+            await self._refuse(account_id, recording_id, error.code)
+        except (CredentialsRefused, RequestRefused) as error:
             log.warning("a recording was refused", code=error.code, why=error.detail)
             await self._in_vain(account_id, recording_id, error.code or type(error).__name__)
         except RingCentralError as error:
@@ -147,6 +157,12 @@ class RecordingKeeper:
     async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         async with self._database.write() as db:
             await recordings.change(db, account_id, recording_id, due_at=until)
+
+    async def _refuse(self, account_id: AccountId, recording_id: str, code: str | None) -> None:
+        """Give up what we have no right to: asking again takes a person first (guide "Errors")."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            await settle_state(ledger, recording_id, State.EXPIRED, code or NO_RIGHT)
 
     async def _in_vain(self, account_id: AccountId, recording_id: str, problem: str) -> None:
         """Plan the next look, or give the recording up."""
@@ -192,6 +208,23 @@ class RecordingKeeper:
             await _tell(ledger, recording_id, State.READY, duration=found.duration_seconds)
         metrics.RECORDINGS.labels(outcome=State.READY.value).inc()
         log.info("a recording is ready", recording_id=recording_id)
+
+
+def was_refused(row: Row[Any]) -> bool:
+    """Whether a recording was given up for want of a right, which somebody may have granted since."""
+    return row.problem == NO_RIGHT or str(row.problem or "").startswith("CMN-4")
+
+
+async def note_missing_right(
+    connections: Connections, connection: Connection, error: PermissionMissing
+) -> None:
+    """Remember that a connection hears no recordings, so that operators are told and it is not asked again.
+
+    One user without company rights may be refused a colleague's recording and hear his own.
+    """
+    log.warning("recordings are refused", code=error.code, why=error.detail, name=connection.name)
+    if error.permission == READ_RECORDINGS and (error.code == SCOPE_MISSING or connection.is_company_wide):
+        await connections.note(connection, error)
 
 
 async def take_not_found(ledger: Ledger, recording_id: str, rows: Sequence[Row[Any]]) -> State:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Row
 
 from app.calls import recordings
-from app.db.tables import credentials
+from app.db.engine import upsert_into
+from app.db.tables import call_parties, credentials
 from app.enrichment.connections import Access, Level
 from app.enrichment.feed import Feed
 from app.enrichment.readings import Reader
@@ -16,7 +17,7 @@ from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import ExtensionId
 from app.ringcentral.models import Recording
-from tests.factories_calls import ACCOUNT, BEN
+from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
 from tests.integration.enrichment.conftest import Desk
 from tests.integration.enrichment.test_readings import detailed, read_for
@@ -47,6 +48,18 @@ async def read_recorded_call(desk: Desk, **fields: Any) -> None:
     await desk.reader.step()
     async with desk.database.write() as db:
         await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
+
+
+async def limit_to(desk: Desk, extension_id: str) -> None:
+    """Let the credentials be one user's."""
+    row = {"account_id": "~", "name": "own", "kind": "own", "updated_at": desk.clock.now()}
+    access = Access(Level.EXTENSION, ExtensionId(extension_id)).to_json()
+    async with desk.database.write() as db:
+        statement = upsert_into(db, credentials).values(**row, access=access)
+        await db.execute(
+            statement.on_conflict_do_update(index_elements=["account_id", "name"], set_={"access": access})
+        )
+    desk.connections.forget()
 
 
 async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
@@ -220,33 +233,47 @@ async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -
     assert (await rows(desk))[0].attempts == 0
 
 
-async def test_a_missing_right_ends_in_a_recording_given_up_and_leaves_the_connection_alone(
+async def test_a_missing_right_is_told_once_and_costs_one_request(
     desk: Desk, keeper: RecordingKeeper
 ) -> None:
     await read_recorded_call(desk)
-    for _ in range(3):
-        desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
-        await keeper.step()
-        desk.clock.advance(301)
+    refusal = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
+    desk.ringcentral.failure = refusal
+    await keeper.step()
     (row,) = await rows(desk)
     assert (row.state, row.problem) == ("expired", "CMN-401")
     connection = await desk.connections.best(ACCOUNT)
     assert connection is not None
-    assert connection.access.problem is None
+    assert connection.access.problem is None, "calls can be read"
+    assert connection.access.lacks["ReadCallRecording"]["code"] == "CMN-401"
+    await desk.end_call(2, details={"recordingIds": ["78"]})
+    desk.ringcentral.log.append(detailed(desk, 2))
+    desk.clock.advance(121)
+    await read_for(desk, 120)
+    await keeper.step()
+    assert (await desk.call(2)).stage == "final"
+    assert desk.ringcentral.asked.count("recording 78") == 0
+
+
+async def test_a_colleagues_recording_says_nothing_of_ones_own(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    await limit_to(desk, ANA)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-408")
+    async with desk.database.write() as db:
+        call = await desk.call()
+        party = {"account_id": ACCOUNT, "call_id": call.call_id, "kind": "extension", "value": ANA}
+        statement = upsert_into(db, call_parties).values(**party, started_at=call.started_at)
+        await db.execute(statement.on_conflict_do_nothing())
+    await keeper.step()
+    assert (await rows(desk))[0].problem == "CMN-408"
+    connection = await desk.connections.own()
+    assert connection is not None
+    assert connection.access.lacks == {}
 
 
 async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: RecordingKeeper) -> None:
     await read_recorded_call(desk)
-    connection = await desk.connections.own()
-    assert connection is not None
-    access = Access(Level.EXTENSION, ExtensionId(BEN))
-    async with desk.database.write() as db:
-        await db.execute(
-            credentials.insert().values(
-                account_id="~", name="own", kind="own", access=access.to_json(), updated_at=desk.clock.now()
-            )
-        )
-    desk.connections.forget()
+    await limit_to(desk, BEN)
     await keeper.step()
     assert "recording 77" not in desk.ringcentral.asked
     assert (await rows(desk))[0].problem == "no credentials"

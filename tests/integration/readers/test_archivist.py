@@ -232,3 +232,16 @@ async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
     row = await desk.row(recording_id)
     assert row.due_at is None
     assert row.archived_at is not None
+
+
+async def test_without_the_right_to_hear_it_is_tried_once_an_hour_and_operators_are_told(desk: Desk) -> None:
+    recording_id = await desk.due()
+    desk.stage.faults(missing_scopes=("ReadCallRecording",))
+    for _ in range(2):
+        await desk.archivist.step()
+        await desk.make_due(recording_id)
+    assert [one["status"] for one in desk.stage.asked()] == [403]
+    assert (await desk.row(recording_id)).state == "ready"
+    own = await desk.stage.process.connections.own()
+    assert own is not None
+    assert own.access.lacks["ReadCallRecording"]["code"] == "CMN-401"
