@@ -486,7 +486,7 @@ work = Table(
     metadata,
     _account(),
     Column("kind", String(96), primary_key=True),
-    Column("due_at", UtcDateTime),
+    Column("due_at", UtcDateTime),  # no replica's turn before
     Column("lease_owner", String(64)),
     Column("lease_until", UtcDateTime),
     Column("failures", Integer, nullable=False, server_default=text("0")),

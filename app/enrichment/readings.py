@@ -33,7 +33,7 @@ from app.ids import AccountId, CallId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes, Serve
-from app.work.leases import Lease, leased
+from app.work.leases import Lease, leased, rest
 from app.work.wakeups import READINGS
 
 BATCH = 5000
@@ -278,9 +278,8 @@ class Reader:
         if held_back is not None and now < held_back:
             return _Turn((held_back - now).total_seconds(), is_through=False)
         async with self._database.read() as db:
-            due = await store.find_due_readings(db, account_id, now, BATCH, connection.extension_id)
-        if not due:
-            return _Turn(None)
+            if not await store.find_due_readings(db, account_id, now, 1, connection.extension_id):
+                return _Turn(None)
         async with leased(self._database, self._clock, self._lease(account_id, connection)) as is_ours:
             if not is_ours:
                 return _Turn(self._pause, is_through=False)
@@ -311,8 +310,9 @@ class Reader:
             has_more = has_more or asked < len(left)
         if not has_more:
             # Those that become due meanwhile share the next request.
-            gathering = timedelta(seconds=self._plan.gap)
-            self._not_before[(account_id, connection.name)] = self._clock.now() + gathering
+            until = self._clock.now() + timedelta(seconds=self._plan.gap)
+            self._not_before[(account_id, connection.name)] = until
+            await rest(self._database, self._lease(account_id, connection), until)
 
     async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> int:
         """Ask for the call that is due longest and all that can be taken along; return how many that were."""
@@ -422,12 +422,14 @@ class Reader:
         log.info("read the call log", due=len(asked), found=len(found), records=len(records))
         return frozenset(found)
 
-    async def _plan_next(self, account_id: AccountId, call_ids: Sequence[str]) -> None:
-        """Plan the next reading of calls that this one did not find."""
+    async def _plan_next(
+        self, account_id: AccountId, call_ids: Sequence[str], *, reason: str = NEVER_LOGGED
+    ) -> None:
+        """Plan the next reading of calls that this one did not find; close what has passed its horizon."""
         for some in batches(call_ids):
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 for call in (await store.load_by_ids(db, account_id, some)).values():
-                    self._after(ledger, call)
+                    self._after(ledger, call, reason=reason)
 
     def _after(self, ledger: Ledger, call: Call, *, reason: str = NEVER_LOGGED) -> None:
         """Plan the next reading of a call, or close it."""
@@ -442,10 +444,9 @@ class Reader:
 
     async def _put_off_unseen(self, account_id: AccountId, reason: str) -> None:
         """Plan anew what is due and nobody may see; close what has passed its horizon."""
-        now = self._clock.now()
-        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-            for call in await store.find_due_readings(db, account_id, now, BATCH):
-                self._after(ledger, call, reason=reason)
+        async with self._database.read() as db:
+            due = await store.find_due_readings(db, account_id, self._clock.now(), BATCH)
+        await self._plan_next(account_id, [call.call_id for call in due], reason=reason)
 
     async def _excuse(self, account_id: AccountId, connection: Connection, error: RingCentralError) -> float:
         now = self._clock.now()

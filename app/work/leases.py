@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import and_, or_, update
+from sqlalchemy import ColumnElement, and_, or_, update
 
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
@@ -53,7 +53,7 @@ class Lease:
 
 @asynccontextmanager
 async def leased(database: Database, clock: Clock, lease: Lease) -> AsyncIterator[bool]:
-    """Hold the lease while the block runs; yields False, at once, where another replica has it."""
+    """Hold the lease while the block runs; yields False, at once, where another replica has it or the work rests."""
     if not await _take(database, clock.now(), lease):
         yield False
         return
@@ -68,6 +68,12 @@ async def leased(database: Database, clock: Clock, lease: Lease) -> AsyncIterato
         await _hold_until(database, lease, None)
 
 
+async def rest(database: Database, lease: Lease, until: datetime) -> None:
+    """Let no replica take the lease before a moment; for its holder to say."""
+    async with database.write() as db:
+        await db.execute(update(work).where(_mine(lease)).values(due_at=until))
+
+
 async def _take(database: Database, now: datetime, lease: Lease) -> bool:
     async with database.write() as db:
         fresh = upsert_into(db, work).values(account_id=lease.account_id, kind=lease.kind)
@@ -75,17 +81,21 @@ async def _take(database: Database, now: datetime, lease: Lease) -> bool:
         free = or_(
             work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == lease.replica
         )
+        rested = or_(work.c.due_at.is_(None), work.c.due_at <= now)
         taken = await db.execute(
             update(work)
-            .where(work.c.account_id == lease.account_id, work.c.kind == lease.kind, free)
+            .where(work.c.account_id == lease.account_id, work.c.kind == lease.kind, free, rested)
             .values(lease_owner=lease.replica, lease_until=now + timedelta(seconds=lease.seconds))
         )
     return taken.rowcount == 1
 
 
 async def _hold_until(database: Database, lease: Lease, until: datetime | None) -> None:
-    mine = and_(
+    async with database.write() as db:
+        await db.execute(update(work).where(_mine(lease)).values(lease_until=until))
+
+
+def _mine(lease: Lease) -> ColumnElement[bool]:
+    return and_(
         work.c.account_id == lease.account_id, work.c.kind == lease.kind, work.c.lease_owner == lease.replica
     )
-    async with database.write() as db:
-        await db.execute(update(work).where(mine).values(lease_until=until))

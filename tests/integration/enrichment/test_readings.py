@@ -180,6 +180,22 @@ async def test_replicas_do_not_ask_for_the_same_calls_twice(desk: Desk) -> None:
     assert (await desk.call()).reads == 1
 
 
+async def test_replicas_gather_together(desk: Desk) -> None:
+    await desk.end_call(1)
+    desk.clock.advance(121)
+    readers = [
+        Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica=name)
+        for name in ("one", "two")
+    ]
+    await readers[0].step()
+    await desk.end_call(2, read_at=desk.clock.now())
+    await readers[1].step()
+    assert len(desk.ringcentral.asked) == 1
+    desk.clock.advance(PLAN.gap)
+    await readers[1].step()
+    assert len(desk.ringcentral.asked) == 2
+
+
 async def test_a_reader_that_is_held_back_closes_nothing_that_it_may_see(desk: Desk) -> None:
     await desk.end_call(extensions=[ANA])
     desk.clock.advance(121)
