@@ -13,7 +13,7 @@ from app.clock import Clock
 from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
 from app.enrichment.reach import load_connection
 from app.enrichment.shared_answers import Shared, SharedAnswers
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
+from app.errors import CredentialsRefused, NotFound, PermissionMissing, RequestRefused, RingCentralError
 from app.ids import AccountId, ExtensionId, RecordId, SessionId
 from app.ringcentral.models import BulkItem, CallRecord, RecordsPage
 from app.ringcentral.ports import Priority
@@ -37,7 +37,8 @@ class ReaderLists:
     """The lists, for the readers of one process. `extension_id` None means the whole account.
 
     Every method raises what RingCentral's client raises: RateLimited when the budget is gone; PermissionMissing also when
-    no credentials of ours reach as far as asked; and NoCredentials when there are none.
+    no credentials of ours reach as far as asked; NoCredentials when there are none; and NotFound when RingCentral does
+    not know the extension.
     """
 
     def __init__(
@@ -184,6 +185,8 @@ class ReaderLists:
         except RingCentralError as error:
             if _concerns_rights(error, extension_id):
                 await self._connections.note(connection, error)
+            if extension_id is not None and _says_not_found(error):
+                raise _no_extension(extension_id, error) from error
             raise
 
     def _deadline(self) -> datetime:
@@ -196,6 +199,19 @@ def _concerns_rights(error: RingCentralError, extension_id: ExtensionId | None) 
         return True
     lacks_company = isinstance(error, PermissionMissing) and error.code == COMPANY_PERMISSION
     return lacks_company and extension_id is None
+
+
+def _says_not_found(error: RingCentralError) -> bool:
+    """A list that is there can be empty but not missing; of a single record the client takes the 404 as an answer."""
+    return isinstance(error, RequestRefused) and error.status == _NOT_FOUND
+
+
+def _no_extension(extension_id: ExtensionId, error: RingCentralError) -> NotFound:
+    return NotFound(
+        f"RingCentral knows no extension {extension_id} of this account. Give the extension's id, such as 711000101, not "
+        "the number that people dial: calls name it as `extensionId` of their parties",
+        ringCentral={"code": error.code},
+    )
 
 
 def _plain(query: ActiveCallsQuery | CallLogQuery) -> list[Any]:

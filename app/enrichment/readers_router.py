@@ -323,8 +323,10 @@ class Asking:
     async def record(self, name: RecordId, view: View) -> Response:
         found = (await self.lists.records(self.key.account_id, self.extension_id, [name], view))[name]
         if found.body["record"] is None:
+            whose = "" if self.extension_id is None else f" of extension {self.extension_id}"
             raise NotFound(
-                f"RingCentral has no record {name}, or not yet", ringCentral={"code": found.body["why"]}
+                f"RingCentral has no record {name}{whose}, or not yet",
+                ringCentral={"code": found.body["why"]},
             )
         headers = self._aged(found.fetched_at, self.lists.rules.call_log_fresh)
         return JsonAnswer(found.body["record"], headers=headers)
@@ -362,7 +364,7 @@ async def get_active_calls(asks: Asks, asked: Annotated[ActiveCallsAsked, Query(
     "/extensions/{extension_id}/active-calls",
     response_model=RecordList,
     summary="List calls of an extension of the last minutes",
-    responses=_REFUSED,
+    responses=_MISSED,
 )
 async def get_extension_active_calls(
     extension_id: ExtensionPath, asks: Asks, asked: Annotated[ActiveCallsAsked, Query()]
@@ -384,7 +386,7 @@ async def get_call_log(asks: Asks, asked: Annotated[CallLogAsked, Query()]) -> R
     "/extensions/{extension_id}/call-log",
     response_model=RecordList,
     summary="List the call log of an extension",
-    responses=_REFUSED,
+    responses=_MISSED,
 )
 async def get_extension_call_log(
     extension_id: ExtensionPath, asks: Asks, asked: Annotated[ExtensionLogAsked, Query()]
@@ -408,7 +410,7 @@ async def batch_get_records(asks: Asks, body: RecordsAsked) -> Response:
     "/extensions/{extension_id}/call-log/batch-get",
     response_model=RecordItems,
     summary="Get many records of an extension by id",
-    responses=_REFUSED,
+    responses=_MISSED,
 )
 async def batch_get_extension_records(
     extension_id: ExtensionPath, asks: Asks, body: RecordsAsked

@@ -261,6 +261,28 @@ async def test_without_company_permission_only_the_own_extension_is_shown(
         assert (await stage.reader.get(f"/v1/extensions/{ANA}/call-log")).status_code == 502
 
 
+async def test_an_extension_that_ringcentral_does_not_know_is_not_found(stage: Stage) -> None:
+    unknown = "/v1/extensions/101"
+    batch = {"ids": ["QX7f14l8Nt_2aVB", "QX7nope"]}
+    for answer in (
+        await stage.reader.get(f"{unknown}/call-log"),
+        await stage.reader.get(f"{unknown}/call-log", params={"sessionId": "1229016182016"}),
+        await stage.reader.get(f"{unknown}/active-calls"),
+        await stage.reader.post(f"{unknown}/call-log/batch-get", json=batch),
+    ):
+        problem = answer.json()
+        assert (answer.status_code, problem["type"], problem["fault"]) == (
+            404,
+            "/problems/not-found",
+            "caller",
+        )
+        assert problem["ringCentral"]["code"] == "CMN-102"
+        assert "not the number that people dial" in problem["detail"]
+    record = (await stage.reader.get(f"{unknown}/call-log/QX7nope")).json()
+    assert record["detail"] == "RingCentral has no record QX7nope of extension 101, or not yet"
+    assert (await stage.reader.get(f"/v1/extensions/{ANA}/call-log")).status_code == 200, "others are served"
+
+
 async def test_readers_leave_the_polls_their_share(make_settings: Any, sqlite_url: str) -> None:
     limits = {"Light": 100, "Medium": 100, "Heavy": 10, "Auth": 100}
     async with staged(make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=10,
