@@ -1,0 +1,147 @@
+"""The `curl` examples of the pages for connector authors work: pasted into a shell, against service and simulator."""
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.routing import compile_path
+
+from tests.conftest import SECRETS
+from tests.factories_calls import ANA
+from tests.integration.readers.conftest import Stage, simulated, staged, until
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/api").glob("*.md"))]
+BLOCKS = re.compile(r"^( *)```(?:sh|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+IN_A_SENTENCE = re.compile(r"`(curl [^`\n]*\$API[^`\n]*)`")
+STATED = re.compile(r"# ([1-5]\d\d)\b")
+ANSWERED = re.compile(r"^(GET|HEAD|POST|PUT|PATCH|DELETE) (\d{3}) https?://[^/]+(/[^?\s]*)", re.MULTILINE)
+# Says of each request, on a line of its own, what it was and how it was answered.
+TELLING_CURL = "curl() { command curl --no-progress-meter --max-time 20 --write-out '%{stderr}%{method} %{http_code} %{url_effective}\\n' \"$@\"; }"
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("bash", "curl", "jq"))), reason="the examples take bash, curl and jq"
+)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What an example's request was answered."""
+
+    example: str
+    method: str
+    status: int
+    path: str
+
+    @property
+    def is_as_stated(self) -> bool:
+        stated = STATED.search(self.example)
+        return self.status == int(stated[1]) if stated else self.status // 100 == 2
+
+
+def examples(page: Path) -> list[str]:
+    """The commands of a page with a `curl` in them, and what they need set, each as it can be pasted."""
+    text = page.read_text()
+    found = []
+    for indent, block in BLOCKS.findall(text):
+        lines = (line.removeprefix(indent).removeprefix("$ ") for line in block.splitlines())
+        found += re.findall(r"(?:.*\\\n)*.*", "\n".join(lines))
+    pasted = [one for one in found if one.startswith("API=") or re.match(r"[^#]*\bcurl ", one)]
+    return pasted + IN_A_SENTENCE.findall(text)
+
+
+def fill_in(example: str, world: Mapping[str, str]) -> str:
+    for name, value in world.items():
+        example = example.replace(name, value)
+    return example
+
+
+async def paste(page: Path, world: Mapping[str, str], folder: Path) -> list[Answered]:
+    """Run the examples of a page one after the other in one shell, as a reader would."""
+    marked = examples(page)
+    script = [TELLING_CURL] + [
+        f"echo 'example {number}' >&2\n{fill_in(one, world)}" for number, one in enumerate(marked)
+    ]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "API": world["http://127.0.0.1:8000"],
+        "KEY": world["ak_demo_…"],
+    }
+    shell = await asyncio.create_subprocess_exec(
+        "bash", "-c", "\n".join(script), cwd=folder, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, told = await shell.communicate()
+    parts = re.split(r"^example (\d+)\n", told.decode(), flags=re.MULTILINE)
+    numbered = zip(map(int, parts[1::2]), parts[2::2], strict=True)
+    answers = [(marked[number], ANSWERED.findall(part)) for number, part in numbered]
+    silent = [example for example, requests in answers if "curl " in example and not requests]
+    assert silent == [], told.decode()
+    return [
+        Answered(example, method, int(status), path)
+        for example, requests in answers
+        for method, status, path in requests
+    ]
+
+
+@pytest.fixture
+async def stage(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
+    async with staged(make_settings, sqlite_url, simulated()) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def world(stage: Stage) -> dict[str, str]:
+    """What stands on the pages, and what stands for it here: a recorded call of Ana's that the service knows."""
+    recording_id = await stage.recorded(agent="101")
+    call_id = await stage.know(recording_id)
+    call = await stage.reader.get(f"/v1/calls/{call_id}")
+
+    async def listed() -> list[Any] | None:
+        pages = stage.reader.params.set("perPage", str(len(stage.asked()) + 1))
+        answer = await stage.reader.get(f"/v1/extensions/{ANA}/call-log", params=pages)
+        return list(answer.json()["records"])
+
+    (record,) = await until(listed)
+    here = str(stage.reader.base_url).rstrip("/")
+    return {
+        "http://127.0.0.1:8000": here,
+        "https://aftercall.example.com": here,
+        "ak_demo_…": SECRETS["api_key"],
+        "1229016182016": call.json()["sessionId"],
+        "3019664700": recording_id,
+        "QX7f14l8Nt_2aVB": record["id"],
+        '"v4"': call.headers["etag"],
+        "wait=20": "wait=0",
+        "curl -sN": "curl -sN --max-time 1",
+    }
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.name)
+async def test_every_example_is_answered_as_the_page_says(
+    page: Path, stage: Stage, world: dict[str, str], tmp_path: Path
+) -> None:
+    answered = await paste(page, world, tmp_path)
+    assert [one for one in answered if not one.is_as_stated] == []
+
+
+async def test_every_route_of_ringcentrals_call_log_has_an_example(
+    stage: Stage, world: dict[str, str], tmp_path: Path
+) -> None:
+    answered = await paste(ROOT / "docs/api/call-log.md", world, tmp_path)
+    lacking = [
+        f"{method.upper()} {path}"
+        for path, methods in stage.app.openapi()["paths"].items()
+        if path.startswith(("/v1/active-calls", "/v1/call-log", "/v1/extensions", "/v1/recordings"))
+        for method in methods
+        if not any(
+            one.method == method.upper() and compile_path(path)[0].fullmatch(one.path) for one in answered
+        )
+    ]
+    assert lacking == []
