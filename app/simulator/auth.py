@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -102,8 +102,19 @@ class Tokens:
         if given != (self.rules.client_id, self.rules.client_secret):
             raise TokenRefused(401, "invalid_client", "OAU-140", "Client credentials are invalid")
 
-    def grant(self, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool) -> Json:
-        """Answer a token request whose client was checked; raises TokenRefused."""
+    def grant(
+        self,
+        form: Mapping[str, str],
+        now: datetime,
+        speed: float,
+        *,
+        refreshable: bool,
+        withheld: Collection[str] = (),
+    ) -> Json:
+        """Answer a token request whose client was checked; raises TokenRefused.
+
+        `withheld` are scopes that the application has not now, whatever its settings say.
+        """
         kind = form.get("grant_type")
         if kind == JWT_GRANT:
             session = self._log_in(form, now, speed, refreshable=refreshable)
@@ -115,7 +126,7 @@ class Tokens:
             raise TokenRefused(400, "unauthorized_client", "OAU-251", "Unauthorized for this grant type")
         else:
             raise TokenRefused(400, "unsupported_grant_type", "OAU-250", "Unsupported grant type")
-        return _token_answer(session, now)
+        return _token_answer(session, now, withheld)
 
     def user_of_grant(self, form: Mapping[str, str]) -> str:
         """Return whose rate bucket a token request falls into: an extension id, or empty if nobody's."""
@@ -286,13 +297,13 @@ def _may_repeat(session: Session, now: datetime, speed: float) -> bool:
     return now <= session.used_at + timedelta(seconds=REPEAT_AFTER_USE_SECONDS / speed)
 
 
-def _token_answer(session: Session, now: datetime) -> Json:
+def _token_answer(session: Session, now: datetime, withheld: Collection[str]) -> Json:
     """Return the token answer; lifetimes are whole seconds, at least one however fast the time."""
     answer: Json = {
         "access_token": session.access_token,
         "token_type": "bearer",
         "expires_in": _whole((session.access_until - now).total_seconds()),
-        "scope": " ".join(session.scopes),
+        "scope": " ".join(scope for scope in session.scopes if scope not in withheld),
         "owner_id": session.user.extension_id,
         "endpoint_id": session.endpoint_id,
     }

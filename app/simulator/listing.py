@@ -224,8 +224,8 @@ def _numbers(face: Face, key: str) -> set[str]:
 
 
 def _is_recorded(record: Record, revision: Revision, kind: str | None) -> bool:
-    recording = record.recording if revision.with_recording else None
-    return recording is not None and kind in (None, "All", recording.kind)
+    kept = record.sound.kept if revision.with_recording else ()
+    return any(kind in (None, "All", recording.kind) for recording in kept)
 
 
 # Bulk

@@ -4,7 +4,7 @@ While a call goes on its records are provisional: direction, parties and legs ca
 """
 
 from app.simulator.cast import Cast, inside, logged, raw_caller
-from app.simulator.plan import IN_PROGRESS, Face, Json, Leg, Recording
+from app.simulator.plan import IN_PROGRESS, SILENCE, Face, Json, Leg, Sound
 from app.simulator.tape import SessionTape
 from app.simulator.world import Extension
 
@@ -30,8 +30,7 @@ def log_inbound(
     dialled: str | None = None,
     starts: float = 0.0,
     result: str = "Accepted",
-    recording: Recording | None = None,
-    short_recording: bool = False,
+    sound: Sound = SILENCE,
     message: bool = False,
     target: SessionTape | None = None,
 ) -> None:
@@ -61,8 +60,7 @@ def log_inbound(
                 [master(result, lasts), to_phone(result, talks)],
             ),
         ],
-        recording=recording,
-        short_recording=short_recording,
+        sound=sound,
         message=message,
         target=target,
     )
@@ -100,7 +98,7 @@ def log_outbound(
     agent: Extension | None = None,
     action: str = VOIP_CALL,
     leg_type: str = "SipToPstnUnmetered",
-    recording: Recording | None = None,
+    sound: Sound = SILENCE,
     target: SessionTape | None = None,
 ) -> None:
     """Plan the record of a call that one of ours made."""
@@ -120,7 +118,7 @@ def log_outbound(
             stage(starts, IN_PROGRESS, None),
             stage(ended, result, cast.tape.lasting(starts, ended)),
         ],
-        recording=recording,
+        sound=sound,
         target=target,
     )
 
@@ -159,9 +157,7 @@ def queue_number(cast: Cast) -> str:
     return cast.world.queue.direct_number
 
 
-def log_queue_winner(
-    cast: Cast, session: SessionTape, answered: float, ended: float, recording: Recording | None
-) -> None:
+def log_queue_winner(cast: Cast, session: SessionTape, answered: float, ended: float, sound: Sound) -> None:
     """While the call goes on the record looks like a call of the agent to themselves."""
     agent, queue, customer = cast.agent, cast.world.queue, cast.customer
     lasts, talks = cast.tape.lasting(0.0, ended), cast.tape.lasting(answered, ended)
@@ -198,5 +194,5 @@ def log_queue_winner(
                 ],
             ),
         ],
-        recording=recording,
+        sound=sound,
     )

@@ -12,6 +12,8 @@ Json = dict[str, Any]
 """A piece of an answer's body."""
 
 IN_PROGRESS = "In Progress"
+AUTOMATIC = "Automatic"
+ON_DEMAND = "OnDemand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,26 @@ class Recording:
     started_at: datetime
     ended_at: datetime
     seconds: float
-    kind: str = "Automatic"
+    kind: str = AUTOMATIC
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What came of the recordings of one record.
+
+    `kept`: those that can be heard later, in the order in which they began. `is_short`: the record says that one
+    was too short to be kept.
+    """
+
+    kept: tuple[Recording, ...] = ()
+    is_short: bool = False
+
+    def __add__(self, later: "Sound") -> "Sound":
+        return Sound(self.kept + later.kept, self.is_short or later.is_short)
+
+
+SILENCE = Sound()
+"""Nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +130,7 @@ class Record:
     stages: tuple[Stage, ...]
     draws: Draws
     speed: float
-    recording: Recording | None = None
-    short_recording: bool = False
+    sound: Sound = SILENCE
     message_id: str | None = None
     transfer_target: str | None = None
     transferee: str | None = None

@@ -7,6 +7,7 @@ several parties disconnect within some 20 ms at the end.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from app.simulator.cast import Cast, Wishes, cast_for, inside, seen
@@ -22,22 +23,27 @@ from app.simulator.paperwork import (
     log_queue_winner,
     queue_number,
 )
-from app.simulator.plan import ScriptedCall
+from app.simulator.plan import ON_DEMAND, SILENCE, ScriptedCall, Sound
 from app.simulator.tape import SHORTEST_KEPT_RECORDING_SECONDS, PartyTape, SessionTape, Tape, without
 from app.simulator.world import World
 
+TOO_SHORT_SECONDS = SHORTEST_KEPT_RECORDING_SECONDS * 0.4
+"""Talk that leaves no recording."""
 
-def _inbound_to_the_end(cast: Cast, *, hold: bool = False) -> None:
-    """A whole direct call from outside with its record and, where recorded, its recording."""
+
+def _inbound_to_the_end(cast: Cast, *, hold: bool = False, tells: bool = True) -> None:
+    """A whole direct call from outside with its record and, where recorded, its recording.
+
+    `tells`: the record says of a recording that it was too short.
+    """
     session, caller, party, answered = answered_inbound(cast)
     if hold:
         begin = answered + cast.talk * 0.3
         party.turns(begin, "Hold", recording=True)
         party.turns(begin + min(cast.hold, cast.talk * 0.4), "Answered", recording=True)
     ended = hang_up(party, caller, answered + cast.talk)
-    recording = cast.tape.keep_recording(party, answered, answered + cast.talk)
-    too_short = party.recording_id is not None and recording is None
-    log_inbound(cast, session, answered=answered, ended=ended, recording=recording, short_recording=too_short)
+    sound = cast.tape.keep_recording(party, answered, answered + cast.talk)
+    log_inbound(cast, session, answered=answered, ended=ended, sound=sound if tells else Sound(sound.kept))
 
 
 def inbound_direct(cast: Cast) -> None:
@@ -47,7 +53,7 @@ def inbound_direct(cast: Cast) -> None:
 
 def inbound_recorded_with_hold(cast: Cast) -> None:
     """A recorded call from outside that is put on hold once."""
-    _inbound_to_the_end(_with(cast, recorded=True), hold=True)
+    _inbound_to_the_end(replace(cast, recorded=True), hold=True)
 
 
 def inbound_missed(cast: Cast) -> None:
@@ -74,8 +80,8 @@ def ivr_then_agent(cast: Cast) -> None:
     answered = leaves + cast.ring
     answers(cast, party, answered)
     ended = hang_up(caller, party, answered + cast.talk)
-    recording = cast.tape.keep_recording(party, answered, answered + cast.talk)
-    log_inbound(cast, session, answered=answered, ended=ended, dialled=world.main_number, recording=recording)
+    sound = cast.tape.keep_recording(party, answered, answered + cast.talk)
+    log_inbound(cast, session, answered=answered, ended=ended, dialled=world.main_number, sound=sound)
 
 
 def outbound_answered(cast: Cast) -> None:
@@ -85,8 +91,8 @@ def outbound_answered(cast: Cast) -> None:
     callee.turns(cast.ring, "Answered")
     answers(cast, agent, cast.ring + 0.030)
     ended = hang_up(callee, agent, cast.ring + cast.talk, 0.015)
-    recording = cast.tape.keep_recording(agent, cast.ring, cast.ring + cast.talk)
-    log_outbound(cast, session, ended=ended, result="Call connected", recording=recording)
+    sound = cast.tape.keep_recording(agent, cast.ring, cast.ring + cast.talk)
+    log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
 
 
 def outbound_busy(cast: Cast) -> None:
@@ -130,8 +136,8 @@ def queue_answered(cast: Cast) -> None:
     greeting.turns(answered + 0.005, "Disconnected", "AgentAnswered")
     loser.turns(answered + 0.010, "Disconnected", "Pickup")
     ended = hang_up(caller, winner, answered + cast.talk)
-    recording = cast.tape.keep_recording(winner, answered, answered + cast.talk)
-    log_queue_winner(cast, session, answered, ended, recording)
+    sound = cast.tape.keep_recording(winner, answered, answered + cast.talk)
+    log_queue_winner(cast, session, answered, ended, sound)
     log_missed(
         cast,
         session,
@@ -158,20 +164,25 @@ def queue_abandoned(cast: Cast) -> None:
 
 def blind_transfer(cast: Cast) -> None:
     """The agent hands the customer to a colleague without asking; the call goes on."""
+    _hand_over(cast, cast.talk / 2, cast.talk / 2)
+
+
+def _hand_over(cast: Cast, first_talk: float, second_talk: float) -> None:
     session, caller, party, answered = answered_inbound(cast)
-    hands_over = answered + cast.talk / 2
+    hands_over = answered + first_talk
     party.turns(hands_over, "Disconnected", "BlindTransfer", recording=False)
     colleague = session.party(INBOUND, cast.caller, seen(cast.colleague), cast.colleague)
     colleague.turns(hands_over, "Proceeding")
     second_answer = hands_over + cast.ring
     answers(cast, colleague, second_answer)
-    ended = hang_up(colleague, caller, second_answer + cast.talk / 2, 0.015)
+    leaves = second_answer + second_talk
+    ended = hang_up(colleague, caller, leaves, 0.015)
     log_inbound(
         cast,
         session,
         answered=answered,
         ended=hands_over,
-        recording=cast.tape.keep_recording(party, answered, hands_over),
+        sound=cast.tape.keep_recording(party, answered, hands_over),
     )
     log_inbound(
         cast,
@@ -181,7 +192,7 @@ def blind_transfer(cast: Cast) -> None:
         answered=second_answer,
         ended=ended,
         dialled=cast.agent.direct_number,
-        recording=cast.tape.keep_recording(colleague, second_answer, ended),
+        sound=cast.tape.keep_recording(colleague, second_answer, leaves),
     )
 
 
@@ -211,7 +222,7 @@ def warm_transfer(cast: Cast) -> None:
         answered=answered,
         ended=joins,
         target=second,
-        recording=tape.keep_recording(party, answered, joins),
+        sound=tape.keep_recording(party, answered, joins),
     )
     log_internal(
         cast,
@@ -257,13 +268,14 @@ def _is_picked_up(
     colleague.turns(picks_up, "Setup")
     answers(cast, colleague, picks_up + 0.060)
     caller.turns(picks_up + 0.080, "Answered")
-    ended = hang_up(caller, colleague, picks_up + 0.060 + cast.talk / 2)
+    leaves = picks_up + 0.060 + cast.talk / 2
+    ended = hang_up(caller, colleague, leaves)
     log_inbound(
         cast,
         session,
         answered=answered,
         ended=ended,
-        recording=cast.tape.keep_recording(party, answered, parks),
+        sound=cast.tape.keep_recording(party, answered, parks),
     )
     log_inbound(
         cast,
@@ -273,7 +285,7 @@ def _is_picked_up(
         answered=picks_up + 0.060,
         ended=ended,
         dialled=cast.agent.direct_number,
-        recording=cast.tape.keep_recording(colleague, picks_up, ended),
+        sound=cast.tape.keep_recording(colleague, picks_up + 0.060, leaves),
     )
 
 
@@ -361,7 +373,7 @@ def ringout(cast: Cast) -> None:
         result="Call connected",
         action="RingOut Web",
         leg_type="RingOutWebToCaller",
-        recording=tape.keep_recording(other_own, answered, hangs_up),
+        sound=tape.keep_recording(other_own, answered, hangs_up),
     )
 
 
@@ -380,8 +392,11 @@ def own_number(cast: Cast) -> None:
 
 def short_call(cast: Cast) -> None:
     """A recorded call that was over too soon for its recording to be kept."""
-    talk = min(cast.talk, SHORTEST_KEPT_RECORDING_SECONDS * 0.4)
-    _inbound_to_the_end(_with(cast, recorded=True, talk=talk))
+    _inbound_to_the_end(_cut_short(cast))
+
+
+def _cut_short(cast: Cast) -> Cast:
+    return replace(cast, recorded=True, talk=min(cast.talk, TOO_SHORT_SECONDS))
 
 
 def first_seen_disconnected(cast: Cast) -> None:
@@ -426,7 +441,7 @@ def picked_up_elsewhere(cast: Cast) -> None:
         session,
         answered=answered,
         ended=picks_up + 0.004,
-        recording=tape.keep_recording(party, answered, parks),
+        sound=tape.keep_recording(party, answered, parks),
     )
     log_outbound(
         cast,
@@ -455,8 +470,8 @@ def supervised(cast: Cast) -> None:
     own.turns(listens + 1.2, "Gone", "Supervising", peer=listener)
     listener.turns(answered + cast.talk * 0.8, "Disconnected")
     ended = hang_up(party, caller, answered + cast.talk)
-    recording = tape.keep_recording(party, answered, answered + cast.talk)
-    log_inbound(cast, session, answered=answered, ended=ended, recording=recording)
+    sound = tape.keep_recording(party, answered, answered + cast.talk)
+    log_inbound(cast, session, answered=answered, ended=ended, sound=sound)
     log_outbound(
         cast,
         second,
@@ -470,18 +485,45 @@ def supervised(cast: Cast) -> None:
     )
 
 
-def _with(cast: Cast, *, recorded: bool, talk: float | None = None) -> Cast:
-    return Cast(
-        cast.tape,
-        cast.world,
-        cast.agent,
-        cast.colleague,
-        cast.customer,
-        cast.ring,
-        cast.talk if talk is None else talk,
-        cast.hold,
-        recorded,
-    )
+def short_call_untold(cast: Cast) -> None:
+    """A recorded call that was over too soon, whose record does not say what became of the announced recording."""
+    _inbound_to_the_end(_cut_short(cast), tells=False)
+
+
+def recorded_on_demand(cast: Cast) -> None:
+    """The agent calls a customer and starts the recording in mid-call."""
+    cast = replace(cast, recorded=False, talk=max(cast.talk, 2 * SHORTEST_KEPT_RECORDING_SECONDS))
+    session = cast.tape.session()
+    agent, callee = dials(cast, session)
+    callee.turns(cast.ring, "Answered")
+    answers(cast, agent, cast.ring + 0.030)
+    begins, leaves = cast.ring + cast.talk * 0.2, cast.ring + cast.talk
+    cast.tape.announce_recording(agent)
+    agent.turns(begins, "Answered", recording=True)
+    ended = hang_up(callee, agent, leaves, 0.015)
+    sound = cast.tape.keep_recording(agent, begins, leaves, ON_DEMAND)
+    log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
+
+
+def recorded_twice(cast: Cast) -> None:
+    """The agent starts and stops the recording twice in one call: two recordings on demand."""
+    cast = replace(cast, recorded=False, talk=max(cast.talk, 3 * SHORTEST_KEPT_RECORDING_SECONDS))
+    session, caller, party, answered = answered_inbound(cast)
+    sound = SILENCE
+    for begin, end in ((0.05, 0.45), (0.55, 0.95)):
+        starts, stops = answered + cast.talk * begin, answered + cast.talk * end
+        cast.tape.announce_recording(party)
+        party.turns(starts, "Answered", recording=True)
+        party.turns(stops, "Answered", recording=False)
+        sound += cast.tape.keep_recording(party, starts, stops, ON_DEMAND)
+    ended = hang_up(party, caller, answered + cast.talk)
+    log_inbound(cast, session, answered=answered, ended=ended, sound=sound)
+
+
+def transferred_soon(cast: Cast) -> None:
+    """A recorded call is handed on at once: only the colleague's part is long enough for a recording."""
+    talk = max(cast.talk, 1.5 * SHORTEST_KEPT_RECORDING_SECONDS)
+    _hand_over(replace(cast, recorded=True), TOO_SHORT_SECONDS, talk)
 
 
 Script = Callable[[Cast], None]
@@ -513,6 +555,10 @@ SCRIPTS: Mapping[str, Script] = {
         test_call,
         picked_up_elsewhere,
         supervised,
+        short_call_untold,
+        recorded_on_demand,
+        recorded_twice,
+        transferred_soon,
     )
 }
 

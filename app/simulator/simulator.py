@@ -199,15 +199,13 @@ class Simulator:
         self.calls[call.id] = call
         for session in call.sessions:
             self._by_session[session.telephony_session_id] = call
-        kept = {recording.id: recording for recording in call.recordings}
         for record in call.records:
             insort(self._records, record, key=lambda known: known.started_at)
             self._recent.append(record)
             self._by_record[record.id] = record
             self._revisions[record.id] = revisions(record, self.timing)
-            if record.recording is not None:
-                known = kept[record.recording.id]
-                self._recordings[known.id] = KnownRecording(known, record)
+            for recording in record.sound.kept:
+                self._recordings[recording.id] = KnownRecording(recording, record)
 
     def _plan_event(self, event: PartyEvent) -> None:
         async def publish() -> None:
@@ -442,6 +440,7 @@ class Simulator:
         ready_at = recording_ready_at(self._recordings[recording.id].record, self.timing)
         return {
             "id": recording.id,
+            "type": recording.kind,
             "seconds": round(recording.seconds, 3),
             "readyAt": _maybe(ready_at),
             "purged": recording.id in self.purged,

@@ -8,10 +8,12 @@ seed, start time and number of the call, so that a restarted simulator does not 
 import base64
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.simulator.plan import (
+    AUTOMATIC,
+    SILENCE,
     Draws,
     Face,
     Json,
@@ -21,6 +23,7 @@ from app.simulator.plan import (
     Recording,
     ScriptedCall,
     Session,
+    Sound,
     Stage,
 )
 from app.simulator.world import Extension, World
@@ -50,7 +53,8 @@ class PartyTape:
     session: "SessionTape"
     body: Json
     extension_id: str | None
-    recording_id: str | None = None
+    recording_ids: list[str] = field(default_factory=list)
+    """The recordings that were begun on this party."""
 
     def turns(
         self,
@@ -64,7 +68,8 @@ class PartyTape:
     ) -> None:
         """Change the party's status at this second.
 
-        `recording` says whether the announced recording is active; `missed` is remembered for later events.
+        `recording` says whether the latest announced recording is active, the ones before it having stopped;
+        `missed` is remembered for later events.
         """
         status: Json = {"code": code, "rcc": False}
         if reason is not None:
@@ -78,8 +83,12 @@ class PartyTape:
         if missed is not None:
             self.body["missedCall"] = missed
         party = self.body | {"status": status}
-        if recording is not None and self.recording_id is not None:
-            party["recordings"] = [{"id": self.recording_id, "active": recording}]
+        if recording is not None and self.recording_ids:
+            latest = len(self.recording_ids) - 1
+            party["recordings"] = [
+                {"id": recording_id, "active": recording and place == latest}
+                for place, recording_id in enumerate(self.recording_ids)
+            ]
         self.session.mark(at, self.extension_id, party)
 
 
@@ -127,8 +136,7 @@ class _RecordDraft:
     session: SessionTape
     extension_id: str
     stages: Sequence[tuple[float, Face, Sequence[Leg]]]
-    recording: Recording | None
-    short_recording: bool
+    sound: Sound
     message: bool
     target: SessionTape | None
     transferee: SessionTape | None
@@ -174,37 +182,35 @@ class Tape:
         extension: Extension,
         stages: Sequence[tuple[float, Face, Sequence[Leg]]],
         *,
-        recording: Recording | None = None,
-        short_recording: bool = False,
+        sound: Sound = SILENCE,
         message: bool = False,
         target: SessionTape | None = None,
         transferee: SessionTape | None = None,
     ) -> None:
         """Plan a record by its stages; the last one is what it finally says."""
-        self._drafts.append(
-            _RecordDraft(
-                session, extension.id, stages, recording, short_recording, message, target, transferee
-            )
-        )
+        self._drafts.append(_RecordDraft(session, extension.id, stages, sound, message, target, transferee))
 
     def announce_recording(self, party: PartyTape) -> None:
-        """Give the party the id under which its recording will be known."""
-        party.recording_id = str(self._ids.randrange(3_000_000_000, 3_999_999_999))
+        """Give the party the id under which its next recording will be known."""
+        party.recording_ids.append(str(self._ids.randrange(3_000_000_000, 3_999_999_999)))
 
-    def keep_recording(self, party: PartyTape, begin: float, end: float) -> Recording | None:
-        """Keep the announced recording if it is long enough, else return None."""
-        if party.recording_id is None or end - begin < SHORTEST_KEPT_RECORDING_SECONDS:
-            return None
+    def keep_recording(self, party: PartyTape, begin: float, end: float, kind: str = AUTOMATIC) -> Sound:
+        """Keep the latest announced recording if it is long enough; without one there is silence."""
+        if not party.recording_ids:
+            return SILENCE
+        if end - begin < SHORTEST_KEPT_RECORDING_SECONDS:
+            return Sound(is_short=True)
         recording = Recording(
-            party.recording_id,
+            party.recording_ids[-1],
             party.session.telephony_session_id,
             party.extension_id,
             self.moment(begin),
             self.moment(end),
             (end - begin) / self.speed,
+            kind,
         )
         self._recordings.append(recording)
-        return recording
+        return Sound((recording,))
 
     def _make_session_id(self, starts: float) -> str:
         """Digits that rise with time; sessions that belong together and start together lie 1000 apart."""
@@ -257,8 +263,7 @@ class Tape:
             stages=tuple(Stage(self.moment(at), face, tuple(legs)) for at, face, legs in draft.stages),
             draws=self._draw(),
             speed=self.speed,
-            recording=draft.recording,
-            short_recording=draft.short_recording,
+            sound=draft.sound,
             message_id=str(self._ids.randrange(10**9, 10**10)) if draft.message else None,
             transfer_target=draft.target.telephony_session_id if draft.target else None,
             transferee=draft.transferee.telephony_session_id if draft.transferee else None,

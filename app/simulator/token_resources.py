@@ -21,7 +21,11 @@ async def token_request(simulator: Simulator, request: Request) -> Response:
     simulator.tokens.check_client(request.headers.get("authorization"), form)
     headers = take_turn(simulator, simulator.tokens.user_of_grant(form), limits.AUTH)
     answer = simulator.tokens.grant(
-        form, simulator.now(), simulator.speed, refreshable=simulator.faults.refresh_tokens
+        form,
+        simulator.now(),
+        simulator.speed,
+        refreshable=simulator.faults.refresh_tokens,
+        withheld=simulator.faults.missing_scopes,
     )
     return JSONResponse(answer, headers=headers | {"Cache-Control": "no-store"})
 

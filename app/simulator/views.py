@@ -87,7 +87,7 @@ def logged_at(record: Record, timing: Timing) -> datetime:
 
 def recording_ready_at(record: Record, timing: Timing) -> datetime | None:
     """Return when metadata and content of the record's recording can be fetched."""
-    if record.recording is None:
+    if not record.sound.kept:
         return None
     delay = between(timing.media_delay_min, timing.media_delay_max, record.draws.media_delay)
     return record.after(record.session.ended_at, delay)
@@ -121,10 +121,10 @@ def show_stage(record: Record, stage: Stage, logged: Revision | None, links: Lin
     shown |= _face(stage.face)
     shown["extension"] = _extension(record.extension_id, links)
     is_attached = logged is not None and logged.with_recording
-    if stage is record.final and is_attached and record.recording is not None:
-        shown["recording"] = _recording(record.recording, links)
+    if stage is record.final and is_attached and record.sound.kept:
+        shown["recording"] = _recording(record.sound.kept[0], links)
     if view == DETAILED:
-        shown["legs"] = [_leg(leg, record, links, None) for leg in stage.legs]
+        shown["legs"] = [_leg(record, leg, links, {}) for leg in stage.legs]
     return shown
 
 
@@ -163,7 +163,7 @@ def _additions(record: Record, timing: Timing) -> dict[str, datetime]:
     draws, ended = record.draws, record.session.ended_at
     attach = between(timing.attach_delay_min, timing.attach_delay_max, draws.attach_delay)
     out: dict[str, datetime] = {}
-    if record.recording is not None:
+    if record.sound.kept:
         out["recording"] = record.after(ended, attach)
     if record.message_id is not None:
         out["message"] = record.after(ended, attach)
@@ -230,19 +230,15 @@ def show_logged(record: Record, revision: Revision, links: Links, view: str, *, 
             "lastModifiedTime": iso(revision.at),
             "billing": {"costIncluded": 0.0, "costPurchased": 0.0},
             "internalType": _internal_type(revision.stage),
-            "legs": [_leg(leg, record, links, revision) for leg in revision.stage.legs],
+            "legs": _logged_legs(record, revision, links),
         }
     return shown
 
 
 def _late_parts(record: Record, revision: Revision, links: Links) -> Json:
-    out: Json = {}
-    if revision.with_recording and record.recording is not None:
-        out["recording"] = _recording(record.recording, links)
     if revision.kind == "provisional":
-        return out
-    if record.short_recording:
-        out["shortRecording"] = True
+        return {}
+    out = _heard(record, revision, links)
     if revision.with_message:
         uri = f"{links.extension(record.extension_id)}/message-store/{record.message_id}"
         out["message"] = {"id": record.message_id, "type": "VoiceMail", "uri": uri}
@@ -301,8 +297,30 @@ def _recording(recording: Recording, links: Links) -> Json:
     }
 
 
-def _leg(leg: Leg, record: Record, links: Links, revision: Revision | None) -> Json:
-    names = record.true_names if revision is not None and revision.corrected else {}
+def _heard(record: Record, revision: Revision, links: Links, place: int = 0) -> Json:
+    """Return what a record, or its leg at this place, says of recordings.
+
+    They repeat each other with the same id; of several recordings each leg names another, and the record the first.
+    """
+    out: Json = {}
+    kept = record.sound.kept
+    if revision.with_recording and kept:
+        out["recording"] = _recording(kept[min(place, len(kept) - 1)], links)
+    if record.sound.is_short:
+        out["shortRecording"] = True
+    return out
+
+
+def _logged_legs(record: Record, revision: Revision, links: Links) -> list[Json]:
+    names = record.true_names if revision.corrected else {}
+    is_over = revision.kind != "provisional"
+    return [
+        _leg(record, leg, links, names) | (_heard(record, revision, links, place) if is_over else {})
+        for place, leg in enumerate(revision.stage.legs)
+    ]
+
+
+def _leg(record: Record, leg: Leg, links: Links, names: dict[str, str]) -> Json:
     shown: Json = {"startTime": iso(whole_second(leg.started_at)), "type": "Voice"} | _face(leg.face, names)
     shown |= {
         "telephonySessionId": record.session.telephony_session_id,
@@ -312,8 +330,6 @@ def _leg(leg: Leg, record: Record, links: Links, revision: Revision | None) -> J
     }
     if leg.extension_id is not None:
         shown["extension"] = _extension(leg.extension_id, links)
-    if revision is not None and revision.with_recording and record.recording is not None:
-        shown["recording"] = _recording(record.recording, links)
     return shown
 
 

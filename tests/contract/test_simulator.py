@@ -253,6 +253,8 @@ async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> Non
         "CMN-401",
         "ReadCallLog",
     )
+    bought = (await ringcentral.log_in()).json()["scope"].split()
+    assert {"ReadCallLog", "ReadCallRecording"} & set(bought) == {"ReadCallRecording"}
     await ringcentral.faults(missingScopes=[])
     await ringcentral.log_in("sim-jwt-limited")
     answer = await ringcentral.client.get(ACTIVE)
@@ -510,6 +512,39 @@ async def test_a_recording_comes_late_from_the_second_host() -> None:
         await here.client.post("/_sim/recordings/purge", json={"ids": [recording_id]})
         assert (await here.client.get(uri)).status_code == 404
         assert (await here.client.get(f"{here.simulator.links.media}{ACTIVE}")).status_code == 404
+
+
+async def test_two_recordings_of_one_call_are_told_by_its_record_and_its_legs(ringcentral: Platform) -> None:
+    call = await ringcentral.play("recorded_twice", talkSeconds=90, ringSeconds=1)
+    session = call["sessions"][0]
+    first, second = session["recordings"]
+    assert (first["type"], second["type"]) == ("OnDemand", "OnDemand")
+
+    async def recorded() -> Json | None:
+        params = {"view": "Detailed", "recordingType": "OnDemand"}
+        records = (await ringcentral.get(CALL_LOG, **params))["records"]
+        return records[0] if records else None
+
+    record = await until(recorded)
+    assert record["recording"]["id"] == first["id"]
+    assert [leg["recording"]["id"] for leg in record["legs"]] == [first["id"], second["id"]]
+    assert {leg["recording"]["type"] for leg in record["legs"]} == {"OnDemand"}
+    automatic = await ringcentral.get(CALL_LOG, view="Detailed", recordingType="Automatic")
+    assert automatic["records"] == []
+    for recording in (first, second):
+
+        async def ready(path: str = f"{ACCOUNT}/recording/{recording['id']}") -> bool:
+            return (await ringcentral.client.get(path)).status_code == 200
+
+        await until(ready)
+
+
+async def test_a_leg_says_as_its_record_does_that_a_recording_was_too_short(ringcentral: Platform) -> None:
+    call = await ringcentral.play("transferred_soon", talkSeconds=40, ringSeconds=1)
+    logged = {one["id"]: one for one in await ringcentral.ended(CALL_LOG, 2, view="Detailed")}
+    first, second = (logged[one["id"]] for one in call["sessions"][0]["records"])
+    assert [part.get("shortRecording") for part in (first, *first["legs"])] == [True, True, True]
+    assert not any("shortRecording" in part for part in (second, *second["legs"]))
 
 
 # Webhooks

@@ -159,6 +159,12 @@ def test_tokens_expire_and_die_on_demand(tokens: Tokens) -> None:
     assert code_of_use(tokens, second["access_token"], at(1)) == "OAU-213"
 
 
+def test_scopes_that_the_application_lacks_are_not_in_the_answer(tokens: Tokens) -> None:
+    form = {"grant_type": JWT_GRANT, "assertion": "jwt"}
+    answer = tokens.grant(form, START, 1.0, refreshable=True, withheld={"ReadCallLog"})
+    assert answer["scope"].split() == [scope for scope in RULES.scopes if scope != "ReadCallLog"]
+
+
 def test_the_scope_can_be_narrowed(tokens: Tokens) -> None:
     assert log_in(tokens, scope="ReadCallLog Unknown")["scope"] == "ReadCallLog"
 

@@ -19,7 +19,7 @@ def recorded(script: str = "inbound_direct", speed: float = 1.0) -> tuple[Script
     wishes = Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
     call = play(script, world=COMPANY, start=START, speed=speed, seed=1, number=1, wishes=wishes)
     recording = call.recordings[0]
-    return call, next(one for one in call.records if one.recording == recording), recording
+    return call, next(one for one in call.records if recording in one.sound.kept), recording
 
 
 def shown_at(moment: datetime, *, notes: bool = False) -> Json | None:

@@ -7,7 +7,7 @@ import pytest
 
 from app.simulator.cast import UnknownNumberError, Wishes
 from app.simulator.events import TERMINAL
-from app.simulator.plan import IN_PROGRESS, ScriptedCall
+from app.simulator.plan import IN_PROGRESS, ON_DEMAND, SILENCE, ScriptedCall, Sound
 from app.simulator.scripts import SCRIPTS, describe, play
 from app.simulator.world import ANA_ID, BEN_ID, COMPANY
 
@@ -188,7 +188,58 @@ def test_a_short_call_announces_a_recording_that_is_not_kept() -> None:
     call = play_one("short_call")
     assert any("recordings" in event.party for event in call.events)
     assert call.recordings == ()
-    assert call.records[0].short_recording
+    assert call.records[0].sound.is_short
+
+
+def test_an_older_record_does_not_tell_that_its_recording_was_too_short() -> None:
+    call = play_one("short_call_untold")
+    assert announced(call) == [[True], [False]]
+    assert call.records[0].sound == SILENCE
+
+
+def announced(call: ScriptedCall) -> list[list[bool]]:
+    """Return which of the recordings are active, for each event that tells of some."""
+    return [
+        [one["active"] for one in event.party["recordings"]]
+        for event in call.events
+        if "recordings" in event.party
+    ]
+
+
+def test_a_recording_on_demand_is_announced_when_it_starts() -> None:
+    call = play_one("recorded_on_demand")
+    assert announced(call) == [[True], [False]]
+    answered = next(event.at for event in call.events if event.party["status"]["code"] == "Answered")
+    (recording,) = call.recordings
+    assert recording.kind == ON_DEMAND
+    assert recording.started_at > answered + timedelta(seconds=10)
+    assert call.records[0].sound == Sound((recording,))
+
+
+def test_recording_twice_leaves_two_recordings_of_one_record() -> None:
+    call = play_one("recorded_twice")
+    assert announced(call) == [[True], [False], [False, True], [False, False], [False, False]]
+    first, second = call.recordings
+    assert first.id != second.id
+    assert first.ended_at < second.started_at
+    assert call.records[0].sound == Sound((first, second))
+    told = [one["id"] for one in call.events[-2].party["recordings"]]
+    assert told == [first.id, second.id]
+
+
+@pytest.mark.parametrize("script", ["blind_transfer", "park_and_pickup", "park_revived"])
+def test_each_part_of_a_call_that_went_on_says_that_its_recording_was_too_short(script: str) -> None:
+    wishes = Wishes(talk_seconds=40.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
+    call = play_one(script, wishes=wishes)
+    assert call.recordings == ()
+    assert [record.sound.is_short for record in call.records] == [True, True]
+
+
+def test_of_a_call_that_is_handed_on_at_once_only_the_second_part_is_recorded() -> None:
+    call = play_one("transferred_soon")
+    (kept,) = call.recordings
+    assert [record.sound for record in call.records] == [Sound(is_short=True), Sound((kept,))]
+    assert kept.extension_id == BEN_ID
 
 
 def test_only_the_last_event_of_a_call_during_downtime_arrives() -> None:

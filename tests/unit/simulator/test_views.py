@@ -86,7 +86,7 @@ def test_the_log_is_rewritten_in_order_and_ends_final(record: Record) -> None:
     assert moments == sorted(set(moments))
     assert [one.kind for one in told if one.kind == "final"] == ["final"]
     assert told[-1].stage is record.final
-    assert told[-1].with_recording == (record.recording is not None)
+    assert told[-1].with_recording == bool(record.sound.kept)
 
 
 @given(RECORDS)
