@@ -12,6 +12,7 @@ import structlog
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -140,7 +141,7 @@ def check() -> None:
     """Look at settings, database, credentials and subscription; a line each, with what to do about it."""
     findings = asyncio.run(run_checks())
     for finding in findings:
-        out.print(_line(finding))
+        out.print(_line(finding), soft_wrap=True)
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
 
@@ -154,7 +155,7 @@ def check_credentials() -> None:
     async def run(database: Database) -> None:
         findings = await check_accounts(settings, database, vault, SystemClock())
         for finding in findings:
-            out.print(_line(finding))
+            out.print(_line(finding), soft_wrap=True)
         if not all(finding.is_well for finding in findings):
             raise typer.Exit(1)
 
@@ -163,7 +164,7 @@ def check_credentials() -> None:
 
 def _line(finding: Finding) -> str:
     mark = "[green]ok[/]  " if finding.is_well else "[red]no[/]  "
-    return f"{mark}[bold]{finding.what}[/]: {finding.detail}"
+    return f"{mark}[bold]{escape(finding.what)}[/]: {escape(finding.detail)}"
 
 
 @app.command()
@@ -285,7 +286,7 @@ def create_key(
             )
         # The key alone on standard output, so that a script can take it.
         err.print(
-            f"Key {created.info.key_id} for account {account}. It may {', '.join(created.info.scopes)}. It is shown this once:"
+            f"Key {created.info.key_id} for account {escape(account)}. It may {', '.join(created.info.scopes)}. It is shown this once:"
         )
         print(created.plain)  # noqa: T201
 
@@ -303,7 +304,7 @@ def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUN
         async with database.read() as db:
             for info in await keys.list_keys(db, AccountId(account)):
                 table.add_row(
-                    info.name,
+                    escape(info.name),
                     " ".join(info.scopes),
                     f"{info.created_at:%Y-%m-%d}",
                     f"{info.revoked_at:%Y-%m-%d}" if info.revoked_at else "",
@@ -326,7 +327,7 @@ def revoke_key(
                 raise SettingsError(
                     f"account {account} has no key {key_id} that is in force; `aftercall keys list` shows them"
                 )
-        out.print(f"Revoked {key_id}.")
+        out.print(f"Revoked {escape(key_id)}.")
 
     _with_database(run)
 
@@ -373,7 +374,8 @@ def main() -> None:
     try:
         app()
     except AftercallError as error:
-        err.print(f"[red]aftercall:[/] {error.detail if isinstance(error, CallerError) else error}")
+        detail = error.detail if isinstance(error, CallerError) else str(error)
+        err.print(f"[red]aftercall:[/] {escape(detail)}", soft_wrap=True)
         sys.exit(2)
 
 

@@ -61,7 +61,7 @@ def demo(
         code = asyncio.run(run(options, scratch, console))
     finally:
         if keep:
-            console.print(f"Database and log are in {scratch}", soft_wrap=True)
+            console.print(f"Database and log are in {scratch}", soft_wrap=True, markup=False)
         else:
             shutil.rmtree(scratch, ignore_errors=True)
     raise typer.Exit(code)

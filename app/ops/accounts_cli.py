@@ -11,6 +11,7 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app.clock import Clock, SystemClock
@@ -115,9 +116,9 @@ def add_account(
             "the whole account" if access.extension_id is None else f"extension {access.extension_id} alone"
         )
         verb = "Added" if admitted.is_new else "Replaced"
-        out.print(f"{verb} {admitted.name} of account {admitted.account_id}: sees {reach}.")
+        out.print(f"{verb} {escape(admitted.name)} of account {admitted.account_id}: sees {reach}.")
         if access.problem is not None:
-            out.print(f"[red]to do[/]  {access.problem.get('detail')}")
+            out.print(f"[red]to do[/]  {escape(str(access.problem.get('detail')))}")
         for scope in missing_scopes(access.scopes):
             out.print(f"[red]to do[/]  grant the app the scope {scope}, to {NEEDED_SCOPES[scope]}")
 
@@ -139,7 +140,7 @@ def list_accounts() -> None:
             for member in account.members:
                 told = "\n".join(str(problem["detail"]) for problem in member.problems)
                 sees = member.access.extension_id or "everything"
-                table.add_row(label, member.name, member.kind, sees, told)
+                table.add_row(label, escape(member.name), member.kind, sees, escape(told))
         out.print(table)
 
     _run(run)
@@ -157,7 +158,7 @@ def remove_credentials(
             raise SettingsError(
                 f"account {account} has no stored credentials {name}; `aftercall accounts list` shows them"
             )
-        out.print(f"Removed {name} of account {account}.")
+        out.print(f"Removed {escape(name)} of account {escape(account)}.")
 
     _run(run)
 

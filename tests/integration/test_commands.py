@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
-from app.__main__ import app
+from app.__main__ import _line, app, main, out
 from app.calls import keys
 from app.calls.keys import KeyInfo
+from app.checks import Finding
 from app.db.engine import Database
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT
@@ -104,3 +105,28 @@ async def test_a_new_key_may_do_what_a_connector_needs_unless_more_is_asked_for(
     assert (await run("keys", "create", "--name", "operator", "--scope", "admin")).exit_code == 0
     made = {info.name: info.scopes for info in await listed(sqlite_url)}
     assert made == {"crm": ("calls:read", "notes:write"), "operator": ("admin",)}
+
+
+@pytest.mark.parametrize("detail", ["install the extra `aftercall[s3]`", "[/red] closes what nobody opened"])
+def test_an_error_is_one_line_as_it_was_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], detail: str
+) -> None:
+    def fail() -> None:
+        raise SettingsError(f"{detail}, and so on, further than the edge of the screen" * 2)
+
+    monkeypatch.setattr("app.__main__.app", fail)
+    with pytest.raises(SystemExit):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"aftercall: {detail}")
+
+
+def test_a_finding_is_shown_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    out.print(_line(Finding("account [1]", False, "[s3] is not [bold]")))
+    assert capsys.readouterr().out.split() == ["no", "account", "[1]:", "[s3]", "is", "not", "[bold]"]
+
+
+async def test_a_key_is_listed_under_the_name_that_it_was_given(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("COLUMNS", "200")
+    assert (await run("keys", "create", "--name", "crm [old]")).exit_code == 0
+    assert "crm [old]" in (await run("keys", "list")).output
