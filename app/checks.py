@@ -1,7 +1,7 @@
 """What `aftercall check` looks at: settings, database, credentials, subscription; a finding each, with what to do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -29,6 +29,7 @@ from app.ringcentral.protocol import has_same_filters
 from app.ringcentral.skew import SkewMeter
 from app.settings import Settings, read_settings
 from app.vault import Vault
+from app.webhooks.subscription import of_extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,34 +140,45 @@ async def _check_connection(settings: Settings, connection: Connection, now: dat
     if lacking:
         words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
         findings.append(Finding("app scopes", False, f"grant {words} to the app in the developer console"))
-    findings.append(await _check_active_calls(client, token.owner_id, is_own=is_own))
+    active_calls, sees_company = await _check_active_calls(client, token.owner_id, is_own=is_own)
+    findings.append(active_calls)
     findings += [
         Finding("met at work", False, str(refused["detail"]))
         for refused in missing_beside(connection.access, now, is_own=False)
     ]
     if is_own or settings.webhook_address is not None:
-        findings.append(await _check_subscription(settings, client))
+        filters = settings.event_filters
+        if not (sees_company and connection.is_company_wide):
+            filters = of_extension(filters)
+        findings.append(await _check_subscription(settings, client, filters))
     return [replace(finding, what=f"{label}{finding.what}") for finding in findings]
 
 
-async def _check_active_calls(client: RingCentralClient, owner_id: str | None, *, is_own: bool) -> Finding:
+async def _check_active_calls(
+    client: RingCentralClient, owner_id: str | None, *, is_own: bool
+) -> tuple[Finding, bool]:
+    """Return what was found; and False if RingCentral said that the user does not see the whole account."""
+    sees_company = True
     try:
         page = await client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
     except PermissionMissing as error:
-        if error.code == COMPANY_PERMISSION and not is_own:
-            detail = f"readable of extension {owner_id} alone; for the whole account grant {error.permission}"
-            return Finding("active calls", True, detail)
-        return Finding("active calls", False, f"{error.detail}: grant {error.permission or 'ReadCallLog'}")
+        sees_company = error.code != COMPANY_PERMISSION
+        is_well = not sees_company and not is_own
+        detail = f"readable of extension {owner_id} alone; for the whole account grant {error.permission}"
+        if not is_well:
+            detail = f"{error.detail}: grant {error.permission or 'ReadCallLog'}"
     except RateLimited as error:
-        return Finding(
-            "active calls", True, f"not asked, the limit is used up until {error.retry_at:%H:%M:%S} UTC"
-        )
+        is_well, detail = True, f"not asked, the limit is used up until {error.retry_at:%H:%M:%S} UTC"
     except RingCentralError as error:
-        return Finding("active calls", False, error.detail)
-    return Finding("active calls", True, f"readable, account {page.account_id or 'not named'}")
+        is_well, detail = False, error.detail
+    else:
+        is_well, detail = True, f"readable, account {page.account_id or 'not named'}"
+    return Finding("active calls", is_well, detail), sees_company
 
 
-async def _check_subscription(settings: Settings, client: RingCentralClient) -> Finding:
+async def _check_subscription(
+    settings: Settings, client: RingCentralClient, filters: Sequence[str]
+) -> Finding:
     if settings.webhook_address is None:
         detail = "set AFTERCALL_PUBLIC_URL to the https address at which RingCentral reaches this service"
         return Finding("subscription", False, detail)
@@ -186,7 +198,7 @@ async def _check_subscription(settings: Settings, client: RingCentralClient) -> 
     if best.disabled_filters:
         words = "; ".join(f"{item.filter}: {item.message or item.reason}" for item in best.disabled_filters)
         return Finding("subscription", False, f"RingCentral refuses filters: {words}")
-    if not has_same_filters(settings.event_filters, best.event_filters, token.owner_id):
+    if not has_same_filters(filters, best.event_filters, token.owner_id):
         return Finding(
             "subscription", False, f"{best.id} listens to other filters; `aftercall serve` mends that"
         )

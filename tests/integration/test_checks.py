@@ -1,18 +1,22 @@
 """`aftercall check`, against the simulator over HTTP."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from app.checks import Finding, check_accounts, run_checks
+from app.clock import SystemClock
 from app.db.engine import Database
 from app.enrichment.connections import Connections
 from app.errors import PermissionMissing
 from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
+from app.simulator.subscriptions import Subscription, read_filter
 from app.vault import Vault
+from tests.factories_calls import BEN
 from tests.fakes.clock import FakeClock
 
 
@@ -37,6 +41,22 @@ def connect(environment: pytest.MonkeyPatch, simulator: Simulator, url: str) -> 
     environment.setenv("RC_CLIENT_ID", "sim-client")
     environment.setenv("RC_CLIENT_SECRET", "sim-secret")
     environment.setenv("RC_JWT", "sim-jwt")
+
+
+def listen(simulator: Simulator, text: str) -> None:
+    """Let Ben's subscription listen to this filter."""
+    now = simulator.now()
+    subscription = Subscription(
+        id="subscription-of-ben",
+        owner_id=BEN,
+        address="http://127.0.0.1:1/webhooks/ringcentral",
+        token=None,
+        filters=[read_filter(text, simulator.world.account_id, BEN)],
+        disabled=[],
+        created_at=now,
+        expires_at=now + timedelta(days=7),
+    )
+    simulator.subscriptions[subscription.id] = subscription
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -79,6 +99,30 @@ async def test_credentials_and_rights_are_found_well(
     environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
     found = by_name(await run_checks())
     assert "there is none" in found["subscription"].detail
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["not known yet", "known"])
+async def test_a_limited_user_listens_to_the_filters_that_serve_makes_for_him(
+    environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str, is_known: bool
+) -> None:
+    connect(environment, simulator, sqlite_url)
+    environment.setenv("RC_JWT", "sim-jwt-limited")
+    environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
+    settings, clock, vault = read_settings(), SystemClock(), Vault("0123456789abcdef0123456789abcdef")
+    database = Database(sqlite_url)
+    async with httpx.AsyncClient() as http:
+        connections = Connections(settings, database, clock, vault, http, replica="test")
+        (own,) = await connections.all()
+        if is_known:
+            lacks = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+            await connections.note(own, lacks)
+    await database.close()
+    listen(simulator, "/restapi/v1.0/account/~/extension/~/telephony/sessions")
+    found = by_name(await run_checks())
+    assert found["subscription"].is_well, found["subscription"].detail
+    listen(simulator, "/restapi/v1.0/account/~/extension/~/presence")
+    found = by_name(await run_checks())
+    assert "other filters" in found["subscription"].detail
 
 
 async def test_a_clock_that_is_off_and_what_was_met_at_work_are_told(
