@@ -6,7 +6,7 @@ only ids are the simulator's.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,19 +93,29 @@ STORIES: Mapping[str, Sequence[Story]] = {
     "events_lost": [inbound()],
     "picked_up_elsewhere": [inbound(links="pickup"), outbound(BEN, links="pickup")],
     "supervised": [inbound(links="supervising"), outbound(BEN, links="supervising")],
+    "short_call_untold": [inbound(recordings=0)],
+    "recorded_on_demand": [outbound(recordings=1)],
+    "recorded_twice": [inbound(recordings=2)],
+    "transferred_soon": [Story("answered", "Inbound", TWO_TALKS, f"{ANA} {BEN}", 1)],
 }
 """All scripts that leave a record; `test_call` leaves none."""
 
 
-class Played:
-    """A company that plays every script once, and the service that hears of it."""
+ON_DEMAND = {"recorded_on_demand", "recorded_twice"}
+"""Scripts in which somebody starts the recording; all others are recorded of themselves."""
 
-    def __init__(self, simulator: Simulator, client: httpx.AsyncClient, wishes: Wishes) -> None:
+
+class Played:
+    """A company that plays scripts, each once, and the service that hears of it."""
+
+    def __init__(
+        self, simulator: Simulator, client: httpx.AsyncClient, wishes: Wishes, scripts: Iterable[str]
+    ) -> None:
         self._client = client
         self.simulator = simulator
         self.calls: Mapping[str, ScriptedCall] = {
             script: simulator.start_call(script, wishes, delay_seconds=float(place))
-            for place, script in enumerate(SCRIPTS)
+            for place, script in enumerate(scripts)
         }
 
     def sessions(self, script: str) -> list[str]:
@@ -131,7 +141,13 @@ class Played:
 
 @asynccontextmanager
 async def played(
-    database_url: str, folder: Path, *, extract_sync: bool, user: str = "", wishes: Wishes
+    database_url: str,
+    folder: Path,
+    *,
+    extract_sync: bool,
+    user: str = "",
+    wishes: Wishes,
+    scripts: Iterable[str] = SCRIPTS,
 ) -> AsyncIterator[Played]:
     """Run both; `user` is what the simulator appends to its JWT for a user with fewer rights."""
     port = free_port()
@@ -158,7 +174,7 @@ async def played(
             async with httpx.AsyncClient(
                 base_url=service.address, headers=headers, trust_env=False, timeout=30
             ) as client:
-                yield Played(simulator, client, wishes)
+                yield Played(simulator, client, wishes, scripts)
         finally:
             service.kill()
 
@@ -219,10 +235,30 @@ async def test_a_call_of_every_script_ends_final_as_it_was(
                 assert sum(leg["master"] for leg in legs) == len(call["records"]), script
                 heard = {one["id"] for one in call["recordings"] if one["state"] == "ready"}
                 assert heard == recordings_of(world.calls[script], name), script
+                kind = "OnDemand" if script in ON_DEMAND else "Automatic"
+                assert {one["type"] for one in call["recordings"] if one["id"] in heard} <= {kind}, script
                 others = {one["telephonySessionId"] for one in call["related"]}
                 assert others == {other for other in world.sessions(script) if other != name}, script
-        assert calls[world.sessions("short_call")[0]]["readiness"]["recording"]["state"] == "none"
+        for script in ("short_call", "short_call_untold"):
+            assert calls[world.sessions(script)[0]]["readiness"]["recording"]["state"] == "none", script
         assert world.simulator.statistics()["refused429"] == 0
+
+
+HANDED_ON = ("blind_transfer", "warm_transfer", "park_and_pickup", "park_revived", "picked_up_elsewhere")
+
+
+async def test_recordings_of_calls_handed_on_too_soon_are_none_and_nobody_waits_for_them(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    wishes = Wishes(talk_seconds=20, ring_seconds=2, hold_seconds=4, recorded=True)
+    async with played(sqlite_url, tmp_path, extract_sync=True, wishes=wishes, scripts=HANDED_ON) as world:
+        calls = await world.settled([world.sessions(script)[0] for script in HANDED_ON])
+        for call in calls.values():
+            assert (call["stage"], call["readiness"]["recording"]["state"]) == ("final", "none"), call
+            assert call["recordings"], "events told of them"
+            assert {one["state"] for one in call["recordings"]} == {"none"}
+        looked = [one for one in world.simulator.requests if "/recording/" in one["path"]]
+        assert looked == [], "the records said that there is nothing to look for"
 
 
 OF_BEN_ALONE: Mapping[str, Sequence[Row]] = {
@@ -249,6 +285,10 @@ OF_BEN_ALONE: Mapping[str, Sequence[Row]] = {
     "events_lost": [(BEN, "Accepted", 2)],
     "picked_up_elsewhere": [(BEN, "Accepted", 2)],
     "supervised": [(BEN, "Accepted", 2)],
+    "short_call_untold": [(BEN, "Accepted", 2)],
+    "recorded_on_demand": [(BEN, "Call connected", 1)],
+    "recorded_twice": [(BEN, "Accepted", 2)],
+    "transferred_soon": [(BEN, "Accepted", 2)],
 }
 """The records of a script's first session that Ben may see when he plays the agent."""
 
