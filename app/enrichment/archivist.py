@@ -41,7 +41,11 @@ _RIGHT_AGAIN = timedelta(hours=1)
 LEFTOVER_AFTER = timedelta(days=1)
 """By then every recording is archived or given up, and its partial file gone."""
 
-_BUFFER_BYTES = 1024 * 1024
+_PIECE_BYTES = 64 * 1024
+_PIECE_SECONDS = 1.0
+"""As much as that of a download, or what came in that time, may be lost with the process."""
+
+_READ_BYTES = 1024 * 1024
 _LONGEST_COPY_SECONDS = 6 * 3600.0
 _SUFFIXES = {
     "audio/mpeg": "mp3",
@@ -163,7 +167,7 @@ class Archivist:
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
             raise RequestRefused("RingCentral has not said where the recording is")
-        said = await _download(connection, content_uri, part, deadline=self._clock.now())
+        said = await _download(connection, content_uri, part, self._clock)
         content_type = rows[0].content_type or said or await _fetch_type(connection, recording_id)
         await self._change(account_id, recording_id, content_type=content_type and content_type[:128])
         size, digest = await asyncio.to_thread(_measure, part)
@@ -228,9 +232,7 @@ async def _fetch_type(connection: Connection, recording_id: str) -> str | None:
     return found.content_type if found else None
 
 
-async def _download(
-    connection: Connection, content_uri: str, part: Path, *, deadline: datetime
-) -> str | None:
+async def _download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:
     """Bring the partial file to its full length; return the type of the sound if it was said.
 
     Raises OutOfRangeError if the file is longer than the whole.
@@ -238,8 +240,8 @@ async def _download(
     have = await asyncio.to_thread(_size, part)
     asked = ByteRange(have, None) if have else None
     try:
-        async with open_sound(connection.client, content_uri, asked, deadline=deadline) as sound:
-            await _write(sound, part)
+        async with open_sound(connection.client, content_uri, asked, deadline=clock.now()) as sound:
+            await _write(sound, part, clock)
             total, content_type = sound.span.total, sound.content_type
     except OutOfRangeError as beyond:
         if beyond.total == have:
@@ -253,26 +255,27 @@ async def _download(
     return content_type
 
 
-async def _write(sound: Sound, part: Path) -> None:
+async def _write(sound: Sound, part: Path, clock: Clock) -> None:
     """Append what comes, from where it begins."""
     place = sound.span.first
     await asyncio.to_thread(_cut_to, part, place)
-    async for chunk in _gathered(sound.chunks):
+    async for chunk in _gathered(sound.chunks, clock):
         place += len(chunk)
         if place > LARGEST_BYTES:
             raise ArchiveUnavailable(f"the recording has more than {LARGEST_BYTES} bytes")
         await asyncio.to_thread(_append, part, chunk)
 
 
-async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _gathered(chunks: AsyncIterator[bytes], clock: Clock) -> AsyncIterator[bytes]:
     """Join small chunks, so that the disk is asked seldom; give what there is also when they break off."""
-    buffer = bytearray()
+    buffer, since = bytearray(), clock.monotonic()
     try:
         async for chunk in chunks:
             buffer += chunk
-            if len(buffer) >= _BUFFER_BYTES:
+            if len(buffer) >= _PIECE_BYTES or clock.monotonic() - since >= _PIECE_SECONDS:
                 yield bytes(buffer)
                 buffer.clear()
+                since = clock.monotonic()
     except RingCentralError:
         if buffer:
             yield bytes(buffer)
@@ -311,7 +314,7 @@ def _measure(file: Path) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
     with file.open("rb") as opened:
-        while chunk := opened.read(_BUFFER_BYTES):
+        while chunk := opened.read(_READ_BYTES):
             digest.update(chunk)
             size += len(chunk)
     return size, digest.hexdigest()

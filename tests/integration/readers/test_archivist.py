@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +14,26 @@ import pytest
 from sqlalchemy import Row
 
 from app.calls import recordings
+from app.clock import SystemClock
 from app.enrichment.archive import Folder
-from app.enrichment.archivist import Archivist
+from app.enrichment.archivist import Archivist, _download
+from app.enrichment.ranges import Span
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
+from app.enrichment.sound import Sound
 from app.errors import ArchiveUnavailable
 from tests.factories_calls import ACCOUNT
 from tests.integration.readers.conftest import Stage
 
 PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
+
+
+class Moving(SystemClock):
+    """Goes on by itself, and as far ahead as it is told."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
 
 
 class Desk:
@@ -119,6 +133,37 @@ async def test_a_download_goes_on_where_it_broke_off(desk: Desk, habit: str) -> 
     desk.stage.faults(recording_range=habit)
     await desk.archivist.step()
     assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("piece", "seconds"),
+    [(bytes(16 * 1024), 0.0), (b"some", 0.6)],
+    ids=["64 KiB", "a second"],
+)
+async def test_a_download_is_on_the_disk_long_before_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, piece: bytes, seconds: float
+) -> None:
+    recording_id, clock = await desk.due(), Moving()
+    sizes: list[int] = []
+
+    async def come() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield piece
+            clock.ahead += seconds
+            sizes.append(desk.part(recording_id).stat().st_size)
+        raise KeyboardInterrupt  # and the process is gone
+
+    @asynccontextmanager
+    async def opened(*_: Any, **__: Any) -> AsyncIterator[Sound]:
+        yield Sound(Span(0, None, None), False, "audio/mpeg", come())
+
+    monkeypatch.setattr("app.enrichment.archivist.open_sound", opened)
+    (connection,) = await desk.stage.process.connections.all()
+    with pytest.raises(KeyboardInterrupt):
+        await _download(connection, "", desk.part(recording_id), clock)
+    all_of_it = len(piece) * 8
+    assert sizes == sorted(sizes)
+    assert all_of_it // 2 <= sizes[-1] <= all_of_it
 
 
 async def test_a_download_that_had_come_to_its_end_is_only_saved(desk: Desk) -> None:
