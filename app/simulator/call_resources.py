@@ -139,8 +139,9 @@ async def read_call_records(simulator: Simulator, ask: Ask) -> Response:
     _note_final(simulator, [body for _, status, body in parts if status == 200], ask.now)
     if len(parts) == 1:
         return JSONResponse(parts[0][2], parts[0][1])
+    form = simulator.faults.bulk_form
     accepts_json = MULTI_STATUS_JSON in ask.request.headers.get("accept", "")
-    if accepts_json and simulator.faults.bulk_json:
+    if form == "json" or (form == "accepted" and accepts_json):
         named = [(name, status, body) for name, (_, status, body) in zip(names, parts, strict=True)]
         return Response(json.dumps(multi_status(named)), 207, media_type=MULTI_STATUS_JSON)
     boundary = f"Boundary_{len(parts)}_{secrets.randbelow(10**9)}_{int(ask.now.timestamp() * 1000)}"

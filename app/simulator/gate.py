@@ -77,7 +77,10 @@ async def _pass_gate(simulator: Simulator, resource: Resource, request: Request)
         response = JSONResponse(refusal.body(), refusal.status)
     response.headers.update(headers)
     response.headers["RCRequestId"] = request_id()
-    simulator.note_request(resource.group, request.method, request.url.path, response.status_code, user)
+    asked = [name for name, _ in request.query_params.multi_items()]
+    simulator.note_request(
+        resource.group, request.method, request.url.path, response.status_code, user, asked
+    )
     return response
 
 

@@ -139,13 +139,15 @@ class Faults(BaseModel):
     telephony_session_id_filter: bool = True
     """False: the parameter is ignored, as older releases do."""
     bulk_limit: Annotated[int, Field(ge=1)] = 50
-    bulk_json: bool = True
-    """The vendor's Accept type gets JSON; False: multipart all the same."""
+    bulk_form: Literal["accepted", "multipart", "json"] = "accepted"
+    """`accepted`: the vendor's Accept type gets JSON, all others get parts; else everybody gets this one."""
     extract_sync: bool = True
     """False: the resource answers 404, as on tenants without it."""
     sync_limit: Annotated[int, Field(ge=1, le=250)] = 250
 
     # recordings
+    recordings_withheld: bool = False
+    """Metadata and content are 404, also of recordings that records name."""
     recording_format: Literal["mp3", "wav"] = "mp3"
     recording_range: Literal["supported", "ignored", "unasked"] = "supported"
     """`unasked`: even a plain request gets 206 and the first half only."""

@@ -8,7 +8,7 @@ import itertools
 import random
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -269,9 +269,9 @@ class Simulator:
         return self._by_session.get(telephony_session_id)
 
     def recording(self, recording_id: str) -> KnownRecording | None:
-        """Find a recording that can be fetched now: ready and not purged."""
+        """Find a recording that can be fetched now: ready, not purged, and not withheld."""
         known = self._recordings.get(recording_id)
-        if known is None or recording_id in self.purged:
+        if known is None or recording_id in self.purged or self.faults.recordings_withheld:
             return None
         ready_at = recording_ready_at(known.record, self.timing)
         return known if ready_at is not None and ready_at <= self.now() else None
@@ -328,7 +328,10 @@ class Simulator:
             return Verdict(True, rule.limit)
         return self.buckets.setdefault((user, group), Bucket()).ask(rule, self.now())
 
-    def note_request(self, group: str, method: str, path: str, status: int, user: str) -> None:
+    def note_request(
+        self, group: str, method: str, path: str, status: int, user: str, parameters: Sequence[str] = ()
+    ) -> None:
+        """Count a request and keep it among the latest; `parameters` are the names of its query parameters."""
         counts = self.request_counts.setdefault(group, Counter())
         counts["total"] += 1
         counts[f"{status}"] += 1
@@ -338,6 +341,7 @@ class Simulator:
                 "group": group,
                 "method": method,
                 "path": path,
+                "parameters": list(parameters),
                 "status": status,
                 "user": user,
             }

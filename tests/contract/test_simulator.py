@@ -433,6 +433,32 @@ async def test_the_vendors_json_form_answers_bulk_reads_too(ringcentral: Platfor
     assert answer.status_code == 207
 
 
+async def test_either_form_of_bulk_reads_can_be_had_whatever_is_accepted(ringcentral: Platform) -> None:
+    forms = {"json": "application/vnd.ringcentral.multipart+json", "multipart": "multipart/mixed"}
+    for form, kind in forms.items():
+        await ringcentral.faults(bulkForm=form)
+        answer = await ringcentral.client.get(f"{CALL_LOG}/a,b", headers={"Accept": "*/*"})
+        assert answer.headers["content-type"].startswith(kind)
+    refused = await ringcentral.client.get(CALL_LOG, params={"sessionId": "1", "direction": "Inbound"})
+    latest = (await ringcentral.client.get("/_sim/requests")).json()[-1]
+    assert (latest["status"], latest["parameters"]) == (refused.status_code, ["sessionId", "direction"])
+
+
+async def test_recordings_can_be_withheld_although_records_name_them(ringcentral: Platform) -> None:
+    call = await ringcentral.play("inbound_recorded_with_hold", talkSeconds=35, ringSeconds=1)
+    path = f"{ACCOUNT}/recording/{call['sessions'][0]['recordings'][0]['id']}"
+
+    async def ready() -> bool:
+        return (await ringcentral.client.get(path)).status_code == 200
+
+    await until(ready)
+    await ringcentral.faults(recordingsWithheld=True)
+    assert not await ready()
+    assert (await ringcentral.client.get(f"{path}/content")).status_code == 404
+    await ringcentral.faults(recordingsWithheld=False)
+    assert await ready()
+
+
 async def test_single_and_oversized_bulk_reads(ringcentral: Platform) -> None:
     missing = await ringcentral.client.get(f"{CALL_LOG}/QXnope")
     assert (missing.status_code, missing.json()["errorCode"]) == (404, "CMN-102")
