@@ -70,7 +70,6 @@ accounts = Table(
     _account(),
     Column("bound_to", String(128)),  # of "~" alone: the account that it turned out to be
     Column("timeline_seq", Counter, nullable=False, server_default=text("0")),
-    Column("problem", Json),  # no longer used: what a person has to do stands with the credentials
     Column("added_at", UtcDateTime),  # when somebody first gave credentials for it, which may be gone since
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -434,7 +433,6 @@ poll_targets = Table(
     Column("memory", Json),  # of the planner
     Column("visibility", Json),  # learnt delays from end to appearance
     Column("last_poll_at", UtcDateTime),
-    Column("problem", Json),
     Index("ix_poll_targets_due", "due_at"),
 )
 

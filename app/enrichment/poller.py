@@ -257,9 +257,7 @@ class Poller:
                     ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.answered_at, self._readings
                 )
                 await store.mark_missed(db, target.account_id, missed, polled.sent_at)
-            await targets.release(
-                db, target, self._replica, last_poll_at=polled.sent_at, problem=None, **memory.changes()
-            )
+            await targets.release(db, target, self._replica, last_poll_at=polled.sent_at, **memory.changes())
         await self._connections.note_account(connection, _wrong_account(target, polled))
         if polled.failure is None:
             await self._connections.note(connection, None)

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint, insert, inspect, select
 
+from app.calls import accounts
 from app.db.engine import Database
-from app.db.migrations import current_revision, head, migrate
-from app.db.tables import metadata
+from app.db.migrations import _config, current_revision, head, migrate
+from app.db.tables import accounts as accounts_table
+from app.db.tables import metadata, poll_targets
+from tests.fakes.clock import START
 
 
 def _differences(connection: Connection) -> list[object]:
@@ -57,6 +61,22 @@ async def test_the_schema_goes_up_down_and_up_again(database: Database) -> None:
     assert await current_revision(database) == head()
     async with database.read() as db:
         assert await db.run_sync(_differences) == []
+
+
+async def test_each_step_can_be_taken_back_and_what_is_stored_stays(database: Database) -> None:
+    async with database.write() as db:
+        await accounts.open_unbound(db, START)
+        await db.execute(insert(poll_targets).values(account_id="~", target="account", lease_owner="web-1"))
+    # Within the steps: the first of them makes the tables.
+    for _ in list(ScriptDirectory.from_config(_config()).walk_revisions())[:-1]:
+        await migrate(database, "-1")
+    assert await current_revision(database) != head()
+    await migrate(database)
+    assert await current_revision(database) == head()
+    async with database.read() as db:
+        assert await db.run_sync(_differences) == []
+        assert (await db.execute(select(accounts_table.c.account_id))).scalars().all() == ["~"]
+        assert (await db.execute(select(poll_targets.c.lease_owner))).scalars().all() == ["web-1"]
 
 
 async def test_replicas_that_start_together_migrate_once(database: Database) -> None:
