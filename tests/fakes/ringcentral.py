@@ -233,7 +233,8 @@ class FakeConnections(Connections):
         self, ringcentral: FakeRingCentral, settings: Settings, database: Database, clock: Clock
     ) -> None:
         vault = Vault("0123456789abcdef0123456789abcdef")
-        super().__init__(settings, database, clock, vault, httpx.AsyncClient(), replica="test")
+        nowhere = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(599)))
+        super().__init__(settings, database, clock, vault, nowhere, replica="test")
         self._ringcentral = ringcentral
 
     def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
