@@ -14,10 +14,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from itertools import cycle
 from pathlib import Path
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 20.0
+_FIRST_PORT = 10_000 + os.getpid() % 200 * 100
+_ports = cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
 
 
 class NoPostgres(Exception):
@@ -54,11 +57,20 @@ def _other_user() -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody listens on just now, another one each time.
+
+    It lies below those that the kernel gives to outgoing connections, in a part that processes started shortly
+    before or after this one do not use: so it stays free until a server takes it, and while that restarts.
+    """
+    for port in _ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("there is always a next port")
 
 
 class Cluster:
