@@ -72,6 +72,7 @@ async def paste(page: Path, world: Mapping[str, str], folder: Path) -> list[Answ
         "PATH": os.environ["PATH"],
         "API": world["http://127.0.0.1:8000"],
         "KEY": world["ak_demo_…"],
+        "CALL": world["call_…"],
     }
     shell = await asyncio.create_subprocess_exec(
         "bash", "-c", "\n".join(script), cwd=folder, env=environment,
@@ -114,6 +115,7 @@ async def world(stage: Stage) -> dict[str, str]:
         "http://127.0.0.1:8000": here,
         "http://127.0.0.1:8090": stage.simulator.links.platform,
         "ak_demo_…": SECRETS["api_key"],
+        "call_…": call_id,
         "1229016182016": call.json()["sessionId"],
         "3019664700": recording_id,
         "QX7f14l8Nt_2aVB": record["id"],
