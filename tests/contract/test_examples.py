@@ -1,10 +1,10 @@
-"""The `curl` examples of the pages for connector authors work: pasted into a shell, against service and simulator."""
+"""The `curl` examples of all pages work: pasted into a shell, against service and simulator."""
 
 import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import pytest
 from starlette.routing import compile_path
 
 from tests.conftest import SECRETS
-from tests.factories_calls import ANA
+from tests.factories_calls import ACCOUNT, ANA
 from tests.integration.readers.conftest import Stage, simulated, staged, until
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/api").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = re.compile(r"^( *)```(?:sh|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 IN_A_SENTENCE = re.compile(r"`(curl [^`\n]*\$API[^`\n]*)`")
 STATED = re.compile(r"# ([1-5]\d\d)\b")
@@ -48,12 +48,22 @@ class Answered:
 def examples(page: Path) -> list[str]:
     """The commands of a page with a `curl` in them, and what they need set, each as it can be pasted."""
     text = page.read_text()
-    found = []
-    for indent, block in BLOCKS.findall(text):
-        lines = (line.removeprefix(indent).removeprefix("$ ") for line in block.splitlines())
-        found += re.findall(r"(?:.*\\\n)*.*", "\n".join(lines))
-    pasted = [one for one in found if one.startswith("API=") or re.match(r"[^#]*\bcurl ", one)]
+    found = [one for indent, block in BLOCKS.findall(text) for one in commands(block, indent)]
+    pasted = [one for one in found if one.startswith("API=") or re.search(r"\bcurl ", one)]
     return pasted + IN_A_SENTENCE.findall(text)
+
+
+def commands(block: str, indent: str) -> Iterator[str]:
+    """The commands of a block, comments left out; one goes on after a backslash and within quotes."""
+    begun: list[str] = []
+    for line in block.splitlines():
+        bare = line.removeprefix(indent).removeprefix("$ ")
+        if begun or not bare.startswith("#"):
+            begun.append(bare)
+        whole = "\n".join(begun)
+        if not whole.endswith("\\") and whole.count("'") % 2 == 0:
+            yield whole
+            begun = []
 
 
 def fill_in(example: str, world: Mapping[str, str]) -> str:
@@ -114,6 +124,8 @@ async def world(stage: Stage) -> dict[str, str]:
     return {
         "http://127.0.0.1:8000": here,
         "http://127.0.0.1:8090": stage.simulator.links.platform,
+        "eyJraWQi…": "sim-jwt-second",
+        "908070002": ACCOUNT,
         "ak_demo_…": SECRETS["api_key"],
         "call_…": call_id,
         "1229016182016": call.json()["sessionId"],
