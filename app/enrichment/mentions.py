@@ -1,6 +1,6 @@
 """Which recordings a call has by its records and events, and what that changes of the rows kept of them. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,26 +25,28 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """What records say: recordings by id, with type and RingCentral's address; and that one was too short."""
+    """What records say: recordings by id, with type and RingCentral's address; how many records say that theirs was
+    too short."""
 
     named: Mapping[str, tuple[str | None, str | None]]
-    is_short: bool
+    too_short: int
 
 
 def read_mentions(records: Iterable[CallRecord]) -> Mentions:
     """Collect recordings of records and legs, each once: they repeat each other with the same id."""
     named: dict[str, tuple[str | None, str | None]] = {}
-    is_short = False
+    too_short = 0
     for record in records:
-        for part in (record, *(record.legs or ())):
-            is_short = is_short or part.short_recording is True
+        parts = (record, *(record.legs or ()))
+        too_short += any(part.short_recording is True for part in parts)
+        for part in parts:
             if part.recording is not None:
                 kind, address = named.get(part.recording.id, (None, None))
                 named[part.recording.id] = (
                     kind or part.recording.type,
                     address or part.recording.content_uri,
                 )
-    return Mentions(named, is_short)
+    return Mentions(named, too_short)
 
 
 def take_mentions(
@@ -62,7 +64,7 @@ def take_mentions(
     mentions = read_mentions(records)
     announced = [str(one) for one in call.details.get("recordingIds") or ()]
     wanted = {
-        **{one: (_announced(mentions), None, None) for one in announced},
+        **{one: (_announced(mentions, announced), None, None) for one in announced},
         **{one: (State.PENDING, *told) for one, told in mentions.named.items()},
     }
     first_look = max(now, (call.ended_at or now) + first_after)
@@ -120,8 +122,11 @@ def _tell_call(
     call.ready(PART, readiness_of(states.values()), now)
 
 
-def _announced(mentions: Mentions) -> State:
-    return State.NONE if mentions.is_short else State.ANNOUNCED
+def _announced(mentions: Mentions, announced: Collection[str]) -> State:
+    """Say what an announced recording is that no record names. A record that tells of one too short does not say
+    which: of a call that was handed on, another part may have its recording yet to come."""
+    unnamed = sum(one not in mentions.named for one in announced)
+    return State.NONE if mentions.too_short and unnamed <= mentions.too_short else State.ANNOUNCED
 
 
 def _is_news(row: Any, state: State, kind: str | None, address: str | None) -> bool:

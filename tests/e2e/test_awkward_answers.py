@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,12 @@ class World:
 
 @asynccontextmanager
 async def world(
-    database_url: str, folder: Path, faults: Faults, speed: float = SPEED, **variables: str
+    database_url: str,
+    folder: Path,
+    faults: Faults,
+    speed: float = SPEED,
+    timing: Timing = PUNCTUAL,
+    **variables: str,
 ) -> AsyncIterator[World]:
     """Run a simulator with these faults, and a service that gets all its events."""
     port = free_port()
@@ -75,7 +81,7 @@ async def world(
         media_port=0,
         speed=speed,
         seed=5,
-        timing=PUNCTUAL,
+        timing=timing,
         webhook_url=f"http://127.0.0.1:{port}{INTAKE}",
         webhook_token=TOKEN,
     )
@@ -115,9 +121,9 @@ async def test_calls_that_began_hours_apart_are_confirmed_by_bulk_reads_in_eithe
     sqlite_url: str, tmp_path: Path, form: str
 ) -> None:
     # Read so soon and so slowly played that records do not stand yet at the first reading, on a busy machine either.
-    speed, soon = 10.0, {"AFTERCALL_CALL_LOG_DELAY_SECONDS": "3.2"}
+    speed = 10.0
     faults = Faults.model_validate({"extractSync": False, "bulkForm": form, "bulkLimit": 2})
-    async with world(sqlite_url, tmp_path, faults, speed, **soon) as here:
+    async with world(sqlite_url, tmp_path, faults, speed, AFTERCALL_CALL_LOG_DELAY_SECONDS="3.2") as here:
         played = [
             here.simulator.start_call(
                 "outbound_answered",
@@ -163,6 +169,19 @@ async def test_a_recording_that_is_named_too_early_is_looked_for_when_a_reader_a
         heard = await here.reader.get(recording["contentUrl"])
         assert (heard.status_code, heard.headers["content-type"]) == (200, "audio/mpeg")
         assert (await here.call(played))["stage"] == "final"
+
+
+async def test_a_recording_that_its_record_does_not_name_is_found_beside_one_that_was_too_short(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    never = replace(PUNCTUAL, attach_delay_min=3600.0, attach_delay_max=3600.0)
+    async with world(sqlite_url, tmp_path, Faults(extract_sync=False), timing=never) as here:
+        played = here.simulator.start_call("transferred_soon", Wishes(talk_seconds=45, ring_seconds=2))
+        (call,) = await here.until_final(played)
+        states = {one["id"]: one["state"] for one in call["recordings"]}
+        (kept,) = played.recordings
+        assert states.pop(kept.id) == "ready"
+        assert list(states.values()) == ["none"], "events announced it, and nobody kept it"
 
 
 async def test_a_recording_that_is_named_too_early_is_archived_when_it_is_there(

@@ -67,6 +67,16 @@ def test_a_recording_too_short_to_be_kept_is_not_waited_for() -> None:
     assert told.readiness["recording"]["state"] == "none"
 
 
+def test_a_short_part_of_a_call_that_was_handed_on_does_not_speak_for_the_other_part() -> None:
+    told = call(details={"recordingIds": ["76", "77"]})
+    short = record(shortRecording=True, legs=[{"shortRecording": True}])
+    rows = take_mentions(told, [short, record(id="B")], {}, NOW, FIRST)
+    assert [row["state"] for row in rows] == ["announced", "announced"]
+    assert told.readiness["recording"]["state"] == "pending"
+    rows = take_mentions(told, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
+    assert {row["recording_id"]: row["state"] for row in rows} == {"76": "none", "77": "pending"}
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
