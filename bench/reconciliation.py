@@ -408,7 +408,7 @@ class Service(planner.Aftercall):
 
     def _ask_log(self, due: Sequence[Call]) -> Steps[int]:
         request = plan_reading(self._load_due(due), self.page_seconds)
-        left = {call_id: self.known[call_id] for call_id in request.call_ids}
+        left: dict[str, Call] = {call.call_id: call for call in due}
         if isinstance(request, ByWindow):
             deadline = self.now + LONGEST_TURN_SECONDS
             for number in range(1, MOST_PAGES + 1):
@@ -425,12 +425,13 @@ class Service(planner.Aftercall):
                 self._write(left, self.call_log.of_ids(request.record_ids, arrived))
             else:
                 self._write(left, self.call_log.of_session(request.session_id, arrived))
-        for call in left.values():
+        spoken_for = [left[call_id] for call_id in request.call_ids if call_id in left]
+        for call in spoken_for:
             self._plan_reading(call)
-        return len(request.call_ids)
+        return len(due) - len(left) + len(spoken_for)
 
     def _write(self, left: dict[str, Call], records: Iterable[CallRecord]) -> None:
-        """Bring in what was read; take the calls that it answered out of those that are left."""
+        """Bring in what was read; take the calls that it answered out of those that are due."""
         sought = [as_sought(call) for call in left.values()]
         matching = match_records(records, sought, START_TOLERANCE_SECONDS)
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}

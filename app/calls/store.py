@@ -154,14 +154,53 @@ def numbers_of(*sides: dict[str, Any] | None) -> frozenset[str]:
     return frozenset(side["phoneNumber"] for side in sides if side and side.get("phoneNumber"))
 
 
+@dataclass(frozen=True, slots=True)
+class DueCall:
+    """A call that is due to be read in the Call Log: what planning and matching need of it, and no more."""
+
+    call_id: str
+    telephony_session_id: str
+    session_id: str | None
+    stage: str
+    reads: int
+    read_at: datetime
+    numbers: frozenset[str]
+    started_at: datetime
+
+
 async def find_due_readings(
-    db: AsyncConnection, account_id: AccountId, now: datetime, limit: int, extension_id: str | None = None
-) -> list[Call]:
-    """Return the calls, of one extension or of all, that are due to be read in the Call Log, longest due first."""
-    query = select(calls).where(calls.c.account_id == account_id, calls.c.read_at <= now)
+    db: AsyncConnection,
+    account_id: AccountId,
+    now: datetime,
+    limit: int,
+    *,
+    extension_id: str | None = None,
+    unseen_by: Collection[str] = (),
+) -> list[DueCall]:
+    """Return the calls that are due to be read in the Call Log, longest due first: those of one extension, or those in
+    which none of several took part, or all."""
+    column = calls.c
+    query = select(
+        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.reads, column.read_at,
+        column.caller, column.callee, column.started_at,
+    ).where(column.account_id == account_id, column.read_at <= now)  # fmt: skip
     if extension_id is not None:
-        query = query.where(calls.c.call_id.in_(_ids_of_extension(account_id, extension_id)))
-    return [read_row(row) for row in await db.execute(query.order_by(calls.c.read_at).limit(limit))]
+        query = query.where(column.call_id.in_(_ids_of_extension(account_id, extension_id)))
+    for other in unseen_by:
+        query = query.where(column.call_id.not_in(_ids_of_extension(account_id, other)))
+    return [
+        DueCall(
+            call_id=row.call_id,
+            telephony_session_id=row.telephony_session_id,
+            session_id=row.session_id,
+            stage=row.stage,
+            reads=row.reads,
+            read_at=row.read_at,
+            numbers=numbers_of(row.caller, row.callee),
+            started_at=row.started_at,
+        )
+        for row in await db.execute(query.order_by(column.read_at).limit(limit))
+    ]
 
 
 def _ids_of_extension(account_id: AccountId, extension_id: str) -> Select[tuple[str]]:

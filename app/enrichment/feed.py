@@ -37,6 +37,7 @@ LONGEST_PAUSE = timedelta(hours=1)
 _OVERLAP = timedelta(minutes=5)
 _PROBE_AGAIN = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_FLAGS = (("by_change", "byChange"), ("has_newer", "hasNewer"))
 _MOMENTS = (
     ("since", "since"),
     ("read_at", "readAt"),
@@ -60,8 +61,8 @@ class FeedRead:
 class _Place:
     """How far the feed is read. `missing_until`: the tenant has none, do not ask before.
 
-    `by_change`: `dateFrom` was seen to mean changes and not starts, which is not documented. `changed_at`: the last
-    change that came with `token`, while there is more.
+    `by_change`: `dateFrom` was seen to mean changes and not starts, which is not documented. `has_newer`: there is more
+    than what came with `token`; `changed_at` is the last change that did, if it is one to go on from.
     """
 
     token: str | None = None
@@ -70,6 +71,7 @@ class _Place:
     missing_until: datetime | None = None
     by_change: bool = False
     changed_at: datetime | None = None
+    has_newer: bool = False
 
     @property
     def asks_since(self) -> datetime | None:
@@ -81,18 +83,23 @@ class _Place:
     @classmethod
     def from_json(cls, stored: dict[str, Any] | None) -> "_Place":
         stored = stored or {}
-        moments = {
+        moments: dict[str, Any] = {
             name: datetime.fromisoformat(stored[key]) if stored.get(key) else None for name, key in _MOMENTS
         }
-        return cls(token=stored.get("token"), by_change=stored.get("byChange") is True, **moments)
+        flags: dict[str, Any] = {name: stored.get(key) is True for name, key in _FLAGS}
+        return cls(token=stored.get("token"), **moments, **flags)
 
     def to_json(self) -> dict[str, Any]:
         moments = {key: getattr(self, name) for name, key in _MOMENTS}
         return {
             "token": self.token,
-            "byChange": self.by_change,
+            **{key: getattr(self, name) for name, key in _FLAGS},
             **{key: moment and moment.isoformat() for key, moment in moments.items()},
         }
+
+
+class FeedBusyError(Exception):
+    """Another replica reads the feed, and brings in what is in it."""
 
 
 class Feed:
@@ -109,9 +116,9 @@ class Feed:
         self._missing: dict[tuple[AccountId, str], datetime] = {}
 
     async def read(self, connection: Connection) -> FeedRead | None:
-        """Bring in what has changed since the last time; None where there is no feed, or another replica reads it.
+        """Bring in what has changed since the last time; None where there is no feed.
 
-        Raises RingCentralError for what is not about the feed itself.
+        Raises FeedBusyError while another replica reads it, RingCentralError for what is not about the feed itself.
         """
         key = (connection.holder, connection.name)
         now = self._clock.now()
@@ -120,7 +127,7 @@ class Feed:
         lease = Lease(connection.holder, _kind(connection), self._replica, self._lease_seconds)
         async with leased(self._database, self._clock, lease) as is_ours:
             if not is_ours:
-                return None
+                raise FeedBusyError
             place = await self._load(connection)
             if place.missing_until is not None and now < place.missing_until:
                 self._missing[key] = place.missing_until
@@ -159,8 +166,10 @@ class Feed:
         if place.token is not None and is_fresh:
             return place
         since = now - LONGEST_PAUSE
-        if place.read_at is not None and is_fresh:
-            since = max(since, place.read_at - _OVERLAP)
+        # Within a backlog it stands where its last change was, not where we last asked.
+        stood_at = place.changed_at if place.has_newer else place.read_at
+        if stood_at is not None and is_fresh:
+            since = max(since, stood_at - _OVERLAP)
         return _Place(since=since, read_at=place.read_at, by_change=place.by_change)
 
     async def _fetch(self, connection: Connection, place: _Place) -> RecordsSync | None:
@@ -169,9 +178,9 @@ class Feed:
         token = place.token if since is None else None
         try:
             return await connection.client.fetch_call_log_changes(token, since, deadline=deadline)
-        except SyncTokenRefused:
-            raise
         except (PermissionMissing, RequestRefused) as refusal:
+            if isinstance(refusal, SyncTokenRefused) and token is not None:
+                raise
             # Whoever may read the Call Log need not have the feed; the Call Log itself says what is missing.
             log.info("there is no feed", why=refusal.detail, code=refusal.code)
             return None
@@ -214,6 +223,7 @@ def _after(place: _Place, answer: RecordsSync, asked_at: datetime) -> _Place:
         # A call that began before the date that was asked for.
         by_change=place.by_change or (since is not None and min(starts, default=since) < since - _SECOND),
         changed_at=changed_at if goes_on else None,
+        has_newer=answer.has_newer,
     )
 
 

@@ -19,17 +19,26 @@ from app.calls import recordings, store
 from app.calls.insights_store import PART
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call, Source, Stage
+from app.calls.store import DueCall
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.connections import Connection, Connections, serving
-from app.enrichment.feed import Feed, FeedRead
+from app.enrichment.feed import Feed, FeedBusyError, FeedRead
 from app.enrichment.findings import batches, bring_in
 from app.enrichment.matching import answers, match_records
-from app.enrichment.records import ReadingPlan, apply_readings, as_sought, finish, settle_calls, stands
-from app.enrichment.slices import sort_by_call
-from app.errors import RateLimited, RingCentralError
-from app.ids import AccountId, CallId, RecordId, SessionId, is_alias
+from app.enrichment.records import (
+    ReadingPlan,
+    apply_readings,
+    as_sought,
+    finish,
+    keep_readings,
+    settle_calls,
+    stands,
+)
+from app.enrichment.slices import sort_by_call, start_of
+from app.errors import RateLimited, RequestRefused, RingCentralError
+from app.ids import AccountId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes, Serve
@@ -59,6 +68,7 @@ LONGEST_TURN_SECONDS = 300.0
 NEVER_LOGGED = "never-logged"
 NO_CREDENTIALS = "no-credentials"
 NO_PERMISSION = "no-permission"
+REFUSED = "refused"
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +153,8 @@ def _densest(due: Sequence[Due], page_seconds: float | None) -> tuple[list[Due],
     """Return the calls of the window that is worth most per page, by start, and what that is."""
     ordered = sorted(due, key=lambda call: call.started_at)
     page = page_seconds or math.inf
-    best, most = ordered[:1], _worth(ordered[0])
+    best = [max(ordered, key=_worth)]
+    most = _worth(best[0])
     for pages in (1, 2):
         longest = min(_LONGEST_SPAN_SECONDS, page * pages - _MARGIN_SECONDS)
         first, worth = 0, 0.0
@@ -183,18 +194,10 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
     return min(now + pause, horizon)
 
 
-def needs_another_way(call: Call) -> bool:
+def needs_another_way(call: Call | DueCall) -> bool:
     """Whether a call that the feed has not shown is asked for by itself: every other time, after some patience."""
     is_missing = call.stage != Stage.RECONCILED
     return is_missing and call.reads >= _READS_BEFORE_ANOTHER_WAY and call.reads % 2 == 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """What came of one connection's turn: when it wants the next, and whether it could ask for all it may see."""
-
-    pause: float | None
-    is_through: bool = True
 
 
 class Reader:
@@ -265,40 +268,44 @@ class Reader:
         for error in told:
             if isinstance(error, BaseException):
                 raise error
-        turns = [turn for turn in told if isinstance(turn, _Turn)]
-        is_company_wide = any(item.is_company_wide for item in readers)
-        # Whoever was held back may yet see what is due; only what nobody may see is put off.
-        if not is_company_wide and all(turn.is_through for turn in turns):
-            await self._put_off_unseen(account_id, NO_PERMISSION if connections else NO_CREDENTIALS)
-        return min((turn.pause for turn in turns if turn.pause is not None), default=None)
+        if not any(item.is_company_wide for item in readers):
+            reason = NO_PERMISSION if connections else NO_CREDENTIALS
+            await self._put_off_unseen(account_id, [str(item.extension_id) for item in readers], reason)
+        return min((pause for pause in told if isinstance(pause, float)), default=None)
 
-    async def _read_with(self, account_id: AccountId, connection: Connection) -> _Turn:
+    async def _read_with(self, account_id: AccountId, connection: Connection) -> float | None:
+        """Let one connection read what is due; return in how many seconds it wants to go on."""
         now = self._clock.now()
         held_back = self._not_before.get((account_id, connection.name))
         if held_back is not None and now < held_back:
-            return _Turn((held_back - now).total_seconds(), is_through=False)
-        async with self._database.read() as db:
-            if not await store.find_due_readings(db, account_id, now, 1, connection.extension_id):
-                return _Turn(None)
+            return (held_back - now).total_seconds()
+        if not await self._find_due(account_id, connection, 1):
+            return None
         async with leased(self._database, self._clock, self._lease(account_id, connection)) as is_ours:
             if not is_ours:
-                return _Turn(self._pause, is_through=False)
-            async with self._database.read() as db:
-                due = await store.find_due_readings(
-                    db, account_id, self._clock.now(), BATCH, connection.extension_id
-                )
+                return self._pause
+            due = await self._find_due(account_id, connection, BATCH)
             try:
                 if due:
                     await self._read(account_id, connection, due)
+            except FeedBusyError:
+                return self._pause
             except RingCentralError as error:
-                return _Turn(await self._excuse(account_id, connection, error), is_through=False)
-        return _Turn(0.0)
+                return await self._excuse(account_id, connection, error)
+        return 0.0
+
+    async def _find_due(self, account_id: AccountId, connection: Connection, most: int) -> list[DueCall]:
+        now = self._clock.now()
+        async with self._database.read() as db:
+            return await store.find_due_readings(
+                db, account_id, now, most, extension_id=connection.extension_id
+            )
 
     def _lease(self, account_id: AccountId, connection: Connection) -> Lease:
         kind = f"readings:{connection.name}"
         return Lease(account_id, kind, self._replica, self._lease_seconds)
 
-    async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> None:
+    async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> None:
         feed = await self._feed.read(connection) if self._feed is not None else None
         if feed is not None:
             left = await self._take_feed(account_id, due, feed)
@@ -306,44 +313,67 @@ class Reader:
         else:
             left, has_more = list(due), len(due) == BATCH
         if left:
-            asked = await self._ask(account_id, connection, left)
-            has_more = has_more or asked < len(left)
+            served = await self._ask(account_id, connection, left)
+            has_more = has_more or served < len(left)
         if not has_more:
             # Those that become due meanwhile share the next request.
             until = self._clock.now() + timedelta(seconds=self._plan.gap)
             self._not_before[(account_id, connection.name)] = until
             await rest(self._database, self._lease(account_id, connection), until)
 
-    async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[Call]) -> int:
-        """Ask for the call that is due longest and all that can be taken along; return how many that were."""
+    async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> int:
+        """Send the request that does most for calls that are due; return for how many it spoke."""
         page_seconds = self._page_seconds.get((account_id, connection.name))
         request = plan_reading(await self._load_due(account_id, due), page_seconds)
-        asked = [call for call in due if call.call_id in request.call_ids]
+        left = {call.call_id: call for call in due}
+        reason = NEVER_LOGGED
+        try:
+            unread = await self._send(account_id, connection, request, left)
+        except RequestRefused as refusal:
+            # Sent again it would be refused again: these calls are asked for in another way the next time.
+            log.warning(
+                "a reading was refused", why=refusal.detail, code=refusal.code, calls=len(request.call_ids)
+            )
+            unread, reason = frozenset(), REFUSED
+        spoken_for = [call_id for call_id in request.call_ids if call_id in left and call_id not in unread]
+        await self._plan_next(account_id, spoken_for, reason=reason)
+        return len(due) - len(left) + len(spoken_for)
+
+    async def _send(
+        self,
+        account_id: AccountId,
+        connection: Connection,
+        request: BySession | ByWindow | ByRecords,
+        left: dict[str, DueCall],
+    ) -> frozenset[str]:
+        """Send a request and write what it brings; take the calls that were read out of `left`.
+
+        Returns the ids of calls that it was to tell of and does not: they are on pages behind the last one read.
+        """
         if isinstance(request, ByWindow):
-            await self._read_window(account_id, connection, request, asked)
-            return len(asked)
+            return await self._read_window(account_id, connection, request, left)
         if isinstance(request, ByRecords):
             items = await connection.client.fetch_call_records(
                 request.record_ids, extension_id=connection.extension_id
             )
-            records = [item.record for item in items if item.record]
+            await self._write(account_id, connection, left, [item.record for item in items if item.record])
         else:
             page = await connection.client.fetch_call_log_by_session(
                 request.session_id, extension_id=connection.extension_id
             )
-            records = list(page.records)
-        read = await self._write(account_id, connection, asked, records)
-        await self._plan_next(account_id, [call.call_id for call in asked if call.call_id not in read])
-        return len(asked)
+            await self._write(account_id, connection, left, page.records)
+        return frozenset()
 
-    async def _take_feed(self, account_id: AccountId, due: Sequence[Call], feed: FeedRead) -> list[Call]:
+    async def _take_feed(
+        self, account_id: AccountId, due: Sequence[DueCall], feed: FeedRead
+    ) -> list[DueCall]:
         """Note what the feed said of calls that were due; return those to ask for in another way.
 
         A call that a whole reading did not show has not changed: one that is reconciled stands, one without its
         record is asked for in another way now and then, in case the feed told of it while it was still going on.
         While there is more to come of the feed, a call that it did not show yet stays due.
         """
-        left: list[Call] = []
+        left: list[DueCall] = []
         # Whether the feed begins by changes or by starts is not documented: what began later is in it either way.
         within = [call for call in due if call.started_at >= feed.since]
         left += [
@@ -363,7 +393,7 @@ class Reader:
                     self._after(ledger, call)
         return left
 
-    async def _load_due(self, account_id: AccountId, due: Sequence[Call]) -> list[Due]:
+    async def _load_due(self, account_id: AccountId, due: Sequence[DueCall]) -> list[Due]:
         now = self._clock.now()
         named = [call.call_id for call in due if may_be_named(call, now)][:_MOST_NAMED]
         async with self._database.read() as db:
@@ -371,11 +401,11 @@ class Reader:
         return [as_due(call, now, record_ids.get(call.call_id, ())) for call in due]
 
     async def _read_window(
-        self, account_id: AccountId, connection: Connection, window: ByWindow, asked: Sequence[Call]
-    ) -> None:
+        self, account_id: AccountId, connection: Connection, window: ByWindow, left: dict[str, DueCall]
+    ) -> frozenset[str]:
         """Read a window page by page, each written as it comes: a refusal of a later one costs nothing read."""
-        left = {call.call_id: call for call in asked}
         seen: set[RecordId] = set()
+        oldest = window.date_to
         deadline = self._clock.now() + timedelta(seconds=LONGEST_TURN_SECONDS)
         for number in range(1, MOST_PAGES + 1):
             page = await connection.client.fetch_call_log_window(
@@ -392,35 +422,42 @@ class Reader:
                 self._page_seconds[key] = seconds_per_page(page, self._page_seconds.get(key))
             records = [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in records}
-            for call_id in await self._write(account_id, connection, list(left.values()), records):
-                del left[CallId(call_id)]
+            await self._write(account_id, connection, left, records)
+            oldest = min(oldest, start_of(records) or oldest)
             if not goes_on:
-                break
-        await self._plan_next(account_id, list(left))
+                return frozenset()
+        # The newest come first. A second more, for starts are whole seconds.
+        border = oldest + timedelta(seconds=START_TOLERANCE_SECONDS)
+        return frozenset(call_id for call_id, call in left.items() if call.started_at <= border)
 
     async def _write(
         self,
         account_id: AccountId,
         connection: Connection,
-        asked: Sequence[Call],
+        left: dict[str, DueCall],
         records: Sequence[CallRecord],
-    ) -> frozenset[str]:
-        """Bring in what was read: of the calls that were asked for, whose ids are returned, and of all others known."""
+    ) -> None:
+        """Bring in what was read: of calls that are due, which are taken out of `left`, and of all others known."""
         fetched_at = self._clock.now()
-        matching = match_records(records, [as_sought(call) for call in asked], START_TOLERANCE_SECONDS)
+        matching = match_records(
+            records, [as_sought(call) for call in left.values()], START_TOLERANCE_SECONDS
+        )
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
         for some in batches(list(found)):
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 loaded = await store.load_by_ids(db, account_id, some)
-                read = {call_id: found[call_id] for call_id in loaded}
-                await apply_readings(ledger, loaded, read, Source.CALL_LOG, fetched_at, self._plan)
+                going = {one: found[one] for one, call in loaded.items() if call.stage == Stage.LIVE}
+                over = {one: found[one] for one in loaded if one not in going}
+                await keep_readings(ledger, loaded, going, Source.CALL_LOG, fetched_at)
+                await apply_readings(ledger, loaded, over, Source.CALL_LOG, fetched_at, self._plan)
                 for call in loaded.values():
                     self._after(ledger, call)
+        for call_id in found:
+            del left[call_id]
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
         await bring_in(self._database, self._clock, self._plan, account_id, others, grace=None)
         await self._connections.note(connection, None)
-        log.info("read the call log", due=len(asked), found=len(found), records=len(records))
-        return frozenset(found)
+        log.info("read the call log", due=len(left) + len(found), found=len(found), records=len(records))
 
     async def _plan_next(
         self, account_id: AccountId, call_ids: Sequence[str], *, reason: str = NEVER_LOGGED
@@ -442,11 +479,24 @@ class Reader:
                 _close(ledger, call, reason)
         ledger.keep(call)
 
-    async def _put_off_unseen(self, account_id: AccountId, reason: str) -> None:
-        """Plan anew what is due and nobody may see; close what has passed its horizon."""
+    async def _put_off_unseen(self, account_id: AccountId, seen: Sequence[str], reason: str) -> None:
+        """Put off what is due and none of the extensions `seen` shows: nobody looked, so it counts as no reading. Close
+        what has passed its horizon."""
         async with self._database.read() as db:
-            due = await store.find_due_readings(db, account_id, self._clock.now(), BATCH)
-        await self._plan_next(account_id, [call.call_id for call in due], reason=reason)
+            due = await store.find_due_readings(db, account_id, self._clock.now(), BATCH, unseen_by=seen)
+        for some in batches([call.call_id for call in due]):
+            async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+                for call in (await store.load_by_ids(db, account_id, some)).values():
+                    self._put_off(ledger, call, reason)
+
+    def _put_off(self, ledger: Ledger, call: Call, reason: str) -> None:
+        horizon = (call.ended_at or call.started_at) + timedelta(seconds=self._plan.horizon)
+        if call.stage in (Stage.FINAL, Stage.ABSENT, Stage.LIVE) or ledger.now >= horizon:
+            call.read_at = None
+            _close(ledger, call, reason)
+        else:
+            call.read_at = min(horizon, ledger.now + timedelta(seconds=self._plan.settled_after))
+        ledger.keep(call)
 
     async def _excuse(self, account_id: AccountId, connection: Connection, error: RingCentralError) -> float:
         now = self._clock.now()
@@ -487,7 +537,7 @@ def seconds_per_page(page: RecordsPage, known: float | None) -> float | None:
     return 2.0 * known if known < _LONGEST_SPAN_SECONDS else None
 
 
-def may_be_named(call: Call, now: datetime) -> bool:
+def may_be_named(call: Call | DueCall, now: datetime) -> bool:
     """Whether a call is asked for by its known records: it only has to be confirmed, or its turn has not come.
 
     There may be records that Active Calls did not show; a sweep finds them later.
@@ -496,7 +546,7 @@ def may_be_named(call: Call, now: datetime) -> bool:
     return call.stage == Stage.RECONCILED or (call.stage == Stage.BOOTSTRAPPED and straggles)
 
 
-def as_due(call: Call, now: datetime, record_ids: Sequence[str] = ()) -> Due:
+def as_due(call: Call | DueCall, now: datetime, record_ids: Sequence[str] = ()) -> Due:
     """Say of a call what the choice of a request depends on; `record_ids` if it may be asked for by them."""
     return Due(
         call_id=call.call_id,

@@ -14,7 +14,7 @@ from app.calls.ledger import Ledger
 from app.calls.linking import Link
 from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
-from app.calls.store import Recent
+from app.calls.store import DueCall, Recent
 from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
 from app.enrichment.mentions import take_mentions, take_settled
@@ -50,10 +50,10 @@ class ReadingPlan:
     """From the end of a recorded call to the look for its insights; None: nobody looks."""
 
 
-def as_sought(call: Call | Recent) -> Sought:
+def as_sought(call: Call | Recent | DueCall) -> Sought:
     """Say by what a call's records are recognised."""
     nameless = call.telephony_session_id.startswith(NO_SESSION)
-    numbers = call.numbers if isinstance(call, Recent) else store.numbers_of(call.caller, call.callee)
+    numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
     return Sought(
         call_id=call.call_id,
         telephony_session_id=None if nameless else call.telephony_session_id,

@@ -17,7 +17,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment import gaps
 from app.enrichment.connections import Connection, Connections
-from app.enrichment.feed import Feed
+from app.enrichment.feed import Feed, FeedBusyError
 from app.enrichment.findings import Brought, bring_in, learn_owner
 from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.records import ReadingPlan
@@ -202,7 +202,11 @@ class Sweeper:
         is_long = sweep.passes > 0 and sweep.passes % LONG_LOOK_EVERY == 0
         if self._feed is None or is_long or sweep.cursor_at is not None:
             return False
-        feed = await self._feed.read(connection)
+        try:
+            feed = await self._feed.read(connection)
+        except FeedBusyError:
+            await self._finish_pass(sweep)  # whoever reads it now looks as well
+            return True
         if feed is None:
             return False
         await self._finish_pass(replace(sweep, found=sweep.found + len(feed.brought.opened)))

@@ -9,16 +9,17 @@ from sqlalchemy import select, update
 from app.calls import store
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
-from app.db.engine import Database
-from app.db.tables import calls, poll_targets, timeline
+from app.db.engine import Database, upsert_into
+from app.db.tables import calls, credentials, poll_targets, timeline
 from app.enrichment.budget import Limits
+from app.enrichment.connections import Access, Level
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
 from app.enrichment.rates import SharedRates
 from app.enrichment.readings import Reader
 from app.enrichment.records import ReadingPlan
 from app.enrichment.roster import load_roster
-from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.settings import Settings
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
@@ -125,6 +126,18 @@ class Desk:
             await db.execute(
                 update(calls).where(calls.c.read_at.is_not(None)).values(read_at=self.clock.now())
             )
+
+
+async def limit_to(desk: Desk, extension_id: str) -> None:
+    """Let the credentials be one user's."""
+    row = {"account_id": "~", "name": "own", "kind": "own", "updated_at": desk.clock.now()}
+    access = Access(Level.EXTENSION, ExtensionId(extension_id)).to_json()
+    async with desk.database.write() as db:
+        statement = upsert_into(db, credentials).values(**row, access=access)
+        await db.execute(
+            statement.on_conflict_do_update(index_elements=["account_id", "name"], set_={"access": access})
+        )
+    desk.connections.forget()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.calls import store
 from app.db.tables import calls, work
 from app.enrichment.connections import Connection
-from app.enrichment.feed import MOST_REQUESTS, Feed
+from app.enrichment.feed import MOST_REQUESTS, Feed, FeedBusyError
 from app.enrichment.readings import Reader
 from app.enrichment.sweeps import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
@@ -175,7 +175,8 @@ async def test_one_replica_at_a_time_follows(desk: Desk) -> None:
         await db.execute(
             work.update().values(lease_owner="two", lease_until=desk.clock.now() + timedelta(seconds=60))
         )
-    assert await make_feed(desk).read(await own(desk)) is None
+    with pytest.raises(FeedBusyError):
+        await make_feed(desk).read(await own(desk))
     desk.clock.advance(61)
     assert await make_feed(desk).read(await own(desk)) is not None
 
@@ -246,6 +247,31 @@ async def test_where_dates_may_mean_starts_a_long_feed_is_followed_by_its_token(
         desk.ringcentral.log.append(changed(number, number, lastModifiedTime=desk.clock.now().isoformat()))
     await make_feed(desk).read(await own(desk))
     assert desk.ringcentral.asked == ["changes from the start", "changes", "changes"]
+
+
+async def test_a_token_refused_within_a_backlog_skips_nothing(desk: Desk) -> None:
+    fake = desk.ringcentral
+    fake.has_feed = True
+    await make_feed(desk).read(await own(desk))
+    desk.clock.advance(3000)
+    fake.page_size = 1
+    for number in range(1, 10):
+        at = (desk.clock.now() - timedelta(minutes=42 - 2 * number)).isoformat()
+        fake.log.append(changed(number, number, startTime=at, duration=1, lastModifiedTime=at))
+    await make_feed(desk).read(await own(desk))
+    fake.failures["changes"] = SyncTokenRefused("no", status=400, code="CLG-104")
+    for _ in range(6):
+        await make_feed(desk).read(await own(desk))
+    assert set(await stages(desk)) == {f"s-{number}" for number in range(1, 10)}
+
+
+async def test_a_feed_that_cannot_even_be_begun_is_none(desk: Desk) -> None:
+    desk.ringcentral.has_feed = True
+    desk.ringcentral.failures["changes from the start"] = SyncTokenRefused("no", status=400, code="CLG-101")
+    await desk.end_call(1)
+    desk.clock.advance(121)
+    await read_for(desk, make_reader(desk), 60)
+    assert desk.ringcentral.asked == ["changes from the start", "session 1001", "window"]
 
 
 async def test_a_feed_that_is_not_read_to_its_end_leaves_the_others_due(desk: Desk) -> None:

@@ -4,7 +4,12 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from sqlalchemy import update
+
 from app.calls import attachments, store
+from app.db.tables import calls
+from app.enrichment import readings
 from app.enrichment.readings import (
     ByRecords,
     BySession,
@@ -14,12 +19,12 @@ from app.enrichment.readings import (
     plan_reading,
     seconds_per_page,
 )
-from app.errors import PermissionMissing, RateLimited
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
-from tests.integration.enrichment.conftest import PLAN, Desk
+from tests.integration.enrichment.conftest import PLAN, Desk, limit_to
 
 
 def detailed(desk: Desk, number: int = 1, **fields: Any) -> dict[str, Any]:
@@ -324,6 +329,94 @@ async def test_pages_that_were_read_before_a_refusal_are_kept(desk: Desk) -> Non
     desk.clock.advance(100)
     await desk.reader.step()
     assert (await desk.call(2)).stage == "final"
+
+
+async def test_a_request_that_is_refused_is_not_sent_for_ever(desk: Desk) -> None:
+    await desk.end_call(1)
+    desk.clock.advance(121)
+    desk.ringcentral.failures["session 1001"] = RequestRefused("bad", status=400, code="CMN-101")
+    await read_for(desk, 60)
+    assert desk.ringcentral.asked[:2] == ["session 1001", "window"]
+
+
+async def test_a_call_behind_the_last_page_read_is_not_counted_as_looked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MOST_PAGES", 2)
+    began = desk.clock.now() - timedelta(minutes=30)
+    for number in range(4, 0, -1):
+        start = began + timedelta(minutes=number)
+        await desk.end_call(number, started_at=start)
+        desk.ringcentral.log.append(detailed(desk, number, startTime=start.isoformat()))
+    desk.ringcentral.page_size = 1
+    desk.clock.advance(PLAN.horizon + 1)
+    await desk.reader.step()
+    assert [(await desk.call(number)).stage == "ended" for number in range(1, 5)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    desk.ringcentral.page_size = None
+    await desk.reader.step()
+    assert {(await desk.call(number)).stage for number in range(1, 5)} == {"final"}
+
+
+async def test_what_a_page_has_served_is_not_asked_for_again(desk: Desk) -> None:
+    now = desk.clock.now()
+    for number, back in ((1, 300), (2, 300), (3, 300), (4, 200)):
+        start = now - timedelta(seconds=back)
+        await desk.end_call(number, started_at=start)
+        desk.ringcentral.log.append(detailed(desk, number, startTime=start.isoformat()))
+    desk.reader._page_seconds[(AccountId(ACCOUNT), "own")] = 200.0
+    desk.clock.advance(121)
+    for _ in range(3):
+        await desk.reader.step()
+        desk.clock.advance(1)
+    assert desk.ringcentral.asked == ["window"]
+    assert {(await desk.call(number)).reads for number in range(1, 5)} == {1}
+
+
+async def test_a_call_revived_between_question_and_answer_is_not_told_of_by_records(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.end_call(1)
+    desk.clock.advance(121)
+    desk.ringcentral.log = [detailed(desk, 1, result="Stopped")]
+    fetch = desk.ringcentral.fetch_call_log_by_session
+
+    async def revive(*given: Any, **named: Any) -> RecordsPage:
+        async with desk.database.write() as db:
+            await db.execute(update(calls).values(stage="live", ended_at=None, window_closes_at=None))
+        return await fetch(*given, **named)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_by_session", revive)
+    await desk.reader.step()
+    call = await desk.call()
+    assert (call.stage, call.primary_record_id, call.read_at) == ("live", None, None)
+
+
+async def test_calls_that_a_user_may_see_wait_for_their_turn(desk: Desk) -> None:
+    now = desk.clock.now()
+    for number, hours in ((1, 3), (2, 6)):
+        start = now - timedelta(hours=hours)
+        await desk.end_call(number, started_at=start, extensions=[ANA])
+        desk.ringcentral.log.append(detailed(desk, number, startTime=start.isoformat()))
+    await limit_to(desk, ANA)
+    desk.clock.advance(PLAN.horizon + 1)
+    for _ in range(2):
+        await desk.reader.step()
+    assert {(await desk.call(number)).stage for number in (1, 2)} == {"final"}
+
+
+async def test_time_in_which_nobody_could_look_counts_as_no_reading(desk: Desk) -> None:
+    await desk.end_call(1)
+    desk.clock.advance(121)
+    for _ in range(60):
+        desk.ringcentral.failure = CredentialsRefused("no", code="OAU-213")
+        pause = await desk.reader.step()
+        desk.clock.advance(20 if pause is None else min(20, max(pause, 0.1)))
+    assert (await desk.call()).reads == 0
 
 
 async def test_a_page_serves_also_known_calls_that_are_not_due(desk: Desk) -> None:

@@ -9,17 +9,15 @@ from sqlalchemy import Row
 
 from app.calls import recordings
 from app.db.engine import upsert_into
-from app.db.tables import call_parties, credentials
-from app.enrichment.connections import Access, Level
+from app.db.tables import call_parties
 from app.enrichment.feed import Feed
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
-from app.ids import ExtensionId
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
-from tests.integration.enrichment.conftest import Desk
+from tests.integration.enrichment.conftest import Desk, limit_to
 from tests.integration.enrichment.test_readings import detailed, read_for
 
 RECORDING = {"id": "77", "type": "Automatic"}
@@ -48,18 +46,6 @@ async def read_recorded_call(desk: Desk, **fields: Any) -> None:
     await desk.reader.step()
     async with desk.database.write() as db:
         await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
-
-
-async def limit_to(desk: Desk, extension_id: str) -> None:
-    """Let the credentials be one user's."""
-    row = {"account_id": "~", "name": "own", "kind": "own", "updated_at": desk.clock.now()}
-    access = Access(Level.EXTENSION, ExtensionId(extension_id)).to_json()
-    async with desk.database.write() as db:
-        statement = upsert_into(db, credentials).values(**row, access=access)
-        await db.execute(
-            statement.on_conflict_do_update(index_elements=["account_id", "name"], set_={"access": access})
-        )
-    desk.connections.forget()
 
 
 async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
