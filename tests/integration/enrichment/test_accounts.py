@@ -140,7 +140,7 @@ class Company:
         while self.clock.now() < until:
             pause = await self.poller.step()
             left = (until - self.clock.now()).total_seconds()
-            self.clock.advance(min(left, 1.0 if pause is None else max(0.01, min(pause, 1.0))))
+            self.clock.advance(min(left, 1.0 if pause is None else max(0.25, min(pause, 1.0))))
 
     async def poll_until(self, account_id: AccountId, number: int, stage: Stage) -> None:
         """Poll until a call has come so far; how long its turn takes beside a slow one is the machine's affair."""
