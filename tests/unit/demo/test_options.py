@@ -4,7 +4,11 @@ from app.demo.options import Addresses, Options, Secrets, service_environment
 from app.settings import read_settings
 
 SECRETS = Secrets(
-    secret_key="k" * 64, webhook_token="token", api_key="ak_demo", client_secret="secret", jwt="jwt"
+    secret_key="k" * 64,
+    webhook_token="token-of-the-demo",
+    api_key=f"ak_{'d' * 40}",
+    client_secret="secret",
+    jwt="jwt",
 )
 ADDRESSES = Addresses(
     service="http://127.0.0.1:8000", platform="http://127.0.0.1:8090", media="http://127.0.0.1:8091"
@@ -42,7 +46,7 @@ def test_the_service_accepts_its_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.has_credentials
     assert settings.rc_server_url == ADDRESSES.platform
     assert settings.rc_media_url == ADDRESSES.media
-    assert settings.secrets() == ("k" * 64, "token")
+    assert settings.secrets() == ("k" * 64, "token-of-the-demo")
 
 
 def test_real_credentials_and_proxies_do_not_reach_the_service() -> None:
