@@ -19,6 +19,8 @@ from app.db.tables import call_parties, recordings
 from app.ids import AccountId
 
 PART = "recording"
+NOT_THERE = "not there"
+"""The problem of a recording that RingCentral was asked for and did not have."""
 
 
 class State(StrEnum):
@@ -71,7 +73,7 @@ async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     statement = upsert_into(db, recordings)
-    kept = ("state", "type", "content_uri", "due_at", "attempts", "updated_at")
+    kept = ("state", "type", "content_uri", "due_at", "attempts", "problem", "updated_at")
     statement = statement.on_conflict_do_update(
         index_elements=["account_id", "recording_id", "call_id"],
         set_={name: statement.excluded[name] for name in kept},

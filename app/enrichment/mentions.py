@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.calls.model import Call
-from app.calls.recordings import OPEN, PART, State, readiness_of
+from app.calls.recordings import NOT_THERE, OPEN, PART, State, readiness_of
 from app.ringcentral.models import CallRecord
 
 _KEPT = (
@@ -18,6 +18,7 @@ _KEPT = (
     "content_uri",
     "attempts",
     "due_at",
+    "problem",
     "created_at",
     "updated_at",
 )
@@ -59,7 +60,7 @@ def take_mentions(
     """Return the rows to write, and say of the call how far its recordings are.
 
     `known` has the kept rows by recording id. What is settled stays so when records repeat it; a recording
-    that seemed to be none, and is named after all, is looked for.
+    that seemed to be none, and is named after all, is looked for, and what came of earlier looks counts no more.
     """
     mentions = read_mentions(records)
     announced = [str(one) for one in call.details.get("recordingIds") or ()]
@@ -73,16 +74,19 @@ def take_mentions(
         row = known.get(recording_id)
         if row is not None and not _is_news(row, state, kind, address):
             continue
+        anew = row is None or _reopens(row.state, state) or _is_addressed(row, address)
+        standing = None if anew else row
         rows.append(
             {
                 "account_id": call.account_id,
                 "recording_id": recording_id,
                 "call_id": call.call_id,
-                "state": state.value if row is None or _reopens(row.state, state) else row.state,
+                "state": standing.state if standing else state.value,
                 "type": kind or (row.type if row else None),
                 "content_uri": address or (row.content_uri if row else None),
-                "attempts": row.attempts if row else 0,
+                "attempts": standing.attempts if standing else 0,
                 "due_at": _due_at(row, state, first_look),
+                "problem": standing.problem if standing else None,
                 "created_at": row.created_at if row else now,
                 "updated_at": now,
             }
@@ -98,9 +102,11 @@ def take_settled(
 
     A recording whose address such a record gives can be heard: "the call-log record often appears without a
     recording first and gets it later" (reports from the field), so the address itself is the news. That saves the
-    request that would ask for it. One that no record names after all is looked for at once.
+    request that would ask for it. One that no record names after all is looked for at once. Where RingCentral has
+    been asked since its record gave the address, and had nothing, the record alone is believed no more.
     """
-    rows = [_settled(row, now, archives=archives) for row in known.values() if State(row.state) in OPEN]
+    untried = [row for row in known.values() if State(row.state) in OPEN and not _was_denied(row)]
+    rows = [_settled(row, now, archives=archives) for row in untried]
     _tell_call(call, known, rows, now)
     return rows
 
@@ -109,9 +115,13 @@ def _settled(row: Any, now: datetime, *, archives: bool) -> dict[str, Any]:
     kept = {name: getattr(row, name) for name in _KEPT}
     if row.state == State.PENDING and row.content_uri is not None:
         due_at = now if archives else None
-        return kept | {"state": State.READY.value, "due_at": due_at, "attempts": 0, "updated_at": now}
-    due_at = row.due_at if row.attempts or row.due_at is None else min(row.due_at, now)
-    return kept | {"due_at": due_at}
+        return kept | {"state": State.READY.value, "due_at": due_at, "problem": None, "updated_at": now}
+    return kept | {"due_at": None if row.due_at is None else min(row.due_at, now)}
+
+
+def _was_denied(row: Any) -> bool:
+    """Whether RingCentral was asked for a recording, by its metadata or its sound, and did not have it."""
+    return bool(row.attempts) or row.problem == NOT_THERE
 
 
 def _tell_call(
@@ -141,6 +151,11 @@ def _reopens(kept: str, told: State) -> bool:
     if kept == State.ANNOUNCED:
         return told in {State.PENDING, State.NONE}
     return kept == State.NONE and told is State.PENDING
+
+
+def _is_addressed(row: Any, address: str | None) -> bool:
+    """Whether a record gives the address of a recording that was looked for without one."""
+    return row.state == State.PENDING and row.content_uri is None and address is not None
 
 
 def _due_at(row: Any, state: State, first_look: datetime) -> datetime | None:

@@ -18,7 +18,7 @@ from sqlalchemy import Row
 from app import metrics
 from app.calls import recordings, store
 from app.calls.ledger import Ledger, open_ledger
-from app.calls.recordings import OPEN, PART, State, readiness_of
+from app.calls.recordings import NOT_THERE, OPEN, PART, State, readiness_of
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.connections import Connection, Connections
@@ -30,7 +30,6 @@ from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
 from app.work.rounds import Agenda, Rounds
 
-NOT_THERE = "not there"
 NO_CREDENTIALS = "no credentials"
 NO_RIGHT = "no right"
 READ_RECORDINGS = "ReadCallRecording"

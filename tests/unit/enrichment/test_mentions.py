@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.calls.model import Call
-from app.calls.recordings import State, readiness_of
+from app.calls.recordings import NOT_THERE, State, readiness_of
 from app.enrichment.mentions import take_mentions, take_settled
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import call_values, raw_record
@@ -29,7 +29,14 @@ def record(**fields: Any) -> CallRecord:
 
 
 def kept(state: State, **fields: Any) -> Any:
-    values = {"type": None, "content_uri": None, "attempts": 0, "due_at": None, "created_at": START}
+    values = {
+        "type": None,
+        "content_uri": None,
+        "attempts": 0,
+        "due_at": None,
+        "problem": None,
+        "created_at": START,
+    }
     return SimpleNamespace(**values | {"state": state.value} | fields)
 
 
@@ -129,8 +136,23 @@ def test_what_no_settled_record_gives_the_address_of_is_looked_for_now_unless_it
     tried = kept_row("2", state="announced", attempts=2, due_at=NOW + FIRST)
     done = kept_row("3", state="expired", due_at=None)
     rows = take_settled(told, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
-    assert {row["recording_id"]: (row["state"], row["due_at"]) for row in rows} == {
-        "1": ("pending", NOW),
-        "2": ("announced", NOW + FIRST),
-    }
+    assert [(row["recording_id"], row["state"], row["due_at"]) for row in rows] == [("1", "pending", NOW)]
     assert told.readiness["recording"]["state"] == "pending"
+
+
+@pytest.mark.parametrize("denied", [{"attempts": 1, "problem": NOT_THERE}, {"problem": NOT_THERE}])
+def test_what_ringcentral_was_asked_for_and_did_not_have_is_not_settled_by_its_record(
+    denied: dict[str, Any],
+) -> None:
+    told = call()
+    assert take_settled(told, {"77": kept_row("77", **denied)}, NOW, archives=False) == []
+    assert told.readiness["recording"]["state"] == "pending"
+
+
+@pytest.mark.parametrize("before", [{"state": "announced"}, {"state": "pending"}])
+def test_an_address_that_comes_after_looks_in_vain_is_believed(before: dict[str, Any]) -> None:
+    known = {"77": kept_row("77", content_uri=None, attempts=2, problem=NOT_THERE, **before)}
+    (row,) = take_mentions(call(), [record(recording=NAMED)], known, NOW, FIRST)
+    assert (row["state"], row["attempts"], row["problem"]) == ("pending", 0, None)
+    (settled,) = take_settled(call(), {"77": SimpleNamespace(**row)}, NOW, archives=False)
+    assert settled["state"] == "ready"
