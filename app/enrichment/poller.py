@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.calls import store
 from app.calls.ledger import open_ledger
-from app.calls.model import Source
+from app.calls.model import Source, Stage
 from app.calls.store import Recent
 from app.clock import Clock
 from app.db.engine import Database
@@ -36,7 +36,7 @@ from app.enrichment.planner import (
     plan_poll,
 )
 from app.enrichment.rates import SharedRates
-from app.enrichment.records import ReadingPlan, apply_readings, as_sought, open_stranger
+from app.enrichment.records import ReadingPlan, apply_readings, as_sought, keep_readings, open_stranger
 from app.enrichment.targets import Target
 from app.enrichment.troubles import WRONG_ACCOUNT
 from app.enrichment.visibility import Look, Visibility
@@ -248,11 +248,14 @@ class Poller:
                 loaded = await store.load_by_ids(
                     db, target.account_id, [key for key in found if key in fresh]
                 )
-                wanted = {key: found[key] for key in loaded}
+                # One revived while RingCentral thought goes on: what it told is provisional.
+                going = {key: found[key] for key, call in loaded.items() if call.stage == Stage.LIVE}
+                wanted = {key: found[key] for key in loaded if key not in going}
                 for key, records in (await self._strangers(db, target.account_id, matching)).items():
                     stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
                     loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
                 await ledger.flush()
+                await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, polled.answered_at)
                 got = await apply_readings(
                     ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.answered_at, self._readings
                 )

@@ -8,11 +8,11 @@ from sqlalchemy import select, update
 
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
-from app.db.tables import accounts, call_records, poll_targets
+from app.db.tables import accounts, call_records, calls, poll_targets
 from app.enrichment.records import keep_readings
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId
-from app.ringcentral.models import CallRecord, read_call_record
+from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import Desk
 
@@ -51,6 +51,27 @@ async def test_a_call_is_found_once_it_becomes_visible(desk: Desk) -> None:
     asked = len(desk.ringcentral.asked)
     await desk.poll_for(60)
     assert len(desk.ringcentral.asked) == asked, "nobody waits any more"
+
+
+async def test_a_call_that_goes_on_again_by_the_time_of_the_answer_is_not_told_of_by_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.end_call()
+    desk.ringcentral.active = [desk.show(result="Stopped")]
+    fetch = desk.ringcentral.fetch_active_calls_page
+
+    async def revive_and_fetch(*page: Any, **options: Any) -> RecordsPage:
+        async with desk.database.write() as db:
+            gone = dict.fromkeys(("ended_at", "end_known_at", "window_closes_at", "read_at"))
+            await db.execute(update(calls).values(stage="live", **gone))
+        return await fetch(*page, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_active_calls_page", revive_and_fetch)
+    await desk.poll_for(12)
+    call = await desk.call()
+    assert (call.stage, call.primary_record_id, call.result) == ("live", None, None)
+    async with desk.database.read() as db:
+        assert await db.scalar(select(call_records.c.record_id)) == "rec-1", "it is kept for later"
 
 
 async def test_a_record_in_progress_is_no_answer(desk: Desk) -> None:
