@@ -84,6 +84,7 @@ async def apply_readings(
     recording_rows: list[dict[str, Any]] = []
     recorded: dict[str, Call] = {}
     outlook = None if plan.insights_after is None else await load_outlook(ledger.db, ledger.account_id)
+    taken = await _find_taken(ledger, calls, found)
     for call_id, records in found.items():
         call = calls[call_id]
         early = _is_early(call, fetched_at)
@@ -109,7 +110,7 @@ async def apply_readings(
         has_news = bool(mentioned) or tells_news(news, kept[call_id])
         if take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
-        names |= _name(ledger, call, summary, records)
+        names |= _name(ledger, call, summary, records, taken)
         links[call_id] = told_links(call, [reading.record for reading in standing.values()])
     await ledger.flush()
     await store.save_records(ledger.db, rows)
@@ -338,14 +339,39 @@ def _copy(call: Call, summary: Summary) -> None:
     call.has_recording = summary.has_recording
 
 
-def _name(ledger: Ledger, call: Call, summary: Summary, records: Iterable[CallRecord]) -> dict[str, Call]:
-    """Give the call the names that its records know; return them for what waits under them."""
+async def _find_taken(
+    ledger: Ledger, calls: Mapping[str, Call], found: Mapping[str, Sequence[CallRecord]]
+) -> set[str]:
+    """Return which of the keys that records know for calls without one are those of calls already."""
+    told = {
+        key for call_id, records in found.items() if _is_nameless(calls[call_id]) for key in _keys_of(records)
+    }
+    return set(await store.load_by_sessions(ledger.db, ledger.account_id, told))
+
+
+def _is_nameless(call: Call) -> bool:
+    return call.telephony_session_id.startswith(NO_SESSION)
+
+
+def _keys_of(records: Iterable[CallRecord]) -> set[str]:
+    return {str(record.telephony_session_id) for record in records if record.telephony_session_id is not None}
+
+
+def _name(
+    ledger: Ledger, call: Call, summary: Summary, records: Iterable[CallRecord], taken: set[str]
+) -> dict[str, Call]:
+    """Give the call the names that its records know; return them for what waits under them.
+
+    `taken` has keys of other calls, and gets the new one: a key names one call, and a second that claims it stays
+    known by its `sessionId`.
+    """
     if call.session_id is None and summary.session_ids:
         call.session_id = summary.session_ids[0]
         ledger.keep(call)
-    keys = {record.telephony_session_id for record in records} - {None}
-    if call.telephony_session_id.startswith(NO_SESSION) and len(keys) == 1:
-        call.telephony_session_id = str(keys.pop())
+    keys = _keys_of(records)
+    if _is_nameless(call) and len(keys) == 1 and not keys & taken:
+        taken |= keys
+        (call.telephony_session_id,) = keys
         ledger.keep(call)
     names = [*summary.session_ids, call.telephony_session_id]
     ledger.name(call, summary.session_ids)

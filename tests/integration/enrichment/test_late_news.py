@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.calls import recordings
+from app.calls import recordings, store
 from app.calls.ledger import open_ledger
+from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan, take_not_found
@@ -55,3 +56,24 @@ async def test_sound_that_ringcentral_denied_is_not_taken_to_be_there_by_its_rec
     row = await recording(desk)
     assert (row.state, row.attempts, row.problem) == ("pending", 1, NOT_THERE)
     assert "window" in desk.ringcentral.asked
+
+
+async def test_of_nameless_calls_whose_records_say_one_key_only_one_gets_it(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        key = f"{NO_SESSION}{1000 + number}"
+        await desk.end_call(number, telephony_session_id=key, session_id=str(1000 + number))
+    await desk.end_call(4, read_at=None)
+    await desk.end_call(5)
+    claims = {1: "s-9", 2: "s-9", 3: "s-4"}
+    desk.ringcentral.log = [detailed(desk, one, telephonySessionId=key) for one, key in claims.items()]
+    desk.ringcentral.log.append(detailed(desk, 5))
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert (await desk.call(5)).stage == "reconciled", "they hold up nobody"
+    async with desk.database.read() as db:
+        named = {
+            str(one): await store.find_call(db, AccountId(ACCOUNT), str(one)) for one in (1001, 1002, 1003)
+        }
+    assert {call.stage for call in named.values() if call} == {"reconciled"}
+    keys = [call.telephony_session_id for call in named.values() if call]
+    assert keys == ["s-9", f"{NO_SESSION}1002", f"{NO_SESSION}1003"]
