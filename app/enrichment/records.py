@@ -101,7 +101,7 @@ async def apply_readings(
             [reading.record for reading in standing.values()],
             heard[call_id],
             ledger.now,
-            timedelta(seconds=plan.recording_after),
+            _recording_after(call, plan),
         )
         recording_rows += mentioned
         recorded |= {one.id: call for record in records for one in record.recordings}
@@ -254,9 +254,22 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading]) -> N
         ledger.keep(call)
 
 
-async def settle_calls(ledger: Ledger, calls: Iterable[Call], plan: ReadingPlan) -> None:
-    """Settle those of the calls, whose records were just seen, that have stood for long enough."""
-    standing = [call for call in calls if call.stage == Stage.RECONCILED and stands(call, plan, ledger.now)]
+def _recording_after(call: Call, plan: ReadingPlan) -> timedelta:
+    """How long after the end to look for a recording: one that a final call gets, which nobody reads again, at once."""
+    return timedelta(seconds=0.0 if call.stage == Stage.FINAL else plan.recording_after)
+
+
+async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: ReadingPlan) -> None:
+    """Settle those of the calls, whose records were just seen, that have stood for long enough.
+
+    Final ones too, for a recording that came late. A reconciled one that has changed after its last reading is read
+    once more.
+    """
+    standing = [call for call in calls if _is_unsettled(call) and stands(call, plan, ledger.now)]
+    for call in calls:
+        if call.stage == Stage.RECONCILED and call.read_at is None and not stands(call, plan, ledger.now):
+            call.read_at = ledger.now + timedelta(seconds=plan.settled_after)
+            ledger.keep(call)
     awaited = [call.call_id for call in standing if recordings.is_awaited(call)]
     heard = await recordings.load_of_calls(ledger.db, ledger.account_id, awaited)
     rows = [row for call in standing for row in settle(ledger, call, heard.get(call.call_id, {}), plan)]
@@ -264,7 +277,7 @@ async def settle_calls(ledger: Ledger, calls: Iterable[Call], plan: ReadingPlan)
 
 
 def settle(ledger: Ledger, call: Call, heard: Mapping[str, Any], plan: ReadingPlan) -> list[dict[str, Any]]:
-    """Ask no more for a reconciled call whose records stand; return what that changes of its recordings.
+    """Ask no more for a call whose records stand; return what that changes of its recordings.
 
     `heard` has the kept rows of its recordings by id, if it awaits any.
     """
@@ -277,6 +290,10 @@ def settle(ledger: Ledger, call: Call, heard: Mapping[str, Any], plan: ReadingPl
     finish(ledger, call)
     ledger.keep(call)
     return rows
+
+
+def _is_unsettled(call: Call) -> bool:
+    return call.stage == Stage.RECONCILED or (call.stage == Stage.FINAL and recordings.is_awaited(call))
 
 
 def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None:
@@ -295,9 +312,10 @@ def stands(call: Call, plan: ReadingPlan, now: datetime) -> bool:
 
 
 def finish(ledger: Ledger, call: Call, **data: Any) -> None:
-    """Make a reconciled call final that needs no further reading, unless a part of it may still become ready."""
+    """Make a call with a record final that is not read any more, unless a part of it may still become ready."""
     is_awaited = recordings.is_awaited(call) or call.awaits(insights_store.PART)
-    if call.stage == Stage.RECONCILED and call.read_at is None and not is_awaited:
+    has_record = call.stage in (Stage.BOOTSTRAPPED, Stage.RECONCILED)
+    if has_record and call.read_at is None and not is_awaited:
         ledger.move(call, Stage.FINAL, "call.final", **data)
 
 

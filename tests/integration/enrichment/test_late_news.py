@@ -3,15 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, update
 
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE
+from app.db.tables import calls
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan, take_not_found
 from app.ids import AccountId
+from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT
 from tests.integration.enrichment.conftest import PLAN, Desk
 from tests.integration.enrichment.test_readings import detailed, read_for
@@ -23,6 +25,20 @@ async def recording(desk: Desk) -> Row[Any]:
     async with desk.database.read() as db:
         (row,) = await recordings.load(db, ACCOUNT, "77")
     return row
+
+
+async def end_final_call(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await read_for(desk, 120)
+    assert (await desk.call()).stage == "final"
+
+
+async def name_recording(desk: Desk) -> None:
+    """Let the record that the Call Log has name a recording from now on."""
+    desk.ringcentral.log = [row | {"recording": RECORDING} for row in desk.ringcentral.log]
+    desk.clock.advance(60)
 
 
 async def read_beside_others(desk: Desk, *numbers: int) -> None:
@@ -77,3 +93,61 @@ async def test_of_nameless_calls_whose_records_say_one_key_only_one_gets_it(desk
     assert {call.stage for call in named.values() if call} == {"reconciled"}
     keys = [call.telephony_session_id for call in named.values() if call]
     assert keys == ["s-9", f"{NO_SESSION}1002", f"{NO_SESSION}1003"]
+
+
+async def test_a_recording_that_a_final_call_gets_is_settled_by_its_record(desk: Desk) -> None:
+    await end_final_call(desk)
+    await name_recording(desk)
+    await read_beside_others(desk, 2, 3)
+    assert ((await desk.call()).stage, (await recording(desk)).state) == ("final", "pending")
+    desk.clock.advance(PLAN.settled_after)
+    await read_beside_others(desk, 4, 5)
+    call = await desk.call()
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
+    assert (await recording(desk)).state == "ready"
+    events = await desk.events(call)
+    assert events[-2:] == ["call.updated", "recording.ready"]
+    assert events.count("call.final") == 1
+
+
+async def test_a_recording_that_a_final_call_gets_is_looked_for_at_once(desk: Desk) -> None:
+    await end_final_call(desk)
+    await name_recording(desk)
+    await read_beside_others(desk, 2, 3)
+    assert (await recording(desk)).due_at == desk.clock.now()
+    desk.ringcentral.recordings["77"] = Recording(id="77", content_type="audio/mpeg", duration_seconds=92.0)
+    await RecordingKeeper(desk.database, desk.clock, desk.connections, RecordingPlan()).step()
+    call = await desk.call()
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
+
+
+async def test_a_call_that_active_calls_alone_knew_is_final_once_its_recording_is_there(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show(recording=RECORDING)]
+    await desk.poller.step()
+    async with desk.database.write() as db:
+        await db.execute(update(calls).values(read_at=None))
+        await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
+    keeper = RecordingKeeper(desk.database, desk.clock, desk.connections, RecordingPlan(gaps=(60.0, 120.0)))
+    await keeper.step()
+    assert (await desk.call()).stage == "bootstrapped"
+    desk.clock.advance(121)
+    await keeper.step()
+    call = await desk.call()
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "expired")
+
+
+async def test_a_call_that_is_reconciled_after_its_last_reading_is_read_once_more(desk: Desk) -> None:
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.active = [desk.show()]
+    await desk.poller.step()
+    async with desk.database.write() as db:
+        await db.execute(update(calls).values(read_at=None))
+    desk.ringcentral.log = [detailed(desk) | {"lastModifiedTime": None}]
+    desk.clock.advance(121)
+    await read_beside_others(desk, 2, 3)
+    assert (await desk.call()).stage == "reconciled"
+    await read_for(desk, 120)
+    assert (await desk.call()).stage == "final"
