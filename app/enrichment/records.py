@@ -28,6 +28,9 @@ _IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
 """Records count in whole seconds."""
 
+RECORDS_END = "recordsEnd"
+"""Among a call's details: the latest end that its records told of."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingPlan:
@@ -194,10 +197,10 @@ def take_record(
     if has_news or is_first:
         began = call.started_at
         _copy(call, summary)
+        _correct_end(call, [reading.record for reading in standing.values()], ledger.now)
         if call.started_at != began:
             ledger.redate(call)
     if is_first:
-        _correct_end(call, [reading.record for reading in standing.values()], ledger.now)
         _bootstrap(ledger, call, summary, source, plan)
     elif has_news:
         ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
@@ -212,10 +215,24 @@ def _is_truth(call: Call, reading: Reading) -> bool:
 
 
 def _correct_end(call: Call, records: Sequence[CallRecord], now: datetime) -> None:
-    """Take the end from the records where they go on for longer than events were heard: the last ones were lost."""
-    end = end_of(records)
-    if end is not None and call.ended_at is not None and call.ended_at + _END_TOLERANCE < end <= now:
-        call.ended_at = end
+    """Remember the latest end that records tell of, and take it where it counts."""
+    end, known = end_of(records), _records_end(call)
+    if end is None or end > now or call.ended_at is None or (known is not None and end <= known):
+        return
+    call.details = {**call.details, RECORDS_END: end.isoformat()}
+    call.ended_at = end if call.ended_at == known else later_end(call, call.ended_at)
+
+
+def later_end(call: Call, heard: datetime) -> datetime:
+    """Return when a call was over: as its events tell, or as its records do where they go on for longer, since then
+    the last events were lost. So it does not matter which of both are known first."""
+    end = _records_end(call)
+    return end if end is not None and heard + _END_TOLERANCE < end else heard
+
+
+def _records_end(call: Call) -> datetime | None:
+    told = call.details.get(RECORDS_END)
+    return None if told is None else datetime.fromisoformat(told)
 
 
 def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, plan: ReadingPlan) -> None:

@@ -27,6 +27,7 @@ from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
 from app.db.tables import deliveries, subscriptions
+from app.enrichment.records import RECORDS_END, later_end
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
@@ -362,6 +363,7 @@ def show(call: Call, view: CallView) -> None:
     call.answered_at = view.answered_at
     call.queue_name = view.queue_name
     call.internal = view.internal
+    kept = {name: said for name, said in call.details.items() if name == RECORDS_END}
     call.details = {
         "ringSeconds": view.ring_seconds,
         "talkSeconds": view.talk_seconds,
@@ -372,6 +374,7 @@ def show(call: Call, view: CallView) -> None:
         "origin": view.origin,
         "from": endpoint_json(view.from_),
         "to": endpoint_json(view.to),
+        **kept,
     }
     if call.primary_record_id is None:
         call.direction = view.direction or call.direction
@@ -407,7 +410,7 @@ def judge(ledger: Ledger, call: Call, view: CallView, rules: EndRules) -> None:
 def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: str, rules: EndRules) -> None:
     """Note that a call is over. Repeating it changes nothing; a later end moves the window."""
     # An end in our future would be the clocks' difference; the window cannot open before it is known.
-    ended_at = min(ended_at, ledger.now)
+    ended_at = later_end(call, min(ended_at, ledger.now))
     if call.ended_at == ended_at and call.stage != Stage.LIVE:
         return
     call.ended_at = ended_at

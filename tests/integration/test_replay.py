@@ -1,5 +1,8 @@
 """Rebuilding calls from what was kept as it came."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from sqlalchemy import select, update
 
@@ -22,7 +25,7 @@ __all__ = ["intake"]
 OWN = AccountId("~")
 
 
-async def give_records(intake: Intake) -> None:
+async def give_records(intake: Intake, source: Source = Source.ACTIVE_CALLS, **fields: Any) -> None:
     """Let every call have a record, as a poll would."""
     async with (
         intake.database.write() as db,
@@ -38,11 +41,12 @@ async def give_records(intake: Intake) -> None:
                     f"rec-{number}",
                     telephonySessionId=call.telephony_session_id,
                     sessionId=call.session_id or "0",
+                    **fields,
                 )
             )
             assert isinstance(record, CallRecord)
             found[call.call_id] = [record]
-        await apply_readings(ledger, loaded, found, Source.ACTIVE_CALLS, intake.clock.now(), PLAN)
+        await apply_readings(ledger, loaded, found, source, intake.clock.now(), PLAN)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +93,23 @@ async def test_one_session_can_be_replayed_alone(intake: Intake, settings: Setti
     session = (await intake.calls())[0].telephony_session_id
     report = await replay_calls(intake.database, intake.clock, settings, OWN, session=session)
     assert report.calls == 1
+
+
+async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_later(
+    intake: Intake, settings: Settings
+) -> None:
+    (first, late, *rest) = SCRIPTS["inbound_answered"]()
+    await intake.play([first, *rest])
+    (heard,) = await intake.calls()
+    assert heard.ended_at is not None
+    end = heard.ended_at.replace(microsecond=0) + timedelta(seconds=100)
+    intake.clock.advance(200)
+    began = end - timedelta(seconds=300)
+    await give_records(intake, startTime=began.isoformat(), duration=300)
+    assert [call.ended_at for call in await intake.calls()] == [end]
+    await intake.fold([late])
+    (call,) = await intake.calls()
+    assert (call.ended_at, call.stage) == (end, "bootstrapped")
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert report.different == {}
+    assert await intake.calls() == [call]
