@@ -22,6 +22,9 @@ _OUTCOMES = (
 )
 """From the strongest down: a queue call that one member took is answered, though the others missed it."""
 
+_TO_ONESELF = "own_number"
+"""The script of a call to one's own number: its records say Accepted, and it was the voicemail box that did."""
+
 _FOUND = frozenset({"bootstrapped", "reconciled", "final"})
 
 
@@ -75,12 +78,12 @@ def judge(truths: Mapping[int, Json], calls: Iterable[Json], pieces: Mapping[str
     return Report(tuple(verdicts), tuple(sorted(set(shown) - made)))
 
 
-def expect(session: Json) -> Expected:
+def expect(session: Json, script: str = "") -> Expected:
     """Say what must become of a session by its final records. Raises ValueError for one without any."""
     for outcome, results in _OUTCOMES:
         directions = {record["direction"] for record in session["records"] if record["result"] in results}
         if directions:
-            return Expected(outcome, frozenset(directions))
+            return Expected("voicemail" if script == _TO_ONESELF else outcome, frozenset(directions))
     raise ValueError(f"{session['telephonySessionId']} has no record with a known result")
 
 
@@ -92,7 +95,8 @@ def _judge_call(
     found = [call for name in names for call in shown.get(name, ()) if call["stage"] in _FOUND]
     for session, name in zip(truth["sessions"], names, strict=True):
         problems += [
-            f"{name}: {text}" for text in _problems(session, shown.get(name, []), pieces.get(name, ()))
+            f"{name}: {text}"
+            for text in _problems(session, truth["script"], shown.get(name, []), pieces.get(name, ()))
         ]
     return Verdict(
         number=number,
@@ -104,12 +108,12 @@ def _judge_call(
     )
 
 
-def _problems(session: Json, calls: Sequence[Json], pieces: Sequence[Piece]) -> list[str]:
+def _problems(session: Json, script: str, calls: Sequence[Json], pieces: Sequence[Piece]) -> list[str]:
     if not calls:
         return ["the service has never heard of it"]
     if len(calls) > 1:
         return [f"the service has {len(calls)} calls of this session"]
-    call, expected = calls[0], expect(session)
+    call, expected = calls[0], expect(session, script)
     if call["stage"] not in _FOUND or not call["records"]:
         return [f"no record; it is {call['stage']} ({call['absentReason'] or 'no reason given'})"]
     problems = []

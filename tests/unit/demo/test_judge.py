@@ -98,3 +98,8 @@ def test_what_became_of_a_call_follows_from_its_strongest_record(
 def test_a_session_that_no_record_explains_cannot_be_judged() -> None:
     with pytest.raises(ValueError, match="s-1"):
         expect(session(records=[]))
+
+
+def test_nobody_answers_a_call_to_ones_own_number() -> None:
+    records = [record(result="Call connected", direction="Outbound"), record(result="Accepted")]
+    assert expect(session(records=records), "own_number").outcome == "voicemail"
