@@ -71,7 +71,9 @@ async def replay_calls(
             images = {call.call_id: _image(call) for call in found.values()}
             for key, call in found.items():
                 view = _rebuild(call, facts[key])
-                restate(call, records[call.call_id])
+                if images[call.call_id]["primary_record_id"] is not None:
+                    # Those of a call that goes on are put aside, and tell nothing of it yet.
+                    restate(call, records[call.call_id])
                 links[call.call_id] = told_links(call, view) + links_of_rows(call, records[call.call_id])
             unlinked = await find_unknown(db, account_id, links)
             for call in found.values():

@@ -27,7 +27,7 @@ from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
 from app.db.tables import deliveries, subscriptions
-from app.enrichment.records import RECORDS_END, later_end
+from app.enrichment.records import RECORDS_END, later_end, restate
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
@@ -265,8 +265,10 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
             calls.add(call, key)
         known, earlier, was_new = touched.get(call.call_id, (call, [], False))
         touched[call.call_id] = (known, earlier + told, was_new or is_new)
+    told_of = [call_id for call_id, (call, _, _) in touched.items() if call.primary_record_id is not None]
+    records = await store.load_records(ledger.db, ledger.account_id, told_of)
     for call, told, is_new in touched.values():
-        view, names = _fold_call(ledger, call, told, rules, is_new=is_new)
+        view, names = _fold_call(ledger, call, told, records.get(call.call_id, ()), rules, is_new=is_new)
         links[call.call_id] = told_links(call, view)
         joins |= dict.fromkeys(sorted(names), call)
     await ledger.flush()
@@ -327,9 +329,12 @@ def _new_call(ledger: Ledger, key: CallKey, told: Sequence[Fact]) -> Call:
 
 
 def _fold_call(
-    ledger: Ledger, call: Call, told: Sequence[Fact], rules: EndRules, *, is_new: bool
+    ledger: Ledger, call: Call, told: Sequence[Fact], records: Sequence[Any], rules: EndRules, *, is_new: bool
 ) -> tuple[CallView, set[str]]:
-    """Bring new facts into one call; return what they show together, and the names that it has got by them."""
+    """Bring new facts into one call; return what they show together, and the names that it has got by them.
+
+    `records` has the rows of a call's records once it is told of by them: what they say of it depends on facts too.
+    """
     before = _visible(call)
     kept = SessionFacts.from_json(call.facts)
     old_names = set() if is_new else {call.session_id, *(fact.telephony_session_id for fact in kept)}
@@ -340,9 +345,13 @@ def _fold_call(
     if is_new:
         call.ready("record", "pending", ledger.now)
         ledger.open(call, "call.live", direction=call.direction)
-    elif _visible(call) != before:
-        ledger.change(call, "call.updated", source="webhook")
+    elif not records:
+        _tell_change(ledger, call, before)
     judge(ledger, call, view, rules)
+    if records:
+        # After the end is known: which of the records are provisional depends on it.
+        restate(call, records)
+        _tell_change(ledger, call, before)
     ledger.keep(call)
     names = {name for name in (*view.session_ids, call.telephony_session_id) if name not in old_names}
     ledger.name(call, view.session_ids)
@@ -448,8 +457,14 @@ def _numbers(view: CallView) -> list[str | None]:
     return [number for number in numbers if number]
 
 
+def _tell_change(ledger: Ledger, call: Call, before: tuple[Any, ...]) -> None:
+    if _visible(call) != before:
+        ledger.change(call, "call.updated", source="webhook")
+
+
 def _visible(call: Call) -> tuple[Any, ...]:
     return (
         call.session_id, call.direction, call.internal, call.outcome, call.caller, call.callee, call.external_number,
         call.queue_name, call.started_at, call.answered_at, call.parties, call.details, call.has_recording,
+        call.primary_record_id, call.result, call.action, call.duration_seconds,
     )  # fmt: skip

@@ -10,12 +10,12 @@ from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
 from app.db.tables import calls, timeline
-from app.enrichment.records import apply_readings
+from app.enrichment.records import apply_readings, keep_readings
 from app.ids import AccountId
 from app.replay import replay_calls
 from app.ringcentral.models import CallRecord, read_call_record
 from app.settings import Settings
-from tests.factories import ACCOUNT, SCRIPTS
+from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
 from tests.integration.enrichment.conftest import PLAN
 from tests.integration.webhooks.conftest import Intake, intake
@@ -113,3 +113,45 @@ async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_late
     report = await replay_calls(intake.database, intake.clock, settings, OWN)
     assert report.different == {}
     assert await intake.calls() == [call]
+
+
+@pytest.mark.parametrize("late", [[0], [1], [2, 3], [2, 3, 4, 5, 6], [7]])
+async def test_events_that_come_after_a_record_give_the_call_that_they_give_before_it(
+    intake: Intake, settings: Settings, late: list[int]
+) -> None:
+    """The record is one that says less than the events do: somebody else's, who missed the call."""
+    script = SCRIPTS["inbound_answered"]()
+    said: dict[str, Any] = {
+        "result": "Missed",
+        "duration": 0,
+        "from": {"name": "Dana"},
+        "to": {"name": "Ana"},
+    }
+    await intake.play([told for number, told in enumerate(script) if number not in late])
+    intake.clock.advance(30)
+    await give_records(intake, **said)
+    await intake.fold(script[number] for number in late)
+    (call,) = await intake.calls()
+    assert call.outcome == "answered"
+    assert call.caller == {"name": "Dana", "phoneNumber": DANA_NUMBER}
+    report = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    assert report.different == {}
+
+
+async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it(
+    intake: Intake, settings: Settings
+) -> None:
+    (first, *_) = SCRIPTS["inbound_answered"]()
+    await intake.fold([first])
+    (call,) = await intake.calls()
+    async with (
+        intake.database.write() as db,
+        open_ledger(db, AccountId(ACCOUNT), intake.clock.now()) as ledger,
+    ):
+        record = read_call_record(raw_record(result="Stopped"))
+        assert isinstance(record, CallRecord)
+        await keep_readings(
+            ledger, {call.call_id: call}, {call.call_id: [record]}, Source.CALL_LOG, intake.clock.now()
+        )
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert (report.same, report.different) == (1, {})
