@@ -312,6 +312,7 @@ def end_rules(settings: Settings) -> EndRules:
         handover=settings.handover_seconds,
         stale=settings.call_stale_seconds,
         window=settings.active_calls_window_seconds,
+        first_reading=settings.first_reading_seconds,
     )
 
 

@@ -65,6 +65,8 @@ class EndRules:
     handover: float
     stale: float
     window: float
+    first_reading: float = 60.0
+    """From an end that has moved to the reading that tells of it."""
 
 
 @dataclass(slots=True)
@@ -422,10 +424,13 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
     ended_at = later_end(call, min(ended_at, ledger.now))
     if call.ended_at == ended_at and call.stage != Stage.LIVE:
         return
+    is_later = call.ended_at is None or ended_at > call.ended_at
     call.ended_at = ended_at
-    closes_at = ended_at + timedelta(seconds=rules.window)
-    call.read_at = closes_at if call.stage in (Stage.LIVE, Stage.ENDED) else ledger.now
-    call.window_closes_at = closes_at
+    call.window_closes_at = ended_at + timedelta(seconds=rules.window)
+    if call.stage in (Stage.LIVE, Stage.ENDED):
+        call.read_at = call.window_closes_at
+    elif is_later:
+        _read_anew(ledger, call, ended_at + timedelta(seconds=rules.first_reading))
     wake(ledger.db, POLLS)
     if call.stage != Stage.LIVE:
         ledger.change(call, "call.updated", source="webhook", endedAt=time_text(ended_at))
@@ -437,6 +442,14 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
     ledger.move(
         call, Stage.ENDED, "call.ended", reason=reason, endedAt=time_text(ended_at), outcome=call.outcome
     )
+
+
+def _read_anew(ledger: Ledger, call: Call, at: datetime) -> None:
+    """Forget since when the records of a call stand: what they said before its true end does not count, nor does what
+    they still say right after it."""
+    call.record_digest = call.record_unchanged_since = None
+    call.reads = 0
+    call.read_at = max(ledger.now, at)
 
 
 def _revive(ledger: Ledger, call: Call, why: str) -> None:

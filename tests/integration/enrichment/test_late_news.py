@@ -1,8 +1,10 @@
 """What comes to be known of a call after its record: denied sound, late recordings, clashing names, moved ends."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Row, update
 
 from app.calls import recordings, store
@@ -14,10 +16,14 @@ from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan, take_not_found
 from app.ids import AccountId
 from app.ringcentral.models import Recording
+from app.webhooks.facts import SessionFacts
+from app.webhooks.fold import EndRules, end
+from app.webhooks.parties import read_parties
 from tests.factories_calls import ACCOUNT
 from tests.integration.enrichment.conftest import PLAN, Desk
 from tests.integration.enrichment.test_readings import detailed, read_for
 
+RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
 RECORDING = {"id": "77", "type": "Automatic", "contentUri": "https://media.ringcentral.com/77/content"}
 
 
@@ -151,3 +157,67 @@ async def test_a_call_that_is_reconciled_after_its_last_reading_is_read_once_mor
     assert (await desk.call()).stage == "reconciled"
     await read_for(desk, 120)
     assert (await desk.call()).stage == "final"
+
+
+async def move_end(desk: Desk, at: datetime) -> None:
+    """Let events tell another end of the call, as a parked one that is picked up has."""
+    async with (
+        desk.database.write() as db,
+        open_ledger(db, AccountId(ACCOUNT), desk.clock.now()) as ledger,
+    ):
+        call = await store.find_call(db, AccountId(ACCOUNT), "s-1")
+        assert call is not None
+        end(ledger, call, read_parties(SessionFacts.of([])), at, "test", RULES)
+
+
+@pytest.mark.parametrize("stage", ["reconciled", "final"])
+async def test_a_call_whose_end_has_moved_is_read_again_once_its_record_can_tell_of_it(
+    desk: Desk, stage: str
+) -> None:
+    await desk.end_call()
+    row = detailed(desk, duration=30)
+    desk.ringcentral.log = [row]
+    desk.clock.advance(121)
+    await read_for(desk, 1 if stage == "reconciled" else 120)
+    assert (await desk.call()).stage == stage
+    desk.clock.advance(600)
+    end_of_call = desk.clock.now()
+    await move_end(desk, end_of_call)
+    asked = len(desk.ringcentral.asked)
+    for _ in range(20):
+        desk.clock.advance(1)
+        await desk.reader.step()
+    assert len(desk.ringcentral.asked) == asked, "the Call Log may still show what it did before"
+    assert (await desk.call()).stage == stage
+    desk.ringcentral.log = [row | {"duration": 811, "lastModifiedTime": desk.clock.now().isoformat()}]
+    await read_for(desk, 200)
+    call = await desk.call()
+    assert (call.stage, call.duration_seconds, call.ended_at) == ("final", 811, end_of_call)
+
+
+async def test_one_reading_right_after_an_end_that_has_moved_does_not_stand(desk: Desk) -> None:
+    await desk.end_call()
+    row = detailed(desk, duration=30)
+    desk.ringcentral.log = [row]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    desk.clock.advance(600)
+    await move_end(desk, desk.clock.now())
+    desk.clock.advance(1)
+    await read_beside_others(desk, 2, 3)
+    assert (await desk.call()).stage == "reconciled"
+    desk.clock.advance(20)
+    desk.ringcentral.log = [row | {"duration": 811, "lastModifiedTime": desk.clock.now().isoformat()}]
+    await read_for(desk, 200)
+    call = await desk.call()
+    assert (call.stage, call.duration_seconds) == ("final", 811)
+
+
+async def test_an_end_that_proves_to_be_earlier_costs_no_reading(desk: Desk) -> None:
+    await end_final_call(desk)
+    call = await desk.call()
+    assert call.ended_at is not None
+    await move_end(desk, call.ended_at - timedelta(seconds=3))
+    moved = await desk.call()
+    assert moved.ended_at == call.ended_at - timedelta(seconds=3)
+    assert (moved.read_at, moved.record_digest) == (None, call.record_digest)
