@@ -81,9 +81,22 @@ async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     await db.execute(statement, [dict(row) for row in rows])
 
 
-async def change(db: AsyncConnection, account_id: AccountId, recording_id: str, **values: Any) -> None:
-    """Change a recording for all calls that name it."""
+async def load_open(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
+    """Return the rows of one recording as which it may still become ready."""
+    return [row for row in await load(db, account_id, recording_id) if State(row.state) in OPEN]
+
+
+async def change(
+    db: AsyncConnection,
+    account_id: AccountId,
+    recording_id: str,
+    call_ids: Collection[str] | None = None,
+    **values: Any,
+) -> None:
+    """Change a recording for these of the calls that name it, or for all."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
+    if call_ids is not None:
+        mine &= recordings.c.call_id.in_(sorted(call_ids))
     await db.execute(update(recordings).where(mine).values(values))
 
 

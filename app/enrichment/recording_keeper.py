@@ -38,6 +38,7 @@ NEVER_NAMED = "announced, and in no record"
 GONE = "gone"
 _MOST_AT_ONCE = 20
 _SURELY_READY = timedelta(hours=3)
+_WAITS_FOR_CREDENTIALS = timedelta(days=7)
 _LONGEST_TURN_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
@@ -115,7 +116,7 @@ class RecordingKeeper:
     async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
         connection = await self._reach(account_id, rows)
         if connection is None:
-            await self._in_vain(account_id, recording_id, NO_CREDENTIALS)
+            await self._wait_for_credentials(account_id, recording_id, NO_CREDENTIALS)
             return
         now = self._clock.now()
         if not connection.access.may(READ_RECORDINGS, now):
@@ -132,7 +133,10 @@ class RecordingKeeper:
         except PermissionMissing as error:
             await note_missing_right(self._connections, connection, error)
             await self._refuse(account_id, recording_id, error.code)
-        except (CredentialsRefused, RequestRefused) as error:
+        except CredentialsRefused as error:
+            log.warning("credentials for recordings were refused", code=error.code, why=error.detail)
+            await self._wait_for_credentials(account_id, recording_id, error.code or NO_CREDENTIALS)
+        except RequestRefused as error:
             log.warning("a recording was refused", code=error.code, why=error.detail)
             await self._in_vain(account_id, recording_id, error.code or type(error).__name__)
         except RingCentralError as error:
@@ -155,34 +159,50 @@ class RecordingKeeper:
 
     async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         async with self._database.write() as db:
-            await recordings.change(db, account_id, recording_id, due_at=until)
+            rows = await recordings.load_open(db, account_id, recording_id)
+            await recordings.change(db, account_id, recording_id, _calls_of(rows), due_at=until)
+
+    async def _wait_for_credentials(self, account_id: AccountId, recording_id: str, problem: str) -> None:
+        """Put a look off that nobody could take, without counting it; the longer it waits, the longer the pause."""
+        now = self._clock.now()
+        async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
+            rows = await recordings.load_open(db, account_id, recording_id)
+            waited = now - min((row.created_at for row in rows), default=now)
+            if waited > _WAITS_FOR_CREDENTIALS:
+                await _settle_rows(ledger, recording_id, rows, State.EXPIRED, problem)
+                return
+            pause = min(max(self._pause, waited / 4), timedelta(seconds=self._plan.gaps[-1]))
+            values = {"due_at": now + pause, "problem": problem[:256], "updated_at": now}
+            await recordings.change(db, account_id, recording_id, _calls_of(rows), **values)
 
     async def _refuse(self, account_id: AccountId, recording_id: str, code: str | None) -> None:
         """Give up what we have no right to: asking again takes a person first (guide "Errors")."""
         now = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-            await settle_state(ledger, recording_id, State.EXPIRED, code or NO_RIGHT)
+            rows = await recordings.load_open(db, account_id, recording_id)
+            await _settle_rows(ledger, recording_id, rows, State.EXPIRED, code or NO_RIGHT)
 
     async def _in_vain(self, account_id: AccountId, recording_id: str, problem: str) -> None:
-        """Plan the next look, or give the recording up."""
+        """Plan the next look, or give the recording up, unless its records have settled it meanwhile."""
         now = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-            rows = await recordings.load(db, account_id, recording_id)
+            rows = await recordings.load_open(db, account_id, recording_id)
             if not rows:
                 return
             attempts = max(row.attempts for row in rows) + 1
             gap = self._plan.next_gap(attempts)
             is_announced = all(row.state == State.ANNOUNCED for row in rows)
             if is_announced and problem == NOT_THERE and attempts >= self._plan.announced_looks:
-                await settle_state(ledger, recording_id, State.NONE, NEVER_NAMED, attempts=attempts)
+                await _settle_rows(ledger, recording_id, rows, State.NONE, NEVER_NAMED, attempts=attempts)
                 return
             if gap is None:
-                await settle_state(ledger, recording_id, State.EXPIRED, problem, attempts=attempts)
+                await _settle_rows(ledger, recording_id, rows, State.EXPIRED, problem, attempts=attempts)
                 return
             await recordings.change(
                 db,
                 account_id,
                 recording_id,
+                _calls_of(rows),
                 attempts=attempts,
                 due_at=now + timedelta(seconds=gap),
                 problem=problem[:256],
@@ -203,8 +223,9 @@ class RecordingKeeper:
         if found.content_uri is not None:
             values["content_uri"] = found.content_uri
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-            await recordings.change(db, account_id, recording_id, **values)
-            await _tell(ledger, recording_id, State.READY, duration=found.duration_seconds)
+            call_ids = _calls_of(await recordings.load(db, account_id, recording_id))
+            await recordings.change(db, account_id, recording_id, call_ids, **values)
+            await _tell(ledger, recording_id, call_ids, State.READY, duration=found.duration_seconds)
         metrics.RECORDINGS.labels(outcome=State.READY.value).inc()
         log.info("a recording is ready", recording_id=recording_id)
 
@@ -234,24 +255,33 @@ async def take_not_found(ledger: Ledger, recording_id: str, rows: Sequence[Row[A
     """
     is_old = any(ledger.now - row.created_at > _SURELY_READY for row in rows)
     if is_old or any(row.content_type is not None for row in rows):
-        await settle_state(ledger, recording_id, State.EXPIRED, GONE)
+        await _settle_rows(ledger, recording_id, rows, State.EXPIRED, GONE)
         return State.EXPIRED
-    await settle_state(ledger, recording_id, State.PENDING, NOT_THERE, due_at=ledger.now, attempts=0)
+    await _settle_rows(ledger, recording_id, rows, State.PENDING, NOT_THERE, due_at=ledger.now, attempts=0)
     return State.PENDING
 
 
-async def settle_state(ledger: Ledger, recording_id: str, state: State, problem: str, **values: Any) -> None:
-    """Say of a recording that it will not be heard, or not yet, and why."""
+def _calls_of(rows: Sequence[Row[Any]]) -> list[str]:
+    return [row.call_id for row in rows]
+
+
+async def _settle_rows(
+    ledger: Ledger, recording_id: str, rows: Sequence[Row[Any]], state: State, problem: str, **values: Any
+) -> None:
+    """Say of a recording, to the calls of `rows`, that it will not be heard, or not yet, and why."""
+    if not rows:
+        return
     fresh = {"due_at": None, "problem": problem[:256], "updated_at": ledger.now} | values
-    await recordings.change(ledger.db, ledger.account_id, recording_id, state=state.value, **fresh)
-    await _tell(ledger, recording_id, state, reason=problem[:256])
+    call_ids = _calls_of(rows)
+    await recordings.change(ledger.db, ledger.account_id, recording_id, call_ids, state=state.value, **fresh)
+    await _tell(ledger, recording_id, call_ids, state, reason=problem[:256])
     metrics.RECORDINGS.labels(outcome=state.value).inc()
 
 
-async def _tell(ledger: Ledger, recording_id: str, state: State, **data: Any) -> None:
-    """Show the new state on every call that names the recording, and make final what only waited for it."""
-    rows = await recordings.load(ledger.db, ledger.account_id, recording_id)
-    call_ids = [row.call_id for row in rows]
+async def _tell(
+    ledger: Ledger, recording_id: str, call_ids: Sequence[str], state: State, **data: Any
+) -> None:
+    """Show the new state on calls that name the recording, and make final what only waited for it."""
     all_rows = await recordings.load_of_calls(ledger.db, ledger.account_id, call_ids)
     for call_id, call in (await store.load_by_ids(ledger.db, ledger.account_id, call_ids)).items():
         call.ready(PART, readiness_of(row.state for row in all_rows[call_id].values()), ledger.now)

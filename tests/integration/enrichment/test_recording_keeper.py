@@ -9,11 +9,11 @@ from sqlalchemy import Row
 
 from app.calls import recordings
 from app.db.engine import upsert_into
-from app.db.tables import call_parties
+from app.db.tables import call_parties, credentials
 from app.enrichment.feed import Feed
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
-from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
@@ -263,6 +263,84 @@ async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: Rec
     await keeper.step()
     assert "recording 77" not in desk.ringcentral.asked
     assert (await rows(desk))[0].problem == "no credentials"
+
+
+async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    await limit_to(desk, BEN)
+    await keep_for(desk, keeper, 12 * 3600)
+    (row,) = await rows(desk)
+    assert (row.state, row.attempts, row.problem) == ("pending", 0, "no credentials")
+    async with desk.database.write() as db:
+        await db.execute(credentials.delete())
+    desk.connections.forget()
+    desk.ringcentral.recordings["77"] = HEARD
+    await keep_for(desk, keeper, PLAN.gaps[-1])
+    (row,) = await rows(desk)
+    assert (row.state, row.problem) == ("ready", None)
+
+
+async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: RecordingKeeper) -> None:
+    await read_recorded_call(desk)
+    desk.ringcentral.failure = CredentialsRefused("no", code="OAU-213")
+    await keeper.step()
+    (row,) = await rows(desk)
+    assert (row.state, row.attempts, row.problem) == ("pending", 0, "OAU-213")
+
+
+async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    await read_recorded_call(desk)
+    await read_for(desk, 90)
+    await limit_to(desk, BEN)
+    desk.clock.advance(8 * 24 * 3600)
+    await keeper.step()
+    (row,) = await rows(desk)
+    assert (row.state, row.problem, (await desk.call()).stage) == ("expired", "no credentials", "final")
+
+
+@pytest.mark.parametrize(
+    "refusal", [None, PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")]
+)
+async def test_a_look_in_vain_leaves_a_recording_alone_that_a_record_settled_meanwhile(
+    desk: Desk, keeper: RecordingKeeper, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+) -> None:
+    await read_recorded_call(desk)
+
+    async def settle_and_deny(recording_id: str, **_: Any) -> None:
+        async with desk.database.write() as db:
+            await recordings.change(db, ACCOUNT, recording_id, state="ready", due_at=None)
+        if refusal is not None:
+            raise refusal
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_recording", settle_and_deny)
+    before = await desk.events(await desk.call())
+    await keeper.step()
+    (row,) = await rows(desk)
+    assert (row.state, row.due_at, row.attempts, row.problem) == ("ready", None, 0, None)
+    assert await desk.events(await desk.call()) == before
+
+
+async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record_settled_it(
+    desk: Desk, keeper: RecordingKeeper
+) -> None:
+    for number in (1, 2):
+        await desk.end_call(number)
+    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
+    desk.clock.advance(1201)
+    await desk.reader.step()
+    settled = (await desk.call(2)).call_id
+    async with desk.database.write() as db:
+        now = desk.clock.now()
+        await recordings.change(db, ACCOUNT, "77", due_at=now)
+        await recordings.change(db, ACCOUNT, "77", [settled], state="ready", due_at=None)
+    await keep_for(desk, keeper, 900)
+    assert {row.call_id == settled: row.state for row in await rows(desk)} == {
+        True: "ready",
+        False: "expired",
+    }
+    assert "recording.expired" not in await desk.events(await desk.call(2))
 
 
 async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: RecordingKeeper) -> None:
