@@ -116,9 +116,9 @@ class ServiceProcess:
 
 
 class Crowd:
-    """Senders that deliver without a pause, beside the simulator: events that nobody understands, all different.
+    """Senders that deliver all the time, beside the simulator: events that nobody understands, all different.
 
-    `accepted` holds the `uuid`s that were answered 200, `answers` counts all answers since it was last cleared.
+    They leave the machine some time to work off what they send. `accepted` holds the `uuid`s that were answered 200, `answers` counts all answers since it was last cleared.
     """
 
     SENDERS = 8
@@ -156,5 +156,4 @@ class Crowd:
             self.answers[f"{answer.status_code}"] += 1
             if answer.status_code == 200:
                 self.accepted.add(uuid)
-            else:
-                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)

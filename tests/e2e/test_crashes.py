@@ -24,7 +24,7 @@ from tests.cluster import Cluster, NoPostgres, free_port
 from tests.e2e.process import INTAKE, TOKEN, Crowd, ServiceProcess, service_environment
 
 SPEED = 20.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 150.0
 SCRIPTS = (
     "inbound_direct",
     "outbound_answered",

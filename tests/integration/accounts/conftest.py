@@ -54,7 +54,9 @@ class Stage:
     async def ask(self, method: str, path: str, *, key: str | None = None, **given: Any) -> httpx.Response:
         """Ask our API, with the operator's key or another."""
         headers = {"Authorization": f"Bearer {key}"} if key else ADMIN
-        async with httpx.AsyncClient(base_url=self.address, headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=self.address, headers=headers, trust_env=False, timeout=30
+        ) as client:
             return await client.request(method, path, **given)
 
     async def get(self, path: str, *, key: str | None = None, **params: Any) -> Json:
@@ -155,7 +157,7 @@ async def staged(make_settings: Any, database_url: str, role: Role, **values: An
             while not server.started:
                 await asyncio.sleep(0.01)
                 assert not task.done(), task.result()
-            browser = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            browser = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=30))
             yield Stage(tea, coffee, app, address, browser)
         finally:
             server.should_exit = True
