@@ -59,9 +59,9 @@ simulate: $(BIN)/.runtime $(BIN)/.project ## a simulated RingCentral, for author
 serve: $(BIN)/.runtime $(BIN)/.project ## the service, with the settings of the environment
 	@$(BIN)/aftercall serve $(ARGS)
 
-# Several processes, since the end-to-end tests mostly wait. A file stays in one; -n 0 in ARGS keeps all in one.
+# In four processes, since the slowest tests, which begin first, mostly wait. Each file stays within one process.
 test: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## all tests
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 lint: $(BIN)/.dev ## ruff: rules and formatting
 	$(BIN)/ruff check
