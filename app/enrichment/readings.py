@@ -65,6 +65,9 @@ _STRAGGLES_SECONDS = 180.0
 
 LONGEST_TURN_SECONDS = 300.0
 
+_READ_BEFORE = (Stage.RECONCILED, Stage.FINAL)
+"""Calls whose Detailed record is there and only has to be confirmed; final ones when their end has moved."""
+
 NEVER_LOGGED = "never-logged"
 NO_CREDENTIALS = "no-credentials"
 NO_PERMISSION = "no-permission"
@@ -186,7 +189,9 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
         return None
-    if call.stage == Stage.RECONCILED:
+    if call.stage == Stage.FINAL and stands(call, plan, now):
+        return None
+    if call.stage in _READ_BEFORE:
         if stands(call, plan, now) and (recordings.is_awaited(call) or call.awaits(PART)):
             return None  # whoever waits for the recording or the insights makes it final
         return now + timedelta(seconds=plan.settled_after)
@@ -196,7 +201,7 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | Non
 
 def needs_another_way(call: Call | DueCall) -> bool:
     """Whether a call that the feed has not shown is asked for by itself: every other time, after some patience."""
-    is_missing = call.stage != Stage.RECONCILED
+    is_missing = call.stage not in _READ_BEFORE
     return is_missing and call.reads >= _READS_BEFORE_ANOTHER_WAY and call.reads % 2 == 0
 
 
@@ -471,7 +476,7 @@ class Reader:
     def _after(self, ledger: Ledger, call: Call, *, reason: str = NEVER_LOGGED) -> None:
         """Plan the next reading of a call, or close it."""
         call.reads += 1
-        if call.stage in (Stage.FINAL, Stage.ABSENT, Stage.LIVE):
+        if call.stage in (Stage.ABSENT, Stage.LIVE):
             call.read_at = None
         else:
             call.read_at = next_reading(call, self._plan, ledger.now)
@@ -518,7 +523,7 @@ def _close(ledger: Ledger, call: Call, reason: str) -> None:
         ledger.move(call, Stage.ABSENT, "call.absent", reason=reason)
     elif call.stage == Stage.BOOTSTRAPPED:
         call.ready("legs", "none", ledger.now)
-        ledger.move(call, Stage.FINAL, "call.final", reason=reason)
+        finish(ledger, call, reason=reason)
     elif call.stage == Stage.RECONCILED:
         finish(ledger, call, reason="horizon")
 
@@ -543,7 +548,7 @@ def may_be_named(call: Call | DueCall, now: datetime) -> bool:
     There may be records that Active Calls did not show; a sweep finds them later.
     """
     straggles = call.read_at is not None and (now - call.read_at).total_seconds() >= _STRAGGLES_SECONDS
-    return call.stage == Stage.RECONCILED or (call.stage == Stage.BOOTSTRAPPED and straggles)
+    return call.stage in _READ_BEFORE or (call.stage == Stage.BOOTSTRAPPED and straggles)
 
 
 def as_due(call: Call | DueCall, now: datetime, record_ids: Sequence[str] = ()) -> Due:

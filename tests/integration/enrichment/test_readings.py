@@ -19,9 +19,10 @@ from app.enrichment.readings import (
     plan_reading,
     seconds_per_page,
 )
+from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, SessionId
-from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
+from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
 from tests.integration.enrichment.conftest import PLAN, Desk, limit_to
@@ -485,3 +486,40 @@ async def test_the_missed_record_of_one_user_does_not_undo_that_another_answered
     desk.clock.advance(121)
     await desk.reader.step()
     assert [(await desk.call(number)).outcome for number in (1, 2)] == ["answered", "missed"]
+
+
+async def test_a_call_that_active_calls_alone_knew_waits_for_its_recording(desk: Desk) -> None:
+    recording = {"id": "77", "type": "Automatic"}
+    await desk.end_call()
+    desk.ringcentral.active = [desk.show(recording=recording)]
+    await desk.poll_for(60)
+    desk.clock.advance(PLAN.horizon)
+    await read_for(desk, 60)
+    call = await desk.call()
+    assert (call.stage, call.readiness["legs"]["state"]) == ("bootstrapped", "none")
+    plan = RecordingPlan()
+    desk.ringcentral.recordings["77"] = Recording(id="77", content_type="audio/mpeg")
+    await RecordingKeeper(desk.database, desk.clock, desk.connections, plan).step()
+    assert (await desk.call()).stage == "final"
+
+
+async def test_a_final_call_whose_end_has_moved_is_read_until_it_stands_again(desk: Desk) -> None:
+    await desk.end_call()
+    desk.ringcentral.log = [detailed(desk)]
+    desk.clock.advance(121)
+    await read_for(desk, 120)
+    assert (await desk.call()).stage == "final"
+    async with desk.database.write() as db:
+        moved = {
+            "record_digest": None,
+            "record_unchanged_since": None,
+            "reads": 0,
+            "read_at": desk.clock.now(),
+        }
+        await db.execute(update(calls).values(**moved, ended_at=desk.clock.now()))
+    await read_for(desk, 40)
+    late = {"duration": 140, "lastModifiedTime": desk.clock.now().isoformat()}
+    desk.ringcentral.log = [desk.ringcentral.log[0] | late]
+    await read_for(desk, 200)
+    call = await desk.call()
+    assert (call.stage, call.duration_seconds, call.read_at) == ("final", 140, None)
