@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -320,7 +320,8 @@ async def test_the_global_limit_and_an_outage_look_as_they_should(ringcentral: P
 
 
 async def test_an_ended_call_becomes_visible_late_and_leaves_again() -> None:
-    async with platform(speed=50.0) as here:
+    late = replace(PLAIN, lag_min=40.0, lag_mode=40.0, lag_max=40.0)
+    async with platform(speed=50.0, timing=late) as here:
         call = await here.play("outbound_busy")
         record = call["sessions"][0]["records"][0]
         assert (await here.get(ACTIVE))["records"] == []

@@ -180,9 +180,8 @@ async def test_every_call_of_a_busy_hour_is_there_after_ten_minutes_away(
         await world.service.start()
         await world.until_complete()
         told = await world.gaps()
-        gap = told["deliveries"][0]
-        assert gap["reason"] == "service-down"
-        assert gap["found"] >= 10
+        down = [gap for gap in told["deliveries"] if gap["reason"] == "service-down"]
+        assert sum(gap["found"] for gap in down) >= 10  # a machine that stalls makes more than the one gap
         (today,) = [day for day in told["days"] if day["ended"]][-1:]
         assert today["ended"] == sum(
             (
