@@ -49,7 +49,6 @@ WIDTHS = (1280, 390)
 CUSTOMER_MASKED = "+1 555 ••• 9001"
 CLOCK = SystemClock()
 
-expect.set_options(timeout=20_000)  # of a machine that plays other tests beside this one
 expect.set_options(timeout=30_000)  # a page whose service has little processor time looks less often
 
 
