@@ -52,6 +52,7 @@ from app.work.wakeups import POLLS
 MOST_PAGES = 50
 _LONGEST_TURN_SECONDS = 120.0
 _START_TOLERANCE_SECONDS = 5.0
+_WRONG_ACCOUNT_AGAIN = timedelta(minutes=1)
 
 log = structlog.get_logger(__name__)
 
@@ -261,7 +262,11 @@ class Poller:
                 )
                 await store.mark_missed(db, target.account_id, missed, polled.sent_at)
             await targets.release(db, target, self._replica, last_poll_at=polled.sent_at, **memory.changes())
-        await self._connections.note_account(connection, _wrong_account(target, polled))
+        wrong = _wrong_account(target, polled)
+        await self._connections.note_account(connection, wrong)
+        if wrong is not None:
+            # It shows nobody that waits, so no poll would count as a look and the next come at once.
+            self._not_before[(target.account_id, target.target)] = self._clock.now() + _WRONG_ACCOUNT_AGAIN
         if polled.failure is None:
             await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
