@@ -18,7 +18,7 @@ from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ringcentral.ports import Refusal, StoredToken, load_refusal, load_token
+from app.ringcentral.ports import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
 from app.vault import Vault
 from app.work.leases import renewed
 
@@ -54,33 +54,24 @@ class SharedTokens:
         self._held: str | None = None
 
     async def load(self) -> StoredToken | None:
-        """Return the newest token; one that was encrypted with another secret key is none."""
+        """Return the newest token. Raises TokenUnreadable for one that was encrypted with another secret key."""
         async with self._database.read() as db:
             encrypted = await db.scalar(select(credentials.c.token).where(self._mine))
         if encrypted is None:
             return None
         try:
             return load_token(self._vault.decrypt(encrypted))
-        except InvalidToken:
-            return None
+        except InvalidToken as error:
+            raise TokenUnreadable(
+                "the token was encrypted with a key that this process's AFTERCALL_SECRET_KEY does not hold"
+            ) from error
 
     async def save(self, token: StoredToken) -> None:
         """Keep the token for all replicas; a refusal is forgotten.
 
         Raises LeaseLost within `lock` when the lease ran out and another replica took it.
         """
-        values: dict[str, object] = {"token": self._vault.encrypt(token.dump()), "refused": None}
-        if self._held is None:
-            await self._write(values)
-            return
-        async with self._database.write() as db:
-            kept = await db.execute(
-                update(credentials)
-                .where(self._mine, credentials.c.lease_owner == self._held)
-                .values(**values, updated_at=self._clock.now())
-            )
-        if kept.rowcount != 1:
-            raise LeaseLost("the lease of a token ran out while it was asked for")
+        await self._write({"token": self._vault.encrypt(token.dump()), "refused": None})
 
     async def load_refusal(self) -> Refusal | None:
         """Return the last refusal, unless a token was saved since."""
@@ -88,17 +79,24 @@ class SharedTokens:
             return load_refusal(await db.scalar(select(credentials.c.refused).where(self._mine)))
 
     async def save_refusal(self, refusal: Refusal) -> None:
-        """Keep the refusal for all replicas."""
+        """Keep the refusal for all replicas. Raises LeaseLost as `save` does."""
         await self._write({"refused": refusal.dump()})
 
     async def _write(self, values: dict[str, object]) -> None:
         values = {**values, "updated_at": self._clock.now()}
         async with self._database.write() as db:
-            if not self._may_open:
+            if self._held is not None:
+                held = self._mine & (credentials.c.lease_owner == self._held)
+                kept = await db.execute(update(credentials).where(held).values(values))
+                if kept.rowcount != 1:
+                    raise LeaseLost("the lease of a token ran out while it was asked for")
+            elif not self._may_open:
                 await db.execute(update(credentials).where(self._mine).values(values))
-                return
-            insert = upsert_into(db, credentials).values({**self._key, **values})
-            await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
+            else:
+                insert = upsert_into(db, credentials).values({**self._key, **values})
+                await db.execute(
+                    insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values)
+                )
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:

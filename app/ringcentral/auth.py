@@ -21,15 +21,24 @@ from app.clock import Clock
 from app.errors import CredentialsRefused, LeaseLost, RateLimited, RingCentralError, RingCentralUnreachable
 from app.ringcentral.models import Token
 from app.ringcentral.oauth import token_by_refresh
-from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, fingerprint_of
-from app.ringcentral.protocol import decode_token, decode_token_error, token_by_jwt
+from app.ringcentral.ports import (
+    Priority,
+    Refusal,
+    StoredToken,
+    TokenStore,
+    TokenUnreadable,
+    fingerprint_of,
+)
+from app.ringcentral.protocol import TOKEN_CODES, decode_token, decode_token_error, token_by_jwt
 from app.ringcentral.transport import Transport, Unanswered
-from app.ringcentral.wire import Answer, Request, read_rate_headers
+from app.ringcentral.wire import Answer, Request, read_error, read_rate_headers
 
 SIGN_IN_AGAIN = "sign-in-again"
 """Our code for a refresh token that RingCentral takes no more: only a person can get a new one."""
 
-_SPENT_CODES = frozenset({"OAU-210", "invalid_grant"})
+_SPENT_CODES = TOKEN_CODES | {"OAU-210", "invalid_grant"}
+"""What any of the codes of an answer says of a refresh token that is over; RFC 6749 has `invalid_grant` for it."""
+
 _FOR_GOOD = timedelta(days=3650)
 
 _log = structlog.get_logger()
@@ -129,11 +138,27 @@ class TokenKeeper:
             if token := self._fresh(refused):
                 return token
             await self._heed_refusal()
-            return await self._buy(self._living(refused))
+            try:
+                return await self._buy(self._living(refused))
+            except LeaseLost as error:
+                # Whoever took over has bought a pair of its own by now: ours must not overwrite it, nor does a
+                # refusal of the former one concern it.
+                raise RingCentralUnreachable(
+                    "another replica took over while we asked for a token"
+                ) from error
 
     async def _take_shared(self) -> None:
-        """Take the token that the replicas share, if it is newer than ours and bought with our credentials."""
-        stored = await self._store.load()
+        """Take the token that the replicas share, if it is newer than ours and bought with our credentials.
+
+        Raises TokenUnreadable where nothing else can take its place: another replica has traded the pair that we
+        may still hold, and what RingCentral says of the old one would end the sign-in for all.
+        """
+        try:
+            stored = await self._store.load()
+        except TokenUnreadable:
+            if self._config.jwt is None:
+                raise
+            return
         if stored is None or stored.fingerprint != self._fingerprint:
             return
         # Of a pair that works once the store alone knows the present one, whatever the replicas' clocks say.
@@ -164,11 +189,7 @@ class TokenKeeper:
         if token.refresh_token is None:
             # Kept before it is shared: if saving fails, the next call must not buy another.
             self._token = token
-        try:
-            await self._store.save(token)
-        except LeaseLost as error:
-            # Whoever took over has bought a pair of its own by now; ours must not overwrite it.
-            raise RingCentralUnreachable("another replica took over while we asked for a token") from error
+        await self._store.save(token)
         self._token = token
         _log.info("token_renewed", expires_at=token.expires_at.isoformat())
         return token
@@ -189,9 +210,8 @@ class TokenKeeper:
             except RingCentralUnreachable as error:
                 raise self._paused(error, self._config.pause_seconds) from error.__cause__
             except CredentialsRefused as error:
-                judged = self._judged(error)
-                await self._remember_refusal(judged)
-                raise judged from error.__cause__
+                await self._remember_refusal(error)
+                raise
         raise AssertionError("AuthConfig.tries is at least 1")
 
     async def _ask(self) -> Answer:
@@ -212,7 +232,7 @@ class TokenKeeper:
         if isinstance(failure, RingCentralUnreachable):
             seconds = read_rate_headers(answer, now).retry_after_seconds
             raise _Later(failure, config.pause_seconds if seconds is None else seconds)
-        raise failure
+        raise self._judged(failure, answer)
 
     def _request(self) -> Request:
         """Return the token request. Raises CredentialsRefused when there is nothing to ask with."""
@@ -244,12 +264,13 @@ class TokenKeeper:
         if pause is not None and self._clock.now() < pause.until:
             raise pause.failure.with_traceback(None)
 
-    def _judged(self, error: CredentialsRefused) -> CredentialsRefused:
+    def _judged(self, error: RingCentralError, answer: Answer) -> RingCentralError:
         """Say of a refused refresh token that a person has to sign in again."""
-        if self._config.jwt is not None or error.code not in _SPENT_CODES:
+        is_refused = isinstance(error, CredentialsRefused) and self._config.jwt is None
+        if not is_refused or not _SPENT_CODES.intersection(read_error(answer).codes):
             return error
         return CredentialsRefused(
-            f"{error.detail} ({error.code})",
+            error.detail,
             status=error.status,
             code=SIGN_IN_AGAIN,
             request_id=error.request_id,

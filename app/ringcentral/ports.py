@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
+from app.errors import RingCentralUnreachable
 from app.ringcentral.models import read_text, read_time
 from app.ringcentral.wire import RateHeaders
 
@@ -126,11 +127,15 @@ class Refusal:
         return asdict(self) | {"until": self.until.isoformat()}
 
 
+class TokenUnreadable(RingCentralUnreachable):
+    """There is a token, and this process has not the key to it; another one may."""
+
+
 class TokenStore(Protocol):
     """Where all replicas keep the one token."""
 
     async def load(self) -> StoredToken | None:
-        """Return the newest token that was saved."""
+        """Return the newest token that was saved. Raises TokenUnreadable for one that another key encrypted."""
         ...
 
     async def save(self, token: StoredToken) -> None:
@@ -145,7 +150,7 @@ class TokenStore(Protocol):
         ...
 
     async def save_refusal(self, refusal: Refusal) -> None:
-        """Keep the refusal for all replicas."""
+        """Keep the refusal for all replicas. Raises LeaseLost as `save` does."""
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:

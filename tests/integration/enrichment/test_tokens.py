@@ -1,9 +1,11 @@
 """The token that replicas share, on both databases."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import httpx
 import pytest
 from sqlalchemy import select, update
 
@@ -12,9 +14,13 @@ from app.db.tables import credentials
 from app.enrichment.tokens import SharedTokens
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
 from app.ids import AccountId
-from app.ringcentral.ports import Refusal, StoredToken
+from app.ringcentral.auth import TokenKeeper
+from app.ringcentral.ports import Refusal, StoredToken, TokenUnreadable
+from app.ringcentral.transport import ClientConfig, Transport
 from app.vault import Vault
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.token_endpoint import SERVER, SIGNED_IN, TokenEndpoint
+from tests.unit.ringcentral.doubles import Ledger
 
 TOKEN = StoredToken(
     access_token="EXAMPLE-ACCESS-1",
@@ -40,9 +46,12 @@ async def test_replicas_share_the_token_and_the_database_cannot_read_it(
     assert b"EXAMPLE-ACCESS-1" not in kept
 
 
-async def test_a_token_of_another_secret_key_is_none(database: Database, clock: FakeClock) -> None:
+async def test_a_token_of_another_secret_key_is_not_taken_for_none(
+    database: Database, clock: FakeClock
+) -> None:
     await store(database, clock).save(TOKEN)
-    assert await store(database, clock, secret="t" * 32).load() is None
+    with pytest.raises(TokenUnreadable, match="AFTERCALL_SECRET_KEY"):
+        await store(database, clock, secret="t" * 32).load()
 
 
 async def test_a_refusal_is_shared_and_forgotten_with_the_next_token(
@@ -138,3 +147,74 @@ async def test_the_lease_is_renewed_while_a_token_is_being_bought(
                 await asyncio.sleep(0.01)
         await buying.save(TOKEN)
     assert await buying.load() == TOKEN
+
+
+class SignedIn:
+    """Somebody has signed in; replicas share the pair by the database, and each may be held up as it asks."""
+
+    def __init__(self, database: Database, clock: FakeClock, http: httpx.AsyncClient) -> None:
+        self.database, self.clock = database, clock
+        self.endpoint = TokenEndpoint(clock)
+        self.http = http
+        self.held_up: list[Callable[[], Awaitable[None]]] = []
+
+    def replica(self, name: str, secret: str = "s" * 32) -> TokenKeeper:
+        # So long a lease is renewed by nobody while a test runs, however slow the machine.
+        shared = SharedTokens(
+            self.database, self.clock, Vault(secret), replica=name, lease_seconds=LEASE_SECONDS
+        )
+        transport = Transport(self.http, ClientConfig(server_url=SERVER), Ledger(), self.clock)
+        return TokenKeeper(transport, SIGNED_IN, shared, self.clock)
+
+
+LEASE_SECONDS = 1800.0
+
+
+@pytest.fixture
+async def signed_in(database: Database, clock: FakeClock) -> AsyncIterator[SignedIn]:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if made.held_up:
+            await made.held_up.pop()()
+        return made.endpoint.answer(request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        made = SignedIn(database, clock, http)
+        await store(database, clock).save(made.endpoint.sign_in())
+        yield made
+
+
+async def test_who_lost_the_lease_does_not_end_a_sign_in_that_another_has_renewed(
+    signed_in: SignedIn, database: Database, clock: FakeClock
+) -> None:
+    slow, quick = signed_in.replica("slow"), signed_in.replica("quick")
+
+    async def meanwhile() -> None:
+        clock.advance(LEASE_SECONDS + 1)
+        assert signed_in.endpoint.is_accepted(await quick.token())
+        clock.advance(11)
+
+    clock.advance(3600)
+    signed_in.held_up.append(meanwhile)
+    with pytest.raises(RingCentralUnreachable, match="another replica"):
+        await slow.token()
+    assert await store(database, clock).load_refusal() is None
+    clock.advance(3600)
+    for keeper in (slow, quick):
+        assert signed_in.endpoint.is_accepted(await keeper.token())
+
+
+async def test_a_replica_without_the_new_secret_key_does_not_end_a_sign_in(
+    signed_in: SignedIn, database: Database, clock: FakeClock
+) -> None:
+    old, new = "s" * 32, f"{'n' * 32},{'s' * 32}"
+    behind, ahead = signed_in.replica("behind", old), signed_in.replica("ahead", new)
+    await behind.token()
+    clock.advance(3600)
+    assert signed_in.endpoint.is_accepted(await ahead.token())
+    clock.advance(3600)
+    asked = signed_in.endpoint.asked
+    for keeper in (behind, signed_in.replica("started anew", old)):
+        with pytest.raises(RingCentralUnreachable, match="AFTERCALL_SECRET_KEY"):
+            await keeper.token()
+    assert signed_in.endpoint.asked == asked
+    assert signed_in.endpoint.is_accepted(await ahead.token())

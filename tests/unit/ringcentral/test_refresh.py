@@ -5,62 +5,19 @@ The token endpoint is the simulator's, which keeps RingCentral's rules of refres
 
 import asyncio
 from datetime import timedelta
-from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 import respx
 
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable, StorageUnavailable
-from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig, MemoryTokenStore, TokenKeeper, stored_token
-from app.ringcentral.models import read_token
+from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig, MemoryTokenStore, TokenKeeper
 from app.ringcentral.ports import StoredToken, load_token
 from app.ringcentral.transport import Transport
-from app.simulator.auth import JWT_GRANT, TokenRules, Tokens
-from app.simulator.refusals import TokenRefused
-from app.simulator.world import users_of
 from tests.fakes.clock import FakeClock
-from tests.unit.ringcentral.conftest import CONFIG, SERVER
+from tests.fakes.token_endpoint import SERVER, SIGNED_IN, TokenEndpoint
+from tests.unit.ringcentral.conftest import CONFIG
 from tests.unit.ringcentral.doubles import NOON, Ledger
-
-SIGNED_IN = AuthConfig(client_id="app", client_secret="hidden-secret", sign_in="one", server_url=SERVER)
-
-
-class Endpoint:
-    """RingCentral's token endpoint, with a session that somebody has signed in to."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        rules = TokenRules("app", "hidden-secret", ("ReadCallLog",), 3600, 604_800, 5)
-        self.tokens = Tokens(rules, users_of("jwt"))
-        self.clock = clock
-        self.asked = 0
-        self.loses_answers = False
-
-    def sign_in(self) -> StoredToken:
-        form = {"grant_type": JWT_GRANT, "assertion": "jwt"}
-        token = read_token(self.tokens.grant(form, self.clock.now(), 1.0, refreshable=True))
-        assert token is not None
-        return stored_token(token, SIGNED_IN.fingerprint, self.clock.now())
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
-        form = dict(parse_qsl(request.content.decode()))
-        try:
-            self.tokens.check_client(request.headers["authorization"], form)
-            body = self.tokens.grant(form, self.clock.now(), 1.0, refreshable=True)
-        except TokenRefused as refusal:
-            return httpx.Response(refusal.status, json=refusal.body())
-        if self.loses_answers:
-            raise httpx.ReadTimeout("lost")
-        return httpx.Response(200, json=body)
-
-    def is_accepted(self, token: StoredToken) -> bool:
-        """Use a token as the API would see it."""
-        session = next((one for one in self.tokens.sessions if one.access_token == token.access_token), None)
-        if session is None:
-            return False
-        session.used_at = session.used_at or self.clock.now()
-        return True
 
 
 class FailingStore(MemoryTokenStore):
@@ -76,14 +33,14 @@ class FailingStore(MemoryTokenStore):
 
 
 @pytest.fixture
-def endpoint(clock: FakeClock, ringcentral: respx.MockRouter) -> Endpoint:
-    endpoint = Endpoint(clock)
+def endpoint(clock: FakeClock, ringcentral: respx.MockRouter) -> TokenEndpoint:
+    endpoint = TokenEndpoint(clock)
     ringcentral["token"].mock(side_effect=endpoint.answer)
     return endpoint
 
 
 @pytest.fixture
-def shared(endpoint: Endpoint) -> FailingStore:
+def shared(endpoint: TokenEndpoint) -> FailingStore:
     store = FailingStore()
     store.token = endpoint.sign_in()
     return store
@@ -100,14 +57,14 @@ def keeper(transport: Transport, shared: FailingStore, clock: FakeClock) -> Toke
 
 
 async def test_the_token_of_the_sign_in_is_used_first(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore
 ) -> None:
     assert await keeper.token() == shared.token
     assert endpoint.asked == 0
 
 
 async def test_a_new_pair_takes_the_place_of_the_old_one(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock
 ) -> None:
     first = await keeper.token()
     clock.advance(3600)
@@ -122,7 +79,7 @@ async def test_a_new_pair_takes_the_place_of_the_old_one(
 
 
 async def test_a_pair_that_could_not_be_saved_is_not_used_and_not_lost(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     clock.advance(3600)
     shared.failure = StorageUnavailable("away")
@@ -138,7 +95,7 @@ async def test_a_pair_that_could_not_be_saved_is_not_used_and_not_lost(
 
 
 async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     clock.advance(3600)
     shared.failure = StorageUnavailable("away")
@@ -155,7 +112,7 @@ async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
 
 
 async def test_another_sign_in_is_tried_at_once(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     endpoint.tokens.revoke_all()
     clock.advance(3600)
@@ -174,7 +131,7 @@ async def test_another_sign_in_is_tried_at_once(
 
 
 async def test_a_wrong_client_secret_does_not_end_the_sign_in(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     clock.advance(3600)
     wrong = AuthConfig(client_id="app", client_secret="old", sign_in="one", server_url=SERVER)
@@ -186,7 +143,7 @@ async def test_a_wrong_client_secret_does_not_end_the_sign_in(
 
 
 async def test_replicas_trade_the_refresh_token_once_for_all(
-    endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     replicas = [TokenKeeper(transport, SIGNED_IN, shared, clock) for _ in range(5)]
     old = [await one.token() for one in replicas]
@@ -197,7 +154,7 @@ async def test_replicas_trade_the_refresh_token_once_for_all(
 
 
 async def test_the_stored_pair_counts_even_if_the_clock_of_its_replica_goes_behind(
-    endpoint: Endpoint, shared: FailingStore, clock: FakeClock, transport: Transport
+    endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     late = FakeClock(NOON - timedelta(minutes=5))
     here, there = (
@@ -212,7 +169,7 @@ async def test_the_stored_pair_counts_even_if_the_clock_of_its_replica_goes_behi
 
 
 async def test_a_pair_bought_under_a_lost_lease_is_dropped(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock
 ) -> None:
     clock.advance(3600)
     shared.failure = LeaseLost("too slow")
@@ -222,7 +179,7 @@ async def test_a_pair_bought_under_a_lost_lease_is_dropped(
 
 
 async def test_a_lost_answer_costs_nothing(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore, clock: FakeClock
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock
 ) -> None:
     old = await keeper.token()
     clock.advance(3600 - 60)
@@ -236,7 +193,7 @@ async def test_a_lost_answer_costs_nothing(
 
 
 async def test_without_anything_kept_a_person_has_to_sign_in_and_nobody_is_asked(
-    keeper: TokenKeeper, endpoint: Endpoint, shared: FailingStore
+    keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore
 ) -> None:
     shared.token = None
     with pytest.raises(CredentialsRefused) as refusal:
@@ -251,3 +208,31 @@ def test_the_refresh_token_survives_its_storage_and_does_not_show(shared: Failin
     assert token.refresh_token
     assert load_token(token.dump()) == token
     assert token.refresh_token not in repr(token)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (400, "invalid_grant", "OAU-210"),
+        (400, "invalid_grant", "OAU-213"),
+        (400, "invalid_grant", None),
+        (401, "invalid_token", "OAU-213"),
+    ],
+)
+async def test_however_ringcentral_says_that_a_sign_in_is_over_nobody_asks_again(
+    keeper: TokenKeeper,
+    ringcentral: respx.MockRouter,
+    clock: FakeClock,
+    status: int,
+    error: str,
+    code: str | None,
+) -> None:
+    body = {"error": error, "error_description": "Token not found"}
+    told = {"errors": [{"errorCode": code, "message": "Token not found"}]} if code else {}
+    ringcentral["token"].mock(return_value=httpx.Response(status, json=body | told))
+    for _ in range(3):
+        clock.advance(3600)
+        with pytest.raises(CredentialsRefused) as refusal:
+            await keeper.token()
+        assert refusal.value.code == SIGN_IN_AGAIN
+    assert ringcentral["token"].call_count == 1
