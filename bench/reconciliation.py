@@ -216,6 +216,7 @@ class CallLog:
         there = [record for record in begun if record is not None]
         skipped = (number - 1) * PAGE_SIZE
         return RecordsPage(
+            sent_at=_moment(at - ROUND_TRIP_SECONDS / 2.0),
             records=tuple(there[skipped : skipped + PAGE_SIZE]),
             page=number,
             per_page=PAGE_SIZE,
@@ -368,6 +369,10 @@ class Service(planner.Aftercall):
         self._settle(verdict.token, arrived, self.now)
         return arrived
 
+    def _asked_at(self) -> datetime:
+        """Return when the request left whose answer has just come."""
+        return _moment(self.now - ROUND_TRIP_SECONDS)
+
     # The Call Log's reader
 
     def _read(self) -> Steps[None]:
@@ -464,7 +469,7 @@ class Service(planner.Aftercall):
     def _settle_call(self, call: Call) -> None:
         """Settle a call whose records were just seen, if they have stood for long enough."""
         ledger, plan = self._ledger(), self.plans.reading
-        if call.stage != Stage.RECONCILED or not stands(call, plan, ledger.now):
+        if call.stage != Stage.RECONCILED or not stands(call, plan, self._asked_at()):
             return
         recording_id = self.truths[int(call.call_id)].recording_id
         row = self.recordings.get(recording_id or "")
@@ -500,7 +505,7 @@ class Service(planner.Aftercall):
         if call.stage in (Stage.FINAL, Stage.ABSENT):
             call.read_at = None
         else:
-            call.read_at = next_reading(call, self.plans.reading, _moment(self.now))
+            call.read_at = next_reading(call, self.plans.reading, _moment(self.now), self._asked_at())
             if call.read_at is None and call.stage == Stage.RECONCILED:
                 finish(self._ledger(), call)
         self._remember(call)
@@ -512,7 +517,7 @@ class Service(planner.Aftercall):
         ledger, plan = self._ledger(), self.plans.reading
         for call_id, records in found.items():
             call, kept = self.known[call_id], self.readings[call_id]
-            news = merge_readings(kept, [Reading(record, source, ledger.now) for record in records])
+            news = merge_readings(kept, [Reading(record, source, self._asked_at()) for record in records])
             kept |= news
             standing = [reading.record for reading in kept.values()]
             summary = summarise(standing)

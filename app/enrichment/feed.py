@@ -50,9 +50,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FeedRead:
-    """One reading. All changes from `since` until now are known, in this reading or an earlier one."""
+    """One reading. All changes from `since` until `asked_at` are known, in this reading or an earlier one."""
 
     since: datetime
+    asked_at: datetime
     brought: Brought
     is_complete: bool
 
@@ -136,9 +137,8 @@ class Feed:
 
     async def _follow(self, connection: Connection, place: _Place) -> FeedRead | None:
         place = self._begun(place)
-        brought, has_newer = Brought(), True
+        brought, has_newer, asked_at = Brought(), True, self._clock.now()
         for _ in range(MOST_REQUESTS):
-            asked_at = self._clock.now()
             try:
                 answer = await self._fetch(connection, place)
             except SyncTokenRefused as refusal:
@@ -149,15 +149,15 @@ class Feed:
                 await self._remember_missing(connection)
                 return None
             brought |= await self._take(connection, answer)
-            has_newer = answer.has_newer
-            place = _after(place, answer, asked_at)
+            has_newer, asked_at = answer.has_newer, answer.sent_at
+            place = _after(place, answer)
             await self._save(connection, place)
             if not has_newer:
                 break
         if brought.opened:
             metrics.SWEPT.labels(reason=Reason.REGULAR.value).inc(len(brought.opened))
         log.info("read the feed", read=len(brought.read), found=len(brought.opened), complete=not has_newer)
-        return FeedRead(place.since or self._clock.now(), brought, not has_newer)
+        return FeedRead(place.since or asked_at, asked_at, brought, not has_newer)
 
     def _begun(self, place: _Place) -> _Place:
         """Return from where to read: the token, or the time of a full sync."""
@@ -192,7 +192,9 @@ class Feed:
             return Brought()
         calls = sort_by_call(answer.records)
         # It will not be shown again before it changes, so nothing is left for later.
-        return await bring_in(self._database, self._clock, self._plan, owner, calls, grace=timedelta(0))
+        return await bring_in(
+            self._database, self._clock, self._plan, owner, calls, answer.sent_at, grace=timedelta(0)
+        )
 
     async def _remember_missing(self, connection: Connection) -> None:
         until = self._clock.now() + _PROBE_AGAIN
@@ -210,7 +212,7 @@ class Feed:
             await db.execute(update(work).where(mine).values(state=place.to_json()))
 
 
-def _after(place: _Place, answer: RecordsSync, asked_at: datetime) -> _Place:
+def _after(place: _Place, answer: RecordsSync) -> _Place:
     """Return where the feed stands after an answer."""
     changes = [item.last_modified_time for item in answer.records if item.last_modified_time is not None]
     starts = [item.start_time for item in answer.records if item.start_time is not None]
@@ -219,7 +221,7 @@ def _after(place: _Place, answer: RecordsSync, asked_at: datetime) -> _Place:
     return _Place(
         token=answer.token,
         since=place.since,
-        read_at=asked_at,
+        read_at=answer.sent_at,
         # A call that began before the date that was asked for.
         by_change=place.by_change or (since is not None and min(starts, default=since) < since - _SECOND),
         changed_at=changed_at if goes_on else None,

@@ -48,16 +48,18 @@ async def bring_in(
     plan: ReadingPlan,
     account_id: AccountId,
     calls: Mapping[CallNames, Sequence[CallRecord]],
+    fetched_at: datetime,
     *,
     grace: timedelta | None,
 ) -> Brought:
     """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago (None: none).
 
+    It was asked for at `fetched_at`.
+
     Records of a call that goes on are only put aside: they are provisional in every field, and whether it is
     over is for its events to say.
     """
     brought = Brought()
-    fetched_at = clock.now()
     for names in batches(list(calls)):
         batch = {name: calls[name] for name in names}
         now = clock.now()

@@ -215,6 +215,7 @@ class Poller:
                     raise
                 return Polled(sent_at, answered_at, records, False, number, account_id, failure=error)
             answered_at = self._clock.now()
+            sent_at = page.sent_at if number == 1 else sent_at
             account_id = account_id or page.account_id
             if account_id not in (None, target.account_id):
                 return Polled(sent_at, answered_at, [], False, number, account_id)
@@ -256,9 +257,9 @@ class Poller:
                     stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
                     loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
                 await ledger.flush()
-                await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, polled.answered_at)
+                await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, polled.sent_at)
                 got = await apply_readings(
-                    ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.answered_at, self._readings
+                    ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.sent_at, self._readings
                 )
                 await store.mark_missed(db, target.account_id, missed, polled.sent_at)
             await targets.release(db, target, self._replica, last_poll_at=polled.sent_at, **memory.changes())

@@ -182,17 +182,17 @@ def _named(due: Sequence[Due]) -> list[Due]:
     return named
 
 
-def next_reading(call: Call, plan: ReadingPlan, now: datetime) -> datetime | None:
-    """Say when to read a call again that was just looked for; None when its horizon has passed, or when nothing
-    is missing any more but a recording or its insights."""
+def next_reading(call: Call, plan: ReadingPlan, now: datetime, seen_at: datetime) -> datetime | None:
+    """Say when to read a call again that was just looked for, and was as it is at `seen_at`; None when its horizon has
+    passed, or when nothing is missing any more but a recording or its insights."""
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
         return None
-    if call.stage == Stage.FINAL and stands(call, plan, now):
+    if call.stage == Stage.FINAL and stands(call, plan, seen_at):
         return None
     if call.stage in _READ_BEFORE:
-        if stands(call, plan, now) and (recordings.is_awaited(call) or call.awaits(PART)):
+        if stands(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
             return None  # whoever waits for the recording or the insights makes it final
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
@@ -361,12 +361,14 @@ class Reader:
             items = await connection.client.fetch_call_records(
                 request.record_ids, extension_id=connection.extension_id
             )
-            await self._write(account_id, connection, left, [item.record for item in items if item.record])
+            records = [item.record for item in items if item.record]
+            sent_at = min((item.sent_at for item in items), default=self._clock.now())
+            await self._write(account_id, connection, left, records, sent_at)
         else:
             page = await connection.client.fetch_call_log_by_session(
                 request.session_id, extension_id=connection.extension_id
             )
-            await self._write(account_id, connection, left, page.records)
+            await self._write(account_id, connection, left, page.records, page.sent_at)
         return frozenset()
 
     async def _take_feed(
@@ -393,9 +395,9 @@ class Reader:
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 calls_of_feed = await store.load_by_ids(db, account_id, some)
                 unchanged = [call for call in calls_of_feed.values() if call.call_id not in feed.brought.read]
-                await settle_calls(ledger, unchanged, self._plan)
+                await settle_calls(ledger, unchanged, self._plan, feed.asked_at)
                 for call in calls_of_feed.values():
-                    self._after(ledger, call)
+                    self._after(ledger, call, feed.asked_at)
         return left
 
     async def _load_due(self, account_id: AccountId, due: Sequence[DueCall]) -> list[Due]:
@@ -427,7 +429,7 @@ class Reader:
                 self._page_seconds[key] = seconds_per_page(page, self._page_seconds.get(key))
             records = [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in records}
-            await self._write(account_id, connection, left, records)
+            await self._write(account_id, connection, left, records, page.sent_at)
             oldest = min(oldest, start_of(records) or oldest)
             if not goes_on:
                 return frozenset()
@@ -441,9 +443,10 @@ class Reader:
         connection: Connection,
         left: dict[str, DueCall],
         records: Sequence[CallRecord],
+        sent_at: datetime,
     ) -> None:
-        """Bring in what was read: of calls that are due, which are taken out of `left`, and of all others known."""
-        fetched_at = self._clock.now()
+        """Bring in what a request of `sent_at` told: of calls that are due, which are taken out of `left`, and of all
+        others known."""
         matching = match_records(
             records, [as_sought(call) for call in left.values()], START_TOLERANCE_SECONDS
         )
@@ -453,14 +456,14 @@ class Reader:
                 loaded = await store.load_by_ids(db, account_id, some)
                 going = {one: found[one] for one, call in loaded.items() if call.stage == Stage.LIVE}
                 over = {one: found[one] for one in loaded if one not in going}
-                await keep_readings(ledger, loaded, going, Source.CALL_LOG, fetched_at)
-                await apply_readings(ledger, loaded, over, Source.CALL_LOG, fetched_at, self._plan)
+                await keep_readings(ledger, loaded, going, Source.CALL_LOG, sent_at)
+                await apply_readings(ledger, loaded, over, Source.CALL_LOG, sent_at, self._plan)
                 for call in loaded.values():
-                    self._after(ledger, call)
+                    self._after(ledger, call, sent_at)
         for call_id in found:
             del left[call_id]
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
-        await bring_in(self._database, self._clock, self._plan, account_id, others, grace=None)
+        await bring_in(self._database, self._clock, self._plan, account_id, others, sent_at, grace=None)
         await self._connections.note(connection, None)
         log.info("read the call log", due=len(left) + len(found), found=len(found), records=len(records))
 
@@ -471,15 +474,15 @@ class Reader:
         for some in batches(call_ids):
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 for call in (await store.load_by_ids(db, account_id, some)).values():
-                    self._after(ledger, call, reason=reason)
+                    self._after(ledger, call, ledger.now, reason=reason)
 
-    def _after(self, ledger: Ledger, call: Call, *, reason: str = NEVER_LOGGED) -> None:
-        """Plan the next reading of a call, or close it."""
+    def _after(self, ledger: Ledger, call: Call, seen_at: datetime, *, reason: str = NEVER_LOGGED) -> None:
+        """Plan the next reading of a call that was as it is at `seen_at`, or close it."""
         call.reads += 1
         if call.stage in (Stage.ABSENT, Stage.LIVE):
             call.read_at = None
         else:
-            call.read_at = next_reading(call, self._plan, ledger.now)
+            call.read_at = next_reading(call, self._plan, ledger.now, seen_at)
             if call.read_at is None:
                 _close(ledger, call, reason)
         ledger.keep(call)

@@ -76,7 +76,8 @@ async def apply_readings(
 ) -> list[Call]:
     """Write what a source said of calls; return those that got their first record by it.
 
-    `found` holds records by call id. Calls whose records say nothing new stay as they are.
+    `found` holds records by call id, as they were at `fetched_at` or later: the moment when they were asked for, since
+    an answer may be long on its way. Calls whose records say nothing new stay as they are.
     """
     kept = await _load_readings(ledger, calls, found)
     heard = await recordings.load_of_calls(ledger.db, ledger.account_id, list(found))
@@ -121,7 +122,7 @@ async def apply_readings(
     await link_calls(ledger, links, calls, names)
     await join_parked(ledger, names)
     await insights_store.join(ledger, names, recorded)
-    await settle_calls(ledger, [calls[call_id] for call_id in found], plan)
+    await settle_calls(ledger, [calls[call_id] for call_id in found], plan, fetched_at)
     return bootstrapped
 
 
@@ -266,8 +267,9 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading]) -> N
     if call.record_digest != digest:
         is_first = call.record_digest is None
         call.record_digest = digest
+        fetched_at = max(reading.fetched_at for reading in standing.values())
         modified_at = _modified_at(call, standing) if is_first else None
-        call.record_unchanged_since = min(ledger.now, modified_at or ledger.now)
+        call.record_unchanged_since = min(fetched_at, modified_at or fetched_at)
         ledger.keep(call)
 
 
@@ -276,15 +278,15 @@ def _recording_after(call: Call, plan: ReadingPlan) -> timedelta:
     return timedelta(seconds=0.0 if call.stage == Stage.FINAL else plan.recording_after)
 
 
-async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: ReadingPlan) -> None:
-    """Settle those of the calls, whose records were just seen, that have stood for long enough.
+async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: ReadingPlan, seen_at: datetime) -> None:
+    """Settle those of the calls, whose records were as they are at `seen_at`, that had stood for long enough then.
 
     Final ones too, for a recording that came late. A reconciled one that has changed after its last reading is read
     once more.
     """
-    standing = [call for call in calls if _is_unsettled(call) and stands(call, plan, ledger.now)]
+    standing = [call for call in calls if _is_unsettled(call) and stands(call, plan, seen_at)]
     for call in calls:
-        if call.stage == Stage.RECONCILED and call.read_at is None and not stands(call, plan, ledger.now):
+        if call.stage == Stage.RECONCILED and call.read_at is None and not stands(call, plan, seen_at):
             call.read_at = ledger.now + timedelta(seconds=plan.settled_after)
             ledger.keep(call)
     awaited = [call.call_id for call in standing if recordings.is_awaited(call)]
@@ -322,10 +324,10 @@ def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None
     return latest
 
 
-def stands(call: Call, plan: ReadingPlan, now: datetime) -> bool:
-    """Whether the Detailed record has not changed for long enough."""
+def stands(call: Call, plan: ReadingPlan, seen_at: datetime) -> bool:
+    """Whether the Detailed record, seen as it is at `seen_at`, had not changed for long enough then."""
     since = call.record_unchanged_since
-    return since is not None and (now - since).total_seconds() >= plan.settled_after
+    return since is not None and (seen_at - since).total_seconds() >= plan.settled_after
 
 
 def finish(ledger: Ledger, call: Call, **data: Any) -> None:

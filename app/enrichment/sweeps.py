@@ -87,11 +87,15 @@ class SweepRules:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """All records of a slice. `part` may be shorter than what was asked for; `account_id` is the answer's."""
+    """All records of a slice. `part` may be shorter than what was asked for; `account_id` is the answer's.
+
+    `sent_at` is when the first of the requests left that told of it.
+    """
 
     part: Slice
     records: Sequence[CallRecord]
     account_id: AccountId | None
+    sent_at: datetime
 
 
 class _CutShort(Exception):
@@ -223,6 +227,7 @@ class Sweeper:
         deadline = self._clock.now() + timedelta(seconds=self._rules.lease * 0.8)
         records: dict[RecordId, CallRecord] = {}
         account_id: AccountId | None = None
+        sent_at: list[datetime] = []
         for connection in connections:
             try:
                 reading = await self._read_with(connection, part, deadline)
@@ -231,14 +236,15 @@ class Sweeper:
                 raise
             part, account_id = reading.part, account_id or reading.account_id
             records |= {record.id: record for record in reading.records}
-        return _Reading(part, list(records.values()), account_id)
+            sent_at.append(reading.sent_at)
+        return _Reading(part, list(records.values()), account_id, min(sent_at))
 
     async def _read_with(self, connection: Connection, asked: Slice, deadline: datetime) -> _Reading:
         part = asked
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
         account_id: AccountId | None = None
-        number = 0
+        sent_at, number = self._clock.now(), 0
         while number < MOST_PAGES_AT_ALL:
             number += 1
             try:
@@ -247,6 +253,7 @@ class Sweeper:
                 if number == 1 and part == asked:
                     raise
                 raise _CutShort(part.seconds / min(number, 2), error) from error
+            sent_at = page.sent_at if number == 1 else sent_at
             goes_on = wants_next_page(number, page, seen)
             records += [record for record in page.records if record.id not in seen]
             seen |= {record.id for record in page.records}
@@ -258,7 +265,7 @@ class Sweeper:
                 part, records, seen, number = less, [], set(), 0
             elif number == MOST_PAGES_AT_ALL:
                 log.warning("a slice holds more calls than can be read at once", begin=str(part.begin))
-        return _Reading(part, records, account_id)
+        return _Reading(part, records, account_id, sent_at)
 
     async def _fetch(
         self, connection: Connection, part: Slice, number: int, deadline: datetime
@@ -280,7 +287,9 @@ class Sweeper:
             return Brought()
         calls = belonging_to(reading.part, sort_by_call(reading.records))
         grace = timedelta(seconds=self._rules.grace)
-        return await bring_in(self._database, self._clock, self._plan, owner, calls, grace=grace)
+        return await bring_in(
+            self._database, self._clock, self._plan, owner, calls, reading.sent_at, grace=grace
+        )
 
     async def _move(self, sweep: Sweep, reading: _Reading, brought: Brought) -> None:
         now = self._clock.now()

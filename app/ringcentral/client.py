@@ -181,7 +181,7 @@ class RingCentralClient:
         found: list[BulkItem] = []
         rest = list(ids)
         while rest:
-            chunk = rest[: self._bulk_limit]
+            chunk, asked_at = rest[: self._bulk_limit], self._clock.now()
             request = protocol.call_records(chunk, extension_id=extension_id, view=view)
             try:
                 answer = await self._send(request, priority, deadline)
@@ -191,7 +191,7 @@ class RingCentralClient:
             except RequestRefused as refusal:
                 if len(chunk) > 1 or refusal.status != 404:
                     raise
-                found.append(BulkItem(id=chunk[0], status=404, why=refusal.code))
+                found.append(BulkItem(id=chunk[0], sent_at=asked_at, status=404, why=refusal.code))
             else:
                 found += await _beside(answer, partial(protocol.decode_call_records, ids=chunk))
             rest = rest[len(chunk) :]

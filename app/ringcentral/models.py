@@ -161,7 +161,10 @@ class RecordsPage:
 
     `page` and `per_page` are what the answer says, which need not be what was asked. `has_next` is the presence
     of `nextPage` and nothing else: `lastPage` misleads. `account_id` is read from the answer's addresses.
+    What it says was so at `sent_at`, when it was asked for, or later.
     """
+
+    sent_at: datetime
 
     records: tuple[CallRecord, ...] = ()
     bad: tuple[BadRecord, ...] = ()
@@ -176,8 +179,10 @@ class RecordsSync:
     """One answer of a sync: records that are new or changed, and the `token` to go on from.
 
     Store the token when the records are stored, not before; an old one may be used again. `has_newer` is what
-    extract sync says, of the other kind it is False.
+    extract sync says, of the other kind it is False. What it says was so at `sent_at`, when it was asked for, or later.
     """
+
+    sent_at: datetime
 
     records: tuple[CallRecord, ...] = ()
     bad: tuple[BadRecord, ...] = ()
@@ -188,9 +193,13 @@ class RecordsSync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkItem:
-    """What a bulk read says of one id: the record, or the status (404: unknown as yet) and why there is none."""
+    """What a bulk read says of one id: the record, or the status (404: unknown as yet) and why there is none.
+
+    It was so at `sent_at`, when it was asked for, or later.
+    """
 
     id: RecordId
+    sent_at: datetime
     status: int | None = None
     record: CallRecord | None = None
     why: str | None = None

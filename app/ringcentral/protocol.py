@@ -428,6 +428,7 @@ def decode_records_page(answer: Answer) -> RecordsPage:
     decoded = [read_call_record(item) for item in top["records"]]
     paging, navigation = _inner(top, "paging"), _inner(top, "navigation")
     return RecordsPage(
+        sent_at=answer.sent_at,
         records=tuple(item for item in decoded if isinstance(item, CallRecord)),
         bad=tuple(item for item in decoded if isinstance(item, BadRecord)),
         page=read_count(paging.get("page")),
@@ -446,6 +447,7 @@ def decode_sync(answer: Answer) -> RecordsSync:
         raise _unusable(answer, "the sync has no records or no token")
     decoded = [read_call_record(item) for item in top["records"]]
     return RecordsSync(
+        sent_at=answer.sent_at,
         records=tuple(item for item in decoded if isinstance(item, CallRecord)),
         bad=tuple(item for item in decoded if isinstance(item, BadRecord)),
         token=token,
@@ -465,7 +467,10 @@ def decode_call_records(answer: Answer, ids: Sequence[RecordId]) -> list[BulkIte
         raise _unusable(answer, str(error)) from error
     records = [read_call_record(item.body) for item in items]
     by_id = {record.id: record for record in records if isinstance(record, CallRecord)}
-    return [_bulk_item(record_id, by_id.get(record_id), items, at) for at, record_id in enumerate(ids)]
+    return [
+        _bulk_item(record_id, answer.sent_at, by_id.get(record_id), items, at)
+        for at, record_id in enumerate(ids)
+    ]
 
 
 def decode_recording(answer: Answer) -> Recording:
@@ -691,15 +696,15 @@ def _single(answer: Answer) -> list[ItemAnswer]:
 
 
 def _bulk_item(
-    record_id: RecordId, record: CallRecord | None, items: Sequence[ItemAnswer], at: int
+    record_id: RecordId, sent_at: datetime, record: CallRecord | None, items: Sequence[ItemAnswer], at: int
 ) -> BulkItem:
     """Say what became of one id: by the id within the records first, by position for the failures."""
     if record is not None:
-        return BulkItem(id=record_id, status=200, record=record)
+        return BulkItem(id=record_id, sent_at=sent_at, status=200, record=record)
     item = items[at] if at < len(items) else ItemAnswer(None, None)
     if item.body is None:
-        return BulkItem(id=record_id, status=item.status, why="no readable part")
-    return BulkItem(id=record_id, status=item.status, why=_why(item))
+        return BulkItem(id=record_id, sent_at=sent_at, status=item.status, why="no readable part")
+    return BulkItem(id=record_id, sent_at=sent_at, status=item.status, why=_why(item))
 
 
 def _why(item: ItemAnswer) -> str:

@@ -138,9 +138,10 @@ class Transport:
         async with AsyncExitStack() as stack:
             answer, was_sent = None, True
             try:
-                response = await stack.enter_async_context(self._opened(url, request, authorization))
-                head = Answer.of(response.status_code, response.headers.multi_items())
-                answer = head if head.is_success else await self._whole(response)
+                sent_at = self._clock.now()
+                response = await stack.enter_async_context(self._opened(url, request, authorization, sent_at))
+                head = Answer.of(response.status_code, response.headers.multi_items(), sent_at=sent_at)
+                answer = head if head.is_success else await self._whole(response, sent_at)
             except Unanswered as error:
                 was_sent = error.was_sent
                 _log.warning("ringcentral_unanswered", **self._facts(request, began), why=error.detail)
@@ -154,17 +155,20 @@ class Transport:
                 yield answer
 
     async def _exchange(self, url: httpx.URL, request: Request, authorization: str) -> Answer:
-        seconds = self._seconds(request)
+        seconds, sent_at = self._seconds(request), self._clock.now()
         try:
             # httpx bounds each read; this bounds the whole, or a trickling answer would hold us for ever.
-            async with asyncio.timeout(seconds), self._opened(url, request, authorization) as response:
-                return await self._whole(response)
+            async with (
+                asyncio.timeout(seconds),
+                self._opened(url, request, authorization, sent_at) as response,
+            ):
+                return await self._whole(response, sent_at)
         except TimeoutError as error:
             raise Unanswered(f"no answer within {seconds:g} s") from error
 
     @asynccontextmanager
     async def _opened(
-        self, url: httpx.URL, request: Request, authorization: str
+        self, url: httpx.URL, request: Request, authorization: str, sent_at: datetime
     ) -> AsyncIterator[httpx.Response]:
         """Send the request and give its answer as soon as the headers are there. Raises Unanswered."""
         fixed = {"Accept": "application/json", "User-Agent": f"Aftercall/{__version__}"}
@@ -176,7 +180,6 @@ class Transport:
             data=request.form,
             timeout=self._seconds(request),
         )
-        sent_at = self._clock.now()
         try:
             response = await self._http.send(prepared, stream=True, follow_redirects=False)
         except httpx.TransportError as error:
@@ -187,7 +190,7 @@ class Transport:
         finally:
             await response.aclose()
 
-    async def _whole(self, response: httpx.Response) -> Answer:
+    async def _whole(self, response: httpx.Response, sent_at: datetime) -> Answer:
         """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond it."""
         limit = self._config.answer_limit_bytes
         body = bytearray()
@@ -198,7 +201,7 @@ class Transport:
                     raise RingCentralUnreachable(
                         f"the answer is larger than {limit} bytes", status=response.status_code
                     )
-        return Answer.of(response.status_code, response.headers.multi_items(), bytes(body))
+        return Answer.of(response.status_code, response.headers.multi_items(), bytes(body), sent_at=sent_at)
 
     async def _settle(self, slot: Any, answer: Answer | None, was_sent: bool) -> None:
         """Settle the slot to the end, even if whoever waits for us is cancelled (again) meanwhile."""

@@ -55,18 +55,27 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with its whole body. Names of `headers` are in lower case."""
+    """An answer with its whole body. Names of `headers` are in lower case.
+
+    `sent_at` is when the request left, by our clock: what the answer says was so then or later.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = b""
+    body: bytes
+    sent_at: datetime
 
     @classmethod
     def of(
-        cls, status: int, headers: Mapping[str, str] | Iterable[tuple[str, str]], body: bytes = b""
+        cls,
+        status: int,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        body: bytes = b"",
+        *,
+        sent_at: datetime,
     ) -> "Answer":
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        return cls(status, {name.lower(): value for name, value in pairs}, body)
+        return cls(status, {name.lower(): value for name, value in pairs}, body, sent_at)
 
     @property
     def is_success(self) -> bool:

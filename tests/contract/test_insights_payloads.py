@@ -18,6 +18,7 @@ from app.ringcentral.models import Insights, read_insights
 from app.ringcentral.wire import Answer
 from app.webhooks.notification import InsightsEvent, peek, read_notification
 from tests.factories_insights import PARTIES, READY
+from tests.fakes.clock import START
 
 SESSION = TelephonySessionId("s-a0c14f2b77d1ez1928b3f4c10z5e6f70000")
 RECORD = """
@@ -39,7 +40,7 @@ EVENT = (
 
 
 def answer(body: str, status: int = 200) -> Answer:
-    return Answer.of(status, {"Content-Type": "application/json"}, body.encode())
+    return Answer.of(status, {"Content-Type": "application/json"}, body.encode(), sent_at=START)
 
 
 def check(found: Insights) -> None:

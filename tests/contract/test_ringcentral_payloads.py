@@ -13,6 +13,7 @@ from app.ringcentral import protocol
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import TokenRefused
 from app.ringcentral.wire import Answer
+from tests.fakes.clock import START
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
 RCV = "https://platform.ringcentral.com/restapi/v1.0"
@@ -108,9 +109,8 @@ SUBSCRIPTION = f"""
 
 
 def answer(body: str, status: int = 200, **headers: str) -> Answer:
-    return Answer.of(
-        status, {name.replace("_", "-"): value for name, value in headers.items()}, body.encode()
-    )
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer.of(status, told, body.encode(), sent_at=START)
 
 
 def page_of(*records: dict[str, Any], **fields: Any) -> RecordsPage:

@@ -37,7 +37,8 @@ class FakeRingCentral:
     """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind, one of `failures` by
     the next that `asked` calls so."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.active: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         self.sessions: set[str] = set()
@@ -70,6 +71,7 @@ class FakeRingCentral:
         size = self.page_size or per_page
         start = 0 if self.repeats_pages else (page - 1) * size
         return RecordsPage(
+            sent_at=self._clock.now(),
             records=tuple(_record(row) for row in rows[start : start + size]),
             page=1 if self.repeats_pages else page,
             per_page=size,
@@ -102,9 +104,9 @@ class FakeRingCentral:
         self._note(f"records {','.join(ids)}")
         by_id = {row["id"]: row for row in self.log}
         return [
-            BulkItem(id=cast("Any", one), status=200, record=_record(by_id[one]))
+            BulkItem(id=cast("Any", one), sent_at=self._clock.now(), status=200, record=_record(by_id[one]))
             if one in by_id
-            else BulkItem(id=cast("Any", one), status=404)
+            else BulkItem(id=cast("Any", one), sent_at=self._clock.now(), status=404)
             for one in ids
         ]
 
@@ -127,6 +129,7 @@ class FakeRingCentral:
         shown = rows[: self.page_size or len(rows)]
         last = shown[-1]["changed"] if shown else seen
         return RecordsSync(
+            sent_at=self._clock.now(),
             records=tuple(_record(row) for row in shown),
             token=str(last),
             has_newer=len(shown) < len(rows),

@@ -44,7 +44,7 @@ class Desk:
         self.database = database
         self.clock = clock
         self.settings = settings
-        self.ringcentral = FakeRingCentral()
+        self.ringcentral = FakeRingCentral(clock)
         self.connections = FakeConnections(self.ringcentral, settings, database, clock)
         self.poller = self.make_poller("one")
         self.reader = Reader(database, clock, self.connections, PLAN, page_size=1000)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.calls import store
 from app.calls.accounts import was_added
 from app.calls.model import Call, Outcome, Stage
+from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import credentials, rate_buckets
 from app.enrichment.connections import Access, Connection, Level, serving
@@ -41,8 +42,8 @@ TOKEN = StoredToken(access_token="t", issued_at=START, expires_at=START + timede
 class Slow(FakeRingCentral):
     """Answers when the test opens the door."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
         self.door = asyncio.Event()
 
     async def fetch_active_calls_page(self, page: int, per_page: int, **given: Any) -> RecordsPage:
@@ -58,7 +59,7 @@ class Manifold(FakeConnections):
     """A RingCentral of its own behind each connection, by (holder, name)."""
 
     def __init__(self, settings: Settings, database: Database, clock: FakeClock) -> None:
-        super().__init__(FakeRingCentral(), settings, database, clock)
+        super().__init__(FakeRingCentral(clock), settings, database, clock)
         self.behind: dict[tuple[str, str], FakeRingCentral] = {}
 
     def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
@@ -87,7 +88,7 @@ class Company:
         access: Access | None = None,
     ) -> FakeRingCentral:
         """Store credentials, with this RingCentral behind them."""
-        ringcentral = ringcentral or FakeRingCentral()
+        ringcentral = ringcentral or FakeRingCentral(self.clock)
         ringcentral.account_id = account_id
         self.connections.behind[account_id, name] = ringcentral
         async with self.database.write() as db:
@@ -198,7 +199,7 @@ async def test_all_connections_of_all_holders_are_listed_once(company: Company) 
 
 async def test_each_account_is_polled_with_its_own_credentials(company: Company) -> None:
     theirs = await company.connect(OTHER, "ext-1")
-    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    ours = company.connections.behind["~", "own"] = FakeRingCentral(company.clock)
     await company.end_call(ACCOUNT, 1)
     await company.end_call(OTHER, 2)
     ours.active, theirs.active = [company.record(1)], [company.record(2)]
@@ -208,7 +209,7 @@ async def test_each_account_is_polled_with_its_own_credentials(company: Company)
 
 
 async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None:
-    hanging = Slow()
+    hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
     theirs = await company.connect(OTHER, "ext-1")
     await company.end_call(ACCOUNT, 1)
@@ -222,7 +223,7 @@ async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None
 
 
 async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Company) -> None:
-    hanging = Slow()
+    hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
     theirs = await company.connect(OTHER, "ext-1")
     await company.end_call(ACCOUNT, 1)
@@ -240,7 +241,7 @@ async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_n
     company: Company,
 ) -> None:
     theirs = await company.connect(OTHER, "ext-1")
-    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    ours = company.connections.behind["~", "own"] = FakeRingCentral(company.clock)
     await company.end_call(ACCOUNT, 1)
     await company.end_call(OTHER, 2)
     ours.active = [company.record(1)]
@@ -400,7 +401,7 @@ async def test_a_user_who_was_added_for_his_own_extension_wants_nothing(company:
 
 
 async def test_credentials_of_another_account_are_told_and_stop_nothing(company: Company) -> None:
-    ours = company.connections.behind["~", "own"] = FakeRingCentral()
+    ours = company.connections.behind["~", "own"] = FakeRingCentral(company.clock)
     await company.connect(ACCOUNT, "second")
     ours.account_id = AccountId("1")
     await company.end_call(ACCOUNT, 1)

@@ -295,6 +295,7 @@ def page_of(seconds: range, *, has_next: bool) -> RecordsPage:
         read_call_record(raw_record(f"r{number}", startTime=start)) for number, start in enumerate(starts)
     ]
     return RecordsPage(
+        sent_at=START,
         records=tuple(row for row in rows if isinstance(row, CallRecord)),
         page=1,
         per_page=100,
@@ -523,3 +524,47 @@ async def test_a_final_call_whose_end_has_moved_is_read_until_it_stands_again(de
     await read_for(desk, 200)
     call = await desk.call()
     assert (call.stage, call.duration_seconds, call.read_at) == ("final", 140, None)
+
+
+async def test_an_answer_that_was_long_on_its_way_tells_how_records_were_when_it_was_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.end_call(1)
+    changed = desk.clock.now() + timedelta(seconds=111)
+    desk.ringcentral.log = [detailed(desk) | {"lastModifiedTime": changed.isoformat()}]
+    desk.clock.advance(121)
+    fetch = desk.ringcentral.fetch_call_log_by_session
+
+    async def dawdle(*given: Any, **named: Any) -> RecordsPage:
+        page = await fetch(*given, **named)
+        desk.clock.advance(PLAN.settled_after)
+        return page
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_by_session", dawdle)
+    await desk.reader.step()
+    call = await desk.call()
+    assert (call.stage, call.read_at is not None) == ("reconciled", True), "it stood for ten seconds, not 70"
+    monkeypatch.undo()
+    await read_for(desk, 2 * PLAN.settled_after)
+    assert (await desk.call()).stage == "final"
+
+
+async def test_what_was_asked_for_before_the_end_of_a_call_is_provisional_however_late_it_comes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        await desk.end_call(number)
+    await desk.end_call(4, ended_at=desk.clock.now() + timedelta(seconds=150))
+    desk.ringcentral.log = [detailed(desk, number) for number in (1, 2, 3, 4)]
+    fetch = desk.ringcentral.fetch_call_log_window
+
+    async def dawdle(*given: Any, **named: Any) -> RecordsPage:
+        page = await fetch(*given, **named)
+        desk.clock.advance(60)
+        return page
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", dawdle)
+    desk.clock.advance(121)
+    await desk.reader.step()
+    stages = [(await desk.call(number)).stage for number in (1, 4)]
+    assert stages == ["reconciled", "bootstrapped"]

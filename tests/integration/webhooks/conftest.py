@@ -28,7 +28,7 @@ class Intake:
     def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
         self.database = database
         self.clock = clock
-        self.ringcentral = FakeRingCentral()
+        self.ringcentral = FakeRingCentral(clock)
         self.folder = Folder(database, clock, RULES)
         self.ends = EndWatch(
             database, clock, RULES, FakeConnections(self.ringcentral, settings, database, clock)

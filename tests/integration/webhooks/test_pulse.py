@@ -34,7 +34,7 @@ def make_pulse(database: Database, clock: FakeClock, make_settings: Any, refused
         return taken
 
     def make() -> Pulse:
-        connections = FakeConnections(FakeRingCentral(), settings, database, clock)
+        connections = FakeConnections(FakeRingCentral(clock), settings, database, clock)
         return Pulse(
             database, clock, connections, take_refused, interval_seconds=10.0, sweep_after_seconds=60.0
         )
@@ -133,7 +133,7 @@ async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both write subscriptions and gaps: in one order, or PostgreSQL ends one of them as a deadlock."""
-    pulse, ringcentral = make_pulse(), FakeRingCentral()
+    pulse, ringcentral = make_pulse(), FakeRingCentral(clock)
     wanted = Wanted(address="https://a.example.com", filters=("/f",), token="t", expires_in_seconds=600)
     keeper = SubscriptionKeeper(
         database, clock, ringcentral.client, wanted, replica="one", check_seconds=180.0, lease_seconds=60.0

@@ -26,8 +26,8 @@ WANTED = Wanted(address=ADDRESS, filters=FILTERS, token="9b1d-example", expires_
 
 
 @pytest.fixture
-def ringcentral() -> FakeRingCentral:
-    return FakeRingCentral()
+def ringcentral(clock: FakeClock) -> FakeRingCentral:
+    return FakeRingCentral(clock)
 
 
 def make_keeper(

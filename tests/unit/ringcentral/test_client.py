@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -69,6 +70,31 @@ async def test_active_calls_are_asked_for_as_the_api_description_says(
     assert sent.headers["accept"] == "application/json"
     assert sent.headers["user-agent"].startswith("Aftercall/")
     assert budget.acquired[-1] == ("Heavy", Priority.POLL, NOON + timedelta(seconds=5))
+
+
+async def test_a_page_says_when_its_request_left_after_its_turn_and_before_its_answer(
+    client: RingCentralClient,
+    ringcentral: respx.MockRouter,
+    budget: Ledger,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acquire = budget.acquire
+
+    async def wait_for_a_turn(*asked: Any, **named: Any) -> Any:
+        clock.advance(20)
+        return await acquire(*asked, **named)
+
+    def answer_late(_: httpx.Request) -> httpx.Response:
+        clock.advance(7)
+        return page({"id": "r1"})
+
+    await client.fetch_token()
+    monkeypatch.setattr(budget, "acquire", wait_for_a_turn)
+    ringcentral.get(ACTIVE_CALLS).mock(side_effect=answer_late)
+    began = clock.now()
+    answer = await client.fetch_active_calls_page(1, 100)
+    assert answer.sent_at == began + timedelta(seconds=20)
 
 
 async def test_the_loop_goes_on_while_a_large_answer_is_decoded(

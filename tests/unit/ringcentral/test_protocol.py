@@ -42,7 +42,8 @@ RCV = "https://platform.ringcentral.com"
 
 def answer(status: int, body: Any = None, **headers: str) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer.of(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer.of(status, told, content, sent_at=NOW)
 
 
 def record(record_id: str, **fields: Any) -> CallRecord:
@@ -198,18 +199,26 @@ def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> N
 
 def test_a_next_page_is_wanted_while_pages_bring_new_records() -> None:
     first, second = record("a"), record("b")
-    assert protocol.wants_next_page(1, RecordsPage(records=(first,), page=1, has_next=True), set())
-    assert not protocol.wants_next_page(1, RecordsPage(records=(first,), page=1, has_next=False), set())
-    assert protocol.wants_next_page(2, RecordsPage(records=(first, second), page=2, has_next=True), SEEN)
+    assert protocol.wants_next_page(
+        1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=True), set()
+    )
+    assert not protocol.wants_next_page(
+        1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=False), set()
+    )
+    assert protocol.wants_next_page(
+        2, RecordsPage(sent_at=NOW, records=(first, second), page=2, has_next=True), SEEN
+    )
 
 
 def test_a_server_that_drops_the_page_is_found_out() -> None:
-    same = RecordsPage(records=(record("a"),), page=1, has_next=True)
+    same = RecordsPage(sent_at=NOW, records=(record("a"),), page=1, has_next=True)
     assert protocol.is_repeated_page(2, same, SEEN)
-    assert protocol.is_repeated_page(2, RecordsPage(records=(record("a"),), page=2, has_next=True), SEEN)
-    assert protocol.is_repeated_page(2, RecordsPage(page=2, has_next=True), SEEN)
-    assert protocol.is_repeated_page(2, RecordsPage(records=(record("b"),), page=1), SEEN)
-    assert not protocol.is_repeated_page(1, RecordsPage(page=None), set())
+    assert protocol.is_repeated_page(
+        2, RecordsPage(sent_at=NOW, records=(record("a"),), page=2, has_next=True), SEEN
+    )
+    assert protocol.is_repeated_page(2, RecordsPage(sent_at=NOW, page=2, has_next=True), SEEN)
+    assert protocol.is_repeated_page(2, RecordsPage(sent_at=NOW, records=(record("b"),), page=1), SEEN)
+    assert not protocol.is_repeated_page(1, RecordsPage(sent_at=NOW, page=None), set())
 
 
 def test_only_the_presence_of_next_page_counts() -> None:
@@ -361,7 +370,9 @@ def test_filters_mean_the_same_with_their_ids_expanded() -> None:
 
 
 def test_records_of_other_sessions_are_dropped() -> None:
-    page = RecordsPage(records=(record("a", sessionId=5), record("b", sessionId="6"), record("c")))
+    page = RecordsPage(
+        sent_at=NOW, records=(record("a", sessionId=5), record("b", sessionId="6"), record("c"))
+    )
     assert [item.id for item in protocol.only_session(page, SessionId("5")).records] == ["a"]
 
 
@@ -376,7 +387,7 @@ IDS = [RecordId(name) for name in ("a", "b", "c", "d")]
 
 
 def test_a_multipart_answer_gives_each_id_its_outcome() -> None:
-    told = Answer.of(200, {"Content-Type": 'multipart/mixed; boundary="B_1"'}, BULK)
+    told = Answer.of(200, {"Content-Type": 'multipart/mixed; boundary="B_1"'}, BULK, sent_at=NOW)
     items = protocol.decode_call_records(told, IDS)
     assert [(item.id, item.status, item.record is not None) for item in items] == [
         ("a", 200, True),
@@ -449,7 +460,7 @@ def test_a_bulk_read_of_nothing_is_not_asked_for() -> None:
 def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id() -> None:
     body = b'--B\n\n{"id":"b"}\n--B\n\n{"errorCode":"CMN-102"}\n--B--'
     items = protocol.decode_call_records(
-        Answer.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body), IDS[:2]
+        Answer.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body, sent_at=NOW), IDS[:2]
     )
     assert [(item.record is not None, item.why) for item in items] == [
         (False, "not the record asked for"),
