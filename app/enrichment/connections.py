@@ -62,7 +62,8 @@ class Access:
 
     `lacks` has by permission what is missing and does not stop that, as {code, detail, since, until}: nobody need
     try before `until`. The company's calls are among it where the level is the extension's, and `wrong-account`.
-    `owner_id` and `scopes` are what the sign-in told.
+    `owner_id` and `scopes` are what the sign-in told. `fingerprint` names the credentials with which all this was
+    learnt: with others it does not hold.
     """
 
     level: Level = Level.ACCOUNT
@@ -72,6 +73,7 @@ class Access:
     owner_id: ExtensionId | None = None
     scopes: tuple[str, ...] = ()
     lacks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    fingerprint: str | None = None
 
     def may(self, permission: str, now: datetime) -> bool:
         """Whether it makes sense to ask for something that takes this permission."""
@@ -87,6 +89,7 @@ class Access:
             "ownerId": self.owner_id,
             "scopes": list(self.scopes),
             "lacks": dict(self.lacks),
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -101,7 +104,16 @@ class Access:
             owner_id=stored.get("ownerId"),
             scopes=tuple(stored.get("scopes") or ()),
             lacks=stored.get("lacks") or {},
+            fingerprint=stored.get("fingerprint"),
         )
+
+    @classmethod
+    def known(cls, stored: dict[str, Any] | None, fingerprint: str | None) -> "Access":
+        """Return what is known of these credentials: nothing, when it was learnt with others."""
+        access = cls.from_json(stored)
+        if access.fingerprint not in (None, fingerprint):
+            access = cls()
+        return replace(access, fingerprint=fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,8 @@ class Connection:
     access: Access = Access()
     kind: str = OWN
     """`own` (the environment's), `jwt` or `oauth` (somebody signed in)."""
+    secret: bytes | None = field(default=None, repr=False)
+    """As it is stored; the environment's is not."""
 
     @property
     def is_company_wide(self) -> bool:
@@ -166,7 +180,7 @@ class Connections:
         self._replica = replica
         self.meter = SkewMeter()
         """What all answers say of our clock."""
-        self._made: dict[tuple[AccountId, str], tuple[bytes | None, Connection]] = {}
+        self._made: dict[tuple[AccountId, str], Connection] = {}
         self._known: dict[AccountId, tuple[float, Sequence[Connection]]] = {}
 
     async def of(self, account_id: AccountId) -> Sequence[Connection]:
@@ -238,17 +252,14 @@ class Connections:
 
     def _connect(self, holder: AccountId, row: _Row) -> Connection | None:
         key = (holder, row.name)
-        access = self._probed(Access.from_json(row.access))
         made = self._made.get(key)
-        if made is not None and made[0] == row.secret:
-            connection = replace(made[1], access=access)
-        else:
+        if made is None or made.secret != row.secret:
             auth = self._auth(holder, row)
             if auth is None:
                 return None
-            connection = replace(self._open(holder, row.name, auth, access), kind=row.kind)
-        self._made[key] = (row.secret, connection)
-        return connection
+            opened = self._open(holder, row.name, auth, Access(fingerprint=auth.fingerprint))
+            made = self._made[key] = replace(opened, kind=row.kind, secret=row.secret)
+        return replace(made, access=self._probed(Access.known(row.access, made.access.fingerprint)))
 
     def _probed(self, access: Access) -> Access:
         """Try the whole account again when the time for it has come."""
@@ -260,10 +271,7 @@ class Connections:
         """Return what to sign in with; None if this process cannot use these credentials."""
         settings = self._settings
         if row.kind == OWN:
-            if holder != UNBOUND_ACCOUNT or not settings.has_credentials:
-                return None
-            jwt = settings.rc_jwt.get_secret_value() if settings.rc_jwt else ""
-            return auth_config(settings, Secret(client_id=settings.rc_client_id or "", jwt=jwt))
+            return own_auth(settings) if holder == UNBOUND_ACCOUNT else None
         try:
             secret = Secret.load(self._vault.decrypt(row.secret or b""))
         except InvalidToken:
@@ -332,6 +340,7 @@ class Connections:
             await self._store_access(db, connection, access)
         log.info(
             "a connection's rights have changed",
+            account_id=connection.holder,
             name=connection.name,
             level=access.level,
             problem=access.problem,
@@ -351,11 +360,11 @@ class Connections:
 
     async def _stored_access(self, db: AsyncConnection, connection: Connection) -> Access:
         stored = select(credentials.c.access).where(_row_of(connection)).with_for_update()
-        return Access.from_json(await db.scalar(stored))
+        return Access.known(await db.scalar(stored), connection.access.fingerprint)
 
     async def _store_access(self, db: AsyncConnection, connection: Connection, access: Access) -> None:
         values = {"access": access.to_json(), "updated_at": self._clock.now()}
-        if connection.holder != UNBOUND_ACCOUNT:  # a row that is gone was removed and stays so
+        if connection.holder != UNBOUND_ACCOUNT:  # a row that is gone was removed or replaced, and stays so
             await db.execute(update(credentials).where(_row_of(connection)).values(values))
             return
         key = {"account_id": connection.holder, "name": connection.name}
@@ -435,7 +444,16 @@ def _as_of(new: dict[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]
 
 
 def _row_of(connection: Connection) -> ColumnElement[bool]:
-    return (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
+    """Of others that have taken the place of a connection's credentials nothing is known through it."""
+    mine = (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
+    return mine if connection.kind == OWN else mine & (credentials.c.secret == connection.secret)
+
+
+def own_auth(settings: Settings) -> AuthConfig | None:
+    """Return what to sign in with by the credentials of the environment; None where they are not complete."""
+    if not settings.has_credentials or settings.rc_client_id is None or settings.rc_jwt is None:
+        return None
+    return auth_config(settings, Secret(settings.rc_client_id, jwt=settings.rc_jwt.get_secret_value()))
 
 
 def auth_config(settings: Settings, secret: Secret) -> AuthConfig | None:

@@ -237,7 +237,7 @@ class Onboarding:
         """
         now = self._clock.now()
         owner = ExtensionId(token.owner_id) if token.owner_id else None
-        access = Access(owner_id=owner, scopes=tuple(token.scopes))
+        access = Access(owner_id=owner, scopes=tuple(token.scopes), fingerprint=token.fingerprint)
         account_id: AccountId | None = None
         refusal: PermissionMissing | None = None
         try:

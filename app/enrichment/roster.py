@@ -10,9 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import accounts, credentials
-from app.enrichment.connections import CALL_READING, Access, Level, auth_config
-from app.enrichment.credentials import OWN, Secret
+from app.enrichment.connections import CALL_READING, Access, Level, auth_config, own_auth
+from app.enrichment.credentials import OWN, Kind, Secret
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ringcentral.auth import AuthConfig
 from app.settings import Settings
 from app.vault import Vault
 
@@ -99,6 +100,7 @@ async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault, n
         credentials.c.name,
         credentials.c.kind,
         credentials.c.secret,
+        credentials.c.token,
         credentials.c.access,
         credentials.c.updated_at,
     ).order_by(credentials.c.account_id, credentials.c.name)
@@ -113,8 +115,8 @@ async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault, n
 
 
 def _member(row: Any, settings: Settings, vault: Vault, now: datetime) -> Member:
-    access = Access.from_json(row.access)
-    unusable = None if row.kind == OWN else _why_unusable(row.secret, settings, vault)
+    auth, unusable = (own_auth(settings), None) if row.kind == OWN else _auth_of(row, settings, vault)
+    access = Access.known(row.access, auth.fingerprint) if auth else Access.from_json(row.access)
     blocking = [problem for problem in (unusable, access.problem) if problem is not None]
     return Member(
         holder=AccountId(row.account_id),
@@ -175,19 +177,22 @@ def _is_fresh(refused: Mapping[str, Any], now: datetime) -> bool:
     return until is None or datetime.fromisoformat(until) > now
 
 
-def _why_unusable(secret: bytes | None, settings: Settings, vault: Vault) -> dict[str, Any] | None:
+def _auth_of(row: Any, settings: Settings, vault: Vault) -> tuple[AuthConfig | None, dict[str, Any] | None]:
+    """Return what to sign in with by stored credentials, and why that cannot be done with them here."""
     try:
-        auth = auth_config(settings, Secret.load(vault.decrypt(secret or b"")))
+        auth = auth_config(settings, Secret.load(vault.decrypt(row.secret or b"")))
+        if row.kind == Kind.OAUTH and row.token is not None:
+            vault.decrypt(row.token)  # a sign-in lives by what is in there
     except InvalidToken:
         detail = (
             "These credentials were encrypted with a key that AFTERCALL_SECRET_KEY no longer holds: put that key back, "
             "behind the new one, or give the credentials anew."
         )
-        return {"code": UNREADABLE, "detail": detail, "since": None}
+        return None, {"code": UNREADABLE, "detail": detail, "since": None}
     if auth is None:
         detail = "These credentials were given to another app than RC_CLIENT_ID names: set that app again, or give them anew."
-        return {"code": OTHER_APP, "detail": detail, "since": None}
-    return None
+        return None, {"code": OTHER_APP, "detail": detail, "since": None}
+    return auth, None
 
 
 def missing_scopes(scopes: Iterable[str]) -> list[str]:

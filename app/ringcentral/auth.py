@@ -151,7 +151,8 @@ class TokenKeeper:
         """Take the token that the replicas share, if it is newer than ours and bought with our credentials.
 
         Raises TokenUnreadable where nothing else can take its place: another replica has traded the pair that we
-        may still hold, and what RingCentral says of the old one would end the sign-in for all.
+        may still hold, and what RingCentral says of the old one would end the sign-in for all. Raises
+        RingCentralUnreachable when somebody has signed in meanwhile in the place of our credentials.
         """
         try:
             stored = await self._store.load()
@@ -159,11 +160,20 @@ class TokenKeeper:
             if self._config.jwt is None:
                 raise
             return
-        if stored is None or stored.fingerprint != self._fingerprint:
+        if stored is None:
+            return
+        if stored.fingerprint != self._fingerprint:
+            self._heed_successor(stored)
             return
         # Of a pair that works once the store alone knows the present one, whatever the replicas' clocks say.
         if self._token is None or self._config.jwt is None or stored.issued_at > self._token.issued_at:
             self._token = stored
+
+    def _heed_successor(self, stored: StoredToken) -> None:
+        """Leave the pair of a later sign-in alone: a token of ours in its place would be the end of that one."""
+        is_former = self._config.jwt is not None or self._token is not None
+        if is_former and stored.refresh_token is not None:
+            raise RingCentralUnreachable("these credentials were replaced while work went on with them")
 
     def _fresh(self, refused: str | None) -> StoredToken | None:
         token = self._token

@@ -1,0 +1,146 @@
+"""Credentials that are replaced, and a secret key that is not there, while work goes on with what was."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from app.calls.accounts import open_unbound
+from app.db.engine import Database
+from app.enrichment import credentials
+from app.enrichment.connections import Access, Connection, Connections
+from app.enrichment.credentials import Kind, Secret
+from app.enrichment.roster import load_roster
+from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ringcentral.auth import SIGN_IN_AGAIN
+from app.settings import Settings
+from app.vault import Vault
+from tests.fakes.clock import FakeClock
+from tests.fakes.token_endpoint import SERVER, SIGNED_IN, TokenEndpoint
+
+COFFEE = AccountId("908070002")
+OLD, NEW = "o" * 32, "n" * 32
+
+
+class House:
+    """Replicas before one token endpoint, on one database."""
+
+    def __init__(
+        self, database: Database, clock: FakeClock, http: httpx.AsyncClient, settings: Settings
+    ) -> None:
+        self.database, self.clock, self.http, self.settings = database, clock, http, settings
+
+    def replica(self, secret_key: str = OLD, **values: Any) -> Connections:
+        settings = self.settings.model_copy(update=values)
+        vault = Vault(secret_key)
+        return Connections(settings, self.database, self.clock, vault, self.http, replica="one")
+
+
+@pytest.fixture
+def endpoint(clock: FakeClock) -> TokenEndpoint:
+    return TokenEndpoint(clock)
+
+
+@pytest.fixture
+async def house(
+    database: Database, clock: FakeClock, endpoint: TokenEndpoint, make_settings: Any
+) -> AsyncIterator[House]:
+    settings = make_settings(rc_client_id="app", rc_client_secret="hidden-secret", rc_server_url=SERVER)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(endpoint.answer)) as http:
+        yield House(database, clock, http, settings)
+
+
+def known(connection: Connection) -> Access:
+    return replace(connection.access, fingerprint=None)
+
+
+async def sign_in(house: House, endpoint: TokenEndpoint, name: str, secret_key: str = OLD) -> None:
+    """Store a sign-in of this name, as the callback does."""
+    fingerprint = replace(SIGNED_IN, sign_in=name).fingerprint
+    token = replace(endpoint.sign_in(), fingerprint=fingerprint)
+    async with house.database.write() as db:
+        await credentials.save(
+            db,
+            Vault(secret_key),
+            COFFEE,
+            "ext-711000101",
+            Kind.OAUTH,
+            Secret("app", sign_in=name),
+            token,
+            Access().to_json(),
+            house.clock.now(),
+        )
+
+
+async def test_work_under_way_with_a_former_sign_in_does_not_overwrite_the_new_one(
+    house: House, endpoint: TokenEndpoint, clock: FakeClock
+) -> None:
+    await sign_in(house, endpoint, "one")
+    (former,) = await house.replica().of(COFFEE)
+    await former.client.fetch_token()
+    clock.advance(3600)
+    await sign_in(house, endpoint, "two")
+    with pytest.raises(RingCentralUnreachable, match="replaced"):
+        await former.client.fetch_token()
+    for _ in range(2):
+        (present,) = await house.replica().of(COFFEE)
+        assert endpoint.is_accepted(await present.client.fetch_token())
+        clock.advance(3600)
+
+
+async def test_a_sign_in_whose_tokens_cannot_be_read_wants_its_key_back(
+    house: House, endpoint: TokenEndpoint, clock: FakeClock
+) -> None:
+    await sign_in(house, endpoint, "one")
+    clock.advance(3600)
+    (ahead,) = await house.replica(f"{NEW},{OLD}").of(COFFEE)
+    await ahead.client.fetch_token()
+    async with house.database.read() as db:
+        (account,) = await load_roster(db, house.settings, Vault(OLD), clock.now(), COFFEE)
+        (fine,) = await load_roster(db, house.settings, Vault(f"{NEW},{OLD}"), clock.now(), COFFEE)
+    assert account.problem is not None
+    assert account.problem["code"] == "unreadable"
+    assert fine.problem is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialsRefused("no", status=400, code="OAU-210"),
+        PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408"),
+    ],
+)
+async def test_other_credentials_in_the_environment_begin_without_the_troubles_of_the_former(
+    house: House, error: CredentialsRefused | PermissionMissing
+) -> None:
+    former = house.replica(rc_jwt=SecretStr("jwt"))
+    (own,) = await former.of(UNBOUND_ACCOUNT)
+    await former.note(own, error)
+    (same,) = await house.replica(rc_jwt=SecretStr("jwt")).of(UNBOUND_ACCOUNT)
+    assert known(same) != known(own)
+    settings = house.settings.model_copy(update={"rc_jwt": SecretStr("another")})
+    (present,) = await house.replica(rc_jwt=SecretStr("another")).of(UNBOUND_ACCOUNT)
+    assert known(present) == known(own)
+    async with house.database.write() as db:
+        await open_unbound(db, house.clock.now())
+        (account,) = await load_roster(db, settings, Vault(OLD), house.clock.now())
+    assert [member.problems for member in account.members] == [()]
+
+
+async def test_what_work_under_way_was_told_of_former_credentials_is_not_said_of_the_new(
+    house: House, endpoint: TokenEndpoint
+) -> None:
+    await sign_in(house, endpoint, "one")
+    busy = house.replica()
+    (former,) = await busy.of(COFFEE)
+    await sign_in(house, endpoint, "two")
+    await busy.note(former, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+    (present,) = await house.replica().of(COFFEE)
+    assert present.access.problem is None
+    await busy.note(present, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+    (blocked,) = await house.replica().of(COFFEE)
+    assert blocked.access.problem is not None
