@@ -51,7 +51,8 @@ from app.webhooks.ends import EndWatch
 from app.webhooks.fold import EndRules, Folder
 from app.webhooks.inbox import Inbox
 from app.webhooks.pulse import Pulse
-from app.webhooks.subscription import SubscriptionGuard, Wanted
+from app.webhooks.subscription import Wanted
+from app.webhooks.subscription_guard import SubscriptionGuard
 from app.webhooks.upkeep import Upkeep
 from app.work import wakeups
 from app.work.loops import Crew, Loop
@@ -297,12 +298,13 @@ class Process:
             wanted,
             replica=self.replica,
             check_seconds=settings.subscription_check_seconds,
-            lease_seconds=settings.lease_seconds * 2,
+            lease_seconds=settings.short_lease_seconds,
             sweep_after_seconds=settings.first_reading_seconds,
+            patience_seconds=_PATIENCE_SECONDS,
         )
-        await Loop(
-            "subscriptions", guard.step, (wakeups.SUBSCRIPTIONS,), settings.subscription_check_seconds
-        ).run(self.wakeups, self.clock)
+        pause = settings.subscription_check_seconds
+        loop = Loop("subscriptions", guard.step, (wakeups.SUBSCRIPTIONS,), pause, guard.close)
+        await loop.run(self.wakeups, self.clock)
 
 
 def end_rules(settings: Settings) -> EndRules:

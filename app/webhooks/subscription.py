@@ -8,22 +8,21 @@ reminds of its end. While none delivers, a gap is on record, and what it cost is
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, select, update
 
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import subscriptions, work
 from app.enrichment import gaps
-from app.enrichment.connections import Connection, Connections
 from app.enrichment.credentials import OWN
 from app.enrichment.gaps import Reason
-from app.errors import RequestRefused, RingCentralError, StorageUnavailable
+from app.errors import RequestRefused, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
@@ -189,18 +188,17 @@ class SubscriptionKeeper:
         self._database = database
         self._clock = clock
         self.client = client
-        self._wanted = wanted
+        self.wanted = wanted
         self._lease = Lease(holder, kind_of(name), replica, lease_seconds)
         self._check_seconds = check_seconds
         self._holder = holder
         self._name = name
         self._sweep_after = timedelta(seconds=sweep_after_seconds)
         self._failures = 0
-        self.due_at = clock.now()
         self.refusal: RingCentralError | None = None
         """What the last step failed of."""
 
-    async def step(self) -> float | None:
+    async def step(self) -> float:
         """Look after the subscription; say in how many seconds to look again."""
         async with leased(self._database, self._clock, self._lease) as is_ours:
             return await self._take_turn() if is_ours else self._check_seconds
@@ -225,8 +223,8 @@ class SubscriptionKeeper:
         found = await self.client.list_subscriptions()
         now = self._clock.now()
         known = await self._load_known()
-        useless = {known.subscription_id} if known and known.has_other_secret(self._wanted.token) else set()
-        choice = choose(found, self._wanted, now, token.owner_id, useless)
+        useless = {known.subscription_id} if known and known.has_other_secret(self.wanted.token) else set()
+        choice = choose(found, self.wanted, now, token.owner_id, useless)
         is_new = is_renewed = False
         match choice:
             case Keep(subscription=kept):
@@ -261,7 +259,7 @@ class SubscriptionKeeper:
         """Write down that no event comes, before anything is tried against it."""
         async with self._database.write() as db:
             heard_at = await gaps.last_heard_at(db, await accounts.resolve(db, self._holder))
-            gap = deaf_since(known, dead, heard_at, self._wanted.token, now)
+            gap = deaf_since(known, dead, heard_at, self.wanted.token, now)
             if gap is None:
                 return
             reason, since = gap
@@ -281,14 +279,14 @@ class SubscriptionKeeper:
         return renewed, False
 
     async def _updated(self, subscription: Subscription) -> tuple[Subscription, bool]:
-        wanted = self._wanted
+        wanted = self.wanted
         updated = await self.client.update_subscription(
             subscription.id, wanted.filters, wanted.expires_in_seconds
         )
         return (updated, False) if updated is not None else (await self._created(), True)
 
     async def _created(self, dead: Sequence[Subscription] = ()) -> Subscription:
-        wanted = self._wanted
+        wanted = self.wanted
         arguments = (wanted.filters, wanted.address, wanted.token, wanted.expires_in_seconds)
         try:
             created = await self.client.create_subscription(*arguments)
@@ -317,7 +315,7 @@ class SubscriptionKeeper:
             "account_id": self._holder,
             "subscription_id": subscription.id,
             "name": self._name,
-            "address": self._wanted.address,
+            "address": self.wanted.address,
             "filters": list(subscription.event_filters),
             "disabled_filters": [_refused_json(item) for item in subscription.disabled_filters] or None,
             "status": subscription.status or "unknown",
@@ -326,7 +324,7 @@ class SubscriptionKeeper:
             "checked_at": now,
         }
         if is_new:
-            row |= {"token_digest": digest_of(self._wanted.token), "refused_since": None}
+            row |= {"token_digest": digest_of(self.wanted.token), "refused_since": None}
         column = subscriptions.c
         mine = (column.account_id == self._holder) & (column.name == self._name)
         async with self._database.write() as db:
@@ -366,99 +364,6 @@ class SubscriptionKeeper:
             await db.execute(
                 update(work).where(mine).values(failures=self._failures, state={"problem": problem})
             )
-
-
-class SubscriptionGuard:
-    """The keepers of all accounts: one for each whose calls somebody sees all of, else one for each user."""
-
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        wanted: Wanted,
-        *,
-        replica: str,
-        check_seconds: float,
-        lease_seconds: float,
-        sweep_after_seconds: float,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
-        self._wanted = wanted
-        self._replica = replica
-        self._check_seconds = check_seconds
-        self._lease_seconds = lease_seconds
-        self._sweep_after_seconds = sweep_after_seconds
-        self._keepers: dict[tuple[AccountId, str, tuple[str, ...]], SubscriptionKeeper] = {}
-
-    async def step(self) -> float | None:
-        """Look after every subscription; say in how many seconds to look again."""
-        urgent = await self._find_urgent()
-        now = self._clock.now()
-        due: list[datetime] = []
-        for connection in who_keeps(await self._connections.all()):
-            keeper = self._keeper(connection)
-            if keeper.due_at <= now or (connection.holder, connection.name) in urgent:
-                await self._serve(connection, keeper)
-            due.append(keeper.due_at)
-        return max(0.0, (min(due) - self._clock.now()).total_seconds()) if due else None
-
-    async def _serve(self, connection: Connection, keeper: "SubscriptionKeeper") -> None:
-        """Look after one subscription. Whatever happens to it, those of the other accounts have their turn."""
-        pause: float | None = None
-        try:
-            pause = await keeper.step()
-            if keeper.refusal is not None:
-                await self._connections.note(connection, keeper.refusal)
-        except StorageUnavailable:
-            raise
-        except Exception:
-            log.exception("a subscription could not be looked after", account_id=connection.holder)
-        keeper.due_at = self._clock.now() + timedelta(seconds=pause or self._check_seconds)
-
-    async def _find_urgent(self) -> set[tuple[str, str]]:
-        """Return whose subscription is to be renewed or replaced at once."""
-        column = subscriptions.c
-        is_urgent = or_(column.renew_at <= self._clock.now(), column.refused_since.is_not(None))
-        async with self._database.read() as db:
-            rows = await db.execute(select(column.account_id, column.name).where(is_urgent))
-            return {(row.account_id, row.name) for row in rows}
-
-    def _keeper(self, connection: Connection) -> SubscriptionKeeper:
-        filters = self._wanted.filters
-        wanted = self._wanted
-        if not connection.is_company_wide:
-            wanted = replace(wanted, filters=of_extension(filters))
-        key = (connection.holder, connection.name, wanted.filters)
-        if key not in self._keepers or self._keepers[key].client is not connection.client:
-            self._keepers[key] = SubscriptionKeeper(
-                self._database,
-                self._clock,
-                connection.client,
-                wanted,
-                replica=self._replica,
-                check_seconds=self._check_seconds,
-                lease_seconds=self._lease_seconds,
-                holder=connection.holder,
-                name=connection.name,
-                sweep_after_seconds=self._sweep_after_seconds,
-            )
-        return self._keepers[key]
-
-
-def who_keeps(connections: Sequence[Connection]) -> list[Connection]:
-    """Pick the connections that keep a subscription; those of a holder stand in order, company-wide ones first."""
-    served: set[AccountId] = set()
-    chosen = []
-    for connection in sorted(connections, key=lambda item: not item.is_company_wide):
-        if connection.holder in served:
-            continue
-        chosen.append(connection)
-        if connection.is_company_wide:
-            served.add(connection.holder)
-    return chosen
 
 
 def kind_of(name: str) -> str:

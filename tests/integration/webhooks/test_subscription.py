@@ -15,7 +15,8 @@ from app.enrichment.connections import Access, Connection, Level
 from app.enrichment.gaps import Sweep
 from app.errors import PermissionMissing, RequestRefused
 from app.ids import AccountId, ExtensionId
-from app.webhooks.subscription import SubscriptionGuard, SubscriptionKeeper, Wanted, of_extension, who_keeps
+from app.webhooks.subscription import SubscriptionKeeper, Wanted, of_extension
+from app.webhooks.subscription_guard import SubscriptionGuard, who_keeps
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral, subscription_row
