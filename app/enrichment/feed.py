@@ -50,7 +50,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FeedRead:
-    """One reading. All changes from `since` until `asked_at` are known, in this reading or an earlier one."""
+    """One reading. All changes from `since` until `asked_at` are known, in this reading or an earlier one.
+
+    `asked_at` is when the first of its requests left: each call was brought in as it was then or later.
+    """
 
     since: datetime
     asked_at: datetime
@@ -138,7 +141,7 @@ class Feed:
     async def _follow(self, connection: Connection, place: _Place) -> FeedRead | None:
         place = self._begun(place)
         brought, has_newer, asked_at = Brought(), True, self._clock.now()
-        for _ in range(MOST_REQUESTS):
+        for number in range(MOST_REQUESTS):
             try:
                 answer = await self._fetch(connection, place)
             except SyncTokenRefused as refusal:
@@ -149,7 +152,7 @@ class Feed:
                 await self._remember_missing(connection)
                 return None
             brought |= await self._take(connection, answer)
-            has_newer, asked_at = answer.has_newer, answer.sent_at
+            has_newer, asked_at = answer.has_newer, asked_at if number else answer.sent_at
             place = _after(place, answer)
             await self._save(connection, place)
             if not has_newer:

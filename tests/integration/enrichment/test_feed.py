@@ -333,3 +333,39 @@ async def test_a_record_from_before_the_end_gives_way_to_what_active_calls_shows
         "Inbound",
     )
     assert (call.caller, call.callee) == (told["from"], told["to"]), "nothing of the agent's is left"
+
+
+@pytest.mark.parametrize("where", ["after the answer", "between two answers"])
+async def test_a_recording_is_settled_however_long_a_reading_takes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    desk.ringcentral.has_feed = True
+    for number in (1, 2):
+        await desk.end_call(number)
+    desk.clock.advance(121)
+    just_now = (desk.clock.now() - timedelta(seconds=10)).isoformat()
+    named = {"id": "88", "type": "Automatic", "contentUri": f"{desk.settings.rc_media_url}/88/content"}
+    desk.ringcentral.log = [
+        changed(1, 1, lastModifiedTime=just_now, recording=named),
+        changed(2, 2, lastModifiedTime=just_now),
+    ]
+    feed = make_feed(desk)
+    target, name = (
+        (feed, "read") if where == "after the answer" else (desk.ringcentral, "fetch_call_log_changes")
+    )
+    desk.ringcentral.page_size = 1
+    go_on = getattr(target, name)
+
+    async def stall(*given: Any, **named: Any) -> Any:
+        told = await go_on(*given, **named)
+        desk.clock.advance(PLAN.settled_after)
+        return told
+
+    monkeypatch.setattr(target, name, stall)
+    reader = Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
+    await reader.step()
+    assert (await desk.call(1)).readiness["recording"]["state"] == "pending", "its record may still change"
+    monkeypatch.undo()
+    await read_for(desk, reader, 2 * PLAN.settled_after + PLAN.gap)
+    call = await desk.call(1)
+    assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
