@@ -22,7 +22,7 @@ from app.db.tables import subscriptions, work
 from app.enrichment import gaps
 from app.enrichment.credentials import OWN
 from app.enrichment.gaps import Reason
-from app.errors import RequestRefused, RingCentralError
+from app.errors import RateLimited, RequestRefused, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
@@ -34,7 +34,9 @@ KIND = "subscription"
 TOO_MANY = "SUB-505"
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 120.0
+_MOST_DOUBLINGS = 10
 _SHORTEST_CHECK_SECONDS = 1.0
+_ASK_REFUSED_AGAIN = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
@@ -105,13 +107,7 @@ def choose(
     `useless` are ids of subscriptions that deliver with another secret.
     """
     ours = [item for item in found if item.is_webhook and (item.address or "").rstrip("/") == wanted.address]
-    alive = [
-        item
-        for item in ours
-        if item.is_active
-        and item.id not in useless
-        and (item.expiration_time is None or item.expiration_time > now)
-    ]
+    alive = [item for item in ours if item.is_active and item.id not in useless and _lives(item, now)]
     alive.sort(key=lambda item: (item.expiration_time or now, item.id), reverse=True)
     fitting = [item for item in alive if _listens_to(item, wanted, own_extension_id)]
     best = next(iter(fitting or alive), None)
@@ -121,24 +117,22 @@ def choose(
     return Keep(best, others) if fitting else Update(best, others)
 
 
-def deaf_since(
-    known: Known | None,
-    dead: Sequence[Subscription],
-    last_heard_at: datetime | None,
-    token: str,
-    now: datetime,
+def why_deaf(
+    known: Known | None, found: Sequence[Subscription], token: str, now: datetime
 ) -> tuple[Reason, datetime] | None:
-    """Say why no event comes and since when, given that no subscription delivers now; None: none ever did.
+    """Say why the known subscription delivers no more and since when; None when it does, or none is known.
 
-    One that RingCentral suspended had failed for a while before, although it was called active: only until the
-    last call that an event told of is it certain that events came.
+    One of RingCentral's that was not known before may have begun to deliver at any time.
     """
     if known is None:
         return None
     if known.has_other_secret(token):
         return Reason.REFUSED, known.refused_since or known.checked_at
-    if any(item.id == known.subscription_id and not item.is_active for item in dead):
-        return Reason.SUSPENDED, min(known.checked_at, last_heard_at or known.checked_at)
+    same = next((item for item in found if item.id == known.subscription_id), None)
+    if same is not None and not same.is_active:
+        return Reason.SUSPENDED, known.checked_at
+    if same is not None and _lives(same, now):
+        return None
     if known.expires_at is not None and known.expires_at <= now:
         return Reason.EXPIRED, max(known.checked_at, known.expires_at)
     return Reason.MISSING, known.checked_at
@@ -156,16 +150,40 @@ def of_extension(filters: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def _lives(item: Subscription, now: datetime) -> bool:
+    return item.expiration_time is None or item.expiration_time > now
+
+
 def _listens_to(item: Subscription, wanted: Wanted, own_extension_id: str | None) -> bool:
     refused = {refused.filter for refused in item.disabled_filters}
     return has_same_filters(wanted.filters, {*item.event_filters, *refused}, own_extension_id)
 
 
 def renew_at(subscription: Subscription, now: datetime) -> datetime | None:
-    """Return when half of what is left of its life is gone; None when it does not say when it ends."""
-    if subscription.expiration_time is None:
-        return None
-    return now + (subscription.expiration_time - now) / 2
+    """Return when half of what is left of its life is gone; None when it does not say when it ends.
+
+    Where RingCentral refused some of the filters, sooner: somebody may grant them.
+    """
+    half_way = subscription.expiration_time and now + (subscription.expiration_time - now) / 2
+    if not subscription.disabled_filters:
+        return half_way
+    return min(half_way or now + _ASK_REFUSED_AGAIN, now + _ASK_REFUSED_AGAIN)
+
+
+def pause_after(failures: int, error: RingCentralError, now: datetime) -> float:
+    """Return in how many seconds to try again after so many failures in a row, the last of which was `error`."""
+    if isinstance(error, RateLimited):
+        return max(_SHORTEST_CHECK_SECONDS, (error.retry_at - now).total_seconds())
+    return min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was done: the subscription that delivers now, whether it was made, and whether its life began anew."""
+
+    subscription: Subscription
+    is_new: bool = False
+    is_renewed: bool = True
 
 
 class SubscriptionKeeper:
@@ -201,48 +219,64 @@ class SubscriptionKeeper:
     async def step(self) -> float:
         """Look after the subscription; say in how many seconds to look again."""
         async with leased(self._database, self._clock, self._lease) as is_ours:
-            return await self._take_turn() if is_ours else self._check_seconds
+            if is_ours:
+                return await self._take_turn()
+        # By then whoever has it is through, or has crashed.
+        return min(self._check_seconds, max(_SHORTEST_CHECK_SECONDS, self._lease.seconds))
 
     async def _take_turn(self) -> float:
         self.refusal = None
         try:
-            subscription = await self._look_after()
+            subscription, due_at = await self._look_after()
         except RingCentralError as error:
             self.refusal = error
             return await self._failed(error)
         self._failures = 0
-        pause = self._check_seconds
-        due_at = renew_at(subscription, self._clock.now())
-        if due_at is not None:
-            pause = min(pause, max(_SHORTEST_CHECK_SECONDS, (due_at - self._clock.now()).total_seconds()))
         await self._tell(_disabled(subscription))
-        return pause
+        left = self._check_seconds if due_at is None else (due_at - self._clock.now()).total_seconds()
+        return min(self._check_seconds, max(_SHORTEST_CHECK_SECONDS, left))
 
-    async def _look_after(self) -> Subscription:
+    async def _look_after(self) -> tuple[Subscription, datetime | None]:
+        """Bring it about that one subscription delivers; return it with the time at which to renew it."""
         token = await self.client.fetch_token()
         found = await self.client.list_subscriptions()
-        now = self._clock.now()
         known = await self._load_known()
         useless = {known.subscription_id} if known and known.has_other_secret(self.wanted.token) else set()
-        choice = choose(found, self.wanted, now, token.owner_id, useless)
-        is_new = is_renewed = False
-        match choice:
-            case Keep(subscription=kept):
-                subscription = kept
-                if _is_due(kept, known, now):
-                    subscription, is_new = await self._renewed(kept)
-                    is_renewed = True
-            case Update(subscription=other):
-                subscription, is_new = await self._updated(other)
-                is_renewed = True
-            case Create(dead=dead):
-                await self._note_deaf(known, dead, now)
-                subscription, is_new = await self._created(dead), True
-        await self._save(subscription, known, is_new=is_new, is_renewed=is_renewed)
+        kept: _Kept | None = None
+        while kept is None:
+            now = self._clock.now()
+            choice = choose(found, self.wanted, now, token.owner_id, useless)
+            await self._note_deaf(known, found, now)
+            kept = await self._carry_out(choice, known, now)
+            if not isinstance(choice, Create):  # where nothing came of it, it has ended since it was listed
+                found = tuple(item for item in found if item.id != choice.subscription.id)
+        due_at = await self._save(kept, known)
         for item in choice.dead if isinstance(choice, Create) else choice.surplus:
             await self.client.delete_subscription(item.id)
             log.info("deleted a surplus subscription", subscription_id=item.id, status=item.status)
-        return subscription
+        return kept.subscription, due_at
+
+    async def _carry_out(
+        self, choice: Keep | Update | Create, known: Known | None, now: datetime
+    ) -> _Kept | None:
+        """Do what was chosen; None when the subscription is not there any more."""
+        match choice:
+            case Keep(subscription=kept) if not _is_due(kept, known, now):
+                return _Kept(kept, is_renewed=False)
+            case Keep(subscription=kept) if not kept.disabled_filters:
+                renewed = await self.client.renew_subscription(kept.id)
+            case Keep(subscription=kept) | Update(subscription=kept):
+                renewed = await self.client.update_subscription(
+                    kept.id, self.wanted.filters, self.wanted.expires_in_seconds
+                )
+            case Create(dead=dead):
+                return _Kept(await self._created(dead), is_new=True)
+        if renewed is None:
+            return None
+        log.info(
+            "renewed the subscription", subscription_id=renewed.id, expires_at=str(renewed.expiration_time)
+        )
+        return _Kept(renewed)
 
     async def _load_known(self) -> Known | None:
         """Return what was last written down of the subscription that this connection keeps."""
@@ -255,35 +289,25 @@ class SubscriptionKeeper:
             row = (await db.execute(query.limit(1))).one_or_none()
         return None if row is None else Known(**row._mapping)  # noqa: SLF001 - the documented way to keywords
 
-    async def _note_deaf(self, known: Known | None, dead: Sequence[Subscription], now: datetime) -> None:
-        """Write down that no event comes, before anything is tried against it."""
+    async def _note_deaf(self, known: Known | None, found: Sequence[Subscription], now: datetime) -> None:
+        """Write down that the known subscription delivers no more, before anything is tried against it.
+
+        One that RingCentral suspended had failed for a while before, although it was called active: only until the
+        last call that an event told of is it certain that events came.
+        """
+        deaf = why_deaf(known, found, self.wanted.token, now)
+        if deaf is None or known is None:
+            return
+        reason, since = deaf
+        told = next((item.blacklisted_reason for item in found if item.id == known.subscription_id), None)
         async with self._database.write() as db:
-            heard_at = await gaps.last_heard_at(db, await accounts.resolve(db, self._holder))
-            gap = deaf_since(known, dead, heard_at, self.wanted.token, now)
-            if gap is None:
-                return
-            reason, since = gap
-            why = next((item.blacklisted_reason for item in dead if item.blacklisted_reason), None)
+            if reason is Reason.SUSPENDED:
+                heard_at = await gaps.last_heard_at(db, await accounts.resolve(db, self._holder))
+                since = min(since, heard_at or since)
             await gaps.note_gap(
-                db, self._holder, reason, since, None, now, sweep_after=self._sweep_after, detail=why
+                db, self._holder, reason, since, None, now, sweep_after=self._sweep_after, detail=told
             )
-        log.warning("no subscription delivers", why=reason.value, since=str(since), told=why)
-
-    async def _renewed(self, subscription: Subscription) -> tuple[Subscription, bool]:
-        renewed = await self.client.renew_subscription(subscription.id)
-        if renewed is None:
-            return await self._created(), True
-        log.info(
-            "renewed the subscription", subscription_id=renewed.id, expires_at=str(renewed.expiration_time)
-        )
-        return renewed, False
-
-    async def _updated(self, subscription: Subscription) -> tuple[Subscription, bool]:
-        wanted = self.wanted
-        updated = await self.client.update_subscription(
-            subscription.id, wanted.filters, wanted.expires_in_seconds
-        )
-        return (updated, False) if updated is not None else (await self._created(), True)
+        log.warning("no subscription delivers", why=reason.value, since=str(since), told=told)
 
     async def _created(self, dead: Sequence[Subscription] = ()) -> Subscription:
         wanted = self.wanted
@@ -302,15 +326,12 @@ class SubscriptionKeeper:
         )
         return created
 
-    async def _save(
-        self, subscription: Subscription, known: Known | None, *, is_new: bool, is_renewed: bool
-    ) -> None:
-        """Write down that this one delivers; a gap that there was is over."""
-        now = self._clock.now()
-        before = known if known is not None and known.subscription_id == subscription.id else None
-        is_same_life = (
-            not is_renewed and before is not None and before.expires_at == subscription.expiration_time
-        )
+    async def _save(self, kept: _Kept, known: Known | None) -> datetime | None:
+        """Write down that this one delivers; a gap that there was is over. Return when to renew it."""
+        now, subscription = self._clock.now(), kept.subscription
+        due_at = renew_at(subscription, now)
+        if not kept.is_renewed and known is not None and known.subscription_id == subscription.id:
+            due_at = known.renew_at if known.expires_at == subscription.expiration_time else due_at
         row: dict[str, Any] = {
             "account_id": self._holder,
             "subscription_id": subscription.id,
@@ -320,10 +341,10 @@ class SubscriptionKeeper:
             "disabled_filters": [_refused_json(item) for item in subscription.disabled_filters] or None,
             "status": subscription.status or "unknown",
             "expires_at": subscription.expiration_time,
-            "renew_at": before.renew_at if before and is_same_life else renew_at(subscription, now),
+            "renew_at": due_at,
             "checked_at": now,
         }
-        if is_new:
+        if kept.is_new:
             row |= {"token_digest": digest_of(self.wanted.token), "refused_since": None}
         column = subscriptions.c
         mine = (column.account_id == self._holder) & (column.name == self._name)
@@ -338,10 +359,11 @@ class SubscriptionKeeper:
             )
             await db.execute(delete(subscriptions).where(mine, column.subscription_id != subscription.id))
             await gaps.end_gaps(db, self._holder, now, self._sweep_after)
+        return due_at
 
     async def _failed(self, error: RingCentralError) -> float:
         self._failures += 1
-        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (self._failures - 1))
+        pause = pause_after(self._failures, error, self._clock.now())
         log.warning(
             "the subscription could not be looked after", why=error.detail, code=error.code, seconds=pause
         )

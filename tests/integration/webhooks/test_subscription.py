@@ -13,9 +13,9 @@ from app.db.tables import subscriptions, sweeps, work
 from app.enrichment import gaps
 from app.enrichment.connections import Access, Connection, Level
 from app.enrichment.gaps import Sweep
-from app.errors import PermissionMissing, RequestRefused
+from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, ExtensionId
-from app.webhooks.subscription import SubscriptionKeeper, Wanted, of_extension
+from app.webhooks.subscription import SubscriptionKeeper, Wanted, of_extension, pause_after
 from app.webhooks.subscription_guard import SubscriptionGuard, who_keeps
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
@@ -131,6 +131,16 @@ async def test_it_is_renewed_when_half_of_its_life_is_gone(
     assert ringcentral.asked.count("renew") == 1
 
 
+async def test_looks_in_between_do_not_put_its_renewal_off(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.lifetime_end = START + timedelta(seconds=200)
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(60)
+    assert await keeper.step() == pytest.approx(40.0)
+
+
 async def test_one_that_vanishes_is_created_anew(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
@@ -157,6 +167,19 @@ async def test_a_failure_is_told_and_tried_again_with_growing_pauses(
     assert row.state["problem"]["code"] == "SUB-521"
 
 
+def test_a_failure_that_lasts_for_weeks_is_still_tried_again() -> None:
+    assert pause_after(10_000, RequestRefused("no", status=400), START) == 120.0
+
+
+async def test_a_budget_that_is_used_up_is_waited_for(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    for _ in range(3):
+        ringcentral.failure = RateLimited("busy", retry_at=clock.now() + timedelta(seconds=90))
+        assert await keeper.step() == 90.0
+
+
 async def test_one_replica_at_a_time_looks_after_it(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
@@ -170,7 +193,7 @@ async def test_one_replica_at_a_time_looks_after_it(
             work.update().values(lease_owner="one", lease_until=clock.now() + timedelta(seconds=60))
         )
     asked = len(ringcentral.asked)
-    await other.step()
+    assert await other.step() == 60.0, "by then it is over, or who had it has crashed"
     assert len(ringcentral.asked) == asked
 
 
@@ -199,7 +222,7 @@ async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
                 while await lease_until(database) != until:  # noqa: ASYNC110 - it is in the database
                     await asyncio.sleep(0.01)
         asked = len(ringcentral.asked)
-        assert await other.step() == 180.0
+        assert await other.step() == 1.0
         assert len(ringcentral.asked) == asked
         return await create(*arguments, **options)
 
@@ -251,6 +274,75 @@ async def test_while_none_delivers_a_gap_is_on_record(
     (gap,) = await gaps_of(database)
     assert (gap.from_at, gap.to_at) == (begins, clock.now()), "the gap is over when there is one again"
     assert gap.due_at == clock.now() + timedelta(seconds=60)
+
+
+async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_place(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions = [existing("another")]
+    clock.advance(180)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_one_that_delivers_is_no_gap_although_a_longer_lived_one_is_kept(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions.append(existing("longer", until=START + timedelta(days=9)))
+    await keeper.step()
+    assert [row["id"] for row in ringcentral.subscriptions] == ["longer"]
+    assert await gaps_of(database) == []
+
+
+@pytest.mark.parametrize("change", ["renew", "update"])
+async def test_one_that_vanishes_while_it_is_looked_after_leaves_a_gap(
+    database: Database,
+    clock: FakeClock,
+    ringcentral: FakeRingCentral,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(180)
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    if change == "update":
+        ringcentral.subscriptions[0]["eventFilters"] = ["/restapi/v1.0/account/~/presence"]
+
+    async def gone(*_: Any, **__: Any) -> None:
+        ringcentral.subscriptions.clear()
+
+    monkeypatch.setattr(ringcentral, f"{change}_subscription", gone)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 2
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_filters_that_were_refused_are_asked_for_again_now_and_then(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    """A renewal does not ask for them: whoever granted the right would wait for months."""
+    refused = {"filter": FILTERS[0], "reason": "SUB-405", "message": "not allowed"}
+    ringcentral.subscriptions = [existing("ours", filters=()) | {"disabledFilters": [refused]}]
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.asked.clear()
+    clock.advance(3599)
+    await keeper.step()
+    assert "update" not in ringcentral.asked
+    clock.advance(1)
+    await keeper.step()
+    assert ringcentral.asked.count("update") == 1
+    await keeper.step()
+    assert ringcentral.asked.count("update") == 1
 
 
 async def test_a_gap_of_an_expired_one_begins_with_its_end(
