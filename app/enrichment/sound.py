@@ -59,6 +59,7 @@ async def open_sound(
         ) as stream:
             held = _span_of(stream)
             span = _wanted(asked, held, stream.status)
+            _check(held, span.first, span.total)
             is_part = asked is not None and (stream.status == 206 or held.total is not None)
             async with aclosing(_pull(client, content_uri, stream, held, span)) as chunks:
                 yield Sound(span, is_part, stream.headers.get("content-type"), chunks)
@@ -79,6 +80,14 @@ def _span_of(stream: ContentStream) -> Span:
     return Span(0, None if total is None else total - 1, total)
 
 
+def _check(held: Span, place: int, total: int | None) -> None:
+    """Raises RingCentralUnreachable if the bytes that come cannot be joined to those before `place`."""
+    if held.first > place or (held.last is not None and place > max(held.first, held.last)):
+        raise RingCentralUnreachable("RingCentral left bytes out")
+    if None not in (held.total, total) and held.total != total:
+        raise RingCentralUnreachable("the recording has changed while it came")
+
+
 def _wanted(asked: ByteRange | None, held: Span, status: int) -> Span:
     """Say what the reader gets. Raises OutOfRangeError."""
     if asked is not None and held.total is not None:
@@ -87,8 +96,14 @@ def _wanted(asked: ByteRange | None, held: Span, status: int) -> Span:
             raise OutOfRangeError(held.total)
         return span
     if asked is not None and status == 206:
-        return held
+        return held if asked.first is None else _cut_span(held, asked.first, asked.last)
     return Span(0, None if held.total is None else held.total - 1, held.total)
+
+
+def _cut_span(held: Span, first: int, last: int | None) -> Span:
+    """Return of what comes, out of an unknown total, what was asked for."""
+    ends = [end for end in (held.last, last) if end is not None]
+    return Span(first, min(ends, default=None), None)
 
 
 async def _pull(
@@ -123,8 +138,7 @@ async def _pull(
                     return
                 raise
             held = _span_of(stream)
-            if held.first > place:
-                raise RingCentralUnreachable("RingCentral left bytes out", status=stream.status)
+            _check(held, place, wanted.total)
 
 
 def _is_all(place: int, held: Span, wanted: Span, status: int) -> bool:

@@ -199,3 +199,38 @@ async def test_a_refusal_is_passed_on() -> None:
 
     with pytest.raises(RequestRefused):
         await listen(Refusing(b"1"))
+
+
+class Told(Server):
+    """Answers a range 206, but says of the bytes what `told` has."""
+
+    told: tuple[str, ...] = ()
+
+    def _answer(self, byte_range: str | None) -> ContentStream:
+        answer = super()._answer(byte_range)
+        told = self.told[min(len(self.asked), len(self.told)) - 1]
+        return ContentStream(206, {"content-range": told}, answer.chunks)
+
+
+@pytest.mark.parametrize("told", ["bytes 20-99/100", "bytes 20-99/*", "bytes 0-4/*"])
+async def test_other_bytes_than_were_asked_for_are_no_answer(told: str) -> None:
+    server = Told(content(100))
+    server.told = (told,)
+    with pytest.raises(RingCentralUnreachable):
+        await listen(server, ByteRange(10, 19))
+    assert server.open == 0
+
+
+async def test_more_than_was_asked_for_is_cut_although_the_size_is_not_known() -> None:
+    server = Told(content(100), honours=False)
+    server.told = ("bytes 0-99/*",)
+    sound, heard = await listen(server, ByteRange(10, 19))
+    assert (heard, sound.is_part, sound.span.content_range) == (content(100)[10:20], True, "bytes 10-19/*")
+
+
+async def test_a_sound_that_changes_its_size_on_the_way_is_not_joined() -> None:
+    server = Told(content(100), breaks=[30])
+    server.told = ("bytes 0-99/100", "bytes 28-99/120")
+    with pytest.raises(RingCentralUnreachable):
+        await listen(server)
+    assert server.open == 0
