@@ -210,24 +210,31 @@ class RecordingKeeper:
             )
 
     async def _found(self, account_id: AccountId, recording_id: str, found: Recording) -> None:
+        """Say what RingCentral told to every call that names the recording, and that it is ready to those which did
+        not know."""
         now = self._clock.now()
-        values = {
-            "state": State.READY.value,
-            "attempts": 0,
-            "due_at": now if self._plan.archives else None,
-            "problem": None,
-            "content_type": found.content_type and found.content_type[:128],
-            "duration_seconds": found.duration_seconds,
-            "updated_at": now,
-        }
-        if found.content_uri is not None:
-            values["content_uri"] = found.content_uri
+        due_at = now if self._plan.archives else None
+        ready = {"state": State.READY.value, "attempts": 0, "due_at": due_at, "problem": None}
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
-            call_ids = _calls_of(await recordings.load(db, account_id, recording_id))
-            await recordings.change(db, account_id, recording_id, call_ids, **values)
-            await _tell(ledger, recording_id, call_ids, State.READY, duration=found.duration_seconds)
+            rows = await recordings.load(db, account_id, recording_id)
+            news = _calls_of([row for row in rows if row.state != State.READY])
+            await recordings.change(db, account_id, recording_id, **told_of(found), updated_at=now)
+            if not news:
+                return
+            await recordings.change(db, account_id, recording_id, news, **ready)
+            await _tell(ledger, recording_id, news, State.READY, duration=found.duration_seconds)
         metrics.RECORDINGS.labels(outcome=State.READY.value).inc()
         log.info("a recording is ready", recording_id=recording_id)
+
+
+def told_of(found: Recording) -> dict[str, Any]:
+    """Return what the metadata of a recording say of it, as columns of its rows; what they leave out stays."""
+    told = {
+        "content_type": found.content_type and found.content_type[:128],
+        "duration_seconds": found.duration_seconds,
+        "content_uri": found.content_uri,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def was_refused(row: Row[Any]) -> bool:
@@ -237,14 +244,18 @@ def was_refused(row: Row[Any]) -> bool:
 
 async def note_missing_right(
     connections: Connections, connection: Connection, error: PermissionMissing
-) -> None:
+) -> bool:
     """Remember that a connection hears no recordings, so that operators are told and it is not asked again.
 
-    One user without company rights may be refused a colleague's recording and hear his own.
+    Return whether that is so: one user without company rights may be refused a colleague's recording and hear his own.
     """
     log.warning("recordings are refused", code=error.code, why=error.detail, name=connection.name)
-    if error.permission == READ_RECORDINGS and (error.code == SCOPE_MISSING or connection.is_company_wide):
+    hears_none = error.permission == READ_RECORDINGS and (
+        error.code == SCOPE_MISSING or connection.is_company_wide
+    )
+    if hears_none:
         await connections.note(connection, error)
+    return hears_none
 
 
 async def take_not_found(ledger: Ledger, recording_id: str, rows: Sequence[Row[Any]]) -> State:

@@ -368,3 +368,26 @@ async def test_linked_calls_that_name_one_recording_are_both_told(
     await keeper.step()
     assert desk.ringcentral.asked.count("recording 77") == 1
     assert {(await desk.call(one)).readiness["recording"]["state"] for one in (1, 2)} == {"ready"}
+
+
+async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: RecordingKeeper) -> None:
+    for number in (1, 2):
+        await desk.end_call(number)
+    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
+    desk.clock.advance(1201)
+    await desk.reader.step()
+    knows = (await desk.call(2)).call_id
+    archived = {"archive_path": "77.mp3", "content_type": "audio/wav"}
+    async with desk.database.write() as db:
+        await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
+        await recordings.change(db, ACCOUNT, "77", [knows], state="ready", due_at=None, **archived)
+    before = await desk.events(await desk.call(2))
+    desk.ringcentral.recordings["77"] = Recording(id="77", content_type=None, duration_seconds=92.0)
+    archiving = replace(PLAN, archives=True)
+    await RecordingKeeper(desk.database, desk.clock, desk.connections, archiving).step()
+    assert await desk.events(await desk.call(2)) == before
+    assert "recording.ready" in await desk.events(await desk.call(1))
+    told = {row.call_id == knows: row for row in await rows(desk)}
+    assert (told[True].due_at, told[True].content_type) == (None, "audio/wav")
+    assert told[False].due_at == desk.clock.now()
+    assert {row.duration_seconds for row in told.values()} == {92.0}
