@@ -29,17 +29,32 @@ from app.enrichment.ranges import ByteRange
 from app.enrichment.reach import find_connection
 from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, note_missing_right, take_not_found
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
-from app.errors import ArchiveUnavailable, PermissionMissing, RateLimited, RequestRefused, RingCentralError
+from app.errors import (
+    ArchiveUnavailable,
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RequestRefused,
+    RingCentralError,
+    RingCentralUnreachable,
+)
 from app.ids import AccountId
-from app.ringcentral.ports import Priority
 from app.work.leases import renewed
 from app.work.rounds import Agenda, Rounds
 
 READY = frozenset({State.READY})
 LARGEST_BYTES = 4 * 1024**3
 _RIGHT_AGAIN = timedelta(hours=1)
+_GIVES_UP_AFTER = timedelta(days=7)
+"""How long the archive or RingCentral may be away before what became ready meanwhile is left where it is."""
+
 LEFTOVER_AFTER = timedelta(days=1)
-"""By then every recording is archived or given up, and its partial file gone."""
+"""Nobody adds to such a partial file any more; should somebody want to, he begins anew as well."""
+
+_TIDY_SECONDS = 3600.0
+_OVERLAP_BYTES = 16 * 1024
+"""So much of a partial file is fetched again and compared: RingCentral tells no version of a sound, and two halves of
+different ones are none."""
 
 _PIECE_BYTES = 64 * 1024
 _PIECE_SECONDS = 1.0
@@ -55,6 +70,8 @@ _SUFFIXES = {
     "audio/wave": "wav",
 }
 
+_DONE = {"due_at": None, "attempts": 0, "problem": None}
+
 log = structlog.get_logger(__name__)
 
 
@@ -67,6 +84,14 @@ def place_of(account_id: str, recording_id: str, started_at: datetime, content_t
     """Return the path of a recording in the archive: account, year, month, id."""
     account, name = (quote(part, safe="").replace(".", "%2E") for part in (account_id, recording_id))
     return f"{account}/{started_at:%Y/%m}/{name}.{suffix_of(content_type)}"
+
+
+class _Unlike(Exception):
+    """What came does not fit what there was."""
+
+
+_AWAY = (ArchiveUnavailable, OSError, RingCentralUnreachable, CredentialsRefused)
+"""Failures that say nothing of the recording."""
 
 
 class Archivist:
@@ -88,6 +113,7 @@ class Archivist:
         self._connections = connections
         self._archive = archive
         self._plan = plan
+        self._tidied_at: float | None = None
         self._spool = spool or Path(tempfile.gettempdir()) / "aftercall-recordings"
         self._rounds = Rounds(
             "archive",
@@ -105,7 +131,9 @@ class Archivist:
 
     async def step(self) -> float | None:
         """Archive one recording of each account that has one due; say in how many seconds the next is."""
-        await asyncio.to_thread(_tidy, self._spool, self._clock.now() - LEFTOVER_AFTER)
+        if self._tidied_at is None or self._clock.monotonic() - self._tidied_at >= _TIDY_SECONDS:
+            self._tidied_at = self._clock.monotonic()
+            await asyncio.to_thread(_tidy, self._spool, self._clock.now() - LEFTOVER_AFTER)
         return await self._rounds.step()
 
     async def close(self) -> None:
@@ -134,14 +162,19 @@ class Archivist:
 
         try:
             async with renewed(renew, self._plan.lease / 3):
-                values = await self._fetch_and_save(account_id, recording_id, rows)
+                values = await self._kept_for_another(rows) or await self._fetch_and_save(
+                    account_id, recording_id, rows
+                )
         except RateLimited as error:
             await self._hold_back(account_id, recording_id, error.retry_at)
         except PermissionMissing as error:
-            # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
-            await self._note_missing_right(account_id, rows, error)
-            await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
-        except (RingCentralError, ArchiveUnavailable, OutOfRangeError, OSError) as error:
+            connection, _ = await self._reach(account_id, rows)
+            if await note_missing_right(self._connections, connection, error):
+                # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
+                await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
+            else:
+                await self._failed(account_id, recording_id, rows, error)
+        except (RingCentralError, ArchiveUnavailable, OutOfRangeError, _Unlike, OSError) as error:
             await self._failed(account_id, recording_id, rows, error)
         else:
             await self._change(account_id, recording_id, **values)
@@ -152,11 +185,13 @@ class Archivist:
         self._rounds.hold_back(account_id, until)
         await self._change(account_id, recording_id, due_at=until)
 
-    async def _note_missing_right(
-        self, account_id: AccountId, rows: Sequence[Row[Any]], error: PermissionMissing
-    ) -> None:
-        connection, _ = await self._reach(account_id, rows)
-        await note_missing_right(self._connections, connection, error)
+    async def _kept_for_another(self, rows: Sequence[Row[Any]]) -> dict[str, Any] | None:
+        """Return what says that a recording is archived if it is already, for another call that names it."""
+        kept = next((row for row in rows if row.archive_path is not None), None)
+        if kept is None or await self._archive.size(kept.archive_path) != kept.archive_bytes:
+            return None
+        copied = ("content_type", "archive_path", "archive_bytes", "archive_sha256", "archived_at")
+        return _DONE | {name: getattr(kept, name) for name in copied}
 
     async def _fetch_and_save(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
@@ -168,7 +203,7 @@ class Archivist:
         if content_uri is None:
             raise RequestRefused("RingCentral has not said where the recording is")
         said = await _download(connection, content_uri, part, self._clock)
-        content_type = rows[0].content_type or said or await _fetch_type(connection, recording_id)
+        content_type = said or next((row.content_type for row in rows if row.content_type), None)
         await self._change(account_id, recording_id, content_type=content_type and content_type[:128])
         size, digest = await asyncio.to_thread(_measure, part)
         path = place_of(account_id, recording_id, started_at, content_type)
@@ -177,14 +212,11 @@ class Archivist:
         if kept != size:
             raise ArchiveUnavailable(f"{size} bytes were saved, {kept} are there")
         await asyncio.to_thread(part.unlink, missing_ok=True)
-        return {
+        return _DONE | {
             "archive_path": path,
             "archive_bytes": size,
             "archive_sha256": digest,
             "archived_at": self._clock.now(),
-            "due_at": None,
-            "attempts": 0,
-            "problem": None,
         }
 
     async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> tuple[Connection, datetime]:
@@ -194,28 +226,35 @@ class Archivist:
             calls = await store.load_by_ids(db, account_id, call_ids)
         connection = await find_connection(self._connections, account_id, concerned)
         if connection is None:
-            raise RequestRefused(NO_CREDENTIALS)
+            raise CredentialsRefused(NO_CREDENTIALS)
         return connection, min(call.started_at for call in calls.values())
 
     async def _failed(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: Exception
     ) -> None:
-        """Plan the next try, or leave the recording where it is: RingCentral keeps it for some time."""
-        why = str(error)[:256]
+        """Plan the next try, or leave the recording where it is: RingCentral keeps it for some time.
+
+        What is not the recording's fault is tried for days, one recording at a time.
+        """
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         log.warning("archiving a recording failed", recording_id=recording_id, why=why)
+        now = self._clock.now()
         if isinstance(error, RequestRefused) and error.status == 404:
-            now = self._clock.now()
             async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
                 await take_not_found(ledger, recording_id, rows)
             await self._forget(account_id, recording_id)
             return
         attempts = max(row.attempts for row in rows) + 1
         gap = self._plan.next_gap(attempts)
+        is_away = isinstance(error, _AWAY)
+        if is_away and now - min(row.created_at for row in rows) < _GIVES_UP_AFTER:
+            gap = gap or self._plan.gaps[-1]
+            self._rounds.hold_back(account_id, now + timedelta(seconds=self._plan.gaps[0]))
         if gap is None:
             metrics.RECORDINGS.labels(outcome="archive-failed").inc()
             await self._forget(account_id, recording_id)
-        due_at = None if gap is None else self._clock.now() + timedelta(seconds=gap)
-        await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=why)
+        due_at = None if gap is None else now + timedelta(seconds=gap)
+        await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=why[:256])
 
     async def _forget(self, account_id: AccountId, recording_id: str) -> None:
         """Throw away what came of a recording that will not be archived."""
@@ -226,44 +265,39 @@ class Archivist:
             await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
 
 
-async def _fetch_type(connection: Connection, recording_id: str) -> str | None:
-    """Ask for what nobody has said: the sound was whole before a crash, and its record does not tell."""
-    found = await connection.client.fetch_recording(recording_id, priority=Priority.METADATA)
-    return found.content_type if found else None
-
-
 async def _download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:
     """Bring the partial file to its full length; return the type of the sound if it was said.
 
-    Raises OutOfRangeError if the file is longer than the whole.
+    Raises OutOfRangeError or _Unlike, and throws the file away, if that is not the sound that there is now.
     """
     have = await asyncio.to_thread(_size, part)
-    asked = ByteRange(have, None) if have else None
+    asked = ByteRange(have - _OVERLAP_BYTES, None) if have > _OVERLAP_BYTES else None
     try:
         async with open_sound(connection.client, content_uri, asked, deadline=clock.now()) as sound:
             await _write(sound, part, clock)
-            total, content_type = sound.span.total, sound.content_type
-    except OutOfRangeError as beyond:
-        if beyond.total == have:
-            return None  # it was whole already
+            return sound.content_type
+    except (OutOfRangeError, _Unlike):
         await asyncio.to_thread(part.unlink, missing_ok=True)
         raise
-    size = await asyncio.to_thread(_size, part)
-    if total is not None and size != total:
-        await asyncio.to_thread(part.unlink, missing_ok=True)
-        raise ArchiveUnavailable(f"{size} of {total} bytes came")
-    return content_type
 
 
 async def _write(sound: Sound, part: Path, clock: Clock) -> None:
-    """Append what comes, from where it begins."""
+    """Append what comes to what is there, which has to begin alike where they overlap."""
     place = sound.span.first
-    await asyncio.to_thread(_cut_to, part, place)
+    known = await asyncio.to_thread(_read_from, part, place) if place else b""
+    await asyncio.to_thread(_cut_to, part, place + len(known))
     async for chunk in _gathered(sound.chunks, clock):
         place += len(chunk)
         if place > LARGEST_BYTES:
-            raise ArchiveUnavailable(f"the recording has more than {LARGEST_BYTES} bytes")
-        await asyncio.to_thread(_append, part, chunk)
+            raise RequestRefused(f"the recording has more than {LARGEST_BYTES} bytes")
+        if not (chunk.startswith(known) or known.startswith(chunk)):
+            raise _Unlike("the recording has changed since half of it came")
+        await asyncio.to_thread(_append, part, chunk[len(known) :])
+        known = known[len(chunk) :]
+    if known:
+        raise _Unlike("half of the recording is longer than the whole")
+    if sound.span.total not in {None, place}:
+        raise _Unlike(f"{place} of {sound.span.total} bytes came")
 
 
 async def _gathered(chunks: AsyncIterator[bytes], clock: Clock) -> AsyncIterator[bytes]:
@@ -302,6 +336,12 @@ def _tidy(spool: Path, before: datetime) -> None:
 def _cut_to(file: Path, size: int) -> None:
     with file.open("ab") as opened:
         opened.truncate(size)
+
+
+def _read_from(file: Path, place: int) -> bytes:
+    with file.open("rb") as opened:
+        opened.seek(place)
+        return opened.read()
 
 
 def _append(file: Path, chunk: bytes) -> None:

@@ -14,14 +14,17 @@ import pytest
 from sqlalchemy import Row
 
 from app.calls import recordings
-from app.clock import SystemClock
+from app.clock import Clock, SystemClock
+from app.db.tables import credentials
 from app.enrichment.archive import Folder
 from app.enrichment.archivist import Archivist, _download
+from app.enrichment.connections import Access, Level
 from app.enrichment.ranges import Span
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.sound import Sound
 from app.errors import ArchiveUnavailable
-from tests.factories_calls import ACCOUNT
+from app.ids import ExtensionId
+from tests.factories_calls import ACCOUNT, ANA
 from tests.integration.readers.conftest import Stage
 
 PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
@@ -47,10 +50,26 @@ class Desk:
         process = stage.process
         process.archive = self.archive
         process.listening._archive = self.archive
-        self.archivist = Archivist(
-            process.database, process.clock, process.connections, self.archive, PLAN, spool=self.spool
-        )
+        self.archivist = self.replica()
         self.keeper = RecordingKeeper(process.database, process.clock, process.connections, PLAN)
+
+    def replica(self, clock: Clock | None = None) -> Archivist:
+        """Another archivist of the same machine, whom no failure holds back yet."""
+        process = self.stage.process
+        return Archivist(
+            process.database,
+            clock or process.clock,
+            process.connections,
+            self.archive,
+            PLAN,
+            spool=self.spool,
+        )
+
+    async def again(self, recording_id: str) -> Row[Any]:
+        """Let time pass until the next try is due, and try."""
+        await self.make_due(recording_id)
+        await self.replica().step()
+        return await self.row(recording_id)
 
     async def due(self, **wishes: Any) -> str:
         """Let a recorded call happen whose recording is to be archived now."""
@@ -59,7 +78,7 @@ class Desk:
         return recording_id
 
     async def row(self, recording_id: str) -> Row[Any]:
-        (row,) = await self.stage.process.listening.load(ACCOUNT, recording_id)
+        row, *_ = await self.stage.process.listening.load(ACCOUNT, recording_id)
         return row
 
     def part(self, recording_id: str) -> Path:
@@ -70,6 +89,12 @@ class Desk:
         async with self.stage.database.write() as db:
             now = self.stage.process.clock.now()
             await recordings.change(db, ACCOUNT, recording_id, due_at=now)
+
+
+@pytest.fixture(autouse=True)
+def _short_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated sounds are short."""
+    monkeypatch.setattr("app.enrichment.archivist._OVERLAP_BYTES", 16)
 
 
 @pytest.fixture
@@ -180,9 +205,19 @@ async def test_leftovers_that_are_longer_than_the_whole_are_thrown_away(desk: De
     desk.part(recording_id).write_bytes(whole + b"more")
     await desk.archivist.step()
     assert (await desk.row(recording_id)).attempts == 1
-    await desk.make_due(recording_id)
+    row = await desk.again(recording_id)
+    assert (desk.kept / row.archive_path).read_bytes() == whole
+
+
+async def test_half_of_a_sound_that_has_changed_since_is_thrown_away(desk: Desk) -> None:
+    recording_id = await desk.due()
+    whole = await desk.stage.whole(recording_id)
+    desk.part(recording_id).write_bytes(b"x" * (len(whole) // 2))
     await desk.archivist.step()
-    assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
+    row = await desk.row(recording_id)
+    assert (row.attempts, row.archive_path, list(desk.spool.iterdir())) == (1, None, [])
+    row = await desk.again(recording_id)
+    assert (desk.kept / row.archive_path).read_bytes() == whole
 
 
 async def test_an_archive_that_refuses_is_tried_again_later_without_a_second_download(
@@ -200,32 +235,78 @@ async def test_an_archive_that_refuses_is_tried_again_later_without_a_second_dow
     row = await desk.row(recording_id)
     assert (row.attempts, row.problem, row.archive_path) == (1, "the disk is full", None)
     assert row.due_at > desk.stage.process.clock.now() + timedelta(seconds=100)
-    await desk.make_due(recording_id)
-    desk.stage.faults(recording_range="supported")
-    await desk.archivist.step()
-    assert desk.stage.asked()[-1]["status"] == 416, "no byte was asked for twice"
-    row = await desk.row(recording_id)
+    row = await desk.again(recording_id)
+    assert desk.stage.asked()[-1]["status"] == 206, "it is not fetched as a whole again"
     assert (row.attempts, row.problem) == (0, None)
     assert (desk.kept / row.archive_path).read_bytes() == await desk.stage.whole(recording_id)
 
 
-async def test_an_archive_that_refuses_for_ever_is_given_up_and_the_recording_stays_ready(
+async def test_an_archive_that_is_away_is_tried_for_a_week_and_then_the_recording_is_left_where_it_is(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording_id = await desk.due()
+    recording_id, now = await desk.due(), desk.stage.process.clock.now()
+
+    async def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "/srv/secret")
+
+    monkeypatch.setattr(desk.archive, "save", refuse)
+    for attempts in range(1, 6):
+        row = await desk.again(recording_id)
+        assert (row.attempts, row.problem) == (attempts, "No space left on device")
+        assert now < row.due_at <= desk.stage.process.clock.now() + timedelta(seconds=PLAN.gaps[-1])
+    async with desk.stage.database.write() as db:
+        await recordings.change(db, ACCOUNT, recording_id, created_at=now - timedelta(days=8))
+    row = await desk.again(recording_id)
+    assert (row.state, row.due_at, row.attempts) == ("ready", None, 6)
+    assert list(desk.spool.iterdir()) == [], "what nobody will ask for again is not kept"
+
+
+async def test_while_the_archive_is_away_one_recording_a_minute_is_tried_and_not_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await desk.due() for _ in range(2)]
 
     async def refuse(*_: Any) -> None:
         raise ArchiveUnavailable("no")
 
     monkeypatch.setattr(desk.archive, "save", refuse)
-    for _ in PLAN.gaps:
+    for _ in range(3):
         await desk.archivist.step()
-        assert await desk.row(recording_id)
-        if (await desk.row(recording_id)).due_at is not None:
-            await desk.make_due(recording_id)
-    row = await desk.row(recording_id)
+    assert sorted([(await desk.row(one)).attempts for one in ids]) == [0, 1]
+
+
+async def test_a_request_that_is_refused_for_its_own_sake_is_given_up_after_the_last_gap(desk: Desk) -> None:
+    recording_id = await desk.due()
+    async with desk.stage.database.write() as db:
+        await recordings.change(db, ACCOUNT, recording_id, content_uri="https://evil.example/x")
+    for _ in PLAN.gaps:
+        row = await desk.again(recording_id)
     assert (row.state, row.due_at, row.attempts) == ("ready", None, 3)
-    assert list(desk.spool.iterdir()) == [], "what nobody will ask for again is not kept"
+
+
+async def test_a_recording_of_two_calls_is_archived_once_and_told_of_both(desk: Desk) -> None:
+    recording_id = await desk.due()
+    await desk.archivist.step()
+    asked = len(desk.stage.asked())
+    await desk.stage.know(recording_id, due_at=desk.stage.process.clock.now())
+    await desk.archivist.step()
+    one, other = await desk.stage.process.listening.load(ACCOUNT, recording_id)
+    assert len(desk.stage.asked()) == asked
+    assert (one.archive_path, one.archive_sha256) == (other.archive_path, other.archive_sha256)
+    assert one.archive_path is not None
+    assert (one.due_at, other.due_at) == (None, None)
+
+
+async def test_a_crash_between_saving_and_noting_it_is_made_good(desk: Desk) -> None:
+    recording_id = await desk.due()
+    await desk.archivist.step()
+    row = await desk.row(recording_id)
+    forgotten = dict.fromkeys(("archive_path", "archive_bytes", "archive_sha256", "archived_at"))
+    async with desk.stage.database.write() as db:
+        await recordings.change(db, ACCOUNT, recording_id, **forgotten)
+    again = await desk.again(recording_id)
+    assert (again.archive_path, again.archive_sha256) == (row.archive_path, row.archive_sha256)
+    assert [path.name for path in desk.kept.rglob("*.*")] == [Path(row.archive_path).name]
 
 
 async def test_a_recording_that_is_gone_is_not_tried_again(desk: Desk) -> None:
@@ -249,6 +330,19 @@ async def test_what_an_erased_call_left_behind_does_not_stay(desk: Desk) -> None
         os.utime(part, (moment, moment))
     await desk.archivist.step()
     assert list(desk.spool.iterdir()) == [young]
+
+
+async def test_leftovers_are_looked_for_once_an_hour(desk: Desk) -> None:
+    clock = Moving()
+    archivist, old = desk.replica(clock), desk.part("erased")
+    await archivist.step()
+    old.write_bytes(b"half of it")
+    os.utime(old, (0.0, 0.0))
+    await archivist.step()
+    assert old.exists()
+    clock.ahead += 3600
+    await archivist.step()
+    assert not old.exists()
 
 
 async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
@@ -290,3 +384,17 @@ async def test_without_the_right_to_hear_it_is_tried_once_an_hour_and_operators_
     own = await desk.stage.process.connections.own()
     assert own is not None
     assert own.access.lacks["ReadCallRecording"]["code"] == "CMN-401"
+
+
+async def test_a_colleagues_recording_that_is_refused_holds_up_no_others(desk: Desk) -> None:
+    ids = [await desk.due() for _ in range(2)]
+    stage, access = desk.stage, Access(Level.EXTENSION, ExtensionId(ANA))
+    async with stage.database.write() as db:
+        own = {"account_id": "~", "name": "own", "kind": "own", "access": access.to_json()}
+        await db.execute(credentials.insert().values(**own, updated_at=stage.process.clock.now()))
+    stage.process.connections.forget()
+    stage.faults(missing_permissions=("ReadCallRecording",))
+    for _ in ids:
+        await desk.archivist.step()
+    assert [one["status"] for one in stage.asked()] == [403, 403]
+    assert [(await desk.row(one)).attempts for one in ids] == [1, 1]
