@@ -22,7 +22,13 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange, Span, satisfy
 from app.enrichment.reach import load_connection
-from app.enrichment.recording_keeper import note_missing_right, take_not_found, was_refused
+from app.enrichment.recording_keeper import (
+    READ_RECORDINGS,
+    note_missing_right,
+    take_not_found,
+    told_of,
+    was_refused,
+)
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
 from app.errors import (
     ArchiveUnavailable,
@@ -78,33 +84,37 @@ class Listening:
         rows = await self.load(account_id, recording_id)
         if not rows or any(row.state != State.READY or row.content_type is not None for row in rows):
             return rows
+        now = self._clock.now()
         try:
-            found = await self.fetch(account_id, recording_id, rows, deadline=self._clock.now())
-        except NotFound:
-            await self._note_not_found(account_id, recording_id, rows)
+            connection = await self._reach(account_id, rows)
+            if not connection.access.may(READ_RECORDINGS, now):
+                return rows
+            found = await self._ask(connection, recording_id, Priority.GLANCE, now)
         except (RingCentralError, NoCredentials) as error:
             log.info("a recording is described by its record alone", why=str(error))
+            return rows
+        if found is None:
+            await self._note_not_found(account_id, recording_id, rows)
         else:
-            content_type, duration = found.content_type and found.content_type[:128], found.duration_seconds
-            await self._note(account_id, recording_id, content_type=content_type, duration_seconds=duration)
+            await self._note(account_id, recording_id, **told_of(found))
         return await self.load(account_id, recording_id)
 
-    async def fetch(
-        self,
-        account_id: AccountId,
-        recording_id: str,
-        rows: Sequence[Row[Any]],
-        *,
-        deadline: datetime | None = None,
-    ) -> Recording:
+    async def fetch(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> Recording:
         """Ask RingCentral about a recording now. Raises NotFound while it is not ready, or when it is gone."""
         connection = await self._reach(account_id, rows)
-        found = await connection.client.fetch_recording(
-            recording_id, priority=Priority.READER, deadline=deadline or self._deadline()
-        )
+        found = await self._ask(connection, recording_id, Priority.READER, self._deadline())
         if found is None:
             raise _not_there(recording_id, rows)
         return found
+
+    async def _ask(
+        self, connection: Connection, recording_id: str, priority: Priority, deadline: datetime
+    ) -> Recording | None:
+        try:
+            return await connection.client.fetch_recording(recording_id, priority=priority, deadline=deadline)
+        except PermissionMissing as error:
+            await note_missing_right(self._connections, connection, error)
+            raise
 
     @asynccontextmanager
     async def open(

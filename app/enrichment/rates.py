@@ -33,6 +33,7 @@ _PRIORITIES = {
     Priority.METADATA: budget.Priority.RECORDING_METADATA,
     Priority.CONTENT: budget.Priority.CONTENT,
     Priority.READER: budget.Priority.CONTENT,
+    Priority.GLANCE: budget.Priority.CONTENT,
 }
 _READERS = budget.Priority.CONTENT
 _SHORTEST_WAIT = timedelta(milliseconds=10)
@@ -104,6 +105,8 @@ class SharedRates:
     ) -> tuple[budget.BucketState, budget.Granted | budget.Refused]:
         rank, limits = _PRIORITIES[priority], self.limits_of(group)
         answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
+        if priority is Priority.GLANCE and isinstance(answer, budget.Refused):
+            return state, answer
         if isinstance(answer, budget.Granted) or rank is not _READERS or answer.until <= latest:
             return answer.state, answer
         chance = chance_at(answer, rank, limits, polls_waiting=polls_waiting)

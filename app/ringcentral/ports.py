@@ -27,6 +27,9 @@ class Priority(IntEnum):
     READER = 4
     """Lists and records that somebody asked us for; they share what is left with CONTENT."""
 
+    GLANCE = 5
+    """What can be done without: like READER, but nobody comes back for it, so nothing is kept free for it."""
+
 
 class Silence(StrEnum):
     """How far a 429 reaches (guide "Rate limits")."""

@@ -260,3 +260,28 @@ async def test_a_budget_that_is_gone_says_when_to_come_back(make_settings: Any, 
 async def test_a_key_without_the_scope_hears_nothing(stage: Stage) -> None:
     stage.reader.headers["Authorization"] = "Bearer ak_nobodys"
     assert (await stage.reader.get(path("4711"))).status_code == 401
+
+
+async def test_a_look_that_finds_no_request_free_keeps_none_from_others(
+    make_settings: Any, sqlite_url: str
+) -> None:
+    limits = GENEROUS | {"Heavy": 1}
+    async with staged(
+        make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=1
+    ) as stage:
+        for recording_id in ("4711", "4712"):
+            await stage.know(recording_id)
+            await stage.reader.get(f"/v1/recordings/{recording_id}")
+        own = await stage.process.connections.own()
+        assert own is not None
+        bucket = await own.rates.peek("Heavy")
+        assert (len(bucket.slots), bucket.wants) == (1, ())
+
+
+async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stage) -> None:
+    stage.faults(missing_scopes=("ReadCallRecording",))
+    for recording_id in ("4711", "4712"):
+        await stage.know(recording_id)
+        told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+        assert (told["state"], told["contentType"]) == ("ready", None)
+    assert [one["status"] for one in stage.asked()] == [403]
