@@ -6,7 +6,7 @@ What is saved is saved whole or not at all. Paths are made of `/`-separated segm
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ class Archive(Protocol):
         """Return how many bytes are kept under this path; None: nothing is."""
         ...
 
-    def read(self, path: str, first: int, last: int) -> AsyncIterator[bytes]:
+    def read(self, path: str, first: int, last: int) -> AsyncGenerator[bytes]:
         """Yield the bytes from `first` to `last` inclusive, in chunks."""
         ...
 
@@ -86,20 +86,19 @@ class Folder:
         except OSError as error:
             raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
 
-    async def read(self, path: str, first: int, last: int) -> AsyncIterator[bytes]:
+    async def read(self, path: str, first: int, last: int) -> AsyncGenerator[bytes]:
         try:
-            file = await asyncio.to_thread((self._root / path).open, "rb")
+            with await asyncio.to_thread((self._root / path).open, "rb") as file:
+                await asyncio.to_thread(file.seek, first)
+                left = last - first + 1
+                while left > 0:
+                    chunk = await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))
+                    if not chunk:
+                        raise ArchiveUnavailable("the kept file is shorter than it was")
+                    left -= len(chunk)
+                    yield chunk
         except OSError as error:
             raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
-        with file:
-            await asyncio.to_thread(file.seek, first)
-            left = last - first + 1
-            while left > 0:
-                chunk = await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))
-                if not chunk:
-                    raise ArchiveUnavailable("the kept file is shorter than it was")
-                left -= len(chunk)
-                yield chunk
 
 
 class Bucket:
@@ -138,7 +137,7 @@ class Bucket:
         except self._failures as error:
             raise ArchiveUnavailable(f"the archive's bucket: {type(error).__name__}") from error
 
-    async def read(self, path: str, first: int, last: int) -> AsyncIterator[bytes]:
+    async def read(self, path: str, first: int, last: int) -> AsyncGenerator[bytes]:
         try:
             found = await self._obstore.get_async(self._store, path, options={"range": (first, last + 1)})
             async for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):

@@ -5,7 +5,7 @@ meet one.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
-from app.enrichment.ranges import ByteRange, Span, satisfy
+from app.enrichment.ranges import ByteRange, Span, is_same_version, satisfy
 from app.enrichment.reach import load_connection
 from app.enrichment.recording_keeper import (
     READ_RECORDINGS,
@@ -54,6 +54,11 @@ class Heard:
     sound: Sound
     content_type: str | None
     sha256: str | None = None
+
+
+def etag_of(sha256: str) -> str:
+    """Return the ETag of what is archived."""
+    return f'"{sha256}"'
 
 
 class Listening:
@@ -118,20 +123,26 @@ class Listening:
 
     @asynccontextmanager
     async def open(
-        self, account_id: AccountId, recording_id: str, asked: ByteRange | None
+        self,
+        account_id: AccountId,
+        recording_id: str,
+        asked: ByteRange | None,
+        if_range: str | None = None,
     ) -> AsyncIterator[Heard]:
-        """Open a recording, or a part of it.
+        """Open a recording, or a part of it; the whole where `if_range` names another version than there is.
 
-        Raises NotFound, OutOfRangeError, and what RingCentral's client raises.
+        RingCentral tells no versions, so nothing but the archive answers `if_range` with a part. Raises NotFound,
+        OutOfRangeError, and what RingCentral's client raises.
         """
         rows = await self.load(account_id, recording_id)
-        async with await self._from_archive(rows, asked) or self._from_ringcentral(
-            account_id, recording_id, rows, asked
+        vouched = asked if is_same_version(if_range, None) else None
+        async with await self._from_archive(rows, asked, if_range) or self._from_ringcentral(
+            account_id, recording_id, rows, vouched
         ) as heard:
             yield heard
 
     async def _from_archive(
-        self, rows: Sequence[Row[Any]], asked: ByteRange | None
+        self, rows: Sequence[Row[Any]], asked: ByteRange | None, if_range: str | None
     ) -> AbstractAsyncContextManager[Heard] | None:
         row = next((row for row in rows if row.archive_path is not None), None)
         if row is None or self._archive is None:
@@ -144,6 +155,8 @@ class Listening:
             log.warning("the archive cannot be read", why=str(error))
             return None
         total = int(row.archive_bytes)
+        if not is_same_version(if_range, etag_of(row.archive_sha256)):
+            asked = None
         span = satisfy(asked, total) if asked is not None else Span(0, total - 1, total)
         if span is None:
             raise OutOfRangeError(total)
@@ -153,8 +166,9 @@ class Listening:
     async def _kept(
         self, archive: Archive, row: Row[Any], span: Span, *, is_part: bool
     ) -> AsyncIterator[Heard]:
-        chunks = archive.read(row.archive_path, span.first, span.last or 0)
-        yield Heard(Sound(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256)
+        last = -1 if span.last is None else span.last
+        async with aclosing(archive.read(row.archive_path, span.first, last)) as chunks:
+            yield Heard(Sound(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256)
 
     @asynccontextmanager
     async def _from_ringcentral(

@@ -1,4 +1,4 @@
-"""Byte ranges as HTTP has them (RFC 9110, section 14): what was asked, what came, what that makes. No I/O."""
+"""Byte ranges as HTTP has them (RFC 9110, sections 13.1.5 and 14): what was asked, what came, what that makes. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -46,6 +46,14 @@ def read_range(header: str | None) -> ByteRange | None:
     if asked.first is not None and asked.last is not None and asked.last < asked.first:
         return None
     return asked
+
+
+def is_same_version(if_range: str | None, etag: str | None) -> bool:
+    """Whether a range may be answered with a part, by the header If-Range and the strong ETag of what there is now.
+
+    A date says nothing to us, who tell none; nor does a tag where there is none to compare it with.
+    """
+    return if_range is None or if_range.strip() == etag
 
 
 def satisfy(asked: ByteRange, total: int) -> Span | None:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 from sqlalchemy import Row
@@ -20,10 +21,10 @@ from app.calls.schemas import Answer, RecordingIdText, RecordingState
 from app.calls.views import content_url, time_text
 from app.dependencies import CallsReader, JsonAnswer
 from app.enrichment.archivist import suffix_of
-from app.enrichment.listening import Heard, Listening
+from app.enrichment.listening import Heard, Listening, etag_of
 from app.enrichment.ranges import ByteRange, read_range
 from app.enrichment.sound import OutOfRangeError
-from app.errors import RangeNotSatisfiable
+from app.errors import AftercallError, RangeNotSatisfiable
 from app.problems import problem_responses
 from app.ringcentral.models import Recording
 
@@ -32,6 +33,8 @@ router = APIRouter(prefix="/v1", tags=["recordings"])
 _AUDIO = ("audio/mpeg", "audio/wav", "audio/x-wav")
 _FIRST_BYTE = ByteRange(0, 0)
 _CACHED = "private, max-age=300"
+
+log = structlog.get_logger(__name__)
 
 
 async def current_listening(request: Request) -> Listening:
@@ -182,13 +185,17 @@ async def get_content(
     byte_range: Annotated[
         str | None, Header(alias="Range", description="One range of bytes.", examples=["bytes=0-65535"])
     ] = None,
+    if_range: Annotated[
+        str | None,
+        Header(description="The ETag that the range was meant for; of another version the whole comes."),
+    ] = None,
 ) -> Response:
     """The sound, streamed: out of the archive if it is kept there, else from RingCentral, for one request of the
     Heavy limit. `Range` works in any case. `HEAD` answers the same without the sound."""
     async with AsyncExitStack() as stack:
         try:
             heard = await stack.enter_async_context(
-                listening.open(key.account_id, recording_id, read_range(byte_range))
+                listening.open(key.account_id, recording_id, read_range(byte_range), if_range)
             )
         except OutOfRangeError as beyond:
             size = {} if beyond.total is None else {"total": beyond.total}
@@ -234,14 +241,18 @@ def _headers(recording_id: str, heard: Heard, *, download: bool) -> dict[str, st
         "X-Content-Type-Options": "nosniff",
     }
     if heard.sha256 is not None:
-        headers["ETag"] = f'"{heard.sha256}"'
+        headers["ETag"] = etag_of(heard.sha256)
         digest = base64.b64encode(bytes.fromhex(heard.sha256)).decode()
         headers["Repr-Digest"] = f"sha-256=:{digest}:"
     return headers
 
 
 class _Held(StreamingResponse):
-    """Streams, and lets go of everything that it came from, whether the reader stays to the end or not."""
+    """Streams, and lets go of everything that it came from, whether the reader stays to the end or not.
+
+    What breaks off once it has begun cannot become a problem any more. The answer is left incomplete: then the server
+    closes the connection, by which the reader sees that this was not all.
+    """
 
     def __init__(
         self, chunks: AsyncIterator[bytes], status: int, headers: dict[str, str], held: AsyncExitStack
@@ -250,5 +261,8 @@ class _Held(StreamingResponse):
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._held:
-            await super().__call__(scope, receive, send)
+        try:
+            async with self._held:
+                await super().__call__(scope, receive, send)
+        except (AftercallError, OutOfRangeError) as error:
+            log.warning("a recording broke off while it was heard", why=str(error))

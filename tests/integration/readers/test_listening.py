@@ -1,6 +1,7 @@
 """Listening to recordings through the service, whatever RingCentral makes of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.calls import recordings
 from app.calls.recordings import State
 from app.enrichment.listening import Heard
 from app.enrichment.ranges import Span
@@ -285,3 +287,34 @@ async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stag
         told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
         assert (told["state"], told["contentType"]) == ("ready", None)
     assert [one["status"] for one in stage.asked()] == [403]
+
+
+async def test_a_reader_who_leaves_the_archive_closes_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    class Long:
+        async def size(self, _: str) -> int:
+            return 3
+
+        async def read(self, _: str, first: int, last: int) -> AsyncIterator[bytes]:
+            try:
+                for _one in range(first, last + 1):
+                    yield b"x"
+            finally:
+                closed.append(last)
+
+    monkeypatch.setattr(stage.process.listening, "_archive", Long())
+    await stage.know("4711")
+    kept: dict[str, Any] = {"archive_path": "p", "archive_bytes": 3, "archive_sha256": "00" * 32}
+    async with stage.database.write() as db:
+        await recordings.change(db, ACCOUNT, "4711", **kept)
+    async with stage.process.listening.open(ACCOUNT, "4711", None) as heard:
+        assert await anext(heard.sound.chunks) == b"x"
+        assert closed == []
+    assert closed == [2]
+    etag = f'"{"00" * 32}"'
+    for version, status in ((etag, 206), ('"another"', 200), (f"W/{etag}", 200)):
+        headers = {"Range": "bytes=1-1", "If-Range": version}
+        assert (await stage.reader.get(path("4711"), headers=headers)).status_code == status
