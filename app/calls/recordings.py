@@ -36,6 +36,8 @@ class State(StrEnum):
 OPEN = frozenset({State.ANNOUNCED, State.PENDING})
 """States in which it may still become ready."""
 
+_BEST_FIRST = (State.READY, State.PENDING, State.ANNOUNCED, State.EXPIRED, State.NONE)
+
 
 def readiness_of(states: Iterable[str]) -> str:
     """Say how far a call's recordings are together: `pending` while one is open, else the best of them."""
@@ -43,6 +45,11 @@ def readiness_of(states: Iterable[str]) -> str:
     if present & OPEN:
         return State.PENDING
     return next((state for state in (State.READY, State.EXPIRED) if state in present), State.NONE)
+
+
+def best_of(rows: Sequence[Row[Any]]) -> Row[Any]:
+    """Return of the rows of one recording that which promises most: linked calls may be of different minds."""
+    return min(rows, key=lambda row: _BEST_FIRST.index(State(row.state)))
 
 
 def is_awaited(call: Call) -> bool:

@@ -238,7 +238,7 @@ class Listening:
 def _not_there(recording_id: str, rows: Sequence[Row[Any]], state: State | None = None) -> NotFound:
     if not rows:
         return NotFound(f"RingCentral has no recording {recording_id}, or not yet")
-    state = state or State(rows[0].state)
+    state = state or State(recordings.best_of(rows).state)
     why = {
         State.EXPIRED: "is not there any more, or never came",
         State.NONE: "was too short to be kept",

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.calls.recordings import OPEN, State
+from app.calls.recordings import OPEN, State, best_of
 from app.calls.schemas import Answer, RecordingIdText, RecordingState
 from app.calls.views import content_url, time_text
 from app.dependencies import CallsReader, JsonAnswer
@@ -114,7 +114,7 @@ async def get_recording(
 
 
 def _kept_json(rows: Sequence[Row[Any]]) -> dict[str, Any]:
-    row = rows[0]
+    row = best_of(rows)
     archived = next((one for one in rows if one.archive_path is not None), None)
     is_open = row.state in OPEN
     is_gone = row.state in {State.EXPIRED, State.NONE} and archived is None

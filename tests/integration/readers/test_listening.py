@@ -289,6 +289,18 @@ async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stag
     assert [one["status"] for one in stage.asked()] == [403]
 
 
+async def test_of_calls_that_share_a_recording_the_one_that_can_hear_it_speaks(stage: Stage) -> None:
+    recording_id = await stage.recorded()
+    calls = [
+        await stage.know(recording_id, state, content_type="audio/mpeg")
+        for state in (State.EXPIRED, State.READY, State.PENDING)
+    ]
+    told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert (told["state"], told["contentUrl"]) == ("ready", path(recording_id))
+    assert sorted(told["callIds"]) == sorted(calls)
+    assert (await stage.reader.get(told["contentUrl"])).status_code == 200
+
+
 async def test_a_reader_who_leaves_the_archive_closes_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
