@@ -11,7 +11,7 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
 from app.enrichment.clocks import describe_skew
-from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
+from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections, Level
 from app.enrichment.credentials import OWN, list_stored
 from app.enrichment.roster import (
     NEEDED_SCOPES,
@@ -22,7 +22,14 @@ from app.enrichment.roster import (
     missing_scopes,
 )
 from app.enrichment.troubles import describe
-from app.errors import PermissionMissing, RateLimited, RingCentralError, SettingsError, StorageUnavailable
+from app.errors import (
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RingCentralError,
+    SettingsError,
+    StorageUnavailable,
+)
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
@@ -30,6 +37,7 @@ from app.ringcentral.skew import SkewMeter
 from app.settings import Settings, read_settings
 from app.vault import Vault
 from app.webhooks.subscription import of_extension
+from app.webhooks.subscription_guard import who_keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,11 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
     async with httpx.AsyncClient() as http:
         connections = Connections(settings, database, clock, vault, http, replica="check")
         own_first = sorted(await connections.all(), key=lambda one: one.kind != OWN)
-        looks = await asyncio.gather(*(_check_connection(settings, one, clock.now()) for one in own_first))
+        listening = {(one.holder, one.name) for one in who_keeps(own_first)}
+        look = _Look(settings, connections, clock.now())
+        looks = await asyncio.gather(
+            *(look.at(one, listens=(one.holder, one.name) in listening) for one in own_first)
+        )
     return (
         [finding for findings in looks for finding in findings] + unusable + _check_clock(connections.meter)
     )
@@ -124,56 +136,81 @@ def _check_clock(meter: SkewMeter) -> list[Finding]:
     return [Finding("clock", problem is None, problem["detail"] if problem else detail)]
 
 
-async def _check_connection(settings: Settings, connection: Connection, now: datetime) -> list[Finding]:
-    client = connection.client
-    is_own = connection.kind == OWN
-    label = "" if is_own else f"account {connection.holder}, {connection.name}: "
-    try:
+class _Look:
+    """One look at each connection. What RingCentral says of its rights is noted as if it had been met at work."""
+
+    def __init__(self, settings: Settings, connections: Connections, now: datetime) -> None:
+        self._settings = settings
+        self._connections = connections
+        self._now = now
+
+    async def at(self, connection: Connection, *, listens: bool) -> list[Finding]:
+        """Return what was found; `listens` says that the account's events come through this connection."""
+        is_own = connection.kind == OWN
+        label = "" if is_own else f"account {connection.holder}, {connection.name}: "
+        try:
+            findings = await self._findings(connection, listens=listens)
+        except RingCentralError as error:
+            await self._connections.note(connection, error)
+            what = describe(error, connection.kind)
+            where = f"{self._settings.rc_server_url}: " if is_own else ""
+            findings = [Finding("credentials", False, where + (what["detail"] if what else error.detail))]
+        return [replace(finding, what=f"{label}{finding.what}") for finding in findings]
+
+    async def _findings(self, connection: Connection, *, listens: bool) -> list[Finding]:
+        """Raises CredentialsRefused from wherever it comes: a token at hand may have died meanwhile."""
+        settings, client = self._settings, connection.client
         token = await client.fetch_token()
-    except RingCentralError as error:
-        what = describe(error)
-        detail = f"{settings.rc_server_url}: {error.detail}" if is_own or what is None else what["detail"]
-        return [Finding(f"{label}credentials", False, detail)]
-    scopes = " ".join(sorted(token.scopes)) or "no scopes named"
-    findings = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
-    lacking = missing_scopes(token.scopes)
-    if lacking:
-        words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
-        findings.append(Finding("app scopes", False, f"grant {words} to the app in the developer console"))
-    active_calls, sees_company = await _check_active_calls(client, token.owner_id, is_own=is_own)
-    findings.append(active_calls)
-    findings += [
-        Finding("met at work", False, str(refused["detail"]))
-        for refused in missing_beside(connection.access, now, is_own=False)
-    ]
-    if is_own or settings.webhook_address is not None:
-        filters = settings.event_filters
-        if not (sees_company and connection.is_company_wide):
-            filters = of_extension(filters)
-        findings.append(await _check_subscription(settings, client, filters))
-    return [replace(finding, what=f"{label}{finding.what}") for finding in findings]
+        scopes = " ".join(sorted(token.scopes)) or "no scopes named"
+        findings = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
+        lacking = missing_scopes(token.scopes)
+        if lacking:
+            words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
+            findings.append(
+                Finding("app scopes", False, f"grant {words} to the app in the developer console")
+            )
+        active_calls, sees_company = await self._check_active_calls(connection, token.owner_id)
+        findings.append(active_calls)
+        findings += [
+            Finding("met at work", False, str(refused["detail"]))
+            for refused in missing_beside(connection.access, self._now, is_own=False)
+        ]
+        if listens and (connection.kind == OWN or settings.webhook_address is not None):
+            filters = settings.event_filters
+            if not (sees_company and connection.is_company_wide):
+                filters = of_extension(filters)
+            findings.append(await _check_subscription(settings, client, filters))
+        return findings
+
+    async def _check_active_calls(self, connection: Connection, owner_id: str | None) -> tuple[Finding, bool]:
+        """Return what was found; and False if RingCentral said that the user does not see the whole account."""
+        of_account = replace(connection, access=replace(connection.access, level=Level.ACCOUNT))
+        sees_company, error = True, None
+        try:
+            page = await connection.client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
+            is_well, detail = True, f"readable, account {page.account_id or 'not named'}"
+        except CredentialsRefused:
+            raise
+        except PermissionMissing as missing:
+            error = missing
+            sees_company = missing.code != COMPANY_PERMISSION
+            is_well = not sees_company and connection.kind != OWN
+            detail = (
+                f"readable of extension {owner_id} alone; for the whole account grant {missing.permission}"
+            )
+            if not is_well:
+                detail = f"{missing.detail}: grant {missing.permission or 'ReadCallLog'}"
+        except RateLimited as limited:
+            return _unasked(limited), True
+        except RingCentralError as failure:
+            return Finding("active calls", False, failure.detail), True
+        await self._connections.note(of_account, error)
+        return Finding("active calls", is_well, detail), sees_company
 
 
-async def _check_active_calls(
-    client: RingCentralClient, owner_id: str | None, *, is_own: bool
-) -> tuple[Finding, bool]:
-    """Return what was found; and False if RingCentral said that the user does not see the whole account."""
-    sees_company = True
-    try:
-        page = await client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
-    except PermissionMissing as error:
-        sees_company = error.code != COMPANY_PERMISSION
-        is_well = not sees_company and not is_own
-        detail = f"readable of extension {owner_id} alone; for the whole account grant {error.permission}"
-        if not is_well:
-            detail = f"{error.detail}: grant {error.permission or 'ReadCallLog'}"
-    except RateLimited as error:
-        is_well, detail = True, f"not asked, the limit is used up until {error.retry_at:%H:%M:%S} UTC"
-    except RingCentralError as error:
-        is_well, detail = False, error.detail
-    else:
-        is_well, detail = True, f"readable, account {page.account_id or 'not named'}"
-    return Finding("active calls", is_well, detail), sees_company
+def _unasked(limited: RateLimited) -> Finding:
+    detail = f"not asked, the limit is used up until {limited.retry_at:%H:%M:%S} UTC"
+    return Finding("active calls", True, detail)
 
 
 async def _check_subscription(
@@ -185,6 +222,8 @@ async def _check_subscription(
     try:
         token = await client.fetch_token()
         found = await client.list_subscriptions()
+    except CredentialsRefused:
+        raise
     except RingCentralError as error:
         return Finding("subscription", False, error.detail)
     ours = [item for item in found if item.is_webhook and item.address == settings.webhook_address]

@@ -275,11 +275,17 @@ class Connections:
         try:
             secret = Secret.load(self._vault.decrypt(row.secret or b""))
         except InvalidToken:
-            log.warning("credentials were encrypted with another AFTERCALL_SECRET_KEY", name=row.name)
+            log.warning(
+                "credentials were encrypted with another AFTERCALL_SECRET_KEY",
+                account_id=holder,
+                name=row.name,
+            )
             return None
         auth = auth_config(settings, secret)
         if auth is None:
-            log.warning("credentials belong to another app than RC_CLIENT_ID names", name=row.name)
+            log.warning(
+                "credentials belong to another app than RC_CLIENT_ID names", account_id=holder, name=row.name
+            )
         return auth
 
     def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
@@ -324,7 +330,8 @@ class Connections:
         owner = None
         if _lacks_company(asked, error):
             owner = (await connection.client.fetch_token()).owner_id
-        await self._change(connection, lambda before: _after(before, asked, error, owner, now))
+        kind = connection.kind
+        await self._change(connection, lambda before: _after(before, asked, error, owner, kind, now))
 
     async def note_account(self, connection: Connection, error: RingCentralError | None) -> None:
         """Remember that credentials are of another account than the events, or that all is well with that."""
@@ -389,12 +396,13 @@ def _after(
     asked: Access,
     error: PermissionMissing | CredentialsRefused | None,
     owner: str | None,
+    kind: str,
     now: datetime,
 ) -> Access:
     """Return what is known after an answer to whoever asked with the rights `asked`; `before` is what is stored."""
     if error is None:
         return _healed(before, asked)
-    problem = {**(describe(error) or {}), "since": now.isoformat()}
+    problem = {**(describe(error, kind) or {}), "since": now.isoformat()}
     refused = {**problem, "until": probe_again_at(now).isoformat()}
     if isinstance(error, PermissionMissing) and error.permission not in CALL_READING:
         after = replace(before, lacks={**before.lacks, str(error.permission): refused})

@@ -37,7 +37,13 @@ class SignIns:
         try:
             token = await connection.client.fetch_token()
         except RingCentralError as error:
-            log.warning("a connection has no token", name=connection.name, why=error.detail, code=error.code)
+            log.warning(
+                "a connection has no token",
+                account_id=connection.holder,
+                name=connection.name,
+                why=error.detail,
+                code=error.code,
+            )
             await self._connections.note(connection, error)
         else:
             await self._connections.learn_scopes(connection, token)

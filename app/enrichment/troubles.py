@@ -2,15 +2,26 @@
 
 from typing import Any
 
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralError
 from app.ringcentral.auth import SIGN_IN_AGAIN
 
 WRONG_ACCOUNT = "wrong-account"
 """Our own code: the credentials are of another account than the events."""
 
 
-def describe(error: RingCentralError) -> dict[str, Any] | None:
-    """Return {code, detail} for what only a person can mend, None for what passes by itself."""
+_VALID_ONES = {
+    "own": "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to valid ones and restart.",
+    "jwt": "give valid ones with `aftercall accounts add`.",
+    "oauth": "see whether RC_CLIENT_ID and RC_CLIENT_SECRET are still those of the app in the developer console.",
+}
+"""What helps when credentials of this kind are refused."""
+
+
+def describe(error: RingCentralError, kind: str = "own") -> dict[str, Any] | None:
+    """Return {code, detail} for what only a person can mend, None for what passes by itself.
+
+    `kind` says where the credentials come from, as `Connection.kind` does.
+    """
     if isinstance(error, PermissionMissing):
         what = "app scope" if error.code == "CMN-401" else "user permission"
         return {
@@ -22,7 +33,7 @@ def describe(error: RingCentralError) -> dict[str, Any] | None:
         return {
             "code": error.code,
             "detail": f"RingCentral has ended the sign-in of this account ({error.detail}): "
-            "open /oauth/ringcentral/start and sign in again.",
+            "open /oauth/ringcentral/start, or an invitation (`aftercall accounts invite`), and sign in again.",
         }
     if isinstance(error, CredentialsRefused) and error.code == WRONG_ACCOUNT:
         return {
@@ -32,7 +43,28 @@ def describe(error: RingCentralError) -> dict[str, Any] | None:
     if isinstance(error, CredentialsRefused):
         return {
             "code": error.code or "credentials-refused",
-            "detail": f"RingCentral refuses the credentials ({error.detail}): set RC_CLIENT_ID, RC_CLIENT_SECRET and "
-            "RC_JWT to valid ones and restart, or replace those of an added account with `aftercall accounts add`.",
+            "detail": f"RingCentral refuses the credentials ({error.detail}): {_VALID_ONES[kind]}",
         }
     return None
+
+
+def why_not_stored(error: RingCentralError) -> str:
+    """Say why a JWT credential that somebody gave was not taken, and what helps."""
+    match error:
+        case CredentialsRefused():
+            return (
+                f"RingCentral refuses this credential ({error.detail}): see that it has not expired or been deleted, "
+                "that it may be used with this app, and that the app's client id and secret are right; nothing was stored"
+            )
+        case PermissionMissing():
+            return (
+                f"RingCentral does not tell whose account this is ({error.detail}): grant the app the scope "
+                f"{error.permission or 'ReadCallLog'} in the developer console; nothing was stored"
+            )
+        case RateLimited():
+            return f"RingCentral asks us to wait ({error.detail}): try again in a minute; nothing was stored"
+        case _:
+            return (
+                f"RingCentral gave no usable answer ({error.detail}): try again, and see that RC_SERVER_URL is right; "
+                "nothing was stored"
+            )

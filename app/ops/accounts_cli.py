@@ -20,7 +20,8 @@ from app.db.migrations import migrate
 from app.enrichment.connections import Connections
 from app.enrichment.onboarding import Onboarding
 from app.enrichment.roster import NEEDED_SCOPES, load_roster, missing_scopes
-from app.errors import SettingsError
+from app.enrichment.troubles import why_not_stored
+from app.errors import RingCentralError, SettingsError
 from app.ids import AccountId
 from app.ops.oauth import SignInFlow, invitation_address
 from app.settings import Settings, read_settings
@@ -108,9 +109,12 @@ def add_account(
         client_secret = _secret(client_secret, "Client secret")
 
     async def run(desk: _Desk) -> None:
-        admitted = await desk.onboarding.by_jwt(
-            jwt, client_id=client_id, client_secret=client_secret, name=name
-        )
+        try:
+            admitted = await desk.onboarding.by_jwt(
+                jwt, client_id=client_id, client_secret=client_secret, name=name
+            )
+        except RingCentralError as error:
+            raise SettingsError(why_not_stored(error)) from error
         access = admitted.access
         reach = (
             "the whole account" if access.extension_id is None else f"extension {access.extension_id} alone"

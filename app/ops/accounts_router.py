@@ -25,6 +25,7 @@ from app.dependencies import (
 )
 from app.enrichment.onboarding import Onboarding
 from app.enrichment.roster import Account, Member, load_roster
+from app.enrichment.troubles import why_not_stored
 from app.errors import (
     CredentialsRefused,
     Forbidden,
@@ -228,7 +229,7 @@ async def add_account(
         raise Unprocessable(f"There is no app for this credential: {error}") from error
     except (CredentialsRefused, PermissionMissing) as error:
         raise Unprocessable(
-            f"RingCentral refuses this credential: {error.detail}",
+            why_not_stored(error),
             ringCentral={"status": error.status, "code": error.code, "requestId": error.request_id},
         ) from error
     (account,) = await _load(services, admitted.account_id)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.__main__ import app
-from app.errors import AftercallError
+from app.errors import AftercallError, SettingsError
 from app.simulator import Simulator, serving_together
 from tests.integration.accounts.conftest import COFFEE, TEA, company
 
@@ -108,3 +108,56 @@ async def test_a_secret_key_is_exchanged(companies: list[Simulator], monkeypatch
     assert "AFTERCALL_SECRET_KEY" in checked.output
     lost = await run("keys", "rotate-secrets")
     assert lost.exit_code == 1
+
+
+async def test_what_the_check_meets_is_told_everywhere_and_what_is_over_is_not(
+    companies: list[Simulator],
+) -> None:
+    coffee = companies[1]
+    await run("accounts", "add", "--jwt", "-", typed="coffee\n")
+    coffee.faults = coffee.faults.model_copy(update={"missing_scopes": ("ReadCallLog",)})
+    checked = await run("accounts", "check")
+    assert "ReadCallLog" in checked.output
+    assert "ReadCallLog" in (await run("accounts", "list")).output
+    coffee.faults = coffee.faults.model_copy(update={"missing_scopes": ()})
+    assert (await run("accounts", "check")).exit_code == 0
+    assert "ReadCallLog" not in (await run("accounts", "list")).output
+
+
+async def test_credentials_whose_token_died_meanwhile_are_told_as_refused_and_not_as_well(
+    companies: list[Simulator],
+) -> None:
+    coffee = companies[1]
+    await run("accounts", "add", "--jwt", "-", typed="coffee\n")
+    coffee.tokens.revoke_all()
+    coffee.tokens.users = {}
+    checked = await run("accounts", "check")
+    assert checked.exit_code == 1
+    said = [line for line in checked.output.splitlines() if "ext-711000101" in line]
+    assert [line[:4] for line in said if line[:2] in ("ok", "no")] == ["no  "]
+    assert "aftercall accounts add" in checked.output
+    assert "OAU-210" in (await run("accounts", "list")).output
+
+
+async def test_only_who_hears_the_events_of_an_account_needs_a_subscription(
+    companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
+    for jwt in ("coffee", "coffee-second", "coffee-limited"):
+        await run("accounts", "add", "--jwt", "-", typed=f"{jwt}\n")
+    checked = await run("accounts", "check")
+    said = [line for line in checked.output.splitlines() if ": subscription: " in line]
+    assert len(said) == 1
+    assert "ext-711000101" in said[0]
+
+
+async def test_a_refused_credential_says_what_helps(companies: list[Simulator]) -> None:
+    refused = await run("accounts", "add", "--jwt", "-", typed="stale\n")
+    assert isinstance(refused.exception, SettingsError)
+    assert "OAU-210" in str(refused.exception)
+    assert "nothing was stored" in str(refused.exception)
+    for one in companies:
+        one.faults = one.faults.model_copy(update={"token_status": 503})
+    away = await run("accounts", "add", "--jwt", "-", typed="coffee\n")
+    assert isinstance(away.exception, SettingsError)
+    assert "RC_SERVER_URL" in str(away.exception)
