@@ -215,6 +215,8 @@ class SubscriptionKeeper:
         self._failures = 0
         self.refusal: RingCentralError | None = None
         """What the last step failed of."""
+        self.is_well = False
+        """Whether the last turn left a subscription that delivers."""
 
     async def step(self) -> float:
         """Look after the subscription; say in how many seconds to look again."""
@@ -225,13 +227,13 @@ class SubscriptionKeeper:
         return min(self._check_seconds, max(_SHORTEST_CHECK_SECONDS, self._lease.seconds))
 
     async def _take_turn(self) -> float:
-        self.refusal = None
+        self.refusal, self.is_well = None, False
         try:
             subscription, due_at = await self._look_after()
         except RingCentralError as error:
             self.refusal = error
             return await self._failed(error)
-        self._failures = 0
+        self._failures, self.is_well = 0, True
         await self._tell(_disabled(subscription))
         left = self._check_seconds if due_at is None else (due_at - self._clock.now()).total_seconds()
         return min(self._check_seconds, max(_SHORTEST_CHECK_SECONDS, left))
@@ -391,6 +393,11 @@ class SubscriptionKeeper:
 def kind_of(name: str) -> str:
     """Name the row of `work` of one connection's subscription."""
     return KIND if name == OWN else f"{KIND}:{name}"
+
+
+def name_of(kind: str) -> str:
+    """Name the connection of such a row."""
+    return kind.partition(":")[2] or OWN
 
 
 def _is_due(subscription: Subscription, known: Known | None, now: datetime) -> bool:

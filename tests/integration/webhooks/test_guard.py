@@ -1,25 +1,29 @@
 """The subscriptions of many accounts and users side by side, on both databases."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from app.db.engine import Database
-from app.db.tables import subscriptions
-from app.errors import RingCentralUnreachable, StorageUnavailable
-from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.db.tables import subscriptions, work
+from app.enrichment.connections import Access, Level
+from app.enrichment.credentials import remove
+from app.errors import RequestRefused, RingCentralUnreachable, StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.models import Subscription
 from app.webhooks.subscription import SubscriptionKeeper, Wanted
 from app.webhooks.subscription_guard import SubscriptionGuard
 from tests.conftest import until
 from tests.fakes.clock import FakeClock
 from tests.fakes.ringcentral import FakeRingCentral
-from tests.integration.enrichment.test_accounts import OTHER, Company
+from tests.integration.enrichment.test_accounts import ANA, BEN, OTHER, Company
 
 ADDRESS = "https://crm-hook.example.com/webhooks/ringcentral"
 FILTERS = ("/restapi/v1.0/account/~/telephony/sessions",)
+OF_EXTENSION = ["/restapi/v1.0/account/~/extension/~/telephony/sessions"]
 WANTED = Wanted(address=ADDRESS, filters=FILTERS, token="9b1d-example", expires_in_seconds=604_800)
 OWN = (UNBOUND_ACCOUNT, "own")
 
@@ -43,9 +47,12 @@ class Guarded(Company):
         super().__init__(database, clock, settings)
         self.own = FakeRingCentral(clock)
         self.connections.behind[OWN] = self.own
-        self.guard = SubscriptionGuard(
-            database, clock, self.connections, WANTED,
-            replica="one", check_seconds=180.0, lease_seconds=15.0, sweep_after_seconds=60.0, patience_seconds=0.3,
+        self.guard = self.make_guard()
+
+    def make_guard(self, patience_seconds: float | None = None) -> SubscriptionGuard:
+        return SubscriptionGuard(
+            self.database, self.clock, self.connections, WANTED, replica="one", check_seconds=180.0,
+            lease_seconds=15.0, sweep_after_seconds=60.0, patience_seconds=patience_seconds,
         )  # fmt: skip
 
     async def look(self, ringcentral: FakeRingCentral, count: int) -> None:
@@ -75,6 +82,7 @@ async def company(database: Database, clock: FakeClock, account: AccountId, make
 async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guarded) -> None:
     hanging = Hanging(company.clock)
     await company.connect(OTHER, "service", hanging)
+    company.guard = company.make_guard(patience_seconds=0.1)
     await company.guard.step()
     async with asyncio.timeout(20):
         await until(lambda: "create" in company.own.asked)
@@ -88,6 +96,7 @@ async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guard
 
 async def test_while_an_account_hangs_the_guard_sleeps(company: Guarded) -> None:
     await company.connect(OTHER, "service", Hanging(company.clock))
+    company.guard = company.make_guard(patience_seconds=0.1)
     async with asyncio.timeout(20):
         pauses = [await company.guard.step() for _ in range(5)]
     assert (pauses[-1] or 0.0) > 0.0
@@ -118,3 +127,88 @@ async def test_one_whose_turn_the_database_ended_has_it_again_at_once(
             await company.guard.step()
     await company.guard.step()
     assert "create" in company.own.asked
+
+
+def limited_to(extension_id: ExtensionId, **rights: Any) -> Access:
+    return Access(Level.EXTENSION, extension_id, **rights)
+
+
+async def test_an_extensions_subscription_is_left_alone_while_the_whole_account_is_only_tried(
+    company: Guarded,
+) -> None:
+    """RingCentral grants a part of what is asked for: with the account's filter refused, it would be deaf."""
+    access = limited_to(ANA, probe_at=company.clock.now() + timedelta(seconds=3600))
+    ana = await company.connect(OTHER, "ana", access=access)
+    ben = await company.connect(OTHER, "ben", access=limited_to(BEN))
+    await company.guard.step()
+    company.clock.advance(3601)
+    await company.guard.step()
+    assert "update" not in ana.asked
+    assert ana.filters == OF_EXTENSION
+    assert ben.asked.count("list") == 2, "nor does another one's keeper rest on it"
+
+
+async def test_whose_credentials_work_keeps_it_instead_of_one_whose_do_not(company: Guarded) -> None:
+    problem = {"code": "CMN-401", "detail": "no"}
+    await company.connect(OTHER, "a", access=Access(problem=problem))
+    second = await company.connect(OTHER, "b")
+    await company.guard.step()
+    assert "create" in second.asked
+
+
+async def test_users_keep_their_own_while_who_sees_all_has_a_problem(company: Guarded) -> None:
+    await company.connect(OTHER, "service", access=Access(problem={"code": "CMN-401", "detail": "no"}))
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    assert ana.filters == OF_EXTENSION
+
+
+async def test_a_users_own_is_deleted_once_somebody_keeps_one_for_all(company: Guarded) -> None:
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    service = await company.connect(OTHER, "service")
+    service.create_failure = RequestRefused("not reachable", status=400, code="SUB-521")
+    company.clock.advance(10)
+    await company.guard.step()
+    assert len(ana.subscriptions) == 1, "as long as nothing has taken its place"
+    company.clock.advance(180)
+    await company.guard.step()
+    ana.failure = RingCentralUnreachable("no answer")
+    for _ in range(3):
+        await company.guard.step()
+    assert len(ana.subscriptions) == 1
+    company.clock.advance(180)
+    await company.guard.step()
+    assert ana.subscriptions == []
+    assert await company.kept() == {OWN, (OTHER, "service")}
+    asked = len(ana.asked)
+    company.clock.advance(180)
+    await company.guard.step()
+    assert len(ana.asked) == asked
+
+
+async def test_nothing_is_told_of_a_user_who_was_removed(company: Guarded) -> None:
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    company.clock.advance(180)
+    ana.failure = RequestRefused("no", status=400, code="SUB-521")
+    await company.guard.step()
+    async with company.database.write() as db:
+        await remove(db, OTHER, "ana")
+    company.connections.forget()
+    company.clock.advance(180)
+    await company.guard.step()
+    assert await company.kept() == {OWN}
+    async with company.database.read() as db:
+        told = [row.account_id for row in await db.execute(select(work)) if (row.state or {}).get("problem")]
+    assert told == []
+
+
+async def test_what_is_known_is_kept_while_credentials_cannot_be_read(
+    company: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await company.connect(OTHER, "service")
+    await company.guard.step()
+    monkeypatch.setattr(company.connections, "_connect", lambda *_: None)
+    await company.guard.step()
+    assert await company.kept() == {OWN, (OTHER, "service")}
