@@ -56,6 +56,12 @@ err = Console(stderr=True)
 logger = structlog.get_logger(__name__)
 
 
+@app.callback()
+def prepare() -> None:
+    """Commands say themselves what they have to say; those that go on for long set up their own log."""
+    log.configure("critical", "console")
+
+
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -159,7 +165,7 @@ def check_credentials() -> None:
         if not all(finding.is_well for finding in findings):
             raise typer.Exit(1)
 
-    _with_database(run)
+    _with_schema(run)
 
 
 def _line(finding: Finding) -> str:
@@ -197,7 +203,7 @@ def replay(
         for call_id, what in report.different.items():
             out.print(f"  {call_id}: {', '.join(what)}")
 
-    _with_database(run)
+    _with_schema(run)
 
 
 @app.command("backfill")
@@ -312,7 +318,7 @@ def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUN
                 )
         out.print(table)
 
-    _with_database(run)
+    _with_schema(run)
 
 
 @keys_app.command("revoke")
@@ -329,7 +335,7 @@ def revoke_key(
                 )
         out.print(f"Revoked {escape(key_id)}.")
 
-    _with_database(run)
+    _with_schema(run)
 
 
 @keys_app.command("rotate-secrets")
@@ -347,13 +353,25 @@ def rotate_secrets() -> None:
             )
             raise typer.Exit(1)
 
-    _with_database(run)
+    _with_schema(run)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     out.print(__version__)
+
+
+def _with_schema(run: Callable[[Database], Awaitable[None]]) -> None:
+    """Run what needs the tables to be there. Raises SettingsError if they are not."""
+
+    async def checked(database: Database) -> None:
+        if await current_revision(database) is None:
+            where = database.url.render_as_string(hide_password=True)
+            raise SettingsError(f"{where} has no schema yet; run `aftercall migrate`")
+        await run(database)
+
+    _with_database(checked)
 
 
 def _with_database(run: Callable[[Database], Awaitable[None]]) -> None:

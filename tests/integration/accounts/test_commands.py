@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from app import log
 from app.__main__ import app
 from app.errors import AftercallError, SettingsError
 from app.simulator import Simulator, serving_together
@@ -161,3 +163,22 @@ async def test_a_refused_credential_says_what_helps(companies: list[Simulator]) 
     away = await run("accounts", "add", "--jwt", "-", typed="coffee\n")
     assert isinstance(away.exception, SettingsError)
     assert "RC_SERVER_URL" in str(away.exception)
+
+
+@pytest.mark.parametrize("words", [("accounts", "check"), ("keys", "list"), ("keys", "rotate-secrets")])
+async def test_a_database_without_a_schema_is_told_to_be_migrated(
+    companies: list[Simulator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("AFTERCALL_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
+    told = await run(*words)
+    assert isinstance(told.exception, SettingsError)
+    assert "aftercall migrate" in str(told.exception)
+
+
+async def test_commands_say_what_they_have_to_say_themselves_and_log_nothing_beside(
+    companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels: list[str] = []
+    monkeypatch.setattr(log, "configure", lambda level, form: levels.append(level))
+    await run("accounts", "list")
+    assert levels == ["critical"]
