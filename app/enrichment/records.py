@@ -55,11 +55,10 @@ class ReadingPlan:
 
 def as_sought(call: Call | Recent | DueCall) -> Sought:
     """Say by what a call's records are recognised."""
-    nameless = call.telephony_session_id.startswith(NO_SESSION)
     numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
     return Sought(
         call_id=call.call_id,
-        telephony_session_id=None if nameless else call.telephony_session_id,
+        telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
         session_id=call.session_id,
         numbers=numbers,
         started_at=call.started_at,
@@ -386,7 +385,7 @@ async def _find_taken(
     return set(await store.load_by_sessions(ledger.db, ledger.account_id, told))
 
 
-def _is_nameless(call: Call) -> bool:
+def _is_nameless(call: Call | Recent | DueCall) -> bool:
     return call.telephony_session_id.startswith(NO_SESSION)
 
 
