@@ -55,8 +55,10 @@ async def load_of_call(db: AsyncConnection, account_id: AccountId, call_id: str)
 
 async def take(
     ledger: Ledger, arrivals: Iterable[Arrival], at_hand: Mapping[str, Call] | None = None
-) -> None:
-    """Keep what is newer than what is kept, and bring it to its calls; what has none waits.
+) -> Collection[Call]:
+    """Keep what is newer than what is kept, and bring it to its calls, which are returned; what has none waits.
+
+    It may have been the last thing that a call waited for.
 
     `at_hand` has calls, by id, that this transaction holds already: a second copy would overwrite them.
     """
@@ -66,7 +68,7 @@ async def take(
         if known is None or is_newer(arrival.version, known.version):
             newest[arrival.version.source_id] = arrival
     if not newest:
-        return
+        return ()
     kept = await _load(ledger, insights.c.source_id.in_(sorted(newest)))
     fresh = [
         arrival
@@ -81,8 +83,10 @@ async def take(
         await _write(ledger, arrival, kept.get(arrival.version.source_id), home)
         if home is not None:
             news[home.call_id].append(arrival.version.source_id)
-    for call in {call.call_id: call for call in homes.values()}.values():
+    told = {call.call_id: call for call in homes.values()}.values()
+    for call in told:
         await _tell(ledger, call, news[call.call_id], moods.get(call.call_id))
+    return told
 
 
 async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str, Call]) -> None:

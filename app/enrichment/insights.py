@@ -232,8 +232,10 @@ class InsightsReader:
             case Found(items=items):
                 call.insights_at = None
                 ledger.keep(call)
-                await take(ledger, [_arrival(item, ledger.now) for item in items], {call.call_id: call})
-                finish(ledger, call)
+                arrivals = [_arrival(item, ledger.now) for item in items]
+                told = await take(ledger, arrivals, {call.call_id: call})
+                for one in {one.call_id: one for one in (call, *told)}.values():
+                    finish(ledger, one)
             case NotThere() if ledger.now < due_at:
                 call.insights_at = due_at
                 ledger.keep(call)

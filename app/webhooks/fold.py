@@ -27,7 +27,7 @@ from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
 from app.db.tables import deliveries, subscriptions
-from app.enrichment.records import RECORDS_END, later_end, restate
+from app.enrichment.records import RECORDS_END, finish, later_end, restate
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
@@ -149,7 +149,8 @@ class Folder:
                 batch = _read_batch(rows, owner)
                 await fold_facts(ledger, batch.facts, self._rules)
                 await ledger.flush()
-                await take(ledger, batch.insights)
+                for call in await take(ledger, batch.insights):
+                    finish(ledger, call)
             await _mark_folded(db, account_id, batch.notes, now)
             await _heed_reminders(db, batch.reminded, now)
         return len(rows)

@@ -11,7 +11,7 @@ from app.calls import attachments
 from app.calls.inputs import SentimentIn
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
-from app.db.tables import insights, sentiments, timeline
+from app.db.tables import calls, insights, sentiments, timeline
 from app.dependencies import Services
 from app.enrichment.records import ReadingPlan, apply_readings
 from app.ids import AccountId
@@ -51,6 +51,18 @@ async def test_insights_of_a_known_call_are_ready_with_its_sentiment(intake: Int
     assert await moods(intake) == {"ringsense": ("positive", "Positive")}
     assert (await intake.events(call))[-2:] == ["insights.ready", "sentiment.set"]
     assert call.version == before.version + 2
+
+
+async def test_insights_that_were_the_last_thing_missing_make_the_call_final(intake: Intake) -> None:
+    await intake.play(inbound_answered())
+    settled = {"stage": "reconciled", "read_at": None, "insights_at": intake.clock.now()}
+    waits = {"recording": {"state": "ready"}, "insights": {"state": "pending"}}
+    async with intake.database.write() as db:
+        await db.execute(calls.update().values(**settled, readiness=waits))
+    await intake.fold([insights_event()])
+    call = await only_call(intake)
+    assert (call.stage, call.insights_at) == ("final", None)
+    assert (await intake.events(call))[-1] == "call.final"
 
 
 async def test_insights_that_come_first_wait_for_their_call(intake: Intake) -> None:
