@@ -4,12 +4,13 @@ Credentials that RingCentral refuses are not stored. What they may not see is: a
 """
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
 from app.calls.attachments import bind_account
@@ -23,13 +24,21 @@ from app.enrichment.connections import (
     Level,
     auth_config,
     client_config,
+    own_auth,
     probe_again_at,
     rate_limits,
 )
-from app.enrichment.credentials import Kind, Secret
+from app.enrichment.credentials import OWN, Kind, Secret
 from app.enrichment.rates import SharedRates
 from app.enrichment.troubles import describe
-from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralError, SettingsError
+from app.errors import (
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RingCentralError,
+    SettingsError,
+    Unprocessable,
+)
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore, stored_token
 from app.ringcentral.client import RingCentralClient, connect
@@ -63,8 +72,8 @@ class Admitted:
 class Code:
     """What the browser brought from the sign-in, and what it was sent with."""
 
-    code: str
-    verifier: str
+    code: str = field(repr=False)
+    verifier: str = field(repr=False)
     redirect_uri: str
 
 
@@ -98,7 +107,8 @@ class Onboarding:
         """Store a JWT credential. Without an app of its own it is of the environment's.
 
         Raises CredentialsRefused, PermissionMissing (not even the account could be learnt), other
-        RingCentralErrors; SettingsError without any app; Unprocessable for the name.
+        RingCentralErrors; SettingsError without any app; Unprocessable for the name, and for a user who is stored
+        under another one.
         """
         name = credentials.check_name(name) if name else None
         secret = Secret(client_id=self._app(client_id, client_secret), client_secret=client_secret, jwt=jwt)
@@ -206,17 +216,62 @@ class Onboarding:
         token: StoredToken,
         name: str | None,
     ) -> Admitted:
-        name = name or credentials.default_name(token.owner_id)
         client = self._client(auth, store, await self._budget_of(token.owner_id))
         account_id, access = await self._learn(client, token)
         now = self._clock.now()
         async with self._database.write() as db:
+            name = await self._name_for(db, account_id, secret.client_id, access.owner_id, name)
             is_new = await credentials.save(
                 db, self._vault, account_id, name, kind, secret, store.token or token, access.to_json(), now
             )
         self._connections.forget()
         log.info("credentials were stored", account_id=account_id, name=name, kind=kind, level=access.level)
         return Admitted(account_id, name, kind, access, is_new)
+
+    async def _name_for(
+        self,
+        db: AsyncConnection,
+        account_id: AccountId,
+        client_id: str,
+        owner_id: ExtensionId | None,
+        wanted: str | None,
+    ) -> str:
+        """Return the name to store credentials under: that of the same user and app, where there are some.
+
+        RingCentral counts the requests of a user and app, however many credentials there are of them. Raises
+        Unprocessable for another name, and where the environment's own credentials are of that user and app.
+        """
+        if owner_id is not None and owner_id == await self._own_user(db, account_id, client_id):
+            raise Unprocessable(
+                f"Extension {owner_id} serves account {account_id} already, by RC_JWT: a user is not counted twice. "
+                "Give the credentials of another user, or take RC_JWT out first"
+            )
+        for stored in await credentials.list_stored(db, account_id):
+            if owner_id is None or Access.from_json(stored.access).owner_id != owner_id:
+                continue
+            known = await credentials.load_secrets(db, self._vault, account_id, stored.name)
+            if known is None or known[0].client_id != client_id:
+                continue
+            if wanted not in (None, stored.name):
+                raise Unprocessable(
+                    f"Extension {owner_id} has credentials here already, named {stored.name}: replace these, or "
+                    "remove them first"
+                )
+            return stored.name
+        return wanted or credentials.default_name(owner_id)
+
+    async def _own_user(self, db: AsyncConnection, account_id: AccountId, client_id: str) -> str | None:
+        """Return the user of the credentials in the environment, if they are of this account and app."""
+        auth = own_auth(self._settings)
+        if (
+            auth is None
+            or auth.client_id != client_id
+            or not await accounts.has_own_credentials(db, account_id)
+        ):
+            return None
+        rows = await credentials.list_stored(db, UNBOUND_ACCOUNT)
+        known = [Access.known(row.access, auth.fingerprint).owner_id for row in rows if row.kind == OWN]
+        return next(iter(known), None)
 
     async def _budget_of(self, owner_id: str | None) -> RateBudget:
         """Return the buckets of a user whose credentials are stored already: he has no others."""

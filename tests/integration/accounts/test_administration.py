@@ -9,10 +9,12 @@ from sqlalchemy import select
 from app.db.tables import credentials, rate_buckets
 from app.enrichment.credentials import rotate
 from app.enrichment.roster import load_roster
+from app.enrichment.signins import SignIns
+from app.main import Role
 from app.ringcentral.ports import Priority
 from app.vault import Vault
 from tests.conftest import SECRETS
-from tests.integration.accounts.conftest import COFFEE, TEA, Stage
+from tests.integration.accounts.conftest import COFFEE, TEA, Stage, staged
 
 
 async def add(stage: Stage, jwt: str, **fields: Any) -> httpx.Response:
@@ -73,6 +75,32 @@ async def test_a_name_can_be_given_and_must_be_one(quick_stage: Stage) -> None:
     assert (await add(quick_stage, "coffee", name="backup")).json()["credentials"][0]["name"] == "backup"
     assert (await add(quick_stage, "coffee", name="own")).status_code == 422
     assert (await add(quick_stage, "coffee", name="a/b")).status_code == 422
+
+
+async def test_a_user_is_stored_once_since_ringcentral_counts_him_once(quick_stage: Stage) -> None:
+    stage = quick_stage
+    await add(stage, "coffee", name="backup")
+    assert [one["name"] for one in (await add(stage, "coffee")).json()["credentials"]] == ["backup"]
+    twice = await add(stage, "coffee", name="desk")
+    assert twice.status_code == 422
+    assert "named backup" in twice.json()["detail"]
+    await stage.sign_in(f"{COFFEE}*101")
+    account = await stage.account(COFFEE)
+    assert account is not None
+    assert [(one["name"], one["kind"]) for one in account["credentials"]] == [("backup", "oauth")]
+    assert (await add(stage, "coffee-second")).json()["credentials"][1]["name"] == "ext-711000190"
+
+
+async def test_the_user_of_the_environment_is_not_added_beside_himself(
+    make_settings: Any, sqlite_url: str
+) -> None:
+    async with staged(make_settings, sqlite_url, Role.WEB, rc_jwt="tea") as stage:
+        await stage.process.onboarding.learn_own()
+        await SignIns(stage.process.connections).step()
+        twice = await add(stage, "tea")
+        assert twice.status_code == 422
+        assert "RC_JWT" in twice.json()["detail"]
+        assert (await add(stage, "tea-second")).status_code == 201
 
 
 async def test_removed_credentials_are_gone_here_and_at_ringcentral(stage: Stage) -> None:
