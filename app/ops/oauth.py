@@ -8,7 +8,7 @@ sealed with our key, and they belong together by a nonce. Who may begin: docs/de
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -48,14 +48,14 @@ class SignInStart:
 
     address: str
     cookie_name: str
-    cookie: str
+    cookie: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A sign-in that this browser began."""
 
-    verifier: str
+    verifier: str = field(repr=False)
     redirect_uri: str
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.enrichment.onboarding import Code
 from app.errors import SettingsError
 from app.ops.oauth import Refused, SignInFlow, SignInStart, cookie_name
 from app.ringcentral.oauth import challenge_of
@@ -99,3 +100,11 @@ def test_over_https_the_browser_holds_the_cookie_to_this_host() -> None:
 def test_without_an_app_nothing_begins(make_settings: Any) -> None:
     with pytest.raises(SettingsError, match="RC_CLIENT_ID"):
         SignInFlow(make_settings(), Vault("k" * 32)).begin(HERE, START)
+
+
+def test_what_a_sign_in_lives_by_does_not_show(flow: SignInFlow) -> None:
+    begun = flow.begin(HERE, START)
+    found = flow.read_cookie(flow.read_state(state_of(begun), START), begun.cookie)
+    code = Code("EXAMPLE-CODE", found.verifier, found.redirect_uri)
+    shown = f"{begun!r} {found!r} {code!r}"
+    assert all(secret not in shown for secret in (begun.cookie, found.verifier, "EXAMPLE-CODE"))
