@@ -81,7 +81,9 @@ class ReaderLists:
         """
 
         async def ask() -> dict[str, Any]:
-            date_to = query.date_to or self._clock.now().replace(microsecond=0)
+            now = self._clock.now().replace(microsecond=0)
+            # Never before `date_from`, which may lie ahead: what runs backwards may be refused.
+            date_to = query.date_to or max(now, query.date_from or now)
             dated = replace(query, date_to=date_to, date_from=query.date_from or date_to - _DAY)
             connection = await self._reach(account_id, extension_id)
             page = await self._ask(

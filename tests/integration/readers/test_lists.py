@@ -1,6 +1,7 @@
 """RingCentral's lists through the service: filters, pages, records, sharing, age, refusals."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from app.enrichment.connections import Access, Level
 from app.enrichment.reader_lists import ReaderLists
 from app.enrichment.shared_answers import SharedAnswers
 from app.ids import ExtensionId
-from app.ringcentral.protocol import ActiveCallsQuery
+from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.integration.readers.conftest import Json, Stage, simulated, staged, until
 
@@ -137,6 +138,28 @@ async def test_pages_follow_each_other_within_one_range_of_time(stage: Stage) ->
     assert "direction=Inbound&direction=Outbound" in first
     assert "dateFrom=" in first
     assert "dateTo=" in first
+
+
+async def test_a_range_of_time_that_begins_ahead_does_not_run_backwards(stage: Stage) -> None:
+    ahead = stage.process.clock.now() + timedelta(days=1)
+    found = await stage.process.lists.call_log(ACCOUNT, None, CallLogQuery(date_from=ahead))
+    assert found.body["dateFrom"] <= found.body["dateTo"]
+    assert found.body["records"] == []
+
+
+async def test_a_page_behind_the_last_one_is_empty(stage: Stage) -> None:
+    await stage.play("inbound_direct", talkSeconds=2)
+    await settled(stage, LOG, 1)
+    body = await get(stage, LOG, page=50)
+    assert (body["records"], body["nextPage"]) == ([], None)
+    assert body["paging"] == {"page": 50, "perPage": 100}
+
+
+async def test_an_offset_whose_plus_is_not_escaped_is_understood(stage: Stage) -> None:
+    answer = await stage.reader.get(
+        f"{LOG}?dateFrom=2026-03-10T19:00:00+01:00&dateTo=2026-03-10T20:00:00+01:00"
+    )
+    assert answer.status_code == 200
 
 
 async def test_a_server_that_drops_the_page_does_not_make_endless_lists(
