@@ -136,15 +136,21 @@ async def save(
     }
     insert = upsert_into(db, credentials).values(account_id=account_id, name=name, **values)
     await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
-    for topic in (POLLS, READINGS, SUBSCRIPTIONS):
-        wake(db, topic)
+    _wake_all(db)
     return is_new
 
 
 async def remove(db: AsyncConnection, account_id: AccountId, name: str) -> bool:
-    """Forget credentials; say whether there were any."""
+    """Forget credentials; say whether there were any. Whoever can take over their part is woken."""
     mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
-    return (await db.execute(delete(credentials).where(mine, credentials.c.kind != OWN))).rowcount == 1
+    removed = await db.execute(delete(credentials).where(mine, credentials.c.kind != OWN))
+    _wake_all(db)
+    return removed.rowcount == 1
+
+
+def _wake_all(db: AsyncConnection) -> None:
+    for topic in (POLLS, READINGS, SUBSCRIPTIONS):
+        wake(db, topic)
 
 
 async def list_stored(db: AsyncConnection, account_id: AccountId | None = None) -> Sequence[Stored]:

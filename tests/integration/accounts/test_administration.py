@@ -119,6 +119,16 @@ async def test_removed_credentials_are_gone_here_and_at_ringcentral(stage: Stage
         assert await db.scalar(select(credentials.c.name)) is None, "nobody brings them back"
 
 
+async def test_whoever_keeps_on_serving_an_account_hears_at_once_that_credentials_are_gone(
+    quick_stage: Stage,
+) -> None:
+    await add(quick_stage, "coffee")
+    told: list[str] = []
+    quick_stage.process.database.waker = told.extend
+    await quick_stage.ask("DELETE", f"/v1/accounts/{COFFEE}/credentials/ext-711000101")
+    assert {"polls", "readings", "subscriptions"} <= set(told)
+
+
 async def test_credentials_go_even_if_ringcentral_is_away(quick_stage: Stage) -> None:
     await add(quick_stage, "coffee")
     for company in (quick_stage.tea, quick_stage.coffee):
