@@ -330,9 +330,9 @@ def first_steps(summary: Summary, settings: Settings) -> list[dict[str, Any]]:
     active = any(one.status.lower() == "active" for one in summary.subscriptions)
     steps = (
         (
-            settings.has_credentials,
+            settings.has_credentials or any(account.members for account in summary.accounts),
             "Give it a RingCentral user",
-            "Set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT, then restart.",
+            "Set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT, then restart; or add an account: aftercall accounts add.",
         ),
         (
             settings.public_url is not None,

@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.calls.model import Outcome, Source, Stage
+from app.enrichment.connections import Access
+from app.enrichment.roster import Account, Member
+from app.ids import AccountId
 from app.ops import view
 from app.ops.board import Lane
 from app.ops.summary import (
@@ -224,6 +227,14 @@ def test_the_first_steps_tick_off_what_is_done(make_settings: Any) -> None:
     steps = view.first_steps(summary(subscriptions=(subscription,)), ready)
     assert [step["done"] for step in steps] == [True, True, True, False]
     assert not any(step["done"] for step in view.first_steps(summary(), make_settings()))
+
+
+def test_an_added_account_is_a_user_of_ringcentral_as_well(make_settings: Any) -> None:
+    member = Member(AccountId("908070002"), "ext-1", "oauth", Access(), (), NOW)
+    added = Account(AccountId("908070002"), False, NOW, (member,))
+    steps = view.first_steps(summary(accounts=(added,)), make_settings())
+    assert [step["done"] for step in steps] == [True, False, False, False]
+    assert "accounts add" in steps[0]["how"]
 
 
 @pytest.mark.parametrize(
