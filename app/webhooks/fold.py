@@ -446,11 +446,11 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
 
 
 def _read_anew(ledger: Ledger, call: Call, at: datetime) -> None:
-    """Forget since when the records of a call stand: what they said before its true end does not count, nor does what
-    they still say right after it."""
-    call.record_digest = call.record_unchanged_since = None
+    """Let the records of a call stand from a reading on that is still to come: what they said before its true end does
+    not count, nor does what they still say right after it. A feed may have nothing more to show of it by then."""
+    call.record_digest = None
     call.reads = 0
-    call.read_at = max(ledger.now, at)
+    call.read_at = call.record_unchanged_since = max(ledger.now, at)
 
 
 def _revive(ledger: Ledger, call: Call, why: str) -> None:

@@ -12,6 +12,7 @@ from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE
 from app.db.tables import calls
+from app.enrichment.feed import Feed
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan, take_not_found
 from app.ids import AccountId
@@ -211,6 +212,26 @@ async def test_one_reading_right_after_an_end_that_has_moved_does_not_stand(desk
     await read_for(desk, 200)
     call = await desk.call()
     assert (call.stage, call.duration_seconds) == ("final", 811)
+
+
+@pytest.mark.parametrize("late_seconds", [2, 110], ids=["a little", "by minutes"])
+async def test_a_call_whose_end_has_moved_is_final_though_the_feed_does_not_show_it_again(
+    desk: Desk, late_seconds: int
+) -> None:
+    desk.ringcentral.has_feed = True
+    feed = Feed(desk.database, desk.clock, PLAN, replica="one", lease_seconds=120.0)
+    desk.reader = Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
+    ended_at = desk.clock.now()
+    await desk.end_call()
+    modified_at = ended_at + timedelta(seconds=100)
+    desk.ringcentral.log = [detailed(desk) | {"lastModifiedTime": modified_at.isoformat(), "changed": 1}]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    assert (await desk.call()).stage == "reconciled"
+    await move_end(desk, ended_at + timedelta(seconds=late_seconds))
+    await read_for(desk, 300)
+    call = await desk.call()
+    assert (call.stage, call.read_at) == ("final", None)
 
 
 async def test_an_end_that_proves_to_be_earlier_costs_no_reading(desk: Desk) -> None:
