@@ -25,6 +25,7 @@ from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.outlook import Outlook, load_outlook, look_at, save_outlook
+from app.enrichment.reach import find_connections
 from app.enrichment.records import finish
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, TelephonySessionId
@@ -72,10 +73,14 @@ class NotThere:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nobody may read them. `refused`: the connections that were told so just now."""
+    """Nobody who sees the call may read them. `refused`: the connections that were told so just now.
+
+    `whole_account`: nobody else may either; licences are per user (guide "Conversation insights").
+    """
 
     reason: str
     refused: Mapping[str, datetime]
+    whole_account: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +161,21 @@ class InsightsReader:
             return call, await load_outlook(db, account_id)
 
     async def _look(self, account_id: AccountId, call: Call, outlook: Outlook) -> Answer:
-        """Ask whoever serves the account, one after the other, until one is not refused."""
+        """Ask whoever sees the call, one after the other, until one is not refused.
+
+        To a user who was not in it RingCentral may well say that there is nothing.
+        """
         now = self._clock.now()
         if self._plan.after is None:
             return Hopeless(SWITCHED_OFF)
-        usable = [one for one in await self._connections.of(account_id) if one.access.problem is None]
+        async with self._database.read() as db:
+            concerned = await recordings.extensions_of(db, account_id, [call.call_id])
+        fitting = await find_connections(self._connections, account_id, concerned)
+        usable = [one for one in fitting if one.access.problem is None]
         if not usable:
-            return Hopeless(NO_CREDENTIALS)
+            return (
+                self._again(call, self._plan.after, NO_CREDENTIALS) if fitting else Hopeless(NO_CREDENTIALS)
+            )
         reason = outlook.reason or NO_LICENCE
         refused: dict[str, datetime] = {}
         for connection in usable:
@@ -173,7 +186,17 @@ class InsightsReader:
                 return answer
             reason = answer.reason
             refused |= answer.refused
-        return Closed(reason, refused)
+        return Closed(reason, refused, await self._is_closed_to_all(account_id, outlook, refused))
+
+    async def _is_closed_to_all(
+        self, account_id: AccountId, outlook: Outlook, refused: Mapping[str, datetime]
+    ) -> bool:
+        now = self._clock.now()
+        return all(
+            one.name in refused or outlook.is_refused(one.name, now)
+            for one in await self._connections.of(account_id)
+            if one.access.problem is None
+        )
 
     async def _ask(self, account_id: AccountId, connection: Connection, call: Call) -> Answer:
         now = self._clock.now()
@@ -189,7 +212,8 @@ class InsightsReader:
             return Closed(_REASONS.get(error.code or "", NO_LICENCE), {connection.name: until})
         except RingCentralError as error:
             log.warning("looking for insights failed", why=error.detail, request_id=error.request_id)
-            return self._again(call, error)
+            after = self._plan.after or 0.0
+            return self._again(call, after if isinstance(error, CredentialsRefused) else after / 12)
         return Found(items) if items else NotThere()
 
     async def _fetch(self, account_id: AccountId, connection: Connection, call: Call) -> Sequence[Insights]:
@@ -203,12 +227,11 @@ class InsightsReader:
         found = [await client.fetch_record_insights(one, deadline=now) for one in sorted(known)]
         return [item for item in found if item is not None]
 
-    def _again(self, call: Call, error: RingCentralError) -> Answer:
-        """Try again after a pause, but not for ever."""
-        now, after = self._clock.now(), self._plan.after or 0.0
-        if now > look_at(call, _LONGEST_LATE * after):
-            return Hopeless(UNREACHABLE)
-        pause = after if isinstance(error, CredentialsRefused) else after / 12
+    def _again(self, call: Call, pause: float, reason: str = UNREACHABLE) -> Answer:
+        """Try again after a pause, but not for ever; `reason` is why it is given up then."""
+        now = self._clock.now()
+        if now > look_at(call, _LONGEST_LATE * (self._plan.after or 0.0)):
+            return Hopeless(reason)
         return Later(now + timedelta(seconds=pause))
 
     async def _write(self, account_id: AccountId, call_id: str, answer: Answer) -> None:
@@ -246,6 +269,8 @@ class InsightsReader:
                 ledger.keep(call)
             case Hopeless(reason=reason):
                 give_up(ledger, call, reason)
+            case Closed(reason=reason, whole_account=False):
+                give_up(ledger, call, reason)
             case Closed(reason=reason):
                 for one in (call, *await _others_pending(ledger, call)):
                     give_up(ledger, one, reason)
@@ -256,9 +281,11 @@ def learn(outlook: Outlook, answer: Answer, now: datetime) -> Outlook:
     match answer:
         case Found() | NotThere():
             return outlook if outlook.answered else outlook.opened()
-        case Closed(reason=reason, refused=refused):
+        case Closed(reason=reason, refused=refused, whole_account=is_closed):
             for name, until in refused.items():
                 outlook = outlook.turned_away(name, until)
+            if not is_closed:
+                return outlook
             still = [until for until in outlook.refused.values() if until > now]
             return outlook.closed(reason, min(still)) if still else outlook
         case _:

@@ -1,19 +1,26 @@
 """Which connection to ask with: one that sees the whole account, else the own one of an extension concerned."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from app.enrichment.connections import Connection, Connections
 from app.errors import NoCredentials, PermissionMissing
 from app.ids import AccountId
 
 
+async def find_connections(
+    connections: Connections, account_id: AccountId, extension_ids: Collection[str]
+) -> Sequence[Connection]:
+    """Return the connections that see what belongs to one of these extensions, those with problems too."""
+    known = await connections.of(account_id)
+    return [item for item in known if item.is_company_wide or item.extension_id in extension_ids]
+
+
 async def find_connection(
     connections: Connections, account_id: AccountId, extension_ids: Collection[str]
 ) -> Connection | None:
-    """Return a connection without problems that sees what belongs to one of these extensions; None: there is none."""
-    usable = [item for item in await connections.of(account_id) if item.access.problem is None]
-    fitting = (item for item in usable if item.is_company_wide or item.extension_id in extension_ids)
-    return next(fitting, None)
+    """Return the first of them that has no problem; None: there is none."""
+    fitting = await find_connections(connections, account_id, extension_ids)
+    return next((item for item in fitting if item.access.problem is None), None)
 
 
 async def load_connection(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from app.calls.insights import Version
 from app.calls.insights_store import BY_EVENT, Arrival, take
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
-from app.db.tables import calls, insights, sentiments
+from app.db.engine import upsert_into
+from app.db.tables import calls, credentials, insights, sentiments
+from app.enrichment.connections import Access, Connection, Level
 from app.enrichment.insights import InsightsPlan, InsightsReader
 from app.enrichment.outlook import load_outlook
 from app.enrichment.records import ReadingPlan, apply_readings
@@ -23,10 +26,11 @@ from app.errors import (
     RequestRefused,
     RingCentralUnreachable,
 )
-from app.ids import AccountId
+from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import CallRecord, read_call_record
-from tests.factories_calls import ACCOUNT
+from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.factories_insights import insights as make_insights
+from tests.fakes.ringcentral import FakeRingCentral
 from tests.integration.enrichment.conftest import Desk
 
 HOUR, SIX_HOURS = 3600.0, 21_600.0
@@ -39,9 +43,9 @@ def reader_of(desk: Desk, *, after: float | None = HOUR) -> InsightsReader:
     return InsightsReader(desk.database, desk.clock, desk.connections, plan)
 
 
-async def record_call(desk: Desk, number: int = 1, *, recorded: bool = True) -> Call:
+async def record_call(desk: Desk, number: int = 1, *, recorded: bool = True, **fields: Any) -> Call:
     """A call that has ended and whose recording its record names."""
-    call = await desk.end_call(number)
+    call = await desk.end_call(number, **fields)
     recording: dict[str, Any] = (
         {"recording": {"id": str(3_000 + number), "type": "Automatic"}} if recorded else {}
     )
@@ -260,3 +264,79 @@ async def test_what_is_read_is_kept_as_it_came(desk: Desk) -> None:
     assert row.raw == analysed()
     assert (row.source, row.recording_id) == ("insights", "3001")
     assert (feeling.source, feeling.label, feeling.scope) == ("ringsense", "positive", {"type": "call"})
+
+
+async def let_credentials_be(desk: Desk, access: Access) -> None:
+    async with desk.database.write() as db:
+        row = {"account_id": "~", "name": "own", "kind": "own", "updated_at": desk.clock.now()}
+        values = {"access": access.to_json()}
+        statement = upsert_into(db, credentials).values(**row, **values)
+        await db.execute(statement.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
+    desk.connections.forget()
+
+
+async def test_credentials_that_are_renewed_within_a_day_bring_what_was_missed(desk: Desk) -> None:
+    desk.ringcentral.insights = [analysed()]
+    reader = reader_of(desk)
+    await record_call(desk)
+    await let_credentials_be(desk, Access(problem={"code": "OAU-213"}))
+    await work_for(desk, reader, 5 * HOUR)
+    assert state(await desk.call()) == ("pending", None)
+    assert desk.ringcentral.asked == []
+    await let_credentials_be(desk, Access())
+    await work_for(desk, reader, 2 * HOUR)
+    assert state(await desk.call()) == ("ready", None)
+
+
+async def test_credentials_that_are_not_renewed_end_the_search_after_a_day(desk: Desk) -> None:
+    await record_call(desk)
+    await let_credentials_be(desk, Access(problem={"code": "OAU-213"}))
+    await work_for(desk, reader_of(desk), 27 * HOUR)
+    assert state(await desk.call()) == ("none", "no-credentials")
+
+
+def users_of(desk: Desk, monkeypatch: pytest.MonkeyPatch, own: Connection, **users: FakeRingCentral) -> None:
+    """Let the account have these users of single extensions, by name."""
+    extensions = {"ana": ANA, "ben": BEN}
+    connections = [
+        replace(
+            own, name=name, client=one.client, access=Access(Level.EXTENSION, ExtensionId(extensions[name]))
+        )
+        for name, one in users.items()
+    ]
+
+    async def of(_: AccountId) -> Sequence[Connection]:
+        return connections
+
+    monkeypatch.setattr(desk.connections, "of", of)
+
+
+async def test_of_several_users_the_one_who_was_in_the_call_is_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ringcentral.insights = [analysed()]
+    await record_call(desk)
+    own, stranger = await desk.connections.own(), FakeRingCentral(desk.clock)
+    assert own is not None
+    users_of(desk, monkeypatch, own, ben=stranger, ana=desk.ringcentral)
+    await work_for(desk, reader_of(desk), 2 * HOUR)
+    assert state(await desk.call()) == ("ready", None)
+    assert stranger.asked == []
+
+
+async def test_a_user_without_a_licence_says_nothing_of_the_others_calls(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bens = FakeRingCentral(desk.clock)
+    bens.insights = [analysed(2)]
+    for number, extension in ((1, ANA), (2, BEN), (3, ANA)):
+        await record_call(desk, number, extensions=[extension])
+    own = await desk.connections.own()
+    assert own is not None
+    users_of(desk, monkeypatch, own, ana=desk.ringcentral, ben=bens)
+    desk.ringcentral.failure = REFUSED
+    await work_for(desk, reader_of(desk), 2 * HOUR)
+    told = {number: state(await desk.call(number)) for number in (1, 2, 3)}
+    assert told[2] == ("ready", None)
+    assert [told[one][0] for one in (1, 3)] == ["none", "none"]
+    assert desk.ringcentral.asked == ["insights s-1"], "who was refused is not asked again"
