@@ -10,24 +10,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from app.simulator import Faults, Simulator, SimulatorSettings, serving
+from app.simulator import Faults, SimulatorSettings
 from app.simulator.cast import Wishes
 from app.simulator.plan import ScriptedCall
 from app.simulator.scripts import SCRIPTS
-from tests.cluster import free_port
-from tests.e2e.process import INTAKE, TOKEN, ServiceProcess, service_environment
+from tests.e2e.world import LIMIT_SECONDS, Json, World, world
 
-KEY = "ak_first-key-of-the-tests-0123456789"
-SPEED = 20.0
-SETTLE_SECONDS = 240.0
 ANA, BEN, SALES = "711000101", "711000102", "711000900"
 
-Json = dict[str, Any]
 Row = tuple[str, str, int]
 """A record: whose it is, its result, how many legs it has."""
 
@@ -108,13 +101,10 @@ ON_DEMAND = {"recorded_on_demand", "recorded_twice"}
 class Played:
     """A company that plays scripts, each once, and the service that hears of it."""
 
-    def __init__(
-        self, simulator: Simulator, client: httpx.AsyncClient, wishes: Wishes, scripts: Iterable[str]
-    ) -> None:
-        self._client = client
-        self.simulator = simulator
+    def __init__(self, world: World, wishes: Wishes, scripts: Iterable[str]) -> None:
+        self.world = world
         self.calls: Mapping[str, ScriptedCall] = {
-            script: simulator.start_call(script, wishes, delay_seconds=float(place))
+            script: world.simulator.start_call(script, wishes, delay_seconds=float(place))
             for place, script in enumerate(scripts)
         }
 
@@ -123,9 +113,9 @@ class Played:
 
     async def settled(self, names: Sequence[str]) -> dict[str, Json]:
         """Return these calls once all of them are final or absent, or as they are when time is up."""
-        latest = time.monotonic() + SETTLE_SECONDS
+        latest = time.monotonic() + LIMIT_SECONDS
         while True:
-            answers = {name: await self._client.get(f"/v1/calls/{name}") for name in names}
+            answers = {name: await self.world.reader.get(f"/v1/calls/{name}") for name in names}
             shown = {name: one.json() for name, one in answers.items()}
             if time.monotonic() > latest or all(
                 one.get("stage") in {"final", "absent"} for one in shown.values()
@@ -134,8 +124,7 @@ class Played:
             await asyncio.sleep(1.0)
 
     async def legs(self, name: str) -> list[Json]:
-        answer = await self._client.get(f"/v1/calls/{name}/legs")
-        legs: list[Json] = answer.json()["data"]
+        legs: list[Json] = (await self.world.get(f"/v1/calls/{name}/legs"))["data"]
         return legs
 
 
@@ -150,33 +139,11 @@ async def played(
     scripts: Iterable[str] = SCRIPTS,
 ) -> AsyncIterator[Played]:
     """Run both; `user` is what the simulator appends to its JWT for a user with fewer rights."""
-    port = free_port()
-    settings = SimulatorSettings(
-        port=0,
-        media_port=0,
-        speed=SPEED,
-        seed=11,
-        webhook_url=f"http://127.0.0.1:{port}{INTAKE}",
-        webhook_token=TOKEN,
-    )
-    async with serving(settings) as simulator:
-        simulator.faults = Faults(extract_sync=extract_sync)
-        environment = service_environment(database_url, simulator)
-        environment |= {
-            "AFTERCALL_API_KEY": KEY,
-            "AFTERCALL_INSIGHTS": "off",
-            "RC_JWT": f"{settings.jwt}{user}",
-        }
-        service = ServiceProcess(environment, folder, port)
-        await service.start()
-        try:
-            headers = {"Authorization": f"Bearer {KEY}"}
-            async with httpx.AsyncClient(
-                base_url=service.address, headers=headers, trust_env=False, timeout=30
-            ) as client:
-                yield Played(simulator, client, wishes, scripts)
-        finally:
-            service.kill()
+    settings = SimulatorSettings(speed=20.0, seed=11)
+    variables = {"AFTERCALL_INSIGHTS": "off", "RC_JWT": f"{settings.jwt}{user}"}
+    faults = Faults(extract_sync=extract_sync)
+    async with world(database_url, folder, settings, faults, variables=variables) as here:
+        yield Played(here, wishes, scripts)
 
 
 def told(call: Json, script: ScriptedCall) -> Story | str:
@@ -217,31 +184,31 @@ async def test_a_call_of_every_script_ends_final_as_it_was(
     wishes = Wishes(
         talk_seconds=90, ring_seconds=3, hold_seconds=6, agent="101", colleague="102", recorded=True
     )
-    async with played(database_url, tmp_path, extract_sync=extract_sync, wishes=wishes) as world:
-        names = [name for script in world.calls for name in world.sessions(script)]
-        calls = await world.settled(names)
+    async with played(database_url, tmp_path, extract_sync=extract_sync, wishes=wishes) as company:
+        names = [name for script in company.calls for name in company.sessions(script)]
+        calls = await company.settled(names)
         differences = {}
         for script, stories in STORIES.items():
-            for name, expected in zip(world.sessions(script), stories, strict=True):
-                said = told(calls[name], world.calls[script])
+            for name, expected in zip(company.sessions(script), stories, strict=True):
+                said = told(calls[name], company.calls[script])
                 if not fits(said, expected):
                     differences[script, name] = (said, expected)
         assert differences == {}
-        (nobody,) = world.sessions("test_call")
+        (nobody,) = company.sessions("test_call")
         assert (calls[nobody]["stage"], calls[nobody]["absentReason"]) == ("absent", "test-call")
         for script in STORIES:
-            for name in world.sessions(script):
-                call, legs = calls[name], await world.legs(name)
+            for name in company.sessions(script):
+                call, legs = calls[name], await company.legs(name)
                 assert sum(leg["master"] for leg in legs) == len(call["records"]), script
                 heard = {one["id"] for one in call["recordings"] if one["state"] == "ready"}
-                assert heard == recordings_of(world.calls[script], name), script
+                assert heard == recordings_of(company.calls[script], name), script
                 kind = "OnDemand" if script in ON_DEMAND else "Automatic"
                 assert {one["type"] for one in call["recordings"] if one["id"] in heard} <= {kind}, script
                 others = {one["telephonySessionId"] for one in call["related"]}
-                assert others == {other for other in world.sessions(script) if other != name}, script
+                assert others == {other for other in company.sessions(script) if other != name}, script
         for script in ("short_call", "short_call_untold"):
-            assert calls[world.sessions(script)[0]]["readiness"]["recording"]["state"] == "none", script
-        assert world.simulator.statistics()["refused429"] == 0
+            assert calls[company.sessions(script)[0]]["readiness"]["recording"]["state"] == "none", script
+        assert company.world.simulator.statistics()["refused429"] == 0
 
 
 HANDED_ON = ("blind_transfer", "warm_transfer", "park_and_pickup", "park_revived", "picked_up_elsewhere")
@@ -251,13 +218,13 @@ async def test_recordings_of_calls_handed_on_too_soon_are_none_and_nobody_waits_
     sqlite_url: str, tmp_path: Path
 ) -> None:
     wishes = Wishes(talk_seconds=20, ring_seconds=2, hold_seconds=4, recorded=True)
-    async with played(sqlite_url, tmp_path, extract_sync=True, wishes=wishes, scripts=HANDED_ON) as world:
-        calls = await world.settled([world.sessions(script)[0] for script in HANDED_ON])
+    async with played(sqlite_url, tmp_path, extract_sync=True, wishes=wishes, scripts=HANDED_ON) as company:
+        calls = await company.settled([company.sessions(script)[0] for script in HANDED_ON])
         for call in calls.values():
             assert (call["stage"], call["readiness"]["recording"]["state"]) == ("final", "none"), call
             assert call["recordings"], "events told of them"
             assert {one["state"] for one in call["recordings"]} == {"none"}
-        looked = [one for one in world.simulator.requests if "/recording/" in one["path"]]
+        looked = [one for one in company.world.simulator.requests if "/recording/" in one["path"]]
         assert looked == [], "the records said that there is nothing to look for"
 
 
@@ -299,15 +266,15 @@ async def test_a_user_without_company_rights_gets_a_call_of_every_script_that_co
     wishes = Wishes(
         talk_seconds=90, ring_seconds=3, hold_seconds=6, agent="102", colleague="101", recorded=False
     )
-    async with played(sqlite_url, tmp_path, extract_sync=True, user="-limited", wishes=wishes) as world:
-        names = {script: world.sessions(script)[0] for script in OF_BEN_ALONE}
-        calls = await world.settled(list(names.values()))
+    async with played(sqlite_url, tmp_path, extract_sync=True, user="-limited", wishes=wishes) as company:
+        names = {script: company.sessions(script)[0] for script in OF_BEN_ALONE}
+        calls = await company.settled(list(names.values()))
         said = {}
         for script, name in names.items():
-            story = told(calls[name], world.calls[script])
+            story = told(calls[name], company.calls[script])
             said[script] = story if isinstance(story, str) else list(story.records)
         assert said == {script: list(rows) for script, rows in OF_BEN_ALONE.items()}
-        refused = [one["path"] for one in world.simulator.requests if one["status"] == 403]
+        refused = [one["path"] for one in company.world.simulator.requests if one["status"] == 403]
         recordings = [path for path in refused if "/recording/" in path]
         assert len(refused) - len(recordings) <= 2, "what a user may not is not asked again and again"
         assert len(set(recordings)) == len(recordings), "nor is a colleague's recording"

@@ -3,19 +3,14 @@
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
-from app.simulator import Simulator, SimulatorSettings, serving
+from app.simulator import SimulatorSettings
 from app.simulator.cast import Wishes
-from tests.cluster import free_port
-from tests.e2e.process import INTAKE, TOKEN, ServiceProcess, service_environment
+from tests.e2e.world import Json, World, world
 
-KEY = "ak_first-key-of-the-tests-0123456789"
-SPEED = 20.0
 LINKED = {
     "warm_transfer": "attendedTransfer",
     "conference": "conference",
@@ -32,17 +27,18 @@ ALONE = {
 }
 """How many records the one call of each of these has."""
 
-Json = dict[str, Any]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Played:
     """A company that has played each script once, and the service that heard of it."""
 
-    def __init__(self, simulator: Simulator, client: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._calls = {
-            script: simulator.start_call(script, Wishes(talk_seconds=30, ring_seconds=3), delay_seconds=place)
+            script: world.simulator.start_call(
+                script, Wishes(talk_seconds=30, ring_seconds=3), delay_seconds=place
+            )
             for place, script in enumerate((*LINKED, *ALONE))
         }
 
@@ -53,45 +49,24 @@ class Played:
     def record_ids(self, script: str) -> set[str]:
         return {record.id for record in self._calls[script].records}
 
-    async def call(self, name: str) -> Json:
-        """Return a call once the Call Log has been read for it."""
-        answer = await self._client.get(f"/v1/calls/{name}", params={"wait": 60, "until": "reconciled"})
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Aftercall-Reached"] == "true", answer.text
-        shown: Json = answer.json()
-        return shown
+    async def shown(self, *names: str) -> list[Json]:
+        """Return calls once the Call Log has been read for all of them."""
+        return await self._world.reached("reconciled", *names)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def played(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Played]:
     folder = tmp_path_factory.mktemp("linked")
     shutil.copyfile(sqlite_template, folder / "aftercall.db")
-    port = free_port()
-    settings = SimulatorSettings(
-        port=0,
-        media_port=0,
-        speed=SPEED,
-        webhook_url=f"http://127.0.0.1:{port}{INTAKE}",
-        webhook_token=TOKEN,
-    )
-    async with serving(settings) as simulator:
-        environment = service_environment(f"sqlite:///{folder / 'aftercall.db'}", simulator)
-        service = ServiceProcess(environment | {"AFTERCALL_API_KEY": KEY}, folder, port)
-        await service.start()
-        try:
-            headers = {"Authorization": f"Bearer {KEY}"}
-            async with httpx.AsyncClient(
-                base_url=service.address, headers=headers, trust_env=False, timeout=90
-            ) as client:
-                yield Played(simulator, client)
-        finally:
-            service.kill()
+    url = f"sqlite:///{folder / 'aftercall.db'}"
+    async with world(url, folder, SimulatorSettings(speed=20.0)) as here:
+        yield Played(here)
 
 
 @pytest.mark.parametrize("script", sorted(LINKED))
 async def test_both_calls_of_a_conversation_show_each_other(played: Played, script: str) -> None:
     (first, first_number), (second, second_number) = played.sessions(script)
-    one, other = await played.call(first), await played.call(second)
+    one, other = await played.shown(first, second)
     assert one["id"] != other["id"]
     assert one["related"] == [
         {
@@ -110,9 +85,9 @@ async def test_both_calls_of_a_conversation_show_each_other(played: Played, scri
 @pytest.mark.parametrize("script", sorted(ALONE))
 async def test_what_happens_within_one_session_is_one_call(played: Played, script: str) -> None:
     ((session, number),) = played.sessions(script)
-    call = await played.call(session)
+    call, same = await played.shown(session, number)
     assert (call["related"], call["conversationId"]) == ([], None)
-    assert (await played.call(number))["id"] == call["id"]
+    assert same["id"] == call["id"]
     ids = {record["id"] for record in call["records"]}
     assert ids <= played.record_ids(script)
     assert len(played.record_ids(script)) == ALONE[script]
@@ -120,7 +95,7 @@ async def test_what_happens_within_one_session_is_one_call(played: Played, scrip
 
 async def test_the_missed_members_of_a_queue_are_records_of_its_one_call(played: Played) -> None:
     ((session, _),) = played.sessions("queue_answered")
-    call = await played.call(session)
+    (call,) = await played.shown(session)
     assert call["outcome"] == "answered"
     primary, *others = call["records"]
     assert (primary["result"], primary["primary"]) == ("Accepted", True)
@@ -129,5 +104,5 @@ async def test_the_missed_members_of_a_queue_are_records_of_its_one_call(played:
 
 async def test_who_calls_his_own_number_is_not_answered_by_anybody(played: Played) -> None:
     ((session, _),) = played.sessions("own_number")
-    call = await played.call(session)
+    (call,) = await played.shown(session)
     assert (call["outcome"], call["answerTime"], call["internal"]) == ("voicemail", None, True)
