@@ -4,27 +4,23 @@ import asyncio
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from app.simulator import Faults, Simulator, SimulatorSettings, serving
+from app.simulator import Faults, SimulatorSettings, serving
 from app.simulator.cast import Wishes
 from tests.conftest import until
-from tests.e2e.process import ServiceProcess, service_environment
+from tests.e2e.process import service_environment
+from tests.e2e.world import Json, World, world
 
-KEY = "ak_first-key-of-the-tests-0123456789"
 SPEED = 20.0
 MINUTE = 60.0 / SPEED
-LIMIT_SECONDS = 150.0
 DONE = {"reconciled", "final"}
 
 A_SECOND = timedelta(seconds=1)
@@ -32,18 +28,14 @@ MARGIN = timedelta(seconds=MINUTE)
 """By how much more than its gap a sweep covers."""
 
 PAST = ("inbound_direct", "queue_answered", "outbound_busy", "blind_transfer")
-TOLD_BY_NO_EVENT = {"sweep", "active-calls"}
+BY_SWEEPS_OF_GAPS_ALONE = Faults(extract_sync=False, active_calls_blind=True)
+"""With rare regular looks: nothing else can tell of a call without events."""
 
-Json = dict[str, Any]
+RARE_LOOKS = {"AFTERCALL_SWEEP_SECONDS": "3600"}
 
 
-class Watched:
+class Watched(World):
     """A service that keeps its own subscription at a simulator, and the questions that an operator asks."""
-
-    def __init__(self, simulator: Simulator, service: ServiceProcess, client: httpx.AsyncClient) -> None:
-        self.simulator = simulator
-        self.service = service
-        self._client = client
 
     def sessions(self) -> set[str]:
         """The sessions that RingCentral has played and that have a record."""
@@ -55,7 +47,7 @@ class Watched:
         cursor: str | None = None
         while True:
             params = {"limit": "200"} | ({"cursor": cursor} if cursor else {})
-            page = (await self._client.get("/v1/calls", params=params)).json()
+            page = await self.get("/v1/calls", **params)
             found |= {call["telephonySessionId"]: (call["stage"], call["source"]) for call in page["data"]}
             cursor = page["nextCursor"]
             if cursor is None:
@@ -66,15 +58,12 @@ class Watched:
         stages = await self.stages()
         return {session for session in self.sessions() if stages.get(session, ("", ""))[0] not in DONE}
 
-    async def sources(self) -> set[str]:
-        """Who told of the calls that the service knows."""
-        return {source for _, source in (await self.stages()).values()}
-
-    def play(self, script: str, count: int) -> set[str]:
-        """Start so many short calls, a second apart; return their sessions."""
+    def play(self, script: str, count: int, *, ago_seconds: float = 0.0) -> set[str]:
+        """Start so many short calls, a second of the unscaled world apart; return their sessions."""
         wishes = Wishes(talk_seconds=10, ring_seconds=2)
         played = [
-            self.simulator.start_call(script, wishes, delay_seconds=float(place)) for place in range(count)
+            self.simulator.start_call(script, wishes, delay_seconds=place - ago_seconds)
+            for place in range(count)
         ]
         return {session.telephony_session_id for call in played for session in call.sessions}
 
@@ -82,8 +71,10 @@ class Watched:
         """Wait until the service has looked at its subscription after this moment; return when it did so."""
 
         def checks() -> list[datetime]:
-            looks = [one for one in self.simulator.requests if one["path"].endswith("/subscription")]
-            return [datetime.fromisoformat(one["at"]) for one in looks]
+            looks = self.asked("/subscription")
+            return [
+                datetime.fromisoformat(one["at"]) for one in looks if one["path"].endswith("/subscription")
+            ]
 
         async def is_checked() -> bool:
             return any(at > moment for at in checks())
@@ -91,28 +82,17 @@ class Watched:
         await self.until(is_checked, "nobody looks at the subscription")
         return checks()
 
-    async def gaps(self) -> Json:
-        answer = await self._client.get("/v1/ops/gaps")
-        assert answer.status_code == 200, answer.text
-        told: Json = answer.json()
-        return told
+    async def gaps(self, reason: str) -> list[Json]:
+        """The times without events for this reason, latest first; a machine that stands still makes others too."""
+        return [one for one in (await self.get("/v1/ops/gaps"))["deliveries"] if one["reason"] == reason]
 
-    async def summary(self) -> Json:
-        answer = await self._client.get("/v1/ops/summary")
-        assert answer.status_code == 200, answer.text
-        told: Json = answer.json()
-        return told
+    async def days(self) -> list[Json]:
+        days: list[Json] = (await self.get("/v1/ops/gaps"))["days"]
+        return days
 
     def forget_everything(self, sqlite_url: str) -> None:
         """Lose the database of a service that is not running."""
         Path(sqlite_url.removeprefix("sqlite+aiosqlite:///")).unlink()
-
-    async def until(self, holds: Callable[[], Any], what: str) -> None:
-        """Wait for something, asking again and again; the limit is for a machine that has much else to do."""
-        latest = time.monotonic() + LIMIT_SECONDS
-        while not await holds():
-            assert time.monotonic() < latest, f"{what}\n{self.service.said()}"
-            await asyncio.sleep(0.5)
 
     async def until_complete(self) -> None:
         """Wait until all calls are over and none is missing, for as long as ever fewer are."""
@@ -137,52 +117,26 @@ async def watched(
     database_url: str, folder: Path, faults: Faults | None = None, **variables: str
 ) -> AsyncIterator[Watched]:
     """Run a simulator and a service that subscribes to it."""
-    async with serving(SimulatorSettings(port=0, media_port=0, speed=SPEED, seed=7)) as simulator:
-        simulator.faults = faults or Faults()
-        environment = service_environment(database_url, simulator)
-        service = ServiceProcess(environment, folder)
-        service = ServiceProcess(
-            environment
-            | {
-                "AFTERCALL_API_KEY": KEY,
-                "AFTERCALL_PUBLIC_URL": service.address,
-                "AFTERCALL_SUBSCRIPTION_CHECK_SECONDS": f"{3 * MINUTE:g}",
-            }
-            | variables,
-            folder,
-            service.port,
-        )
-        await service.start()
-        headers = {"Authorization": f"Bearer {KEY}"}
-        try:
-            async with httpx.AsyncClient(
-                base_url=service.address, headers=headers, trust_env=False, timeout=30
-            ) as client:
-                made = Watched(simulator, service, client)
-
-                async def is_subscribed() -> bool:
-                    return bool(simulator.subscriptions)
-
-                await made.until(is_subscribed, "there is no subscription")
-                yield made
-        finally:
-            service.kill()
+    settings = SimulatorSettings(speed=SPEED, seed=7)
+    often = {"AFTERCALL_SUBSCRIPTION_CHECK_SECONDS": f"{3 * MINUTE:g}"}
+    async with world(
+        database_url, folder, settings, faults, variables=often | variables, subscribes=True
+    ) as here:
+        yield Watched(here.simulator, here.service, here.reader)
 
 
 async def test_every_call_of_a_busy_hour_is_there_after_ten_minutes_away(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with watched(database_url, tmp_path) as world:
-        world.simulator.change_traffic(calls_per_minute=6.0, calls=110, talk_seconds=40.0)
+    async with watched(database_url, tmp_path) as here:
+        here.simulator.change_traffic(calls_per_minute=6.0, calls=110, talk_seconds=40.0)
         await asyncio.sleep(3 * MINUTE)
-        world.service.kill()
+        here.service.kill()
         await asyncio.sleep(10 * MINUTE)
-        await world.service.start()
-        await world.until_complete()
-        told = await world.gaps()
-        down = [gap for gap in told["deliveries"] if gap["reason"] == "service-down"]
-        assert sum(gap["found"] for gap in down) >= 10  # a machine that stalls makes more than the one gap
-        (today,) = [day for day in told["days"] if day["ended"]][-1:]
+        await here.service.start()
+        await here.until_complete()
+        assert sum(gap["found"] for gap in await here.gaps("service-down")) >= 10
+        (today,) = [day for day in await here.days() if day["ended"]][-1:]
         assert today["ended"] == sum(
             (
                 today["final"],
@@ -192,62 +146,57 @@ async def test_every_call_of_a_busy_hour_is_there_after_ten_minutes_away(
                 *today["absent"].values(),
             )
         )
-        stages = await world.stages()
-        assert len(stages) == len(world.sessions()), "and none twice"
+        stages = await here.stages()
+        assert len(stages) == len(here.sessions()), "and none twice"
         assert "sweep" in {source for _, source in stages.values()}
 
 
 async def test_a_suspended_subscription_is_made_anew_and_its_gap_swept(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with watched(sqlite_url, tmp_path) as world:
-        (subscription,) = world.simulator.subscriptions.values()
-        subscription.suspend("Read timed out", world.simulator.now())
-        world.play("inbound_direct", 6)
+    async with watched(sqlite_url, tmp_path, BY_SWEEPS_OF_GAPS_ALONE, **RARE_LOOKS) as here:
+        (subscription,) = here.simulator.subscriptions.values()
+        subscription.suspend("Read timed out", here.simulator.now())
+        here.play("events_lost", 6)
 
         async def is_renewed() -> bool:
-            alive = [one for one in world.simulator.subscriptions.values() if one.status == "Active"]
+            alive = [one for one in here.simulator.subscriptions.values() if one.status == "Active"]
             return len(alive) == 1 and alive[0].id != subscription.id
 
-        await world.until(is_renewed, "it is still suspended")
-        await world.until_complete()
-        gap = (await world.gaps())["deliveries"][0]
-        assert (gap["reason"], gap["detail"]) == ("subscription-suspended", "Read timed out")
+        await here.until(is_renewed, "it is still suspended")
+        await here.until_complete()
+        (gap,) = await here.gaps("subscription-suspended")
+        assert gap["detail"] == "Read timed out"
         assert gap["to"] is not None
-        assert await world.sources() <= TOLD_BY_NO_EVENT
 
 
 async def test_of_a_subscription_that_is_gone_exactly_its_gap_is_swept(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    # Nothing but the sweep of the gap can tell of a call: no regular look, no feed, no Active Calls.
-    faults = Faults(extract_sync=False, active_calls_blind=True)
-    async with watched(sqlite_url, tmp_path, faults, AFTERCALL_SWEEP_SECONDS="3600") as world:
-        before = world.play("events_lost", 2)
-        await asyncio.sleep(2 * MARGIN.total_seconds())
-        checks = await world.checks_after(world.simulator.now())
-        (subscription_id,) = world.simulator.subscriptions
-        world.simulator.subscriptions.clear()
-        gone_at = world.simulator.now()
-        within = world.play("inbound_direct", 3)
+    async with watched(sqlite_url, tmp_path, BY_SWEEPS_OF_GAPS_ALONE, **RARE_LOOKS) as here:
+        before = here.play("events_lost", 2, ago_seconds=100 * 60.0)
+        checks = await here.checks_after(here.simulator.now())
+        (subscription_id,) = here.simulator.subscriptions
+        here.simulator.subscriptions.clear()
+        gone_at = here.simulator.now()
+        within = here.play("events_lost", 3)
 
         async def is_made_anew() -> bool:
-            return bool(set(world.simulator.subscriptions) - {subscription_id})
+            return bool(set(here.simulator.subscriptions) - {subscription_id})
 
-        await world.until(is_made_anew, "there is no new subscription")
-        after = world.play("outbound_answered", 1)
+        await here.until(is_made_anew, "there is no new subscription")
+        after = here.play("outbound_answered", 1)
 
         async def all_are_there() -> bool:
-            stages = await world.stages()
+            stages = await here.stages()
             return all(stages.get(session, ("", ""))[0] in DONE for session in within | after)
 
-        await world.until(all_are_there, "calls are missing")
-        gaps = (await world.gaps())["deliveries"]
-        (gap,) = [one for one in gaps if one["reason"] == "subscription-missing"]
+        await here.until(all_are_there, "calls are missing")
+        (gap,) = await here.gaps("subscription-missing")
         begin, end = (datetime.fromisoformat(gap[name]) for name in ("from", "to"))
         assert checks[-1] - A_SECOND <= begin <= gone_at + MARGIN
-        assert gone_at <= end <= world.simulator.now()
-        sources = {session: source for session, (_, source) in (await world.stages()).items()}
+        assert gone_at <= end <= here.simulator.now()
+        sources = {session: source for session, (_, source) in (await here.stages()).items()}
         assert {sources[session] for session in within} == {"sweep"}
         assert not before & set(sources), "what was before the gap is not looked for"
 
@@ -255,40 +204,38 @@ async def test_of_a_subscription_that_is_gone_exactly_its_gap_is_swept(
 async def test_a_subscription_is_renewed_before_it_ends_and_its_double_deleted(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with watched(sqlite_url, tmp_path, Faults(subscription_max_seconds=240.0)) as world:
-        (subscription,) = world.simulator.subscriptions.values()
-        world.simulator.add_subscription(replace(subscription, id="its-double"))
+    async with watched(sqlite_url, tmp_path, Faults(subscription_max_seconds=240.0)) as here:
+        (subscription,) = here.simulator.subscriptions.values()
+        here.simulator.add_subscription(replace(subscription, id="its-double"))
 
         async def is_in_order() -> bool:
-            left = list(world.simulator.subscriptions.values())
-            return len(left) == 1 and left[0].renewals >= 1 and left[0].may_receive(world.simulator.now())
+            left = list(here.simulator.subscriptions.values())
+            return len(left) == 1 and left[0].renewals >= 1 and left[0].may_receive(here.simulator.now())
 
-        await world.until(is_in_order, "there are two, or it is not renewed")
+        await here.until(is_in_order, "there are two, or it is not renewed")
 
 
 async def test_why_ringcentral_refuses_a_subscription_is_told_until_it_accepts_one(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with watched(sqlite_url, tmp_path, AFTERCALL_SUBSCRIPTION_CHECK_SECONDS="1") as world:
-        world.simulator.faults = Faults(require_https=True)
-        world.simulator.subscriptions.clear()
+    async with watched(sqlite_url, tmp_path, AFTERCALL_SUBSCRIPTION_CHECK_SECONDS="1") as here:
+        here.simulator.faults = Faults(require_https=True)
+        here.simulator.subscriptions.clear()
 
         async def problems() -> list[Json]:
-            told = (await world.summary())["problems"]
+            told = (await here.get("/v1/ops/summary"))["problems"]
             return [one for one in told if one["about"] == "subscription"]
 
         async def is_told() -> bool:
-            return bool(await problems())
+            told = [one["detail"] for one in await problems() if one["code"] == "SUB-523"]
+            return [one.endswith("AFTERCALL_PUBLIC_URL must begin with https://.") for one in told] == [True]
 
         async def is_mended() -> bool:
-            return len(world.simulator.subscriptions) == 1 and not await problems()
+            return len(here.simulator.subscriptions) == 1 and not await problems()
 
-        await world.until(is_told, "nobody says why there is no subscription")
-        (problem,) = await problems()
-        assert problem["code"] == "SUB-523"
-        assert problem["detail"].endswith("AFTERCALL_PUBLIC_URL must begin with https://.")
-        world.simulator.faults = Faults()
-        await world.until(is_mended, "there is no subscription, or the problem is still told")
+        await here.until(is_told, "nobody says why there is no subscription")
+        here.simulator.faults = Faults()
+        await here.until(is_mended, "there is no subscription, or the problem is still told")
 
 
 @pytest.mark.parametrize("extract_sync", [True, False])
@@ -297,34 +244,33 @@ async def test_calls_whose_events_are_lost_are_found_by_the_regular_look(
 ) -> None:
     # Active Calls would show such a call to a poll for another one; who finds it first is left to chance.
     faults = Faults(extract_sync=extract_sync, active_calls_blind=True)
-    async with watched(sqlite_url, tmp_path, faults, AFTERCALL_SWEEP_SECONDS=f"{3 * MINUTE:g}") as world:
-        lost, told = world.play("events_lost", 2), world.play("outbound_answered", 2)
-        await world.until_complete()
-        stages = await world.stages()
+    async with watched(sqlite_url, tmp_path, faults, AFTERCALL_SWEEP_SECONDS=f"{3 * MINUTE:g}") as here:
+        lost, told = here.play("events_lost", 2), here.play("outbound_answered", 2)
+        await here.until_complete()
+        stages = await here.stages()
         assert set(stages) == lost | told, "each of them, and none twice"
         assert {stages[session][1] for session in lost} == {"sweep"}
         swept = sum(source == "sweep" for _, source in stages.values())
-        assert sum(day["swept"] for day in (await world.gaps())["days"]) == swept
+        assert sum(day["swept"] for day in await here.days()) == swept
 
 
 async def test_an_adopted_subscription_with_another_secret_is_replaced(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with watched(sqlite_url, tmp_path) as world:
-        (subscription,) = world.simulator.subscriptions.values()
-        await world.service.stop()
-        world.forget_everything(sqlite_url)
+    async with watched(sqlite_url, tmp_path) as here:
+        (subscription,) = here.simulator.subscriptions.values()
+        await here.service.stop()
+        here.forget_everything(sqlite_url)
         subscription.token = "somebody-else's"
-        await world.service.start()
-        world.simulator.start_call("inbound_direct", Wishes(talk_seconds=8, ring_seconds=2))
+        await here.service.start()
+        here.simulator.start_call("inbound_direct", Wishes(talk_seconds=8, ring_seconds=2))
 
         async def is_replaced() -> bool:
             return (
-                subscription.id not in world.simulator.subscriptions
-                and len(world.simulator.subscriptions) == 1
+                subscription.id not in here.simulator.subscriptions and len(here.simulator.subscriptions) == 1
             )
 
-        await world.until(is_replaced, "it still delivers with a foreign secret")
+        await here.until(is_replaced, "it still delivers with a foreign secret")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
