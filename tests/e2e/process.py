@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "a-verification-token"
 INTAKE = "/webhooks/ringcentral"
 START_SECONDS = 30.0
+LONGEST_SECONDS = 60.0
 
 
 def service_environment(database_url: str, simulator: Simulator) -> dict[str, str]:
@@ -42,8 +43,8 @@ def service_environment(database_url: str, simulator: Simulator) -> dict[str, st
         "AFTERCALL_CALL_END_QUIET_SECONDS": f"{scaled(3):g}",
         "AFTERCALL_RATE_LIMIT_WINDOW_SECONDS": f"{scaled(60):g}",
         "AFTERCALL_RATE_LIMIT_PENALTY_SECONDS": f"{scaled(60):g}",
-        "AFTERCALL_RC_TIMEOUT_SECONDS": "2",
-        "AFTERCALL_LEASE_SECONDS": "3",
+        "AFTERCALL_RC_TIMEOUT_SECONDS": "5",  # a simulator that stands still for less is not away
+        "AFTERCALL_LEASE_SECONDS": "6",
         "RC_SERVER_URL": simulator.links.platform,
         "RC_MEDIA_URL": simulator.links.media,
         "RC_CLIENT_ID": settings.client_id,
@@ -118,8 +119,7 @@ class ServiceProcess:
 class Crowd:
     """Senders that deliver all the time, beside the simulator: events that nobody understands, all different.
 
-    They leave the machine some time to work off what they send. `accepted` holds the `uuid`s that were answered
-    200, `answers` counts all answers since it was last cleared.
+    They leave the machine some time to work off what they send. `accepted` holds the `uuid`s that were answered 200.
     """
 
     SENDERS = 8
@@ -128,13 +128,22 @@ class Crowd:
         self._url = f"{address}{INTAKE}"
         self._event = f"/restapi/v1.0/account/{account_id}/extension/1/message-store/instant"
         self._sent = 0
+        self._answers: Counter[str] = Counter()
         self.accepted: set[str] = set()
-        self.answers: Counter[str] = Counter()
+
+    async def answers(self, count: int) -> set[str]:
+        """Wait for so many answers to what is sent from now on; return their statuses, "none" for no answer."""
+        answers: Counter[str] = Counter()
+        self._answers = answers
+        async with asyncio.timeout(LONGEST_SECONDS):
+            while answers.total() < count:  # noqa: ASYNC110 - the senders count
+                await asyncio.sleep(0.02)
+        return set(answers)
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
         """Deliver while the block runs."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=LONGEST_SECONDS) as client:
             senders = [asyncio.create_task(self._send_for_ever(client)) for _ in range(self.SENDERS)]
             try:
                 yield
@@ -146,15 +155,17 @@ class Crowd:
     async def _send_for_ever(self, client: httpx.AsyncClient) -> None:
         while True:
             self._sent += 1
-            uuid = f"crowd-{self._sent}"
-            body = {"uuid": uuid, "event": self._event, "body": {"text": "x" * 1000}}
-            try:
-                answer = await client.post(self._url, json=body, headers={"Verification-Token": TOKEN})
-            except httpx.HTTPError:
-                self.answers["none"] += 1
-                await asyncio.sleep(0.05)
-                continue
-            self.answers[f"{answer.status_code}"] += 1
-            if answer.status_code == 200:
+            uuid, answers = f"crowd-{self._sent}", self._answers
+            status = await self._send(client, uuid)
+            answers[status] += 1
+            if status == "200":
                 self.accepted.add(uuid)
             await asyncio.sleep(0.02)
+
+    async def _send(self, client: httpx.AsyncClient, uuid: str) -> str:
+        body = {"uuid": uuid, "event": self._event, "body": {"text": "x" * 1000}}
+        try:
+            answer = await client.post(self._url, json=body, headers={"Verification-Token": TOKEN})
+        except httpx.HTTPError:
+            return "none"
+        return str(answer.status_code)

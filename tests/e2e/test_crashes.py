@@ -5,6 +5,7 @@ The simulator knows the truth; the service is judged by what stands in its datab
 
 import asyncio
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,15 +17,23 @@ from sqlalchemy import func, select
 
 from app.db.engine import Database
 from app.db.tables import call_records, calls, deliveries
-from app.simulator import Faults, Simulator, SimulatorSettings, serving
+from app.simulator import Faults, Simulator, SimulatorSettings
 from app.simulator.cast import Wishes
 from app.simulator.simulator import ACCOUNT_FILTER, FAR_FUTURE
 from app.simulator.subscriptions import Subscription, read_filter
-from tests.cluster import Cluster, NoPostgres, free_port
+from tests.cluster import Cluster, NoPostgres
 from tests.e2e.process import INTAKE, TOKEN, Crowd, ServiceProcess, service_environment
+from tests.e2e.world import LIMIT_SECONDS, World, world
 
-SPEED = 20.0
-SETTLE_SECONDS = 150.0
+SETTINGS = SimulatorSettings(speed=20.0)
+PATIENT = Faults(
+    redelivery_delays_seconds=(5, 10, 20, 20, 40, 40, 80, 80, 160, 320, 640, 1280),
+    suspend_after_seconds=60000,
+    duplicate_share=0.05,
+    reorder_share=0.1,
+)
+"""What failed is delivered again for longer than any start takes."""
+
 SCRIPTS = (
     "inbound_direct",
     "outbound_answered",
@@ -50,27 +59,6 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     own.stop()
 
 
-@asynccontextmanager
-async def simulated(service_port: int) -> AsyncIterator[Simulator]:
-    """A RingCentral that delivers to this port, and repeats what failed for longer than any start takes."""
-    settings = SimulatorSettings(
-        port=0,
-        media_port=0,
-        speed=SPEED,
-        webhook_url=f"http://127.0.0.1:{service_port}{INTAKE}",
-        webhook_token=TOKEN,
-    )
-    async with serving(settings) as simulator:
-        simulator.faults = Faults(
-            redelivery_delays_seconds=(5, 10, 20, 20, 40, 40, 80, 80, 160, 160),
-            suspend_after_seconds=6000,
-            duplicate_share=0.05,
-            reorder_share=0.1,
-        )
-        simulator.webhooks.latest = deque(maxlen=100_000)
-        yield simulator
-
-
 def play(simulator: Simulator, count: int, apart_seconds: float) -> None:
     """Start calls of several kinds, one after the other, in seconds of the simulated world."""
     for place in range(count):
@@ -91,13 +79,9 @@ def true_sessions(simulator: Simulator) -> dict[str, set[str]]:
 async def all_found(database: Database, simulator: Simulator) -> None:
     """Wait until every call is over and has its record, each once, and no call was invented."""
     expected = true_sessions(simulator)
-    wrong: dict[str, Any] = {"nothing": "was looked at yet"}
-    last_end = max(call.ended_at for call in simulator.calls.values())
-    await asyncio.sleep(max(0.0, (last_end - simulator.now()).total_seconds()))
-    deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
-    while wrong and asyncio.get_running_loop().time() < deadline:
+    latest = time.monotonic() + LIMIT_SECONDS
+    while (wrong := await differences(database, expected)) and time.monotonic() < latest:  # noqa: ASYNC110 - it is in the database
         await asyncio.sleep(0.25)
-        wrong = await differences(database, expected)
     assert wrong == {}
 
 
@@ -134,49 +118,54 @@ async def assert_all_stored(database: Database, crowd: Crowd, simulator: Simulat
     assert crowd.accepted - stored == set()
 
 
-async def everything_folded(database: Database) -> None:
+async def everything_folded(here: World, database: Database) -> None:
     unfolded = select(func.count()).select_from(deliveries).where(deliveries.c.folded_at.is_(None))
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while True:
-            async with database.read() as db:
-                if not await db.scalar(unfolded):
-                    return
-            await asyncio.sleep(0.1)
+
+    async def is_folded() -> bool:
+        async with database.read() as db:
+            return not await db.scalar(unfolded)
+
+    await here.until(is_folded, "deliveries are not folded")
 
 
-async def signed_in(simulator: Simulator) -> None:
+async def signed_in(here: World) -> None:
     """Wait for the first token: whoever dies while buying one leaves the others a lease of a minute and more."""
-    play(simulator, 1, apart_seconds=0)
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while "Heavy" not in simulator.request_counts:  # noqa: ASYNC110 - the simulator has counters, no event
-            await asyncio.sleep(0.05)
+    play(here.simulator, 1, apart_seconds=0)
+
+    async def has_asked() -> bool:
+        return "Heavy" in here.simulator.request_counts
+
+    await here.until(has_asked, "nobody asks for calls")
+
+
+@asynccontextmanager
+async def crowded(url: str, folder: Path) -> AsyncIterator[tuple[World, Crowd]]:
+    """Play calls while others deliver as well; in the end, hold the service to what it has accepted."""
+    async with world(url, folder, SETTINGS, PATIENT) as here:
+        here.simulator.webhooks.latest = deque(maxlen=100_000)
+        crowd = Crowd(here.service.address, here.simulator.world.account_id)
+        database = Database(url)
+        try:
+            await signed_in(here)
+            play(here.simulator, 24, apart_seconds=4)
+            async with crowd.delivering():
+                yield here, crowd
+            await assert_all_stored(database, crowd, here.simulator)
+            await all_found(database, here.simulator)
+            await everything_folded(here, database)
+            assert await here.service.stop() == -signal.SIGTERM
+        finally:
+            await database.close()
 
 
 async def killed_again_and_again(url: str, folder: Path) -> None:
-    async with simulated(port := free_port()) as simulator:
-        service = ServiceProcess(service_environment(url, simulator), folder, port)
-        crowd = Crowd(service.address, simulator.world.account_id)
-        database = Database(url)
-        try:
-            await service.start()
-            await signed_in(simulator)
-            play(simulator, 24, apart_seconds=4)
-            async with crowd.delivering():
-                for seconds in (0.7, 0.4, 1.1):
-                    await asyncio.sleep(seconds)
-                    service.kill()
-                    await asyncio.sleep(0.1)
-                    await service.start()
-                await asyncio.sleep(0.5)
-            assert crowd.answers["none"] > 0
-            assert set(crowd.answers) <= {"200", "none"}
-            await assert_all_stored(database, crowd, simulator)
-            await all_found(database, simulator)
-            await everything_folded(database)
-            assert await service.stop() == -signal.SIGTERM
-        finally:
-            service.kill()
-            await database.close()
+    async with crowded(url, folder) as (here, crowd):
+        for count in (120, 60, 180):
+            assert await crowd.answers(count) <= {"200", "503"}, "503: the database stood still"
+            here.service.kill()
+            assert await crowd.answers(20) == {"none"}
+            await here.service.start()
+        await crowd.answers(100)
 
 
 async def test_nothing_accepted_is_lost_when_the_service_is_killed_on_sqlite(
@@ -192,56 +181,33 @@ async def test_nothing_accepted_is_lost_when_the_service_is_killed_on_postgresql
 
 
 async def test_the_service_outlives_a_crash_of_its_database(cluster: Cluster, tmp_path: Path) -> None:
-    async with simulated(port := free_port()) as simulator:
-        service = ServiceProcess(service_environment(cluster.url(), simulator), tmp_path, port)
-        crowd = Crowd(service.address, simulator.world.account_id)
-        database = Database(cluster.url())
-        try:
-            await service.start()
-            await signed_in(simulator)
-            play(simulator, 24, apart_seconds=4)
-            async with crowd.delivering():
-                await asyncio.sleep(1.0)
-                await asyncio.to_thread(cluster.halt, signal.SIGQUIT)
-                await asyncio.sleep(0.3)
-                crowd.answers.clear()
-                await asyncio.sleep(1.5)
-                meanwhile = dict(crowd.answers)
-                await asyncio.to_thread(cluster.start)
-                await asyncio.sleep(1.0)
-                crowd.answers.clear()
-                await asyncio.sleep(1.0)
-                afterwards = dict(crowd.answers)
-            assert meanwhile.keys() == {"503"}
-            assert afterwards.keys() == {"200"}
-            await assert_all_stored(database, crowd, simulator)
-            await all_found(database, simulator)
-            await everything_folded(database)
-            assert await service.stop() == -signal.SIGTERM
-        finally:
-            service.kill()
-            await database.close()
+    async with crowded(cluster.url(), tmp_path) as (_, crowd):
+        await crowd.answers(200)
+        await asyncio.to_thread(cluster.halt, signal.SIGQUIT)
+        assert await crowd.answers(300) == {"503"}
+        await asyncio.to_thread(cluster.start)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await crowd.answers(200) != {"200"}:
+                pass
 
 
 async def test_two_replicas_share_the_limit_and_find_every_call_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    async with simulated(port := free_port()) as simulator:
-        environment = service_environment(cluster.url(), simulator)
-        replicas = [ServiceProcess(environment, tmp_path, port), ServiceProcess(environment, tmp_path)]
+    async with world(cluster.url(), tmp_path, SETTINGS, PATIENT) as here:
+        second = ServiceProcess(service_environment(cluster.url(), here.simulator), tmp_path)
         database = Database(cluster.url())
         try:
-            await asyncio.gather(*(replica.start() for replica in replicas))
-            deliver_also_to(simulator, replicas[1].address)
-            play(simulator, 24, apart_seconds=4)
-            await all_found(database, simulator)
-            asked = simulator.statistics()
+            await second.start()
+            deliver_also_to(here.simulator, second.address)
+            play(here.simulator, 24, apart_seconds=4)
+            await all_found(database, here.simulator)
+            asked = here.simulator.statistics()
             assert asked["refused429"] == 0
             assert asked["requests"]["Heavy"]["200"] > 0
-            assert [await replica.stop() for replica in replicas] == [-signal.SIGTERM] * 2
+            assert [await one.stop() for one in (here.service, second)] == [-signal.SIGTERM] * 2
         finally:
-            for replica in replicas:
-                replica.kill()
+            second.kill()
             await database.close()
 
 
