@@ -160,6 +160,7 @@ class _Look:
     async def _findings(self, connection: Connection, *, listens: bool) -> list[Finding]:
         """Raises CredentialsRefused from wherever it comes: a token at hand may have died meanwhile."""
         settings, client = self._settings, connection.client
+        await self._connections.forget_refusal(connection)
         token = await client.fetch_token()
         scopes = " ".join(sorted(token.scopes)) or "no scopes named"
         findings = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]

@@ -30,9 +30,9 @@ from app.enrichment.tokens import SharedTokens
 from app.enrichment.troubles import WRONG_ACCOUNT, describe
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
-from app.ringcentral.auth import AuthConfig
+from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
-from app.ringcentral.ports import StoredToken
+from app.ringcentral.ports import StoredToken, load_refusal
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
@@ -354,6 +354,16 @@ class Connections:
             lacks=list(access.lacks),
         )
         self.forget()
+
+    async def forget_refusal(self, connection: Connection) -> None:
+        """Let RingCentral be asked again at once what it has refused: somebody looks on. A sign-in that is over stays so."""
+        mine = _row_of(connection)
+        async with self._database.write() as db:
+            refusal = load_refusal(
+                await db.scalar(select(credentials.c.refused).where(mine).with_for_update())
+            )
+            if refusal is not None and refusal.code != SIGN_IN_AGAIN:
+                await db.execute(update(credentials).where(mine).values(refused=None))
 
     async def learn_scopes(self, connection: Connection, token: StoredToken) -> None:
         """Remember whose token this is and what it may do, for whoever looks without asking RingCentral."""

@@ -62,7 +62,10 @@ class AuthConfig:
     """Between two tries after 408, 5xx or no answer."""
 
     refusal_seconds: float = 300.0
-    """How long nobody asks again after the credentials were refused."""
+    """How long nobody asks again after the credentials were refused for the first time."""
+
+    longest_refusal_seconds: float = 3600.0
+    """The same when RingCentral's own code has been their refusal for long (guide "Errors": ask a person)."""
 
     margin_seconds: float = 120.0
     """How long before its end a token is replaced; a tenth of its life if that is shorter."""
@@ -287,17 +290,33 @@ class TokenKeeper:
         )
 
     async def _remember_refusal(self, error: CredentialsRefused) -> None:
-        is_for_good = error.code == SIGN_IN_AGAIN
-        lasts = _FOR_GOOD if is_for_good else timedelta(seconds=self._config.refusal_seconds)
+        now = self._clock.now()
+        since = await self._refused_since(error) or now
         refusal = Refusal(
             detail=error.detail,
-            until=self._clock.now() + lasts,
+            until=now + self._lasting(error, now - since),
             fingerprint=self._fingerprint,
             status=error.status,
             code=error.code,
+            since=since,
         )
         _log.error("credentials_refused", status=error.status, code=error.code, why=error.detail)
         await self._store.save_refusal(refusal)
+
+    async def _refused_since(self, error: CredentialsRefused) -> datetime | None:
+        """Return when RingCentral first said so; None if this is the first time, or nothing of RingCentral's."""
+        before = await self._store.load_refusal()
+        if before is None or before.fingerprint != self._fingerprint or error.code is None:
+            return None
+        return before.since if before.code == error.code else None
+
+    def _lasting(self, error: CredentialsRefused, so_far: timedelta) -> timedelta:
+        """Say how long nobody asks again: as long as the refusal has lasted, within bounds."""
+        if error.code == SIGN_IN_AGAIN:
+            return _FOR_GOOD
+        config = self._config
+        seconds = max(config.refusal_seconds, so_far.total_seconds())
+        return timedelta(seconds=min(seconds, config.longest_refusal_seconds))
 
     async def _heed_refusal(self) -> None:
         """Raise what another request, of whatever replica, was told some minutes ago."""

@@ -117,17 +117,22 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The token endpoint said no to the credentials with this fingerprint; nobody asks again before `until`."""
+    """The token endpoint said no to the credentials with this fingerprint; nobody asks again before `until`.
+
+    `since` is when it did so first, of all times without another answer between.
+    """
 
     detail: str
     until: datetime
     fingerprint: str
     status: int | None = None
     code: str | None = None
+    since: datetime | None = None
 
     def dump(self) -> dict[str, Any]:
         """Return what `load_refusal` reads, as a JSON object without secrets."""
-        return asdict(self) | {"until": self.until.isoformat()}
+        times = {"until": self.until.isoformat(), "since": self.since and self.since.isoformat()}
+        return asdict(self) | times
 
 
 class TokenUnreadable(RingCentralUnreachable):
@@ -203,6 +208,7 @@ def load_refusal(fields: Any) -> Refusal | None:
         fingerprint=fingerprint,
         status=status if isinstance(status, int) else None,
         code=read_text(fields.get("code")),
+        since=read_time(fields.get("since")),
     )
 
 

@@ -141,6 +141,18 @@ async def test_credentials_whose_token_died_meanwhile_are_told_as_refused_and_no
     assert "OAU-210" in (await run("accounts", "list")).output
 
 
+async def test_a_check_asks_anew_for_whom_ringcentral_has_refused_before(companies: list[Simulator]) -> None:
+    coffee = companies[1]
+    await run("accounts", "add", "--jwt", "-", typed="coffee\n")
+    coffee.tokens.revoke_all()
+    users, coffee.tokens.users = coffee.tokens.users, {}
+    assert (await run("accounts", "check")).exit_code == 1
+    coffee.tokens.users = users
+    checked = await run("accounts", "check")
+    assert checked.exit_code == 0, checked.output
+    assert "OAU-210" not in (await run("accounts", "list")).output
+
+
 async def test_only_who_hears_the_events_of_an_account_needs_a_subscription(
     companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,3 +144,13 @@ async def test_what_work_under_way_was_told_of_former_credentials_is_not_said_of
     await busy.note(present, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
     (blocked,) = await house.replica().of(COFFEE)
     assert blocked.access.problem is not None
+
+
+async def test_a_token_that_another_key_encrypted_is_bought_anew_where_there_is_a_credential_to_buy_it_with(
+    house: House, endpoint: TokenEndpoint
+) -> None:
+    (own,) = await house.replica(OLD, rc_jwt=SecretStr("jwt")).of(UNBOUND_ACCOUNT)
+    first = await own.client.fetch_token()
+    (own,) = await house.replica(NEW, rc_jwt=SecretStr("jwt")).of(UNBOUND_ACCOUNT)
+    assert endpoint.is_accepted(await own.client.fetch_token())
+    assert endpoint.is_accepted(first), "a session of its own"

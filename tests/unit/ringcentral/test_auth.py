@@ -3,7 +3,8 @@
 import asyncio
 import base64
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from urllib.parse import parse_qs
 
 import httpx
@@ -136,6 +137,34 @@ async def test_refused_credentials_are_not_presented_again_for_some_minutes(
     clock.advance(AUTH.refusal_seconds + 1)
     ringcentral["token"].mock(return_value=token_answer())
     assert (await keeper.token()).access_token == "token-1"
+
+
+async def test_credentials_that_stay_refused_are_presented_less_and_less_often(
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
+) -> None:
+    ringcentral["token"].mock(return_value=refused())
+    asked: list[datetime] = []
+    for _ in range(24 * 60):
+        with pytest.raises(CredentialsRefused):
+            await keeper.token()
+        if ringcentral["token"].call_count > len(asked):
+            asked.append(clock.now())
+        clock.advance(60)
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(asked)]
+    assert gaps == sorted(gaps)
+    assert (gaps[0], gaps[-1]) == (AUTH.refusal_seconds, AUTH.longest_refusal_seconds)
+    assert len(asked) < 30
+
+
+async def test_an_answer_that_is_not_ringcentrals_is_asked_for_again_after_some_minutes_each_time(
+    keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
+) -> None:
+    ringcentral["token"].mock(return_value=httpx.Response(404, text="a proxy's page"))
+    for _ in range(12):
+        with pytest.raises(CredentialsRefused):
+            await keeper.token()
+        clock.advance(AUTH.refusal_seconds)
+    assert ringcentral["token"].call_count == 12
 
 
 async def test_changed_credentials_are_tried_at_once_after_a_refusal(
