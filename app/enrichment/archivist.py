@@ -27,7 +27,13 @@ from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange
 from app.enrichment.reach import find_connection
-from app.enrichment.recording_keeper import NO_CREDENTIALS, RecordingPlan, note_missing_right, take_not_found
+from app.enrichment.recording_keeper import (
+    NO_CREDENTIALS,
+    READ_RECORDINGS,
+    RecordingPlan,
+    note_missing_right,
+    take_not_found,
+)
 from app.enrichment.sound import OutOfRangeError, Sound, open_sound
 from app.errors import (
     ArchiveUnavailable,
@@ -168,12 +174,7 @@ class Archivist:
         except RateLimited as error:
             await self._hold_back(account_id, recording_id, error.retry_at)
         except PermissionMissing as error:
-            connection, _ = await self._reach(account_id, rows)
-            if await note_missing_right(self._connections, connection, error):
-                # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
-                await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
-            else:
-                await self._failed(account_id, recording_id, rows, error)
+            await self._refused(account_id, recording_id, rows, error)
         except (RingCentralError, ArchiveUnavailable, OutOfRangeError, _Unlike, OSError) as error:
             await self._failed(account_id, recording_id, rows, error)
         else:
@@ -184,6 +185,21 @@ class Archivist:
     async def _hold_back(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         self._rounds.hold_back(account_id, until)
         await self._change(account_id, recording_id, due_at=until)
+
+    async def _refused(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: PermissionMissing
+    ) -> None:
+        """Leave it to another user who sees the call, or wait until the right is granted."""
+        connection, _ = await self._reach(account_id, rows)
+        if not await note_missing_right(self._connections, connection, error):
+            await self._failed(account_id, recording_id, rows, error)
+            return
+        other, _ = await self._reach(account_id, rows)
+        if other.name == connection.name:
+            # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
+            await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
+        else:
+            await self._change(account_id, recording_id, due_at=self._clock.now())
 
     async def _kept_for_another(self, rows: Sequence[Row[Any]]) -> dict[str, Any] | None:
         """Return what says that a recording is archived if it is already, for another call that names it."""
@@ -224,7 +240,8 @@ class Archivist:
         async with self._database.read() as db:
             concerned = await recordings.extensions_of(db, account_id, call_ids)
             calls = await store.load_by_ids(db, account_id, call_ids)
-        connection = await find_connection(self._connections, account_id, concerned)
+        now = self._clock.now()
+        connection = await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
         if connection is None:
             raise CredentialsRefused(NO_CREDENTIALS)
         return connection, min(call.started_at for call in calls.values())

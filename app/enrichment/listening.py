@@ -209,7 +209,8 @@ class Listening:
     async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection:
         async with self._database.read() as db:
             concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
-        return await load_connection(self._connections, account_id, concerned)
+        now = self._clock.now()
+        return await load_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
 
     def _deadline(self) -> datetime:
         return self._clock.now() + self._patience

@@ -1,6 +1,7 @@
 """Which connection to ask with: one that sees the whole account, else the own one of an extension concerned."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from app.enrichment.connections import Connection, Connections
 from app.errors import NoCredentials, PermissionMissing
@@ -16,22 +17,36 @@ async def find_connections(
 
 
 async def find_connection(
-    connections: Connections, account_id: AccountId, extension_ids: Collection[str]
+    connections: Connections,
+    account_id: AccountId,
+    extension_ids: Collection[str],
+    permission: str | None = None,
+    now: datetime | None = None,
 ) -> Connection | None:
-    """Return the first of them that has no problem; None: there is none."""
+    """Return the first of them that has no problem; None: there is none.
+
+    One that is known to lack the `permission` at this time comes last: it can still tell what is missing.
+    """
     fitting = await find_connections(connections, account_id, extension_ids)
-    return next((item for item in fitting if item.access.problem is None), None)
+    usable = [item for item in fitting if item.access.problem is None]
+    if permission is not None and now is not None:
+        usable.sort(key=lambda item: not item.access.may(permission, now))
+    return next(iter(usable), None)
 
 
 async def load_connection(
-    connections: Connections, account_id: AccountId, extension_ids: Collection[str] = ()
+    connections: Connections,
+    account_id: AccountId,
+    extension_ids: Collection[str] = (),
+    permission: str | None = None,
+    now: datetime | None = None,
 ) -> Connection:
     """Return such a connection.
 
     Raises NoCredentials when no credentials work for the account, PermissionMissing when those that do see other
     extensions only.
     """
-    found = await find_connection(connections, account_id, extension_ids)
+    found = await find_connection(connections, account_id, extension_ids, permission, now)
     if found is not None:
         return found
     known = await connections.of(account_id)

@@ -132,7 +132,11 @@ class RecordingKeeper:
             self._rounds.hold_back(account_id, error.retry_at)
         except PermissionMissing as error:
             await note_missing_right(self._connections, connection, error)
-            await self._refuse(account_id, recording_id, error.code)
+            other = await self._reach(account_id, rows)
+            if other is None or other.name == connection.name:
+                await self._refuse(account_id, recording_id, error.code)
+            else:
+                await self._put_off(account_id, recording_id, self._clock.now())
         except CredentialsRefused as error:
             log.warning("credentials for recordings were refused", code=error.code, why=error.detail)
             await self._wait_for_credentials(account_id, recording_id, error.code or NO_CREDENTIALS)
@@ -155,7 +159,8 @@ class RecordingKeeper:
     async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
         async with self._database.read() as db:
             concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
-        return await find_connection(self._connections, account_id, concerned)
+        now = self._clock.now()
+        return await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
 
     async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         async with self._database.write() as db:

@@ -1,5 +1,6 @@
 """Looking for recordings until they can be heard or are given up, and what that means for the call."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,15 @@ from sqlalchemy import Row
 from app.calls import recordings
 from app.db.engine import upsert_into
 from app.db.tables import call_parties, credentials
+from app.enrichment.connections import Access, Connection, Level
 from app.enrichment.feed import Feed
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralUnreachable
+from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, ANA, BEN
+from tests.fakes.ringcentral import FakeRingCentral
 from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
 from tests.integration.enrichment.conftest import Desk, limit_to
 from tests.integration.enrichment.test_readings import detailed, read_for
@@ -391,3 +395,24 @@ async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: Re
     assert (told[True].due_at, told[True].content_type) == (None, "audio/wav")
     assert told[False].due_at == desk.clock.now()
     assert {row.duration_seconds for row in told.values()} == {92.0}
+
+
+async def test_where_one_user_hears_no_recordings_another_who_was_in_the_call_is_asked(
+    desk: Desk, keeper: RecordingKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_recorded_call(desk)
+    own, of = await desk.connections.own(), desk.connections.of
+    assert own is not None
+    anas = FakeRingCentral(desk.clock)
+    anas.recordings["77"] = HEARD
+    access = Access(Level.EXTENSION, ExtensionId(ANA))
+
+    async def with_ana(account_id: AccountId) -> Sequence[Connection]:
+        return [*await of(account_id), replace(own, name="ana", client=anas.client, access=access)]
+
+    monkeypatch.setattr(desk.connections, "of", with_ana)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
+    asked = len(desk.ringcentral.asked)
+    await keeper.step()
+    assert [row.state for row in await rows(desk)] == ["ready"]
+    assert desk.ringcentral.asked[asked:] == ["recording 77"]
