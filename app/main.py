@@ -363,7 +363,8 @@ def sweep_rules(settings: Settings) -> SweepRules:
         first_after=settings.first_reading_seconds,
         second_after=window * 5,
         spacing=settings.rate_limit_window_seconds / 5,
-        lease=max(settings.lease_seconds, settings.rate_limit_window_seconds * 5),
+        lease=settings.short_lease_seconds,
+        longest=max(settings.lease_seconds, settings.rate_limit_window_seconds * 4),
     )
 
 

@@ -89,7 +89,8 @@ async def note_gap(
     """Write down that no event could come from `from_at` on, until `to_at` (None: it lasts); return the row's id.
 
     Gaps that touch each other are one, and one that lasts goes on lasting. A gap that had ended is swept
-    `sweep_after` its end, when the Call Log has caught up; repeating this changes nothing.
+    `sweep_after` its end, when the Call Log has caught up; repeating this changes nothing. What was swept of one that
+    goes on is swept with the later pass, not at once again.
     """
     touching = await _find_touching(db, account_id, from_at, to_at)
     if touching is None:
@@ -112,7 +113,9 @@ async def note_gap(
     end = None if to_at is None or touching.to_at is None else max(to_at, touching.to_at)
     if (begin, end) != (touching.from_at, touching.to_at):
         due_at = end + sweep_after if end else None
-        changed = {"from_at": begin, "to_at": end, "due_at": due_at, "cursor_at": None, "passes": 0}
+        swept_until = touching.cursor_at if touching.passes == 0 else touching.to_at
+        cursor_at = swept_until if begin == touching.from_at else None
+        changed = {"from_at": begin, "to_at": end, "due_at": due_at, "cursor_at": cursor_at, "passes": 0}
         await db.execute(
             update(sweeps)
             .where(_key(account_id, touching.sweep_id))
@@ -237,14 +240,23 @@ async def claim(
     return None if row is None else read_row(row)
 
 
+async def renew(db: AsyncConnection, sweep: Sweep, replica: str, now: datetime, lease_seconds: float) -> None:
+    """Hold a row for longer; does nothing when it was taken over."""
+    until = now + timedelta(seconds=lease_seconds)
+    await db.execute(update(sweeps).where(_held(sweep, replica)).values(lease_until=until))
+
+
+def _held(sweep: Sweep, replica: str) -> ColumnElement[bool]:
+    return and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
+
+
 async def release(db: AsyncConnection, sweep: Sweep, replica: str, **changes: Any) -> None:
     """Give a row back with how far it came.
 
     Raises LeaseLost when it was taken over, or its range has changed: then it is read anew.
     """
-    mine = and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
     given_back = await db.execute(
-        update(sweeps).where(mine).values(lease_owner=None, lease_until=None, **changes)
+        update(sweeps).where(_held(sweep, replica)).values(lease_owner=None, lease_until=None, **changes)
     )
     if given_back.rowcount != 1:
         raise LeaseLost(f"the sweep {sweep.sweep_id} of account {sweep.account_id} was taken over")
@@ -252,8 +264,8 @@ async def release(db: AsyncConnection, sweep: Sweep, replica: str, **changes: An
 
 async def let_go(db: AsyncConnection, sweep: Sweep, replica: str) -> None:
     """Give a row back as it is, if it is still held: whoever worked on it was interrupted."""
-    mine = and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
-    await db.execute(update(sweeps).where(mine).values(lease_owner=None, lease_until=None))
+    freed = {"lease_owner": None, "lease_until": None}
+    await db.execute(update(sweeps).where(_held(sweep, replica)).values(**freed))
 
 
 async def find_unasked(db: AsyncConnection) -> list[Sweep]:

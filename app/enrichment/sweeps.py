@@ -4,6 +4,7 @@ One slice a turn: claim the row, read all pages of the slice, bring in what was 
 loses one slice, which is read again. No transaction is open while RingCentral thinks.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from app import metrics
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment import gaps
-from app.enrichment.connections import Connection, Connections
+from app.enrichment.connections import Connection, Connections, serving
 from app.enrichment.feed import Feed, FeedBusyError
 from app.enrichment.findings import Brought, bring_in, learn_owner
 from app.enrichment.gaps import Reason, Sweep
@@ -32,11 +33,12 @@ from app.enrichment.slices import (
     start_of,
 )
 from app.enrichment.troubles import describe
-from app.errors import LeaseLost, RateLimited, RingCentralError
+from app.errors import LeaseLost, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.lanes import Lanes
+from app.work.leases import renewed
 from app.work.wakeups import SWEEPS
 
 MOST_PAGES = 4
@@ -52,6 +54,10 @@ LONG_LOOK_EVERY = 8
 """Most regular looks go back a little; one in so many goes back all the way, for calls that lasted for hours."""
 
 NO_CREDENTIALS = "no-credentials"
+UNASKED = "users-not-asked"
+
+_USERS_AT_ONCE = 8
+"""Where nobody sees the whole account, so many of its users are asked for a slice side by side."""
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +89,10 @@ class SweepRules:
     """Between two slices that nobody waits for."""
 
     lease: float
+    """After so long a crashed replica's slice is free; it is held for longer while the work goes on."""
+
+    longest: float
+    """What takes longer to read is read in shorter slices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,7 @@ class Sweeper:
         self._lanes: Lanes[AccountId] = Lanes(
             "sweeps",
             wake=lambda: database.wake((SWEEPS,)),
-            longest_seconds=rules.lease,
+            longest_seconds=rules.longest * 2,
             patience_seconds=patience_seconds,
         )
 
@@ -174,7 +184,8 @@ class Sweeper:
         if sweep is None:
             return False
         try:
-            return await self._advance(sweep)
+            async with renewed(partial(self._renew, sweep), self._rules.lease / 3):
+                return await self._advance(sweep)
         except RingCentralError as error:
             return await self._excuse(sweep, error)
         except _CutShort as cut:
@@ -183,23 +194,41 @@ class Sweeper:
             log.warning("a sweep begins anew", why=str(lost))
             return True
 
+    async def _renew(self, sweep: Sweep) -> None:
+        async with self._database.write() as db:
+            await gaps.renew(db, sweep, self._replica, self._clock.now(), self._rules.lease)
+
     async def _advance(self, sweep: Sweep) -> bool:
         part = sweep.to_at and next_slice(sweep.from_at, sweep.to_at, sweep.cursor_at, sweep.span_seconds)
+        connections = await self._connections.of(sweep.account_id)
+        readers = serving(connections, beside_polls=True)
+        unasked = self._unasked(sweep, connections, readers)
         if not part:
-            await self._finish_pass(sweep)
-            return False
-        usable = await self._usable(sweep.account_id)
-        if not usable:
+            return await self._end_pass(sweep, unasked)
+        if not readers:
             await self._stall(
                 sweep, {"code": NO_CREDENTIALS, "detail": "No credentials that work serve this account."}
             )
             return False
-        if sweep.reason == Reason.REGULAR and await self._look_at_feed(sweep, usable[0]):
+        if sweep.reason == Reason.REGULAR and await self._look_at_feed(sweep, readers[0]):
             return False
-        reading = await self._read(usable, part)
+        reading = await self._read(readers, part)
         brought = await self._bring_in(sweep, reading)
-        await self._move(sweep, reading, brought)
+        await self._move(sweep, reading, brought, unasked)
         return sweep.is_gap
+
+    def _unasked(
+        self, sweep: Sweep, connections: Sequence[Connection], readers: Sequence[Connection]
+    ) -> dict[str, Any] | None:
+        """Say whose calls nobody shows just now. The regular look waits for none of them: it is beside the events."""
+        names = sorted(item.name for item in connections if item.access.problem is not None)
+        if not names or sweep.reason == Reason.REGULAR or any(item.is_company_wide for item in readers):
+            return None
+        return {
+            "code": UNASKED,
+            "detail": f"The calls that only these credentials show were not looked for: {', '.join(names)}. "
+            "Mend or remove them.",
+        }
 
     async def _look_at_feed(self, sweep: Sweep, connection: Connection) -> bool:
         """Let the feed of changes, where there is one, stand for a short regular look; say whether it did."""
@@ -216,28 +245,37 @@ class Sweeper:
         await self._finish_pass(replace(sweep, found=sweep.found + len(feed.brought.opened)))
         return True
 
-    async def _usable(self, account_id: AccountId) -> Sequence[Connection]:
-        """Return whoever sees the whole account, else each user for the calls of his own."""
-        connections = [item for item in await self._connections.of(account_id) if item.access.problem is None]
-        company_wide = [item for item in connections if item.is_company_wide]
-        return company_wide[:1] or connections
-
-    async def _read(self, connections: Sequence[Connection], part: Slice) -> _Reading:
+    async def _read(self, readers: Sequence[Connection], part: Slice) -> _Reading:
         """Read a slice with each connection; where one of them has too much of it, all read less."""
-        deadline = self._clock.now() + timedelta(seconds=self._rules.lease * 0.8)
-        records: dict[RecordId, CallRecord] = {}
-        account_id: AccountId | None = None
-        sent_at: list[datetime] = []
-        for connection in connections:
-            try:
-                reading = await self._read_with(connection, part, deadline)
-            except RingCentralError as error:
-                await self._connections.note(connection, error)
-                raise
-            part, account_id = reading.part, account_id or reading.account_id
-            records |= {record.id: record for record in reading.records}
-            sent_at.append(reading.sent_at)
-        return _Reading(part, list(records.values()), account_id, min(sent_at))
+        deadline = self._clock.now() + timedelta(seconds=self._rules.longest)
+        turns = asyncio.Semaphore(_USERS_AT_ONCE)
+
+        async def read(connection: Connection) -> _Reading:
+            async with turns:
+                return await self._read_noted(connection, part, deadline)
+
+        told = await asyncio.gather(*map(read, readers), return_exceptions=True)
+        for error in told:
+            if isinstance(error, BaseException):
+                raise error
+        readings = [reading for reading in told if isinstance(reading, _Reading)]
+        records = {record.id: record for reading in readings for record in reading.records}
+        return _Reading(
+            part=min((reading.part for reading in readings), key=lambda one: one.end),
+            records=list(records.values()),
+            account_id=next((one.account_id for one in readings if one.account_id is not None), None),
+            sent_at=min(reading.sent_at for reading in readings),
+        )
+
+    async def _read_noted(self, connection: Connection, part: Slice, deadline: datetime) -> _Reading:
+        """Read a slice with one connection, and remember what that says of its rights."""
+        try:
+            reading = await self._read_with(connection, part, deadline)
+        except RingCentralError as error:
+            await self._connections.note(connection, error)
+            raise
+        await self._connections.note(connection, None)
+        return reading
 
     async def _read_with(self, connection: Connection, asked: Slice, deadline: datetime) -> _Reading:
         part = asked
@@ -247,6 +285,8 @@ class Sweeper:
         sent_at, number = self._clock.now(), 0
         while number < MOST_PAGES_AT_ALL:
             number += 1
+            if number > 1 and self._clock.now() >= deadline:
+                raise _CutShort(part.seconds / 2, _takes_too_long(self._clock.now()))
             try:
                 page = await self._fetch(connection, part, number, deadline)
             except RateLimited as error:
@@ -291,7 +331,9 @@ class Sweeper:
             self._database, self._clock, self._plan, owner, calls, reading.sent_at, grace=grace
         )
 
-    async def _move(self, sweep: Sweep, reading: _Reading, brought: Brought) -> None:
+    async def _move(
+        self, sweep: Sweep, reading: _Reading, brought: Brought, unasked: dict[str, Any] | None
+    ) -> None:
         now = self._clock.now()
         if brought.opened:
             metrics.SWEPT.labels(reason=sweep.reason).inc(len(brought.opened))
@@ -310,8 +352,20 @@ class Sweeper:
                 due_at=None if sweep.due_at is None else now + waits_for_nobody,
                 records=sweep.records + len(reading.records),
                 found=sweep.found + len(brought.opened),
-                problem=None,
+                problem=self._told(sweep, unasked or _left_unasked(sweep)),
             )
+
+    async def _end_pass(self, sweep: Sweep, unasked: dict[str, Any] | None) -> bool:
+        """Finish a pass, if everybody was asked; else begin it anew as soon as everybody can be."""
+        if _left_unasked(sweep) is None:
+            await self._finish_pass(sweep)
+            return False
+        if unasked is not None:
+            await self._stall(sweep, unasked)
+            return False
+        async with self._database.write() as db:
+            await gaps.release(db, sweep, self._replica, cursor_at=None, problem=None)
+        return True
 
     async def _finish_pass(self, sweep: Sweep) -> None:
         now = self._clock.now()
@@ -342,18 +396,30 @@ class Sweeper:
     async def _excuse(self, sweep: Sweep, error: RingCentralError) -> bool:
         """Give a row back after a failure, to be read on later."""
         now = self._clock.now()
-        retry_at = now + timedelta(seconds=self._rules.first_after)
-        if isinstance(error, RateLimited):
-            retry_at = max(error.retry_at, now)
         log.warning("a sweep was held up", why=error.detail, code=error.code, request_id=error.request_id)
+        if isinstance(error, RateLimited):
+            await self._stall(sweep, None, max(error.retry_at, now))
+            return False
         problem = describe(error)
-        await self._stall(sweep, problem and {**problem, "since": now.isoformat()}, retry_at)
+        if isinstance(error, RequestRefused):
+            problem = {"code": error.code, "detail": error.detail}
+        told = self._told(sweep, problem)
+        pause = timedelta(seconds=self._rules.first_after)
+        if told is not None:
+            # The longer it lasts, the longer the pause.
+            lasted = now - datetime.fromisoformat(told["since"])
+            pause = min(max(pause, lasted), timedelta(seconds=self._rules.interval))
+        await self._stall(sweep, problem, now + pause)
         return False
 
     async def _stall(
         self, sweep: Sweep, problem: dict[str, Any] | None, retry_at: datetime | None = None
     ) -> None:
+        """Give a row back as far as it came. A pass that not everybody was asked in begins anew after another problem."""
         due_at = retry_at or self._clock.now() + timedelta(seconds=self._rules.interval)
+        unasked = _left_unasked(sweep)
+        begins_anew = unasked is not None and problem is not None and problem["code"] != UNASKED
+        changes: dict[str, Any] = {"cursor_at": None} if begins_anew else {}
         async with self._database.write() as db:
             await gaps.release(
                 db,
@@ -361,5 +427,23 @@ class Sweeper:
                 self._replica,
                 span_seconds=sweep.span_seconds,
                 due_at=None if sweep.due_at is None else due_at,
-                problem=problem,
+                problem=self._told(sweep, problem or unasked),
+                **changes,
             )
+
+    def _told(self, sweep: Sweep, problem: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return a problem with since when it is there."""
+        if problem is None:
+            return None
+        before = sweep.problem or {}
+        since = before.get("since") if before.get("code") == problem["code"] else None
+        return {**problem, "since": since or self._clock.now().isoformat()}
+
+
+def _left_unasked(sweep: Sweep) -> dict[str, Any] | None:
+    """Return the problem that not everybody was asked in this pass, if it is that one."""
+    return sweep.problem if sweep.problem is not None and sweep.problem.get("code") == UNASKED else None
+
+
+def _takes_too_long(now: datetime) -> RateLimited:
+    return RateLimited("reading a slice takes too long", retry_at=now, status=None)

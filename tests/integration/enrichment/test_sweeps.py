@@ -1,5 +1,7 @@
 """Looking through ranges of the Call Log for calls that no event told of, on both databases."""
 
+import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,19 +9,22 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.calls.model import Call
-from app.db.tables import accounts, calls, sweeps
+from app.db.tables import accounts, calls, credentials, sweeps
 from app.enrichment import gaps
+from app.enrichment.connections import Access, Level
+from app.enrichment.credentials import Kind, Secret, remove, save
 from app.enrichment.gaps import Reason, Sweep
-from app.enrichment.sweeps import Sweeper, SweepRules
-from app.errors import PermissionMissing, RateLimited
-from app.ids import UNBOUND_ACCOUNT
+from app.enrichment.sweeps import UNASKED, Sweeper, SweepRules
+from app.errors import PermissionMissing, RateLimited, RequestRefused
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
+from app.ringcentral.ports import StoredToken
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START
-from tests.integration.enrichment.conftest import PLAN, Desk
+from tests.integration.enrichment.conftest import PLAN, VAULT, Desk, limit_to
 
 RULES = SweepRules(
     interval=900.0, lookback=10_800.0, overlap=1200.0, grace=60.0, margin=60.0, first_after=60.0,
-    second_after=600.0, spacing=12.0, lease=300.0,
+    second_after=600.0, spacing=12.0, lease=15.0, longest=240.0,
 )  # fmt: skip
 AFTER = timedelta(seconds=60)
 
@@ -51,12 +56,14 @@ def logged(number: int, started: datetime, **fields: Any) -> dict[str, Any]:
 
 
 async def note_gap(
-    desk: Desk, begin: datetime, end: datetime | None, reason: Reason = Reason.SERVICE_DOWN
+    desk: Desk,
+    begin: datetime,
+    end: datetime | None,
+    reason: Reason = Reason.SERVICE_DOWN,
+    holder: AccountId = UNBOUND_ACCOUNT,
 ) -> str:
     async with desk.database.write() as db:
-        return await gaps.note_gap(
-            db, UNBOUND_ACCOUNT, reason, begin, end, desk.clock.now(), sweep_after=AFTER
-        )
+        return await gaps.note_gap(db, holder, reason, begin, end, desk.clock.now(), sweep_after=AFTER)
 
 
 async def rows(desk: Desk) -> list[Sweep]:
@@ -237,13 +244,82 @@ async def test_one_replica_at_a_time_reads_a_slice(desk: Desk) -> None:
     desk.clock.advance(61)
     async with desk.database.write() as db:
         gap = await gaps.load(db, UNBOUND_ACCOUNT, sweep_id)
-        assert await gaps.claim(db, gap, "one", desk.clock.now(), 300.0) is not None
-        assert await gaps.claim(db, gap, "two", desk.clock.now(), 300.0) is None
+        assert await gaps.claim(db, gap, "one", desk.clock.now(), 15.0) is not None
+        assert await gaps.claim(db, gap, "two", desk.clock.now(), 15.0) is None
     await make_sweeper(desk, "two").step()
     assert desk.ringcentral.asked == []
-    desk.clock.advance(301)
+    desk.clock.advance(16)
     await make_sweeper(desk, "two").step()
     assert desk.ringcentral.asked == ["window"], "a lease runs out"
+
+
+async def test_a_slice_that_outlasts_its_lease_is_not_read_twice(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = replace(RULES, lease=0.03)
+    one, two = (
+        Sweeper(desk.database, desk.clock, desk.connections, PLAN, rules, replica=name, page_size=1000)
+        for name in ("one", "two")
+    )
+    await note_gap(desk, START - timedelta(minutes=10), START)
+    desk.clock.advance(61)
+    fetch = desk.ringcentral.fetch_call_log_window
+
+    async def fetch_slowly(*span: Any, **options: Any) -> Any:
+        monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch)
+        for _ in range(3):
+            until = desk.clock.advance(0.02) + timedelta(seconds=0.03)
+            async with asyncio.timeout(60):
+                while (await rows(desk))[0].lease_until != until:  # noqa: ASYNC110 - it is in the database
+                    await asyncio.sleep(0.01)
+        await two.step()
+        assert desk.ringcentral.asked == []
+        return await fetch(*span, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch_slowly)
+    await one.step()
+    assert desk.ringcentral.asked == ["window"]
+    (gap,) = await rows(desk)
+    assert (gap.cursor_at, gap.lease_until) == (START, None)
+
+
+async def test_users_are_asked_side_by_side(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of fifty users is to be read before it is given up."""
+    await limit_to(desk, "711000101")
+    await connect_user(desk, "ben", Access(Level.EXTENSION, ExtensionId("711000102")))
+    await note_gap(desk, START - timedelta(minutes=10), START, holder=ACCOUNT)
+    desk.clock.advance(61)
+    both, fetch = asyncio.Barrier(2), desk.ringcentral.fetch_call_log_window
+
+    async def fetch_together(*span: Any, **options: Any) -> Any:
+        await both.wait()
+        return await fetch(*span, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch_together)
+    async with asyncio.timeout(60):
+        await make_sweeper(desk).step()
+    assert desk.ringcentral.asked == ["window", "window"]
+
+
+async def test_a_slice_that_takes_too_long_is_cut_shorter(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = START - timedelta(minutes=60)
+    desk.ringcentral.log = [
+        logged(number, begin + timedelta(seconds=35 * number)) for number in range(100, 1, -1)
+    ]
+    fetch = desk.ringcentral.fetch_call_log_window
+
+    async def fetch_slowly(*span: Any, **options: Any) -> Any:
+        desk.clock.advance(150)
+        return await fetch(*span, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch_slowly)
+    await note_gap(desk, begin, START)
+    await sweep_for(desk, make_sweeper(desk, page_size=30), 12_000)
+    assert len(await stages(desk)) == 99
+    assert "window page 2" in desk.ringcentral.asked
+    assert "window page 3" not in desk.ringcentral.asked
 
 
 async def test_a_gap_that_grows_while_it_is_swept_is_swept_anew(desk: Desk) -> None:
@@ -259,6 +335,28 @@ async def test_a_gap_that_grows_while_it_is_swept_is_swept_anew(desk: Desk) -> N
     sweeper = make_sweeper(desk)
     await sweep_for(desk, sweeper, 60)
     assert set(await stages(desk)) == {"s-1"}
+
+
+async def test_what_was_swept_of_a_gap_that_goes_on_is_not_swept_at_once_again(desk: Desk) -> None:
+    """Users of one account share its gaps: one of them, who is well, ends the gap of another who is not."""
+    begin = START - timedelta(hours=3)
+    await note_gap(desk, begin, START)
+    sweeper = make_sweeper(desk)
+    await sweep_for(desk, sweeper, 120)
+    asked = len(desk.ringcentral.asked)
+    assert asked == 2
+    desk.ringcentral.log = [logged(1, START + timedelta(seconds=60)), logged(2, begin + timedelta(minutes=1))]
+    await note_gap(desk, begin, None)
+    end = desk.clock.now()
+    async with desk.database.write() as db:
+        await gaps.end_gaps(db, UNBOUND_ACCOUNT, end, AFTER)
+    await sweep_for(desk, sweeper, 120)
+    assert len(desk.ringcentral.asked) == asked + 1
+    assert set(await stages(desk)) == {"s-1"}
+    await sweep_for(desk, sweeper, 800)
+    assert set(await stages(desk)) == {"s-1", "s-2"}, "all of it is looked through again for stragglers"
+    (gap,) = await rows(desk)
+    assert (gap.from_at, gap.to_at, gap.done_at is not None) == (begin, end, True)
 
 
 async def test_gaps_that_touch_are_one_and_others_stay_apart(desk: Desk) -> None:
@@ -356,6 +454,92 @@ async def test_without_company_permission_the_own_extension_is_swept(desk: Desk)
     (gap,) = await rows(desk)
     assert gap.problem is None
     assert set(await stages(desk)) == {"s-1"}
+
+
+async def test_a_gap_is_swept_when_everybody_was_asked(desk: Desk) -> None:
+    """Somebody whose credentials do not work just then has calls that nobody else shows."""
+    await limit_to(desk, "711000101")
+    broken = Access(Level.EXTENSION, ExtensionId("711000102"), problem={"code": "CMN-401", "detail": "no"})
+    await connect_user(desk, "ben", broken)
+    await note_gap(desk, START - timedelta(minutes=10), START, holder=ACCOUNT)
+    desk.ringcentral.log = [logged(1, START - timedelta(minutes=5))]
+    sweeper = make_sweeper(desk)
+    await sweep_for(desk, sweeper, 1800)
+    assert set(await stages(desk)) == {"s-1"}, "what others show is there"
+    (gap,) = await rows(desk)
+    assert gap.done_at is None
+    assert gap.problem is not None
+    assert (gap.problem["code"], "ben" in gap.problem["detail"]) == (UNASKED, True)
+    assert len(desk.ringcentral.asked) <= 4
+    await connect_user(desk, "ben", Access(Level.EXTENSION, ExtensionId("711000102")))
+    desk.ringcentral.log.append(logged(2, START - timedelta(minutes=4)))
+    await sweep_for(desk, sweeper, 1800)
+    (gap,) = await rows(desk)
+    assert (gap.problem, gap.done_at is not None) == (None, True)
+    assert set(await stages(desk)) == {"s-1", "s-2"}
+
+
+async def test_a_gap_waits_for_nobody_who_was_removed(desk: Desk) -> None:
+    await limit_to(desk, "711000101")
+    broken = Access(Level.EXTENSION, ExtensionId("711000102"), problem={"code": "CMN-401", "detail": "no"})
+    await connect_user(desk, "ben", broken)
+    await note_gap(desk, START - timedelta(minutes=10), START, holder=ACCOUNT)
+    sweeper = make_sweeper(desk)
+    await sweep_for(desk, sweeper, 1000)
+    async with desk.database.write() as db:
+        await remove(db, ACCOUNT, "ben")
+    desk.connections.forget()
+    await sweep_for(desk, sweeper, 2400)
+    (gap,) = await rows(desk)
+    assert gap.done_at is not None
+
+
+async def test_what_holds_a_sweep_up_is_told_since_when_and_tried_less_and_less_often(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 0
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        raise RequestRefused("no such date", status=400, code="CMN-101")
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", refuse)
+    await note_gap(desk, START - timedelta(minutes=10), START)
+    sweeper = make_sweeper(desk)
+    await sweep_for(desk, sweeper, 65)
+    first = (await rows(desk))[0].problem
+    await sweep_for(desk, sweeper, 3600)
+    (gap,) = await rows(desk)
+    assert first is not None
+    assert (first["code"], gap.problem) == ("CMN-101", first)
+    assert refused < 20, "the regular look among them"
+
+
+async def test_a_look_at_the_whole_account_that_succeeds_is_remembered(desk: Desk) -> None:
+    await limit_to(desk, "711000101")
+    async with desk.database.write() as db:
+        probed = Access(Level.EXTENSION, ExtensionId("711000101"), probe_at=START - timedelta(seconds=1))
+        await db.execute(update(credentials).values(access=probed.to_json()))
+    desk.connections.forget()
+    await note_gap(desk, START - timedelta(minutes=10), START)
+    await sweep_for(desk, make_sweeper(desk), 90)
+    async with desk.database.read() as db:
+        access = Access.from_json(await db.scalar(select(credentials.c.access)))
+    assert (access.level, access.probe_at) == (Level.ACCOUNT, None)
+
+
+async def connect_user(desk: Desk, name: str, access: Access) -> None:
+    """Let a user of the account sign in, or again."""
+    token = StoredToken(
+        access_token="t", issued_at=START, expires_at=START + timedelta(hours=1), fingerprint="f"
+    )
+    async with desk.database.write() as db:
+        await save(
+            db, VAULT, ACCOUNT, name, Kind.JWT, Secret("app", "secret", "jwt"), token, access.to_json(),
+            desk.clock.now(),
+        )  # fmt: skip
+    desk.connections.forget()
 
 
 @pytest.mark.parametrize("passes", [1, 2])

@@ -85,7 +85,7 @@ async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guard
     await company.connect(OTHER, "service", hanging)
     company.guard = company.make_guard(patience_seconds=0.1)
     await company.look(company.own, 2)
-    assert hanging.asked == ["token"], "nor is it asked a second time meanwhile"
+    assert hanging.asked.count("token") <= 1, "nor is it asked a second time meanwhile"
     hanging.door.set()
     async with asyncio.timeout(60):
         await until(lambda: "create" in hanging.asked)
