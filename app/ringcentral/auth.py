@@ -112,6 +112,8 @@ class TokenKeeper:
         self._clock = clock
         self._fingerprint = config.fingerprint
         self._token: StoredToken | None = None
+        self._refused: str | None = None
+        """The access token that the API refused last. It may have time left, and nothing but another one helps."""
         self._pause: _Pause | None = None
         self._single_flight = asyncio.Lock()
 
@@ -121,28 +123,28 @@ class TokenKeeper:
         Raises CredentialsRefused (a person has to act; for some minutes nobody asks again), RateLimited or
         RingCentralUnreachable. A token that still lives bridges the latter two.
         """
-        token = self._token
-        if token is not None and self._is_fresh(token):
+        if token := self._fresh():
             return token
         async with self._single_flight:
-            return await self._obtain(refused=None)
+            return await self._obtain()
 
     async def renew(self, refused: StoredToken) -> StoredToken:
         """Return another token than the one that the API refused; raises as `token` does."""
         async with self._single_flight:
-            return await self._obtain(refused=refused.access_token)
+            self._refused = refused.access_token
+            return await self._obtain()
 
-    async def _obtain(self, refused: str | None) -> StoredToken:
+    async def _obtain(self) -> StoredToken:
         await self._take_shared()
-        if token := self._fresh(refused):
+        if token := self._fresh():
             return token
         async with self._store.lock():
             await self._take_shared()
-            if token := self._fresh(refused):
+            if token := self._fresh():
                 return token
             await self._heed_refusal()
             try:
-                return await self._buy(self._living(refused))
+                return await self._buy(self._living())
             except LeaseLost as error:
                 # Whoever took over has bought a pair of its own by now: ours must not overwrite it, nor does a
                 # refusal of the former one concern it.
@@ -178,14 +180,14 @@ class TokenKeeper:
         if is_former and stored.refresh_token is not None:
             raise RingCentralUnreachable("these credentials were replaced while work went on with them")
 
-    def _fresh(self, refused: str | None) -> StoredToken | None:
-        token = self._token
-        return token if token and token.access_token != refused and self._is_fresh(token) else None
+    def _fresh(self) -> StoredToken | None:
+        token = self._living()
+        return token if token and self._is_fresh(token) else None
 
-    def _living(self, refused: str | None) -> StoredToken | None:
-        """Return our present token if it should be replaced but has not expired."""
+    def _living(self) -> StoredToken | None:
+        """Return our present token unless it has expired or was refused; perhaps it should be replaced."""
         token = self._token
-        if token is None or token.access_token == refused or token.expires_at <= self._clock.now():
+        if token is None or token.access_token == self._refused or token.expires_at <= self._clock.now():
             return None
         return token
 

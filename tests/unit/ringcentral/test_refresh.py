@@ -111,6 +111,21 @@ async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
     assert endpoint.asked == asked + 1
 
 
+async def test_a_token_that_the_api_has_refused_is_not_handed_out_again(
+    keeper: TokenKeeper, endpoint: TokenEndpoint, clock: FakeClock
+) -> None:
+    dead = await keeper.token()
+    endpoint.tokens.revoke_all()
+    with pytest.raises(CredentialsRefused):
+        await keeper.renew(dead)
+    for _ in range(3):
+        with pytest.raises(CredentialsRefused) as refusal:
+            await keeper.token()
+        assert refusal.value.code == SIGN_IN_AGAIN
+        clock.advance(60)
+    assert endpoint.asked == 1
+
+
 async def test_another_sign_in_is_tried_at_once(
     keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
