@@ -16,7 +16,9 @@ from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 
 PAUSE_SECONDS = 2.0
-"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up; the first,
+and the longest after many tries in vain."""
 
 
 class Stuck(SettingsError):
@@ -79,9 +81,11 @@ async def _run(
         if sweep.done_at is not None or sweep.cursor_at != before:
             tries = 0
             continue
-        tries += 1
+        # Another run has it, or one that was killed had it: what is written there may be over.
+        is_held = sweep.lease_owner is not None
+        tries = 0 if is_held else tries + 1
         # The first refusal may be for the whole account alone: then each user is asked for his own calls.
         if sweep.problem is not None and tries > 1:
             raise Stuck(str(sweep.problem.get("detail")))
-        await clock.sleep(PAUSE_SECONDS)
+        await clock.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(max(tries - 1, 0), 10)))
     return sweep

@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.backfill import Stuck, backfill
 from app.db.engine import Database
 from app.db.tables import calls, sweeps
 from app.enrichment.gaps import Sweep
-from app.errors import PermissionMissing, RateLimited, SettingsError
+from app.errors import PermissionMissing, RateLimited, RequestRefused, RingCentralUnreachable, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START, FakeClock
@@ -110,6 +110,54 @@ async def test_what_only_a_person_can_mend_ends_it_with_a_sentence(desk: Desk) -
     desk.ringcentral.asked = Refusing()
     with pytest.raises(Stuck):
         await run(desk)
+
+
+async def test_what_is_refused_for_good_is_not_asked_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 0
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        assert refused < 10
+        raise RequestRefused("no such date", status=400, code="CMN-101")
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", refuse)
+    with pytest.raises(Stuck, match="no such date"):
+        await run(desk)
+
+
+async def test_the_longer_ringcentral_is_away_the_less_often_it_is_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, away_until, asked = desk.ringcentral.fetch_call_log_window, START + timedelta(hours=1), 0
+
+    async def fetch_later(*span: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if desk.clock.now() < away_until:
+            raise RingCentralUnreachable("no answer")
+        return await fetch(*span, **options)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", fetch_later)
+    assert (await run(desk)).found == 12
+    assert asked < 80
+
+
+async def test_one_that_was_killed_goes_on_when_its_lease_is_over(desk: Desk) -> None:
+    """Whatever it was held up by then."""
+    with pytest.raises(Interrupted):
+        await run(desk, stop_after=1)
+    held = {
+        "lease_owner": "killed",
+        "lease_until": desk.clock.now() + timedelta(seconds=15),
+        "problem": {"code": "CMN-401", "detail": "no", "since": START.isoformat()},
+    }
+    async with desk.database.write() as db:
+        await db.execute(update(sweeps).values(**held))
+    assert (await run(desk)).found == 12
+    assert desk.clock.now() - START < timedelta(seconds=60)
 
 
 @pytest.mark.parametrize("to_at", [BEGIN, BEGIN - timedelta(hours=1)])
