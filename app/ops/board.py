@@ -162,13 +162,22 @@ class Snapshot:
 
 
 class Board:
-    """The board of one account, or of all for None."""
+    """The board of one account, or of all for None; whoever `oversees` the service sees what all accounts want."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock, account_id: str | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        account_id: str | None,
+        *,
+        oversees: bool = False,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
         self._account_id = account_id
+        self._oversees = oversees
         self._one_asks = asyncio.Lock()
         self._lanes: tuple[Lane, ...] = ()
         self._lanes_again = 0.0
@@ -202,7 +211,7 @@ class Board:
     async def _count(self, now: datetime) -> Summary:
         started = self._clock.monotonic()
         async with self._database.read() as db:
-            summary = await load_summary(db, self._account_id, self._settings, now)
+            summary = await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
         self._summary_again = self._next(started, _SUMMARY_GAP_SECONDS)
         return summary
 
@@ -226,10 +235,13 @@ class Boards:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._boards: dict[str | None, Board] = {}
+        self._boards: dict[tuple[str | None, bool], Board] = {}
 
-    def of(self, account_id: str | None) -> Board:
+    def of(self, account_id: str | None, *, oversees: bool = False) -> Board:
         """Return the board of this account, of all accounts for None."""
-        if account_id not in self._boards:
-            self._boards[account_id] = Board(self._database, self._settings, self._clock, account_id)
-        return self._boards[account_id]
+        key = account_id, oversees
+        if key not in self._boards:
+            self._boards[key] = Board(
+                self._database, self._settings, self._clock, account_id, oversees=oversees
+            )
+        return self._boards[key]

@@ -81,7 +81,7 @@ class Dashboard:
 
         Raises StorageUnavailable when the database cannot be reached.
         """
-        snapshot = await self.boards.of(viewer.account_id).look()
+        snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).look()
         return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
 
     def _describe(self, snapshot: Snapshot, *, unmasked: bool) -> dict[str, Any]:

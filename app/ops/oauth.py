@@ -28,7 +28,6 @@ from app.errors import (
     SettingsError,
     StorageUnavailable,
 )
-from app.ids import UNBOUND_ACCOUNT
 from app.ops.dashboard import CurrentDashboard, Dashboard
 from app.ringcentral.oauth import VERIFIER_BYTES, authorize_address, challenge_of, verifier_of
 from app.settings import Settings
@@ -209,7 +208,7 @@ async def _check_may_begin(
             "This invitation is not valid any more", "Ask whoever sent it for another one.", status=403
         )
     viewer = await dashboard.sign_in.find_viewer(request)
-    if viewer is None or not viewer.is_admin or viewer.account_id not in (None, UNBOUND_ACCOUNT):
+    if viewer is None or not viewer.oversees:
         raise Refused(
             "You may not connect accounts here",
             "Sign in to the dashboard with an admin key of the service first, or open an invitation: "

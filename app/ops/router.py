@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from app.calls.schemas import Instant
 from app.dependencies import Administrator, CurrentServices
 from app.enrichment.gaps import Sweep
+from app.ops.accounts_router import is_operator
 from app.ops.completeness import MOST_CALLS, load_completeness
 from app.ops.summary import (
     MINUTE_SECONDS,
@@ -247,10 +248,13 @@ def _show_gap(gap: Sweep) -> DeliveryGap:
 
 @router.get("/summary", summary="How the service is doing", responses=problem_responses())
 async def read_summary(services: CurrentServices, key: Administrator) -> OpsSummary:
-    """Say how the account of this key is doing: calls, delays, budget, inbox, subscriptions, problems."""
-    now = services.clock.now()
+    """Say how the account of this key is doing: calls, delays, budget, inbox, subscriptions, problems.
+
+    A key of `~` administers the service: among its problems are those of all accounts.
+    """
+    now, oversees = services.clock.now(), is_operator(key)
     async with services.database.read() as db:
-        summary: Summary = await load_summary(db, key.account_id, services.settings, now)
+        summary: Summary = await load_summary(db, key.account_id, services.settings, now, oversees=oversees)
     return OpsSummary.model_validate(summary)
 
 

@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 
 from app.db.tables import api_keys
 from app.dependencies import Key, Scope, Services, find_key
+from app.ids import UNBOUND_ACCOUNT
 from app.settings import LOCAL_HOSTS
 from app.vault import Vault
 
@@ -44,6 +45,11 @@ class Viewer:
     may_unmask: bool
     signed_in_as: str | None = None
     is_admin: bool = False
+
+    @property
+    def oversees(self) -> bool:
+        """Whether he administers the service, and not one account alone."""
+        return self.is_admin and self.account_id in (None, UNBOUND_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)

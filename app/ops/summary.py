@@ -247,16 +247,22 @@ async def load_scope(db: AsyncConnection, account_id: str | None) -> list[str]:
 
 
 async def load_summary(
-    db: AsyncConnection, account_id: str | None, settings: Settings, now: datetime
+    db: AsyncConnection,
+    account_id: str | None,
+    settings: Settings,
+    now: datetime,
+    *,
+    oversees: bool = False,
 ) -> Summary:
-    """Gather the figures of one account; None: of all."""
+    """Gather the figures of one account; None: of all. Who `oversees` is told what all accounts want of a person."""
     scope = await load_scope(db, account_id)
     only = None if account_id is None else scope
+    watched = None if oversees else only
     since = now - timedelta(seconds=PERIOD_SECONDS)
     groups = await _load_minutes(db, scope, since, now)
     waiting, waiting_count = await _load_waiting(db, scope, now)
     ticks = await _load_ticks(db, scope, since, settings)
-    shown = await _load_accounts(db, only, settings, now)
+    shown = await _load_accounts(db, watched, settings, now)
     skews = await load_skews(db, now)
     return Summary(
         at=now,
@@ -273,7 +279,7 @@ async def load_summary(
         accounts=shown,
         problems=(
             *(read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in skews),
-            *_each_once(_problems_of(shown), await _load_subscription_problems(db, only)),
+            *_each_once(_problems_of(shown), await _load_subscription_problems(db, watched)),
         ),
         rate_limited=await _count_429(db, only),
         clock_skew_seconds=max((float(skew["seconds"]) for skew in skews), key=abs, default=0.0),

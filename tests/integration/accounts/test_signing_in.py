@@ -15,8 +15,8 @@ from app.enrichment.signins import SignIns
 from app.errors import CredentialsRefused
 from app.main import Role
 from app.ringcentral.oauth import challenge_of
-from tests.conftest import SECRETS
-from tests.integration.accounts.conftest import COFFEE, SPEED, TEA, Stage, query_of, staged, until
+from tests.conftest import SECRETS, answer_to
+from tests.integration.accounts.conftest import COFFEE, SPEED, TEA, Stage, query_of, staged
 
 ANA, BEN = "711000101", "711000102"
 
@@ -245,7 +245,7 @@ async def test_a_sign_in_lives_on_while_no_calls_come(stage: Stage) -> None:
         await keeper.step()
         return session.refresh_token != first
 
-    await until(traded)
+    await answer_to(traded)
     assert tokens.sessions == [session], "the pair was traded, nobody signed in"
 
 
@@ -267,6 +267,8 @@ async def test_an_ended_sign_in_is_a_problem_and_is_not_asked_for_again(stage: S
     assert "/oauth/ringcentral/start" in problem["detail"]
     summary = await stage.get("/v1/ops/summary", key=await stage.admin_key_of(COFFEE))
     assert [one["code"] for one in summary["problems"]] == ["sign-in-again"]
+    of_operator = await stage.get("/v1/ops/summary")
+    assert [(one["accountId"], one["code"]) for one in of_operator["problems"]] == [(COFFEE, "sign-in-again")]
     await stage.sign_in(f"{COFFEE}*101")
     (connection,) = await connections.all()
     assert (await connection.client.fetch_active_calls_page(1, 1)).account_id == COFFEE

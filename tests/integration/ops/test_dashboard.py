@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import insert, update
 from starlette.requests import Request
 
 from app.calls import keys
+from app.calls.accounts import add
 from app.calls.model import Stage
 from app.db.engine import Database
 from app.db.tables import api_keys, credentials
@@ -19,7 +21,7 @@ from app.dependencies import Scope, Services
 from app.enrichment import gaps
 from app.enrichment.connections import Access
 from app.enrichment.gaps import Reason
-from app.ids import AccountId
+from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.board import Board
 from app.ops.dashboard import Dashboard
 from app.ops.signin import REFUSAL_SECONDS, SESSION_HOURS, Viewer
@@ -84,6 +86,30 @@ async def test_what_is_missing_and_who_is_needed_is_part_of_the_board(
     assert "for want of ReadCallLog" in troubled["accounts"]["lines"][0]["credentials"][0]["todo"]
     of_another = Viewer(account_id=AccountId("1"), may_unmask=False)
     assert (await board.board(of_another, unmasked=False))["accounts"]["lines"] == []
+
+
+async def test_whoever_administers_the_service_sees_what_other_accounts_want_and_none_of_their_calls(
+    database: Database, board: Dashboard, clock: FakeClock
+) -> None:
+    await seed_waiting(database)
+    refused = {"code": "CMN-401", "detail": "for want of ReadCallLog", "since": None}
+    other = AccountId("908070002")
+    async with database.write() as db:
+        await add(db, other, START)
+        await db.execute(
+            insert(credentials).values(
+                account_id=other, name="ext-1", kind="jwt", updated_at=START, access=Access(problem=refused).to_json(),
+            )
+        )  # fmt: skip
+    reader = Viewer(account_id=UNBOUND_ACCOUNT, may_unmask=False)
+    operator = replace(reader, is_admin=True)
+    clock.advance(10)
+    assert "for want of" not in json.dumps(await board.board(reader, unmasked=False))
+    shown = await board.board(operator, unmasked=False)
+    assert [one["detail"] for one in shown["problems"] if "for want of" in one["detail"]]
+    assert [one["id"] for one in shown["accounts"]["lines"]].count(other) == 1
+    of_other = Viewer(account_id=other, may_unmask=False, is_admin=True)
+    assert (await board.board(of_other, unmasked=False))["lanes"] == []
 
 
 async def test_an_empty_service_says_what_to_do_first(here: httpx.AsyncClient) -> None:

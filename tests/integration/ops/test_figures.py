@@ -184,11 +184,16 @@ async def test_each_of_an_accounts_credentials_says_what_it_wants(
         }
         await db.execute(insert(work).values(keeper))
     told = (await client.get("/v1/ops/summary")).json()["problems"]
-    assert [(one["accountId"], one["credentials"], one["about"], one["code"]) for one in told] == [
+    own = [
         (account, "ext-1", "credentials", "CMN-401"),
         (account, "ext-2", "credentials", "sign-in-again"),
         (account, "ext-2", "credentials", "CMN-401"),
     ]
+    said = [(one["accountId"], one["credentials"], one["about"], one["code"]) for one in told]
+    assert said == [*own, (OTHER, "ext-1", "credentials", "CMN-401")], "the key administers the service"
+    async with services.database.read() as db:
+        alone = (await load_summary(db, account, services.settings, NOW)).problems
+    assert [(one.account_id, one.credentials, one.about, one.code) for one in alone] == own
     assert told[0]["since"].startswith("2026-03-10T18:07:41")
     assert "SubscriptionWebhook" in told[2]["detail"]
 
