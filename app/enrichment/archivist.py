@@ -51,9 +51,6 @@ from app.work.rounds import Agenda, Rounds
 READY = frozenset({State.READY})
 LARGEST_BYTES = 4 * 1024**3
 _RIGHT_AGAIN = timedelta(hours=1)
-_GIVES_UP_AFTER = timedelta(days=7)
-"""How long the archive or RingCentral may be away before what became ready meanwhile is left where it is."""
-
 LEFTOVER_AFTER = timedelta(days=1)
 """Nobody adds to such a partial file any more; should somebody want to, he begins anew as well."""
 
@@ -264,7 +261,7 @@ class Archivist:
         attempts = max(row.attempts for row in rows) + 1
         gap = self._plan.next_gap(attempts)
         is_away = isinstance(error, _AWAY)
-        if is_away and now - min(row.created_at for row in rows) < _GIVES_UP_AFTER:
+        if is_away and now - min(row.created_at for row in rows) < self._plan.longest_outage:
             gap = gap or self._plan.gaps[-1]
             self._rounds.hold_back(account_id, now + timedelta(seconds=self._plan.gaps[0]))
         if gap is None:

@@ -38,7 +38,6 @@ NEVER_NAMED = "announced, and in no record"
 GONE = "gone"
 _MOST_AT_ONCE = 20
 _SURELY_READY = timedelta(hours=3)
-_WAITS_FOR_CREDENTIALS = timedelta(days=7)
 _LONGEST_TURN_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
@@ -58,6 +57,12 @@ class RecordingPlan:
 
     lease: float = 60.0
     archives: bool = False
+
+    @property
+    def longest_outage(self) -> timedelta:
+        """How long credentials, RingCentral or the archive may be away before what waits for them is given up: a week
+        where the last gap is an hour."""
+        return timedelta(seconds=self.gaps[-1] * 24 * 7)
 
     def next_gap(self, attempts: int) -> float | None:
         """Seconds until the look after `attempts` vain ones; None: it was the last."""
@@ -173,7 +178,7 @@ class RecordingKeeper:
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
             rows = await recordings.load_open(db, account_id, recording_id)
             waited = now - min((row.created_at for row in rows), default=now)
-            if waited > _WAITS_FOR_CREDENTIALS:
+            if waited > self._plan.longest_outage:
                 await _settle_rows(ledger, recording_id, rows, State.EXPIRED, problem)
                 return
             pause = min(max(self._pause, waited / 4), timedelta(seconds=self._plan.gaps[-1]))
