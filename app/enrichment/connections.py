@@ -343,16 +343,18 @@ class Connections:
         if change(connection.access) == connection.access:
             return
         async with self._database.write() as db:
-            access = change(await self._stored_access(db, connection))
+            before = await self._stored_access(db, connection)
+            access = change(before)
             await self._store_access(db, connection, access)
-        log.info(
-            "a connection's rights have changed",
-            account_id=connection.holder,
-            name=connection.name,
-            level=access.level,
-            problem=access.problem,
-            lacks=list(access.lacks),
-        )
+        if _visible(access) != _visible(before):
+            log.info(
+                "a connection's rights have changed",
+                account_id=connection.holder,
+                name=connection.name,
+                reach=access.level.value,
+                problem=access.problem,
+                lacks=sorted(access.lacks),
+            )
         self.forget()
 
     async def forget_refusal(self, connection: Connection) -> None:
@@ -454,6 +456,11 @@ def _since_when(access: Access, before: Access) -> Access:
     """Let what goes on keep the moment at which it began."""
     lacks = {name: _as_of(refused, before.lacks.get(name)) for name, refused in access.lacks.items()}
     return replace(access, problem=access.problem and _as_of(access.problem, before.problem), lacks=lacks)
+
+
+def _visible(access: Access) -> tuple[object, ...]:
+    """Return what people are told of rights; when they are tried again is not among it."""
+    return access.level, access.extension_id, access.problem, sorted(access.lacks)
 
 
 def _as_of(new: dict[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -225,7 +225,9 @@ class Onboarding:
                 db, self._vault, account_id, name, kind, secret, store.token or token, access.to_json(), now
             )
         self._connections.forget()
-        log.info("credentials were stored", account_id=account_id, name=name, kind=kind, level=access.level)
+        log.info(
+            "credentials were stored", account_id=account_id, name=name, kind=kind, reach=access.level.value
+        )
         return Admitted(account_id, name, kind, access, is_new)
 
     async def _name_for(

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from app.calls.accounts import open_unbound
 from app.db.engine import Database
@@ -154,3 +155,20 @@ async def test_a_token_that_another_key_encrypted_is_bought_anew_where_there_is_
     (own,) = await house.replica(NEW, rc_jwt=SecretStr("jwt")).of(UNBOUND_ACCOUNT)
     assert endpoint.is_accepted(await own.client.fetch_token())
     assert endpoint.is_accepted(first), "a session of its own"
+
+
+async def test_a_refusal_that_goes_on_is_logged_once_with_whose_it_is(
+    house: House, endpoint: TokenEndpoint, clock: FakeClock
+) -> None:
+    await sign_in(house, endpoint, "one")
+    replica = house.replica()
+    with capture_logs() as lines:
+        for _ in range(3):
+            (connection,) = await replica.of(COFFEE)
+            await replica.note(connection, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+            clock.advance(400)
+    told = [line for line in lines if "rights" in line["event"]]
+    assert [(line["account_id"], line["name"], line["log_level"]) for line in told] == [
+        (COFFEE, "ext-711000101", "info")
+    ]
+    assert "level" not in told[0], "it would hide how grave the line is"
