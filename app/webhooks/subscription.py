@@ -106,7 +106,7 @@ def choose(
 
     `useless` are ids of subscriptions that deliver with another secret.
     """
-    ours = [item for item in found if item.is_webhook and (item.address or "").rstrip("/") == wanted.address]
+    ours = [item for item in found if _calls_us(item, wanted)]
     alive = [item for item in ours if item.is_active and item.id not in useless and _lives(item, now)]
     alive.sort(key=lambda item: (item.expiration_time or now, item.id), reverse=True)
     fitting = [item for item in alive if _listens_to(item, wanted, own_extension_id)]
@@ -118,7 +118,7 @@ def choose(
 
 
 def why_deaf(
-    known: Known | None, found: Sequence[Subscription], token: str, now: datetime
+    known: Known | None, found: Sequence[Subscription], wanted: Wanted, now: datetime
 ) -> tuple[Reason, datetime] | None:
     """Say why the known subscription delivers no more and since when; None when it does, or none is known.
 
@@ -126,9 +126,10 @@ def why_deaf(
     """
     if known is None:
         return None
-    if known.has_other_secret(token):
+    if known.has_other_secret(wanted.token):
         return Reason.REFUSED, known.refused_since or known.checked_at
-    same = next((item for item in found if item.id == known.subscription_id), None)
+    ours = (item for item in found if _calls_us(item, wanted))
+    same = next((item for item in ours if item.id == known.subscription_id), None)
     if same is not None and not same.is_active:
         return Reason.SUSPENDED, known.checked_at
     if same is not None and _lives(same, now):
@@ -148,6 +149,10 @@ def of_extension(filters: Sequence[str]) -> tuple[str, ...]:
         )
         for item in filters
     )
+
+
+def _calls_us(item: Subscription, wanted: Wanted) -> bool:
+    return item.is_webhook and (item.address or "").rstrip("/") == wanted.address
 
 
 def _lives(item: Subscription, now: datetime) -> bool:
@@ -297,7 +302,7 @@ class SubscriptionKeeper:
         One that RingCentral suspended had failed for a while before, although it was called active: only until the
         last call that an event told of is it certain that events came.
         """
-        deaf = why_deaf(known, found, self.wanted.token, now)
+        deaf = why_deaf(known, found, self.wanted, now)
         if deaf is None or known is None:
             return
         reason, since = deaf

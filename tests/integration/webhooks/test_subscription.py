@@ -218,7 +218,7 @@ async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
     async def create_slowly(*arguments: Any, **options: Any) -> Any:
         for _ in range(3):
             until = clock.advance(0.02) + timedelta(seconds=0.03)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while await lease_until(database) != until:  # noqa: ASYNC110 - it is in the database
                     await asyncio.sleep(0.01)
         asked = len(ringcentral.asked)
@@ -285,6 +285,22 @@ async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_pla
     clock.advance(180)
     await keeper.step()
     assert ringcentral.asked.count("create") == 1
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_one_that_calls_a_former_address_delivers_no_more(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions[0]["deliveryMode"]["address"] = (
+        "https://former.example.com/webhooks/ringcentral"
+    )
+    clock.advance(180)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 2
+    assert len(ringcentral.subscriptions) == 2, "it may be another installation's by now"
     (gap,) = await gaps_of(database)
     assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
 
