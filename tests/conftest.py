@@ -8,11 +8,11 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import httpx
@@ -40,6 +40,7 @@ SECRETS = {
     "webhook_token": "a-verification-token",
     "api_key": "ak_first-key-of-the-tests-0123456789",
 }
+T = TypeVar("T")
 _TEMPLATE = "aftercall_template"
 _numbers = count()
 
@@ -257,6 +258,14 @@ async def until(holds: Callable[[], bool]) -> None:
     """Wait for something that other tasks bring about; the caller sets the limit (`asyncio.timeout`)."""
     while not holds():  # noqa: ASYNC110 - what is waited for knows of no event
         await asyncio.sleep(0.01)
+
+
+async def answer_to(ask: Callable[[], Awaitable[T | None]]) -> T:
+    """Ask again and again until there is an answer, for a minute: longer than any machine stands still."""
+    async with asyncio.timeout(60):
+        while not (answer := await ask()):  # noqa: ASYNC110 - what is asked knows of no event
+            await asyncio.sleep(0.02)
+    return answer
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from starlette.routing import compile_path
 
-from tests.conftest import SECRETS
+from tests.conftest import SECRETS, answer_to
 from tests.factories_calls import ACCOUNT, ANA
-from tests.integration.readers.conftest import Stage, simulated, staged, until
+from tests.integration.readers.conftest import Stage, simulated, staged
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,7 +119,7 @@ async def world(stage: Stage) -> dict[str, str]:
         answer = await stage.reader.get(f"/v1/extensions/{ANA}/call-log", params=pages)
         return list(answer.json()["records"])
 
-    (record,) = await until(listed)
+    (record,) = await answer_to(listed)
     here = str(stage.reader.base_url).rstrip("/")
     return {
         "http://127.0.0.1:8000": here,

@@ -2,11 +2,10 @@
 
 import asyncio
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -21,19 +20,7 @@ from tests.conftest import SECRETS
 SPEED = 20.0
 TEA, COFFEE = "908070001", "908070002"
 ADMIN = {"Authorization": f"Bearer {SECRETS['api_key']}"}
-T = TypeVar("T")
 Json = dict[str, Any]
-
-
-async def until(ask: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = await ask()
-        if answer:
-            return answer
-        await asyncio.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 @dataclass

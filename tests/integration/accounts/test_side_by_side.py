@@ -1,7 +1,8 @@
 """Two companies with different rights in one service: every call finds its record, and nobody sees the other's."""
 
 from app.simulator.cast import Wishes
-from tests.integration.accounts.conftest import COFFEE, TEA, Json, Stage, until
+from tests.conftest import answer_to
+from tests.integration.accounts.conftest import COFFEE, TEA, Json, Stage
 
 FOUND = ("bootstrapped", "reconciled", "final")
 SHORT = Wishes(talk_seconds=10.0, ring_seconds=5.0)
@@ -13,7 +14,7 @@ async def found_calls(stage: Stage, key: str, count: int) -> list[Json]:
         found = [one for one in calls if one["stage"] in FOUND]
         return found if len(found) >= count else None
 
-    return await until(look, 40.0)
+    return await answer_to(look)
 
 
 async def subscribed(stage: Stage, *companies: str) -> None:
@@ -21,7 +22,7 @@ async def subscribed(stage: Stage, *companies: str) -> None:
         held = {TEA: stage.tea.subscriptions, COFFEE: stage.coffee.subscriptions}
         return all(held[company] for company in companies)
 
-    await until(look, 30.0)
+    await answer_to(look)
 
 
 async def test_an_own_account_and_a_connected_one_are_served_side_by_side(busy_stage: Stage) -> None:

@@ -97,7 +97,7 @@ async def test_a_wait_ends_with_the_next_change(
     waiting = asyncio.create_task(feed(waiting_client, wait=30))
     await asyncio.sleep(0.05)
     call = await seed_call(database)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         told = await waiting
     assert [change["callId"] for change in told["data"]] == [call.call_id]
 
@@ -115,7 +115,7 @@ def following(services: Services) -> Services:
 
 
 async def take(stream: AsyncIterator[Any], count: int) -> list[Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         return [await anext(stream) for _ in range(count)]
 
 
@@ -189,7 +189,7 @@ async def test_following_ends_when_the_process_stops(following: Services, accoun
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
     following.stopping.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(StopAsyncIteration):
             await waiting
 
@@ -266,7 +266,7 @@ async def open_stream(following: Services, account: AccountId, api_key: str) -> 
     yield open_one
     for reader in readers:
         reader.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(*(reader.task for reader in readers))
 
 
@@ -279,7 +279,7 @@ async def test_the_stream_sends_each_change_as_an_event_with_its_cursor(
 ) -> None:
     call = await seed_call(database, event="call.live")
     reader = open_stream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: len(reader.events()) == 1)
         await touch(database, call, "call.ended", START)
         await until(lambda: len(reader.events()) == 2)
@@ -297,7 +297,7 @@ async def test_after_a_break_the_stream_goes_on_where_it_was(open_stream: Any, d
     for _ in range(3):
         await seed_call(database)
     reader = open_stream("cursor=1", Last_Event_ID="2")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: bool(reader.events()))
     assert [fields["id"] for fields in reader.events()] == ["3"]
 
@@ -307,7 +307,7 @@ async def test_an_idle_stream_is_kept_open_by_comments(
 ) -> None:
     monkeypatch.setattr(fastapi.routing, "_PING_INTERVAL", 0.02)
     reader = open_stream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: reader.text.count(": ping") >= 2)
     assert reader.events() == []
 
@@ -315,7 +315,7 @@ async def test_an_idle_stream_is_kept_open_by_comments(
 async def test_a_reader_who_leaves_is_let_go(open_stream: Any) -> None:
     before = open_streams()
     reader = open_stream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: open_streams() == before + 1)
         reader.leave()
         await until(lambda: open_streams() == before)
@@ -323,7 +323,7 @@ async def test_a_reader_who_leaves_is_let_go(open_stream: Any) -> None:
 
 async def test_shutdown_ends_a_stream(open_stream: Any, following: Services) -> None:
     reader = open_stream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: reader.status == 200)
         following.stopping.set()
         await reader.task

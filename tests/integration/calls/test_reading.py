@@ -266,7 +266,7 @@ async def test_a_wait_ends_when_the_call_has_come_so_far(
     assert not waiting.done()
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
         ledger.move(call, Stage.BOOTSTRAPPED, "call.bootstrapped")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await waiting
     assert (answer.json()["stage"], answer.headers["aftercall-reached"]) == ("bootstrapped", "true")
 
@@ -277,7 +277,7 @@ async def test_a_wait_for_a_call_that_is_not_there_yet_ends_when_it_comes(
     waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 30}))
     await asyncio.sleep(0.1)
     await seed_call(database, session_id="98765", stage=Stage.BOOTSTRAPPED)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await waiting
     assert answer.status_code == 200
 
@@ -289,7 +289,7 @@ async def test_a_wait_sees_what_no_wake_up_told(
     waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 30}))
     await asyncio.sleep(0.05)
     await seed_call(database, session_id="98765")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await waiting).status_code == 200
 
 
@@ -305,7 +305,7 @@ async def test_a_wait_that_runs_out_shows_what_is_there(
 
 async def test_nobody_waits_for_an_absent_call(waiting_client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database, stage=Stage.ABSENT, absent_reason="test-call")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await waiting_client.get(f"/v1/calls/{call.call_id}", params={"wait": 60, "until": "final"})
     assert (answer.json()["absentReason"], answer.headers["aftercall-reached"]) == ("test-call", "true")
 
@@ -315,7 +315,7 @@ async def test_no_connection_is_held_while_requests_wait(
 ) -> None:
     path = "/v1/calls/98765"
     waiting = [asyncio.create_task(waiting_client.get(path, params={"wait": 60})) for _ in range(30)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await until(lambda: len(waiting_services.wakeups._waiting[wakeups.TIMELINE]) == len(waiting))
         await until(lambda: database.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
         assert not any(request.done() for request in waiting)
@@ -327,7 +327,7 @@ async def test_shutdown_ends_a_wait(waiting_services: Services, waiting_client: 
     waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 60}))
     await asyncio.sleep(0.05)
     waiting_services.stopping.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await waiting).status_code == 404
 
 
@@ -342,7 +342,7 @@ async def test_a_wait_goes_on_when_the_account_becomes_known(
         async with database.write() as db:
             await accounts.bind(db, ACCOUNT, START)
         await seed_call(database, session_id="98765")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await waiting).json()["accountId"] == ACCOUNT
 
 

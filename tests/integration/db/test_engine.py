@@ -26,5 +26,5 @@ async def test_who_leaves_in_the_middle_of_a_question_leaves_no_task_behind(data
             readers.start_soon(read_for_ever, database)
             await asyncio.sleep(place / 4000)
             readers.cancel_scope.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await until(lambda: asyncio.all_tasks() <= before)

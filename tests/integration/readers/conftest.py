@@ -5,11 +5,10 @@ test starts by hand.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -22,24 +21,14 @@ from app.db.engine import Database
 from app.main import Process, Role, create_app
 from app.settings import Settings
 from app.simulator import Faults, Simulator, SimulatorSettings, Timing, serving
-from tests.conftest import SECRETS
+from tests.conftest import SECRETS, answer_to
 from tests.factories_calls import ACCOUNT, seed_call
 
 GENEROUS = {"Light": 10_000, "Medium": 10_000, "Heavy": 10_000, "Auth": 10_000}
-PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0)
-T = TypeVar("T")
+PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0, retention=1e6)
+"""Active Calls shows a call for as long as any test takes."""
+
 Json = dict[str, Any]
-
-
-async def until(ask: Callable[[], Awaitable[T | None]], seconds: float = 8.0) -> T:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = await ask()
-        if answer:
-            return answer
-        await asyncio.sleep(0.02)
-    raise AssertionError("waited in vain")
 
 
 @dataclass
@@ -81,7 +70,7 @@ class Stage:
                 now: str = (await control.get("/_sim/clock")).json()["now"]
                 return truth if now > last else None
 
-            return await until(ended)
+            return await answer_to(ended)
 
     async def recorded(self, **wishes: Any) -> str:
         """Let a recorded call happen; return the id of its recording."""

@@ -361,7 +361,7 @@ async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
         taken_until = (await desk.row(recording_id)).due_at
         await process.clock.sleep((taken_until - process.clock.now()).total_seconds())
         asked = len(desk.stage.asked())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await other.step()
         assert len(desk.stage.asked()) == asked
         await save(path, file)

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import answer_to
 from tests.fakes.media import Answer, MediaHost, media_host, part, says, whole
-from tests.integration.readers.conftest import Stage, simulated, staged, until
+from tests.integration.readers.conftest import Stage, simulated, staged
 
 SOUND = bytes(place % 251 for place in range(300_000))
 OTHER = bytes(place % 241 for place in range(400_000))
@@ -85,7 +86,7 @@ async def test_a_reader_who_leaves_while_ringcentral_stalls_leaves_nothing_behin
         async def nothing_left() -> bool:
             return not asyncio.all_tasks() - tasks
 
-        await until(nothing_left)
+        await answer_to(nothing_left)
 
 
 async def test_a_redirect_within_the_house_is_followed(before: Any) -> None:

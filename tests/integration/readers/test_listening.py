@@ -232,7 +232,7 @@ async def test_a_reader_who_leaves_ends_the_download(stage: Stage, monkeypatch: 
     async with stage.reader.stream("GET", path(recording_id)) as answer:
         async for _ in answer.aiter_raw():
             break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await closed.wait()
     before = len(sent)
     await asyncio.sleep(0.05)

@@ -13,8 +13,9 @@ from app.enrichment.reader_lists import ReaderLists
 from app.enrichment.shared_answers import SharedAnswers
 from app.ids import ExtensionId
 from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+from tests.conftest import answer_to
 from tests.factories_calls import ACCOUNT, ANA, BEN
-from tests.integration.readers.conftest import Json, Stage, simulated, staged, until
+from tests.integration.readers.conftest import Json, Stage, simulated, staged
 
 ACTIVE, LOG = "/v1/active-calls", "/v1/call-log"
 
@@ -34,7 +35,7 @@ async def settled(stage: Stage, path: str, count: int) -> list[Json]:
         records: list[Json] = (await get(stage, path, perPage=next(pages)))["records"]
         return records if len(records) >= count else None
 
-    return await until(ask)
+    return await answer_to(ask)
 
 
 async def test_the_call_log_comes_in_ringcentrals_own_words(stage: Stage) -> None:
@@ -50,16 +51,14 @@ async def test_the_call_log_comes_in_ringcentrals_own_words(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("level", ["", f"/extensions/{ANA}"])
-async def test_active_calls_come_at_both_levels(make_settings: Any, sqlite_url: str, level: str) -> None:
-    # At a speed that leaves a call in Active Calls long enough to be seen.
-    async with staged(make_settings, sqlite_url, simulated(speed=60.0)) as stage:
-        await stage.play("inbound_direct", agent="101", talkSeconds=5)
-        path = f"/v1{level}/active-calls"
-        (record,) = await settled(stage, path, 1)
-        assert record["direction"] == "Inbound"
-        assert (await get(stage, path, direction="Outbound"))["records"] == []
-        asked = stage.asked("active-calls")[-1]["path"]
-        assert (f"/extension/{ANA}/" in asked) == bool(level)
+async def test_active_calls_come_at_both_levels(stage: Stage, level: str) -> None:
+    await stage.play("inbound_direct", agent="101", talkSeconds=5)
+    path = f"/v1{level}/active-calls"
+    (record,) = await settled(stage, path, 1)
+    assert record["direction"] == "Inbound"
+    assert (await get(stage, path, direction="Outbound"))["records"] == []
+    asked = stage.asked("active-calls")[-1]["path"]
+    assert (f"/extension/{ANA}/" in asked) == bool(level)
 
 
 async def test_filters_reach_ringcentral(stage: Stage) -> None:
@@ -162,18 +161,13 @@ async def test_an_offset_whose_plus_is_not_escaped_is_understood(stage: Stage) -
     assert answer.status_code == 200
 
 
-async def test_a_server_that_drops_the_page_does_not_make_endless_lists(
-    make_settings: Any, sqlite_url: str
-) -> None:
-    async with staged(make_settings, sqlite_url, simulated(speed=60.0)) as stage:
-        await stage.play("inbound_direct", talkSeconds=5)
-        await settled(stage, ACTIVE, 1)
-        stage.faults(active_calls_drop_parameters=True)
-        second = await get(stage, ACTIVE, page=2)
-        assert (second["records"], second["nextPage"]) == ([], None)
-        assert (await get(stage, ACTIVE, direction="Outbound"))["records"] == [], (
-            "the filter holds all the same"
-        )
+async def test_a_server_that_drops_the_page_does_not_make_endless_lists(stage: Stage) -> None:
+    await stage.play("inbound_direct", talkSeconds=5)
+    await settled(stage, ACTIVE, 1)
+    stage.faults(active_calls_drop_parameters=True)
+    second = await get(stage, ACTIVE, page=2)
+    assert (second["records"], second["nextPage"]) == ([], None)
+    assert (await get(stage, ACTIVE, direction="Outbound"))["records"] == [], "the filter holds all the same"
 
 
 async def test_records_come_by_id_one_or_many(stage: Stage) -> None:

@@ -97,7 +97,7 @@ async def test_the_whole_answer_to_a_handshake_has_at_most_1024_bytes(intake: Fa
     config = uvicorn.Config(intake, port=free_port(), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not server.started:  # noqa: ASYNC110 - the server has a flag and no event
             await asyncio.sleep(0.01)
     answer = await asyncio.to_thread(shake_hands, config.port, "t" * length)
