@@ -1,7 +1,7 @@
 """The simulator over real HTTP, as a client of RingCentral meets it.
 
-Played at a hundredfold speed: a 10 s visibility delay lasts 0.1 s, a rate window 0.6 s. Tests wait for what
-they await, never for a fixed time, except where a time itself is the subject.
+Played at a hundredfold speed, where tests wait for what they await: a 10 s visibility delay lasts 0.1 s. Where the
+time itself is the subject, nothing happens by itself, and tests set the clock forward.
 """
 
 import asyncio
@@ -9,11 +9,10 @@ import contextlib
 import email
 import email.policy
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -27,6 +26,7 @@ from starlette.routing import Route
 from app.simulator import Simulator, SimulatorSettings, Timing, serving
 from app.simulator.posting import Answer, Poster, UnreachableError
 from app.simulator.runner import _listen, _make_server
+from tests.conftest import answer_to
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SPEED = 100.0
@@ -35,25 +35,18 @@ ACTIVE, CALL_LOG = f"{ACCOUNT}/active-calls", f"{ACCOUNT}/call-log"
 SUBSCRIPTION = "/restapi/v1.0/subscription"
 SESSIONS = f"{ACCOUNT}/telephony/sessions"
 GENEROUS = {"Light": 10_000, "Medium": 10_000, "Heavy": 10_000, "Auth": 10_000}
+AT_REST = 1.0
+"""A speed at which nothing happens by itself before a test is over: it sets the clock forward, and a machine that
+stands still meanwhile changes nothing."""
+
 PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0)
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 
-async def until(ask: Callable[[], Awaitable[T | None]], seconds: float = 8.0) -> T:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = await ask()
-        if answer:
-            return answer
-        await asyncio.sleep(0.01)
-    raise AssertionError("waited in vain")
-
-
 def settings(**fields: Any) -> SimulatorSettings:
-    given: Json = {"port": 0, "media_port": 0, "speed": SPEED, "rate_limits": GENEROUS, "timing": PLAIN}
+    timing = replace(PLAIN, retention=10_000.0)
+    given: Json = {"port": 0, "media_port": 0, "speed": SPEED, "rate_limits": GENEROUS, "timing": timing}
     return SimulatorSettings(**(given | fields))
 
 
@@ -88,6 +81,11 @@ class Platform:
         answer = await self.client.patch("/_sim/faults", json=switches)
         assert answer.status_code == 200, answer.text
 
+    async def pass_time(self, seconds: float) -> None:
+        """Set the clock forward; seconds of the unscaled world for a platform at rest."""
+        answer = await self.client.patch("/_sim/clock", json={"advanceSeconds": seconds})
+        assert answer.status_code == 200, answer.text
+
     async def ended(self, path: str, count: int = 1, **params: Any) -> list[Json]:
         """Wait for so many records that are no longer in progress."""
 
@@ -96,7 +94,7 @@ class Platform:
             over = [record for record in records if record["result"] != "In Progress"]
             return over if len(over) >= count else None
 
-        return await until(ask)
+        return await answer_to(ask)
 
 
 @asynccontextmanager
@@ -155,7 +153,7 @@ class Hook:
         async def ask() -> list[Json] | None:
             return [body for _, body in self.requests] if len(self.requests) >= count else None
 
-        return await until(ask)
+        return await answer_to(ask)
 
 
 class HookServer:
@@ -271,26 +269,27 @@ async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> Non
 
 
 async def test_a_refused_request_restarts_the_penalty() -> None:
-    async with platform(rate_limits=GENEROUS | {"Heavy": 2}, rate_penalty_seconds=60.0) as here:
+    limits = GENEROUS | {"Heavy": 2}
+    async with platform(rate_limits=limits, rate_penalty_seconds=60.5, speed=AT_REST) as here:
         first = await here.client.get(ACTIVE)
         assert first.headers["X-Rate-Limit-Remaining"] == "1"
-        assert first.headers["X-Rate-Limit-Window"] == "0.6"
+        assert first.headers["X-Rate-Limit-Window"] == "60"
         await here.client.get(CALL_LOG)
         refused = await here.client.get(ACTIVE)
         assert refused.status_code == 429
         assert refused.json()["errorCode"] == "CMN-301"
-        assert refused.headers["Retry-After"] == "0.6"
+        assert refused.headers["Retry-After"] == "60.5"
         assert refused.headers["X-Rate-Limit-Group"] == "heavy"
         assert (await here.client.get(SUBSCRIPTION)).status_code == 200
         for _ in range(4):
-            await asyncio.sleep(0.25)
+            await here.pass_time(25)
             assert (await here.client.get(ACTIVE)).status_code == 429
-        await asyncio.sleep(0.65)
+        await here.pass_time(61)
         assert (await here.client.get(ACTIVE)).status_code == 200
 
 
 async def test_a_second_user_has_a_bucket_of_its_own() -> None:
-    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, rate_penalty_seconds=6000.0) as here:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=AT_REST) as here:
         await here.client.get(ACTIVE)
         assert (await here.client.get(ACTIVE)).status_code == 429
         await here.log_in("sim-jwt-second")
@@ -298,7 +297,7 @@ async def test_a_second_user_has_a_bucket_of_its_own() -> None:
 
 
 async def test_rate_headers_can_be_switched_off() -> None:
-    async with platform(rate_limits=GENEROUS | {"Heavy": 1}) as here:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=AT_REST) as here:
         await here.faults(rateLimitHeaders=False, retryAfter=False)
         assert "X-Rate-Limit-Limit" not in (await here.client.get(ACTIVE)).headers
         refused = await here.client.get(ACTIVE)
@@ -321,18 +320,17 @@ async def test_the_global_limit_and_an_outage_look_as_they_should(ringcentral: P
 
 async def test_an_ended_call_becomes_visible_late_and_leaves_again() -> None:
     late = replace(PLAIN, lag_min=40.0, lag_mode=40.0, lag_max=40.0)
-    async with platform(speed=50.0, timing=late) as here:
+    async with platform(speed=AT_REST, timing=late) as here:
         call = await here.play("outbound_busy")
         record = call["sessions"][0]["records"][0]
         assert (await here.get(ACTIVE))["records"] == []
-        shown = (await here.ended(ACTIVE))[0]
+        await here.pass_time(80)
+        (shown,) = (await here.get(ACTIVE))["records"]
         assert (shown["id"], shown["result"]) == (record["id"], "Busy")
         assert shown["sessionId"] == call["sessions"][0]["sessionId"]
 
-        async def gone() -> bool:
-            return not (await here.get(ACTIVE))["records"]
-
-        assert await until(gone)
+        await here.pass_time(120)
+        assert (await here.get(ACTIVE))["records"] == []
         truth = await here.get(f"/_sim/calls/{call['id']}")
         served = truth["sessions"][0]["records"][0]["firstServedFinalByActiveCalls"]
         assert record["finalInActiveCallsFrom"] <= served < record["activeUntil"]
@@ -390,19 +388,15 @@ async def test_session_id_refuses_other_parameters_and_other_forms(ringcentral: 
 
 async def test_provisional_records_are_corrected_under_the_same_id() -> None:
     early = Timing(provisional_share=1.0, provisional_delay=1.0, straggler_share=0.0)
-    async with platform(speed=40.0, timing=early) as here:
-        call = await here.play("inbound_direct", talkSeconds=25, ringSeconds=2)
+    async with platform(speed=AT_REST, timing=early) as here:
+        call = await here.play("inbound_direct", talkSeconds=60, ringSeconds=2)
         record_id = call["sessions"][0]["records"][0]["id"]
-
-        async def states(*, modified_after: str) -> Json | None:
-            answer = await here.client.get(f"{CALL_LOG}/{record_id}", params={"view": "Detailed"})
-            found: Json = answer.json()
-            is_new = answer.status_code == 200 and found["lastModifiedTime"] > modified_after
-            return found if is_new else None
-
-        first = await until(lambda: states(modified_after=""))
+        await here.pass_time(10)
+        first = await here.get(f"{CALL_LOG}/{record_id}", view="Detailed")
         assert first["lastModifiedTime"] < call["endedAt"]
-        last = await until(lambda: states(modified_after=call["endedAt"]))
+        await here.pass_time(150)
+        last = await here.get(f"{CALL_LOG}/{record_id}", view="Detailed")
+        assert last["lastModifiedTime"] > call["endedAt"]
         assert (last["id"], last["result"]) == (first["id"], "Accepted")
 
 
@@ -452,7 +446,7 @@ async def test_recordings_can_be_withheld_although_records_name_them(ringcentral
     async def ready() -> bool:
         return (await ringcentral.client.get(path)).status_code == 200
 
-    await until(ready)
+    await answer_to(ready)
     await ringcentral.faults(recordingsWithheld=True)
     assert not await ready()
     assert (await ringcentral.client.get(f"{path}/content")).status_code == 404
@@ -498,32 +492,25 @@ async def test_deleted_records_vanish_or_come_back_marked(ringcentral: Platform)
 # Sessions and recordings
 
 
-async def test_a_session_can_be_read_only_while_it_lasts(ringcentral: Platform) -> None:
-    call = await ringcentral.play("inbound_direct", talkSeconds=40)
-    path = f"{SESSIONS}/{call['sessions'][0]['telephonySessionId']}"
-    assert (await ringcentral.get(path))["origin"] == {"type": "Call"}
-
-    async def over() -> bool:
-        return (await ringcentral.client.get(path)).status_code == 404
-
-    assert await until(over)
+async def test_a_session_can_be_read_only_while_it_lasts() -> None:
+    async with platform(speed=AT_REST) as here:
+        call = await here.play("inbound_direct", talkSeconds=40)
+        path = f"{SESSIONS}/{call['sessions'][0]['telephonySessionId']}"
+        assert (await here.get(path))["origin"] == {"type": "Call"}
+        await here.pass_time(120)
+        assert (await here.client.get(path)).status_code == 404
 
 
 async def test_a_recording_comes_late_from_the_second_host() -> None:
     slow = Timing(media_delay_min=60.0, media_delay_max=60.0, attach_delay_min=20.0, attach_delay_max=20.0)
-    async with platform(speed=60.0, timing=slow) as here:
+    async with platform(speed=AT_REST, timing=slow) as here:
         call = await here.play("inbound_recorded_with_hold", talkSeconds=35, ringSeconds=1)
         recording_id = call["sessions"][0]["recordings"][0]["id"]
         path = f"{ACCOUNT}/recording/{recording_id}"
         early = await here.client.get(path)
         assert (early.status_code, early.json()["parameterName"]) == (404, "recordingId")
-
-        async def ready() -> Json | None:
-            answer = await here.client.get(path)
-            found: Json = answer.json()
-            return found if answer.status_code == 200 else None
-
-        uri = (await until(ready))["contentUri"]
+        await here.pass_time(300)
+        uri = (await here.get(path))["contentUri"]
         assert uri.startswith(here.simulator.links.media)
         assert here.simulator.links.media != here.simulator.links.platform
         whole = await here.client.get(uri)
@@ -552,7 +539,7 @@ async def test_two_recordings_of_one_call_are_told_by_its_record_and_its_legs(ri
         records = (await ringcentral.get(CALL_LOG, **params))["records"]
         return records[0] if records else None
 
-    record = await until(recorded)
+    record = await answer_to(recorded)
     assert record["recording"]["id"] == first["id"]
     assert [leg["recording"]["id"] for leg in record["legs"]] == [first["id"], second["id"]]
     assert {leg["recording"]["type"] for leg in record["legs"]} == {"OnDemand"}
@@ -563,7 +550,7 @@ async def test_two_recordings_of_one_call_are_told_by_its_record_and_its_legs(ri
         async def ready(path: str = f"{ACCOUNT}/recording/{recording['id']}") -> bool:
             return (await ringcentral.client.get(path)).status_code == 200
 
-        await until(ready)
+        await answer_to(ready)
 
 
 async def test_a_leg_says_as_its_record_does_that_a_recording_was_too_short(ringcentral: Platform) -> None:
@@ -698,7 +685,7 @@ async def test_a_duplicate_has_the_same_uuid_and_a_lost_event_never_comes(
     async def all_lost() -> bool:
         return bool((await ringcentral.get("/_sim/statistics"))["deliveries"].get("lost") == 5)
 
-    assert await until(all_lost)
+    assert await answer_to(all_lost)
     assert len(hook.requests) == 10
 
 
@@ -723,10 +710,10 @@ async def test_lasting_failure_suspends_and_a_probe_revives(ringcentral: Platfor
         shown = await ringcentral.get(path)
         return shown if shown["status"] == status else None
 
-    suspended = await until(lambda: is_now("Blacklisted"))
+    suspended = await answer_to(lambda: is_now("Blacklisted"))
     assert suspended["blacklistedData"]["reason"].startswith("Response code: 500")
     hook.status = 200
-    assert await until(lambda: is_now("Active"))
+    assert await answer_to(lambda: is_now("Active"))
     assert hook.handshakes == 2
 
 
@@ -760,8 +747,9 @@ async def test_renewing_updating_and_deleting(ringcentral: Platform, hook: Hook)
 
 
 async def test_a_reminder_comes_before_the_end(ringcentral: Platform, hook: Hook) -> None:
-    reminder = f"{SUBSCRIPTION}/~?threshold=40&interval=20"
-    made = await subscribe(ringcentral, hook, SESSIONS, reminder, expiresIn=80)
+    reminder = f"{SUBSCRIPTION}/~?threshold=6000&interval=3000"
+    made = await subscribe(ringcentral, hook, SESSIONS, reminder, expiresIn=12_000)
+    await ringcentral.pass_time(61)
     body = (await hook.received(1))[0]
     assert body["event"] == f"{SUBSCRIPTION}/{made['id']}"
     assert body["body"]["id"] == made["id"]
@@ -782,9 +770,9 @@ async def test_presence_tells_of_the_same_call(ringcentral: Platform, hook: Hook
 async def test_the_clock_can_be_set_forward_over_a_week(ringcentral: Platform, hook: Hook) -> None:
     await subscribe(ringcentral, hook)
     await ringcentral.play("outbound_busy", startInSeconds=3000)
-    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 31})
+    await ringcentral.pass_time(31)
     await hook.received(1)
-    await ringcentral.client.patch("/_sim/clock", json={"advanceSeconds": 604800})
+    await ringcentral.pass_time(604800)
     refused = await ringcentral.client.get(SUBSCRIPTION)
     assert refused.json()["errorCode"] == "OAU-128"
     await ringcentral.log_in()
@@ -799,7 +787,7 @@ async def test_a_company_plays_its_calls_and_says_when_all_are_over() -> None:
             company = await here.get("/_sim/company")
             return company if company["allEnded"] else None
 
-        assert (await until(done))["started"] == 8
+        assert (await answer_to(done))["started"] == 8
         over = (await here.client.get("/_sim/calls", params={"over": "true"})).json()
         statistics = await here.get("/_sim/statistics")
         assert len(over) == statistics["calls"]["ended"] == 8
