@@ -52,6 +52,25 @@ async def read_recorded_call(desk: Desk, **fields: Any) -> None:
         await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
 
 
+async def read_linked_calls(desk: Desk) -> None:
+    """Calls 1 and 2 have ended, and the records of both name the one recording."""
+    for number in (1, 2):
+        await desk.end_call(number)
+    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
+    desk.clock.advance(1201)
+    await desk.reader.step()
+
+
+async def read_linked_calls_of_which_one_is_settled(desk: Desk, **fields: Any) -> str:
+    """The record of call 2 has settled the recording, which is due for call 1; return the id of call 2."""
+    await read_linked_calls(desk)
+    settled = (await desk.call(2)).call_id
+    async with desk.database.write() as db:
+        await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
+        await recordings.change(db, ACCOUNT, "77", [settled], state="ready", due_at=None, **fields)
+    return settled
+
+
 async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
     until = desk.clock.now() + timedelta(seconds=seconds)
     while desk.clock.now() < until:
@@ -329,16 +348,7 @@ async def test_a_look_in_vain_leaves_a_recording_alone_that_a_record_settled_mea
 async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record_settled_it(
     desk: Desk, keeper: RecordingKeeper
 ) -> None:
-    for number in (1, 2):
-        await desk.end_call(number)
-    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
-    desk.clock.advance(1201)
-    await desk.reader.step()
-    settled = (await desk.call(2)).call_id
-    async with desk.database.write() as db:
-        now = desk.clock.now()
-        await recordings.change(db, ACCOUNT, "77", due_at=now)
-        await recordings.change(db, ACCOUNT, "77", [settled], state="ready", due_at=None)
+    settled = await read_linked_calls_of_which_one_is_settled(desk)
     await keep_for(desk, keeper, 900)
     assert {row.call_id == settled: row.state for row in await rows(desk)} == {
         True: "ready",
@@ -363,11 +373,7 @@ async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: 
 async def test_linked_calls_that_name_one_recording_are_both_told(
     desk: Desk, keeper: RecordingKeeper
 ) -> None:
-    for number in (1, 2):
-        await desk.end_call(number)
-    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
-    desk.clock.advance(1201)
-    await desk.reader.step()
+    await read_linked_calls(desk)
     desk.ringcentral.recordings["77"] = HEARD
     await keeper.step()
     assert desk.ringcentral.asked.count("recording 77") == 1
@@ -375,16 +381,8 @@ async def test_linked_calls_that_name_one_recording_are_both_told(
 
 
 async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: RecordingKeeper) -> None:
-    for number in (1, 2):
-        await desk.end_call(number)
-    desk.ringcentral.log = [detailed(desk, number, recording=RECORDING) for number in (1, 2)]
-    desk.clock.advance(1201)
-    await desk.reader.step()
-    knows = (await desk.call(2)).call_id
     archived = {"archive_path": "77.mp3", "content_type": "audio/wav"}
-    async with desk.database.write() as db:
-        await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
-        await recordings.change(db, ACCOUNT, "77", [knows], state="ready", due_at=None, **archived)
+    knows = await read_linked_calls_of_which_one_is_settled(desk, **archived)
     before = await desk.events(await desk.call(2))
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type=None, duration_seconds=92.0)
     archiving = replace(PLAN, archives=True)
