@@ -264,7 +264,8 @@ class Process:
             self.clock,
             reading_plan(settings),
             replica=f"{self.replica}-{reader}",
-            lease_seconds=max(settings.lease_seconds, settings.rate_limit_window_seconds * 2),
+            lease_seconds=settings.short_lease_seconds,
+            patience_seconds=max(settings.lease_seconds / 2, settings.rate_limit_window_seconds),
         )
 
     async def _beat(self, connections: Connections) -> None:

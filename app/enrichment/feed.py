@@ -110,13 +110,22 @@ class Feed:
     """The feeds of all accounts; one replica at a time reads one."""
 
     def __init__(
-        self, database: Database, clock: Clock, plan: ReadingPlan, *, replica: str, lease_seconds: float
+        self,
+        database: Database,
+        clock: Clock,
+        plan: ReadingPlan,
+        *,
+        replica: str,
+        lease_seconds: float,
+        patience_seconds: float = 60.0,
     ) -> None:
+        """`patience_seconds` is how long a request may wait for its turn; the lease is renewed meanwhile."""
         self._database = database
         self._clock = clock
         self._plan = plan
         self._replica = replica
         self._lease_seconds = lease_seconds
+        self._patience_seconds = patience_seconds
         self._missing: dict[tuple[AccountId, str], datetime] = {}
 
     async def read(self, connection: Connection) -> FeedRead | None:
@@ -176,7 +185,7 @@ class Feed:
         return _Place(since=since, read_at=place.read_at, by_change=place.by_change)
 
     async def _fetch(self, connection: Connection, place: _Place) -> RecordsSync | None:
-        deadline = self._clock.now() + timedelta(seconds=self._lease_seconds / 2)
+        deadline = self._clock.now() + timedelta(seconds=self._patience_seconds)
         since = place.asks_since
         token = place.token if since is None else None
         try:
