@@ -88,10 +88,17 @@ class AuthConfig:
 
     @property
     def fingerprint(self) -> str:
+        """Names the credentials that a token is bought with."""
         if self.jwt is None:
             # Another secret of the same app does not end a sign-in.
             return fingerprint_of(self.server_url, self.client_id, "sign-in", self.sign_in)
-        return fingerprint_of(self.server_url, self.client_id, self.client_secret, self.jwt)
+        return self.presented
+
+    @property
+    def presented(self) -> str:
+        """Names all that a token request shows, the app's secret too: one replica's wrong one is not the others'."""
+        kept = f"sign-in {self.sign_in}" if self.jwt is None else self.jwt
+        return fingerprint_of(self.server_url, self.client_id, self.client_secret, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +304,7 @@ class TokenKeeper:
         refusal = Refusal(
             detail=error.detail,
             until=now + self._lasting(error, now - since),
-            fingerprint=self._fingerprint,
+            fingerprint=self._refusable(error.code),
             status=error.status,
             code=error.code,
             since=since,
@@ -308,7 +315,7 @@ class TokenKeeper:
     async def _refused_since(self, error: CredentialsRefused) -> datetime | None:
         """Return when RingCentral first said so; None if this is the first time, or nothing of RingCentral's."""
         before = await self._store.load_refusal()
-        if before is None or before.fingerprint != self._fingerprint or error.code is None:
+        if before is None or before.fingerprint != self._refusable(error.code) or error.code is None:
             return None
         return before.since if before.code == error.code else None
 
@@ -320,10 +327,16 @@ class TokenKeeper:
         seconds = max(config.refusal_seconds, so_far.total_seconds())
         return timedelta(seconds=min(seconds, config.longest_refusal_seconds))
 
+    def _refusable(self, code: str | None) -> str:
+        """Name what a refusal of this code concerns: a sign-in that is over is so with any secret of the app."""
+        return self._fingerprint if code == SIGN_IN_AGAIN else self._config.presented
+
     async def _heed_refusal(self) -> None:
         """Raise what another request, of whatever replica, was told some minutes ago."""
         refusal = await self._store.load_refusal()
-        if refusal is None or refusal.fingerprint != self._fingerprint or refusal.until <= self._clock.now():
+        if refusal is None or refusal.until <= self._clock.now():
+            return
+        if refusal.fingerprint != self._refusable(refusal.code):
             return
         raise CredentialsRefused(refusal.detail, status=refusal.status, code=refusal.code)
 
