@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import delete
@@ -40,6 +41,12 @@ SECRETS = {
     "webhook_token": "a-verification-token",
     "api_key": "ak_first-key-of-the-tests-0123456789",
 }
+# How long an example takes is the machine's affair. Everything else is as Hypothesis has it, here or in CI.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
+
 T = TypeVar("T")
 _TEMPLATE = "aftercall_template"
 _numbers = count()

@@ -111,7 +111,7 @@ def prepared(sqlite_url: str) -> None:
 
 @pytest.mark.usefixtures("prepared")
 @api.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
     # The client library decodes and encodes a path once more, which does not leave a `%` as it was.
     assume("%" not in str(case.path_parameters))

@@ -187,7 +187,7 @@ def test_a_penalty_ends_if_nothing_is_sent_in_it(plan: list[Attempt]) -> None:
     assert not late or server.refused > 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     since=st.floats(0.0, 60.0),
     polls=st.floats(0.05, 0.5),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -142,7 +142,7 @@ async def _play(template: Path, steps: Sequence[Step]) -> None:
             await database.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(steps=steps)
 def test_every_note_ends_on_its_call_exactly_once(sqlite_template: Path, steps: list[Step]) -> None:
     asyncio.run(_play(sqlite_template, steps))

@@ -83,7 +83,7 @@ def test_the_last_look_of_every_call_comes_before_its_window_closes(
         assert plan.when <= max(earliest, call.ended_at + timedelta(seconds=0.8 * 120.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(waitings(), buckets, rhythms)
 def test_a_plan_that_is_followed_leads_to_a_poll_and_not_to_endless_postponing(
     waiting: list[Waiting], bucket: Bucket, rhythm: Rhythm
@@ -209,7 +209,7 @@ stories = st.lists(
 ).map(lambda calls: sorted(calls, key=lambda call: call.ended + call.told))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(calls=stories, trip=st.floats(0.02, 1.0), others=st.lists(st.floats(0.0, 200.0), max_size=6))
 def test_followed_to_the_end_no_call_is_lost_and_no_request_refused(
     calls: list[Story], trip: float, others: list[float]
