@@ -4,6 +4,7 @@ What is saved is saved whole or not at all. Paths are made of `/`-separated segm
 """
 
 import asyncio
+import errno
 import os
 import tempfile
 from collections.abc import AsyncGenerator
@@ -63,8 +64,7 @@ class Folder:
         except OSError as error:
             raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
 
-    @staticmethod
-    def _save(place: Path, file: Path) -> None:
+    def _save(self, place: Path, file: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".saving-", dir=place.parent)
         beside = Path(name)
@@ -77,6 +77,11 @@ class Folder:
             beside.replace(place)
         finally:
             beside.unlink(missing_ok=True)
+        # Its name too has to be on the disk, and those of the folders made for it, before it is noted as kept.
+        for folder in (place.parent, *place.parent.parents):
+            _flush(folder)
+            if folder == self._root:
+                break
 
     async def size(self, path: str) -> int | None:
         try:
@@ -99,6 +104,18 @@ class Folder:
                     yield chunk
         except OSError as error:
             raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
+
+
+def _flush(folder: Path) -> None:
+    """Bring the names in a folder to the disk; some network file systems have no such thing and do it anyway."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 class Bucket:

@@ -1,9 +1,12 @@
 """Where recordings are kept: a folder or a bucket, alike for whoever uses it."""
 
+import errno
+import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import pytest
@@ -55,6 +58,30 @@ async def test_what_is_saved_is_there_whole_and_in_parts(archive: Archive, file:
     assert await read(archive, path, 300_000, 300_009) == SOUND[300_000:300_010]
     await archive.save(path, file)
     assert await archive.size(path) == len(SOUND), "saving again is no error"
+
+
+async def test_the_name_of_what_is_kept_is_on_the_disk_too(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    root = tmp_path / "kept"
+    await Folder(root).save("908070001/2026/77.mp3", file)
+    kept = ["908070001/2026/77.mp3", "908070001/2026", "908070001", ""]
+    assert flushed == [(root / name).stat().st_ino for name in kept]
+
+
+async def test_a_folder_whose_names_cannot_be_flushed_is_used_all_the_same(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        if S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    archive = Folder(tmp_path / "kept")
+    await archive.save("77.mp3", file)
+    assert await archive.size("77.mp3") == len(SOUND)
 
 
 async def test_what_is_not_there_cannot_be_read(archive: Archive) -> None:
