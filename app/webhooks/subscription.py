@@ -246,6 +246,7 @@ class SubscriptionKeeper:
     async def _look_after(self) -> tuple[Subscription, datetime | None]:
         """Bring it about that one subscription delivers; return it with the time at which to renew it."""
         token = await self.client.fetch_token()
+        asked_at = self._clock.now()
         found = await self.client.list_subscriptions()
         known = await self._load_known()
         useless = {known.subscription_id} if known and known.has_other_secret(self.wanted.token) else set()
@@ -257,7 +258,7 @@ class SubscriptionKeeper:
             kept = await self._carry_out(choice, known, now)
             if not isinstance(choice, Create):  # where nothing came of it, it has ended since it was listed
                 found = tuple(item for item in found if item.id != choice.subscription.id)
-        due_at = await self._save(kept, known)
+        due_at = await self._save(kept, known, asked_at)
         for item in choice.dead if isinstance(choice, Create) else choice.surplus:
             await self.client.delete_subscription(item.id)
             log.info("deleted a surplus subscription", subscription_id=item.id, status=item.status)
@@ -333,8 +334,9 @@ class SubscriptionKeeper:
         )
         return created
 
-    async def _save(self, kept: _Kept, known: Known | None) -> datetime | None:
-        """Write down that this one delivers; a gap that there was is over. Return when to renew it."""
+    async def _save(self, kept: _Kept, known: Known | None, asked_at: datetime) -> datetime | None:
+        """Write down that this one delivers, as was asked for at `asked_at`; a gap that there was is over. Return when
+        to renew it."""
         now, subscription = self._clock.now(), kept.subscription
         due_at = renew_at(subscription, now)
         if not kept.is_renewed and known is not None and known.subscription_id == subscription.id:
@@ -349,7 +351,7 @@ class SubscriptionKeeper:
             "status": subscription.status or "unknown",
             "expires_at": subscription.expiration_time,
             "renew_at": due_at,
-            "checked_at": now,
+            "checked_at": asked_at,
         }
         if kept.is_new:
             row |= {"token_digest": digest_of(self.wanted.token), "refused_since": None}

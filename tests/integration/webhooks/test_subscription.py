@@ -289,6 +289,26 @@ async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_pla
     assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
 
 
+async def test_an_answer_that_was_long_on_its_way_vouches_for_nothing_later(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ringcentral.subscriptions.append(existing("old"))
+    keeper = make_keeper(database, clock, ringcentral)
+    fetch = ringcentral.list_subscriptions
+
+    async def dawdle(**named: Any) -> Any:
+        found = await fetch(**named)
+        clock.advance(40)
+        return found
+
+    monkeypatch.setattr(ringcentral, "list_subscriptions", dawdle)
+    await keeper.step()
+    ringcentral.subscriptions.clear()
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at) == ("subscription-missing", START)
+
+
 async def test_one_that_calls_a_former_address_delivers_no_more(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
