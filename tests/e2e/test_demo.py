@@ -12,13 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import free_port
+
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 150.0
 
 
 @contextmanager
 def demo(scratch: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `aftercall demo` with its scratch folders in `scratch`; it does not outlive the block."""
+    """Run `aftercall demo` with its scratch folders in `scratch`; it does not outlive the block.
+
+    On a port of its own: somebody may play a demo beside the tests.
+    """
+    if "--port" not in arguments:
+        arguments = ("--port", str(free_port()), *arguments)
     environment = {**os.environ, "TMPDIR": str(scratch), "RC_JWT": "somebody's real one", "COLUMNS": "200"}
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "demo", *arguments],
