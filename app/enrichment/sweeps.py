@@ -199,12 +199,17 @@ class Sweeper:
             await gaps.renew(db, sweep, self._replica, self._clock.now(), self._rules.lease)
 
     async def _advance(self, sweep: Sweep) -> bool:
-        part = sweep.to_at and next_slice(sweep.from_at, sweep.to_at, sweep.cursor_at, sweep.span_seconds)
         connections = await self._connections.of(sweep.account_id)
         readers = serving(connections, beside_polls=True)
         unasked = self._unasked(sweep, connections, readers)
+        place, part = sweep, _next_part(sweep)
+        if not part and unasked is None and _left_unasked(sweep) is not None:
+            # It begins anew once its first slice is read: until then nobody knows that everybody can be asked.
+            place = replace(sweep, cursor_at=None, problem=None)
+            part = _next_part(place)
         if not part:
-            return await self._end_pass(sweep, unasked)
+            await self._end_pass(sweep, unasked)
+            return False
         if not readers:
             await self._stall(
                 sweep, {"code": NO_CREDENTIALS, "detail": "No credentials that work serve this account."}
@@ -213,8 +218,8 @@ class Sweeper:
         if sweep.reason == Reason.REGULAR and await self._look_at_feed(sweep, readers[0]):
             return False
         reading = await self._read(readers, part)
-        brought = await self._bring_in(sweep, reading)
-        await self._move(sweep, reading, brought, unasked)
+        brought = await self._bring_in(place, reading)
+        await self._move(place, reading, brought, unasked)
         return sweep.is_gap
 
     def _unasked(
@@ -355,17 +360,12 @@ class Sweeper:
                 problem=self._told(sweep, unasked or _left_unasked(sweep)),
             )
 
-    async def _end_pass(self, sweep: Sweep, unasked: dict[str, Any] | None) -> bool:
-        """Finish a pass, if everybody was asked; else begin it anew as soon as everybody can be."""
-        if _left_unasked(sweep) is None:
-            await self._finish_pass(sweep)
-            return False
-        if unasked is not None:
+    async def _end_pass(self, sweep: Sweep, unasked: dict[str, Any] | None) -> None:
+        """Finish a pass, unless somebody is still to be asked."""
+        if unasked is not None and _left_unasked(sweep) is not None:
             await self._stall(sweep, unasked)
-            return False
-        async with self._database.write() as db:
-            await gaps.release(db, sweep, self._replica, cursor_at=None, problem=None)
-        return True
+        else:
+            await self._finish_pass(sweep)
 
     async def _finish_pass(self, sweep: Sweep) -> None:
         now = self._clock.now()
@@ -403,6 +403,8 @@ class Sweeper:
         problem = describe(error)
         if isinstance(error, RequestRefused):
             problem = {"code": error.code, "detail": error.detail}
+        elif _left_unasked(sweep) is not None:
+            problem = None  # somebody is still not to be asked; his connection says why
         told = self._told(sweep, problem)
         pause = timedelta(seconds=self._rules.first_after)
         if told is not None:
@@ -438,6 +440,13 @@ class Sweeper:
         before = sweep.problem or {}
         since = before.get("since") if before.get("code") == problem["code"] else None
         return {**problem, "since": since or self._clock.now().isoformat()}
+
+
+def _next_part(sweep: Sweep) -> Slice | None:
+    """Return the slice that comes next; None at the end of a pass, and while a gap lasts."""
+    if sweep.to_at is None:
+        return None
+    return next_slice(sweep.from_at, sweep.to_at, sweep.cursor_at, sweep.span_seconds)
 
 
 def _left_unasked(sweep: Sweep) -> dict[str, Any] | None:

@@ -479,6 +479,33 @@ async def test_a_gap_is_swept_when_everybody_was_asked(desk: Desk) -> None:
     assert set(await stages(desk)) == {"s-1", "s-2"}
 
 
+async def test_who_is_refused_again_and_again_costs_the_others_no_second_look(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether somebody's credentials work by now is tried every few minutes, and shows when he is asked."""
+    fetch, read = desk.ringcentral.fetch_call_log_window, 0
+
+    async def limited(date_from: datetime, *given: Any, extension_id: str | None = None, **named: Any) -> Any:
+        nonlocal read
+        if extension_id != "711000101":
+            raise PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
+        read += date_from < START - timedelta(minutes=10)
+        return await fetch(date_from, *given, **named)
+
+    monkeypatch.setattr(desk.ringcentral, "fetch_call_log_window", limited)
+    await limit_to(desk, "711000101")
+    problem = {"code": "CMN-401", "detail": "no"}
+    await connect_user(
+        desk, "ben", Access(Level.EXTENSION, ExtensionId("711000102"), problem, probe_at=desk.clock.now())
+    )
+    await note_gap(desk, START - timedelta(minutes=10), START, holder=ACCOUNT)
+    sweeper = make_sweeper(desk)
+    await sweep_for(desk, sweeper, 3 * 3600)
+    (gap,) = await rows(desk)
+    assert (gap.problem or {}).get("code") == UNASKED
+    assert read == 1
+
+
 async def test_a_gap_waits_for_nobody_who_was_removed(desk: Desk) -> None:
     await limit_to(desk, "711000101")
     broken = Access(Level.EXTENSION, ExtensionId("711000102"), problem={"code": "CMN-401", "detail": "no"})
