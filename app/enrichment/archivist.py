@@ -93,6 +93,15 @@ class _Unlike(Exception):
     """What came does not fit what there was."""
 
 
+class _Denied(Exception):
+    """RingCentral refused a sound to this connection."""
+
+    def __init__(self, connection: Connection, error: PermissionMissing) -> None:
+        super().__init__(error.detail)
+        self.connection = connection
+        self.error = error
+
+
 _AWAY = (ArchiveUnavailable, OSError, RingCentralUnreachable, CredentialsRefused)
 """Failures that say nothing of the recording."""
 
@@ -170,8 +179,8 @@ class Archivist:
                 )
         except RateLimited as error:
             await self._hold_back(account_id, recording_id, error.retry_at)
-        except PermissionMissing as error:
-            await self._refused(account_id, recording_id, rows, error)
+        except _Denied as denied:
+            await self._refused(account_id, recording_id, rows, denied)
         except (RingCentralError, ArchiveUnavailable, OutOfRangeError, _Unlike, OSError) as error:
             await self._failed(account_id, recording_id, rows, error)
         else:
@@ -184,15 +193,14 @@ class Archivist:
         await self._change(account_id, recording_id, due_at=until)
 
     async def _refused(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: PermissionMissing
+        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], denied: _Denied
     ) -> None:
         """Leave it to another user who sees the call, or wait until the right is granted."""
-        connection, _ = await self._reach(account_id, rows)
-        if not await note_missing_right(self._connections, connection, error):
-            await self._failed(account_id, recording_id, rows, error)
+        if not await note_missing_right(self._connections, denied.connection, denied.error):
+            await self._failed(account_id, recording_id, rows, denied.error)
             return
-        other, _ = await self._reach(account_id, rows)
-        if other.name == connection.name:
+        other = await self._find_connection(account_id, rows)
+        if other is None or other.name == denied.connection.name:
             # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
             await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
         else:
@@ -209,17 +217,22 @@ class Archivist:
     async def _fetch_and_save(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
     ) -> dict[str, Any]:
-        connection, started_at = await self._reach(account_id, rows)
+        connection = await self._find_connection(account_id, rows)
+        if connection is None:
+            raise CredentialsRefused(NO_CREDENTIALS)
         part = self._part(account_id, recording_id)
         await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
             raise RequestRefused("RingCentral has not said where the recording is")
-        said = await _download(connection, content_uri, part, self._clock)
+        try:
+            said = await _download(connection, content_uri, part, self._clock)
+        except PermissionMissing as error:
+            raise _Denied(connection, error) from error
         content_type = said or next((row.content_type for row in rows if row.content_type), None)
         await self._change(account_id, recording_id, content_type=content_type and content_type[:128])
         size, digest = await asyncio.to_thread(_measure, part)
-        path = place_of(account_id, recording_id, started_at, content_type)
+        path = place_of(account_id, recording_id, await self._started_at(account_id, rows), content_type)
         await self._archive.save(path, part)
         kept = await self._archive.size(path)
         if kept != size:
@@ -232,16 +245,16 @@ class Archivist:
             "archived_at": self._clock.now(),
         }
 
-    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> tuple[Connection, datetime]:
-        call_ids = [row.call_id for row in rows]
+    async def _find_connection(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
         async with self._database.read() as db:
-            concerned = await recordings.extensions_of(db, account_id, call_ids)
-            calls = await store.load_by_ids(db, account_id, call_ids)
+            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
         now = self._clock.now()
-        connection = await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
-        if connection is None:
-            raise CredentialsRefused(NO_CREDENTIALS)
-        return connection, min(call.started_at for call in calls.values())
+        return await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
+
+    async def _started_at(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> datetime:
+        async with self._database.read() as db:
+            calls = await store.load_by_ids(db, account_id, [row.call_id for row in rows])
+        return min(call.started_at for call in calls.values())
 
     async def _failed(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: Exception
@@ -275,8 +288,13 @@ class Archivist:
         await asyncio.to_thread(self._part(account_id, recording_id).unlink, missing_ok=True)
 
     async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
+        """Write what became of a recording, for the calls that know it to be ready: the others still look for it."""
         async with self._database.write() as db:
-            await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
+            rows = await recordings.load(db, account_id, recording_id)
+            ready = [row.call_id for row in rows if row.state in READY]
+            await recordings.change(
+                db, account_id, recording_id, ready, **values, updated_at=self._clock.now()
+            )
 
 
 async def _download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:

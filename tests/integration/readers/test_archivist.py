@@ -18,11 +18,11 @@ from app.clock import Clock, SystemClock
 from app.db.tables import credentials
 from app.enrichment.archive import Folder
 from app.enrichment.archivist import Archivist, _download
-from app.enrichment.connections import Access, Level
+from app.enrichment.connections import Access, Connection, Level
 from app.enrichment.ranges import Span
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.sound import Sound
-from app.errors import ArchiveUnavailable
+from app.errors import ArchiveUnavailable, PermissionMissing
 from app.ids import ExtensionId
 from tests.factories_calls import ACCOUNT, ANA
 from tests.integration.readers.conftest import Stage
@@ -295,6 +295,56 @@ async def test_a_recording_of_two_calls_is_archived_once_and_told_of_both(desk: 
     assert (one.archive_path, one.archive_sha256) == (other.archive_path, other.archive_sha256)
     assert one.archive_path is not None
     assert (one.due_at, other.due_at) == (None, None)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_call_that_still_waits_for_the_same_recording_is_left_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    """What has no time to be looked for at would be waited for in vain."""
+
+    async def refuse(*_: Any) -> None:
+        raise ArchiveUnavailable("the disk is full")
+
+    if refuses:
+        monkeypatch.setattr(desk.archive, "save", refuse)
+    recording_id = await desk.due()
+    look_at = desk.stage.process.clock.now() + timedelta(minutes=30)
+    waiting = await desk.stage.know(recording_id, recordings.State.PENDING, due_at=look_at)
+    await desk.archivist.step()
+    rows = await desk.stage.process.listening.load(ACCOUNT, recording_id)
+    known = {row.call_id == waiting: (row.state, row.due_at, row.problem) for row in rows}
+    assert known[True] == ("pending", look_at, None)
+    assert known[False][2] == ("the disk is full" if refuses else None)
+
+
+async def test_who_was_not_asked_is_not_said_to_lack_the_right(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile the keeper may have met the same refusal: then another user is the one to ask now."""
+    recording_id, process = await desk.due(), desk.stage.process
+    own = await process.connections.own()
+    assert own is not None
+    other = replace(own, name="second", access=Access(fingerprint=own.access.fingerprint))
+    noted: list[str] = []
+
+    async def both(*_: Any) -> list[Connection]:
+        return [other, own] if noted else [own, other]
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        noted.append("by the keeper")
+        raise PermissionMissing("no", permission="ReadCallRecording", code="CMN-401", status=403)
+
+    async def note(connection: Connection, _: Exception) -> None:
+        noted.append(connection.name)
+
+    monkeypatch.setattr(process.connections, "of", both)
+    monkeypatch.setattr(process.connections, "note", note)
+    monkeypatch.setattr("app.enrichment.archivist._download", refuse)
+    await desk.archivist.step()
+    assert noted == ["by the keeper", "own"]
+    row = await desk.row(recording_id)
+    assert row.due_at <= process.clock.now(), "the other one is asked at once"
 
 
 async def test_a_crash_between_saving_and_noting_it_is_made_good(desk: Desk) -> None:
