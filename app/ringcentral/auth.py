@@ -164,7 +164,7 @@ class TokenKeeper:
 
         Raises TokenUnreadable where nothing else can take its place: another replica has traded the pair that we
         may still hold, and what RingCentral says of the old one would end the sign-in for all. Raises
-        RingCentralUnreachable when somebody has signed in meanwhile in the place of our credentials.
+        RingCentralUnreachable when others have taken the place of our credentials meanwhile.
         """
         try:
             stored = await self._store.load()
@@ -182,9 +182,10 @@ class TokenKeeper:
             self._token = stored
 
     def _heed_successor(self, stored: StoredToken) -> None:
-        """Leave the pair of a later sign-in alone: a token of ours in its place would be the end of that one."""
-        is_former = self._config.jwt is not None or self._token is not None
-        if is_former and stored.refresh_token is not None:
+        """Leave alone what has taken the place of our credentials: a token of ours would be the end of a sign-in, and a
+        pair of ours would look like one to a credential."""
+        is_former = self._token is not None if self._config.jwt is None else stored.refresh_token is not None
+        if is_former:
             raise RingCentralUnreachable("these credentials were replaced while work went on with them")
 
     def _fresh(self) -> StoredToken | None:

@@ -93,6 +93,25 @@ async def test_work_under_way_with_a_former_sign_in_does_not_overwrite_the_new_o
         clock.advance(3600)
 
 
+async def test_a_former_sign_in_does_not_lock_out_the_credential_that_took_its_place(
+    house: House, endpoint: TokenEndpoint, clock: FakeClock
+) -> None:
+    await sign_in(house, endpoint, "one")
+    (former,) = await house.replica().of(COFFEE)
+    await former.client.fetch_token()
+    secret = Secret("app", client_secret="hidden-secret", jwt="jwt")
+    token = replace(endpoint.sign_in(), fingerprint="of the credential", refresh_token=None)
+    async with house.database.write() as db:
+        await credentials.save(
+            db, Vault(OLD), COFFEE, "ext-711000101", Kind.JWT, secret, token, Access().to_json(), clock.now()
+        )
+    clock.advance(3600)
+    with pytest.raises(RingCentralUnreachable, match="replaced"):
+        await former.client.fetch_token()
+    (present,) = await house.replica().of(COFFEE)
+    assert endpoint.is_accepted(await present.client.fetch_token())
+
+
 async def test_a_sign_in_whose_tokens_cannot_be_read_wants_its_key_back(
     house: House, endpoint: TokenEndpoint, clock: FakeClock
 ) -> None:
