@@ -1,6 +1,6 @@
 """Guards the subscriptions of all accounts, side by side: an account whose RingCentral hangs delays no other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -70,13 +70,19 @@ class SubscriptionGuard:
         kept = {_key_of(connection): connection for connection in who_keeps(list(everybody.values()))}
         stored = await self._load_stored()
         due = self._due_keepers(kept, stored) | self._left_over(everybody, kept, stored)
+        due = {key: serve for key, serve in due.items() if not self._lanes.has(key)}
         for key in due:
-            # Until it is known better; those that hang are not asked for at every step.
+            # Until it is known better.
             self._due_at[key] = self._clock.now() + timedelta(seconds=self._check_seconds)
         await self._lanes.run(due)
         await self._forget_removed()
-        soonest = min((self._due_at[key] for key in kept), default=None)
-        return None if soonest is None else max(0.0, (soonest - self._clock.now()).total_seconds())
+        return self._pause(kept)
+
+    def _pause(self, keys: Iterable[Key]) -> float | None:
+        """Return in how many seconds the next one has its turn; those that are through with theirs wake us."""
+        now = self._clock.now()
+        due_at = [self._due_at.get(key, now) for key in keys if not self._lanes.has(key)]
+        return max(0.0, (min(due_at) - now).total_seconds()) if due_at else None
 
     async def close(self) -> None:
         """Stop what is under way; it is looked after again."""
@@ -127,6 +133,8 @@ class SubscriptionGuard:
         except StorageUnavailable:
             self._due_at[key] = self._clock.now()
             raise
+        if self._keepers.get(key) is not keeper:
+            pause = 0.0  # what it should be has become known meanwhile: its successor's turn is now
         self._due_at[key] = self._clock.now() + timedelta(seconds=pause)
         if keeper.refusal is not None:
             await self._connections.note(connection, keeper.refusal)

@@ -62,6 +62,10 @@ class Lanes(Generic[K]):
         self._left_alone = True
         return self._harvest()
 
+    def has(self, key: K) -> bool:
+        """Whether a key is being served, or was and the next `run` tells what came of it: it takes no other turn then."""
+        return key in self._tasks
+
     async def close(self) -> None:
         """Stop everybody."""
         tasks = list(self._tasks.values())

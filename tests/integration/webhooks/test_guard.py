@@ -1,6 +1,7 @@
 """The subscriptions of many accounts and users side by side, on both databases."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -91,6 +92,25 @@ async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guard
         await until(lambda: "create" in hanging.asked)
 
 
+async def test_what_a_connection_may_have_by_now_is_asked_for_as_soon_as_its_turn_is_over(
+    company: Guarded,
+) -> None:
+    """That a user does not see the whole account is often learnt while a subscription to it is being made."""
+    ana = Hanging(company.clock)
+    await company.connect(OTHER, "ana", ana)
+    company.guard = company.make_guard(patience_seconds=0.1)
+    await company.guard.step()
+    await company.connect(OTHER, "ana", ana, limited_to(ANA))
+    await company.guard.step()
+    ana.door.set()
+    async with asyncio.timeout(60):
+        await until(lambda: "create" in ana.asked)
+        while "update" not in ana.asked:
+            await company.guard.step()
+            await asyncio.sleep(0.01)
+    assert [row["eventFilters"] for row in ana.subscriptions] == [OF_EXTENSION]
+
+
 async def test_while_an_account_hangs_the_guard_sleeps(company: Guarded) -> None:
     await company.connect(OTHER, "service", Hanging(company.clock))
     company.guard = company.make_guard(patience_seconds=0.1)
@@ -124,6 +144,21 @@ async def test_one_whose_turn_the_database_ended_has_it_again_at_once(
             await company.guard.step()
     await company.guard.step()
     assert "create" in company.own.asked
+
+
+async def test_one_whose_long_turn_the_database_ended_has_it_again_soon(company: Guarded) -> None:
+    hanging = Hanging(company.clock)
+    hanging.failures["list"] = StorageUnavailable("away")
+    await company.connect(OTHER, "service", hanging)
+    company.guard = company.make_guard(patience_seconds=0.1)
+    await company.guard.step()
+    hanging.door.set()
+    async with asyncio.timeout(60):
+        await until(lambda: "list" in hanging.asked)
+        while "create" not in hanging.asked:
+            with suppress(StorageUnavailable):
+                await company.guard.step()
+            await asyncio.sleep(0.01)
 
 
 def limited_to(extension_id: ExtensionId, **rights: Any) -> Access:
