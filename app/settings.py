@@ -177,8 +177,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         60.0,
         gt=0,
-        description="How long one replica may hold a recording, insights or the feed of changes before another takes over. "
-        "Other work is held for an eighth of the window, and longer while it goes on.",
+        description="How long one replica may hold a recording or insights, or ask for what readers share, before another "
+        "takes over. Other work is held for an eighth of the window, and longer while it goes on.",
     )
     delivery_retention_days: float = Field(
         30.0, gt=0, description="How long raw deliveries are kept for replay."
