@@ -224,7 +224,7 @@ class Listening:
 
     async def _note(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         async with self._database.write() as db:
-            await recordings.change(db, account_id, recording_id, **values)
+            await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
 
     async def _note_not_found(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]

@@ -14,6 +14,8 @@ from app.calls.recordings import State
 from app.enrichment.listening import Heard
 from app.enrichment.ranges import Span
 from app.enrichment.sound import Sound
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT
 from tests.integration.readers.conftest import GENEROUS, Stage, simulated, staged
 
@@ -147,6 +149,18 @@ async def test_what_only_a_record_told_of_is_described_by_ringcentral_once(stage
         assert (told["state"], told["contentType"]) == ("ready", "audio/mpeg")
         assert told["duration"] > 0
     assert len(stage.asked()) == 1
+
+
+async def test_a_recording_of_which_ringcentral_tells_nothing_is_shown_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell_nothing(_: object, recording_id: str, **__: Any) -> Recording:
+        return Recording(id=recording_id)
+
+    monkeypatch.setattr(RingCentralClient, "fetch_recording", tell_nothing)
+    await stage.know("4711")
+    answer = await stage.reader.get("/v1/recordings/4711")
+    assert (answer.status_code, answer.json()["state"], answer.json()["contentType"]) == (200, "ready", None)
 
 
 async def test_a_recording_is_shown_without_type_and_length_when_no_request_is_left(
