@@ -74,11 +74,21 @@ class Company:
     def __init__(self, database: Database, clock: FakeClock, settings: Settings) -> None:
         self.database, self.clock, self.settings = database, clock, settings
         self.connections = Manifold(settings, database, clock)
-        self.poller = Poller(
-            database, clock, self.connections, PlannerLimits(), PLAN,
-            replica="one", page_size=1000, lease_seconds=60.0, patience_seconds=0.3,
+        self.poller = self.make_poller()
+        self.reader = self.make_reader()
+
+    def make_poller(self, patience_seconds: float | None = None) -> Poller:
+        """Without patience every step ends with all that it began: none of the test's time passes meanwhile."""
+        return Poller(
+            self.database, self.clock, self.connections, PlannerLimits(), PLAN,
+            replica="one", page_size=1000, lease_seconds=60.0, patience_seconds=patience_seconds,
         )  # fmt: skip
-        self.reader = Reader(database, clock, self.connections, PLAN, page_size=1000, patience_seconds=0.3)
+
+    def make_reader(self, patience_seconds: float | None = None) -> Reader:
+        return Reader(
+            self.database, self.clock, self.connections, PLAN,
+            page_size=1000, patience_seconds=patience_seconds,
+        )  # fmt: skip
 
     async def connect(
         self,
@@ -209,6 +219,7 @@ async def test_each_account_is_polled_with_its_own_credentials(company: Company)
 
 
 async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None:
+    company.poller = company.make_poller(patience_seconds=0.3)
     hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
     theirs = await company.connect(OTHER, "ext-1")
@@ -223,6 +234,7 @@ async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None
 
 
 async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Company) -> None:
+    company.reader = company.make_reader(patience_seconds=0.3)
     hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
     theirs = await company.connect(OTHER, "ext-1")
