@@ -272,11 +272,12 @@ class Archivist:
             await self._forget(account_id, recording_id)
             return
         attempts = max(row.attempts for row in rows) + 1
-        gap = self._plan.next_gap(attempts)
         is_away = isinstance(error, _AWAY)
         if is_away and now - min(row.created_at for row in rows) < self._plan.longest_outage:
-            gap = gap or self._plan.gaps[-1]
+            # An outage leaves it tries of its own.
+            attempts = min(attempts, len(self._plan.gaps) // 2)
             self._rounds.hold_back(account_id, now + timedelta(seconds=self._plan.gaps[0]))
+        gap = self._plan.next_gap(attempts)
         if gap is None:
             metrics.RECORDINGS.labels(outcome="archive-failed").inc()
             await self._forget(account_id, recording_id)
