@@ -33,8 +33,10 @@ class CallCounts(_Answer):
     """Calls that ended in the period, by what became of them."""
 
     ended: int
-    in_window: int = Field(description="Their record was found in Active Calls, inside the window.")
-    later: int = Field(description="Their record came later, from the Call Log.")
+    in_window: int = Field(
+        description="Their record was found inside the window: in Active Calls, or in the Call Log where that was quicker."
+    )
+    later: int = Field(description="Their record came after the window, from the Call Log.")
     absent: int = Field(description="No source knows them; the call says why.")
     waiting: int = Field(description="Have no record yet; their window is open.")
     overdue: int = Field(description="Have no record yet; their window has closed.")

@@ -298,6 +298,8 @@ _FATE = case(
     (calls.c.stage == Stage.ABSENT, "absent"),
     (calls.c.bootstrapped_at.is_(None), "open"),
     (calls.c.bootstrapped_by == Source.ACTIVE_CALLS, "in_window"),
+    # A feed of changes may be quicker than a poll.
+    (calls.c.bootstrapped_at <= calls.c.window_closes_at, "in_window"),
     else_="later",
 )
 

@@ -110,13 +110,14 @@ def show_lane(lane: Lane, now: datetime, *, unmasked: bool) -> dict[str, Any]:
 
 def _tone(lane: Lane, now: datetime) -> str:
     """Name what the colour of a lane says."""
+    closes_at = lane.window_closes_at
     if lane.stage == Stage.LIVE:
         return "live"
     if lane.stage == Stage.ABSENT:
         return "absent"
     if lane.bootstrapped_at is not None:
-        return "found" if lane.bootstrapped_by == Source.ACTIVE_CALLS else "later"
-    closes_at = lane.window_closes_at
+        in_time = closes_at is not None and lane.bootstrapped_at <= closes_at
+        return "found" if in_time or lane.bootstrapped_by == Source.ACTIVE_CALLS else "later"
     return "waiting" if closes_at is not None and now < closes_at else "overdue"
 
 

@@ -102,6 +102,16 @@ async def test_calls_are_counted_by_what_became_of_them(services: Services, acco
     assert [call.closes_at - NOW for call in told.waiting] == [timedelta(seconds=100)]
 
 
+async def test_a_record_that_the_call_log_had_within_the_window_was_found_in_it(
+    services: Services, account: AccountId
+) -> None:
+    await seed_ended(services.database, 300, found_after=9, bootstrapped_by=Source.CALL_LOG)
+    await seed_ended(services.database, 300, found_after=121, bootstrapped_by=Source.CALL_LOG)
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    assert (told.calls.in_window, told.calls.later) == (1, 1)
+
+
 async def test_the_minute_is_that_of_the_end(services: Services, account: AccountId) -> None:
     await seed_ended(services.database, 0, found_after=None, stage=Stage.ENDED)
     await seed_ended(services.database, 41.5, found_after=3)  # 18:17:41 less this: still 18:16:59

@@ -108,7 +108,16 @@ def test_a_caller_without_a_number_is_not_named() -> None:
             {"stage": Stage.BOOTSTRAPPED, "bootstrapped_at": NOW, "bootstrapped_by": Source.ACTIVE_CALLS},
             "found",
         ),
-        ({"stage": Stage.FINAL, "bootstrapped_at": NOW, "bootstrapped_by": Source.CALL_LOG}, "later"),
+        (
+            {
+                "stage": Stage.FINAL,
+                "bootstrapped_at": NOW,
+                "bootstrapped_by": Source.CALL_LOG,
+                "window_closes_at": NOW - timedelta(seconds=1),
+            },
+            "later",
+        ),
+        ({"bootstrapped_at": NOW, "bootstrapped_by": Source.CALL_LOG, "window_closes_at": NOW}, "found"),
         ({"stage": Stage.ABSENT, "absent_reason": "test-call"}, "absent"),
     ],
 )
