@@ -98,12 +98,16 @@ async def change(
     account_id: AccountId,
     recording_id: str,
     call_ids: Collection[str] | None = None,
+    *,
+    states: Collection[str] | None = None,
     **values: Any,
 ) -> None:
-    """Change a recording for these of the calls that name it, or for all."""
+    """Change a recording for these of the calls that name it, or for all; with `states`, where it is in one of them."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
     if call_ids is not None:
         mine &= recordings.c.call_id.in_(sorted(call_ids))
+    if states is not None:
+        mine &= recordings.c.state.in_(sorted(states))
     await db.execute(update(recordings).where(mine).values(values))
 
 

@@ -26,11 +26,10 @@ from app.db.engine import Database
 from app.enrichment.archive import Archive
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.ranges import ByteRange
-from app.enrichment.reach import find_connection
 from app.enrichment.recording_keeper import (
     NO_CREDENTIALS,
-    READ_RECORDINGS,
     RecordingPlan,
+    find_hearer,
     note_missing_right,
     take_not_found,
 )
@@ -199,7 +198,7 @@ class Archivist:
         if not await note_missing_right(self._connections, denied.connection, denied.error):
             await self._failed(account_id, recording_id, rows, denied.error)
             return
-        other = await self._find_connection(account_id, rows)
+        other = await self._find_hearer(account_id, rows)
         if other is None or other.name == denied.connection.name:
             # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
             await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
@@ -217,7 +216,7 @@ class Archivist:
     async def _fetch_and_save(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
     ) -> dict[str, Any]:
-        connection = await self._find_connection(account_id, rows)
+        connection = await self._find_hearer(account_id, rows)
         if connection is None:
             raise CredentialsRefused(NO_CREDENTIALS)
         part = self._part(account_id, recording_id)
@@ -245,11 +244,9 @@ class Archivist:
             "archived_at": self._clock.now(),
         }
 
-    async def _find_connection(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
-        async with self._database.read() as db:
-            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
-        now = self._clock.now()
-        return await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
+    async def _find_hearer(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
+        now, call_ids = self._clock.now(), [row.call_id for row in rows]
+        return await find_hearer(self._database, self._connections, account_id, call_ids, now)
 
     async def _started_at(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> datetime:
         async with self._database.read() as db:
@@ -291,11 +288,8 @@ class Archivist:
     async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         """Write what became of a recording, for the calls that know it to be ready: the others still look for it."""
         async with self._database.write() as db:
-            rows = await recordings.load(db, account_id, recording_id)
-            ready = [row.call_id for row in rows if row.state in READY]
-            await recordings.change(
-                db, account_id, recording_id, ready, **values, updated_at=self._clock.now()
-            )
+            now = self._clock.now()
+            await recordings.change(db, account_id, recording_id, states=READY, **values, updated_at=now)
 
 
 async def _download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:

@@ -218,9 +218,8 @@ class Listening:
     async def _look_soon(self, account_id: AccountId, recording_id: str) -> None:
         """Let the keeper find out at once what a reader has just heard."""
         async with self._database.write() as db:
-            still_open = await recordings.load_open(db, account_id, recording_id)
-            call_ids = [row.call_id for row in still_open]
-            await recordings.change(db, account_id, recording_id, call_ids, due_at=self._clock.now())
+            now = self._clock.now()
+            await recordings.change(db, account_id, recording_id, states=OPEN, due_at=now)
 
     async def _note(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         async with self._database.write() as db:

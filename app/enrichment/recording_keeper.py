@@ -119,7 +119,7 @@ class RecordingKeeper:
         return True
 
     async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
-        connection = await self._reach(account_id, rows)
+        connection = await self._find_hearer(account_id, rows)
         if connection is None:
             await self._wait_for_credentials(account_id, recording_id, NO_CREDENTIALS)
             return
@@ -137,7 +137,7 @@ class RecordingKeeper:
             self._rounds.hold_back(account_id, error.retry_at)
         except PermissionMissing as error:
             await note_missing_right(self._connections, connection, error)
-            other = await self._reach(account_id, rows)
+            other = await self._find_hearer(account_id, rows)
             if other is None or other.name == connection.name:
                 await self._refuse(account_id, recording_id, error.code)
             else:
@@ -161,16 +161,13 @@ class RecordingKeeper:
     def _pause(self) -> timedelta:
         return timedelta(seconds=self._plan.gaps[0])
 
-    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
-        async with self._database.read() as db:
-            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
+    async def _find_hearer(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
         now = self._clock.now()
-        return await find_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
+        return await find_hearer(self._database, self._connections, account_id, _calls_of(rows), now)
 
     async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         async with self._database.write() as db:
-            rows = await recordings.load_open(db, account_id, recording_id)
-            await recordings.change(db, account_id, recording_id, _calls_of(rows), due_at=until)
+            await recordings.change(db, account_id, recording_id, states=OPEN, due_at=until)
 
     async def _wait_for_credentials(self, account_id: AccountId, recording_id: str, problem: str) -> None:
         """Put a look off that nobody could take, without counting it; the longer it waits, the longer the pause."""
@@ -182,7 +179,7 @@ class RecordingKeeper:
                 await _settle_rows(ledger, recording_id, rows, State.EXPIRED, problem)
                 return
             pause = min(max(self._pause, waited / 4), timedelta(seconds=self._plan.gaps[-1]))
-            values = {"due_at": now + pause, "problem": problem[:256], "updated_at": now}
+            values: dict[str, Any] = {"due_at": now + pause, "problem": problem[:256], "updated_at": now}
             await recordings.change(db, account_id, recording_id, _calls_of(rows), **values)
 
     async def _refuse(self, account_id: AccountId, recording_id: str, code: str | None) -> None:
@@ -224,7 +221,7 @@ class RecordingKeeper:
         not know."""
         now = self._clock.now()
         due_at = now if self._plan.archives else None
-        ready = {"state": State.READY.value, "attempts": 0, "due_at": due_at, "problem": None}
+        ready: dict[str, Any] = {"state": State.READY.value, "attempts": 0, "due_at": due_at, "problem": None}
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
             rows = await recordings.load(db, account_id, recording_id)
             news = _calls_of([row for row in rows if row.state != State.READY])
@@ -235,6 +232,20 @@ class RecordingKeeper:
             await _tell(ledger, recording_id, news, State.READY, duration=found.duration_seconds)
         metrics.RECORDINGS.labels(outcome=State.READY.value).inc()
         log.info("a recording is ready", recording_id=recording_id)
+
+
+async def find_hearer(
+    database: Database,
+    connections: Connections,
+    account_id: AccountId,
+    call_ids: Sequence[str],
+    now: datetime,
+) -> Connection | None:
+    """Return a connection without problems that sees these calls, rather one that may hear recordings; None: there is
+    none."""
+    async with database.read() as db:
+        concerned = await recordings.extensions_of(db, account_id, call_ids)
+    return await find_connection(connections, account_id, concerned, READ_RECORDINGS, now)
 
 
 def told_of(found: Recording) -> dict[str, Any]:
