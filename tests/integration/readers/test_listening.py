@@ -24,6 +24,16 @@ def path(recording_id: str) -> str:
     return f"/v1/recordings/{recording_id}/content"
 
 
+@pytest.fixture
+async def scarce(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
+    """One Heavy request is all that RingCentral grants."""
+    limits = GENEROUS | {"Heavy": 1}
+    async with staged(
+        make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=1
+    ) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("habit", ["supported", "ignored", "unasked"])
 @pytest.mark.parametrize("says_length", [True, False])
 async def test_the_whole_recording_comes(stage: Stage, habit: str, says_length: bool) -> None:
@@ -164,21 +174,17 @@ async def test_a_recording_of_which_ringcentral_tells_nothing_is_shown_all_the_s
 
 
 async def test_a_recording_is_shown_without_type_and_length_when_no_request_is_left(
-    make_settings: Any, sqlite_url: str
+    scarce: Stage,
 ) -> None:
-    limits = GENEROUS | {"Heavy": 1}
-    async with staged(
-        make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=1
-    ) as stage:
-        for recording_id in ("4711", "4712"):
-            await stage.know(recording_id)
-        assert (await stage.reader.get("/v1/recordings/4711")).json()["state"] == "pending", (
-            "RingCentral denied it"
-        )
-        answer = await stage.reader.get("/v1/recordings/4712")
-        assert answer.status_code == 200
-        assert (answer.json()["state"], answer.json()["contentType"]) == ("ready", None)
-        assert len(stage.asked()) == 1
+    for recording_id in ("4711", "4712"):
+        await scarce.know(recording_id)
+    assert (await scarce.reader.get("/v1/recordings/4711")).json()["state"] == "pending", (
+        "RingCentral denied it"
+    )
+    answer = await scarce.reader.get("/v1/recordings/4712")
+    assert answer.status_code == 200
+    assert (answer.json()["state"], answer.json()["contentType"]) == ("ready", None)
+    assert len(scarce.asked()) == 1
 
 
 async def test_metadata_of_a_known_recording_costs_no_request(stage: Stage) -> None:
@@ -279,19 +285,15 @@ async def test_a_key_without_the_scope_hears_nothing(stage: Stage) -> None:
 
 
 async def test_a_look_that_finds_no_request_free_keeps_none_from_others(
-    make_settings: Any, sqlite_url: str
+    scarce: Stage,
 ) -> None:
-    limits = GENEROUS | {"Heavy": 1}
-    async with staged(
-        make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=1
-    ) as stage:
-        for recording_id in ("4711", "4712"):
-            await stage.know(recording_id)
-            await stage.reader.get(f"/v1/recordings/{recording_id}")
-        own = await stage.process.connections.own()
-        assert own is not None
-        bucket = await own.rates.peek("Heavy")
-        assert (len(bucket.slots), bucket.wants) == (1, ())
+    for recording_id in ("4711", "4712"):
+        await scarce.know(recording_id)
+        await scarce.reader.get(f"/v1/recordings/{recording_id}")
+    own = await scarce.process.connections.own()
+    assert own is not None
+    bucket = await own.rates.peek("Heavy")
+    assert (len(bucket.slots), bucket.wants) == (1, ())
 
 
 async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stage) -> None:
