@@ -8,7 +8,7 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RO
 FROM base AS wheel
 WORKDIR /src
 COPY requirements-build.lock ./
-RUN pip install --require-hashes -r requirements-build.lock
+RUN pip install --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY app app
@@ -18,7 +18,8 @@ RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheel .
 FROM base AS packages
 RUN python -m venv /opt/aftercall
 COPY requirements.lock ./
-RUN /opt/aftercall/bin/pip install --require-hashes -r requirements.lock
+RUN /opt/aftercall/bin/pip install --no-deps --require-hashes -r requirements.lock \
+ && /opt/aftercall/bin/pip check
 COPY --from=wheel /wheel /wheel
 RUN /opt/aftercall/bin/pip install --no-index --no-deps /wheel/*.whl
 

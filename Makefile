@@ -30,12 +30,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(BIN)/.runtime: requirements.lock requirements-build.lock $(BIN)/.made
 	@echo "Installing what the service needs"
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
 	@touch $@
 
 $(BIN)/.dev: requirements-dev.lock $(BIN)/.made
 	@echo "Installing what the tests need"
-	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # The project itself: no network, and nothing but the command `aftercall` and a pointer to this folder. The
