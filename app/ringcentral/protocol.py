@@ -52,13 +52,13 @@ from app.ringcentral.wire import (
     LIGHT,
     MEDIUM,
     Answer,
-    BadJson,
     ErrorBody,
     Request,
     decode_object,
     read_error,
     read_rate_headers,
 )
+from app.storable import BadJson
 
 E = TypeVar("E", bound=RingCentralError)
 

@@ -3,8 +3,6 @@
 `protocol` builds requests and decodes answers with these; `transport` carries them.
 """
 
-import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from app.ringcentral.models import read_text
+from app.storable import BadJson, decode_json
 
 LIGHT = "Light"
 MEDIUM = "Medium"
@@ -23,13 +22,7 @@ AUTH = "Auth"
 LONGEST_WAIT_SECONDS = 86_400.0
 """What a rate header may ask of us at most; more is garbage."""
 
-_ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LONG_DIGITS = re.compile(r"\+?[0-9]{5,}")
-
-
-class BadJson(ValueError):
-    """A body that is no JSON, or not of the shape asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,20 +123,6 @@ class ErrorBody:
         return self.codes[0] if self.codes else None
 
 
-def decode_json(body: bytes) -> Any:
-    """Decode JSON so that any database can keep it: no NaN, no infinite number, no NUL, no half surrogates.
-
-    A byte that is no UTF-8 becomes U+FFFD: a spoilt name must not cost a whole page.
-    Raises BadJson.
-    """
-    try:
-        text = body.decode("utf-8-sig", "replace")
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        return _storable(value) if _ESCAPES_TO_CHECK.search(text) else value
-    except (ValueError, RecursionError) as error:
-        raise BadJson("the body is not JSON") from error
-
-
 def decode_object(answer: Answer) -> Mapping[str, Any]:
     """Decode a body that has to be one object. Raises BadJson."""
     value = decode_json(answer.body)
@@ -222,22 +201,3 @@ def _header_number(value: str | None) -> float | None:
     if value is None or not re.fullmatch(r"\s*[0-9]{1,12}(?:\.[0-9]{1,12})?\s*", value, re.ASCII):
         return None
     return float(value)
-
-
-def _no_constant(name: str) -> None:
-    """NaN and its kin are not JSON; databases refuse them."""
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    return value

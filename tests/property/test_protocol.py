@@ -31,7 +31,8 @@ from app.ringcentral.models import (
 )
 from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import load_refusal, load_token
-from app.ringcentral.wire import Answer, BadJson, decode_json, read_rate_headers
+from app.ringcentral.wire import Answer, read_rate_headers
+from app.storable import BadJson, decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 WORDS = st.sampled_from(

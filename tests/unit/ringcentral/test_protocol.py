@@ -33,7 +33,8 @@ from app.ringcentral.protocol import (
     TokenRefused,
     TooManyIds,
 )
-from app.ringcentral.wire import Answer, decode_json, read_error, read_rate_headers
+from app.ringcentral.wire import Answer, read_error, read_rate_headers
+from app.storable import decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 SEEN = {RecordId("a")}

@@ -1,0 +1,97 @@
+"""What both databases can store, and how values from outside are brought into that form.
+
+One rule for every entrance: webhooks, RingCentral's answers and our own API. PostgreSQL refuses NUL and lone
+surrogates in text, integers beyond their column and text beyond its length; neither database has NaN or infinite
+numbers in JSON. SQLite accepts some of these, so what one database refuses and the other keeps is decided here.
+
+Data of RingCentral's is repaired (`decode_json`, `storable_text`, `storable_json`): an odd value must not cost the
+call that it came with. Data of our own API is refused instead: `find_unstorable` names what is wrong.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_INTEGER = 2**31 - 1
+"""Largest value of an `Integer` column."""
+
+MAX_INTEGER_DIGITS = 128
+"""Longest integer that is read from JSON; RingCentral's ids have some 20 digits."""
+
+REPLACEMENT = "\ufffd"
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class BadJson(ValueError):
+    """A body that is not JSON, or does not have the shape asked for."""
+
+
+def decode_json(body: bytes) -> Any:
+    """Decode JSON into a value that both databases can store.
+
+    NaN, infinite numbers and integers of more than `MAX_INTEGER_DIGITS` digits become None. NUL, lone surrogates and
+    bytes that are not UTF-8 become U+FFFD: one damaged name must not cost a whole page. A byte order mark is skipped.
+    Raises BadJson.
+    """
+    text = body.decode("utf-8-sig", "replace")
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
+        # Only escapes can smuggle these characters in: the decoder refuses raw control characters, and bytes of
+        # surrogates are not UTF-8.
+        return storable_json(value) if _ESCAPES_TO_CHECK.search(text) else value
+    except (ValueError, RecursionError) as error:
+        raise BadJson("the body is not JSON") from error
+
+
+def storable_text(value: str, longest: int | None = None) -> str:
+    """Return text with NUL and lone surrogates replaced by U+FFFD, cut to `longest` characters."""
+    return _UNSTORABLE.sub(REPLACEMENT, value)[:longest]
+
+
+def storable_json(value: Any) -> Any:
+    """Return decoded JSON with every text in it, keys included, made storable, and odd numbers replaced by None."""
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, list | tuple):
+        return [storable_json(item) for item in value]
+    if isinstance(value, dict):
+        return {storable_json(key): storable_json(item) for key, item in value.items()}
+    return None if find_unstorable(value) else value
+
+
+def storable_whole(value: float | None, most: int = MAX_INTEGER) -> int | None:
+    """Return a count as a whole number from 0 to `most`; None for anything outside of that range."""
+    if value is None or not math.isfinite(value) or not 0 <= value <= most:
+        return None
+    return round(value)
+
+
+def find_unstorable(value: Any) -> str | None:
+    """Say in a few words what in a decoded JSON value cannot be stored; None when all of it can."""
+    if isinstance(value, str):
+        return "a NUL character or half of a surrogate pair" if _UNSTORABLE.search(value) else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a number that is not finite"
+    if isinstance(value, int):
+        return None if abs(value) < 10**MAX_INTEGER_DIGITS else "an integer that is too long"
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        return next((found for item in value if (found := find_unstorable(item))), None)
+    return None
+
+
+def _no_constant(name: str) -> None:
+    """Read NaN and Infinity, which are not JSON, as None."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _bounded(text: str) -> int | None:
+    return int(text) if len(text) <= MAX_INTEGER_DIGITS else None

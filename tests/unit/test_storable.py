@@ -1,0 +1,52 @@
+"""The rule for what both databases can store."""
+
+import math
+
+import pytest
+
+from app.storable import (
+    MAX_INTEGER,
+    BadJson,
+    decode_json,
+    find_unstorable,
+    storable_json,
+    storable_text,
+    storable_whole,
+)
+
+
+def test_odd_json_from_outside_is_repaired() -> None:
+    body = b'\xef\xbb\xbf{"a\\u0000": ["\\ud83d", "\xff", NaN, -Infinity, 1e400, %s, 12]}' % (b"9" * 4_400)
+
+    assert decode_json(body) == {"a\ufffd": ["\ufffd", "\ufffd", None, None, None, None, 12]}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(BadJson):
+        decode_json(body)
+
+
+def test_text_is_cut_and_cleaned() -> None:
+    assert storable_text("Zoe \ud83d\x00!", 6) == "Zoe \ufffd\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [(0, 0), (1.6, 2), (MAX_INTEGER, MAX_INTEGER), (MAX_INTEGER + 1, None), (1e308, None), (-1, None),
+     (math.nan, None), (None, None)],
+)  # fmt: skip
+def test_counts_outside_of_their_column_are_dropped(value: float | None, whole: int | None) -> None:
+    assert storable_whole(value) == whole
+
+
+@pytest.mark.parametrize("value", ["a\x00", {"\ud800": 1}, [{"a": [math.inf]}], 10**200, (math.nan,)])
+def test_unstorable_values_are_found_at_any_depth_and_repaired(value: object) -> None:
+    assert find_unstorable(value)
+    assert find_unstorable(storable_json(value)) is None
+
+
+@pytest.mark.parametrize("value", ["Zoé \U0001f600", 2**64, -0.0, 1.5, True, None, {"a": [1, "b"]}])
+def test_storable_values_are_left_alone(value: object) -> None:
+    assert find_unstorable(value) is None
+    assert storable_json(value) == value
