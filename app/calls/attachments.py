@@ -36,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls import accounts, store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call
+from app.db.lists import is_one_of
 from app.db.tables import crm_links, dispositions, notes, sentiments
 from app.errors import NotFound, PreconditionFailed, Unprocessable
 from app.ids import MAX_OUTSIDE_ID, UNBOUND_ACCOUNT, AccountId, NoteId, is_alias, new_id
@@ -461,7 +462,7 @@ async def _goes_by(db: AsyncConnection, account_id: AccountId, subject: str, nam
 async def _find_waiting(ledger: Ledger, names: Sequence[str]) -> dict[str, set[str]]:
     """Return under which of the names something is parked, by kind: one query for all four tables."""
     found: dict[str, set[str]] = defaultdict(set)
-    parts = (_parked(kind, ledger.account_id, kind.table.c.subject.in_(names)) for kind in KINDS)
+    parts = (_parked(kind, ledger.account_id, is_one_of(kind.table.c.subject, names)) for kind in KINDS)
     for word, subject in await ledger.db.execute(union_all(*parts)):
         found[word].add(subject)
     return found
@@ -479,7 +480,7 @@ async def _join(ledger: Ledger, kind: Kind, joins: Mapping[str, Call]) -> int:
     table = kind.table
     query = (
         select(table)
-        .where(table.c.account_id == ledger.account_id, table.c.subject.in_([*joins, *calls]))
+        .where(table.c.account_id == ledger.account_id, is_one_of(table.c.subject, [*joins, *calls]))
         .order_by(table.c.updated_at, table.c.created_at)
     )
     rows = (await ledger.db.execute(query)).all()

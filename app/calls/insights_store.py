@@ -20,6 +20,7 @@ from app.calls.insights import SOURCE, Mood, Version, is_newer, read_mood
 from app.calls.ledger import Ledger
 from app.calls.model import Call, time_text
 from app.db.engine import upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import insights, recordings
 from app.ids import AccountId
 
@@ -69,7 +70,7 @@ async def take(
             newest[arrival.version.source_id] = arrival
     if not newest:
         return ()
-    kept = await _load(ledger, insights.c.source_id.in_(sorted(newest)))
+    kept = await _load(ledger, is_one_of(insights.c.source_id, newest))
     fresh = [
         arrival
         for source_id, arrival in newest.items()
@@ -97,7 +98,7 @@ async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str,
     if not named and not recorded:
         return
     names = or_(
-        insights.c.telephony_session_id.in_(sorted(named)), insights.c.recording_id.in_(sorted(recorded))
+        is_one_of(insights.c.telephony_session_id, named), is_one_of(insights.c.recording_id, recorded)
     )
     waiting = await _load(ledger, insights.c.call_id.is_(None), names)
     by_call: dict[str, list[str]] = defaultdict(list)
@@ -109,7 +110,7 @@ async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str,
             by_call[call.call_id].append(source_id)
     moods = await _moods(ledger, set(calls))
     for call_id, source_ids in by_call.items():
-        mine = (insights.c.account_id == ledger.account_id) & insights.c.source_id.in_(source_ids)
+        mine = (insights.c.account_id == ledger.account_id) & is_one_of(insights.c.source_id, source_ids)
         await ledger.db.execute(update(insights).where(mine).values(call_id=call_id))
         await _tell(ledger, calls[call_id], source_ids, moods.get(call_id))
 
@@ -145,7 +146,7 @@ async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[Arrival]) -> dict
     if not wanted:
         return {}
     query = select(recordings.c.recording_id, recordings.c.call_id).where(
-        recordings.c.account_id == ledger.account_id, recordings.c.recording_id.in_(sorted(wanted))
+        recordings.c.account_id == ledger.account_id, is_one_of(recordings.c.recording_id, wanted)
     )
     rows = await ledger.db.execute(query.order_by(recordings.c.call_id.desc()))
     return {row.recording_id: row.call_id for row in rows}
@@ -172,7 +173,7 @@ async def _moods(ledger: Ledger, call_ids: Collection[str]) -> dict[str, Mood | 
     """Return the sentiments of calls by what is kept of them."""
     if not call_ids:
         return {}
-    rows = await _load(ledger, insights.c.call_id.in_(sorted(call_ids)))
+    rows = await _load(ledger, is_one_of(insights.c.call_id, call_ids))
     raws: dict[str, list[Any]] = defaultdict(list)
     for row in rows.values():
         raws[row.call_id].append(row.raw)

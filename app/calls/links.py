@@ -27,6 +27,7 @@ from app.calls.linking import (
 )
 from app.calls.model import NO_SESSION, Call
 from app.db.engine import upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import call_aliases, call_links, calls
 from app.ids import AccountId
 
@@ -65,7 +66,7 @@ async def find_unknown(
     if not any(told.values()):
         return {}
     query = select(call_links.c.call_id, call_links.c.other, call_links.c.kind).where(
-        call_links.c.account_id == account_id, call_links.c.call_id.in_(sorted(told))
+        call_links.c.account_id == account_id, is_one_of(call_links.c.call_id, told)
     )
     kept = {(row.call_id, row.other, row.kind) for row in await db.execute(query)}
     fresh = {
@@ -135,7 +136,7 @@ async def _find_waiting(ledger: Ledger, named: Mapping[str, Call]) -> set[str]:
     if not keys:
         return set()
     query = select(call_links.c.call_id).where(
-        call_links.c.account_id == ledger.account_id, call_links.c.other.in_(keys)
+        call_links.c.account_id == ledger.account_id, is_one_of(call_links.c.other, keys)
     )
     return set(await ledger.db.scalars(query.distinct()))
 
@@ -171,14 +172,14 @@ class _Book:
             call_links.c.call_id, call_links.c.other, call_links.c.kind, call_links.c.session_id
         ).where(
             call_links.c.account_id == self.account_id,
-            or_(call_links.c.call_id.in_(sorted(found)), call_links.c.other.in_(sorted(names))),
+            or_(is_one_of(call_links.c.call_id, found), is_one_of(call_links.c.other, names)),
         )
         return [_Row(*row) for row in await self.db.execute(query)]
 
     async def _find(self, names: Collection[str]) -> set[str]:
         """Return the calls of these sessions, those that we know."""
         mine = select(calls.c.call_id).where(
-            calls.c.account_id == self.account_id, calls.c.telephony_session_id.in_(sorted(names))
+            calls.c.account_id == self.account_id, is_one_of(calls.c.telephony_session_id, names)
         )
         found = set(await self.db.scalars(mine))
         for name in names:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import Call
 from app.db.engine import upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import call_parties, recordings
 from app.ids import AccountId
 
@@ -63,7 +64,7 @@ async def load_of_calls(
     """Return rows by call id and recording id; every asked call has a dict."""
     found: dict[str, dict[str, Row[Any]]] = {call_id: {} for call_id in call_ids}
     if call_ids:
-        mine = (recordings.c.account_id == account_id) & recordings.c.call_id.in_(sorted(call_ids))
+        mine = (recordings.c.account_id == account_id) & is_one_of(recordings.c.call_id, call_ids)
         for row in await db.execute(select(recordings).where(mine).order_by(recordings.c.recording_id)):
             found[row.call_id][row.recording_id] = row
     return found
@@ -105,7 +106,7 @@ async def change(
     """Change a recording for these of the calls that name it, or for all; with `states`, where it is in one of them."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
     if call_ids is not None:
-        mine &= recordings.c.call_id.in_(sorted(call_ids))
+        mine &= is_one_of(recordings.c.call_id, call_ids)
     if states is not None:
         mine &= recordings.c.state.in_(sorted(states))
     await db.execute(update(recordings).where(mine).values(values))
@@ -156,7 +157,7 @@ async def extensions_of(
     """Return who of the company was in these calls, as extension ids."""
     query = select(call_parties.c.value).where(
         call_parties.c.account_id == account_id,
-        call_parties.c.call_id.in_(sorted(call_ids)),
+        is_one_of(call_parties.c.call_id, call_ids),
         call_parties.c.kind == "extension",
     )
     return frozenset(await db.scalars(query))

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import NO_SESSION, Call, Stage
 from app.db.engine import upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import call_aliases, call_parties, call_records, calls
 from app.errors import AmbiguousCall
 from app.ids import AccountId, is_alias
@@ -27,7 +28,7 @@ async def load_by_sessions(
     if not telephony_session_ids:
         return {}
     query = select(calls).where(
-        calls.c.account_id == account_id, calls.c.telephony_session_id.in_(sorted(telephony_session_ids))
+        calls.c.account_id == account_id, is_one_of(calls.c.telephony_session_id, telephony_session_ids)
     )
     return {row.telephony_session_id: read_row(row) for row in await db.execute(query)}
 
@@ -38,7 +39,7 @@ async def load_by_ids(
     """Return the calls with these ids of ours, by id."""
     if not call_ids:
         return {}
-    query = select(calls).where(calls.c.account_id == account_id, calls.c.call_id.in_(sorted(call_ids)))
+    query = select(calls).where(calls.c.account_id == account_id, is_one_of(calls.c.call_id, call_ids))
     return {row.call_id: read_row(row) for row in await db.execute(query)}
 
 
@@ -145,7 +146,7 @@ async def mark_missed(
 ) -> None:
     """Note that a poll sent at `at` read everything and did not show these calls. Nobody sees this change."""
     if call_ids:
-        mine = (calls.c.account_id == account_id) & calls.c.call_id.in_(sorted(call_ids))
+        mine = (calls.c.account_id == account_id) & is_one_of(calls.c.call_id, call_ids)
         await db.execute(update(calls).where(mine).values(last_missed_at=at, looks=calls.c.looks + 1))
 
 
@@ -219,7 +220,7 @@ async def load_records(
     if call_ids:
         query = (
             select(call_records)
-            .where(call_records.c.account_id == account_id, call_records.c.call_id.in_(sorted(call_ids)))
+            .where(call_records.c.account_id == account_id, is_one_of(call_records.c.call_id, call_ids))
             .order_by(call_records.c.call_id, call_records.c.record_id)
         )
         for row in await db.execute(query):
@@ -233,7 +234,7 @@ async def find_record_ids(
     """Return the ids of the records that are kept of calls, by call id."""
     found: dict[str, list[str]] = {}
     if call_ids:
-        mine = (call_records.c.account_id == account_id) & call_records.c.call_id.in_(sorted(call_ids))
+        mine = (call_records.c.account_id == account_id) & is_one_of(call_records.c.call_id, call_ids)
         query = select(call_records.c.call_id, call_records.c.record_id).where(mine)
         for row in await db.execute(query.order_by(call_records.c.record_id)):
             found.setdefault(row.call_id, []).append(row.record_id)

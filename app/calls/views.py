@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls import recordings, store
 from app.calls.model import NO_SESSION, Stage
 from app.calls.recordings import State
+from app.db.lists import is_one_of
 from app.db.tables import call_aliases, calls, crm_links, dispositions, notes, sentiments
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
 
@@ -241,7 +242,7 @@ async def load_views_by_id(
     """Show the calls with these ids of ours, by id; those that are not there are left out."""
     if not call_ids:
         return {}
-    query = select(*COLUMNS).where(calls.c.account_id == account_id, calls.c.call_id.in_(sorted(call_ids)))
+    query = select(*COLUMNS).where(calls.c.account_id == account_id, is_one_of(calls.c.call_id, call_ids))
     rows = (await db.execute(query)).all()
     return {view["id"]: view for view in await load_views(db, account_id, rows)}
 
@@ -284,7 +285,7 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
 
 
 def _attached(table: Table, account_id: AccountId, call_ids: Sequence[str]) -> Any:
-    return select(table).where(table.c.account_id == account_id, table.c.subject.in_(sorted(call_ids)))
+    return select(table).where(table.c.account_id == account_id, is_one_of(table.c.subject, call_ids))
 
 
 def _call_json(row: Row[Any], parts: _Parts) -> Json:
@@ -344,12 +345,12 @@ async def resolve_names(
     found: dict[str, list[str]] = {name: [] for name in names}
     for column in (calls.c.call_id, calls.c.telephony_session_id):
         mine = select(column.label("name"), calls.c.call_id).where(calls.c.account_id == account_id)
-        for row in await db.execute(mine.where(column.in_(sorted(found)))):
+        for row in await db.execute(mine.where(is_one_of(column, found))):
             found[row.name].append(row.call_id)
     left = sorted(name for name, ids in found.items() if not ids and is_alias(name))
     if left:
         aliased = select(call_aliases.c.alias, call_aliases.c.call_id).where(
-            call_aliases.c.account_id == account_id, call_aliases.c.alias.in_(left)
+            call_aliases.c.account_id == account_id, is_one_of(call_aliases.c.alias, left)
         )
         for row in await db.execute(aliased.order_by(call_aliases.c.call_id)):
             found[row.alias].append(row.call_id)

@@ -26,6 +26,7 @@ from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
+from app.db.lists import is_one_of
 from app.db.tables import deliveries, subscriptions
 from app.enrichment.records import RECORDS_END, finish, later_end, restate
 from app.errors import StorageUnavailable
@@ -193,7 +194,7 @@ async def _mark_folded(
     for note, uuids in by_note.items():
         mine = and_(
             deliveries.c.account_id == account_id,
-            deliveries.c.uuid.in_(uuids),
+            is_one_of(deliveries.c.uuid, uuids),
             deliveries.c.folded_at.is_(None),
         )
         await db.execute(update(deliveries).where(mine).values(folded_at=now, fold_note=note))
@@ -217,7 +218,7 @@ def _read_batch(rows: Iterable[Any], owner: AccountId) -> _Batch:
 
 async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: datetime) -> None:
     """Let subscriptions that RingCentral reminds of be renewed at once."""
-    mine = subscriptions.c.subscription_id.in_(sorted(subscription_ids))
+    mine = is_one_of(subscriptions.c.subscription_id, subscription_ids)
     if (
         subscription_ids
         and (await db.execute(update(subscriptions).where(mine).values(renew_at=now))).rowcount
