@@ -8,7 +8,6 @@ WAL with `synchronous=FULL`, so that what is committed survives a power cut.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +16,9 @@ from sqlalchemy import Table, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.failures import Failure, describe_failure, failure_of
 from app.errors import StorageUnavailable
 
 CHANNEL = "aftercall"
@@ -29,9 +27,6 @@ _IMMEDIATE = "aftercall_immediate"
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 30.0
 _BUSY_MILLISECONDS = 15_000
-# PostgreSQL's states that pass by themselves: connection lost, no resources left, being shut down or started,
-# deadlock and lost race, lock not to be had, statement cancelled.
-_UNAVAILABLE_STATES = ("08", "53", "57P", "40", "55P03", "57014")
 
 Waker = Callable[[Collection[str]], None]
 
@@ -150,29 +145,14 @@ _NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS te
 
 
 class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
-    """Turn whatever says that the database is away into StorageUnavailable; leave the rest alone."""
+    """Turn an outage of the database into StorageUnavailable; leave all other errors as they are."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and _means_unavailable(error):
-            raise StorageUnavailable(f"the database did not answer: {_first_line(error)}") from error
-
-
-def _means_unavailable(error: BaseException) -> bool:
-    if isinstance(error, DBAPIError):
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        if error.connection_invalidated or state.startswith(_UNAVAILABLE_STATES):
-            return True
-    return isinstance(
-        error, OperationalError | InterfaceError | PoolTimeout | OSError | sqlite3.OperationalError
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return (str(cause).splitlines() or [type(cause).__name__])[0]
+        if error is not None and failure_of(error) is Failure.OUTAGE:
+            raise StorageUnavailable(f"the database did not answer: {describe_failure(error)}") from error
 
 
 def prepare_sqlite(connection: Any, _record: Any = None) -> None:
