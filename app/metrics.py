@@ -33,6 +33,11 @@ RC_REQUESTS = Counter(
     "Requests to RingCentral by rate group and status.",
     ["group", "status"],
 )
+RATE_HEADERS_IGNORED = Counter(
+    "aftercall_ringcentral_rate_headers_ignored_total",
+    "Rate headers of RingCentral's answers that say what cannot be right, by header.",
+    ["header"],
+)
 RC_SECONDS = Histogram(
     "aftercall_ringcentral_request_seconds", "Time of one request to RingCentral, seconds.", ["group"]
 )

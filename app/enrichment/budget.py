@@ -18,34 +18,21 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from enum import IntEnum
-from typing import Any, Final, Self
+from datetime import datetime, timedelta
+from typing import Final
 
-LONGEST_WINDOW_SECONDS: Final = 3600.0
-"""A window longer than this in a header is a mistake, and is ignored."""
+from app.enrichment.bucket import MOST_SLOTS as MOST_SLOTS
+from app.enrichment.bucket import BucketState as BucketState
+from app.enrichment.bucket import Priority as Priority
+from app.enrichment.bucket import Slot as Slot
+from app.enrichment.bucket import Want as Want
+from app.ringcentral.wire import LONGEST_WAIT_SECONDS
 
-LARGEST_LIMIT: Final = 10_000
-LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+MOST_WINDOWS: Final = 60.0
+"""A window that is so many times longer or shorter than the configured one is not believed."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _FOREIGN: Final = 0
 """The token of a slot that another program has taken; ours begin at 1."""
-
-
-class Priority(IntEnum):
-    """Who goes first: higher before lower."""
-
-    CONTENT = 1
-    """Audio of a recording that a reader asks for."""
-
-    RECORDING_METADATA = 2
-    CALL_LOG = 3
-    """Reconciliation: the Call Log, its sync, bulk reads."""
-
-    POLL = 4
-    """Active Calls, which forgets a call after two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,84 +70,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """One request that the server counts or may count. `done_at` is None until its answer has come."""
-
-    token: int
-    priority: Priority
-    sent_at: datetime
-    done_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """A kind of request that was refused: since when it has waited, and until when it is believed to still wait."""
-
-    priority: Priority
-    since: datetime
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class BucketState:
-    """The bucket. A new one is `BucketState()`.
-
-    `limit` and `window_seconds` are what headers have said, None until they do. `penalty_until` is the end of the
-    last penalty that an answer told of; `silent_until` adds what unanswered requests may still have caused.
-    """
-
-    slots: tuple[Slot, ...] = ()
-    wants: tuple[Want, ...] = ()
-    penalty_until: datetime | None = None
-    limit: int | None = None
-    window_seconds: float | None = None
-    last_token: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Compact JSON: times are microseconds since 1970, what is empty is left out."""
-        stored: dict[str, Any] = {"n": self.last_token}
-        if self.slots:
-            stored["s"] = [
-                [slot.token, int(slot.priority), _to_stored(slot.sent_at), _to_stored(slot.done_at)]
-                for slot in self.slots
-            ]
-        if self.wants:
-            stored["w"] = [
-                [int(want.priority), _to_stored(want.since), _to_stored(want.until)] for want in self.wants
-            ]
-        if self.penalty_until is not None:
-            stored["p"] = _to_stored(self.penalty_until)
-        if self.limit is not None:
-            stored["l"] = self.limit
-        if self.window_seconds is not None:
-            stored["d"] = self.window_seconds
-        return stored
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; an empty object is a new bucket."""
-        return cls(
-            slots=tuple(
-                Slot(
-                    token,
-                    Priority(priority),
-                    _from_stored(sent),
-                    None if done is None else _from_stored(done),
-                )
-                for token, priority, sent, done in stored.get("s", ())
-            ),
-            wants=tuple(
-                Want(Priority(priority), _from_stored(since), _from_stored(until))
-                for priority, since, until in stored.get("w", ())
-            ),
-            penalty_until=_from_stored(stored["p"]) if "p" in stored else None,
-            limit=stored.get("l"),
-            window_seconds=stored.get("d"),
-            last_token=stored.get("n", 0),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Granted:
     """Send one request now. `token` goes to `settle` with its answer; a retry needs a grant of its own."""
 
@@ -192,24 +101,6 @@ class Answer:
 
 
 NO_ANSWER: Final = Answer(None)
-
-
-def read_answer(status: int, headers: Mapping[str, str]) -> Answer:
-    """Read the rate headers of an answer, names in any case. What is absent, unreadable or absurd becomes None."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    limit = _read_number(lowered.get("x-rate-limit-limit"))
-    remaining = _read_number(lowered.get("x-rate-limit-remaining"))
-    window = _read_number(lowered.get("x-rate-limit-window"))
-    retry_after = _read_number(lowered.get("retry-after"))
-    return Answer(
-        status=status,
-        limit=int(limit) if limit is not None and 1 <= limit <= LARGEST_LIMIT else None,
-        remaining=int(remaining) if remaining is not None and remaining <= LARGEST_LIMIT else None,
-        window_seconds=window if window is not None and 0 < window <= LONGEST_WINDOW_SECONDS else None,
-        retry_after_seconds=retry_after
-        if retry_after is not None and retry_after <= LONGEST_RETRY_AFTER_SECONDS
-        else None,
-    )
 
 
 def admit(
@@ -250,7 +141,11 @@ def settle(state: BucketState, token: int, answer: Answer, now: datetime, limits
         state,
         slots=(*(slot for slot in state.slots if slot.token != token), settled),
         limit=answer.limit or state.limit,
-        window_seconds=answer.window_seconds or state.window_seconds,
+        window_seconds=(
+            answer.window_seconds
+            if answer.window_seconds and believes_window(answer.window_seconds, limits)
+            else state.window_seconds
+        ),
     )
     silent = silent_until(state, limits)
     if answer.status == 429:
@@ -312,6 +207,16 @@ def cycle_seconds(state: BucketState, limits: Limits) -> float:
     return _occupation(state, limits).total_seconds()
 
 
+def limit_of(state: BucketState, limits: Limits) -> int:
+    """How many requests a window takes."""
+    return _limit(state, limits)
+
+
+def window_seconds(state: BucketState, limits: Limits) -> float:
+    """The length of the sliding window."""
+    return _window(state, limits).total_seconds()
+
+
 def _slot_times(state: BucketState, now: datetime, limits: Limits) -> list[datetime]:
     """When each of the `limit` slots is free, ascending, penalties aside. More requests than slots push them back."""
     limit = _limit(state, limits)
@@ -328,6 +233,7 @@ def _ends_at(slot: Slot, state: BucketState, limits: Limits) -> datetime:
 
 def _tidy(state: BucketState, now: datetime, limits: Limits) -> BucketState:
     """Forget what cannot matter any more."""
+    state = _healed(state, now, limits)
     silent = silent_until(state, limits)
     penalised = silent is not None and now < silent
     slots = tuple(
@@ -337,6 +243,23 @@ def _tidy(state: BucketState, now: datetime, limits: Limits) -> BucketState:
     )
     wants = tuple(want for want in state.wants if want.until > now)
     return replace(state, slots=slots, wants=wants, penalty_until=state.penalty_until if penalised else None)
+
+
+def _healed(state: BucketState, now: datetime, limits: Limits) -> BucketState:
+    """Bring moments of a future that no request can have told of back within reach: a clock may have been set back."""
+    farthest = now + _penalty(LONGEST_WAIT_SECONDS, limits)
+    latest = now + _window(state, limits) + timedelta(seconds=limits.request_timeout_seconds)
+    if state.penalty_until is not None and state.penalty_until > farthest:
+        state = replace(state, penalty_until=farthest)
+    if any((slot.done_at or slot.sent_at) > latest for slot in state.slots):
+        state = replace(state, slots=tuple(_within(slot, now, latest) for slot in state.slots))
+    return state
+
+
+def _within(slot: Slot, now: datetime, latest: datetime) -> Slot:
+    if (slot.done_at or slot.sent_at) <= latest:
+        return slot
+    return replace(slot, sent_at=min(slot.sent_at, now), done_at=slot.done_at and now)
 
 
 def _kept_from(
@@ -409,7 +332,8 @@ def _with_foreign(
     answered before this one was sent, and perhaps those under way with it. What it counted beyond all of them is
     others'; what it counted beyond the sure ones is the most that others can have.
     """
-    counted = max(0, _limit(state, limits) - remaining)
+    limit = _limit(state, limits)
+    counted = min(max(0, (state.limit or limit) - remaining), limit)
     ours = [slot for slot in state.slots if slot.token != _FOREIGN]
     foreign = [slot for slot in state.slots if slot.token == _FOREIGN]
     window = _window(state, limits)
@@ -427,12 +351,18 @@ def _with_foreign(
     return replace(state, slots=(*ours, *foreign))
 
 
+def believes_window(seconds: float, limits: Limits) -> bool:
+    """Whether a window that a header states can be right, given the configured one."""
+    return limits.window_seconds / MOST_WINDOWS <= seconds <= limits.window_seconds * MOST_WINDOWS
+
+
 def _limit(state: BucketState, limits: Limits) -> int:
-    return max(1, state.limit or limits.limit)
+    return min(max(1, state.limit or limits.limit), MOST_SLOTS)
 
 
 def _window(state: BucketState, limits: Limits) -> timedelta:
-    return timedelta(seconds=state.window_seconds or limits.window_seconds)
+    told = state.window_seconds
+    return timedelta(seconds=told if told and believes_window(told, limits) else limits.window_seconds)
 
 
 def _occupation(state: BucketState, limits: Limits) -> timedelta:
@@ -440,21 +370,6 @@ def _occupation(state: BucketState, limits: Limits) -> timedelta:
 
 
 def _penalty(retry_after_seconds: float | None, limits: Limits) -> timedelta:
-    seconds = limits.penalty_seconds if retry_after_seconds is None else retry_after_seconds
+    told = limits.penalty_seconds if retry_after_seconds is None else retry_after_seconds
+    seconds = min(told, LONGEST_WAIT_SECONDS)
     return timedelta(seconds=seconds * (1.0 + limits.margin_share))
-
-
-def _read_number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _to_stored(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-def _from_stored(stored: int) -> datetime:
-    return _EPOCH + stored * _MICROSECOND

@@ -18,6 +18,7 @@ from app.enrichment.budget import (
     Slot,
     admit,
     cycle_seconds,
+    window_seconds,
 )
 
 _MOST_STEPS: Final = 50
@@ -44,7 +45,7 @@ def chance_at(refused: Refused, priority: Priority, limits: Limits, *, polls_wai
 
 def noted_until(state: BucketState, priority: Priority, moment: datetime, limits: Limits) -> BucketState:
     """Note that those who want this kind of request come back at `moment`; they may be a little late."""
-    margin = timedelta(seconds=(state.window_seconds or limits.window_seconds) / 4)
+    margin = timedelta(seconds=window_seconds(state, limits) / 4)
     wants = (
         replace(want, until=max(want.until, moment + margin)) if want.priority is priority else want
         for want in state.wants

@@ -117,6 +117,7 @@ class SharedRates:
         """Say what became of the request. What cannot be written now is written before the next one is admitted."""
         status = str(outcome.status) if outcome.status is not None else "none"
         metrics.RC_REQUESTS.labels(group=slot.group, status=status).inc()
+        _count_ignored(outcome, self.limits_of(slot.group))
         self._unsaved.append((slot, outcome))
         if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
             self._unsaved_silence = outcome.penalty.until
@@ -214,6 +215,17 @@ async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> 
         .limit(1)
     )
     return await db.scalar(query) is not None
+
+
+def _count_ignored(outcome: Outcome, limits: budget.Limits) -> None:
+    """Count the rate headers that say what cannot be right."""
+    ignored, window = list(outcome.rates.ignored), outcome.rates.window_seconds
+    if window is not None and not budget.believes_window(window, limits):
+        ignored.append("x-rate-limit-window")
+    for header in ignored:
+        metrics.RATE_HEADERS_IGNORED.labels(header=header).inc()
+    if ignored:
+        log.warning("rate headers of RingCentral were ignored", headers=ignored, status=outcome.status)
 
 
 def _settled(

@@ -463,9 +463,9 @@ def read_budget(state: Mapping[str, Any], settings: Settings, now: datetime) -> 
         for slot in bucket.slots
     ]
     return Budget(
-        limit=bucket.limit or limits.limit,
+        limit=budget.limit_of(bucket, limits),
         free=budget.free_slots(bucket, now, limits),
-        window_seconds=bucket.window_seconds or limits.window_seconds,
+        window_seconds=budget.window_seconds(bucket, limits),
         silent_until=silent if silent is not None and silent > now else None,
         slots=tuple(sorted((slot for slot in slots if slot.frees_at > now), key=lambda slot: slot.frees_at)),
     )

@@ -3,10 +3,11 @@
 `protocol` builds requests and decodes answers with these; `transport` carries them.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -20,8 +21,19 @@ AUTH = "Auth"
 """RingCentral's names of its rate groups; an open set (guide "Rate limits")."""
 
 LONGEST_WAIT_SECONDS = 86_400.0
-"""What a rate header may ask of us at most; more is garbage."""
+"""Longest wait that a `Retry-After` imposes: whoever asks for more is asked again after a day."""
 
+LARGEST_LIMIT = 10_000
+"""Largest limit that a header may state. RingCentral's own are 5 to 50 requests a window."""
+
+SHORTEST_WINDOW_SECONDS = 0.01
+LONGEST_WINDOW_SECONDS = 3600.0
+"""Bounds of a window in a header: RingCentral's has 60 s, that of a simulation in fast motion a fraction of one."""
+
+_RATE_HEADERS = frozenset(
+    {"x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-window", "retry-after"}
+)
+_HEADER_NUMBER = re.compile(r"\s*[0-9]{1,400}(?:\.[0-9]{1,12})?\s*", re.ASCII)
 _LONG_DIGITS = re.compile(r"\+?[0-9]{5,}")
 
 
@@ -68,7 +80,13 @@ class Answer:
         sent_at: datetime,
     ) -> "Answer":
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        return cls(status, {name.lower(): value for name, value in pairs}, body, sent_at)
+        read: dict[str, str] = {}
+        for given, value in pairs:
+            name = given.lower()
+            # Two limits that differ are none. Of any other header the last one counts.
+            differs = name in _RATE_HEADERS and read.get(name, value) != value
+            read[name] = f"{read[name]}, {value}" if differs else value
+        return cls(status, read, body, sent_at)
 
     @property
     def is_success(self) -> bool:
@@ -94,7 +112,7 @@ class RateHeaders:
     """What an answer says of its rate limit; every part may be missing.
 
     `group` is spelled like our constants (`heavy` becomes `Heavy`). `window_seconds` is the window's length, not
-    the time left in it.
+    the time left in it. `ignored` names the headers whose value cannot be right; their part is None.
     """
 
     group: str | None = None
@@ -102,6 +120,7 @@ class RateHeaders:
     remaining: int | None = None
     window_seconds: float | None = None
     retry_after_seconds: float | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +151,32 @@ def decode_object(answer: Answer) -> Mapping[str, Any]:
 
 
 def read_rate_headers(answer: Answer, now: datetime) -> RateHeaders:
-    """Read the rate headers; fractions are fine, garbage is None.
+    """Read the rate headers, the only place that does. Fractions are fine; a value that cannot be right is None.
 
-    `Retry-After` may be a date by HTTP's own rules; `now` (aware UTC) turns it into seconds.
+    `Retry-After` may be a date by HTTP's own rules; `now` (aware UTC) turns it into seconds. A wait of zero, or until
+    a date that has passed, is no wait: the part is None, and so the default penalty of a 429 holds.
     """
     headers = answer.headers
     group = headers.get("x-rate-limit-group", "").strip()[:64]
-    limit = _header_number(headers.get("x-rate-limit-limit"))
-    remaining = _header_number(headers.get("x-rate-limit-remaining"))
-    window = _header_number(headers.get("x-rate-limit-window"))
+    limit = _number_within(headers.get("x-rate-limit-limit"), 1, LARGEST_LIMIT)
+    remaining = _number_within(headers.get("x-rate-limit-remaining"), 0, limit or LARGEST_LIMIT)
+    window = _number_within(
+        headers.get("x-rate-limit-window"), SHORTEST_WINDOW_SECONDS, LONGEST_WINDOW_SECONDS
+    )
+    retry_after = _retry_after(headers.get("retry-after"), now)
+    read = {
+        "x-rate-limit-limit": limit,
+        "x-rate-limit-remaining": remaining,
+        "x-rate-limit-window": window,
+        "retry-after": retry_after,
+    }
     return RateHeaders(
         group=group.capitalize() if group.isprintable() and group else None,
-        limit=int(limit) if limit is not None and limit >= 1 else None,
-        remaining=int(remaining) if remaining is not None else None,
-        window_seconds=window if window and window <= LONGEST_WAIT_SECONDS else None,
-        retry_after_seconds=_retry_after(headers.get("retry-after"), now),
+        limit=None if limit is None else int(limit),
+        remaining=None if remaining is None else int(remaining),
+        window_seconds=window,
+        retry_after_seconds=retry_after or None,
+        ignored=tuple(name for name, value in read.items() if value is None and name in headers),
     )
 
 
@@ -183,8 +213,10 @@ def _each(levels: Iterable[Mapping[str, Any]], name: str) -> list[str]:
 
 
 def _retry_after(value: str | None, now: datetime) -> float | None:
-    seconds = _header_number(value)
-    if seconds is None and value:
+    if value is None:
+        return None
+    seconds = _number_within(value, 0, math.inf)
+    if seconds is None:
         seconds = _seconds_until(value, now)
     return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
 
@@ -192,12 +224,16 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
 def _seconds_until(value: str, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
+        if moment.tzinfo is None:  # "-0000", or no zone at all
+            moment = moment.replace(tzinfo=UTC)
         return max(0.0, (moment - now).total_seconds())
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
-def _header_number(value: str | None) -> float | None:
-    if value is None or not re.fullmatch(r"\s*[0-9]{1,12}(?:\.[0-9]{1,12})?\s*", value, re.ASCII):
+def _number_within(value: str | None, least: float, most: float) -> float | None:
+    """Read a plain decimal number within bounds. Two headers of one name ("10, 10") are no number."""
+    if value is None or not _HEADER_NUMBER.fullmatch(value):
         return None
-    return float(value)
+    number = float(value)
+    return number if least <= number <= most else None

@@ -224,11 +224,17 @@ states = st.builds(
         st.builds(Slot, st.integers(0, 10**9), st.sampled_from(Priority), moments, st.none() | moments),
         max_size=12,
     ).map(tuple),
-    wants=st.lists(st.builds(Want, st.sampled_from(Priority), moments, moments), max_size=3).map(tuple),
+    wants=st.lists(
+        st.builds(
+            Want, st.sampled_from(Priority).filter(lambda one: one is not Priority.POLL), moments, moments
+        ),
+        max_size=3,
+        unique_by=lambda want: want.priority,
+    ).map(tuple),
     penalty_until=st.none() | moments,
     limit=st.none() | st.integers(1, 100),
     window_seconds=st.none() | st.floats(0.1, 3600.0),
-    last_token=st.integers(0, 10**9),
+    last_token=st.integers(10**9, 10**10),
 )
 
 

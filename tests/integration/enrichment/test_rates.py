@@ -4,13 +4,16 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from app import metrics
 from app.db.engine import Database
+from app.db.tables import rate_buckets
 from app.enrichment.rates import SharedRates
 from app.errors import RateLimited, StorageUnavailable
 from app.ids import AccountId
 from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
-from app.ringcentral.wire import HEAVY, LIGHT, RateHeaders
+from app.ringcentral.wire import HEAVY, LIGHT, Answer, RateHeaders, read_rate_headers
 from tests.fakes.clock import FakeClock
 from tests.integration.enrichment.conftest import shared_rates
 
@@ -151,3 +154,27 @@ async def test_a_reader_behind_polls_is_told_when_he_has_a_chance_and_has_it_the
             return
         await poll_until(clock.now() + timedelta(seconds=1))
     pytest.fail("the reader was told to come back in vain")
+
+
+async def test_a_bucket_that_holds_an_absurd_limit_heals(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock)
+    await rates.settle(await rates.acquire(HEAVY, Priority.POLL, None), answered(clock))
+    poison = {"l": 999_999_999_999, "d": 1e300, "n": 1, "p": 10**30, "s": [[0, 4, 10**17, None], "x"]}
+    async with database.write() as db:
+        await db.execute(update(rate_buckets).values(state=poison))
+    slot = await rates.acquire(HEAVY, Priority.POLL, clock.now())
+    await rates.settle(slot, answered(clock, rates=RateHeaders(limit=10, remaining=9)))
+    assert (await rates.peek(HEAVY)).limit == 10
+
+
+async def test_absurd_rate_headers_are_counted(database: Database, clock: FakeClock) -> None:
+    rates = shared_rates(database, clock)
+    counted = metrics.RATE_HEADERS_IGNORED.labels(header="x-rate-limit-limit")._value
+    windows = metrics.RATE_HEADERS_IGNORED.labels(header="x-rate-limit-window")._value
+    before = counted.get(), windows.get()
+    headers = {"X-Rate-Limit-Limit": "999999999999", "X-Rate-Limit-Window": "0.5"}
+    read = read_rate_headers(Answer.of(200, headers, sent_at=clock.now()), clock.now())
+    await rates.settle(await rates.acquire(HEAVY, Priority.POLL, None), answered(clock, rates=read))
+    assert (counted.get(), windows.get()) == (before[0] + 1, before[1] + 1)
+    state = await rates.peek(HEAVY)
+    assert (state.limit, state.window_seconds) == (None, None)

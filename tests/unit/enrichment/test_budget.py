@@ -1,7 +1,10 @@
 """One rate bucket: slots, penalty, headers, priorities."""
 
 import json
+import math
+import tracemalloc
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -180,25 +183,85 @@ def test_a_remaining_that_counts_requests_under_way_invents_no_others() -> None:
     assert budget.free_slots(state, at(1), LIMITS) == 8
 
 
-def test_rate_headers_are_read_in_any_case() -> None:
-    headers = {
-        "x-rate-limit-limit": "50",
-        "X-RATE-LIMIT-REMAINING": "49",
-        "X-Rate-Limit-Window": "60",
-        "Retry-After": "12",
-    }
-    assert budget.read_answer(429, headers) == Answer(429, 50, 49, 60.0, 12.0)
+@pytest.mark.parametrize(
+    "limit", [999_999_999_999, 10_000_000, 10_000, 2**70, -1, 0, 1e9, "10", True, None, []]
+)
+def test_a_stored_limit_of_any_kind_costs_no_more_than_a_usual_one(limit: Any) -> None:
+    state = BucketState.from_json({"l": limit, "n": 7})
+    tracemalloc.start()
+    answer = budget.admit(state, Priority.CALL_LOG, at(0), LIMITS)
+    times = budget.poll_times(answer.state, at(0), LIMITS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(answer, Granted)
+    assert len(times) <= budget.MOST_SLOTS
+    assert peak < 2_000_000
 
 
-@pytest.mark.parametrize("nonsense", ["", "many", "-1", "nan", "inf", "1e30"])
-def test_absurd_rate_headers_are_ignored(nonsense: str) -> None:
-    names = ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Window", "Retry-After")
-    assert budget.read_answer(200, dict.fromkeys(names, nonsense)) == Answer(200)
+@pytest.mark.parametrize(
+    "stored",
+    [
+        [],
+        "x",
+        None,
+        {"s": "x", "w": 3, "p": "soon", "d": [], "n": -5},
+        {"s": [[1, 4, 10**30, None], [1], [1, 99, 1, 1], None], "w": [[4, 1, 2], [3, "a", "b"]], "n": 10**40},
+        {"s": [[0, 4, 253402300799000000, 253402300799000000]] * 20, "p": 253402300799000000},
+        {"s": [[0, 4, 7_000_000_000_000_000, 7_000_000_000_000_000]] * 20_000, "l": 10_000, "d": 3600},
+        {"d": 1e308}, {"d": -1}, {"d": 0}, {"d": 1e-9}, {"d": math.nan}, {"d": math.inf}, {"d": 10**400},
+        {"p": 7_200_000_000_000_000},
+    ],
+)  # fmt: skip
+def test_a_stored_bucket_of_any_kind_heals(stored: Any) -> None:
+    state = BucketState.from_json(stored)
+    moment = at(0)
+    for _ in range(5):
+        answer = budget.admit(state, Priority.POLL, moment, LIMITS)
+        state = BucketState.from_json(json.loads(json.dumps(answer.state.to_json())))
+        if isinstance(answer, Granted):
+            break
+        assert answer.until <= moment + timedelta(days=1.01)
+        moment = max(answer.until, moment)
+    assert isinstance(answer, Granted)
+    assert len(state.slots) <= budget.MOST_SLOTS
+    state = budget.settle(
+        state, answer.token, Answer(200, limit=10, remaining=9, window_seconds=60.0), moment, LIMITS
+    )
+    assert budget.poll_times(state, moment, LIMITS)
 
 
-def test_a_limit_or_window_of_zero_is_ignored() -> None:
-    headers = {"X-Rate-Limit-Limit": "0", "X-Rate-Limit-Window": "0"}
-    assert budget.read_answer(200, headers) == Answer(200)
+def test_a_limit_that_drops_to_one_grants_one_request_a_window() -> None:
+    state = BucketState()
+    for second in range(8):
+        answer = grant(state, second)
+        state = (
+            budget.settle(
+                answer.state,
+                answer.token,
+                Answer(200, limit=1, remaining=0, window_seconds=60.0),
+                at(second),
+                LIMITS,
+            )
+            if second == 7
+            else answer.state
+        )
+    refused = budget.admit(state, Priority.POLL, at(8), LIMITS)
+    assert isinstance(refused, Refused)
+    assert refused.until > at(60)
+    assert isinstance(budget.admit(refused.state, Priority.POLL, at(140), LIMITS), Granted)
+
+
+@pytest.mark.parametrize("window", [1e-3, 0.5, 10**6])
+def test_a_window_far_from_the_configured_one_is_not_believed(window: float) -> None:
+    first = grant(BucketState(), 0)
+    state = budget.settle(first.state, first.token, Answer(200, window_seconds=window), at(1), LIMITS)
+    assert budget.window_seconds(state, LIMITS) == LIMITS.window_seconds
+
+
+def test_others_take_no_more_slots_than_there_are() -> None:
+    first = grant(BucketState(), 0)
+    state = budget.settle(first.state, first.token, Answer(200, limit=10_000, remaining=0), at(1), LIMITS)
+    assert len(state.slots) <= budget.MOST_SLOTS
 
 
 def test_reconciliation_leaves_a_larger_reserve_while_polls_wait() -> None:

@@ -196,6 +196,52 @@ def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> N
     rates = read_rate_headers(bad, NOW)
     assert (rates.group, rates.limit, rates.remaining, rates.window_seconds) == (None, None, None, None)
     assert rates.retry_after_seconds is None
+    assert set(rates.ignored) == {
+        "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-window", "retry-after",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["999999999999", "10001", "10000000", "9" * 300, "0", "-1", "nan", "inf", "1e9", "10, 10", "10,000", "", "٣", "0x10"],
+)  # fmt: skip
+def test_an_absurd_limit_is_ignored_and_named(value: str) -> None:
+    rates = read_rate_headers(answer(200, {}, X_Rate_Limit_Limit=value), NOW)
+    assert (rates.limit, rates.ignored) == (None, ("x-rate-limit-limit",))
+
+
+def test_two_limits_that_differ_are_none() -> None:
+    pairs = [
+        ("X-Rate-Limit-Limit", "10"),
+        ("x-rate-limit-limit", "50"),
+        ("X-Rate-Limit-Window", "60"),
+        ("X-Rate-Limit-Window", "60"),
+    ]
+    rates = read_rate_headers(Answer.of(200, pairs, sent_at=NOW), NOW)
+    assert (rates.limit, rates.window_seconds, rates.ignored) == (None, 60.0, ("x-rate-limit-limit",))
+
+
+def test_more_remaining_than_the_limit_is_ignored() -> None:
+    rates = read_rate_headers(answer(200, {}, X_Rate_Limit_Limit="10", X_Rate_Limit_Remaining="11"), NOW)
+    assert (rates.limit, rates.remaining, rates.ignored) == (10, None, ("x-rate-limit-remaining",))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("86400", 86_400.0),
+        ("86401", 86_400.0),
+        ("9" * 300, 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("Thu, 01 Jan 1970 00:00:00 -0000", None),
+        ("0", None),
+        ("tomorrow", None),
+        ("-5", None),
+    ],
+)
+def test_a_wait_is_a_day_at_most_and_none_at_least(value: str, seconds: float | None) -> None:
+    assert read_rate_headers(answer(429, {}, Retry_After=value), NOW).retry_after_seconds == seconds
 
 
 def test_a_next_page_is_wanted_while_pages_bring_new_records() -> None:
