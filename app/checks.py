@@ -21,6 +21,7 @@ from app.enrichment.roster import (
     missing_beside,
     missing_scopes,
 )
+from app.enrichment.silences import load_silences
 from app.enrichment.troubles import describe
 from app.errors import (
     CredentialsRefused,
@@ -30,6 +31,7 @@ from app.errors import (
     SettingsError,
     StorageUnavailable,
 )
+from app.ids import UNBOUND_ACCOUNT
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
@@ -122,9 +124,22 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
         looks = await asyncio.gather(
             *(look.at(one, listens=(one.holder, one.name) in listening) for one in own_first)
         )
-    return (
-        [finding for findings in looks for finding in findings] + unusable + _check_clock(connections.meter)
-    )
+    found = [finding for findings in looks for finding in findings] + unusable
+    return found + await _check_silences(database, clock.now()) + _check_clock(connections.meter)
+
+
+async def _check_silences(database: Database, now: datetime) -> list[Finding]:
+    """Tell of rate groups that RingCentral has silenced for long."""
+    async with database.read() as db:
+        silences = await load_silences(db, now)
+    return [
+        Finding(
+            "rate limit" if account_id == UNBOUND_ACCOUNT else f"account {account_id}, {name}: rate limit",
+            False,
+            str(problem["detail"]),
+        )
+        for account_id, name, problem in silences
+    ]
 
 
 def _check_clock(meter: SkewMeter) -> list[Finding]:

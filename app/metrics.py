@@ -56,6 +56,11 @@ READER_REQUESTS = Counter(
 SWEPT = Counter(
     "aftercall_swept_calls_total", "Calls that no event had told of, found by a sweep.", ["reason"]
 )
+SET_ASIDE = Counter(
+    "aftercall_records_set_aside_total",
+    "What RingCentral told of a call and could not be read or stored, by source.",
+    ["source"],
+)
 WAITING = Gauge("aftercall_waiting_calls", "Ended calls that wait for their record inside the window.")
 BUDGET_FREE = Gauge("aftercall_budget_free_requests", "Heavy requests that may be sent at once.")
 LOOP_SECONDS = Histogram(

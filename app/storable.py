@@ -11,6 +11,7 @@ call that it came with. Data of our own API is refused instead: `find_unstorable
 import json
 import math
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 MAX_INTEGER = 2**31 - 1
@@ -19,8 +20,18 @@ MAX_INTEGER = 2**31 - 1
 MAX_INTEGER_DIGITS = 128
 """Longest integer that is read from JSON; RingCentral's ids have some 20 digits."""
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""Times from outside lie between these: durations can be added to them and taken from them, in SQL as well."""
+
+MAX_DEPTH = 100
+"""Deepest nesting of JSON that is kept. Deeper values become null: they would exhaust the stack of whoever walks them."""
+
 REPLACEMENT = "\ufffd"
 
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
+_EXACT_FLOATS = 1e16
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -34,9 +45,11 @@ def decode_json(body: bytes) -> Any:
 
     NaN, infinite numbers and integers of more than `MAX_INTEGER_DIGITS` digits become None. NUL, lone surrogates and
     bytes that are not UTF-8 become U+FFFD: one damaged name must not cost a whole page. A byte order mark is skipped.
-    Raises BadJson.
+    What is nested deeper than `MAX_DEPTH` becomes None. Raises BadJson.
     """
     text = body.decode("utf-8-sig", "replace")
+    if _may_be_deep(body):
+        text = _without_depths(text)
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
         # Only escapes can smuggle these characters in: the decoder refuses raw control characters, and bytes of
@@ -84,13 +97,60 @@ def find_unstorable(value: Any) -> str | None:
     return None
 
 
+def is_storable_time(moment: datetime) -> bool:
+    """Whether an aware time lies in the range that is kept."""
+    return EARLIEST <= moment < LATEST
+
+
+def _may_be_deep(body: bytes) -> bool:
+    """Whether JSON may be nested deeper than `MAX_DEPTH`; brackets within strings can make it look so.
+
+    Takes one level of empty brackets away at a time, which costs little for what is flat.
+    """
+    brackets = body.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not fewer:
+            return False
+        if len(fewer) == len(brackets):
+            return True
+        brackets = fewer
+    return True
+
+
+def _without_depths(text: str) -> str:
+    """Return JSON text with null for each value that is nested deeper than `MAX_DEPTH`."""
+    parts: list[str] = []
+    depth = kept_from = 0
+    for token in _TOKEN.finditer(text):
+        mark = token[0][0]
+        if mark in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                parts += [text[kept_from : token.start()], "null"]
+        elif mark in "]}":
+            if depth == MAX_DEPTH + 1:
+                kept_from = token.end()
+            depth -= 1
+    if depth != 0:
+        raise BadJson("the brackets do not match")
+    parts.append(text[kept_from:])
+    return "".join(parts)
+
+
 def _no_constant(name: str) -> None:
     """Read NaN and Infinity, which are not JSON, as None."""
 
 
-def _finite(text: str) -> float | None:
+def _finite(text: str) -> float | int | None:
+    """Read a number so that it comes back from both databases as it went in: PostgreSQL has no -0.0, and gives large
+    floats back as integers."""
     number = float(text)
-    return number if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    if abs(number) < _EXACT_FLOATS:
+        return number + 0.0
+    return int(number) if abs(number) < 10**MAX_INTEGER_DIGITS else None
 
 
 def _bounded(text: str) -> int | None:

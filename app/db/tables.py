@@ -42,7 +42,9 @@ from sqlalchemy import (
     text,
 )
 
+from app import widths
 from app.db.types import Counter, Json, UtcDateTime
+from app.ids import MAX_OUTSIDE_ID
 
 metadata = MetaData(
     naming_convention={
@@ -55,7 +57,7 @@ metadata = MetaData(
 
 
 def _account() -> Column[str]:
-    return Column("account_id", String(128), primary_key=True)
+    return Column("account_id", String(MAX_OUTSIDE_ID), primary_key=True)
 
 
 def _call_reference() -> ForeignKeyConstraint:
@@ -95,14 +97,14 @@ subscriptions = Table(
     "subscriptions",
     metadata,
     _account(),
-    Column("subscription_id", String(128), primary_key=True),
+    Column("subscription_id", String(MAX_OUTSIDE_ID), primary_key=True),
     Column(
         "name", String(64), nullable=False, server_default=text("'own'")
     ),  # of the credentials that keep it
     Column("address", Text, nullable=False),
     Column("filters", Json, nullable=False),
     Column("disabled_filters", Json),
-    Column("status", String(32), nullable=False),
+    Column("status", String(widths.SUBSCRIPTION_STATUS), nullable=False),
     Column("expires_at", UtcDateTime),
     Column("renew_at", UtcDateTime),
     Column("checked_at", UtcDateTime, nullable=False),
@@ -149,19 +151,19 @@ calls = Table(
     _account(),
     Column("call_id", String(40), primary_key=True),
     Column("telephony_session_id", String(160), nullable=False),
-    Column("session_id", String(128)),
+    Column("session_id", String(MAX_OUTSIDE_ID)),
     Column("stage", String(16), nullable=False),
     Column("absent_reason", String(64)),
     Column("version", Integer, nullable=False),
     Column("changed_seq", Counter, nullable=False),  # of the timeline: when it last changed
-    Column("direction", String(16)),
+    Column("direction", String(widths.DIRECTION)),
     Column("internal", Boolean),
     Column("outcome", String(32), nullable=False),
-    Column("result", String(128)),
-    Column("action", String(128)),
+    Column("result", String(widths.RESULT)),
+    Column("action", String(widths.ACTION)),
     Column("caller", Json),  # `from` of the API
     Column("callee", Json),  # `to` of the API
-    Column("external_number", String(128)),
+    Column("external_number", String(MAX_OUTSIDE_ID)),
     Column("queue_name", String(256)),
     Column("started_at", UtcDateTime, nullable=False),  # for order: the first thing known of the call
     Column("answered_at", UtcDateTime),
@@ -173,7 +175,7 @@ calls = Table(
     Column("conversation_id", String(40)),  # shared by all calls that links join, directly or through others
     Column("details", Json, nullable=False),  # ring, talk and hold seconds and the like
     Column("facts", Json, nullable=False),  # what events said, as a set; see webhooks.parties
-    Column("primary_record_id", String(128)),
+    Column("primary_record_id", String(MAX_OUTSIDE_ID)),
     Column("readiness", Json, nullable=False),
     Column("source", String(16), nullable=False),  # what told us of the call first
     Column("end_check_at", UtcDateTime),  # due: look whether it is over
@@ -244,7 +246,7 @@ call_parties = Table(
     _account(),
     Column("call_id", String(40), primary_key=True),
     Column("kind", String(16), primary_key=True),  # extension | number
-    Column("value", String(128), primary_key=True),
+    Column("value", String(MAX_OUTSIDE_ID), primary_key=True),
     Column("started_at", UtcDateTime, nullable=False),
     _call_reference(),
     Index("ix_call_parties_value", "account_id", "kind", "value", "started_at", "call_id"),
@@ -255,7 +257,7 @@ call_records = Table(
     metadata,
     _account(),
     Column("call_id", String(40), primary_key=True),
-    Column("record_id", String(128), primary_key=True),
+    Column("record_id", String(MAX_OUTSIDE_ID), primary_key=True),
     Column("source", String(16), nullable=False),  # active-calls | call-log
     Column("detailed", Boolean, nullable=False),
     Column("fetched_at", UtcDateTime, nullable=False),
@@ -269,12 +271,12 @@ recordings = Table(
     "recordings",
     metadata,
     _account(),
-    Column("recording_id", String(128), primary_key=True),
+    Column("recording_id", String(MAX_OUTSIDE_ID), primary_key=True),
     Column("call_id", String(40), primary_key=True),  # linked calls may name the same recording
     Column("state", String(16), nullable=False),  # announced | pending | ready | expired | none
-    Column("type", String(32)),
+    Column("type", String(widths.RECORDING_TYPE)),
     Column("content_uri", Text),  # RingCentral's, data from outside
-    Column("content_type", String(128)),
+    Column("content_type", String(widths.CONTENT_TYPE)),
     Column("duration_seconds", Float),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("due_at", UtcDateTime),  # next look; of a ready one: when to archive it
@@ -303,7 +305,7 @@ call_links = Table(
     Column("call_id", String(40), primary_key=True),  # who says it
     Column("other", String(160), primary_key=True),  # of which session, whether we know its call or not
     Column("kind", String(32), primary_key=True),
-    Column("session_id", String(128)),  # the other's, as far as it was told
+    Column("session_id", String(MAX_OUTSIDE_ID)),  # the other's, as far as it was told
     _call_reference(),
     Index("ix_call_links_other", "account_id", "other"),
 )
@@ -315,7 +317,7 @@ insights = Table(
     Column("source_id", String(160), primary_key=True),  # the recording's id, else the session's
     Column("call_id", String(40)),  # null: waits for its call
     Column("telephony_session_id", String(160)),
-    Column("recording_id", String(128)),
+    Column("recording_id", String(MAX_OUTSIDE_ID)),
     Column("last_modified_at", UtcDateTime),
     Column("source", String(16), nullable=False),  # webhook | insights: who gave it to us
     Column("fetched_at", UtcDateTime, nullable=False),

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import structlog
 from sqlalchemy import Row
 
-from app import metrics
+from app import metrics, widths
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
 from app.calls.recordings import State
@@ -229,7 +229,9 @@ class Archivist:
         except PermissionMissing as error:
             raise _Denied(connection, error) from error
         content_type = said or next((row.content_type for row in rows if row.content_type), None)
-        await self._change(account_id, recording_id, content_type=content_type and content_type[:128])
+        await self._change(
+            account_id, recording_id, content_type=content_type and content_type[: widths.CONTENT_TYPE]
+        )
         size, digest = await asyncio.to_thread(_measure, part)
         path = place_of(account_id, recording_id, await self._started_at(account_id, rows), content_type)
         await self._archive.save(path, part)

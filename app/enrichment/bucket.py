@@ -62,6 +62,7 @@ class BucketState:
 
     `limit` and `window_seconds` are what headers have said, None until they do. `penalty_until` is the end of the
     last penalty that an answer told of; `silent_until` adds what unanswered requests may still have caused.
+    `penalty_since` is when it began.
     """
 
     slots: tuple[Slot, ...] = ()
@@ -70,6 +71,7 @@ class BucketState:
     limit: int | None = None
     window_seconds: float | None = None
     last_token: int = 0
+    penalty_since: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Compact JSON: times are microseconds since 1970, what is empty is left out."""
@@ -85,6 +87,8 @@ class BucketState:
             ]
         if self.penalty_until is not None:
             stored["p"] = _to_stored(self.penalty_until)
+        if self.penalty_since is not None:
+            stored["q"] = _to_stored(self.penalty_since)
         if self.limit is not None:
             stored["l"] = self.limit
         if self.window_seconds is not None:
@@ -105,6 +109,7 @@ class BucketState:
             slots=tuple(slots[-MOST_SLOTS:]),
             wants=tuple({want.priority: want for want in wants}.values()),
             penalty_until=_read_moment(fields.get("p")),
+            penalty_since=_read_moment(fields.get("q")),
             limit=limit if _is_whole(limit) and 1 <= limit <= LARGEST_LIMIT else None,
             window_seconds=float(window) if _is_window(window) else None,
             last_token=_token(fields.get("n", 0)) or max((slot.token for slot in slots), default=0),

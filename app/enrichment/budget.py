@@ -242,7 +242,9 @@ def _tidy(state: BucketState, now: datetime, limits: Limits) -> BucketState:
         if _ends_at(slot, state, limits) > now or (penalised and slot.done_at is None)
     )
     wants = tuple(want for want in state.wants if want.until > now)
-    return replace(state, slots=slots, wants=wants, penalty_until=state.penalty_until if penalised else None)
+    if not penalised:
+        state = replace(state, penalty_until=None, penalty_since=None)
+    return replace(state, slots=slots, wants=wants)
 
 
 def _healed(state: BucketState, now: datetime, limits: Limits) -> BucketState:
@@ -317,9 +319,16 @@ def _wanting(
 def _punished(
     state: BucketState, retry_after_seconds: float | None, now: datetime, limits: Limits
 ) -> BucketState:
-    until = now + _penalty(retry_after_seconds, limits)
+    return silenced(state, now + _penalty(retry_after_seconds, limits), now)
+
+
+def silenced(state: BucketState, until: datetime, now: datetime) -> BucketState:
+    """Send nothing before `until`, nor before the end of a penalty that goes on."""
+    goes_on = state.penalty_until is not None and state.penalty_until > now
     return replace(
-        state, penalty_until=until if state.penalty_until is None else max(until, state.penalty_until)
+        state,
+        penalty_until=max(until, state.penalty_until or until),
+        penalty_since=(state.penalty_since if goes_on else None) or now,
     )
 
 

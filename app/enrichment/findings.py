@@ -18,6 +18,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.matching import answers
 from app.enrichment.records import ReadingPlan, apply_readings, keep_readings, open_stranger
+from app.enrichment.set_aside import Shelf, write_apart
 from app.enrichment.slices import is_over
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.models import CallRecord
@@ -56,16 +57,27 @@ async def bring_in(
 
     It was asked for at `fetched_at`.
 
+    A call whose records cannot be stored is set aside alone.
+
     Records of a call that goes on are only put aside: they are provisional in every field, and whether it is
     over is for its events to say.
     """
+    shelf = Shelf(database, clock)
+
+    async def write(names: Sequence[CallNames]) -> Brought:
+        now = clock.now()
+        over_before = None if grace is None else now - grace
+        batch = {name: calls[name] for name in names}
+        async with database.write() as db, open_ledger(db, account_id, now) as ledger:
+            return await _bring_in(ledger, plan, batch, fetched_at, over_before)
+
+    async def set_aside(names: CallNames, error: Exception) -> None:
+        await shelf.note(account_id, Source.CALL_LOG.value, str(names[0] or names[1]), error)
+
     brought = Brought()
     for names in batches(list(calls)):
-        batch = {name: calls[name] for name in names}
-        now = clock.now()
-        async with database.write() as db, open_ledger(db, account_id, now) as ledger:
-            over_before = None if grace is None else now - grace
-            brought |= await _bring_in(ledger, plan, batch, fetched_at, over_before)
+        for some in await write_apart(names, write, set_aside):
+            brought |= some
     return brought
 
 

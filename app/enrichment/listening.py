@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
+from app import widths
 from app.calls import recordings
 from app.calls.ledger import open_ledger
 from app.calls.recordings import OPEN, State
@@ -183,7 +184,9 @@ class Listening:
                 if any(row.state in OPEN for row in rows):
                     await self._look_soon(account_id, recording_id)
                 elif rows and sound.content_type and all(row.content_type is None for row in rows):
-                    await self._note(account_id, recording_id, content_type=sound.content_type[:128])
+                    await self._note(
+                        account_id, recording_id, content_type=sound.content_type[: widths.CONTENT_TYPE]
+                    )
                 yield Heard(sound, sound.content_type or content_type)
         except PermissionMissing as error:
             await note_missing_right(self._connections, connection, error)

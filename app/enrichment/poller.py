@@ -4,7 +4,7 @@ The order of one turn, and nothing decided here: claim the target, plan, ask pag
 found together with what was learnt, give the target back. No transaction is open while RingCentral thinks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment import budget, targets, visibility
 from app.enrichment.connections import Connection, Connections, serving
+from app.enrichment.findings import batches
 from app.enrichment.matching import Matching, Sought, answers, match_records
 from app.enrichment.planner import (
     Bucket,
@@ -37,6 +38,7 @@ from app.enrichment.planner import (
 )
 from app.enrichment.rates import SharedRates
 from app.enrichment.records import ReadingPlan, apply_readings, as_sought, keep_readings, open_stranger
+from app.enrichment.set_aside import Shelf, write_apart
 from app.enrichment.targets import Target
 from app.enrichment.troubles import WRONG_ACCOUNT
 from app.enrichment.visibility import Look, Visibility
@@ -74,6 +76,15 @@ class Polled:
     failure: RingCentralError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What was found of one call: a known one by its id, or one that nobody told of, by its key."""
+
+    call_id: str | None
+    key: str
+    records: Sequence[CallRecord]
+
+
 class Poller:
     """The background work that polls. `replica` names this process among all."""
 
@@ -95,6 +106,7 @@ class Poller:
         self._connections = connections
         self._limits = limits
         self._readings = readings
+        self._shelf = Shelf(database, clock)
         self._replica = replica
         self._page_size = page_size
         self._lease_seconds = lease_seconds
@@ -244,24 +256,9 @@ class Poller:
         vain = [_vain_look(waiting[call_id], polled, self._limits) for call_id in missed]
         memory.learn([look for look in (*seen, *vain) if look is not None])
         memory.pages = polled.pages if polled.failure is None else max(memory.pages, polled.pages)
+        got = await self._take(target, matching, found, fresh, polled.sent_at)
         async with self._database.write() as db:
-            now = self._clock.now()
-            async with open_ledger(db, target.account_id, now) as ledger:
-                loaded = await store.load_by_ids(
-                    db, target.account_id, [key for key in found if key in fresh]
-                )
-                # One revived while RingCentral thought goes on: what it told is provisional.
-                going = {key: found[key] for key, call in loaded.items() if call.stage == Stage.LIVE}
-                wanted = {key: found[key] for key in loaded if key not in going}
-                for key, records in (await self._strangers(db, target.account_id, matching)).items():
-                    stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
-                    loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
-                await ledger.flush()
-                await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, polled.sent_at)
-                got = await apply_readings(
-                    ledger, loaded, wanted, Source.ACTIVE_CALLS, polled.sent_at, self._readings
-                )
-                await store.mark_missed(db, target.account_id, missed, polled.sent_at)
+            await store.mark_missed(db, target.account_id, missed, polled.sent_at)
             await targets.release(db, target, self._replica, last_poll_at=polled.sent_at, **memory.changes())
         wrong = _wrong_account(target, polled)
         await self._connections.note_account(connection, wrong)
@@ -271,9 +268,59 @@ class Poller:
         if polled.failure is None:
             await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
-        log.info(
-            "polled", found=len(got), missed=len(missed), pages=polled.pages, records=len(polled.records)
-        )
+        log.info("polled", found=got, missed=len(missed), pages=polled.pages, records=len(polled.records))
+
+    async def _take(
+        self,
+        target: Target,
+        matching: Matching,
+        found: Mapping[str, list[CallRecord]],
+        fresh: Collection[str],
+        sent_at: datetime,
+    ) -> int:
+        """Write what was found of known calls and open those that nobody told of; return how many got their first
+        record. A call whose records cannot be stored is set aside alone, and not polled for again."""
+
+        async def write(some: Sequence[_Item]) -> int:
+            async with self._database.write() as db:
+                taken = await self._take_some(db, target.account_id, some, sent_at)
+                # Whoever has lost the target writes nothing: another replica has asked since.
+                await targets.confirm(db, target, self._replica)
+                return taken
+
+        async def set_aside(item: _Item, error: Exception) -> None:
+            await self._shelf.note(
+                target.account_id, Source.ACTIVE_CALLS.value, item.call_id or item.key, error
+            )
+            if item.call_id:
+                await self._shelf.close_window(target.account_id, item.call_id)
+
+        strangers = self._ended_strangers(matching)
+        items = [_Item(key, key, found[key]) for key in found if key in fresh]
+        items += [_Item(None, key, records) for key, records in strangers.items()]
+        counts = [count for some in batches(items) for count in await write_apart(some, write, set_aside)]
+        return sum(counts)
+
+    async def _take_some(
+        self, db: AsyncConnection, account_id: AccountId, items: Sequence["_Item"], sent_at: datetime
+    ) -> int:
+        async with open_ledger(db, account_id, self._clock.now()) as ledger:
+            found = {item.call_id: item.records for item in items if item.call_id is not None}
+            loaded = await store.load_by_ids(db, account_id, found)
+            # One revived while RingCentral thought goes on: what it told is provisional.
+            going = {key: found[key] for key, call in loaded.items() if call.stage == Stage.LIVE}
+            wanted = {key: found[key] for key in loaded if key not in going}
+            strangers = {item.key: item.records for item in items if item.call_id is None}
+            known = await store.load_by_sessions(db, account_id, strangers)
+            for key, records in strangers.items():
+                if key not in known:
+                    stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
+                    loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
+            await ledger.flush()
+            await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, sent_at)
+            return len(
+                await apply_readings(ledger, loaded, wanted, Source.ACTIVE_CALLS, sent_at, self._readings)
+            )
 
     def _answered(
         self, matching: Matching, recent: Sequence[Recent], now: datetime
@@ -299,17 +346,13 @@ class Poller:
         grace = timedelta(seconds=self._limits.lag_max_seconds)
         return call.bootstrapped_at is not None and now - call.bootstrapped_at < grace
 
-    async def _strangers(
-        self, db: AsyncConnection, account_id: AccountId, matching: Matching
-    ) -> dict[str, list[CallRecord]]:
-        """Pick the ended voice calls that no event has told us of."""
-        ended = {
+    def _ended_strangers(self, matching: Matching) -> dict[str, list[CallRecord]]:
+        """Pick the ended voice calls that no event has told us of, as far as matching knows."""
+        return {
             key: records
             for key, records in matching.strangers.items()
             if len(answers(records)) == len(records) and all(_is_voice(record) for record in records)
         }
-        known = await store.load_by_sessions(db, account_id, ended)
-        return {key: records for key, records in ended.items() if key not in known}
 
     async def _excuse(self, target: Target, connection: Connection, error: RingCentralError) -> float:
         """Note a failure and what it asks of a person; say in how many seconds to try again."""

@@ -139,7 +139,7 @@ class SharedRates:
             query = select(column.account_id, column.bucket, column.state)
             # All who lock several buckets lock them in this order.
             for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
-                state = _silenced(budget.BucketState.from_json(row.state), until)
+                state = budget.silenced(budget.BucketState.from_json(row.state), until, self._clock.now())
                 mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
                 await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
         if self._unsaved_silence == until:
@@ -246,7 +246,3 @@ def _settled(
         retry_after_seconds=retry_after,
     )
     return budget.settle(state, slot.token, answer, outcome.at, limits)
-
-
-def _silenced(state: budget.BucketState, until: datetime) -> budget.BucketState:
-    return replace(state, penalty_until=max(until, state.penalty_until or until))

@@ -7,7 +7,7 @@ a growing pause, until the horizon; then the call is closed as absent, with the 
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from app.enrichment.records import (
     settle_calls,
     stands,
 )
+from app.enrichment.set_aside import UNSTORABLE, Shelf, write_apart
 from app.enrichment.slices import sort_by_call, start_of
 from app.errors import RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
@@ -222,6 +223,7 @@ class Reader:
         lease_seconds: float = 15.0,
     ) -> None:
         self._feed = feed
+        self._shelf = Shelf(database, clock)
         self._replica = replica
         self._lease_seconds = lease_seconds
         self._database = database
@@ -391,13 +393,16 @@ class Reader:
             left += [call for call in unseen if needs_another_way(call)]
         rest = {call.call_id for call in due} - {call.call_id for call in left}
         known = sorted(rest if feed.is_complete else rest & feed.brought.read)
-        for some in batches(known):
+
+        async def settle(some: Sequence[str]) -> None:
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 calls_of_feed = await store.load_by_ids(db, account_id, some)
                 unchanged = [call for call in calls_of_feed.values() if call.call_id not in feed.brought.read]
                 await settle_calls(ledger, unchanged, self._plan, feed.asked_at)
                 for call in calls_of_feed.values():
                     self._after(ledger, call, feed.asked_at)
+
+        await self._each(account_id, known, settle)
         return left
 
     async def _load_due(self, account_id: AccountId, due: Sequence[DueCall]) -> list[Due]:
@@ -451,7 +456,8 @@ class Reader:
             records, [as_sought(call) for call in left.values()], START_TOLERANCE_SECONDS
         )
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
-        for some in batches(list(found)):
+
+        async def write(some: Sequence[str]) -> None:
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 loaded = await store.load_by_ids(db, account_id, some)
                 going = {one: found[one] for one, call in loaded.items() if call.stage == Stage.LIVE}
@@ -460,6 +466,13 @@ class Reader:
                 await apply_readings(ledger, loaded, over, Source.CALL_LOG, sent_at, self._plan)
                 for call in loaded.values():
                     self._after(ledger, call, sent_at)
+
+        async def set_aside(call_id: str, error: Exception) -> None:
+            await self._shelf.note(account_id, Source.CALL_LOG.value, call_id, error)
+            await self._plan_next(account_id, [call_id], reason=UNSTORABLE)
+
+        for some in batches(list(found)):
+            await write_apart(some, write, set_aside)
         for call_id in found:
             del left[call_id]
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
@@ -471,10 +484,28 @@ class Reader:
         self, account_id: AccountId, call_ids: Sequence[str], *, reason: str = NEVER_LOGGED
     ) -> None:
         """Plan the next reading of calls that this one did not find; close what has passed its horizon."""
-        for some in batches(call_ids):
+
+        async def plan(some: Sequence[str]) -> None:
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 for call in (await store.load_by_ids(db, account_id, some)).values():
                     self._after(ledger, call, ledger.now, reason=reason)
+
+        await self._each(account_id, call_ids, plan)
+
+    async def _each(
+        self,
+        account_id: AccountId,
+        call_ids: Sequence[str],
+        write: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
+        """Write what becomes of calls, in short transactions; one that cannot be written is not read any more."""
+
+        async def set_aside(call_id: str, error: Exception) -> None:
+            await self._shelf.note(account_id, Source.CALL_LOG.value, call_id, error)
+            await self._shelf.stop_reading(account_id, call_id)
+
+        for some in batches(call_ids):
+            await write_apart(some, write, set_aside)
 
     def _after(self, ledger: Ledger, call: Call, seen_at: datetime, *, reason: str = NEVER_LOGGED) -> None:
         """Plan the next reading of a call that was as it is at `seen_at`, or close it."""
@@ -492,10 +523,13 @@ class Reader:
         what has passed its horizon."""
         async with self._database.read() as db:
             due = await store.find_due_readings(db, account_id, self._clock.now(), BATCH, unseen_by=seen)
-        for some in batches([call.call_id for call in due]):
+
+        async def put_off(some: Sequence[str]) -> None:
             async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
                 for call in (await store.load_by_ids(db, account_id, some)).values():
                     self._put_off(ledger, call, reason)
+
+        await self._each(account_id, [call.call_id for call in due], put_off)
 
     def _put_off(self, ledger: Ledger, call: Call, reason: str) -> None:
         horizon = (call.ended_at or call.started_at) + timedelta(seconds=self._plan.horizon)

@@ -251,7 +251,7 @@ async def find_hearer(
 def told_of(found: Recording) -> dict[str, Any]:
     """Return what the metadata of a recording say of it, as columns of its rows; what they leave out stays."""
     told = {
-        "content_type": found.content_type and found.content_type[:128],
+        "content_type": found.content_type,
         "duration_seconds": found.duration_seconds,
         "content_uri": found.content_uri,
     }

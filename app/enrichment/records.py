@@ -28,6 +28,9 @@ _IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
 """Records count in whole seconds."""
 
+_FUTURE = timedelta(hours=1)
+"""How far after we first heard of a call its start may lie: clocks differ, but not by more."""
+
 RECORDS_END = "recordsEnd"
 """Among a call's details: the latest end that its records told of."""
 
@@ -155,7 +158,8 @@ def open_stranger(
     ledger: Ledger, telephony_session_id: str, records: Sequence[CallRecord], source: Source
 ) -> Call:
     """Open a call that no event told us of; its records are applied by `apply_readings`."""
-    started_at = min((record.start_time for record in records if record.start_time), default=ledger.now)
+    earliest = min((record.start_time for record in records if record.start_time), default=ledger.now)
+    started_at = earliest if earliest <= ledger.now + _FUTURE else ledger.now
     ended_at = max(
         (
             record.start_time + timedelta(seconds=record.duration_seconds or 0)
@@ -370,7 +374,8 @@ def _copy(call: Call, summary: Summary) -> None:
     call.caller = _complete(call.details.get("from"), summary.caller)
     call.callee = _complete(call.details.get("to"), summary.callee)
     call.external_number = summary.external_number or call.external_number
-    call.started_at = summary.started_at or call.started_at
+    if summary.started_at is not None and summary.started_at <= call.created_at + _FUTURE:
+        call.started_at = summary.started_at
     call.duration_seconds = summary.duration_seconds
     call.has_recording = summary.has_recording
 

@@ -58,6 +58,13 @@ async def renew(
     )
 
 
+async def confirm(db: AsyncConnection, target: Target, replica: str) -> None:
+    """Make sure that the target is still ours when this transaction commits. Raises LeaseLost as `release` does."""
+    held = await db.execute(update(poll_targets).where(_held(target, replica)).values(lease_owner=replica))
+    if held.rowcount != 1:
+        raise LeaseLost(f"the poll of account {target.account_id} was taken over")
+
+
 def _held(target: Target, replica: str) -> ColumnElement[bool]:
     return and_(
         poll_targets.c.account_id == target.account_id,

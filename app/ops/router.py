@@ -103,7 +103,7 @@ class ProblemView(_Answer):
     """What only a person can put right."""
 
     account_id: str = Field(examples=["908070001"])
-    about: str = Field(examples=["credentials", "subscription", "clock"])
+    about: str = Field(examples=["credentials", "subscription", "clock", "rate-limit", "records"])
     credentials: str | None = Field(
         None,
         description="Which credentials of the account, where it is about some.",

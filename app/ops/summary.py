@@ -29,6 +29,8 @@ from app.enrichment import budget
 from app.enrichment.clocks import load_skews
 from app.enrichment.credentials import OWN
 from app.enrichment.roster import Account, load_roster
+from app.enrichment.set_aside import load_set_aside
+from app.enrichment.silences import load_silences
 from app.ids import UNBOUND_ACCOUNT
 from app.settings import Settings
 from app.vault import Vault
@@ -152,7 +154,8 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that only a person can put right. `about` is "credentials", "subscription", "sweep" or "clock".
+    """Something that only a person can put right. `about` is "credentials", "subscription", "sweep", "clock",
+    "rate-limit" or "records".
 
     `credentials` names those that it is about, of the account.
     """
@@ -280,6 +283,7 @@ async def load_summary(
         problems=(
             *(read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in skews),
             *_each_once(_problems_of(shown), await _load_subscription_problems(db, watched)),
+            *await _load_answer_problems(db, watched, now),
         ),
         rate_limited=await _count_429(db, only),
         clock_skew_seconds=max((float(skew["seconds"]) for skew in skews), key=abs, default=0.0),
@@ -566,6 +570,25 @@ async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] |
             name = row.kind.partition(":")[2] or OWN
             found.append(replace(read_problem("subscription", account_id, complaint), credentials=name))
     return found
+
+
+async def _load_answer_problems(
+    db: AsyncConnection, only: Sequence[str] | None, now: datetime
+) -> list[Problem]:
+    """Return what RingCentral's answers ask of people: long silences, and records that could not be stored."""
+    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    found = [
+        *(("rate-limit", *silence) for silence in await load_silences(db, now)),
+        *(("records", aside.account_id, None, aside.problem) for aside in await load_set_aside(db, now)),
+    ]
+    return [
+        replace(
+            read_problem(about, own if own and account_id == UNBOUND_ACCOUNT else account_id, problem),
+            credentials=name,
+        )
+        for about, account_id, name, problem in found
+        if only is None or account_id in only
+    ]
 
 
 def _each_once(of_credentials: Sequence[Problem], of_subscriptions: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -69,6 +69,14 @@ _CLOCK = (
     "A clock is off",
     "Let the machine set its clock by NTP. The warning goes by itself some seconds after.",
 )
+_SILENCED = (
+    "RingCentral asked us to wait",
+    "Nothing has to be done: calls are read in the Call Log afterwards. If it is unexpected, ask RingCentral's support.",
+)
+_SET_ASIDE = (
+    "A record could not be stored",
+    "Other calls are not affected. The log says which and why; please report it.",
+)
 _OTHER = ("Something is wrong with this account", "Run aftercall check: it tells what to do.")
 _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
     (re.compile(r"sign-in-again"), _SIGN_IN),
@@ -79,6 +87,8 @@ _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
     (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
     (re.compile(r"disabled-filters"), _FILTERS),
     (re.compile(r"clock-skew"), _CLOCK),
+    (re.compile(r"^silenced$"), _SILENCED),
+    (re.compile(r"^record-set-aside$"), _SET_ASIDE),
 )
 """What a problem's code, RingCentral's own or ours, means to a person: a title, and what helps."""
 

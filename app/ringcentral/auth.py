@@ -254,7 +254,9 @@ class TokenKeeper:
         failure = decode_token_error(answer, now, penalty_seconds=config.penalty_seconds)
         if isinstance(failure, RingCentralUnreachable):
             seconds = read_rate_headers(answer, now).retry_after_seconds
-            raise _Later(failure, config.pause_seconds if seconds is None else seconds)
+            # Only a 429 can ask for longer: that is kept in the bucket, and people are told.
+            longest = config.refusal_seconds
+            raise _Later(failure, config.pause_seconds if seconds is None else min(seconds, longest))
         raise self._judged(failure, answer)
 
     def _request(self) -> Request:

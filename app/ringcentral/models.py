@@ -3,11 +3,13 @@
 Every field may be missing, ids come as numbers or as text, enumerations grow, times come in several
 spellings (API description 1.0.46, guides "Call log" and "Creating webhooks"). So nothing here refuses a value
 that can be lived without: unknown words pass through, what cannot be read is None, and `raw` keeps the object
-as it came. What cannot be lived without is named: a call record has an id, a subscription has an id.
+as it came. What cannot be lived without is named: a call record has an id, a subscription has an id. What is read fits its column:
+texts are cut to `app.widths`, numbers and times outside of the range of `app.storable` are None.
 
 `read_…` functions take one decoded JSON value; they raise nothing.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from app import widths
 from app.ids import (
     AccountId,
     ExtensionId,
@@ -24,12 +27,16 @@ from app.ids import (
     TelephonySessionId,
     as_text,
 )
+from app.storable import MAX_INTEGER, is_storable_time, storable_text
 
 T = TypeVar("T")
 
 IN_PROGRESS = "in progress"
 MAX_TEXT = 4096
 """Longest text that is kept of a field of RingCentral's; `raw` has the whole."""
+
+MOST_LEGS = 1000
+"""Legs of one record that are read; `raw` has the rest."""
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _ACCOUNT_IN_URI = re.compile(r"/account/([0-9]{1,32})(?:[/?]|$)")
@@ -302,7 +309,7 @@ def read_call_record(value: Any) -> CallRecord | BadRecord:
     """Read one record; without an id of its own or in its `uri` it is a BadRecord."""
     if not isinstance(value, Mapping):
         return BadRecord(value, "not an object")
-    record_id = as_text(value.get("id")) or _id_in_uri(value.get("uri"))
+    record_id = as_text(value.get("id")) or _id_in_uri(value.get("uri")) or _short_id(value.get("id"))
     if record_id is None:
         return BadRecord(value, "no id")
     legs = value.get("legs")
@@ -311,7 +318,7 @@ def read_call_record(value: Any) -> CallRecord | BadRecord:
         session_id=_optional(SessionId, as_text(value.get("sessionId"))),
         last_modified_time=read_time(value.get("lastModifiedTime")),
         is_deleted=value.get("deleted") is True,
-        legs=tuple(map(_read_leg, _objects(legs))) if isinstance(legs, list) else None,
+        legs=tuple(map(_read_leg, _objects(legs)[:MOST_LEGS])) if isinstance(legs, list) else None,
         raw=value,
         **_call_fields(value),
     )
@@ -325,9 +332,9 @@ def read_recording(value: Any) -> Recording | None:
         return None
     return Recording(
         id=recording_id,
-        type=read_text(fields.get("type")),
-        content_uri=read_text(fields.get("contentUri")),
-        content_type=read_text(fields.get("contentType")),
+        type=read_text(fields.get("type"), widths.RECORDING_TYPE),
+        content_uri=_read_address(fields.get("contentUri")),
+        content_type=read_text(fields.get("contentType"), widths.CONTENT_TYPE),
         duration_seconds=read_seconds(fields.get("duration")),
     )
 
@@ -341,7 +348,7 @@ def read_subscription(value: Any) -> Subscription | None:
     delivery, blacklisted = _object(fields.get("deliveryMode")), _object(fields.get("blacklistedData"))
     return Subscription(
         id=subscription_id,
-        status=read_text(fields.get("status")),
+        status=read_text(fields.get("status"), widths.SUBSCRIPTION_STATUS),
         event_filters=_texts(fields.get("eventFilters")),
         disabled_filters=_disabled_filters(fields.get("disabledFilters")),
         address=read_text(delivery.get("address")),
@@ -358,7 +365,7 @@ def read_subscription(value: Any) -> Subscription | None:
 def read_token(value: Any) -> Token | None:
     """Read a token; one that no header can carry, or that says no lifetime, is none."""
     fields = _object(value)
-    access_token, lifetime = fields.get("access_token"), read_seconds(fields.get("expires_in"))
+    access_token, lifetime = fields.get("access_token"), read_lifetime(fields.get("expires_in"))
     if not isinstance(access_token, str) or not _SENDABLE.fullmatch(access_token) or not lifetime:
         return None
     refresh_token = fields.get("refresh_token")
@@ -369,7 +376,7 @@ def read_token(value: Any) -> Token | None:
         scopes=frozenset((read_text(fields.get("scope")) or "").split()),
         owner_id=_optional(ExtensionId, as_text(fields.get("owner_id"))),
         refresh_token=refresh_token if may_refresh else None,
-        refresh_expires_in_seconds=read_seconds(fields.get("refresh_token_expires_in")),
+        refresh_expires_in_seconds=read_lifetime(fields.get("refresh_token_expires_in")),
     )
 
 
@@ -407,24 +414,31 @@ def read_insights(value: Any) -> Insights | None:
 def read_time(value: Any) -> datetime | None:
     """Read an ISO 8601 time as aware UTC: `Z`, `+0000` or `+00:00`, with and without a fraction.
 
-    A time without a zone is UTC; a date alone is no time.
+    A time without a zone is UTC; a date alone is no time, nor is one that the databases could not compute with.
     """
     if not isinstance(value, str) or "T" not in value or len(value) > 64:
         return None
     try:
         moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if is_storable_time(moment) else None
 
 
-def read_text(value: Any) -> str | None:
-    """Read text that is worth showing: not empty, at most MAX_TEXT characters of it."""
-    return value[:MAX_TEXT] if isinstance(value, str) and value else None
+def read_text(value: Any, longest: int = MAX_TEXT) -> str | None:
+    """Read text that is worth showing: not empty, at most `longest` characters of it."""
+    return storable_text(value, longest) if isinstance(value, str) and value else None
 
 
 def read_seconds(value: Any) -> float | None:
-    """Read a duration: a number, or text that is one, from 0 up."""
+    """Read a duration: a number, or text that is one, from 0 to what a whole number in the database can hold."""
+    seconds = read_lifetime(value)
+    return seconds if seconds is not None and seconds <= MAX_INTEGER else None
+
+
+def read_lifetime(value: Any) -> float | None:
+    """Read how long something lasts: a finite number, or text that is one, from 0 up."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -454,9 +468,9 @@ def _call_fields(value: Mapping[str, Any]) -> dict[str, Any]:
         "extension_id": _optional(ExtensionId, extension),
         "party_id": _optional(PartyId, as_text(value.get("partyId"))),
         "type": read_text(value.get("type")),
-        "direction": read_text(value.get("direction")),
-        "action": read_text(value.get("action")),
-        "result": read_text(value.get("result")),
+        "direction": read_text(value.get("direction"), widths.DIRECTION),
+        "action": read_text(value.get("action"), widths.ACTION),
+        "result": read_text(value.get("result"), widths.RESULT),
         "reason": read_text(value.get("reason")),
         "reason_description": read_text(value.get("reasonDescription")),
         "start_time": read_time(value.get("startTime")),
@@ -534,6 +548,18 @@ def _linked_session(value: Any) -> TelephonySessionId | None:
 def _id_in_uri(value: Any) -> str | None:
     match = _RECORD_IN_URI.search(value) if isinstance(value, str) else None
     return as_text(match[1]) if match else None
+
+
+def _short_id(value: Any) -> str | None:
+    """Name what has an id that is too long, or has characters that no id has, by its digest."""
+    if not isinstance(value, str) or not value:
+        return None
+    return f"sha256-{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
+
+
+def _read_address(value: Any) -> str | None:
+    """Read an address; one that is too long is none, since part of it would lead elsewhere."""
+    return read_text(value) if isinstance(value, str) and len(value) <= MAX_TEXT else None
 
 
 def _optional(kind: Callable[[str], T], value: str | None) -> T | None:
