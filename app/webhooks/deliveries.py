@@ -6,6 +6,7 @@ one thread. Through SQLAlchemy the same batch took six round trips, and twice th
 """
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,13 @@ class Writer(Protocol):
         """
         ...
 
+    async def prove(self, at: datetime) -> None:
+        """Store a delivery that is nobody's, delete it, and commit both: nobody else ever sees it.
+
+        Raises StorageUnavailable when a delivery could not have been stored the same way.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of the connection."""
         ...
@@ -52,6 +60,23 @@ class Writer(Protocol):
 def open_writer(database: Database) -> Writer:
     """Return the writer for this database; it connects when it first writes."""
     return SqliteWriter(database) if database.is_sqlite else PostgresWriter(database)
+
+
+PROBE_ACCOUNT = "~probe"
+"""The account of the row that proves that deliveries can be written. No delivery is ever read with it."""
+
+_PROBE_CHANNEL = "aftercall_probe"
+"""Nobody listens to it."""
+
+_PROBE_BYTES = 1024
+"""About the size of an event: a page that has room for one has room for the other."""
+
+_FORGET_PROBE = "DELETE FROM deliveries WHERE account_id = $1 AND uuid = $2"
+
+
+def _probe(at: datetime) -> Delivery:
+    """Return a row of its own for each proof, so that replicas do not wait for each other."""
+    return Delivery(PROBE_ACCOUNT, secrets.token_hex(16), at, None, bytes(_PROBE_BYTES))
 
 
 _STORE = """
@@ -85,10 +110,30 @@ class PostgresWriter:
         self._database.wake({INBOX})  # the others hear of it by the notification
         return stored
 
+    async def prove(self, at: datetime) -> None:
+        probe = _probe(at)
+        try:
+            await self._connect()
+            async with self._driver.transaction():
+                await self._insert([probe], _PROBE_CHANNEL)
+                await self._driver.execute(_FORGET_PROBE, probe.account_id, probe.uuid)
+        except Exception as error:
+            await self._drop()
+            raise StorageUnavailable(f"the database takes no deliveries: {error}") from error
+        except BaseException:
+            await self._drop()
+            raise
+
     async def _store(self, rows: Sequence[Delivery]) -> int:
+        await self._connect()
+        return await self._insert(rows, CHANNEL)
+
+    async def _connect(self) -> None:
         if self._held is None:
             self._held = await self._database.engine.connect()
             self._driver = (await self._held.get_raw_connection()).driver_connection
+
+    async def _insert(self, rows: Sequence[Delivery], channel: str) -> int:
         answer = await self._driver.fetch(
             _STORE,
             [row.account_id for row in rows],
@@ -96,7 +141,7 @@ class PostgresWriter:
             [row.received_at for row in rows],
             [row.telephony_session_id for row in rows],
             [row.raw for row in rows],
-            CHANNEL,
+            channel,
             INBOX,
         )
         return int(answer[0]["stored"])
@@ -132,14 +177,30 @@ class SqliteWriter:
         self._as_stored = as_stored
 
     async def write(self, rows: Sequence[Delivery]) -> int:
-        values = [
-            (row.account_id, row.uuid, self._as_stored(row.received_at), row.telephony_session_id, row.raw)
-            for row in rows
-        ]
+        values = [self._values(row) for row in rows]
         async with self._database.turn_to_write():
             stored = await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, values)
         self._database.wake({INBOX})
         return stored
+
+    async def prove(self, at: datetime) -> None:
+        values = self._values(_probe(at))
+        async with self._database.turn_to_write():
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._insert_and_delete, values)
+
+    def _values(self, row: Delivery) -> tuple[Any, ...]:
+        return row.account_id, row.uuid, self._as_stored(row.received_at), row.telephony_session_id, row.raw
+
+    def _insert_and_delete(self, values: tuple[Any, ...]) -> None:
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_INSERT, values)
+            connection.execute("DELETE FROM deliveries WHERE account_id = ? AND uuid = ?", values[:2])
+            connection.execute("COMMIT")
+        except Exception as error:
+            self._disconnect()
+            raise StorageUnavailable(f"the database takes no deliveries: {error}") from error
 
     def _insert(self, values: Sequence[tuple[Any, ...]]) -> int:
         try:

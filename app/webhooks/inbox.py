@@ -33,6 +33,7 @@ class Inbox:
         self._store = open_writer(database)
         self._clock = clock
         self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._proofs: list[asyncio.Future[None]] = []
         self._filled = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._stopping = False
@@ -48,7 +49,10 @@ class Inbox:
         self._filled.set()
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
-        self._refuse(self._take(), StorageUnavailable("the service is stopping"))
+        stopping = StorageUnavailable("the service is stopping")
+        while batch := self._take():
+            self._refuse(batch, stopping)
+        _fail(self._take_proofs(), stopping)
         await self._store.close()
 
     async def accept(self, delivery: Delivery) -> None:
@@ -57,13 +61,30 @@ class Inbox:
         Raises StorageUnavailable when it could not be stored; nothing was accepted then, RingCentral should
         send it again.
         """
-        is_open = self._writer is not None and not self._stopping and not self._writer.done()
-        if not is_open or len(self._pending) >= MOST_PENDING:
+        if not self._is_open or len(self._pending) >= MOST_PENDING:
             raise StorageUnavailable("the inbox takes nothing just now")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((delivery, stored))
         self._filled.set()
         await stored
+
+    async def prove_writable(self) -> None:
+        """Return once a delivery could be committed, by the way that all deliveries take.
+
+        A batch of deliveries that is committed is proof enough. Without one, a row is written and deleted in one
+        transaction. Takes at most twice `COMMIT_SECONDS`. Raises StorageUnavailable when a delivery would have been
+        refused.
+        """
+        if not self._is_open:
+            raise StorageUnavailable("the inbox takes nothing just now")
+        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._proofs.append(proof)
+        self._filled.set()
+        await proof
+
+    @property
+    def _is_open(self) -> bool:
+        return self._writer is not None and not self._stopping and not self._writer.done()
 
     @property
     def is_busy(self) -> bool:
@@ -76,8 +97,9 @@ class Inbox:
             await self._clock.sleep(0)  # requests that are ready in this turn of the loop come along
             self._filled.clear()
             self._is_writing = True
-            while batch := self._take():
-                await self._write(batch)
+            while self._pending or self._proofs:
+                batch, proofs = self._take(), self._take_proofs()
+                await (self._write(batch, proofs) if batch else self._prove(proofs))
             self._is_writing = False
             if self._stopping:
                 return
@@ -85,7 +107,30 @@ class Inbox:
     def _take(self) -> list[tuple[Delivery, asyncio.Future[None]]]:
         return [self._pending.popleft() for _ in range(min(len(self._pending), LARGEST_BATCH))]
 
-    async def _write(self, batch: list[tuple[Delivery, asyncio.Future[None]]]) -> None:
+    def _take_proofs(self) -> list[asyncio.Future[None]]:
+        taken, self._proofs = self._proofs, []
+        return taken
+
+    async def _prove(self, proofs: list[asyncio.Future[None]]) -> None:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._store.prove(self._clock.now())
+        except StorageUnavailable as error:
+            _fail(proofs, error)
+        except TimeoutError:
+            _fail(proofs, StorageUnavailable("the database took too long to commit"))
+        except asyncio.CancelledError:
+            _fail(proofs, StorageUnavailable("the service is stopping"))
+            raise
+        except Exception as error:
+            log.exception("whether deliveries can be stored could not be found out")
+            _fail(proofs, StorageUnavailable(str(error)))
+        else:
+            _confirm(proofs)
+
+    async def _write(
+        self, batch: list[tuple[Delivery, asyncio.Future[None]]], proofs: list[asyncio.Future[None]]
+    ) -> None:
         # One row per key, in key order: replicas that store the same deliveries cannot deadlock.
         unique = {(item.account_id, item.uuid): item for item, _ in reversed(batch)}
         rows = [unique[key] for key in sorted(unique)]
@@ -95,15 +140,22 @@ class Inbox:
                 stored = await self._store.write(rows)
         except StorageUnavailable as error:
             self._refuse(batch, error)
+            _fail(proofs, error)
         except TimeoutError:
-            self._refuse(batch, StorageUnavailable("the database took too long to commit"))
+            late = StorageUnavailable("the database took too long to commit")
+            self._refuse(batch, late)
+            _fail(proofs, late)
         except asyncio.CancelledError:
-            self._refuse(batch, StorageUnavailable("the service is stopping"))
+            stopping = StorageUnavailable("the service is stopping")
+            self._refuse(batch, stopping)
+            _fail(proofs, stopping)
             raise
         except Exception as error:
             log.exception("a batch of deliveries could not be stored")
             self._refuse(batch, StorageUnavailable(str(error)))
+            self._proofs += proofs  # these deliveries may be at fault, not the database
         else:
+            _confirm(proofs)
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))
             self.accepted += len(batch)
@@ -118,3 +170,15 @@ class Inbox:
         for _, future in batch:
             if not future.done():
                 future.set_exception(error)
+
+
+def _confirm(proofs: list[asyncio.Future[None]]) -> None:
+    for proof in proofs:
+        if not proof.done():
+            proof.set_result(None)
+
+
+def _fail(proofs: list[asyncio.Future[None]], error: StorageUnavailable) -> None:
+    for proof in proofs:
+        if not proof.done():
+            proof.set_exception(error)

@@ -21,6 +21,7 @@ from app.ids import as_text
 from app.webhooks.deliveries import Delivery
 from app.webhooks.inbox import Inbox
 from app.webhooks.notification import peek
+from app.webhooks.refusals import Refusals
 
 PATH = "/webhooks/ringcentral"
 _LONGEST_ECHO = 256
@@ -36,6 +37,8 @@ class NotificationEndpoint:
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._refused: dict[str, datetime] = {}
+        self.refusals = Refusals(clock.now)
+        """Deliveries of the right sender that were not stored."""
 
     def take_refused(self) -> dict[str, datetime]:
         """Return the subscriptions whose deliveries were refused since the last time, with the first moment.
@@ -46,20 +49,32 @@ class NotificationEndpoint:
         return refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived_at = self._clock.now()
+        try:
+            echo = await self._receive(scope, receive)
+        except BaseException as error:
+            # Whatever the reason: a delivery of the right sender that gets no 200 may be an event that we miss.
+            # Nobody else can make gaps.
+            if self._is_authentic(_presented(scope)):
+                self.refusals.note(arrived_at, str(error) or type(error).__name__)
+            raise
+        await _answer(send, echo)
+
+    async def _receive(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Store a delivery, or return what to echo of a handshake."""
         body = await _read_body(receive, self._max_body_bytes)
         validation = _header(scope, b"validation-token")
-        verification = _header(scope, b"verification-token")
         if validation is not None and not _looks_like_event(body):
-            await _answer(send, _echo(validation))
-            return
-        # RingCentral's guide names the secret's header Validation-Token on deliveries, its API description
-        # Verification-Token, which is what arrives. The other one is accepted where this one is missing.
-        self._check(verification if verification is not None else validation, body)
+            return _echo(validation)
+        self._check(_presented(scope), body)
         await self._inbox.accept(self._delivery(body))
-        await _answer(send)
+        return None
+
+    def _is_authentic(self, presented: bytes | None) -> bool:
+        return presented is not None and hmac.compare_digest(presented, self._token)
 
     def _check(self, presented: bytes | None, body: bytes) -> None:
-        if presented is None or not hmac.compare_digest(presented, self._token):
+        if not self._is_authentic(presented):
             self._note_refused(body)
             metrics.DELIVERIES.labels(outcome="unauthenticated").inc()
             raise Unauthenticated(
@@ -151,6 +166,16 @@ def _echo(token: bytes) -> bytes:
         raise BadInput(f"Validation-Token must be 1 to {_LONGEST_ECHO} printable ASCII characters.")
     metrics.DELIVERIES.labels(outcome="handshake").inc()
     return token
+
+
+def _presented(scope: Scope) -> bytes | None:
+    """Return the secret that a request carries.
+
+    RingCentral's guide names the secret's header Validation-Token on deliveries, its API description
+    Verification-Token, which is what arrives. The other one is accepted where this one is missing.
+    """
+    verification = _header(scope, b"verification-token")
+    return verification if verification is not None else _header(scope, b"validation-token")
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:
