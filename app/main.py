@@ -98,6 +98,7 @@ class Process:
         self.endpoint = webhooks.NotificationEndpoint(
             self.inbox, token, settings.webhook_max_body_bytes, self.clock
         )
+        self.pulse: Pulse | None = None
         self.crew = Crew(self.wakeups, self.clock)
         self.services = Services(self.settings, self.database, self.wakeups, self.clock)
 
@@ -107,6 +108,8 @@ class Process:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
             await self._prepare_database()
+            # What was refused until the very end is written down last.
+            stack.push_async_callback(self._end_pulse)
             self.inbox.start()
             stack.push_async_callback(self.inbox.stop)
             http = await stack.enter_async_context(httpx.AsyncClient())
@@ -135,7 +138,7 @@ class Process:
             if self.role is not Role.WEB:
                 self.crew.start(self._loops(self.connections))
             if self.role is not Role.WORKER:
-                self.crew.watch(self._beat(self.connections), "pulse")
+                self.crew.watch(self._beat(self._pulse(self.connections)), "pulse")
             stack.callback(self.services.stopping.set)
             yield
 
@@ -268,19 +271,33 @@ class Process:
             patience_seconds=max(settings.lease_seconds / 2, settings.rate_limit_window_seconds),
         )
 
-    async def _beat(self, connections: Connections) -> None:
-        # A gap ends when deliveries are accepted again, not before.
-        await wakeups.wait(self.serving, 2.0)
-        interval = max(_SHORTEST_BEAT_SECONDS, self.settings.active_calls_window_seconds / 12)
-        pulse = Pulse(
+    def _pulse(self, connections: Connections) -> Pulse:
+        self.pulse = Pulse(
             self.database,
             self.clock,
             connections,
             self.endpoint.take_refused,
-            interval_seconds=interval,
+            prove=self.inbox.prove_writable,
+            refusals=self.endpoint.refusals,
+            replica=self.replica,
+            interval_seconds=self._beat_seconds,
             sweep_after_seconds=self.settings.first_reading_seconds,
+            stopping=self.services.stopping,
         )
-        await Loop("pulse", pulse.step, (), interval).run(self.wakeups, self.clock)
+        return self.pulse
+
+    @property
+    def _beat_seconds(self) -> float:
+        return max(_SHORTEST_BEAT_SECONDS, self.settings.active_calls_window_seconds / 12)
+
+    async def _beat(self, pulse: Pulse) -> None:
+        # A gap ends when deliveries are accepted again, not before.
+        await wakeups.wait(self.serving, 2.0)
+        await Loop("pulse", pulse.step, (), self._beat_seconds).run(self.wakeups, self.clock)
+
+    async def _end_pulse(self) -> None:
+        if self.pulse is not None:
+            await self.pulse.stop()
 
     async def _keep_subscriptions(self, connections: Connections, address: str) -> None:
         # RingCentral shakes hands while it creates: be reachable first.

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     """Why a range has to be swept."""
 
     SERVICE_DOWN = "service-down"
+    NOT_STORED = "deliveries-not-stored"
     MISSING = "subscription-missing"
     EXPIRED = "subscription-expired"
     SUSPENDED = "subscription-suspended"
@@ -36,6 +37,10 @@ NO_GAPS = (Reason.BACKFILL.value, Reason.REGULAR.value)
 
 REGULAR_ID = "regular"
 """The one regular row of an account."""
+
+
+_MOST_PUT_OFF = 3
+"""A gap that grows is put off for so many times the wait before a sweep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +94,9 @@ async def note_gap(
     """Write down that no event could come from `from_at` on, until `to_at` (None: it lasts); return the row's id.
 
     Gaps that touch each other are one, and one that lasts goes on lasting. A gap that had ended is swept
-    `sweep_after` its end, when the Call Log has caught up; repeating this changes nothing. What was swept of one that
-    goes on is swept with the later pass, not at once again.
+    `sweep_after` its end, when the Call Log has caught up; repeating this changes nothing. One that grows again and
+    again is swept meanwhile as far as it has come. What was swept of it is swept with the later pass, not at once
+    again.
     """
     touching = await _find_touching(db, account_id, from_at, to_at)
     if touching is None:
@@ -113,9 +119,20 @@ async def note_gap(
     end = None if to_at is None or touching.to_at is None else max(to_at, touching.to_at)
     if (begin, end) != (touching.from_at, touching.to_at):
         due_at = end + sweep_after if end else None
+        if due_at is not None and touching.due_at is not None and touching.passes == 0:
+            # What grows again and again would be put off each time.
+            due_at = min(due_at, max(touching.due_at, touching.created_at + _MOST_PUT_OFF * sweep_after))
         swept_until = touching.cursor_at if touching.passes == 0 else touching.to_at
         cursor_at = swept_until if begin == touching.from_at else None
-        changed = {"from_at": begin, "to_at": end, "due_at": due_at, "cursor_at": cursor_at, "passes": 0}
+        changed: dict[str, Any] = {
+            "from_at": begin,
+            "to_at": end,
+            "due_at": due_at,
+            "cursor_at": cursor_at,
+            "passes": 0,
+        }
+        if detail is not None and touching.reason == reason.value:
+            changed["detail"] = detail
         await db.execute(
             update(sweeps)
             .where(_key(account_id, touching.sweep_id))

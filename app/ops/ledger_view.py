@@ -25,6 +25,7 @@ NO_LOSS = frozenset({"test-call"})
 
 _REASONS: Mapping[str, str] = {
     Reason.SERVICE_DOWN: "The service was away",
+    Reason.NOT_STORED: "Deliveries could not be stored",
     Reason.MISSING: "The subscription was gone",
     Reason.EXPIRED: "The subscription had run out",
     Reason.SUSPENDED: "RingCentral had suspended the subscription",

@@ -177,8 +177,12 @@ class DeliveryGap(_Answer):
     """A time in which no event could come, or a backfill; its calls are looked for in the Call Log."""
 
     sweep_id: str
-    reason: str = Field(examples=["service-down", "subscription-suspended", "backfill"])
-    detail: str | None = Field(description="RingCentral's own words, where it gave any.")
+    reason: str = Field(
+        examples=["service-down", "deliveries-not-stored", "subscription-suspended", "backfill"]
+    )
+    detail: str | None = Field(
+        description="RingCentral's own words, where it gave any; of `deliveries-not-stored` the last reason."
+    )
     from_at: Instant = Field(serialization_alias="from")
     to_at: Instant | None = Field(serialization_alias="to", description="Null: it still lasts.")
     state: str = Field(examples=["lasting", "waiting", "sweeping", "swept"])
