@@ -32,6 +32,7 @@ from app.head import HeadAsGet
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
+from tests import completeness
 from tests.cluster import Cluster, NoPostgres
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
@@ -48,8 +49,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 T = TypeVar("T")
+pytest_plugins = ["pytester"]
 _TEMPLATE = "aftercall_template"
 _numbers = count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    completeness.pytest_configure(config)
 
 
 @pytest.fixture(autouse=True)
