@@ -25,7 +25,8 @@ from typing import Protocol
 
 from bench import notifications
 from bench.generator import Load, Measured
-from tests.cluster import Cluster, find_binaries, free_port
+from tests.cluster import Cluster, free_port
+from tests.postgres_binaries import find_binaries
 
 PATH = "/webhooks/ringcentral"
 _TOKEN = "a-verification-token"

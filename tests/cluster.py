@@ -1,13 +1,11 @@
-"""A throwaway PostgreSQL for one run of the tests, made of the binaries that are installed.
+"""A throwaway PostgreSQL for one run of the tests, made of the binaries that `postgres_binaries` finds.
 
-initdb refuses root, so under root the server runs as `postgres`, or as `nobody`. It listens on 127.0.0.1 and
-on a socket in its own folder, trusts everybody there, and does not sync: what is tested against a crash
-starts a server of its own.
+It listens on 127.0.0.1 and on a socket in its own folder, trusts everybody there, and does not sync: what is tested
+against a crash starts a server of its own.
 """
 
 import getpass
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -17,43 +15,12 @@ import time
 from itertools import cycle
 from pathlib import Path
 
+from tests.postgres_binaries import NoPostgres, find_binaries, unprivileged_user
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _FIRST_PORT = 10_000 + os.getpid() % 200 * 100
 _ports = cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
-
-
-class NoPostgres(Exception):
-    """There is no PostgreSQL on this machine that we could start."""
-
-
-def find_binaries() -> Path:
-    """Return the folder of `initdb` and `postgres`, the newest if there are several.
-
-    Raises NoPostgres when nothing is installed.
-    """
-    on_path = shutil.which("initdb")
-    installed = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"),
-        key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0,
-        reverse=True,
-    )
-    for folder in [*([Path(on_path).resolve().parent] if on_path else []), *installed]:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    raise NoPostgres("neither PATH nor /usr/lib/postgresql/*/bin has initdb and postgres")
-
-
-def _other_user() -> str | None:
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return name
-    raise NoPostgres("running as root, and there is neither a user postgres nor nobody")
 
 
 def free_port() -> int:
@@ -81,7 +48,7 @@ class Cluster:
 
     def __init__(self, *, fsync: bool = False, max_connections: int = 100) -> None:
         self._binaries = find_binaries()
-        self._user = _other_user()
+        self._user = unprivileged_user()
         self.superuser = self._user or getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="aftercall-pg-"))
         self.data = self.folder / "data"

@@ -1,7 +1,8 @@
 """Shared fixtures: settings, a clock to move, a migrated database of either kind, the app with a client.
 
 Whatever asks for `database_url` (or for `database`, `services`, `client`) runs twice: on SQLite and on
-PostgreSQL. Without PostgreSQL those runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
+PostgreSQL; AFTERCALL_TEST_POSTGRES chooses which (see tests/postgres_binaries.py). On a platform without a server those
+runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
 """
 
 import asyncio
@@ -32,10 +33,11 @@ from app.head import HeadAsGet
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
-from tests import completeness
-from tests.cluster import Cluster, NoPostgres
+from tests import completeness, postgres_binaries
+from tests.cluster import Cluster
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
+from tests.postgres_binaries import NoPostgres
 
 SECRETS = {
     "secret_key": "0123456789abcdef0123456789abcdef",
@@ -56,6 +58,24 @@ _numbers = count()
 
 def pytest_configure(config: pytest.Config) -> None:
     completeness.pytest_configure(config)
+
+
+def pytest_report_header() -> str:
+    """Say which server the tests run on."""
+    try:
+        folder = postgres_binaries.find_binaries()
+    except NoPostgres as reason:
+        return f"PostgreSQL: none, {reason}"
+    return f"PostgreSQL: {postgres_binaries.version_of(folder)} in {folder}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on PostgreSQL, so that `-m postgresql` runs it on another version."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if "postgresql" in parameters.values() or "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker("postgresql")
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +123,7 @@ def postgres() -> Iterator[Cluster]:
     try:
         cluster = Cluster()
     except NoPostgres as reason:
-        if os.environ.get("AFTERCALL_REQUIRE_POSTGRES") == "1":
+        if postgres_binaries.IS_REQUIRED:
             pytest.fail(f"PostgreSQL is required: {reason}")
         pytest.skip(f"no PostgreSQL: {reason}")
     yield cluster
@@ -176,8 +196,7 @@ def clock() -> FakeClock:
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings out of nothing but what the test says: the machine's environment is left out."""
     for name in [name for name in os.environ if name.startswith(("AFTERCALL_", "RC_"))]:
-        if name != "AFTERCALL_REQUIRE_POSTGRES":
-            monkeypatch.delenv(name)
+        monkeypatch.delenv(name)
 
     def make(**values: Any) -> Settings:
         return Settings(**{**SECRETS, **values})

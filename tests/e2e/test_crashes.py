@@ -21,9 +21,10 @@ from app.simulator import Faults, Simulator, SimulatorSettings
 from app.simulator.cast import Wishes
 from app.simulator.simulator import ACCOUNT_FILTER, FAR_FUTURE
 from app.simulator.subscriptions import Subscription, read_filter
-from tests.cluster import Cluster, NoPostgres
+from tests.cluster import Cluster
 from tests.e2e.process import INTAKE, TOKEN, Crowd, ServiceProcess, service_environment
 from tests.e2e.world import LIMIT_SECONDS, World, world
+from tests.postgres_binaries import NoPostgres
 
 SETTINGS = SimulatorSettings(speed=20.0)
 PATIENT = Faults(

