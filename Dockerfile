@@ -1,4 +1,5 @@
 # The service in a small image: no compiler, no build tools, no root. `docker build -t aftercall .`
+# With the packages for an audio archive in a bucket: `docker build --build-arg EXTRA=s3 -t aftercall .`
 ARG PYTHON=3.13-slim-bookworm
 
 FROM python:${PYTHON} AS base
@@ -16,9 +17,10 @@ RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheel .
 
 # What it stands on, exactly as locked; then the project, without the network.
 FROM base AS packages
+ARG EXTRA=
 RUN python -m venv /opt/aftercall
-COPY requirements.lock ./
-RUN /opt/aftercall/bin/pip install --no-deps --require-hashes -r requirements.lock \
+COPY requirements.lock requirements-s3.lock ./
+RUN /opt/aftercall/bin/pip install --no-deps --require-hashes -r requirements.lock ${EXTRA:+-r requirements-$EXTRA.lock} \
  && /opt/aftercall/bin/pip check
 COPY --from=wheel /wheel /wheel
 RUN /opt/aftercall/bin/pip install --no-index --no-deps /wheel/*.whl

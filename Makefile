@@ -26,16 +26,20 @@ $(BIN)/.made:
 		"$(PYTHON)" -m venv --clear .venv || { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; }
 	@touch $@
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --quiet
+# A lock is complete, so pip only fetches what it names: resolving would look at releases made after the lock.
+INSTALL_LOCK := $(PIP_INSTALL) --no-deps --require-hashes
 
 $(BIN)/.runtime: requirements.lock requirements-build.lock $(BIN)/.made
 	@echo "Installing what the service needs"
-	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(INSTALL_LOCK) -r requirements.lock -r requirements-build.lock
 	@touch $@
 
 $(BIN)/.dev: requirements-dev.lock $(BIN)/.made
 	@echo "Installing what the tests need"
-	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
+	@$(INSTALL_LOCK) -r requirements-dev.lock
+	@rm -f $(BIN)/.checked
 	@touch $@
 
 # The project itself: no network, and nothing but the command `aftercall` and a pointer to this folder. The
@@ -48,19 +52,29 @@ endef
 $(BIN)/.project: pyproject.toml | $(BIN)/.runtime
 	$(install_project)
 
+# After each change of the environment: whether everything that a package requires is there. Where the packages of
+# the tests are installed, they are brought up to date first.
+$(BIN)/.checked: $(BIN)/.runtime $(wildcard $(BIN)/.dev) $(BIN)/.project
+	@$(PIP) check >$@.log || { cat $@.log >&2; echo "The packages in .venv do not fit together. Run \`make clean\` and try \
+again; if that does not help, a lock is incomplete: run \`make lock\`." >&2; exit 1; }
+	@mv $@.log $@
+
+RUNTIME := $(BIN)/.runtime $(BIN)/.project $(BIN)/.checked
+DEV := $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project $(BIN)/.checked
+
 # --- what people do --------------------------------------------------------------------------------------------
 
-demo: $(BIN)/.runtime $(BIN)/.project ## a simulated company, the real service, calls being enriched; Ctrl-C ends it
+demo: $(RUNTIME) ## a simulated company, the real service, calls being enriched; Ctrl-C ends it
 	@$(BIN)/aftercall demo $(ARGS)
 
-simulate: $(BIN)/.runtime $(BIN)/.project ## a simulated RingCentral, for authors of connectors
+simulate: $(RUNTIME) ## a simulated RingCentral, for authors of connectors
 	@$(BIN)/aftercall simulate $(ARGS)
 
-serve: $(BIN)/.runtime $(BIN)/.project ## the service, with the settings of the environment
+serve: $(RUNTIME) ## the service, with the settings of the environment
 	@$(BIN)/aftercall serve $(ARGS)
 
 # In four processes, since the slowest tests, which begin first, mostly wait. Each file stays within one process.
-test: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## all tests
+test: $(DEV) ## all tests
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 lint: $(BIN)/.dev ## ruff: rules and formatting
@@ -74,10 +88,10 @@ format: $(BIN)/.dev ## put everything into ruff's form
 types: $(BIN)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-contracts: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## who may import whom
+contracts: $(DEV) ## who may import whom
 	$(BIN)/lint-imports
 
-bench: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## measure, and print the table of docs/performance.md
+bench: $(DEV) ## measure, and print the table of docs/performance.md
 	$(BIN)/python -m bench $(ARGS)
 
 # --- upkeep ----------------------------------------------------------------------------------------------------
@@ -91,6 +105,7 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock pyproject.toml -o requirements.lock
 	printf 'editables\nhatchling\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+	printf 'obstore\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-s3.lock
 
 clean: ## remove the environment, caches and what tests leave behind
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist .coverage .coverage.*

@@ -47,7 +47,9 @@ def open_archive(settings: Settings) -> Archive | None:
         return Folder(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
         if find_spec("obstore") is None:
-            raise SettingsError("AFTERCALL_ARCHIVE_URL names a bucket: install the extra `aftercall[s3]`")
+            raise SettingsError(
+                "AFTERCALL_ARCHIVE_URL names a bucket, which needs the extra `aftercall[s3]`; see docs/settings.md"
+            )
         return Bucket(parts.netloc, parts.path.strip("/"), settings.archive_endpoint_url)
     raise SettingsError("AFTERCALL_ARCHIVE_URL must be file:///folder or s3://bucket/prefix")
 
