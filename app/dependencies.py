@@ -8,18 +8,18 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic import BaseModel, JsonValue
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +27,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import accounts, api_keys
 from app.errors import Forbidden, Unauthenticated, UnsupportedMediaType
+from app.exact_json import Fault, find_faults, write_json
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.wording import unknown
@@ -35,7 +36,10 @@ from app.work.wakeups import Wakeups
 _LONGEST_KEY = 512
 _LONGEST_TYPE = 64
 _MOST_NAMED = 10
-"""So many unknown parameters are named; whoever sends more has enough to do with these."""
+"""At most this many faults of a request are named; whoever sends more has enough to do with these."""
+
+_LIST_HEADERS = frozenset({"if-match", "if-none-match"})
+"""Headers that are lists: several lines of them mean the same as one line with commas (RFC 9110, section 5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,44 +168,124 @@ Administrator = Annotated[Key, Depends(require(Scope.ADMIN))]
 
 
 async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
-    """Refuse what would be ignored or misread in silence; for every route of the connector API, behind its key.
+    """Refuse what would be ignored, misread or changed in silence; for every route of the connector API, behind its key.
 
-    Raises RequestValidationError for query parameters that the route does not have, UnsupportedMediaType for a body
-    that is not sent as JSON.
+    Raises RequestValidationError for query parameters that the route does not have or that are given more often than
+    it reads them, and for values in the body that cannot be kept as they came; UnsupportedMediaType for a body that is
+    not sent as JSON.
     """
     route: APIRoute = request.scope["route"]
-    if request.scope["query_string"]:
-        known = known_parameters(route.dependant)
-        strange = [name for name in dict.fromkeys(request.query_params) if name not in known]
-        if strange:
-            raise RequestValidationError([_unknown_parameter(name, known) for name in strange[:_MOST_NAMED]])
-    if route.body_field is not None and not _is_json(request) and await request.body():
+    _refuse_parameters(request, route, only_known=True)
+    if route.body_field is None or not (body := await request.body()):
+        return
+    if not _is_json(request):
         came = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
         raise UnsupportedMediaType(
             f"Send the body with `Content-Type: application/json`; it came {f'as {came}' if came else 'without one'}"
         )
+    if faults := find_faults(body, _kept_exactly(route), most=_MOST_NAMED):
+        raise RequestValidationError([_fault(fault) for fault in faults])
+
+
+async def refuse_repeated(request: Request) -> None:
+    """Refuse a query parameter that is given more often than the route reads it; for routes without a key.
+
+    Raises RequestValidationError.
+    """
+    _refuse_parameters(request, request.scope["route"], only_known=False)
+
+
+def _refuse_parameters(request: Request, route: APIRoute, *, only_known: bool) -> None:
+    if request.scope["query_string"]:
+        known = _parameters(route.dependant)
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        wrong = [_unknown_parameter(name, known.keys()) for name in given if only_known and name not in known]
+        wrong += [
+            _repeated_parameter(name)
+            for name, times in given.items()
+            if times > 1 and known.get(name) is False
+        ]
+        if wrong:
+            raise RequestValidationError(wrong[:_MOST_NAMED])
+    for header in _header_fields(route.dependant):
+        name = header.alias.replace("_", "-")
+        if name.casefold() not in _LIST_HEADERS and len(request.headers.getlist(name)) > 1:
+            raise RequestValidationError([_repeated_header(name)])
+
+
+def _kept_exactly(route: APIRoute) -> set[str]:
+    """Return the fields of a route's body that hold free JSON: what is in them comes back as it was sent."""
+    model: Any = route.body_field and route.body_field.field_info.annotation
+    if not isinstance(model, type) or not issubclass(model, BaseModel):
+        return set()
+    free: Any = JsonValue
+    return {info.alias or name for name, info in model.model_fields.items() if info.annotation is free}
 
 
 def known_parameters(dependant: Dependant) -> set[str]:
     """Return the names of the query parameters that a route reads, itself or by what it depends on."""
-    known = {name for field in dependant.query_params for name in _names(field)}
-    return known.union(*(known_parameters(part) for part in dependant.dependencies))
+    return set(_parameters(dependant))
 
 
-def _names(field: Any) -> list[str]:
+def _parameters(dependant: Dependant) -> dict[str, bool]:
+    """Return the query parameters that a route reads, and whether each may be given several times."""
+    found = {name: is_list for field in dependant.query_params for name, is_list in _names(field)}
+    for part in dependant.dependencies:
+        found |= _parameters(part)
+    return found
+
+
+def _header_fields(dependant: Dependant) -> list[Any]:
+    return [
+        *dependant.header_params,
+        *(field for part in dependant.dependencies for field in _header_fields(part)),
+    ]
+
+
+def _names(field: Any) -> list[tuple[str, bool]]:
     model: Any = field.field_info.annotation
     if isinstance(model, type) and issubclass(model, BaseModel):
-        return [info.alias or name for name, info in model.model_fields.items()]
-    return [field.alias]
+        return [(info.alias or name, _is_list(info.annotation)) for name, info in model.model_fields.items()]
+    return [(field.alias, _is_list(model))]
 
 
-def _unknown_parameter(name: str, known: set[str]) -> dict[str, Any]:
+def _is_list(annotation: Any) -> bool:
+    return (
+        annotation is list
+        or get_origin(annotation) is list
+        or any(_is_list(part) for part in get_args(annotation))
+    )
+
+
+def _unknown_parameter(name: str, known: Collection[str]) -> dict[str, Any]:
     return {
         "type": "unknown_parameter",
         "loc": ("query", name),
         "msg": unknown("parameter", name, known),
         "input": None,
     }
+
+
+def _repeated_parameter(name: str) -> dict[str, Any]:
+    return {
+        "type": "repeated_parameter",
+        "loc": ("query", name),
+        "msg": "This parameter can be given once; it came several times",
+        "input": None,
+    }
+
+
+def _repeated_header(name: str) -> dict[str, Any]:
+    return {
+        "type": "repeated_header",
+        "loc": ("header", name),
+        "msg": "This header can be given once; it came several times",
+        "input": None,
+    }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"type": "unkeepable", "loc": ("body", *fault.path), "msg": fault.detail, "input": None}
 
 
 def _is_json(request: Request) -> bool:
@@ -216,4 +300,4 @@ class JsonAnswer(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return to_json(content, inf_nan_mode="null")
+        return write_json(content)

@@ -18,7 +18,6 @@ from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -43,12 +42,16 @@ from app.errors import (
     Unprocessable,
     UnsupportedMediaType,
 )
+from app.exact_json import write_json
 from app.head import is_answered_as_get
 from app.wording import plain, unknown
 
 MEDIA_TYPE = "application/problem+json"
 STORAGE_RETRY_SECONDS = 1
 """What a caller is told to wait when the database was away."""
+
+_MOST_ERRORS = 20
+"""A body of a megabyte can hold a hundred thousand things that are wrong; the first ones are named."""
 
 Fault = Literal["caller", "service", "operator", "ringcentral", "limit"]
 
@@ -220,7 +223,7 @@ def problem_response(
         "fault": of_kind.fault,
         **(extra or {}),
     }
-    return Response(to_json(body), status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
+    return Response(write_json(body), status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
 
 
 def _draw_caller_error(request: Request, error: CallerError) -> Response:
@@ -254,7 +257,7 @@ def _draw_invalid_request(request: Request, error: RequestValidationError) -> Re
             return problem_response(request, "malformed-json", detail)
         if item["type"] == "recursion_depth_exceeded":
             return _draw_deep_nesting(request)
-    errors = [field_error(item["loc"], _worded(request, item)) for item in found]
+    errors = [field_error(item["loc"], _worded(request, item)) for item in found[:_MOST_ERRORS]]
     detail = "; ".join(
         f"{item.get('pointer') or item.get('parameter') or 'body'}: {item['detail']}" for item in errors[:3]
     )
@@ -308,6 +311,10 @@ def _draw_http_exception(request: Request, error: HTTPException) -> Response:
             return problem_response(request, "not-utf-8", f"The body stops being UTF-8 at byte {place}")
         case RecursionError():
             return _draw_deep_nesting(request)
+        case ValueError():  # Python refuses to read integers of thousands of digits
+            detail = "The body holds a number that is too long; send it as text"
+            errors = [field_error(("body",), detail)]
+            return problem_response(request, "invalid-request", detail, extra={"errors": errors})
     return problem_response(
         request,
         "http-error",

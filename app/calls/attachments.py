@@ -39,6 +39,7 @@ from app.calls.model import NO_SESSION, Call
 from app.db.lists import is_one_of
 from app.db.tables import crm_links, dispositions, notes, sentiments
 from app.errors import NotFound, PreconditionFailed, Unprocessable
+from app.exact_json import is_same
 from app.ids import MAX_OUTSIDE_ID, UNBOUND_ACCOUNT, AccountId, NoteId, is_alias, new_id
 
 _OWN_ID = "call_"
@@ -391,7 +392,7 @@ async def _create(ledger: Ledger, kind: Kind, subject: Subject, values: Mapping[
 async def _change(
     ledger: Ledger, kind: Kind, call: Call | None, row: Row[Any], content: Mapping[str, Any]
 ) -> Written:
-    if all(getattr(row, column) == value for column, value in content.items()):
+    if all(is_same(getattr(row, column), value) for column, value in content.items()):
         return Written(row, Effect.UNCHANGED)
     statement = (
         update(kind.table)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Path
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Row
 
@@ -25,7 +25,7 @@ from app.calls.idempotency import MAX_KEY, Answer, find_answer, keep_answer, req
 from app.calls.inputs import SOURCE_PATTERN, DispositionIn, LinkIn, NoteIn, NotePatch, SentimentIn
 from app.calls.schemas import NAME_PATTERN, DispositionOut, LinkOut, NoteOut, SentimentOut
 from app.calls.schemas import Answer as Shape
-from app.dependencies import CallsReader, CurrentServices, Key, NotesWriter, Services
+from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, NotesWriter, Services
 from app.ids import MAX_OUTSIDE_ID, NoteId
 from app.problems import problem_responses
 
@@ -155,6 +155,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=MAX_KEY,
+        pattern="^[ -~\xa1-\xff]+$",
         description="A value of your own for this one note. Sent again with the same request, it brings the same "
         "answer and no second note.",
         examples=["5e0c0f6e-5a5f-4f0a-8d0a-0b3f1c2d9e77"],
@@ -202,7 +203,7 @@ class Reading:
     async def all(self, kind: Kind, call: str) -> Response:
         async with self.services.database.read() as db:
             rows = await attachments.find_all(db, self.key.account_id, kind, call)
-        return JSONResponse({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
+        return JsonAnswer({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +503,7 @@ def _read(kind: Kind, call: str, row: Row[Any], if_none_match: str | None) -> Re
 
 
 def _say(answer: Answer, more: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(answer.body, answer.status, {**answer.headers, **(more or {})})
+    return JsonAnswer(answer.body, answer.status, {**answer.headers, **(more or {})})
 
 
 _DRAWN: dict[str, Callable[[Row[Any]], dict[str, Any]]] = {

@@ -5,7 +5,6 @@ plain words. A misspelt field is refused, not dropped.
 """
 
 import json
-import math
 import re
 from datetime import datetime
 from enum import StrEnum
@@ -28,21 +27,20 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from app.calls.model import time_text
+from app.exact_json import find_text_fault
+from app.storable import find_unstorable
 
 MAX_TEXT = 65_536
 _MAX_ORIGINAL_BYTES = 8_192
 SOURCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+~-]*$"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _YEARS = range(1970, 2200)
 POSITIVE_ABOVE = 0.2
 NEGATIVE_BELOW = -0.2
 
 
 def _storable_text(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("A text cannot contain the NUL character (U+0000)")
-    if _SURROGATE.search(value):
-        raise ValueError("A text cannot contain half a surrogate pair (U+D800 to U+DFFF)")
+    if fault := find_text_fault(value):
+        raise ValueError(fault)
     return value
 
 
@@ -69,24 +67,21 @@ def _web_address(value: str) -> str:
     return value
 
 
-def _storable(value: Any) -> Any:
-    """Refuse JSON that a database would not take, or not give back as it came."""
-    if isinstance(value, str):
-        return _storable_text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("A number must be finite")
-    for part in value.items() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        for piece in part if isinstance(part, tuple) else (part,):
-            _storable(piece)
-    return value
-
-
 def _short_json(value: Any) -> Any:
-    if len(json.dumps(_storable(value))) > _MAX_ORIGINAL_BYTES:
+    if fault := find_unstorable(value):
+        raise ValueError(f"This cannot be kept: it holds {fault}")
+    if len(json.dumps(value)) > _MAX_ORIGINAL_BYTES:
         raise ValueError(f"At most {_MAX_ORIGINAL_BYTES} bytes of JSON are kept as original")
     return value
 
 
+def _positive_zero(value: float) -> float:
+    # SQLite and PostgreSQL do not agree on -0.0, which means nothing here.
+    return value + 0.0
+
+
+Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True), AfterValidator(_positive_zero)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True), AfterValidator(_positive_zero)]
 Text = Annotated[str, AfterValidator(_storable_text)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 Source = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SOURCE_PATTERN)]
@@ -263,7 +258,9 @@ class ScopeType(StrEnum):
     PERIOD = "period"
 
 
-Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False, strict=True)]
+Seconds = Annotated[
+    float, Field(ge=0, le=1_000_000, allow_inf_nan=False, strict=True), AfterValidator(_positive_zero)
+]
 
 
 class ScopeIn(Input):
@@ -314,10 +311,8 @@ class SentimentIn(Input):
         description="positive, neutral, negative or mixed, in any case. Another word is kept as `original`; "
         "the score then decides. Left out: the score decides.",
     )
-    score: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True)] | None = Field(
-        None, description="-1 (bad) to 1 (good)."
-    )
-    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] | None = None
+    score: Score | None = Field(None, description="-1 (bad) to 1 (good).")
+    confidence: Share | None = None
     scope: ScopeIn = Field(default_factory=lambda: ScopeIn(type=ScopeType.CALL))
     original: Annotated[JsonValue, AfterValidator(_short_json)] = Field(
         None, description="The source's own value, whatever it looks like; kept, never read."

@@ -59,8 +59,10 @@ async def create_key(
     unknown = sorted(set(scopes) - set(ALL_SCOPES))
     if unknown or not scopes:
         raise Unprocessable(f"A key needs scopes out of {', '.join(ALL_SCOPES)}", unknownScopes=unknown)
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise Unprocessable(f"A key needs a name of 1 to {_LONGEST_NAME} characters")
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise Unprocessable(f"A key needs a name of 1 to {_LONGEST_NAME} printable characters")
+    if not account_id.isprintable():
+        raise Unprocessable("A key needs the id of an account: digits, or ~ for the service's own")
     plain = "ak_" + secrets.token_urlsafe(_RANDOM_BYTES)
     info = KeyInfo(
         key_id=new_id("key", now),

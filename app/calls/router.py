@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -32,6 +31,7 @@ from app.calls.schemas import (
 from app.calls.views import Json
 from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
 from app.errors import NotFound
+from app.exact_json import write_json
 from app.ids import AccountId
 from app.problems import problem_responses
 from app.work import wakeups
@@ -373,5 +373,5 @@ async def stream_changes(
         yield ServerSentEvent(comment="following", retry=_RETRY_MS)
         async for change in changes.follow(services, key.owner, after):
             yield ServerSentEvent(
-                raw_data=to_json(change).decode(), event=change["type"], id=change["cursor"]
+                raw_data=write_json(change).decode(), event=change["type"], id=change["cursor"]
             )

@@ -43,7 +43,7 @@ from sqlalchemy import (
 )
 
 from app import widths
-from app.db.types import Counter, Json, UtcDateTime
+from app.db.types import Counter, ExactJson, Json, UtcDateTime
 from app.ids import MAX_OUTSIDE_ID
 
 metadata = MetaData(
@@ -376,7 +376,7 @@ sentiments = Table(
     Column("score", Float),
     Column("confidence", Float),
     Column("scope", Json, nullable=False),
-    Column("original", Json),
+    Column("original", ExactJson),
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),

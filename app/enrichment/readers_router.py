@@ -4,6 +4,7 @@ Answers are shared for some seconds; `Age` says how old one is. When the budget 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
@@ -44,6 +45,7 @@ _RECORD: dict[str, Any] = {
 Direction = Literal["Inbound", "Outbound"]
 CallType = Literal["Voice", "Fax"]
 Transport = Literal["PSTN", "VoIP"]
+RecordingType = Literal["Automatic", "OnDemand", "All"]
 View = Literal["Simple", "Detailed"]
 RecordName = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]*[A-Za-z0-9_~-]$")
@@ -113,8 +115,8 @@ class CallLogAsked(Asked):
         description="Started then or earlier, with an offset; now without it.",
         examples=["2026-03-10T19:00:00Z"],
     )
-    recording_type: Literal["Automatic", "OnDemand", "All"] | None = Field(
-        None, description="Only recorded calls."
+    recording_type: list[RecordingType] = Field(
+        [], max_length=3, description="Only recorded calls. Repeatable: both kinds are `All`."
     )
     phone_number: Annotated[str, StringConstraints(pattern=r"^[+ ]?[0-9]{3,20}$")] | None = Field(
         None, description="On either side, in E.164.", examples=["+15550179001"]
@@ -152,13 +154,19 @@ class CallLogAsked(Asked):
             view=self.view,
             direction=tuple(self.direction),
             type=tuple(self.type),
-            recording_type=self.recording_type,
+            recording_type=_one_type(self.recording_type),
             # A plus that was not escaped in the address arrives as a blank.
             phone_number=number and f"+{number.strip().removeprefix('+')}",
             extension_number=self.extension_number,
             page=self.page,
             per_page=self.per_page,
         )
+
+
+def _one_type(asked: Sequence[RecordingType]) -> RecordingType | None:
+    """Return RingCentral's one word for several: its parameter takes one value, and two kinds are all there are."""
+    kinds = set(asked)
+    return "All" if len(kinds) > 1 else next(iter(kinds), None)
 
 
 class ExtensionLogAsked(CallLogAsked):

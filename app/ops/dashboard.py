@@ -13,12 +13,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pydantic_core import to_json
 from starlette.staticfiles import StaticFiles
 
 from app import __version__, metrics
 from app.dependencies import Services
 from app.errors import PayloadTooLarge, StorageUnavailable
+from app.exact_json import write_json
 from app.ops import view
 from app.ops.board import LANES, Boards, Snapshot
 from app.ops.ledger_view import show_accounts, show_ledger
@@ -126,7 +126,7 @@ class Dashboard:
             return b""
         sent.update(changed)
         now = int(self.services.clock.now().timestamp() * 1000)
-        return b"event: board\ndata: " + to_json({"now": now, **changed}) + b"\n\n"
+        return b"event: board\ndata: " + write_json({"now": now, **changed}) + b"\n\n"
 
     async def _may_still_look(self, request: Request) -> bool:
         try:
@@ -169,7 +169,7 @@ async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Respo
         "dashboard.html",
         board=board,
         now=first["now"],
-        first=Markup(to_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - cannot end the script
+        first=Markup(write_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - cannot end the script
         axis=view.axis(board["scale"]),
         lanes=LANES,
         bins=BINS,

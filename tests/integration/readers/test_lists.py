@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from app.db.tables import credentials, rc_cache
 from app.enrichment.connections import Access, Level
 from app.enrichment.reader_lists import ReaderLists
+from app.enrichment.readers_router import CallLogAsked
 from app.enrichment.shared_answers import SharedAnswers
 from app.ids import ExtensionId
 from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
@@ -80,6 +81,24 @@ async def test_filters_reach_ringcentral(stage: Stage) -> None:
     assert await found(dateFrom="2020-01-01T00:00:00Z", dateTo="2199-01-01T00:00:00Z", type="Voice")
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (["Automatic", "OnDemand"], "All"),
+        (["Automatic", "Automatic"], "Automatic"),
+        (["OnDemand"], "OnDemand"),
+        (["All", "OnDemand"], "All"),
+    ],
+)
+def test_several_recording_types_are_asked_for_by_ringcentrals_one_word(asked: list[str], sent: str) -> None:
+    query = CallLogAsked.model_validate({"recordingType": asked}).query()
+    assert query.recording_type == sent
+
+
+async def test_a_recording_type_may_be_repeated(stage: Stage) -> None:
+    await get(stage, LOG, recordingType=["Automatic", "OnDemand"])
+
+
 async def test_an_extensions_own_filters_are_only_its_own(stage: Stage) -> None:
     await stage.play("inbound_direct", agent="101")
     await settled(stage, f"/v1/extensions/{ANA}/call-log", 1)
@@ -100,6 +119,8 @@ async def test_an_extensions_own_filters_are_only_its_own(stage: Stage) -> None:
         {"sessionId": "1229016182016", "direction": "Inbound"}, {"sessionId": "1229016182016", "page": 1},
         {"phoneNumber": "+15550179001", "extensionNumber": "101"},
         {"dateFrom": "2026-03-10T18:00:00Z", "dateTo": "2026-03-10T17:00:00Z"},
+        {"view": ["Simple", "Detailed"]}, {"page": [1, 2]}, {"phoneNumber": ["101", "102"]},
+        {"recordingType": ["All", "None"]},
     ],
 )  # fmt: skip
 async def test_what_ringcentral_would_misunderstand_is_refused_here(stage: Stage, params: Json) -> None:
