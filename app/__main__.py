@@ -236,7 +236,7 @@ async def _backfill(
     settings: Settings, account_id: AccountId, begin: datetime, end: datetime | None
 ) -> Sweep:
     secret, _ = settings.secrets()
-    clock, database = SystemClock(), Database(settings.database_url)
+    clock, database = SystemClock(), Database(settings.database_url, direct_url=settings.database_direct_url)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -378,7 +378,7 @@ def _with_database(run: Callable[[Database], Awaitable[None]]) -> None:
     settings: Settings = read_settings()
 
     async def opened() -> None:
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, direct_url=settings.database_direct_url)
         try:
             await run(database)
         finally:

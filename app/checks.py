@@ -59,7 +59,7 @@ async def run_checks() -> list[Finding]:
     except SettingsError as error:
         return [Finding("settings", False, str(error))]
     findings = [Finding("settings", True, "complete")]
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, direct_url=settings.database_direct_url)
     try:
         finding = await _check_database(database)
         findings.append(finding)

@@ -91,7 +91,9 @@ class Process:
         self.vault = Vault(secret)
         self.webhook_token = token
         self.wakeups = Wakeups()
-        self.database = Database(self.settings.database_url, self.settings.database_pool_size)
+        self.database = Database(
+            settings.database_url, settings.database_pool_size, settings.database_direct_url
+        )
         self.database.waker = self.wakeups.wake
         self.archive = open_archive(self.settings)
         self.inbox = Inbox(self.database, self.clock)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.database_url import read_database_url
 from app.errors import SettingsError
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -35,12 +36,24 @@ class Settings(BaseSettings):
     """What the operator can set. Secrets never show in a repr."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AFTERCALL_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="AFTERCALL_",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     database_url: str = Field(
         "sqlite:///aftercall.db",
+        repr=False,
         description="SQLite (`sqlite:///file.db`) or PostgreSQL (`postgresql://user:password@host/name`).",
+    )
+    database_direct_url: str | None = Field(
+        None,
+        repr=False,
+        description="The same PostgreSQL without a pooler between, for wake-ups (`LISTEN`) and migrations. "
+        "Set it when `AFTERCALL_DATABASE_URL` leads through pgbouncer in transaction mode.",
     )
     database_pool_size: int = Field(
         10, ge=2, le=200, description="Connections kept open to the database, per process."
@@ -193,21 +206,10 @@ class Settings(BaseSettings):
         "json", description="One JSON object per line, or text for people."
     )
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
-    def _async_driver(cls, value: str) -> str:
-        scheme, separator, rest = value.partition("://")
-        drivers = {
-            "sqlite": "sqlite+aiosqlite",
-            "sqlite+aiosqlite": "sqlite+aiosqlite",
-            "postgres": "postgresql+asyncpg",
-            "postgresql": "postgresql+asyncpg",
-            "postgresql+asyncpg": "postgresql+asyncpg",
-            "postgresql+psycopg": "postgresql+asyncpg",
-        }
-        if not separator or scheme not in drivers:
-            raise ValueError("AFTERCALL_DATABASE_URL must begin with sqlite:// or postgresql://")
-        return f"{drivers[scheme]}://{rest}"
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else read_database_url(value).url
 
     @field_validator("public_url", "rc_server_url", "rc_media_url")
     @classmethod

@@ -23,7 +23,7 @@ def _run(connection: Connection) -> None:
 
 
 async def _run_on_settings() -> None:
-    database = Database(read_settings().database_url)
+    database = Database(read_settings().database_url, direct_url=read_settings().database_direct_url)
     try:
         async with database.write() as db:
             await db.run_sync(_run)

@@ -10,23 +10,29 @@ WAL with `synchronous=FULL`, so that what is committed survives a power cut.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Table, event, text
+from sqlalchemy import NullPool, Table, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
+from app.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
+from app.db.connecting import CONNECT_SECONDS, Connector
 from app.db.failures import Failure, describe_failure, failure_of
-from app.errors import StorageUnavailable
+from app.db.files import prepare_file
+from app.errors import SettingsError, StorageUnavailable
 
 CHANNEL = "aftercall"
 _WAKES = "aftercall_wakes"
 _IMMEDIATE = "aftercall_immediate"
-_CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 30.0
 _BUSY_MILLISECONDS = 15_000
+_READ_ONLY = "25006"
 
 Waker = Callable[[Collection[str]], None]
 
@@ -44,11 +50,27 @@ def upsert_into(db: AsyncConnection, table: Table) -> Any:
 class Database:
     """One database, whichever of the two it is. Open it in the lifespan, `close()` it after everything else."""
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
-        self.url = make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+    def __init__(self, url: str, pool_size: int = 10, direct_url: str | None = None) -> None:
+        """`direct_url` leads past a pooler, for what needs a session of its own: LISTEN, and migrations.
+
+        Raises SettingsError when an address cannot be used.
+        """
+        self.address = _read_address("AFTERCALL_DATABASE_URL", url)
+        self.is_sqlite = isinstance(self.address, SqliteAddress)
+        self.url = _shown_url(self.address)
+        self.connector = None if isinstance(self.address, SqliteAddress) else Connector(self.address)
+        self.direct = self.connector
+        if direct_url is not None:
+            direct = _read_address("AFTERCALL_DATABASE_DIRECT_URL", direct_url)
+            if self.is_sqlite or isinstance(direct, SqliteAddress) or direct.pooled:
+                raise SettingsError(
+                    "AFTERCALL_DATABASE_DIRECT_URL must lead to the same PostgreSQL as AFTERCALL_DATABASE_URL, "
+                    "without a pooler between"
+                )
+            self.direct = Connector(replace(direct, pooled=False))
         self.waker: Waker | None = None
         self._one_writer = asyncio.Lock()
+        self._is_private = False
         self._given_up: set[asyncio.Task[None]] = set()
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
 
@@ -57,24 +79,55 @@ class Database:
             self.url,
             pool_size=4,
             max_overflow=4,
-            pool_timeout=_CONNECT_SECONDS,
+            pool_timeout=CONNECT_SECONDS,
             hide_parameters=True,  # an error's text goes to the log, what people wrote does not
         )
         engine.sync_engine.dialect.do_terminate = self._give_up  # type: ignore[method-assign]
+        event.listen(engine.sync_engine, "do_connect", lambda *_: self.prepare_file())
         event.listen(engine.sync_engine, "connect", prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
 
+    def prepare_file(self) -> None:
+        """Make SQLite's file before SQLite does, readable by its owner only.
+
+        Raises SettingsError when it is not there and may not be made.
+        """
+        assert isinstance(self.address, SqliteAddress)  # noqa: S101 - only an engine of SQLite asks
+        self._is_private = prepare_file(self.address, tighten=not self._is_private)
+
     def _open_postgresql(self, pool_size: int) -> AsyncEngine:
-        return create_async_engine(
-            self.url,
+        return self._engine_of(
+            self.connector,
+            _STATEMENT_SECONDS,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=_CONNECT_SECONDS,
+            pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS},
         )
+
+    def open_migrating(self, settings: dict[str, str]) -> AsyncEngine:
+        """Return an engine of PostgreSQL without a limit to how long a statement takes; dispose of it after use."""
+        return self._engine_of(self.direct, None, settings, poolclass=NullPool)
+
+    def _engine_of(
+        self,
+        connector: Connector | None,
+        command_timeout: float | None,
+        settings: dict[str, str] | None = None,
+        **pool: Any,
+    ) -> AsyncEngine:
+        assert connector is not None  # noqa: S101 - only an engine of PostgreSQL is made here
+
+        async def connect(**_: Any) -> Any:
+            return await connector.connect(command_timeout, settings)
+
+        engine = create_async_engine(
+            "postgresql+asyncpg://", hide_parameters=True, connect_args={"async_creator_fn": connect}, **pool
+        )
+        event.listen(engine.sync_engine, "do_connect", partial(_keep_nothing_prepared, connector))
+        event.listen(engine.sync_engine, "handle_error", _drop_read_only)
+        return engine
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -139,6 +192,44 @@ class Database:
         closing = asyncio.get_running_loop().create_task(dbapi_connection.driver_connection.close())
         self._given_up.add(closing)
         closing.add_done_callback(self._given_up.discard)
+
+
+def _read_address(setting: str, url: str) -> Address:
+    try:
+        return read_database_url(url)
+    except ValueError as error:
+        raise SettingsError(f"{setting}: {error}") from None
+
+
+def _shown_url(address: Address) -> URL:
+    """Return an address as SQLAlchemy's URL, for what reads or shows parts of it."""
+    if isinstance(address, SqliteAddress):
+        return URL.create(SQLITE, database=address.path)
+    name, port = ("", None) if len(address.hosts) != 1 else (address.hosts[0], address.ports[0])
+    query: dict[str, Any] = dict(address.parameters)
+    if len(address.hosts) > 1:
+        pairs = zip(address.hosts, address.ports, strict=True)
+        query["host"] = tuple(authority(host, port) for host, port in pairs)
+    elif name.startswith(("/", "@")):
+        query |= {"host": name, "port": str(port)} if port else {"host": name}
+        name, port = "", None
+    return URL.create(
+        POSTGRES, address.user, address.password, name or None, port, address.database, query=query
+    )
+
+
+def _keep_nothing_prepared(
+    connector: Connector, _dialect: Any, _record: Any, _arguments: Any, options: Any
+) -> None:
+    """Switch SQLAlchemy's cache of prepared statements off where a pooler stands between; the driver's is off then."""
+    if await_only(connector.find_out()):
+        options["prepared_statement_cache_size"] = 0
+
+
+def _drop_read_only(context: ExceptionContext) -> None:
+    """Drop all connections when the server turns out to take no writes: it was primary before a switch-over."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 _NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS text[])) AS topic")

@@ -47,7 +47,10 @@ class _Desk:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[_Desk]:
     settings, clock = read_settings(), SystemClock()
-    vault, database = Vault(settings.secrets()[0]), Database(settings.database_url)
+    vault, database = (
+        Vault(settings.secrets()[0]),
+        Database(settings.database_url, direct_url=settings.database_direct_url),
+    )
     try:
         await migrate(database)
         async with httpx.AsyncClient() as http:

@@ -215,6 +215,7 @@ class SqliteWriter:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._database.prepare_file()
             self._connection = sqlite3.connect(self._path)
             prepare_sqlite(self._connection)
         return self._connection

@@ -8,13 +8,14 @@ from time to time.
 """
 
 import asyncio
+import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import asyncpg
 import structlog
+from sqlalchemy import text
 
 from app.clock import Clock
 from app.db.engine import CHANNEL, Database
@@ -26,6 +27,15 @@ READINGS = "readings"
 SWEEPS = "sweeps"
 SUBSCRIPTIONS = "subscriptions"
 TIMELINE = "timeline"
+
+_RECONNECT_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
+_STILL_THERE_SECONDS = 30.0
+_POOLED_SECONDS = 300.0
+_DIRECT_URL = (
+    "A pooler in transaction mode stands before the database, and LISTEN does not work through it: set "
+    "AFTERCALL_DATABASE_DIRECT_URL to the server itself. Until then replicas find each other's work by looking for it."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -73,25 +83,63 @@ async def wait(woken: asyncio.Event, seconds: float) -> bool:
 
 
 async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:
-    """Pass the NOTIFYs of other replicas on, until cancelled. On SQLite there are none."""
-    if database.is_sqlite:
+    """Pass the NOTIFYs of other replicas on, until cancelled. On SQLite there are none.
+
+    Through a pooler in transaction mode none arrive: then every replica finds the work of others by looking from time
+    to time, and the log says what to set.
+    """
+    if database.direct is None:
+        return
+    if database.direct.address.pooled:
+        log.warning("wake-ups between replicas are off", detail=_DIRECT_URL)
         return
     while True:
+        pause = _RECONNECT_SECONDS
         try:
             await _relay_until_lost(database, wakeups)
+        except _NotDelivered:
+            log.warning("wake-ups between replicas do not arrive", detail=_DIRECT_URL)
+            pause = _POOLED_SECONDS
         except Exception as error:  # noqa: BLE001 - without a listener this replica hears of nothing
             log.warning("listening to the database was interrupted", error=str(error))
-        await clock.sleep(1.0)
+        await clock.sleep(pause)
+
+
+class _NotDelivered(Exception):
+    """Somebody stands between who does not pass notifications on."""
 
 
 async def _relay_until_lost(database: Database, wakeups: Wakeups) -> None:
-    lost = asyncio.Event()
-    dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection: Any = await asyncpg.connect(dsn, timeout=5)
+    assert database.direct is not None  # noqa: S101 - PostgreSQL alone has a relay
+    lost, proven = asyncio.Event(), asyncio.Event()
+    proof = f"proof:{secrets.token_hex(8)}"
+
+    def receive(_connection: Any, _process: int, _channel: str, topic: str) -> None:
+        wakeups.wake([topic])
+        if topic == proof:
+            proven.set()
+
+    connection = await database.direct.connect(_ANSWER_SECONDS)
     connection.add_termination_listener(lambda _: lost.set())
     try:
-        await connection.add_listener(CHANNEL, lambda *received: wakeups.wake([received[3]]))
-        await lost.wait()
+        await connection.add_listener(CHANNEL, receive)
+        if database.direct.pooled or database.direct is not database.connector:
+            await _prove(database, proof, proven)
+        while not await wait(lost, _STILL_THERE_SECONDS):
+            # A connection that a firewall forgot looks alive, and a server that became a standby notifies of nothing.
+            if await connection.fetchval("SELECT pg_is_in_recovery()"):
+                raise ConnectionError("the server has become a standby")
     finally:
         with suppress(Exception):
             await connection.close(timeout=1)
+
+
+async def _prove(database: Database, proof: str, proven: asyncio.Event) -> None:
+    """Notify by another connection, and see that it arrives.
+
+    Raises _NotDelivered when it does not.
+    """
+    async with database.write() as db:
+        await db.execute(text("SELECT pg_notify(:channel, :proof)"), {"channel": CHANNEL, "proof": proof})
+    if not await wait(proven, _ANSWER_SECONDS):
+        raise _NotDelivered

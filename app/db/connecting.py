@@ -1,0 +1,176 @@
+"""Opens connections to PostgreSQL: one way for the engine, the intake, LISTEN and migrations.
+
+A pooler such as pgbouncer in transaction mode gives each transaction another session of the server. What belongs to a
+session does not work through it: prepared statements, LISTEN, locks of sessions. `Connector` finds out whether one
+stands between, unless the address says so, and connects in a way that works with it.
+"""
+
+import asyncio
+import os
+import ssl
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+import structlog
+
+from app.database_url import DEFAULT_APPLICATION, TLS_FILES, PostgresAddress
+from app.errors import SettingsError
+
+CONNECT_SECONDS = 5.0
+_SYSTEM = "system"
+_NEXT_HOST = (
+    OSError,
+    asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What says that this host takes nobody, and another one may."""
+
+
+log = structlog.get_logger(__name__)
+
+
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that a pooler may lead to another session after each transaction.
+
+    The driver sends a statement in two steps, prepare and execute. Outside a transaction they could reach two sessions,
+    so each statement gets a transaction. Statements have no name: the next user of the session would meet it.
+    """
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        async with self._one_session():
+            return await super().fetch(*args, **options)
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        async with self._one_session():
+            return await super().fetchrow(*args, **options)
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        async with self._one_session():
+            return await super().fetchval(*args, **options)
+
+    def _one_session(self) -> Any:
+        return AsyncExitStack() if self.is_in_transaction() else self.transaction()
+
+
+class Connector:
+    """Connects to one address. `pooled` is None until it is known whether a pooler stands between.
+
+    Raises SettingsError when a file that the address names cannot be read.
+    """
+
+    def __init__(self, address: PostgresAddress) -> None:
+        self.address = address
+        self.pooled = address.pooled
+        self._finding_out = asyncio.Lock()
+        self._first = 0
+        for name in TLS_FILES:
+            path = address.tls.get(name)
+            if path and path != _SYSTEM and not os.access(path, os.R_OK):
+                raise SettingsError(
+                    f"AFTERCALL_DATABASE_URL: the file of {name}, {Path(path)}, cannot be read"
+                )
+        for note in address.notes:
+            log.warning("a part of the database's address is not used", detail=note)
+
+    async def find_out(self) -> bool:
+        """Return whether a pooler stands between.
+
+        A pooler makes up the process id that a client is greeted with, since no process of the server is its own.
+        """
+        async with self._finding_out:
+            if self.pooled is None:
+                connection = await self._open(pooled=True)
+                try:
+                    own = await connection.fetchval("SELECT pg_backend_pid()")
+                    self.pooled = own != connection.get_server_pid()
+                finally:
+                    await connection.close(timeout=CONNECT_SECONDS)
+                if self.pooled:
+                    log.info("a pooler stands before the database: statements are not kept prepared")
+        return self.pooled
+
+    async def connect(self, command_timeout: float | None, settings: dict[str, str] | None = None) -> Any:
+        """Return a connection of the driver's. `settings` are those of the session, where it has one of its own.
+
+        Raises what the driver does, OSError when no host takes writes, SettingsError when the address cannot be used.
+        """
+        pooled = await self.find_out()
+        return await self._open(pooled=pooled, command_timeout=command_timeout, settings=settings)
+
+    async def _open(
+        self, *, pooled: bool, command_timeout: float | None = None, settings: dict[str, str] | None = None
+    ) -> Any:
+        options: dict[str, Any] = {"command_timeout": command_timeout}
+        if pooled:
+            options |= {"connection_class": PooledConnection, "statement_cache_size": 0}
+        try:
+            return await self._try_hosts(options, {} if pooled else settings or {})
+        except asyncpg.TargetServerAttributeNotMatched as error:
+            raise ConnectionError("none of its hosts takes writes just now") from error
+        except asyncpg.ClientConfigurationError as error:
+            raise SettingsError(f"AFTERCALL_DATABASE_URL: {error}") from error
+
+    async def _try_hosts(self, options: dict[str, Any], settings: dict[str, str]) -> Any:
+        """Try the hosts one after the other, each with the whole time-out, beginning with the last one that took us.
+
+        Whoever gave up while a silent host was tried goes on with the next one.
+        """
+        several = max(1, len(self.address.hosts))
+        for place in range(several):
+            host, self._first = self._first, (self._first + 1) % several
+            target = connect_options(self.address, host)
+            target["server_settings"] |= settings
+            try:
+                connection = await asyncpg.connect(**target, **options)
+            except _NEXT_HOST:
+                if place == several - 1:
+                    raise
+            else:
+                self._first = host
+                return connection
+        raise AssertionError("the last host returns or raises")
+
+
+def connect_options(address: PostgresAddress, place: int = 0) -> dict[str, Any]:
+    """Return the driver's arguments for one host of an address. What it leaves open, the driver takes from libpq's environment
+    variables, the password file and the service file."""
+    tls = dict(address.tls)
+    sslmode: Any = address.sslmode
+    if tls.get("sslrootcert") == _SYSTEM:
+        sslmode = _trust_system(tls)
+        tls = {}
+    options: dict[str, Any] = {
+        "dsn": f"postgresql://?{urlencode(tls)}" if tls else None,
+        "host": address.hosts[place] or None if address.hosts else None,
+        "port": address.ports[place] if address.ports else None,
+        "user": address.user,
+        "password": address.password,
+        "database": address.database,
+        "ssl": sslmode,
+        "timeout": address.connect_timeout or CONNECT_SECONDS,
+        "server_settings": {"application_name": DEFAULT_APPLICATION, **address.server_settings},
+        "target_session_attrs": _target(address),
+        **address.passed,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _target(address: PostgresAddress) -> str | None:
+    """Of several hosts, take the one that takes writes."""
+    if address.target_session_attrs or "PGTARGETSESSIONATTRS" in os.environ:
+        return address.target_session_attrs
+    several = len(address.hosts) > 1 or "," in os.environ.get("PGHOST", "")
+    return "read-write" if several else None
+
+
+def _trust_system(tls: dict[str, str]) -> ssl.SSLContext:
+    """Trust whom the machine trusts, and check the host's name, as libpq does for `sslrootcert=system`."""
+    context = ssl.create_default_context()
+    if "sslcert" in tls:
+        context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), tls.get("sslpassword"))
+    return context

@@ -1,0 +1,51 @@
+"""Keeps what people said on the phone to the user of the service: the modes of SQLite's files."""
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from app.database_url import SqliteAddress
+from app.errors import SettingsError
+
+OWNER_ONLY = 0o600
+_BESIDE = ("", "-wal", "-shm", "-journal")
+
+log = structlog.get_logger(__name__)
+
+
+def prepare_file(address: SqliteAddress, *, tighten: bool) -> bool:
+    """Make the file when it is not there, so that nobody else can ever read it; return True.
+
+    SQLite gives the files that it makes beside it the same mode. With `tighten`, take the rights of others from files
+    that are there. Raises SettingsError when the file is not there and the address says not to make it.
+    """
+    path = Path(address.path)
+    if not address.creates and not path.exists():
+        raise SettingsError(f"AFTERCALL_DATABASE_URL: {path} does not exist, and mode=rw does not create it")
+    if os.name != "posix":
+        return True
+    with suppress(OSError):  # there, or it cannot be made: SQLite says why
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, OWNER_ONLY))
+    if tighten:
+        for ending in _BESIDE:
+            _tighten(Path(f"{path}{ending}"))
+    return True
+
+
+def _tighten(path: Path) -> None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & 0o077:
+            return
+        path.chmod(mode & ~0o077)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("others can read the database's file", file=str(path), error=error.strerror)
+    else:
+        log.warning(
+            "others could read the database's file; now its owner alone can", file=str(path), mode=f"{mode:o}"
+        )
