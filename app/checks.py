@@ -11,7 +11,7 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
 from app.enrichment.clocks import describe_skew
-from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections, Level
+from app.enrichment.connections import COMPANY_CODES, Connection, Connections, Level
 from app.enrichment.credentials import OWN, list_stored
 from app.enrichment.roster import (
     NEEDED_SCOPES,
@@ -209,7 +209,7 @@ class _Look:
             raise
         except PermissionMissing as missing:
             error = missing
-            sees_company = missing.code != COMPANY_PERMISSION
+            sees_company = missing.code not in COMPANY_CODES
             is_well = not sees_company and connection.kind != OWN
             detail = (
                 f"readable of extension {owner_id} alone; for the whole account grant {missing.permission}"

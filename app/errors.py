@@ -230,7 +230,14 @@ class PermissionMissing(RingCentralError):
 
 
 class ForeignHost(RingCentralError):
-    """An address whose host is not on the allow-list; the token was not sent there."""
+    """An address whose host is not on the allow-list; the token was not sent there.
+
+    `setting` is the variable that would allow it, if the host is RingCentral's.
+    """
+
+    def __init__(self, detail: str, *, setting: str = "RC_SERVER_URL") -> None:
+        super().__init__(detail, code="foreign-host")
+        self.setting = setting
 
 
 class RequestRefused(RingCentralError):

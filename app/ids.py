@@ -42,8 +42,6 @@ def as_text(value: Any) -> str | None:
     """Return an outside id as text: a number loses its type, anything else that is no id becomes None."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
     if isinstance(value, int):
         return str(value) if abs(value) < 10**MAX_OUTSIDE_ID else None
     if isinstance(value, str) and 0 < len(value) <= MAX_OUTSIDE_ID and value.isprintable():

@@ -211,7 +211,7 @@ class Process:
             Loop("insights", insights.step, (), step * 2, insights.close),
             Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
             Loop("own account", self.onboarding.learn_own, (), CHECK_SECONDS),
-            Loop("sign-ins", SignIns(connections).step, (), CHECK_SECONDS),
+            Loop("sign-ins", SignIns(connections, clock).step, (wakeups.REFUSALS,), CHECK_SECONDS),
             Loop(
                 "clock",
                 ClockWatch(database, clock, connections.meter, replica=self.replica).step,

@@ -28,6 +28,7 @@ from app.errors import (
     Conflict,
     CredentialsRefused,
     Forbidden,
+    ForeignHost,
     NoCredentials,
     NotFound,
     PayloadTooLarge,
@@ -192,6 +193,12 @@ KINDS |= {
         "A RingCentral permission is missing",
         "operator",
         "The operator has to grant the permission that `permission` names.",
+    ),
+    "ringcentral-host": Kind(
+        502,
+        "RingCentral names a host that is not configured",
+        "operator",
+        "The operator sees whether the host is RingCentral's, and sets the variable that `setting` names to it.",
     ),
     "ringcentral-rate-limited": Kind(
         503,
@@ -368,6 +375,9 @@ def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Respon
         case PermissionMissing():
             kind = "ringcentral-permission"
             extra["permission"] = error.permission
+        case ForeignHost():
+            kind = "ringcentral-host"
+            extra["setting"] = error.setting
         case _ if error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             kind = "ringcentral-unavailable"
         case _:

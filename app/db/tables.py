@@ -163,7 +163,7 @@ calls = Table(
     Column("action", String(widths.ACTION)),
     Column("caller", Json),  # `from` of the API
     Column("callee", Json),  # `to` of the API
-    Column("external_number", String(MAX_OUTSIDE_ID)),
+    Column("external_number", String(128)),
     Column("queue_name", String(256)),
     Column("started_at", UtcDateTime, nullable=False),  # for order: the first thing known of the call
     Column("answered_at", UtcDateTime),
@@ -246,7 +246,7 @@ call_parties = Table(
     _account(),
     Column("call_id", String(40), primary_key=True),
     Column("kind", String(16), primary_key=True),  # extension | number
-    Column("value", String(MAX_OUTSIDE_ID), primary_key=True),
+    Column("value", String(128), primary_key=True),
     Column("started_at", UtcDateTime, nullable=False),
     _call_reference(),
     Index("ix_call_parties_value", "account_id", "kind", "value", "started_at", "call_id"),

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
 from app.clock import Clock
-from app.db.engine import Database, upsert_into
+from app.db.engine import Database, upsert_into, wake
 from app.db.tables import credentials
 from app.enrichment.budget import Limits
 from app.enrichment.credentials import OWN, Secret
@@ -37,8 +37,12 @@ from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
 from app.vault import Vault
+from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
 
 COMPANY_PERMISSION = "CMN-408"
+COMPANY_CODES = frozenset({COMPANY_PERMISSION, "CMN-419"})
+"""What RingCentral says to a user who may not read the calls of the whole account."""
+
 COMPANY_CALLS = "ReadCompanyCallLog"
 CALL_READING = frozenset({"ReadCallLog", "ReadCompanyCallLog", "FullCompanyCallLog", None})
 """Permissions without which a connection cannot do its work; a refusal that names none counts as one of them."""
@@ -357,15 +361,32 @@ class Connections:
             )
         self.forget()
 
-    async def forget_refusal(self, connection: Connection) -> None:
-        """Let RingCentral be asked again at once what it has refused: somebody looks on. A sign-in that is over stays so."""
-        mine = _row_of(connection)
+    async def forget_refusal(self, connection: Connection, *, at_least_old: float = 0.0) -> bool:
+        """Let RingCentral be asked again at once what it has refused `at_least_old` seconds ago or more.
+
+        For a restart and for somebody who looks on. Return False when the refusal is too fresh for that. A sign-in that
+        is over stays so. How long the refusal has lasted is kept: after another one, the pause is as long as before.
+        """
+        mine, now = _row_of(connection), self._clock.now()
         async with self._database.write() as db:
             refusal = load_refusal(
                 await db.scalar(select(credentials.c.refused).where(mine).with_for_update())
             )
-            if refusal is not None and refusal.code != SIGN_IN_AGAIN:
-                await db.execute(update(credentials).where(mine).values(refused=None))
+            if refusal is None or refusal.code == SIGN_IN_AGAIN or refusal.until <= now:
+                return True
+            if refusal.at is not None and (now - refusal.at).total_seconds() < at_least_old:
+                return False
+            expired = replace(refusal, until=now).dump()
+            await db.execute(update(credentials).where(mine).values(refused=expired))
+        return True
+
+    async def forget_problem(self, connection: Connection) -> None:
+        """Let a connection be used again that has a token and was left out for a problem: the next answer tells."""
+        if connection.access.problem is None:
+            return
+        await self._change(connection, _without_problem)
+        async with self._database.write() as db:
+            wake(db, POLLS, READINGS, SUBSCRIPTIONS)
 
     async def learn_scopes(self, connection: Connection, token: StoredToken) -> None:
         """Remember whose token this is and what it may do, for whoever looks without asking RingCentral."""
@@ -391,6 +412,11 @@ class Connections:
         await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
 
 
+def _without_problem(access: Access) -> Access:
+    is_whole = access.level is Level.ACCOUNT
+    return replace(access, problem=None, probe_at=None if is_whole else access.probe_at)
+
+
 def probe_again_at(now: datetime) -> datetime:
     """Say when to try the whole account again with credentials that reach their own extension."""
     return now + _PROBE_AGAIN
@@ -398,9 +424,7 @@ def probe_again_at(now: datetime) -> datetime:
 
 def _lacks_company(asked: Access, error: RingCentralError | None) -> bool:
     is_reading = isinstance(error, PermissionMissing) and error.permission in CALL_READING
-    return (
-        is_reading and error is not None and error.code == COMPANY_PERMISSION and asked.level is Level.ACCOUNT
-    )
+    return is_reading and error is not None and error.code in COMPANY_CODES and asked.level is Level.ACCOUNT
 
 
 def _after(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.enrichment.connections import COMPANY_PERMISSION, Connection, Connections
+from app.enrichment.connections import COMPANY_CODES, Connection, Connections
 from app.enrichment.reach import load_connection
 from app.enrichment.shared_answers import Shared, SharedAnswers
 from app.errors import CredentialsRefused, NotFound, PermissionMissing, RequestRefused, RingCentralError
@@ -21,7 +21,7 @@ from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery, is_repeated
 
 MOST_RECORDS = 100
 _DAY = timedelta(hours=24)
-_OK, _NOT_FOUND = 200, 404
+_OK, _NOT_FOUND, _UNKNOWN = 200, 404, 502
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,13 +166,23 @@ class ReaderLists:
                     deadline=self._deadline(),
                 ),
             )
-            return [{"id": item.id, "answer": _item_json(item)} for item in items]
+            told = [{"id": item.id, "answer": _item_json(item)} for item in items]
+            if any(item["answer"]["status"] == _UNKNOWN for item in told):
+                raise _PartlyUnknown(told)
+            return told
 
         fresh = self.rules.call_log_fresh
-        fetched = await self._shared.get(
-            account_id, ["records", extension_id, list(record_ids), view], fresh, ask
-        )
-        kept = [(questions[item["id"]], item["answer"]) for item in fetched.body]
+        try:
+            fetched = await self._shared.get(
+                account_id, ["records", extension_id, list(record_ids), view], fresh, ask
+            )
+        except _PartlyUnknown as partly:
+            fetched = Shared(partly.told, self._clock.now())
+        kept = [
+            (questions[item["id"]], item["answer"])
+            for item in fetched.body
+            if item["answer"]["status"] != _UNKNOWN
+        ]
         await self._shared.keep(account_id, kept, fetched.fetched_at, fresh)
         return fetched
 
@@ -195,11 +205,19 @@ class ReaderLists:
         return self._clock.now() + timedelta(seconds=self.rules.patience)
 
 
+class _PartlyUnknown(Exception):
+    """Of some records RingCentral's answer does not tell: it is not kept, so that they are asked for again."""
+
+    def __init__(self, told: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.told = told
+
+
 def _concerns_rights(error: RingCentralError, extension_id: ExtensionId | None) -> bool:
     """Whether a refusal says something of the credentials and not of the one extension that was asked for."""
     if isinstance(error, CredentialsRefused):
         return True
-    lacks_company = isinstance(error, PermissionMissing) and error.code == COMPANY_PERMISSION
+    lacks_company = isinstance(error, PermissionMissing) and error.code in COMPANY_CODES
     return lacks_company and extension_id is None
 
 
@@ -247,4 +265,10 @@ def _meets(record: CallRecord, query: ActiveCallsQuery | CallLogQuery) -> bool:
 def _item_json(item: BulkItem) -> dict[str, Any]:
     if item.record is not None:
         return {"status": _OK, "record": item.record.raw, "why": None}
-    return {"status": item.status or _NOT_FOUND, "record": None, "why": item.why}
+    return {"status": _status_of(item), "record": None, "why": item.why}
+
+
+def _status_of(item: BulkItem) -> int:
+    """Say why there is no record: RingCentral's status, or that its answer does not tell and has to be asked again."""
+    is_told = item.status is not None and 400 <= item.status < 500 and item.status not in (408, 429)
+    return item.status if is_told and item.status is not None else _UNKNOWN

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlencode
 
@@ -20,7 +21,7 @@ from app.calls.views import time_text
 from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
 from app.enrichment.reader_lists import MOST_RECORDS, ReaderLists
 from app.enrichment.shared_answers import Shared
-from app.errors import NotFound, Unprocessable
+from app.errors import NotFound, PermissionMissing, RingCentralUnreachable, Unprocessable
 from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId, is_alias
 from app.problems import problem_responses
 from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
@@ -247,7 +248,10 @@ class RecordItem(Answer):
     """What became of one id."""
 
     id: str
-    status: int = Field(description="200, or RingCentral's status for this record.", examples=[200])
+    status: int = Field(
+        description="200, or RingCentral's status for this record; 502 where its answer cannot be read: ask again.",
+        examples=[200],
+    )
     record: dict[str, Any] | None = Field(examples=[_RECORD])
     why: str | None = Field(description="RingCentral's code, such as CMN-102.")
     fetched_at: datetime
@@ -331,6 +335,7 @@ class Asking:
     async def record(self, name: RecordId, view: View) -> Response:
         found = (await self.lists.records(self.key.account_id, self.extension_id, [name], view))[name]
         if found.body["record"] is None:
+            _check_told(name, found.body)
             whose = "" if self.extension_id is None else f" of extension {self.extension_id}"
             raise NotFound(
                 f"RingCentral has no record {name}{whose}, or not yet",
@@ -346,6 +351,15 @@ class Asking:
             "Cache-Control": f"private, max-age={math.ceil(fresh_seconds)}",
             "Vary": "Authorization",
         }
+
+
+def _check_told(name: RecordId, told: dict[str, Any]) -> None:
+    """Raise what a status other than "there is none" means."""
+    status, why = told["status"], told["why"]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RingCentralUnreachable(f"RingCentral's answer does not tell of record {name} ({why})")
+    if status == HTTPStatus.FORBIDDEN:
+        raise PermissionMissing(f"RingCentral refuses record {name}", permission=None, code=why)
 
 
 async def asking(request: Request, services: CurrentServices, key: CallsReader, lists: Lists) -> Asking:

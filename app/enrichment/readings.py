@@ -7,10 +7,11 @@ a growing pause, until the horizon; then the call is closed as absent, with the 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import and_, func, select
@@ -41,7 +42,7 @@ from app.enrichment.slices import sort_by_call, start_of
 from app.errors import RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord, RecordsPage
-from app.ringcentral.protocol import wants_next_page
+from app.ringcentral.protocol import PERMISSION_CODES, wants_next_page
 from app.work.lanes import Lanes, Serve
 from app.work.leases import Lease, leased, rest
 from app.work.wakeups import READINGS
@@ -200,6 +201,19 @@ def next_reading(call: Call, plan: ReadingPlan, now: datetime, seen_at: datetime
     return min(now + pause, horizon)
 
 
+def why_unseen(connections: Sequence[Connection], readers: Sequence[Connection]) -> str:
+    """Say why nobody looked for a call: nobody may, or those who may have credentials that are refused."""
+    left_out = [item for item in connections if item not in readers and item.access.problem is not None]
+    refused = [item for item in left_out if not _lacks_permission(item.access.problem or {})]
+    if not connections or any(item.is_company_wide for item in refused) or (refused and not readers):
+        return NO_CREDENTIALS
+    return NO_PERMISSION
+
+
+def _lacks_permission(problem: Mapping[str, Any]) -> bool:
+    return problem.get("code") in {*PERMISSION_CODES, "permission-missing"}
+
+
 def needs_another_way(call: Call | DueCall) -> bool:
     """Whether a call that the feed has not shown is asked for by itself: every other time, after some patience."""
     is_missing = call.stage not in _READ_BEFORE
@@ -276,7 +290,7 @@ class Reader:
             if isinstance(error, BaseException):
                 raise error
         if not any(item.is_company_wide for item in readers):
-            reason = NO_PERMISSION if connections else NO_CREDENTIALS
+            reason = why_unseen(connections, readers)
             await self._put_off_unseen(account_id, [str(item.extension_id) for item in readers], reason)
         return min((pause for pause in told if isinstance(pause, float)), default=None)
 

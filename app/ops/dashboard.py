@@ -16,6 +16,7 @@ from markupsafe import Markup
 from starlette.staticfiles import StaticFiles
 
 from app import __version__, metrics
+from app.db.engine import wake
 from app.dependencies import Services
 from app.errors import PayloadTooLarge, StorageUnavailable
 from app.exact_json import write_json
@@ -25,7 +26,7 @@ from app.ops.ledger_view import show_accounts, show_ledger
 from app.ops.signin import LONGEST_FORM_BYTES, SESSION_HOURS, SignIn, Viewer, is_own_page
 from app.ops.summary import BINS
 from app.vault import Vault
-from app.work.wakeups import TIMELINE, wait
+from app.work.wakeups import REFUSALS, TIMELINE, wait
 
 PATH = "/dashboard"
 STATIC_PATH = f"{PATH}/static"
@@ -34,6 +35,7 @@ _SHORTEST_GAP_SECONDS = 0.25
 _LOOK_EVERY_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _CHECK_AGAIN_SECONDS = 60.0
+_ASK_AGAIN_SECONDS = 60.0
 
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -58,6 +60,7 @@ class Dashboard:
         self.services = services
         self.boards = Boards(services.database, services.settings, services.clock)
         self.sign_in = SignIn(services, Vault(services.settings.secrets()[0]))
+        self._asked_again_at: float | None = None
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -82,7 +85,18 @@ class Dashboard:
         Raises StorageUnavailable when the database cannot be reached.
         """
         snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).look()
+        if any(problem.about == "credentials" for problem in snapshot.summary.problems):
+            await self._ask_again()
         return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
+
+    async def _ask_again(self) -> None:
+        """Let whoever keeps tokens try refused credentials again: somebody looks at the problem."""
+        now = self.services.clock.monotonic()
+        if self._asked_again_at is not None and now - self._asked_again_at < _ASK_AGAIN_SECONDS:
+            return
+        self._asked_again_at = now
+        async with self.services.database.write() as db:
+            wake(db, REFUSALS)
 
     def _describe(self, snapshot: Snapshot, *, unmasked: bool) -> dict[str, Any]:
         lanes = [view.show_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes]

@@ -83,7 +83,7 @@ _WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
     (re.compile(r"unreadable|other-app"), _UNUSABLE),
     (re.compile(r"wrong-account"), _OTHERS),
     (re.compile(r"CMN-401"), _SCOPE),
-    (re.compile(r"CMN-40[2-8]|permission", re.IGNORECASE), _PERMISSION),
+    (re.compile(r"CMN-40[2-8]|CMN-419|permission", re.IGNORECASE), _PERMISSION),
     (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
     (re.compile(r"disabled-filters"), _FILTERS),
     (re.compile(r"clock-skew"), _CLOCK),

@@ -311,6 +311,7 @@ class TokenKeeper:
             status=error.status,
             code=error.code,
             since=since,
+            at=now,
         )
         _log.error("credentials_refused", status=error.status, code=error.code, why=error.detail)
         await self._store.save_refusal(refusal)

@@ -552,6 +552,8 @@ def _id_in_uri(value: Any) -> str | None:
 
 def _short_id(value: Any) -> str | None:
     """Name what has an id that is too long, or has characters that no id has, by its digest."""
+    if isinstance(value, float) and value.is_integer():
+        return as_text(int(value))
     if not isinstance(value, str) or not value:
         return None
     return f"sha256-{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"

@@ -119,7 +119,7 @@ class StoredToken:
 class Refusal:
     """The token endpoint said no to the credentials with this fingerprint; nobody asks again before `until`.
 
-    `since` is when it did so first, of all times without another answer between.
+    `since` is when it did so first, of all times without another answer between, `at` when it did so last.
     """
 
     detail: str
@@ -128,10 +128,15 @@ class Refusal:
     status: int | None = None
     code: str | None = None
     since: datetime | None = None
+    at: datetime | None = None
 
     def dump(self) -> dict[str, Any]:
         """Return what `load_refusal` reads, as a JSON object without secrets."""
-        times = {"until": self.until.isoformat(), "since": self.since and self.since.isoformat()}
+        times = {
+            "until": self.until.isoformat(),
+            "since": self.since and self.since.isoformat(),
+            "at": self.at and self.at.isoformat(),
+        }
         return asdict(self) | times
 
 
@@ -209,6 +214,7 @@ def load_refusal(fields: Any) -> Refusal | None:
         status=status if isinstance(status, int) else None,
         code=read_text(fields.get("code")),
         since=read_time(fields.get("since")),
+        at=read_time(fields.get("at")),
     )
 
 

@@ -66,6 +66,7 @@ _UNSATISFIED = re.compile(r"\s*bytes\s+\*/([0-9]{1,18})\s*", re.IGNORECASE)
 
 API = "/restapi/v1.0"
 SUBSCRIPTIONS = f"{API}/subscription"
+CONTENT_ROUTE = "{contentUri}"
 INSIGHTS = "/ai/ringsense/v1/public/accounts/~/domains/pbx"
 INSIGHT_TYPES = (
     "Transcript",
@@ -101,7 +102,7 @@ HOPELESS_CODES = frozenset(
 
 NOT_ABOUT_TOKENS = frozenset({"OAU-151", "CMN-405"})
 SYNC_TOKEN_CODES = frozenset({"CLG-101", "CLG-102", "CLG-103", "CLG-104", "CLG-105"})
-PERMISSION_CODES = frozenset({"CMN-401", "CMN-402", "CMN-408", "InsufficientPermissions"})
+PERMISSION_CODES = frozenset({"CMN-401", "CMN-402", "CMN-408", "CMN-419", "InsufficientPermissions"})
 
 
 class TokenRefused(CredentialsRefused):
@@ -290,7 +291,7 @@ def recording_content(content_uri: str, byte_range: str | None = None) -> Reques
     # Bytes are counted: they must not come packed.
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
     headers |= {"Range": byte_range} if byte_range else {}
-    return Request(method="GET", url=content_uri, route="{contentUri}", group=HEAVY, headers=headers)
+    return Request(method="GET", url=content_uri, route=CONTENT_ROUTE, group=HEAVY, headers=headers)
 
 
 def telephony_session(session_id: TelephonySessionId, *, account_id: str = "~") -> Request:

@@ -18,7 +18,7 @@ from app import __version__
 from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
 from app.ringcentral.ports import Outcome, Priority, RateBudget
-from app.ringcentral.protocol import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.protocol import CONTENT_ROUTE, DEFAULT_PENALTY_SECONDS, penalty_of
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 
@@ -98,7 +98,10 @@ class Transport:
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise ForeignHost("the address cannot be understood") from error
         if url.userinfo or _origin(url) not in self._origins:
-            raise ForeignHost(f"{url.scheme}://{url.host[:100]} is not one of the configured hosts")
+            raise ForeignHost(
+                f"{url.scheme}://{url.host[:100]} is not one of the configured hosts",
+                setting="RC_MEDIA_URL" if request.route == CONTENT_ROUTE else "RC_SERVER_URL",
+            )
         return url
 
     async def attempt(

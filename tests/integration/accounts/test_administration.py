@@ -96,7 +96,7 @@ async def test_the_user_of_the_environment_is_not_added_beside_himself(
 ) -> None:
     async with staged(make_settings, sqlite_url, Role.WEB, rc_jwt="tea") as stage:
         await stage.process.onboarding.learn_own()
-        await SignIns(stage.process.connections).step()
+        await SignIns(stage.process.connections, stage.process.clock).step()
         twice = await add(stage, "tea")
         assert twice.status_code == 422
         assert "RC_JWT" in twice.json()["detail"]

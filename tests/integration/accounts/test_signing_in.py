@@ -239,7 +239,7 @@ async def test_a_sign_in_lives_on_while_no_calls_come(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     (session,) = tokens.sessions
     first = session.refresh_token
-    keeper = SignIns(stage.process.connections)
+    keeper = SignIns(stage.process.connections, stage.process.clock)
 
     async def traded() -> bool:
         await keeper.step()

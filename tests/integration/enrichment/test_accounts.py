@@ -448,10 +448,10 @@ async def test_credentials_that_only_read_the_call_log_say_so_when_they_work_aga
 async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(company: Company) -> None:
     theirs = await company.connect(OTHER, "ext-1")
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook")
-    await SignIns(company.connections).step()
+    await SignIns(company.connections, company.clock).step()
     assert await company.problems() == {(OTHER, "ext-1"): ["CMN-401"]}
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook", "CallControl")
-    await SignIns(company.connections).step()
+    await SignIns(company.connections, company.clock).step()
     assert await company.problems() == {}
 
 

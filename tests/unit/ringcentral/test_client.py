@@ -621,9 +621,10 @@ async def test_sound_is_streamed_from_the_media_host(
 async def test_sound_elsewhere_is_not_fetched(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
-    with pytest.raises(ForeignHost):
+    with pytest.raises(ForeignHost) as refusal:
         async with client.stream_recording("https://evil.example.net/content"):
             raise AssertionError
+    assert refusal.value.setting == "RC_MEDIA_URL"
     assert [call.request.url.path for call in ringcentral.calls] == ["/restapi/oauth/token"]
 
 

@@ -570,3 +570,15 @@ def test_a_reminder_filter_is_the_same_with_the_id_that_it_got() -> None:
         "/restapi/v1.0/account/908070001/telephony/sessions",
     ]
     assert protocol.has_same_filters(asked, answered)
+
+
+@pytest.mark.parametrize("code", ["CMN-401", "CMN-402", "CMN-408", "CMN-419"])
+def test_a_missing_permission_is_named(code: str) -> None:
+    body = {
+        "errorCode": code,
+        "message": "x",
+        "errors": [{"errorCode": code, "permissionName": "ReadCallLog"}],
+    }
+    refusal = protocol.decode_error(answer(403, body), NOW)
+    assert isinstance(refusal, PermissionMissing)
+    assert (refusal.code, refusal.permission) == (code, "ReadCallLog")
