@@ -168,7 +168,15 @@ class Process:
         rules = end_rules(settings)
         plan = reading_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
-        ends = EndWatch(database, clock, rules, connections, patience_seconds=_PATIENCE_SECONDS)
+        ends = EndWatch(
+            database,
+            clock,
+            rules,
+            connections,
+            replica=self.replica,
+            lease_seconds=settings.short_lease_seconds,
+            patience_seconds=_PATIENCE_SECONDS,
+        )
         reader = Reader(
             database,
             clock,

@@ -104,6 +104,8 @@ class Call:
     readiness: dict[str, Any] = field(default_factory=dict)
     source: str = Source.WEBHOOK
     end_check_at: datetime | None = None
+    ask_at: datetime | None = None
+    state_known_at: datetime | None = None
     end_known_at: datetime | None = None
     window_closes_at: datetime | None = None
     read_at: datetime | None = None

@@ -179,6 +179,10 @@ calls = Table(
     Column("readiness", Json, nullable=False),
     Column("source", String(16), nullable=False),  # what told us of the call first
     Column("end_check_at", UtcDateTime),  # due: look whether it is over
+    Column("ask_at", UtcDateTime),  # of a live call, due: ask RingCentral whether it goes on; not before
+    Column(
+        "state_known_at", UtcDateTime
+    ),  # that it goes on, or is over, was so then: by RingCentral, by an event
     Column("end_known_at", UtcDateTime),  # when we worked out that it was over
     Column("window_closes_at", UtcDateTime),  # set at the end: Active Calls shows it until then
     Column("read_at", UtcDateTime),  # due: read it in the Call Log

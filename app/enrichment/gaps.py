@@ -4,14 +4,16 @@ The rows and who may work on them; what is done with a row is in `sweeps`. A gap
 is noticed, in the transaction of whoever noticed it, and stays as a record after it was swept.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls import accounts
 from app.db.engine import upsert_into, wake
 from app.db.tables import calls, sweeps
 from app.errors import LeaseLost
@@ -285,17 +287,54 @@ async def let_go(db: AsyncConnection, sweep: Sweep, replica: str) -> None:
     await db.execute(update(sweeps).where(_held(sweep, replica)).values(**freed))
 
 
-async def find_unasked(db: AsyncConnection) -> list[Sweep]:
-    """Return the gaps that are over and after whose going calls nobody has asked yet."""
-    query = select(sweeps).where(
-        sweeps.c.to_at.is_not(None), sweeps.c.asked_at.is_(None), sweeps.c.reason.not_in(NO_GAPS)
+@dataclass(frozen=True, slots=True)
+class GapEnd:
+    """Until when events of an account may be missing. `lasts`: they still may, and nothing has been settled.
+
+    `is_settled`: after the last of its gaps every call that was live was asked after.
+    """
+
+    at: datetime
+    lasts: bool
+    is_settled: bool
+    holders: frozenset[str]
+    """Under which ids its gaps are noted: the account's own, `~`."""
+
+
+async def find_ends(db: AsyncConnection, now: datetime) -> dict[AccountId, GapEnd]:
+    """Return of each account the end of the last gap that it ever had."""
+    lasting = func.sum(case((sweeps.c.to_at.is_(None), 1), else_=0))
+    open_ones = func.sum(case((sweeps.c.asked_at.is_(None), 1), else_=0))
+    query = (
+        select(sweeps.c.account_id, func.max(sweeps.c.to_at).label("to_at"), lasting.label("lasting"),
+               open_ones.label("unasked"))
+        .where(sweeps.c.reason.not_in(NO_GAPS))
+        .group_by(sweeps.c.account_id)
+    )  # fmt: skip
+    ends: dict[AccountId, GapEnd] = {}
+    for row in await db.execute(query):
+        account_id = await accounts.resolve(db, row.account_id)
+        holders = frozenset({row.account_id})
+        end = GapEnd(now if row.lasting else row.to_at, bool(row.lasting), not row.unasked, holders)
+        known = ends.get(account_id, end)
+        ends[account_id] = GapEnd(
+            max(end.at, known.at),
+            end.lasts or known.lasts,
+            end.is_settled and known.is_settled,
+            end.holders | known.holders,
+        )
+    return ends
+
+
+async def mark_asked(db: AsyncConnection, holders: Collection[str], now: datetime) -> None:
+    """Note that the gaps that are over leave no call in doubt."""
+    mine = and_(
+        sweeps.c.account_id.in_(sorted(holders)),
+        sweeps.c.to_at.is_not(None),
+        sweeps.c.asked_at.is_(None),
+        sweeps.c.reason.not_in(NO_GAPS),
     )
-    return [read_row(row) for row in await db.execute(query.order_by(sweeps.c.to_at))]
-
-
-async def mark_asked(db: AsyncConnection, sweep: Sweep, now: datetime) -> None:
-    """Note that the calls which went on when a gap ended were asked after."""
-    await db.execute(update(sweeps).where(_key(sweep.account_id, sweep.sweep_id)).values(asked_at=now))
+    await db.execute(update(sweeps).where(mine).values(asked_at=now))
 
 
 async def last_heard_at(db: AsyncConnection, account_id: AccountId) -> datetime | None:

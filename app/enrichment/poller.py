@@ -313,9 +313,13 @@ class Poller:
             strangers = {item.key: item.records for item in items if item.call_id is None}
             known = await store.load_by_sessions(db, account_id, strangers)
             for key, records in strangers.items():
-                if key not in known:
+                call = known.get(key)
+                if call is None:
                     stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
                     loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
+                elif call.stage == Stage.LIVE:
+                    # Events say that it goes on: its finished record raises the question whether it does.
+                    loaded[call.call_id], going[call.call_id] = call, records
             await ledger.flush()
             await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, sent_at)
             return len(

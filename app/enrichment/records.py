@@ -15,6 +15,7 @@ from app.calls.linking import Link
 from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
 from app.calls.store import DueCall, Recent
+from app.db.engine import wake
 from app.enrichment.linked import told_links
 from app.enrichment.matching import Sought
 from app.enrichment.mentions import take_mentions, take_settled
@@ -23,6 +24,7 @@ from app.enrichment.outlook import expect_insights, load_outlook
 from app.enrichment.slices import end_of
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+from app.work.wakeups import ENDS
 
 _IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
@@ -135,7 +137,12 @@ async def keep_readings(
     source: Source,
     fetched_at: datetime,
 ) -> None:
-    """Put readings of calls that go on aside, for when they are over: a feed does not show them twice."""
+    """Put readings of calls that go on aside, for when they are over: a feed does not show them twice.
+
+    A record that ends after the call was last known to go on raises the question whether it does.
+    """
+    for call_id, records in found.items():
+        _question(ledger, calls[call_id], records)
     kept = await _load_readings(ledger, calls, found)
     rows = [
         _row(calls[call_id], reading)
@@ -145,6 +152,16 @@ async def keep_readings(
         ).values()
     ]
     await store.save_records(ledger.db, rows)
+
+
+def _question(ledger: Ledger, call: Call, records: Sequence[CallRecord]) -> None:
+    end, known_at = end_of(records), call.state_known_at
+    if end is None or end > ledger.now or (known_at is not None and end <= known_at):
+        return
+    if call.stage == Stage.LIVE and call.ask_at is None:
+        call.ask_at = ledger.now
+        ledger.keep(call)
+        wake(ledger.db, ENDS)
 
 
 def restate(call: Call, rows: Iterable[Any]) -> None:

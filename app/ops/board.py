@@ -218,7 +218,9 @@ class Board:
     async def _account_for(self, now: datetime) -> Completeness:
         started = self._clock.monotonic()
         async with self._database.read() as db:
-            ledger = await load_completeness(db, self._account_id, now, _LEDGER_DAYS)
+            ledger = await load_completeness(
+                db, self._account_id, now, _LEDGER_DAYS, self._settings.call_stale_seconds
+            )
         self._ledger_again = self._next(started, _LEDGER_GAP_SECONDS)
         return ledger
 

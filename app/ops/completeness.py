@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import Source, Stage
 from app.db.tables import calls, sweeps
-from app.enrichment.gaps import REGULAR_ID, Sweep, read_row
+from app.enrichment.gaps import REGULAR_ID, Sweep, find_ends, read_row
 from app.ops.summary import DeadLetters, Epoch, Steps, load_dead_letters, load_scope
+from app.webhooks.ending import STALE_SECONDS
+from app.webhooks.live_calls import unsettled_since
 
 MOST_CALLS = 200
 """Calls without a record that are listed, latest first; the counts go on."""
@@ -54,6 +56,23 @@ class Recordless:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A live call that may be over: of which nothing is known `since` then. `next_look_at`: not asked before."""
+
+    call_id: str
+    session_id: str | None
+    telephony_session_id: str
+    reason: str
+    started_at: datetime
+    since: datetime
+    next_look_at: datetime | None
+
+
+SINCE_GAP = "not-asked-since-the-gap"
+TOO_LONG = "live-for-too-long"
+
+
+@dataclass(frozen=True, slots=True)
 class Completeness:
     """The ledger of some days. `last_look_at` is when the Call Log was last looked through as a rule.
 
@@ -63,6 +82,7 @@ class Completeness:
     since: datetime
     days: Sequence[Day]
     calls: Sequence[Recordless]
+    live: Sequence[Doubtful]
     gaps: Sequence[Sweep]
     dead_letters: DeadLetters
     last_look_at: datetime | None
@@ -70,9 +90,16 @@ class Completeness:
 
 
 async def load_completeness(
-    db: AsyncConnection, account_id: str | None, now: datetime, days: int
+    db: AsyncConnection,
+    account_id: str | None,
+    now: datetime,
+    days: int,
+    stale_seconds: float = STALE_SECONDS,
 ) -> Completeness:
-    """Gather the ledger of the last `days`, today among them, of one account; None: of all."""
+    """Gather the ledger of the last `days`, today among them, of one account; None: of all.
+
+    A live call of which nothing is known for `stale_seconds` may be over.
+    """
     scope = await load_scope(db, account_id)
     since = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), UTC)
     regular = await _load_regular(db, scope)
@@ -80,6 +107,7 @@ async def load_completeness(
         since=since,
         days=add_up(await _load_groups(db, scope, since), since.date(), days),
         calls=await _load_recordless(db, scope, since, now),
+        live=await _load_doubtful(db, scope, now, stale_seconds),
         gaps=await _load_gaps(db, scope, since),
         dead_letters=await load_dead_letters(db, account_id, now, (now - since).total_seconds() / 3600),
         last_look_at=min((look.done_at for look in regular if look.done_at), default=None),
@@ -154,6 +182,43 @@ async def _load_recordless(
             reason=row.absent_reason or "not-in-the-call-log-yet",
             since=row.ended_at,
             next_look_at=row.read_at,
+        )
+        for row in await db.execute(query)
+    ]
+
+
+async def _load_doubtful(
+    db: AsyncConnection, scope: Sequence[str], now: datetime, stale_seconds: float
+) -> list[Doubtful]:
+    """Return live calls that may be over, whenever they began, the oldest first."""
+    ends = await find_ends(db, now)
+    stale_since = now - timedelta(seconds=stale_seconds)
+    known = func.coalesce(calls.c.state_known_at, calls.c.started_at)
+    unsettled = [
+        and_(calls.c.account_id == account_id, unsettled_since(end.at))
+        for account_id, end in ends.items()
+        if account_id in scope
+    ]
+    query = (
+        select(
+            calls.c.account_id, calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id,
+            calls.c.started_at, calls.c.state_known_at, calls.c.ask_at,
+        )
+        .where(
+            calls.c.account_id.in_(scope), calls.c.stage == Stage.LIVE, or_(known < stale_since, *unsettled)
+        )
+        .order_by(calls.c.started_at, calls.c.call_id)
+        .limit(MOST_CALLS)
+    )  # fmt: skip
+    return [
+        Doubtful(
+            call_id=row.call_id,
+            session_id=row.session_id,
+            telephony_session_id=row.telephony_session_id,
+            reason=TOO_LONG if (row.state_known_at or row.started_at) < stale_since else SINCE_GAP,
+            started_at=row.started_at,
+            since=row.state_known_at or row.started_at,
+            next_look_at=row.ask_at,
         )
         for row in await db.execute(query)
     ]

@@ -14,7 +14,7 @@ from app.enrichment.credentials import OWN, Kind
 from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.roster import Account, Member
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.completeness import MOST_CALLS, Completeness, Day, Recordless
+from app.ops.completeness import MOST_CALLS, SINCE_GAP, TOO_LONG, Completeness, Day, Doubtful, Recordless
 from app.ops.view import count, figure, ms, plural, sentence
 
 MOST_LINES = 6
@@ -38,6 +38,8 @@ _CALLS: Mapping[str, str] = {
     "no-permission": "no credentials may see it",
     "no-credentials": "no credentials serve its account",
     "not-in-the-call-log-yet": "not in the Call Log yet",
+    SINCE_GAP: "live since before a gap: is it over?",
+    TOO_LONG: "live for too long: is it over?",
 }
 _KINDS: Mapping[str, str] = {
     OWN: "JWT of the environment",
@@ -54,6 +56,9 @@ def show_ledger(ledger: Completeness, now: datetime) -> dict[str, Any]:
         (work for work in (*ledger.regular, *ledger.gaps) if _is_worth_telling(work)),
         key=lambda work: (work.done_at is not None, -work.from_at.timestamp()),
     )
+    doubtful = [_doubtful(call) for call in ledger.live]
+    shown = [*(_call(call) for call in missing), *doubtful]
+    is_all = len(ledger.calls) < MOST_CALLS and len(doubtful) < MOST_CALLS
     value, note, tone = _verdict(ledger)
     return {
         "state": figure(value, note, tone),
@@ -61,8 +66,8 @@ def show_ledger(ledger: Completeness, now: datetime) -> dict[str, Any]:
         "days": [_day(day, now.date()) for day in reversed(ledger.days) if day.ended],
         "works": [_work(work, now) for work in works[:MOST_LINES]],
         "moreWorks": _more(len(works)),
-        "calls": [_call(call) for call in missing[:MOST_LINES]],
-        "moreCalls": _more(len(missing), is_all=len(ledger.calls) < MOST_CALLS),
+        "calls": shown[:MOST_LINES],
+        "moreCalls": _more(len(shown), is_all=is_all),
     }
 
 
@@ -79,6 +84,9 @@ def _verdict(ledger: Completeness) -> tuple[str, str, str]:
         return f"{count(lost)} missing", f"{plural(lost, 'call')} left no record since yesterday", "bad"
     if overdue:
         return f"{count(overdue)} looked for", "in the Call Log, past their window", "later"
+    if ledger.live:
+        number = len(ledger.live)
+        return f"{count(number)} in doubt", "live, and perhaps over: RingCentral is asked", "waiting"
     if unswept:
         return "Catching up", "with a time in which no event came", "waiting"
     if not any(day.ended for day in ledger.days):
@@ -163,6 +171,17 @@ def _call(call: Recordless) -> dict[str, Any]:
         "name": call.session_id or call.telephony_session_id,
         "why": _CALLS.get(call.reason, sentence(call.reason).lower()),
         "tone": "overdue" if call.stage == Stage.ENDED else "absent",
+        "since": ms(call.since),
+        "next": ms(call.next_look_at) if call.next_look_at else None,
+    }
+
+
+def _doubtful(call: Doubtful) -> dict[str, Any]:
+    return {
+        "id": call.call_id,
+        "name": call.session_id or call.telephony_session_id,
+        "why": _CALLS[call.reason],
+        "tone": "overdue",
         "since": ms(call.since),
         "next": ms(call.next_look_at) if call.next_look_at else None,
     }

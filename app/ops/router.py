@@ -173,6 +173,24 @@ class RecordlessCall(_Answer):
     next_look_at: Instant | None = Field(description="When the Call Log is asked again; null: no more.")
 
 
+class DoubtfulCall(_Answer):
+    """A live call that may be over: RingCentral is asked until that is known."""
+
+    call_id: str
+    session_id: str | None
+    telephony_session_id: str
+    reason: str = Field(
+        description="`not-asked-since-the-gap`: it began before a gap ended, and its end may have been missed. "
+        "`live-for-too-long`: nothing was heard of it for AFTERCALL_CALL_STALE_SECONDS.",
+        examples=["not-asked-since-the-gap", "live-for-too-long"],
+    )
+    started_at: Instant
+    since: Instant = Field(description="When it was last known to go on.")
+    next_look_at: Instant | None = Field(
+        description="RingCentral is not asked before; null: as soon as possible."
+    )
+
+
 class DeliveryGap(_Answer):
     """A time in which no event could come, or a backfill; its calls are looked for in the Call Log."""
 
@@ -201,6 +219,10 @@ class GapList(_Answer):
     )
     days: list[DayCounts] = Field(description="Earliest first, today last.")
     calls: list[RecordlessCall] = Field(description=f"Latest first, up to {MOST_CALLS}.")
+    live: list[DoubtfulCall] = Field(
+        description=f"Live calls that may be over, oldest first, up to {MOST_CALLS}. Empty: no call is missing for "
+        "want of its last events."
+    )
     deliveries: list[DeliveryGap] = Field(description="Latest first.")
     dead_letters: list[DeadLetterCount]
 
@@ -217,13 +239,16 @@ async def read_gaps(
     could not come are swept in the Call Log afterwards.
     """
     async with services.database.read() as db:
-        ledger = await load_completeness(db, key.account_id, services.clock.now(), days)
+        ledger = await load_completeness(
+            db, key.account_id, services.clock.now(), days, services.settings.call_stale_seconds
+        )
     letters = ledger.dead_letters.by_reason.items()
     return GapList(
         since=ledger.since,
         last_look_at=ledger.last_look_at,
         days=[DayCounts.model_validate(day) for day in ledger.days],
         calls=[RecordlessCall.model_validate(call) for call in ledger.calls],
+        live=[DoubtfulCall.model_validate(call) for call in ledger.live],
         deliveries=[_show_gap(gap) for gap in ledger.gaps],
         dead_letters=[DeadLetterCount(reason=reason, count=count) for reason, count in letters],
     )

@@ -256,6 +256,18 @@ class SessionFacts:
         return len(self.facts)
 
 
+def known_until(facts: SessionFacts, answered_at: datetime | None) -> datetime | None:
+    """Return until when it is known whether the call goes on: by its events, and by an answer of `answered_at`.
+
+    After a goodbye it is open: where the goodbye of another party was lost, nothing else would tell that the call is
+    over now.
+    """
+    left_at = max((fact.event_time for fact in facts if known_code(fact.code) in TERMINAL), default=None)
+    seen_at = max((fact.event_time for fact in facts if known_code(fact.code) not in TERMINAL), default=None)
+    moments = [moment for moment in (seen_at, answered_at) if moment is not None]
+    return max((moment for moment in moments if left_at is None or moment > left_at), default=None)
+
+
 def _earlier(one: Fact, other: Fact) -> Fact:
     """Choose between two tellings of one fact, the same way whichever came first."""
     if one == other:

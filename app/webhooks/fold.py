@@ -32,7 +32,7 @@ from app.enrichment.records import RECORDS_END, finish, later_end, restate
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
-from app.webhooks.facts import Fact, SessionFacts
+from app.webhooks.facts import Fact, SessionFacts, known_until
 from app.webhooks.inbox import Inbox
 from app.webhooks.notification import (
     CallKey,
@@ -352,6 +352,7 @@ def _fold_call(
     elif not records:
         _tell_change(ledger, call, before)
     judge(ledger, call, view, rules)
+    call.state_known_at = known_until(facts, call.state_known_at)
     if records:
         # After the end is known: which of the records are provisional depends on it.
         restate(call, records)
@@ -409,8 +410,10 @@ def judge(ledger: Ledger, call: Call, view: CallView, rules: EndRules) -> None:
             if call.stage in (Stage.LIVE, Stage.ENDED):
                 close_absent(ledger, call, reason)
         case Live(recheck_at=recheck_at, why=why):
-            call.end_check_at = recheck_at if call.stage in (Stage.LIVE, Stage.ENDED) else None
-            if call.stage == Stage.ENDED:
+            is_gone = call.stage == Stage.ENDED and not is_news(call, view)
+            may_go_on = call.stage in (Stage.LIVE, Stage.ENDED) and not is_gone
+            call.end_check_at = recheck_at if may_go_on else None
+            if call.stage == Stage.ENDED and may_go_on:
                 _revive(ledger, call, why)
         case EndingAt(check_at=check_at):
             call.end_check_at = check_at
@@ -418,6 +421,12 @@ def judge(ledger: Ledger, call: Call, view: CallView, rules: EndRules) -> None:
         case Over(ended_at=ended_at, reason=reason):
             call.end_check_at = None
             end(ledger, call, view, ended_at, reason, rules)
+
+
+def is_news(call: Call, view: CallView) -> bool:
+    """Whether events tell of a time after the moment for which RingCentral said that the call was over, if it did."""
+    known_at = call.state_known_at
+    return known_at is None or any(party.last_at > known_at for party in view.parties)
 
 
 def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: str, rules: EndRules) -> None:
@@ -434,6 +443,7 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
     elif is_later:
         _read_anew(ledger, call, ended_at + timedelta(seconds=rules.first_reading))
     wake(ledger.db, POLLS)
+    call.ask_at = None
     if call.stage != Stage.LIVE:
         ledger.change(call, "call.updated", source="webhook", endedAt=time_text(ended_at))
         return

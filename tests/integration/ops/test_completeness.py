@@ -20,7 +20,8 @@ YESTERDAY = START - timedelta(days=1)
 
 
 async def seed(database: Database, stage: Stage, ended_at: Any = YESTERDAY, **fields: Any) -> str:
-    values = {"started_at": ended_at - timedelta(seconds=96), "ended_at": ended_at, "window_closes_at": None}
+    started_at = ended_at and ended_at - timedelta(seconds=96)
+    values = {"started_at": started_at, "ended_at": ended_at, "window_closes_at": None}
     return (await seed_call(database, stage=stage, **values | fields)).call_id
 
 
@@ -112,3 +113,28 @@ def test_days_without_calls_are_there_too() -> None:
     )
     assert [(day.day.day, day.ended, day.swept) for day in counted] == [(9, 0, 0), (10, 3, 2), (11, 0, 0)]
     assert counted[1].absent == {"unknown": 1}
+
+
+async def test_live_calls_that_may_be_over_are_listed(
+    database: Database, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    async with database.write() as db:
+        await gaps.note_gap(
+            db, UNBOUND_ACCOUNT, Reason.NOT_STORED, START - timedelta(hours=1), START - timedelta(minutes=50), START,
+            sweep_after=timedelta(seconds=60),
+        )  # fmt: skip
+    began = START - timedelta(minutes=70)
+    after = START - timedelta(minutes=40)
+    in_doubt = await seed(database, Stage.LIVE, started_at=began, ended_at=None, state_known_at=began)
+    await seed(database, Stage.LIVE, started_at=began, ended_at=None, state_known_at=after)
+    await seed(database, Stage.LIVE, started_at=after, ended_at=None)
+    silent = await seed(
+        database, Stage.LIVE, started_at=START - timedelta(hours=9), ended_at=None,
+        state_known_at=START - timedelta(hours=5), ask_at=START + timedelta(minutes=5),
+    )  # fmt: skip
+    told = (await client.get("/v1/ops/gaps")).json()["live"]
+    assert [(call["callId"], call["reason"], call["nextLookAt"]) for call in told] == [
+        (silent, "live-for-too-long", "2026-03-10T18:12:41.000Z"),
+        (in_doubt, "not-asked-since-the-gap", None),
+    ]
+    assert told[1]["since"] == "2026-03-10T16:57:41.000Z"

@@ -31,8 +31,9 @@ class Intake:
         self.ringcentral = FakeRingCentral(clock)
         self.folder = Folder(database, clock, RULES)
         self.ends = EndWatch(
-            database, clock, RULES, FakeConnections(self.ringcentral, settings, database, clock)
-        )
+            database, clock, RULES, FakeConnections(self.ringcentral, settings, database, clock),
+            replica="one", lease_seconds=15.0,
+        )  # fmt: skip
 
     async def store(self, payloads: Iterable[Any]) -> None:
         async with self.database.write() as db:

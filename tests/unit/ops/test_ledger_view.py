@@ -10,7 +10,7 @@ from app.enrichment.connections import Access, Level
 from app.enrichment.gaps import REGULAR_ID, Sweep
 from app.enrichment.roster import Account, Member
 from app.ids import AccountId, ExtensionId
-from app.ops.completeness import MOST_CALLS, Completeness, Day, Recordless
+from app.ops.completeness import MOST_CALLS, SINCE_GAP, Completeness, Day, Doubtful, Recordless
 from app.ops.ledger_view import MOST_LINES, show_accounts, show_ledger
 from app.ops.summary import DeadLetters
 
@@ -25,6 +25,7 @@ def ledger(**fields: Any) -> Completeness:
         "since": NOW - timedelta(days=1),
         "days": [Day(TODAY, final=8, reconciled=2)],
         "calls": [],
+        "live": [],
         "gaps": [],
         "dead_letters": DeadLetters(NOW),
         "last_look_at": NOW,
@@ -62,6 +63,19 @@ def recordless(number: int = 1, **fields: Any) -> Recordless:
     return Recordless(**values | fields)
 
 
+def doubtful(**fields: Any) -> Doubtful:
+    values: dict[str, Any] = {
+        "call_id": "call_9", "session_id": "1229", "telephony_session_id": "s-9", "reason": SINCE_GAP,
+        "started_at": NOW - timedelta(hours=1), "since": NOW - timedelta(minutes=50), "next_look_at": None,
+    }  # fmt: skip
+    return Doubtful(**values | fields)
+
+
+def test_a_call_in_doubt_is_listed_with_what_is_in_doubt() -> None:
+    (shown,) = show_ledger(ledger(live=[doubtful()]), NOW)["calls"]
+    assert (shown["name"], shown["why"]) == ("1229", "live since before a gap: is it over?")
+
+
 def member(name: str = "own", *problems: dict[str, Any], **fields: Any) -> Member:
     return Member(AccountId("~"), name, "own" if name == "own" else "jwt", Access(), problems, NOW, **fields)
 
@@ -81,6 +95,8 @@ def verdict(told: Completeness) -> tuple[str, str]:
         (ledger(gaps=[sweep("backfill")]), ("Nothing missing", "good")),
         (ledger(gaps=[sweep()]), ("Catching up", "waiting")),
         (ledger(calls=[recordless(stage=Stage.ENDED)]), ("1 looked for", "later")),
+        (ledger(live=[doubtful()]), ("1 in doubt", "waiting")),
+        (ledger(live=[doubtful()], gaps=[sweep()]), ("1 in doubt", "waiting")),
         (ledger(days=[Day(TODAY, final=1, absent={"never-logged": 2})]), ("2 missing", "bad")),
         (ledger(gaps=[sweep(to_at=None)]), ("No events", "bad")),
     ],
