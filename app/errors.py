@@ -6,6 +6,7 @@ AftercallError
 │   ├── NotFound           404
 │   ├── AmbiguousCall      409, with the candidates
 │   ├── Conflict           409
+│   ├── HistoryChanged     410, with the cursor to start from
 │   ├── PreconditionFailed 412
 │   ├── PreconditionRequired 428
 │   ├── Unauthenticated    401
@@ -30,7 +31,7 @@ AftercallError
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class AftercallError(Exception):
@@ -106,6 +107,33 @@ class AmbiguousCall(Conflict):
 
     def __init__(self, detail: str, candidates: Sequence[str]) -> None:
         super().__init__(detail, candidates=list(candidates))
+
+
+class HistoryChanged(CallerError):
+    """410: a cursor from before the database was put back; `startFrom` is the cursor to go on with."""
+
+    status = 410
+    kind = "history-changed"
+    title = "The cursor belongs to another history of the database"
+
+    @classmethod
+    def ahead(cls) -> Self:
+        """The cursor's number has not been given out yet."""
+        return cls._of("The cursor is ahead of this feed")
+
+    @classmethod
+    def replaced(cls) -> Self:
+        """The cursor's number was given to another change."""
+        return cls._of("The change that the cursor names is not in this feed; another one has its number")
+
+    @classmethod
+    def _of(cls, what: str) -> Self:
+        return cls(
+            f"{what}: the database was put back from a backup, or the cursor belongs to another account. Changes since "
+            "may be missing on your side, and others that you have seen are lost here. Start again from `startFrom`.",
+            parameter="cursor",
+            startFrom="0",
+        )
 
 
 class PreconditionFailed(CallerError):

@@ -29,6 +29,7 @@ from app.errors import (
     CredentialsRefused,
     Forbidden,
     ForeignHost,
+    HistoryChanged,
     NoCredentials,
     NotFound,
     PayloadTooLarge,
@@ -118,6 +119,7 @@ _ADVICE = {
     "not-found": "Check the id. A call exists here from its first event on; notes can be attached before.",
     "conflict": "Read the present state, decide anew.",
     "ambiguous-call": "Ask for one of `candidates` by its id.",
+    "history-changed": "Start again with `cursor=<startFrom>`: read every change anew, and take what is here for right.",
     "precondition-failed": "Read the resource again, then repeat with its new ETag.",
     "precondition-required": "Send `If-Match` with the ETag that you read.",
     "payload-too-large": "Send less, or in parts.",
@@ -133,6 +135,7 @@ _CALLER_ERRORS: tuple[type[CallerError], ...] = (
     NotFound,
     Conflict,
     AmbiguousCall,
+    HistoryChanged,
     PreconditionFailed,
     PreconditionRequired,
     PayloadTooLarge,
@@ -220,17 +223,30 @@ def problem_response(
     extra: Mapping[str, Any] | None = None,
 ) -> Response:
     """Answer with a problem of one of `KINDS`."""
+    body = problem_body(request.scope["path"], kind, detail, status=status, title=title, extra=extra)
+    return Response(write_json(body), status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_body(
+    path: str,
+    kind: str,
+    detail: str,
+    *,
+    status: int | None = None,
+    title: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a problem of one of `KINDS` as JSON; `path` is that of the request."""
     of_kind = KINDS[kind]
-    body = {
+    return {
         "type": f"/problems/{kind}",
         "title": title or of_kind.title,
         "status": status or of_kind.status,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": path,
         "fault": of_kind.fault,
         **(extra or {}),
     }
-    return Response(write_json(body), status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
 
 
 def _draw_caller_error(request: Request, error: CallerError) -> Response:
@@ -304,10 +320,10 @@ def field_error(loc: Sequence[str | int], detail: str) -> dict[str, str]:
 def _draw_http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return problem_response(
-            request, NotFound.kind, f"There is no {request.url.path} here", headers=error.headers
+            request, NotFound.kind, f"There is no {request.scope['path']} here", headers=error.headers
         )
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.url.path} has no {request.method}"
+        detail = f"{request.scope['path']} has no {request.method}"
         return problem_response(
             request, "method-not-allowed", detail, headers=_allowed(request) or error.headers
         )
@@ -335,13 +351,13 @@ def _draw_http_exception(request: Request, error: HTTPException) -> Response:
 def _allowed(request: Request) -> dict[str, str]:
     """List all methods of a described path: the route that refused knows only its own."""
     paths = request.app.openapi()["paths"]
-    alike = [path for path in paths if compile_path(path)[0].fullmatch(request.url.path)]
+    alike = [path for path in paths if compile_path(path)[0].fullmatch(request.scope["path"])]
     if not alike:
         return {}
     # `/calls/{call}` would match `/calls/batch-get`, which is another path.
     nearest = min(alike, key=lambda path: path.count("{"))
     methods = {method.upper() for method in paths[nearest]}
-    if "GET" in methods and is_answered_as_get(request.url.path):
+    if "GET" in methods and is_answered_as_get(request.scope["path"]):
         methods.add("HEAD")
     return {"Allow": ", ".join(sorted(methods))}
 
@@ -351,7 +367,7 @@ def _draw_no_credentials(request: Request, error: NoCredentials) -> Response:
 
 
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:
-    log.warning("the database is away", path=request.url.path, error=str(error))
+    log.warning("the database is away", path=request.scope["path"], error=str(error))
     return problem_response(
         request,
         "storage-unavailable",
@@ -393,7 +409,7 @@ def _retry_after(request: Request, error: RateLimited) -> dict[str, str]:
 
 def _draw_unexpected(request: Request, error: Exception) -> Response:
     error_id = secrets.token_hex(8)
-    log.error("unexpected error", error_id=error_id, path=request.url.path, exc_info=error)
+    log.error("unexpected error", error_id=error_id, path=request.scope["path"], exc_info=error)
     return problem_response(
         request,
         "internal",

@@ -9,6 +9,8 @@ A change to an attached thing is a change of its call: one version, one timeline
 change silently; their joining is told. Records of RingCentral never touch these tables.
 """
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -44,6 +46,7 @@ from app.ids import MAX_OUTSIDE_ID, UNBOUND_ACCOUNT, AccountId, NoteId, is_alias
 
 _OWN_ID = "call_"
 _NAMES_PER_QUERY = 1_000
+_PLACE_COLUMNS = frozenset({"account_id", "subject", "parked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,9 @@ class Precondition:
     """What `If-Match` and `If-None-Match` ask of the present state."""
 
     versions: frozenset[int] | None = None
-    """One of these has to be the present version; None: any."""
+    """The present version has to be one of these, whatever its content, or one of `marked`; None: any."""
+    marked: frozenset[tuple[int, str]] = frozenset()
+    """Versions with the mark of their content (see mark_of)."""
     must_exist: bool = False
     must_be_new: bool = False
 
@@ -135,11 +140,22 @@ class Precondition:
             return
         if self.must_be_new:
             raise PreconditionFailed("It is already there.", version=row.version)
-        if self.versions is not None and row.version not in self.versions:
+        if self.versions is None or row.version in self.versions:
+            return
+        if not self.marked or (row.version, mark_of(row)) not in self.marked:
             raise PreconditionFailed(f"It is at version {row.version} by now.", version=row.version)
 
 
 ANY_STATE = Precondition()
+
+
+def mark_of(row: Row[Any]) -> str:
+    """Return a digest of what is attached and when, the same while it waits and once it has joined its call.
+
+    A version alone does not name a content for good: a database that was put back gives its number out again.
+    """
+    told = {name: value for name, value in row._mapping.items() if name not in _PLACE_COLUMNS}  # noqa: SLF001
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

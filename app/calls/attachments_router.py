@@ -4,23 +4,25 @@
 stays at its address. Each route opens its own transaction in plain sight; the answer leaves after the
 commit.
 
-Every answer about one thing carries an ETag, `"v3"`, or `"v3-parked"` while it waits. `If-Match` is honoured
-where it is sent and asked for nowhere: a connector that owns a source need not read before it writes.
+Every answer about one thing carries an ETag: its version and a mark of its content, `"v3-9f8e7d6c5b4a"`, and
+`-parked` at its end while it waits. `If-Match` is honoured where it is sent and asked for nowhere: a connector that owns a
+source need not read before it writes. `"v3"` alone means the version, whatever its content.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Path
+from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Row
 
 from app.calls import attachments, views
 from app.calls.attachments import DISPOSITION, LINK, NOTE, SENTIMENT, Effect, Kind, Precondition, Written
+from app.calls.etags import is_known
 from app.calls.idempotency import MAX_KEY, Answer, find_answer, keep_answer, request_digest
 from app.calls.inputs import SOURCE_PATTERN, DispositionIn, LinkIn, NoteIn, NotePatch, SentimentIn
 from app.calls.schemas import NAME_PATTERN, DispositionOut, LinkOut, NoteOut, SentimentOut
@@ -87,7 +89,7 @@ def _writing(parked: type[Shape], *, location: bool = False) -> dict[int | str, 
     more = (
         {"Location": {"description": "The note's address.", "schema": {"type": "string"}}} if location else {}
     )
-    now, waiting = _etag_header('"v1"') | more, _etag_header('"v1-parked"') | more
+    now, waiting = _etag_header('"v1-9f8e7d6c5b4a"') | more, _etag_header('"v1-9f8e7d6c5b4a-parked"') | more
     return {
         200: {"description": "It was there; this is how it is now.", "headers": now},
         201: {"description": "Attached to its call.", "headers": now},
@@ -100,16 +102,16 @@ def _writing(parked: type[Shape], *, location: bool = False) -> dict[int | str, 
 
 
 _SHOWN: dict[int | str, dict[str, Any]] = {
-    200: {"description": "As it is now.", "headers": _etag_header('"v1"')},
+    200: {"description": "As it is now.", "headers": _etag_header('"v1-9f8e7d6c5b4a"')},
     304: {"description": "It is still the version that you have."},
 }
 _CHANGED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "As it is now.", "headers": _etag_header('"v2"')}
+    200: {"description": "As it is now.", "headers": _etag_header('"v2-9f8e7d6c5b4a"')}
 }
 
 router = APIRouter(prefix="/v1/calls/{call}", tags=["notes and sentiment"])
 
-_ETAG = re.compile(r'(?:W/)?"?v(\d{1,9})(?:-parked)?"?')
+_ETAG = re.compile(r'(?:W/)?"?v(\d{1,9})(?:-([0-9a-f]{12}))?(?:-parked)?"?')
 
 CallName = Annotated[
     str,
@@ -138,8 +140,9 @@ IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        description='The ETag that you read, `"v3"`: change only that version, else 412.',
-        examples=['"v3"'],
+        description='The ETag that you read, `"v3-9f8e7d6c5b4a"`: change only that version, else 412. `"v3"` alone is that '
+        "version, whatever its content.",
+        examples=['"v3-9f8e7d6c5b4a"', '"v3"'],
     ),
 ]
 IfNoneMatch = Annotated[
@@ -163,22 +166,28 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def read_precondition(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Precondition:
-    """Read the two headers. An ETag that is none of ours matches no version."""
-    return Precondition(
-        versions=None if if_match in {None, "*"} else read_etags(if_match or ""),
-        must_exist=if_match == "*",
-        must_be_new=if_none_match == "*",
+async def read_precondition(
+    request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> Precondition:
+    """Read the two headers, each of which may come in several lines. An ETag that is none of ours matches no version."""
+    match, none_match = (
+        [part.strip() for line in request.headers.getlist(name) for part in line.split(",")]
+        for name in ("if-match", "if-none-match")
     )
+    if not match or "*" in match:
+        return Precondition(must_exist=bool(match), must_be_new="*" in none_match)
+    bare, marked = read_etags(match)
+    return Precondition(versions=bare, marked=marked, must_be_new="*" in none_match)
 
 
-def read_etags(header: str) -> frozenset[int]:
-    """Return the versions that a list of ETags names.
+def read_etags(etags: Sequence[str]) -> tuple[frozenset[int], frozenset[tuple[int, str]]]:
+    """Return the versions that ETags name: those without a mark, and those with one.
 
     Weak ones count: a proxy that compresses weakens the ETag on its way to the caller.
     """
-    found = (_ETAG.fullmatch(part.strip()) for part in header.split(","))
-    return frozenset(int(match[1]) for match in found if match)
+    found = [match for match in map(_ETAG.fullmatch, etags) if match]
+    bare = frozenset(int(match[1]) for match in found if match[2] is None)
+    return bare, frozenset((int(match[1]), match[2]) for match in found if match[2] is not None)
 
 
 State = Annotated[Precondition, Depends(read_precondition)]
@@ -491,13 +500,12 @@ def _status(written: Written) -> int:
 
 def _headers(row: Row[Any]) -> dict[str, str]:
     # Joining changes what is answered though not what was written, hence another ETag of the same version.
-    return {"ETag": f'"v{row.version}-parked"' if row.parked else views.etag(row.version)}
+    return {"ETag": f'"v{row.version}-{attachments.mark_of(row)}{"-parked" if row.parked else ""}"'}
 
 
 def _read(kind: Kind, call: str, row: Row[Any], if_none_match: str | None) -> Response:
     headers = _headers(row)
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if headers["ETag"] in known or "*" in known:
+    if if_none_match is not None and is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return _say(Answer(200, headers, _draw(kind, call, row)))
 

@@ -1,8 +1,8 @@
 """The feed: every visible change of an account's calls, once, in the order in which it became true.
 
 Numbers of the timeline are given out under the account's lock, so they are gap-free in commit order: a
-change that commits late cannot appear behind a cursor that has already passed. A cursor is the number of
-the last change that was read.
+change that commits late cannot appear behind a cursor that has already passed. A cursor names the last change that was
+read, by its number and its mark (`places`).
 """
 
 from collections.abc import AsyncGenerator
@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts as account_rows
 from app.calls.model import NO_SESSION
+from app.calls.places import BEGINNING, Place, check, check_row, load_end
 from app.calls.views import Json, time_text
-from app.db.tables import accounts, calls, timeline
+from app.db.tables import calls, timeline
 from app.dependencies import Services
-from app.errors import BadInput, StorageUnavailable
+from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.work import wakeups
 
@@ -29,39 +30,47 @@ LOOK_SECONDS = 1.0
 """How often whoever waits looks by himself; a wake-up is only a hint."""
 
 _BATCH = 200
-_LONGEST_CURSOR = 19
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A piece of the feed; `after` is the number behind which to go on."""
+    """A piece of the feed; `after` is the place behind which to go on."""
 
     changes: list[Json]
-    after: int
+    after: Place
     has_more: bool
 
 
-async def read_feed(db: AsyncConnection, account_id: AccountId, after: int, limit: int) -> Feed:
-    """Return the next changes behind a number, at most `limit`."""
+async def read_feed(db: AsyncConnection, account_id: AccountId, after: Place | int, limit: int) -> Feed:
+    """Return the next changes behind a place, at most `limit`. A bare number is a place without a mark.
+
+    Raises HistoryChanged if the place is not of this history.
+    """
+    place = after if isinstance(after, Place) else Place(after)
     query = (
         select(timeline, calls.c.session_id, calls.c.telephony_session_id)
         .join(calls, and_(calls.c.account_id == timeline.c.account_id, calls.c.call_id == timeline.c.call_id))
-        .where(timeline.c.account_id == account_id, timeline.c.seq > after)
+        .where(timeline.c.account_id == account_id, timeline.c.seq >= place.seq)
         .order_by(timeline.c.seq)
-        .limit(limit + 1)
+        .limit(limit + 2)
     )
-    rows = (await db.execute(query)).all()
+    # The change at the place itself comes along: one statement tells whether the place is right and what follows.
+    rows = list(await db.execute(query))
+    if rows and rows[0].seq == place.seq:
+        check_row(place, rows.pop(0))
+    elif not rows and place.seq:
+        await check(db, account_id, place)
     shown = [change_json(row) for row in rows[:limit]]
-    return Feed(shown, shown[-1]["seq"] if shown else after, len(rows) > limit)
+    return Feed(shown, Place.behind(rows[len(shown) - 1]) if shown else place, len(rows) > limit)
 
 
 def change_json(row: Any) -> Json:
     """Show one change of the feed."""
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)
     return {
-        "cursor": str(row.seq),
+        "cursor": str(Place.behind(row)),
         **event_json(row),
         "callId": row.call_id,
         "sessionId": row.session_id,
@@ -80,46 +89,38 @@ def event_json(row: Any) -> Json:
     }
 
 
-async def read_place(db: AsyncConnection, account_id: AccountId, cursor: str | None) -> int:
-    """Return the number that a cursor of the feed names: none is the beginning, `now` the present end.
+async def read_place(db: AsyncConnection, account_id: AccountId, cursor: str | None) -> Place:
+    """Return the place that a cursor of the feed names: none is the beginning, `now` the present end.
 
-    Raises BadInput for one that is none of ours. That includes one ahead of the feed: it comes from another
-    account or from before a database was put back, and waiting for it would skip changes silently.
+    Raises BadInput for one that is none of ours, and HistoryChanged for one of another account, or from before a
+    database was put back: to go on from there would skip changes silently.
     """
     if cursor is None:
-        return 0
-    query = select(accounts.c.timeline_seq).where(accounts.c.account_id == account_id)
-    last = int(await db.scalar(query) or 0)
+        return BEGINNING
     if cursor == FROM_NOW:
-        return last
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _LONGEST_CURSOR):
-        raise BadInput("The cursor is not one of ours; start again without it", parameter="cursor")
-    if int(cursor) > last:
-        raise BadInput(
-            f"The cursor is ahead of this feed, which ends at {last}; it belongs to another account or to an "
-            "earlier database. Start again without it",
-            parameter="cursor",
-        )
-    return int(cursor)
+        return await load_end(db, account_id)
+    place = Place.parse(cursor)
+    await check(db, account_id, place)
+    return place
 
 
 async def read_call_events(
-    db: AsyncConnection, account_id: AccountId, call_id: str, after: int, limit: int
+    db: AsyncConnection, account_id: AccountId, call_id: str, after: Place, limit: int
 ) -> Feed:
-    """Return what happened to one call, behind a number of the account's timeline."""
+    """Return what happened to one call, behind a place of the account's timeline."""
     query = (
         select(timeline)
-        .where(timeline.c.account_id == account_id, timeline.c.call_id == call_id, timeline.c.seq > after)
+        .where(timeline.c.account_id == account_id, timeline.c.call_id == call_id, timeline.c.seq > after.seq)
         .order_by(timeline.c.seq)
         .limit(limit + 1)
     )
     rows = (await db.execute(query)).all()
     shown = [event_json(row) for row in rows[:limit]]
-    return Feed(shown, shown[-1]["seq"] if shown else after, len(rows) > limit)
+    return Feed(shown, Place.behind(rows[len(shown) - 1]) if shown else after, len(rows) > limit)
 
 
 async def wait_for_changes(
-    services: Services, owner: AccountId, after: int, *, limit: int, seconds: float
+    services: Services, owner: AccountId, after: Place, *, limit: int, seconds: float
 ) -> Feed:
     """Return the next changes, at once when there are some, else within `seconds`, then possibly none.
 
@@ -137,23 +138,26 @@ async def wait_for_changes(
             await wakeups.wait(woken, min(left, LOOK_SECONDS))
 
 
-async def follow(services: Services, owner: AccountId, after: int) -> AsyncGenerator[Json]:
-    """Yield every change behind a number, in order, as it becomes true; until the process stops.
+async def follow(services: Services, owner: AccountId, after: Place | int) -> AsyncGenerator[Json]:
+    """Yield every change behind a place, in order, as it becomes true; until the process stops.
 
     `owner` may be `~`: what that is bound to is looked up each time. Reads ahead by no more than one batch,
     whatever the pace of the reader. While the database is away it waits and goes on where it was.
+
+    Raises HistoryChanged when the database was put back meanwhile.
     """
+    place = after if isinstance(after, Place) else Place(after)
     with services.wakeups.listen(wakeups.TIMELINE) as woken:
         while not services.stopping.is_set():
-            feed = await _next_batch(services, owner, after)
+            feed = await _next_batch(services, owner, place)
             for change in feed.changes:
                 yield change
-            after = feed.after
+            place = feed.after
             if not feed.has_more:
                 await wakeups.wait(woken, LOOK_SECONDS)
 
 
-async def _next_batch(services: Services, owner: AccountId, after: int) -> Feed:
+async def _next_batch(services: Services, owner: AccountId, after: Place) -> Feed:
     try:
         async with services.database.read() as db:
             account_id = await account_rows.resolve(db, owner)

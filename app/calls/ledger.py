@@ -6,6 +6,7 @@
 Leaving the block writes the calls, their names, their parties and the events, in the same transaction.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
@@ -35,6 +36,8 @@ class Ledger:
     account_id: AccountId
     now: datetime
     seq: int
+    mark: str = field(default_factory=lambda: secrets.token_hex(6))
+    """Of all changes of this transaction; no other transaction has it, also not in another history of the database."""
     _new: dict[str, Call] = field(default_factory=dict)
     _changed: dict[str, Call] = field(default_factory=dict)
     _events: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +66,7 @@ class Ledger:
                 "type": event,
                 "at": self.now,
                 "data": {"stage": call.stage, **data},
+                "mark": self.mark,
             }
         )
         self.keep(call)

@@ -45,8 +45,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls import places
 from app.calls.inputs import Label, Source
 from app.calls.model import Outcome, Stage
+from app.calls.places import BEGINNING, Place
 from app.calls.schemas import ExtensionIdText
 from app.calls.views import COLUMNS
 from app.db.tables import accounts, call_parties, calls, crm_links, notes, sentiments, timeline
@@ -55,7 +57,9 @@ from app.ids import AccountId
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-_CURSOR_FORM = 1
+_CURSOR_FORM = 2
+_FORM_WITHOUT_END = 1
+"""Of cursors that earlier versions gave out: they do not name the end of the feed, so they are not checked by it."""
 _YEARS = range(1970, 2200)
 _LARGEST_SEQ = 2**63 - 1
 _LONGEST_CURSOR = 512
@@ -218,17 +222,21 @@ class Page:
 async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuery) -> Page:
     """Return one page.
 
-    Raises BadInput for a cursor that is none of ours or belongs to other filters or another order.
+    Raises BadInput for a cursor that is none of ours or belongs to other filters or another order, and HistoryChanged for
+    one from before the database was put back.
     """
     digest = _digest(account_id, query)
-    place = None if query.cursor is None else read_cursor(query.cursor, digest, query.order)
+    place = None
+    if query.cursor is not None:
+        place, end = read_cursor(query.cursor, digest, query.order)
+        await places.check(db, account_id, end)
     changed_after = await _seq_before(db, account_id, query.updated_after) if query.updated_after else None
     statement = build(account_id, query, place, changed_after)
     rows = (await db.execute(statement)).all()
     if len(rows) <= query.limit:
         return Page(rows, None)
     rows = rows[: query.limit]
-    return Page(rows, write_cursor(digest, query.order, rows[-1]))
+    return Page(rows, write_cursor(digest, query.order, rows[-1], await places.load_end(db, account_id)))
 
 
 # Cursors
@@ -239,23 +247,25 @@ def _digest(account_id: AccountId, query: ListQuery) -> str:
     return hashlib.sha256(to_json([account_id, query.order, sorted(same.items())])).hexdigest()[:16]
 
 
-def write_cursor(digest: str, order: Order, last: Row[Any]) -> str:
-    """Name the place behind a row."""
+def write_cursor(digest: str, order: Order, last: Row[Any], end: Place) -> str:
+    """Name the place behind a row, and the end of the feed, by which the history of the database is known."""
     by_number = order.by == "updatedAt"
     place = [last.changed_seq] if by_number else [last.place_at.isoformat(), last.call_id]
-    return base64.urlsafe_b64encode(to_json([_CURSOR_FORM, digest, *place])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(to_json([_CURSOR_FORM, digest, str(end), *place])).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, digest: str, order: Order) -> list[Any]:
-    """Return the place that a cursor names, as values of the order's columns.
+def read_cursor(cursor: str, digest: str, order: Order) -> tuple[list[Any], Place]:
+    """Return the place that a cursor names, as values of the order's columns, and the end that the feed had then.
 
     Raises BadInput when it is none of ours, or not for these filters and this order.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         form, of, *place = from_json(base64.b64decode(padded, altchars=b"-_", validate=True))
-        values = _read_place(place, order) if (form, of) == (_CURSOR_FORM, digest) else None
-    except (ValueError, TypeError, AttributeError) as error:
+        end = BEGINNING if form == _FORM_WITHOUT_END else Place.parse(place.pop(0))
+        is_ours = of == digest and form in {_FORM_WITHOUT_END, _CURSOR_FORM}
+        values = _read_place(place, order) if is_ours else None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise BadInput("The cursor is not one of ours; start again without it", parameter="cursor") from error
     if values is None:
         raise BadInput(
@@ -263,7 +273,7 @@ def read_cursor(cursor: str, digest: str, order: Order) -> list[Any]:
             "again without it",
             parameter="cursor",
         )
-    return values
+    return values, end
 
 
 def _read_place(place: list[Any], order: Order) -> list[Any]:

@@ -14,8 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts, changes, recordings, store, views
+from app.calls.etags import is_known, of_body
 from app.calls.listing import ListQuery, list_calls
 from app.calls.model import Stage, reached
+from app.calls.places import LONGEST as LONGEST_CURSOR
+from app.calls.places import Place
 from app.calls.schemas import (
     NAME_PATTERN,
     BatchAnswer,
@@ -30,10 +33,10 @@ from app.calls.schemas import (
 )
 from app.calls.views import Json
 from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
-from app.errors import NotFound
+from app.errors import CallerError, HistoryChanged, NotFound
 from app.exact_json import write_json
 from app.ids import AccountId
-from app.problems import problem_responses
+from app.problems import problem_body, problem_responses
 from app.work import wakeups
 
 router = APIRouter(prefix="/v1", tags=["calls"])
@@ -65,10 +68,10 @@ Limit = Annotated[int, Query(ge=1, le=_MAX_EVENTS, description="How many at most
 FeedCursor = Annotated[
     str | None,
     Query(
-        max_length=32,
+        max_length=LONGEST_CURSOR,
         description="`nextCursor`, or the `cursor` of the last change read. Without it: from the beginning; "
         "`now`: what comes from here on.",
-        examples=["4711", "now"],
+        examples=["4711-9f8e7d6c5b4a", "now"],
     ),
 ]
 
@@ -81,7 +84,10 @@ _A_PAGE: Documented = {
 _A_VERSION: Documented = {
     200: {
         "headers": {
-            "ETag": {"description": 'The version, `"v4"`.', "schema": {"type": "string"}},
+            "ETag": {
+                "description": 'The version and a mark of the content, `"v4-9f8e7d6c5b4a"`.',
+                "schema": {"type": "string"},
+            },
             "Aftercall-Reached": {
                 "description": "With `wait` or `until`: whether the call has come as far as `until`.",
                 "schema": {"type": "string", "enum": ["true", "false"]},
@@ -163,7 +169,7 @@ async def get_call(
         ),
     ] = None,
     if_none_match: Annotated[
-        str | None, Header(description="ETags that you have.", examples=['"v4"'])
+        str | None, Header(description="ETags that you have.", examples=['"v4-9f8e7d6c5b4a"'])
     ] = None,
 ) -> Response:
     """The whole record of one call. With `wait`, the answer comes as soon as the call has reached the stage
@@ -173,18 +179,13 @@ async def get_call(
     if shown is None:
         async with services.database.read() as db:
             raise await _no_call(db, await accounts.resolve(db, key.owner), call)
-    headers = {"ETag": views.etag(shown["version"]), "Cache-Control": "private, no-cache"}
+    body = write_json(shown)
+    headers = {"ETag": of_body(shown["version"], body), "Cache-Control": "private, no-cache"}
     if wanted is not None:
         headers["Aftercall-Reached"] = "true" if reached(shown["stage"], wanted) else "false"
     if if_none_match is not None and is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return JsonAnswer(shown, headers=headers)
-
-
-def is_known(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header has this ETag; weakly compared, as RFC 9110 wants it for reading."""
-    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
-    return "*" in known or etag in known
+    return Response(body, headers=headers, media_type=JsonAnswer.media_type)
 
 
 async def _wait_for_call(
@@ -254,14 +255,14 @@ async def load_id(db: AsyncConnection, account_id: AccountId, name: str) -> str:
     "/calls/{call}/timeline",
     response_model=Timeline,
     summary="What happened to a call",
-    responses=problem_responses(400, 404, 409),
+    responses=problem_responses(400, 404, 409, 410),
 )
 async def get_timeline(
     services: CurrentServices,
     key: CallsReader,
     call: CallName,
     cursor: Annotated[
-        str | None, Query(max_length=32, description="`nextCursor` of the page before.")
+        str | None, Query(max_length=LONGEST_CURSOR, description="`nextCursor` of the page before.")
     ] = None,
     limit: Limit = 100,
 ) -> Response:
@@ -328,7 +329,7 @@ async def get_recordings(services: CurrentServices, key: CallsReader, call: Call
     "",
     response_model=Changes,
     summary="Read the feed of changes",
-    responses=problem_responses(400),
+    responses=problem_responses(400, 410),
 )
 async def get_changes(
     services: CurrentServices,
@@ -350,28 +351,43 @@ async def read_stream_place(
     key: CallsReader,
     cursor: FeedCursor = None,
     last_event_id: Annotated[
-        str | None, Header(description="Where the stream broke off; goes before `cursor`.", examples=["4711"])
+        str | None,
+        Header(
+            description="Where the stream broke off; goes before `cursor`.", examples=["4711-9f8e7d6c5b4a"]
+        ),
     ] = None,
-) -> int:
+) -> Place:
     """Find out where to begin before the stream does, so that a wrong cursor is answered with a problem."""
     async with services.database.read() as db:
         return await changes.read_place(db, key.account_id, last_event_id or cursor)
+
+
+def _ending(request: Request, error: CallerError) -> ServerSentEvent:
+    """Say why a stream ends, as the problem that a new request would be answered with."""
+    body = problem_body(request.scope["path"], error.kind, error.detail, extra=error.extra)
+    return ServerSentEvent(raw_data=write_json(body).decode(), event=f"stream.{error.kind}")
 
 
 @feed.get(
     "/stream",
     response_class=EventSourceResponse,
     summary="Follow the feed as server-sent events",
-    responses=problem_responses(400),
+    responses=problem_responses(400, 410),
 )
 async def stream_changes(
-    services: CurrentServices, key: CallsReader, after: Annotated[int, Depends(read_stream_place)]
+    request: Request,
+    services: CurrentServices,
+    key: CallsReader,
+    after: Annotated[Place, Depends(read_stream_place)],
 ) -> AsyncIterator[ServerSentEvent]:
     """The feed as it happens. Each event's `id` is the cursor of its change, its name the change's `type`; after
     a break, `Last-Event-ID` goes on where it was. Comments keep an idle connection open."""
     with metrics.STREAMS.track_inprogress():
         yield ServerSentEvent(comment="following", retry=_RETRY_MS)
-        async for change in changes.follow(services, key.owner, after):
-            yield ServerSentEvent(
-                raw_data=write_json(change).decode(), event=change["type"], id=change["cursor"]
-            )
+        try:
+            async for change in changes.follow(services, key.owner, after):
+                yield ServerSentEvent(
+                    raw_data=write_json(change).decode(), event=change["type"], id=change["cursor"]
+                )
+        except HistoryChanged as error:
+            yield _ending(request, error)

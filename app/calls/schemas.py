@@ -180,7 +180,7 @@ class Attachment(Answer):
         description="The name under which it waits for its call; null once attached.", examples=[None]
     )
     status: AttachmentStatus
-    version: int = Field(description='Its ETag is this number, as `"v1"`.', examples=[1])
+    version: int = Field(description="Rises by one with each change; its ETag begins with it.", examples=[1])
     created_at: datetime
     updated_at: datetime
 
@@ -346,9 +346,7 @@ class CallOut(Answer):
     )
     absent_reason: str | None = Field(description="Why no record will come.")
     readiness: ReadinessOfParts
-    version: int = Field(
-        description='Rises by one with each visible change; the ETag is this number, as `"v4"`.'
-    )
+    version: int = Field(description="Rises by one with each visible change; the ETag begins with it.")
     direction: str | None = Field(description="Inbound or Outbound, as the company sees it.")
     internal: bool | None = Field(description="Whether both sides are extensions of the account.")
     outcome: Outcome
@@ -443,7 +441,7 @@ class Timeline(Answer):
 class Change(Event):
     """One visible change of any call of the account."""
 
-    cursor: str = Field(description="To go on behind this change.", examples=["4711"])
+    cursor: str = Field(description="To go on behind this change.", examples=["4711-9f8e7d6c5b4a"])
     call_id: str = Field(examples=[_CALL_ID])
     session_id: str | None
     telephony_session_id: str | None

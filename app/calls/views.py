@@ -38,11 +38,6 @@ def time_text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def etag(version: int) -> str:
-    """The strong ETag of a version."""
-    return f'"v{version}"'
-
-
 # What is attached
 
 

@@ -424,6 +424,7 @@ timeline = Table(
     Column("type", String(48), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("data", Json, nullable=False),
+    Column("mark", String(12)),  # random, one for each transaction: tells it from one of another history
     _call_reference(),
     Index("ix_timeline_call", "account_id", "call_id", "seq"),
 )

@@ -83,9 +83,9 @@ async def show_docs() -> HTMLResponse:
 
 
 _STREAMED = """\
-id: 4711
+id: 4711-9f8e7d6c5b4a
 event: call.bootstrapped
-data: {"cursor":"4711","type":"call.bootstrapped","callId":"call_01jp0v7s4v8x2m6c9q3t5r7w1e","version":4}
+data: {"cursor":"4711-9f8e7d6c5b4a","type":"call.bootstrapped","callId":"call_01jp0v7s4v8x2m6c9q3t5r7w1e","version":4}
 
 """
 
