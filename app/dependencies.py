@@ -10,6 +10,7 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, get_args, get_origin
@@ -29,6 +30,7 @@ from app.db.tables import accounts, api_keys
 from app.errors import Forbidden, Unauthenticated, UnsupportedMediaType
 from app.exact_json import Fault, find_faults, write_json
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.revocations import KeyRef, Revocations
 from app.settings import Settings
 from app.wording import unknown
 from app.work.wakeups import Wakeups
@@ -54,6 +56,10 @@ class Services:
     wakeups: Wakeups
     clock: Clock
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    revocations: Revocations = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "revocations", Revocations(self.database, self.wakeups, self.clock))
 
 
 class Scope(StrEnum):
@@ -83,6 +89,11 @@ class Key:
     owner: AccountId
     account_id: AccountId
     scopes: frozenset[str]
+    digest: str = field(default="", repr=False)
+
+    @property
+    def ref(self) -> KeyRef:
+        return KeyRef(self.owner, self.key_id, self.digest)
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -112,6 +123,7 @@ async def find_key(db: AsyncConnection, plain: str) -> Key | None:
         owner=AccountId(row.account_id),
         account_id=AccountId(row.bound_to or row.account_id),
         scopes=frozenset(row.scopes),
+        digest=digest,
     )
 
 
@@ -146,6 +158,20 @@ async def current_key(
 
 
 CurrentKey = Annotated[Key, Depends(current_key)]
+
+
+async def check_still_valid(services: Services, key: Key | None) -> None:
+    """Let an answer that goes on for long end soon after its key was revoked; the key has to be watched.
+
+    Raises Unauthenticated.
+    """
+    if key is not None and await services.revocations.is_revoked(key.ref):
+        raise Unauthenticated("This API key was revoked")
+
+
+def watch(services: Services, key: Key | None) -> AbstractContextManager[None]:
+    """Have a key looked after while an answer to it goes on."""
+    return nullcontext() if key is None else services.revocations.watch(key.ref)
 
 
 def require(scope: Scope) -> Callable[[Key], Awaitable[Key]]:

@@ -18,7 +18,7 @@ from app.calls.model import NO_SESSION
 from app.calls.places import BEGINNING, Place, check, check_row, load_end
 from app.calls.views import Json, time_text
 from app.db.tables import calls, timeline
-from app.dependencies import Services
+from app.dependencies import Key, Services, check_still_valid, watch
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.work import wakeups
@@ -120,14 +120,22 @@ async def read_call_events(
 
 
 async def wait_for_changes(
-    services: Services, owner: AccountId, after: Place, *, limit: int, seconds: float
+    services: Services,
+    owner: AccountId,
+    after: Place,
+    *,
+    limit: int,
+    seconds: float,
+    key: Key | None = None,
 ) -> Feed:
     """Return the next changes, at once when there are some, else within `seconds`, then possibly none.
 
     No transaction is open while it waits. Ends early when the process stops.
+
+    Raises HistoryChanged when the database was put back, Unauthenticated when the key was revoked, meanwhile.
     """
     until = services.clock.monotonic() + seconds
-    with services.wakeups.listen(wakeups.TIMELINE) as woken:
+    with services.wakeups.listen(wakeups.TIMELINE, wakeups.KEYS) as woken, watch(services, key):
         while True:
             async with services.database.read() as db:
                 account_id = await account_rows.resolve(db, owner)
@@ -136,19 +144,23 @@ async def wait_for_changes(
             if feed.changes or left <= 0 or services.stopping.is_set():
                 return feed
             await wakeups.wait(woken, min(left, LOOK_SECONDS))
+            await check_still_valid(services, key)
 
 
-async def follow(services: Services, owner: AccountId, after: Place | int) -> AsyncGenerator[Json]:
+async def follow(
+    services: Services, owner: AccountId, after: Place | int, key: Key | None = None
+) -> AsyncGenerator[Json]:
     """Yield every change behind a place, in order, as it becomes true; until the process stops.
 
     `owner` may be `~`: what that is bound to is looked up each time. Reads ahead by no more than one batch,
     whatever the pace of the reader. While the database is away it waits and goes on where it was.
 
-    Raises HistoryChanged when the database was put back meanwhile.
+    Raises HistoryChanged when the database was put back, Unauthenticated when the key was revoked, meanwhile.
     """
     place = after if isinstance(after, Place) else Place(after)
-    with services.wakeups.listen(wakeups.TIMELINE) as woken:
+    with services.wakeups.listen(wakeups.TIMELINE, wakeups.KEYS) as woken, watch(services, key):
         while not services.stopping.is_set():
+            await check_still_valid(services, key)
             feed = await _next_batch(services, owner, place)
             for change in feed.changes:
                 yield change

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import upsert_into
+from app.db.engine import upsert_into, wake
 from app.db.tables import api_keys
 from app.dependencies import ALL_SCOPES, Scope, key_digest
 from app.errors import Unprocessable
 from app.ids import UNBOUND_ACCOUNT, AccountId, new_id
+from app.work import wakeups
 
 FIRST_KEY = "key_first"
 """The id of the key that the environment sets; there is one, whatever its value."""
@@ -110,6 +111,7 @@ async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> No
             where=api_keys.c.digest != insert.excluded.digest,
         )
     )
+    wake(db, wakeups.KEYS)
 
 
 async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, now: datetime) -> bool:
@@ -119,6 +121,7 @@ async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, no
         .where(*_one(account_id, key_id), api_keys.c.revoked_at.is_(None))
         .values(revoked_at=now)
     )
+    wake(db, wakeups.KEYS)
     return await db.scalar(select(api_keys.c.key_id).where(*_one(account_id, key_id))) is not None
 
 

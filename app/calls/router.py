@@ -32,8 +32,16 @@ from app.calls.schemas import (
     Timeline,
 )
 from app.calls.views import Json
-from app.dependencies import CallsReader, CurrentServices, JsonAnswer, Key, Services
-from app.errors import CallerError, HistoryChanged, NotFound
+from app.dependencies import (
+    CallsReader,
+    CurrentServices,
+    JsonAnswer,
+    Key,
+    Services,
+    check_still_valid,
+    watch,
+)
+from app.errors import CallerError, HistoryChanged, NotFound, Unauthenticated
 from app.exact_json import write_json
 from app.ids import AccountId
 from app.problems import problem_body, problem_responses
@@ -175,7 +183,7 @@ async def get_call(
     """The whole record of one call. With `wait`, the answer comes as soon as the call has reached the stage
     `until`, and after `wait` seconds at the latest with whatever is known then."""
     wanted = until or (Stage.BOOTSTRAPPED if wait is not None else None)
-    shown = await _wait_for_call(services, key.owner, call, wanted, wait or 0)
+    shown = await _wait_for_call(services, key, call, wanted, wait or 0)
     if shown is None:
         async with services.database.read() as db:
             raise await _no_call(db, await accounts.resolve(db, key.owner), call)
@@ -189,23 +197,24 @@ async def get_call(
 
 
 async def _wait_for_call(
-    services: Services, owner: AccountId, name: str, wanted: Stage | None, seconds: float
+    services: Services, key: Key, name: str, wanted: Stage | None, seconds: float
 ) -> Json | None:
     """Return the call once it has come as far as `wanted`; when the time is up, as it is then, if it is there.
 
-    Raises AmbiguousCall when the name means several.
+    Raises AmbiguousCall when the name means several, Unauthenticated when the key was revoked meanwhile.
     """
     until = services.clock.monotonic() + seconds
     topic = wakeups.TIMELINE
     while True:
         # Listen first, then look: what happens in between is not missed.
-        with services.wakeups.listen(topic) as woken:
-            shown = await _look(services, owner, name)
+        with services.wakeups.listen(topic, wakeups.KEYS) as woken, watch(services, key):
+            shown = await _look(services, key.owner, name)
             left = until - services.clock.monotonic()
             if _is_there(shown, wanted) or left <= 0 or services.stopping.is_set():
                 return shown
             if shown is None or topic != wakeups.TIMELINE:
                 await wakeups.wait(woken, min(left, changes.LOOK_SECONDS))
+                await check_still_valid(services, key)
         if shown is not None:
             topic = wakeups.of_call(shown["id"])
 
@@ -342,7 +351,9 @@ async def get_changes(
     go on with it; with `wait` the answer comes as soon as there is something."""
     async with services.database.read() as db:
         after = await changes.read_place(db, key.account_id, cursor)
-    found = await changes.wait_for_changes(services, key.owner, after, limit=limit, seconds=wait or 0)
+    found = await changes.wait_for_changes(
+        services, key.owner, after, limit=limit, seconds=wait or 0, key=key
+    )
     return JsonAnswer({"data": found.changes, "nextCursor": str(found.after), "hasMore": found.has_more})
 
 
@@ -385,9 +396,9 @@ async def stream_changes(
     with metrics.STREAMS.track_inprogress():
         yield ServerSentEvent(comment="following", retry=_RETRY_MS)
         try:
-            async for change in changes.follow(services, key.owner, after):
+            async for change in changes.follow(services, key.owner, after, key):
                 yield ServerSentEvent(
                     raw_data=write_json(change).decode(), event=change["type"], id=change["cursor"]
                 )
-        except HistoryChanged as error:
+        except (HistoryChanged, Unauthenticated) as error:
             yield _ending(request, error)

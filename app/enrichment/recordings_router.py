@@ -19,7 +19,15 @@ from starlette.types import Receive, Scope, Send
 from app.calls.recordings import OPEN, State, best_of
 from app.calls.schemas import Answer, RecordingIdText, RecordingState
 from app.calls.views import content_url, time_text
-from app.dependencies import CallsReader, JsonAnswer
+from app.dependencies import (
+    CallsReader,
+    CurrentServices,
+    JsonAnswer,
+    Key,
+    Services,
+    check_still_valid,
+    watch,
+)
 from app.enrichment.archivist import suffix_of
 from app.enrichment.listening import Heard, Listening, etag_of
 from app.enrichment.ranges import ByteRange, read_range
@@ -178,6 +186,7 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     responses=_CONTENT | problem_responses(404, 416, 502),
 )
 async def get_content(
+    services: CurrentServices,
     key: CallsReader,
     listening: CurrentListening,
     recording_id: RecordingName,
@@ -207,7 +216,7 @@ async def get_content(
         if heard.sound.is_part:
             headers["Content-Range"] = span.content_range
         status = 206 if heard.sound.is_part else 200
-        return _Held(heard.sound.chunks, status, headers, stack.pop_all())
+        return _Held(_while_valid(services, key, heard.sound.chunks), status, headers, stack.pop_all())
     raise AssertionError("unreachable")  # the stack never swallows
 
 
@@ -226,6 +235,14 @@ async def head_content(
     if total is not None:
         response.headers["Content-Length"] = str(total)
     return response
+
+
+async def _while_valid(services: Services, key: Key, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass a sound on until its reader's key is revoked. Raises Unauthenticated then."""
+    with watch(services, key):
+        async for chunk in chunks:
+            await check_still_valid(services, key)
+            yield chunk
 
 
 def _headers(recording_id: str, heard: Heard, *, download: bool) -> dict[str, str]:

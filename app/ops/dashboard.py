@@ -5,6 +5,7 @@ other hosts and runs no inline script; its Content-Security-Policy says so.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -23,10 +24,18 @@ from app.exact_json import write_json
 from app.ops import view
 from app.ops.board import LANES, Boards, Snapshot
 from app.ops.ledger_view import show_accounts, show_ledger
-from app.ops.signin import LONGEST_FORM_BYTES, SESSION_HOURS, SignIn, Viewer, is_own_page
+from app.ops.signin import (
+    LONGEST_FORM_BYTES,
+    RETRY_SECONDS,
+    SESSION_HOURS,
+    SignIn,
+    TooManySignIns,
+    Viewer,
+    is_own_page,
+)
 from app.ops.summary import BINS
 from app.vault import Vault
-from app.work.wakeups import REFUSALS, TIMELINE, wait
+from app.work.wakeups import KEYS, REFUSALS, TIMELINE, wait
 
 PATH = "/dashboard"
 STATIC_PATH = f"{PATH}/static"
@@ -36,6 +45,12 @@ _LOOK_EVERY_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _CHECK_AGAIN_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 60.0
+
+_WRONG_KEY = "This key is not valid here, was revoked, or may not read calls."
+_TOO_MANY = (
+    "Too many sign-ins with wrong keys just now. Your key was not judged: wait a moment and try it again."
+)
+_FOREIGN_PAGE = "This form was sent from another page. Sign in here."
 
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -116,13 +131,18 @@ class Dashboard:
         sent: dict[str, Any] = {}
         spoke_at = checked_at = clock.monotonic()
         yield b"retry: 2000\n\n"
-        with self.services.wakeups.listen(TIMELINE) as woken, metrics.STREAMS.track_inprogress():
+        with (
+            self.services.wakeups.listen(TIMELINE, KEYS) as woken,
+            self._watch(viewer),
+            metrics.STREAMS.track_inprogress(),
+        ):
             while not stopping.is_set():
-                if clock.monotonic() - checked_at > _CHECK_AGAIN_SECONDS:
+                is_due = clock.monotonic() - checked_at > _CHECK_AGAIN_SECONDS
+                if is_due:
                     checked_at = clock.monotonic()
-                    if not await self._may_still_look(request):
-                        yield b"event: signed-out\ndata: {}\n\n"
-                        return
+                if await self._is_revoked(viewer) or (is_due and not await self._may_still_look(request)):
+                    yield b"event: signed-out\ndata: {}\n\n"
+                    return
                 message = await self._message(viewer, sent, unmasked=unmasked)
                 if message or clock.monotonic() - spoke_at > _HEARTBEAT_SECONDS:
                     spoke_at = clock.monotonic()
@@ -141,6 +161,12 @@ class Dashboard:
         sent.update(changed)
         now = int(self.services.clock.now().timestamp() * 1000)
         return b"event: board\ndata: " + write_json({"now": now, **changed}) + b"\n\n"
+
+    def _watch(self, viewer: Viewer) -> AbstractContextManager[None]:
+        return nullcontext() if viewer.key is None else self.services.revocations.watch(viewer.key)
+
+    async def _is_revoked(self, viewer: Viewer) -> bool:
+        return viewer.key is not None and await self.services.revocations.is_revoked(viewer.key)
 
     async def _may_still_look(self, request: Request) -> bool:
         try:
@@ -209,20 +235,28 @@ async def stream_events(
 @router.get("/sign-in")
 async def show_sign_in(dashboard: CurrentDashboard) -> Response:
     """The form."""
-    return dashboard.page("sign_in.html", refused=False)
+    return dashboard.page("sign_in.html", refused=None)
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
     """Exchange an API key for a session of twelve hours."""
     if not _is_own_page(request, dashboard):
-        return dashboard.page("sign_in.html", 403, refused=True)
+        return dashboard.page("sign_in.html", 403, refused=_FOREIGN_PAGE)
     form = await _read_form(request)
-    key = await dashboard.sign_in.try_key(form.get("key", ""))
+    client = request.client.host if request.client else ""
+    try:
+        key = await dashboard.sign_in.try_key(form.get("key", ""), client)
+    except TooManySignIns:
+        answer = dashboard.page("sign_in.html", 429, refused=_TOO_MANY)
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+        return answer
+    except StorageUnavailable:
+        return dashboard.page("unavailable.html", 503)
     if key is None:
-        return dashboard.page("sign_in.html", 401, refused=True)
-    answer = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
-    answer.set_cookie(
+        return dashboard.page("sign_in.html", 401, refused=_WRONG_KEY)
+    welcome = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
+    welcome.set_cookie(
         dashboard.sign_in.cookie_name(request),
         dashboard.sign_in.make_cookie(key, dashboard.services.clock.now()),
         max_age=SESSION_HOURS * 3600,
@@ -230,7 +264,7 @@ async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
         httponly=True,
         samesite="strict",
     )
-    return answer
+    return welcome
 
 
 @router.post("/sign-out")

@@ -10,10 +10,11 @@ import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
@@ -21,7 +22,9 @@ from starlette.requests import HTTPConnection
 
 from app.db.tables import api_keys
 from app.dependencies import Key, Scope, Services, find_key
+from app.errors import AftercallError
 from app.ids import UNBOUND_ACCOUNT
+from app.revocations import KeyRef
 from app.settings import LOCAL_HOSTS
 from app.vault import Vault
 
@@ -30,7 +33,9 @@ REFUSAL_SECONDS = 0.8
 """What a wrong key costs whoever tries it."""
 
 LONGEST_FORM_BYTES = 4096
-_MOST_TRIES_AT_ONCE = 8
+_MOST_OF_ONE, _MOST_OF_ALL = 8, 64
+"""Wrong keys that wait for their answer at once, of one client and of all."""
+RETRY_SECONDS = 1
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
@@ -45,6 +50,8 @@ class Viewer:
     may_unmask: bool
     signed_in_as: str | None = None
     is_admin: bool = False
+    key: KeyRef | None = None
+    """With which he signed in."""
 
     @property
     def oversees(self) -> bool:
@@ -61,13 +68,17 @@ class Session:
     until: datetime
 
 
+class TooManySignIns(AftercallError):
+    """Too many wrong keys at once. Nobody is told that his key is wrong: it may only be in bad company."""
+
+
 class SignIn:
     """Checks viewers, and makes their cookies."""
 
     def __init__(self, services: Services, vault: Vault) -> None:
         self._services = services
         self._signing_key = vault.key_for("dashboard-session")
-        self._trying = 0
+        self._delayed: Counter[str] = Counter()
 
     async def find_viewer(self, request: HTTPConnection) -> Viewer | None:
         """Return who looks, None for somebody who has to sign in first.
@@ -98,26 +109,32 @@ class SignIn:
             may_unmask=True,
             signed_in_as=row.name,
             is_admin=Scope.ADMIN in row.scopes,
+            key=KeyRef(session.owner, session.key_id),
         )
 
-    async def try_key(self, plain: str) -> Key | None:
-        """Return the key if it may look; None, after a while, if not.
+    async def try_key(self, plain: str, client: str) -> Key | None:
+        """Return the key if it may look; None, after a while, if not. `client` is the address that asks.
 
-        Keys are 256 random bits and compared by their digest in constant time. The delay and the bound on tries at
-        once only keep guessers from costing us anything.
+        Keys are 256 random bits and compared by their digest in constant time: nobody guesses one, so a right key is
+        always let in. The delay of wrong ones and the bound on delays at once keep guessers from costing us anything.
+
+        Raises TooManySignIns when too many wrong keys are being answered, those of one address or of all.
         """
-        if self._trying >= _MOST_TRIES_AT_ONCE:
-            return None
-        self._trying += 1
+        async with self._services.database.read() as db:
+            key = await find_key(db, plain)
+        if key is not None and key.allows(Scope.CALLS_READ):
+            return key
+        whose = _network_of(client)
+        if self._delayed[whose] >= _MOST_OF_ONE or self._delayed.total() >= _MOST_OF_ALL:
+            raise TooManySignIns
+        self._delayed[whose] += 1
         try:
-            async with self._services.database.read() as db:
-                key = await find_key(db, plain)
-            if key is not None and key.allows(Scope.CALLS_READ):
-                return key
             await self._services.clock.sleep(REFUSAL_SECONDS)
-            return None
         finally:
-            self._trying -= 1
+            self._delayed[whose] -= 1
+            if not self._delayed[whose]:
+                del self._delayed[whose]
+        return None
 
     def cookie_name(self, request: HTTPConnection) -> str:
         """Name the cookie; over https the prefix makes browsers hold it to this host."""
@@ -175,6 +192,15 @@ def is_own_page(headers: Mapping[str, str], host: str, public_url: str | None) -
     if origin is None:
         return True
     return urlsplit(origin).netloc in {host, urlsplit(public_url or "").netloc} - {""}
+
+
+def _network_of(client: str) -> str:
+    """Return what counts as one client: an IPv4 address, and of IPv6 the /64 that a household or a server has."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else client
 
 
 def _encode(content: bytes) -> str:

@@ -2,8 +2,8 @@
 
 Topics: `inbox` (a delivery was stored), `ends` (a call may be over soon), `polls` (a call waits for Active
 Calls), `readings` (a call is to be read in the Call Log), `sweeps` (a range of time is), `subscriptions` (one of them is
-to be looked after), `refusals` (somebody looks at credentials that were refused), `timeline` (something visible changed),
-`call:<id>` (this call changed). A wake-up is a hint and may be lost; whoever waits also looks by himself
+to be looked after), `refusals` (somebody looks at credentials that were refused), `keys` (an API key was revoked),
+`timeline` (something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost; whoever waits also looks by himself
 from time to time.
 """
 
@@ -28,6 +28,7 @@ SWEEPS = "sweeps"
 SUBSCRIPTIONS = "subscriptions"
 REFUSALS = "refusals"
 TIMELINE = "timeline"
+KEYS = "keys"
 
 _RECONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0

@@ -1,5 +1,6 @@
 """The dashboard's page, stream and sign-in, without a browser."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -9,22 +10,27 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import insert, update
 from starlette.requests import Request
 
 from app.calls import keys
 from app.calls.accounts import add
 from app.calls.model import Stage
+from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import api_keys, credentials
-from app.dependencies import Scope, Services
+from app.dependencies import Scope, Services, find_key
 from app.enrichment import gaps
 from app.enrichment.connections import Access
 from app.enrichment.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.board import Board
 from app.ops.dashboard import Dashboard
-from app.ops.signin import REFUSAL_SECONDS, SESSION_HOURS, Viewer
+from app.ops.signin import REFUSAL_SECONDS, SESSION_HOURS, SignIn, TooManySignIns, Viewer
+from app.revocations import KeyRef
+from app.vault import Vault
+from tests.conftest import until
 from tests.factories_calls import ACCOUNT, CUSTOMER, seed_call, seed_note, touch
 from tests.fakes.clock import START, FakeClock
 
@@ -372,3 +378,79 @@ async def test_many_viewers_ask_the_database_once(
     clock.advance(1.0)
     await board.look()
     assert counted == 9
+
+
+class HeldClock(SystemClock):
+    """Nobody's sleep ends before `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.go.wait()
+
+
+async def test_a_right_key_is_let_in_among_many_wrong_ones(
+    elsewhere: httpx.AsyncClient, board: Dashboard, app: FastAPI, services: Services, api_key: str
+) -> None:
+    clock = HeldClock()
+    app.state.dashboard = Dashboard(replace(services, clock=clock))
+    sign_in = "/dashboard/sign-in"
+    wrong = [asyncio.ensure_future(elsewhere.post(sign_in, data={"key": f"wrong-{n}"})) for n in range(24)]
+    right = await elsewhere.post(sign_in, data={"key": api_key})
+    assert right.status_code == 303
+    async with asyncio.timeout(30):
+        await until(lambda: sum(one.done() for one in wrong) == 16)
+    clock.go.set()
+    answers = await asyncio.gather(*wrong)
+    assert sorted(answer.status_code for answer in answers) == [401] * 8 + [429] * 16
+    for answer in answers:
+        if answer.status_code == 429:
+            assert answer.headers["retry-after"] == "1"
+            assert "Too many sign-ins" in answer.text
+            assert "not valid here" not in answer.text
+
+
+async def test_wrong_keys_of_one_address_do_not_hold_up_another(
+    services: Services, database: Database, account: AccountId
+) -> None:
+    clock = HeldClock()
+    sign_in = SignIn(replace(services, clock=clock), Vault(services.settings.secrets()[0]))
+    wrong = [asyncio.ensure_future(sign_in.try_key("wrong", "2001:db8::1")) for _ in range(8)]
+    async with asyncio.timeout(30):
+        await until(lambda: sign_in._delayed.total() == 8)
+    with pytest.raises(TooManySignIns):
+        await sign_in.try_key("wrong", "2001:db8::2")
+    other = asyncio.ensure_future(sign_in.try_key("wrong", "203.0.113.9"))
+    async with asyncio.timeout(30):
+        await until(lambda: sign_in._delayed.total() == 9)
+    clock.go.set()
+    assert await asyncio.gather(other, *wrong) == [None] * 9
+
+
+async def test_a_form_from_another_page_is_not_called_a_wrong_key(
+    elsewhere: httpx.AsyncClient, api_key: str
+) -> None:
+    headers = {"origin": "https://evil.example"}
+    answer = await elsewhere.post("/dashboard/sign-in", data={"key": api_key}, headers=headers)
+    assert answer.status_code == 403
+    assert "another page" in answer.text
+    assert "not valid here" not in answer.text
+
+
+async def test_revoking_the_key_of_a_session_ends_its_stream(
+    elsewhere: httpx.AsyncClient, app: FastAPI, services: Services, database: Database, api_key: str
+) -> None:
+    dashboard = Dashboard(replace(services, clock=SystemClock()))
+    async with database.write() as db:
+        key = await find_key(db, api_key)
+    assert key is not None
+    viewer = Viewer(account_id=UNBOUND_ACCOUNT, may_unmask=True, key=KeyRef(key.owner, key.key_id))
+    stream = dashboard.follow(Request({"type": "http", "headers": []}), viewer, unmasked=False)
+    async with asyncio.timeout(30):
+        await anext(stream)
+        await anext(stream)
+        async with database.write() as db:
+            await keys.revoke_key(db, UNBOUND_ACCOUNT, key.key_id, START)
+        said = [message async for message in stream]
+    assert said[-1].startswith(b"event: signed-out")

@@ -1,0 +1,85 @@
+"""Which API keys have been revoked while answers to them go on: streams, long polls, recordings.
+
+A key is looked up when its request comes. An answer that goes on for long asks here again and again, which costs nothing:
+one query every two seconds serves all answers of a process. A revocation is also told by a wake-up, so that answers end
+at once; where a wake-up cannot come from (another process on SQLite, a lost connection), the query finds it.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.tables import api_keys
+from app.errors import StorageUnavailable
+from app.work import wakeups
+from app.work.wakeups import Wakeups
+
+CHECK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRef:
+    """A key that was valid when a request came; `digest` None: whatever its value is by now."""
+
+    account_id: str
+    key_id: str
+    digest: str | None = None
+
+
+class Revocations:
+    """Belongs to one process and its event loop."""
+
+    def __init__(self, database: Database, wakeups_: Wakeups, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._watched: Counter[KeyRef] = Counter()
+        self._revoked: set[KeyRef] = set()
+        self._checked_at = -math.inf
+        self._checking = asyncio.Lock()
+        self._listening = wakeups_.listen(wakeups.KEYS)
+        self._told = self._listening.__enter__()
+
+    @contextmanager
+    def watch(self, ref: KeyRef) -> Iterator[None]:
+        """Look after a key while an answer to it goes on."""
+        self._watched[ref] += 1
+        try:
+            yield
+        finally:
+            self._watched[ref] -= 1
+            if not self._watched[ref]:
+                del self._watched[ref]
+                self._revoked.discard(ref)
+
+    async def is_revoked(self, ref: KeyRef) -> bool:
+        """Whether a watched key is known to be revoked. While the database is away, no."""
+        if self._is_due():
+            async with self._checking:
+                if self._is_due():
+                    await self._check()
+        return ref in self._revoked
+
+    def _is_due(self) -> bool:
+        return self._told.is_set() or self._clock.monotonic() - self._checked_at >= CHECK_SECONDS
+
+    async def _check(self) -> None:
+        self._told.clear()
+        self._checked_at = self._clock.monotonic()
+        watched = list(self._watched)
+        query = select(api_keys.c.account_id, api_keys.c.key_id, api_keys.c.digest).where(
+            api_keys.c.key_id.in_(sorted({ref.key_id for ref in watched})), api_keys.c.revoked_at.is_(None)
+        )
+        try:
+            async with self._database.read() as db:
+                rows = (await db.execute(query)).all()
+        except StorageUnavailable:
+            return
+        valid = {KeyRef(row.account_id, row.key_id, digest) for row in rows for digest in (None, row.digest)}
+        self._revoked = {ref for ref in watched if ref not in valid}
