@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261128_timeline_marks"
-down_revision = "20261123_unused_problems"
+down_revision = "20261128_live_calls"
 branch_labels = None
 depends_on = None
 
