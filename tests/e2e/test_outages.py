@@ -14,8 +14,9 @@ import asyncpg
 import pytest
 
 from app.simulator.cast import Wishes
-from tests.cluster import Cluster, NoPostgres
+from tests.cluster import Cluster
 from tests.e2e.test_completeness import BY_SWEEPS_OF_GAPS_ALONE, DONE, RARE_LOOKS, Watched, watched
+from tests.postgres_binaries import NoPostgres
 
 NO_SECOND_CHANCE = BY_SWEEPS_OF_GAPS_ALONE.model_copy(
     update={
