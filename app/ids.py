@@ -29,6 +29,9 @@ NoteId = NewType("NoteId", str)
 UNBOUND_ACCOUNT = AccountId("~")
 """Stands for the account of the service's own credentials, as `~` does in RingCentral's paths."""
 
+_REPLACEMENT = "\ufffd"
+"""Stands where `app.storable` has replaced something: an id that was damaged names nothing."""
+
 MAX_OUTSIDE_ID = 128
 """Longest id of RingCentral's that we keep; theirs have some 40 characters at most."""
 
@@ -43,9 +46,9 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**MAX_OUTSIDE_ID else None
+        return str(value) if -(10 ** (MAX_OUTSIDE_ID - 1)) < value < 10**MAX_OUTSIDE_ID else None
     if isinstance(value, str) and 0 < len(value) <= MAX_OUTSIDE_ID and value.isprintable():
-        return value
+        return None if _REPLACEMENT in value else value
     return None
 
 

@@ -5,6 +5,10 @@ to it. Ids have `app.ids.MAX_OUTSIDE_ID`; whole numbers `app.storable.MAX_INTEGE
 `LATEST`. A test compares readers and columns.
 """
 
+PHONE_NUMBER = 128
+TEXT = 256
+"""Any other text of an event: names, labels, enumerations."""
+
 DIRECTION = 16
 RESULT = 128
 ACTION = 128

@@ -22,6 +22,7 @@ from app.calls.model import Call, Stage
 from app.db.engine import upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
+from app.widths import PHONE_NUMBER
 from app.work import wakeups
 
 _COLUMNS = tuple(item.name for item in fields(Call))
@@ -92,7 +93,7 @@ class Ledger:
         """Note who was in a call, so that it is found by extension and by number."""
         for kind, values in (("extension", extensions), ("number", numbers)):
             for value in values:
-                if value and len(value) <= 128:
+                if value and len(value) <= PHONE_NUMBER:
                     self._parties[(call.call_id, kind, value)] = call.started_at
 
     def redate(self, call: Call) -> None:

@@ -163,8 +163,8 @@ calls = Table(
     Column("action", String(widths.ACTION)),
     Column("caller", Json),  # `from` of the API
     Column("callee", Json),  # `to` of the API
-    Column("external_number", String(128)),
-    Column("queue_name", String(256)),
+    Column("external_number", String(widths.PHONE_NUMBER)),
+    Column("queue_name", String(widths.TEXT)),
     Column("started_at", UtcDateTime, nullable=False),  # for order: the first thing known of the call
     Column("answered_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
@@ -250,7 +250,7 @@ call_parties = Table(
     _account(),
     Column("call_id", String(40), primary_key=True),
     Column("kind", String(16), primary_key=True),  # extension | number
-    Column("value", String(128), primary_key=True),
+    Column("value", String(widths.PHONE_NUMBER), primary_key=True),
     Column("started_at", UtcDateTime, nullable=False),
     _call_reference(),
     Index("ix_call_parties_value", "account_id", "kind", "value", "started_at", "call_id"),

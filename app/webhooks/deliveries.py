@@ -6,6 +6,7 @@ one thread. Through SQLAlchemy the same batch took six round trips, and twice th
 """
 
 import asyncio
+import hashlib
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -14,14 +15,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import CHANNEL, Database, prepare_sqlite
+from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.db.tables import deliveries
 from app.errors import StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT
 from app.work.wakeups import INBOX
+
+BARE = "content-raw-"
+"""Begins the `uuid` of a delivery that is kept by its bytes alone."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,11 @@ class Delivery:
     telephony_session_id: str | None
     raw: bytes
 
+    @classmethod
+    def bare(cls, raw: bytes, received_at: datetime) -> "Delivery":
+        """Return a delivery known by nothing but its bytes: no names of the sender's have to be stored."""
+        return cls(UNBOUND_ACCOUNT, f"{BARE}{hashlib.sha256(raw).hexdigest()[:32]}", received_at, None, raw)
+
 
 class Writer(Protocol):
     """Commits deliveries. Used by one task at a time."""
@@ -41,7 +50,8 @@ class Writer(Protocol):
     async def write(self, rows: Sequence[Delivery]) -> int:
         """Store rows, none twice, and return how many were new.
 
-        Raises StorageUnavailable when they were not committed; they may be written again then.
+        Raises StorageUnavailable when the database cannot take any; all may be written again then. Any other error
+        says that it refuses one of these rows, and that none was stored.
         """
         ...
 
@@ -79,6 +89,10 @@ def _probe(at: datetime) -> Delivery:
     return Delivery(PROBE_ACCOUNT, secrets.token_hex(16), at, None, bytes(_PROBE_BYTES))
 
 
+def _unavailable(error: Exception) -> StorageUnavailable:
+    return StorageUnavailable(f"the database did not take the deliveries: {describe_failure(error)}")
+
+
 _STORE = """
 WITH stored AS (
     INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)
@@ -101,11 +115,16 @@ class PostgresWriter:
     async def write(self, rows: Sequence[Delivery]) -> int:
         try:
             stored = await self._store(rows)
-        except BaseException as error:
-            # Also when cancelled: nobody knows what the connection was doing.
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is Failure.DATA:
+                raise  # one statement, and it has failed: the connection is as before
             await self._drop()
-            if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError | OSError):
-                raise StorageUnavailable(f"the database did not answer: {error}") from error
+            if failure is None:
+                raise
+            raise _unavailable(error) from error
+        except BaseException:
+            await self._drop()  # cancelled: nobody knows what the connection was doing
             raise
         self._database.wake({INBOX})  # the others hear of it by the notification
         return stored
@@ -119,7 +138,9 @@ class PostgresWriter:
                 await self._driver.execute(_FORGET_PROBE, probe.account_id, probe.uuid)
         except Exception as error:
             await self._drop()
-            raise StorageUnavailable(f"the database takes no deliveries: {error}") from error
+            raise StorageUnavailable(
+                f"the database takes no deliveries: {describe_failure(error)}"
+            ) from error
         except BaseException:
             await self._drop()
             raise
@@ -159,8 +180,8 @@ class PostgresWriter:
 
 
 _INSERT = (
-    "INSERT OR IGNORE INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)"
-    " VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)"
+    " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 
 
@@ -200,7 +221,9 @@ class SqliteWriter:
             connection.execute("COMMIT")
         except Exception as error:
             self._disconnect()
-            raise StorageUnavailable(f"the database takes no deliveries: {error}") from error
+            raise StorageUnavailable(
+                f"the database takes no deliveries: {describe_failure(error)}"
+            ) from error
 
     def _insert(self, values: Sequence[tuple[Any, ...]]) -> int:
         try:
@@ -208,9 +231,11 @@ class SqliteWriter:
             connection.execute("BEGIN IMMEDIATE")
             stored = connection.executemany(_INSERT, values).rowcount
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._disconnect()
-            raise StorageUnavailable(f"the database did not take the deliveries: {error}") from error
+        except Exception as error:
+            self._disconnect()  # which rolls back
+            if is_data_fault(error):
+                raise
+            raise _unavailable(error) from error
         return max(0, stored)
 
     def _connect(self) -> sqlite3.Connection:

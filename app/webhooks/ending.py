@@ -11,10 +11,14 @@ caller's own party leaving is a strong sign of the end (guide "Call states").
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from itertools import islice
 
 from app.webhooks.facts import Code
 from app.webhooks.parties import CallView, PartyView, same
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 STALE_SECONDS = 4 * 3600.0
 """A call in progress without any news for so long may have ended unheard."""
@@ -123,10 +127,11 @@ def judge_end(
 def _reason_to_end(view: CallView) -> str | None:
     if view.last_terminal_at is None:
         return None
-    remaining = [party for party in view.alive if not _left_in_park(party, view)]
+    room = _Room(view)
+    remaining = [party for party in view.alive if not _left_in_park(party, room)]
     if remaining:
         return FAR_SIDE_LEFT if _only_remnants(remaining, view) else None
-    pending = any(_is_pending(party, view) for party in view.parties)
+    pending = any(_is_pending(party, room) for party in view.parties)
     return NOT_TAKEN if pending else ALL_LEFT
 
 
@@ -151,7 +156,7 @@ def _hands_over(party: PartyView) -> bool:
     return party.terminal and (reason in _MOVES or reason in _TAKEN_ELSEWHERE)
 
 
-def _is_pending(party: PartyView, view: CallView) -> bool:
+def _is_pending(party: PartyView, room: "_Room") -> bool:
     """Whether the party handed the call on, nobody has taken it so far, and somebody still could.
 
     Nobody can if the far side has said goodbye. After a move it must have done so later than the move: it may
@@ -159,8 +164,8 @@ def _is_pending(party: PartyView, view: CallView) -> bool:
     """
     if not _hands_over(party) or party.ended_at is None:
         return False
-    far_side = _far_side(view, party)
-    if any(_could_take(other, party.ended_at) for other in view.parties if other not in (party, far_side)):
+    far_side = room.far_side(party)
+    if room.could_take(party.ended_at, (party, far_side)):
         return False
     if far_side is None or not _has_left(far_side) or far_side.ended_at is None:
         return True
@@ -168,14 +173,9 @@ def _is_pending(party: PartyView, view: CallView) -> bool:
     return moved and far_side.ended_at < party.ended_at
 
 
-def _could_take(other: PartyView, at: datetime) -> bool:
-    """Whether this party was there at that moment or came later."""
-    return other.first_at >= at or other.ended_at is None or other.ended_at > at
-
-
-def _left_in_park(party: PartyView, view: CallView) -> bool:
+def _left_in_park(party: PartyView, room: "_Room") -> bool:
     """Whether the party is parked and whoever waited for it has hung up."""
-    far_side = _far_side(view, party)
+    far_side = room.far_side(party)
     return (
         party.known is Code.PARKED
         and far_side is not None
@@ -189,13 +189,32 @@ def _has_left(party: PartyView) -> bool:
     return party.terminal and not _hands_over(party)
 
 
-def _far_side(view: CallView, party: PartyView) -> PartyView | None:
-    """Return whom this party is talking with: the customer's side where there is one."""
-    others = [other for other in view.parties if other is not party]
-    outside = [other for other in others if other.extension_id is None]
-    if view.caller in outside:
-        return view.caller
-    return next(iter(outside), None) or (view.caller if view.caller in others else next(iter(others), None))
+class _Room:
+    """The parties of a call, arranged so that a question about one of them does not look at all others."""
+
+    def __init__(self, view: CallView) -> None:
+        self._caller = view.caller
+        # As many of each kind as can be left out of a question, and one more.
+        self._first = view.parties[:2]
+        self._outside = list(islice((party for party in view.parties if party.extension_id is None), 2))
+        self._longest = nlargest(3, view.parties, key=lambda party: party.ended_at or _NEVER)
+        self._latest = nlargest(3, view.parties, key=lambda party: party.first_at)
+
+    def far_side(self, party: PartyView) -> PartyView | None:
+        """Return whom this party is talking with: the customer's side where there is one."""
+        caller = self._caller if self._caller is not party else None
+        if caller is not None and caller.extension_id is None:
+            return caller
+        outside = next((other for other in self._outside if other is not party), None)
+        return outside or caller or next((other for other in self._first if other is not party), None)
+
+    def could_take(self, at: datetime, but: tuple[PartyView | None, ...]) -> bool:
+        """Whether somebody else was there at that moment or came later."""
+        return any(
+            other.first_at >= at or (other.ended_at or _NEVER) > at
+            for other in (*self._longest, *self._latest)
+            if all(other is not one for one in but)
+        )
 
 
 # Lost goodbyes

@@ -14,6 +14,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+FIRST_FACTS = 500
+LAST_FACTS = 1500
+"""Of a call that is told of without end, the first and the last facts are kept: how it began, and how it ended."""
+
 EXTENSION_PARTY = "ext:"
 """Begins the name that we give to a party whose id an event left out, followed by its extension id."""
 
@@ -235,10 +239,16 @@ class SessionFacts:
         for fact in facts:
             known = by_key.get(fact.key)
             by_key[fact.key] = fact if known is None else _earlier(known, fact)
-        return cls(tuple(sorted(by_key.values(), key=_place)))
+        ordered = sorted(by_key.values(), key=_place)
+        if len(ordered) > FIRST_FACTS + LAST_FACTS:
+            ordered = ordered[:FIRST_FACTS] + ordered[-LAST_FACTS:]
+        return cls(tuple(ordered))
 
     def union(self, more: "SessionFacts | Iterable[Fact]") -> "SessionFacts":
-        """Return both sets as one: idempotent, commutative and associative."""
+        """Return both sets as one: idempotent, commutative and associative.
+
+        So it is beyond the limit too: the first and the last of a whole are among the first and the last of its parts.
+        """
         return SessionFacts.of((*self.facts, *more))
 
     def to_json(self) -> list[dict[str, Any]]:

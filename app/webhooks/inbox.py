@@ -132,12 +132,12 @@ class Inbox:
         self, batch: list[tuple[Delivery, asyncio.Future[None]]], proofs: list[asyncio.Future[None]]
     ) -> None:
         # One row per key, in key order: replicas that store the same deliveries cannot deadlock.
-        unique = {(item.account_id, item.uuid): item for item, _ in reversed(batch)}
+        unique = {_key(item): item for item, _ in reversed(batch)}
         rows = [unique[key] for key in sorted(unique)]
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                stored = await self._store.write(rows)
+                stored, refused = await self._store_apart(rows)
         except StorageUnavailable as error:
             self._refuse(batch, error)
             _fail(proofs, error)
@@ -158,12 +158,47 @@ class Inbox:
             _confirm(proofs)
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))
-            self.accepted += len(batch)
-            metrics.DELIVERIES.labels(outcome="accepted").inc(stored)
-            metrics.DELIVERIES.labels(outcome="duplicate").inc(len(batch) - stored)
-            for _, future in batch:
-                if not future.done():
-                    future.set_result(None)
+            if refused:
+                left_out = [entry for entry in batch if _key(entry[0]) in refused]
+                self._refuse(left_out, StorageUnavailable("the database refuses this delivery in any form"))
+                batch = [entry for entry in batch if _key(entry[0]) not in refused]
+            self._accept(batch, stored)
+
+    async def _store_apart(self, rows: list[Delivery]) -> tuple[int, set[tuple[str, str]]]:
+        """Store rows; return how many were new, and the keys of those that the database refuses in any form.
+
+        A row that it refuses as data must not cost the others their 200: halves are tried until it stands alone. It is
+        kept by its bytes then, as a dead letter.
+        """
+        try:
+            return await self._store.write(rows), set()
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the writer says that the data is at fault
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                first, refused = await self._store_apart(rows[:middle])
+                second, more = await self._store_apart(rows[middle:])
+                return first + second, refused | more
+            return await self._store_bare(rows[0], error)
+
+    async def _store_bare(self, row: Delivery, reason: Exception) -> tuple[int, set[tuple[str, str]]]:
+        log.warning("a delivery is stored by its bytes alone", uuid=row.uuid, why=type(reason).__name__)
+        try:
+            return await self._store.write([Delivery.bare(row.raw, row.received_at)]), set()
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("the database refuses a delivery in any form", uuid=row.uuid)
+            return 0, {_key(row)}
+
+    def _accept(self, batch: list[tuple[Delivery, asyncio.Future[None]]], stored: int) -> None:
+        self.accepted += len(batch)
+        metrics.DELIVERIES.labels(outcome="accepted").inc(stored)
+        metrics.DELIVERIES.labels(outcome="duplicate").inc(len(batch) - stored)
+        for _, future in batch:
+            if not future.done():
+                future.set_result(None)
 
     def _refuse(self, batch: list[tuple[Delivery, asyncio.Future[None]]], error: StorageUnavailable) -> None:
         metrics.DELIVERIES.labels(outcome="unavailable").inc(len(batch))
@@ -182,3 +217,7 @@ def _fail(proofs: list[asyncio.Future[None]], error: StorageUnavailable) -> None
     for proof in proofs:
         if not proof.done():
             proof.set_exception(error)
+
+
+def _key(delivery: Delivery) -> tuple[str, str]:
+    return (delivery.account_id, delivery.uuid)

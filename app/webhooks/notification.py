@@ -15,15 +15,24 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
+from app import widths
 from app.ids import UNBOUND_ACCOUNT, AccountId, SessionId, TelephonySessionId, as_text, is_alias
+from app.storable import storable_json
 from app.webhooks.facts import EXTENSION_PARTY, Announced, Code, Endpoint, Fact, Peer, Source
 
-MAX_TEXT = 256
-"""Longest name, number or enum value that is kept."""
+MAX_CALLS = 100
+"""Calls of one presence event that are read; RingCentral lists up to seven."""
 
-_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+MAX_PARTIES = 200
+"""Parties of one session event that are read; RingCentral mostly sends one."""
+
+MAX_RECORDINGS = 20
+"""Recordings of one party that are read."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ACCOUNT = re.compile(r"/accounts?/([^/?]+)")
 _EXTENSION = re.compile(r"/extension/([^/?]+)")
 _TELEPHONY = re.compile(r"/account/[^/]+(/extension/[^/]+)?/telephony/sessions(/|$)")
@@ -72,28 +81,30 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True)
 class TelephonyEvent:
-    """A change of a telephony session; always about one call."""
+    """A change of a telephony session; always about one call. `left_out` counts the parties past `MAX_PARTIES`."""
 
     uuid: str
     account_id: AccountId
     subscription_id: str | None
     calls: tuple[CallFacts, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceEvent:
-    """A change of an extension's presence; lists up to seven of its calls."""
+    """A change of an extension's presence; lists up to seven of its calls. `left_out` counts those past `MAX_CALLS`."""
 
     uuid: str
     account_id: AccountId
     subscription_id: str | None
     extension_id: str | None
     calls: tuple[CallFacts, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class InsightsEvent:
-    """Conversation insights of one recording are there; `body` is the insights record as it came."""
+    """Conversation insights of one recording are there; `body` is the insights record, made storable."""
 
     uuid: str
     account_id: AccountId
@@ -199,14 +210,18 @@ def _read_telephony(envelope: _Envelope) -> TelephonyEvent | Ignored:
     if telephony_session_id is None and session_id is None:
         return Ignored("no-session", "The session event names no session.")
     parties = list(_mappings(body.get("parties")))
-    facts = tuple(
-        _telephony_fact(envelope, party, part, alone=len(parties) == 1) for part, party in enumerate(parties)
-    )
+    alone = len(parties) == 1
+    read = parties[:MAX_PARTIES]
+    facts = tuple(_telephony_fact(envelope, party, part, alone=alone) for part, party in enumerate(read))
     if not facts:
         return Ignored("no-parties", "The session event names no party.")
     key = CallKey(envelope.account_id, telephony_session_id, session_id)
     return TelephonyEvent(
-        envelope.uuid, envelope.account_id, envelope.subscription_id, (CallFacts(key, facts),)
+        envelope.uuid,
+        envelope.account_id,
+        envelope.subscription_id,
+        (CallFacts(key, facts),),
+        len(parties) - len(read),
     )
 
 
@@ -263,16 +278,19 @@ def _made_up_party(extension_id: str | None, direction: str | None) -> str:
 def _read_presence(envelope: _Envelope) -> PresenceEvent | Ignored:
     in_path = _EXTENSION.search(envelope.path)
     extension_id = _id(envelope.body.get("extensionId")) or (_id(in_path[1]) if in_path else None)
-    calls = []
+    calls: list[CallFacts] = []
+    left_out = 0
     for part, entry in enumerate(_mappings(envelope.body.get("activeCalls"))):
         telephony_session_id, session_id = _session_ids(entry)
-        if telephony_session_id or session_id:
+        if len(calls) == MAX_CALLS:
+            left_out += 1
+        elif telephony_session_id or session_id:
             key = CallKey(envelope.account_id, telephony_session_id, session_id)
             calls.append(CallFacts(key, (_presence_fact(envelope, entry, part, extension_id),)))
     if not calls:
         return Ignored("presence-without-calls", "The presence event lists no call.")
     return PresenceEvent(
-        envelope.uuid, envelope.account_id, envelope.subscription_id, extension_id, tuple(calls)
+        envelope.uuid, envelope.account_id, envelope.subscription_id, extension_id, tuple(calls), left_out
     )
 
 
@@ -282,8 +300,8 @@ def _presence_fact(
     telephony_session_id, session_id = _session_ids(entry)
     inbound = (_text(entry.get("direction")) or "").lower() == "inbound"
     this_side = Endpoint(extension_id=extension_id)
-    from_ = Endpoint(_text(entry.get("from")), _text(entry.get("fromName")))
-    to = Endpoint(_text(entry.get("to")), _text(entry.get("toName")))
+    from_ = Endpoint(_number(entry.get("from")), _text(entry.get("fromName")))
+    to = Endpoint(_number(entry.get("to")), _text(entry.get("toName")))
     return Fact(
         source=Source.PRESENCE,
         uuid=envelope.uuid,
@@ -323,7 +341,7 @@ def _read_insights(envelope: _Envelope) -> InsightsEvent:
         telephony_session_id=_telephony_id(body.get("sourceSessionId")),
         recording_id=_id(body.get("sourceRecordId")),
         last_modified_at=_time(body.get("lastModifiedTime")),
-        body=body,
+        body=storable_json(body),
     )
 
 
@@ -373,10 +391,10 @@ def _telephony_id(value: Any) -> TelephonySessionId | None:
 
 def _endpoint(value: Any) -> Endpoint:
     if isinstance(value, str):
-        return Endpoint(_text(value))
+        return Endpoint(_number(value))
     side = _mapping(value)
     return Endpoint(
-        _text(side.get("phoneNumber")) or _text(side.get("extensionNumber")),
+        _number(side.get("phoneNumber")) or _number(side.get("extensionNumber")),
         _text(side.get("name")),
         _id(side.get("extensionId")),
     )
@@ -390,7 +408,7 @@ def _peer(value: Any) -> Peer:
 
 def _recordings(value: Any) -> tuple[Announced, ...]:
     announced = []
-    for recording in _mappings(value):
+    for recording in islice(_mappings(value), MAX_RECORDINGS):
         recording_id = _id(recording.get("id"))
         if recording_id:
             announced.append(Announced(recording_id, _flag(recording.get("active"))))
@@ -422,7 +440,13 @@ def _text(value: Any) -> str | None:
         return as_text(value)
     if not isinstance(value, str):
         return None
-    return _UNSTORABLE.sub("", value).strip()[:MAX_TEXT] or None
+    return _CONTROL.sub("", value).strip()[: widths.TEXT] or None
+
+
+def _number(value: Any) -> str | None:
+    """Return a phone number, cut to what its columns take."""
+    text = _text(value)
+    return text[: widths.PHONE_NUMBER] if text else None
 
 
 def _flag(value: Any) -> bool | None:
@@ -456,5 +480,26 @@ def _digest(payload: Any) -> str:
     try:
         text = json.dumps(payload, sort_keys=True, default=str)
     except (TypeError, ValueError, RecursionError):
-        text = f"unspeakable {type(payload).__name__}"
+        text = "".join(_pieces(payload))
     return f"content-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:32]}"
+
+
+def _pieces(payload: Any) -> Iterator[str]:
+    """Yield text that differs for different payloads, however deep they are nested."""
+    rest = [payload]
+    seen: set[int] = set()
+    while rest:
+        value = rest.pop()
+        if id(value) in seen:
+            continue
+        if isinstance(value, dict | list | tuple):
+            seen.add(id(value))
+        if isinstance(value, dict):
+            yield f"{{{len(value)}"
+            for key in sorted(value, key=repr):
+                rest += [value[key], key]
+        elif isinstance(value, list | tuple):
+            yield f"[{len(value)}"
+            rest += value
+        else:
+            yield f",{hex(value) if isinstance(value, int) else value!r}"

@@ -11,10 +11,12 @@ streams; guides "Telephony session notifications" and "Calculating call time met
 """
 
 import re
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from app.calls.model import Outcome, time_text
@@ -32,6 +34,11 @@ from app.webhooks.facts import (
 
 SUCCESSION = timedelta(seconds=2)
 """How far apart a party's leaving and its successor's coming may be; 0-30 ms in published streams."""
+
+MOST_RELATED = 50
+"""Other sessions that a call is linked with; the first ones that its events name."""
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 Span = tuple[datetime, datetime]
 
@@ -350,12 +357,15 @@ def _in_order(facts: list[Fact]) -> list[Fact]:
 
     A fact without a sequence takes its place by time: behind the highest sequence told before it.
     """
-    numbered = [(fact.event_time, fact.sequence) for fact in facts if fact.sequence is not None]
+    numbered = sorted((fact.event_time, fact.sequence) for fact in facts if fact.sequence is not None)
+    times = [at for at, _ in numbered]
+    highest = list(accumulate((number for _, number in numbered), max))
 
     def place(fact: Fact) -> tuple[int, datetime, str, int]:
         sequence = fact.sequence
         if sequence is None:
-            sequence = max((number for at, number in numbered if at <= fact.event_time), default=-1)
+            before = bisect_right(times, fact.event_time)
+            sequence = highest[before - 1] if before else -1
         return (sequence, fact.event_time, fact.uuid, fact.part)
 
     return sorted(facts, key=place)
@@ -507,43 +517,70 @@ def _queues(called: Sequence[PartyView]) -> frozenset[str]:
     """Find the queues: the extension that was on the line when a member's telephone began to ring."""
     lines = [party for party in called if party.extension_id and not party.queue_call]
     found = {party.id for party in lines if same(party.end_reason, "AgentAnswered")}
+    # Parties come in the order of their first events, so who has left before one member rang has for all later ones.
+    coming = deque(lines)
+    waiting: list[PartyView] = []
     for member in called:
         if member.queue_call:
-            waiting = [
-                party
-                for party in lines
-                if party.first_at <= member.first_at
-                and (party.ended_at is None or party.ended_at >= member.first_at)
-            ]
+            while coming and coming[0].first_at <= member.first_at:
+                waiting.append(coming.popleft())
+            while waiting and _left_before(waiting[-1], member.first_at):
+                waiting.pop()
             found.update(party.id for party in waiting[-1:])
     return frozenset(found)
 
 
+def _left_before(party: PartyView, at: datetime) -> bool:
+    return party.ended_at is not None and party.ended_at < at
+
+
 def _menus(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[str]:
     """Find the IVR menus: answered, left without a reason or by the caller's key, and followed at once."""
+    successors = _Successors(called)
     return frozenset(
         party.id
         for party in called
         if party.answered_at
         and not party.queue_call
         and party.ended_at
-        and (same(party.end_reason, "CallerInputRedirect") or _was_followed(party, called, caller))
+        and (same(party.end_reason, "CallerInputRedirect") or _was_followed(party, successors, caller))
     )
 
 
-def _was_followed(party: PartyView, called: Sequence[PartyView], caller: PartyView | None) -> bool:
+def _was_followed(party: PartyView, successors: "_Successors", caller: PartyView | None) -> bool:
     left_at = party.ended_at
     if left_at is None or not (party.end_reason is None or same(party.end_reason, "CallRedirected")):
         return False
     if caller and caller.ended_at and caller.ended_at <= left_at:
         return False
-    return any(_follows(other, party, left_at) for other in called if other is not party)
+    return party.answered_at is not None and successors.any(
+        since=max(party.answered_at, left_at - SUCCESSION), until=left_at + SUCCESSION, outlives=left_at
+    )
 
 
-def _follows(other: PartyView, party: PartyView, left_at: datetime) -> bool:
-    came_later = party.answered_at is not None and other.first_at >= party.answered_at
-    outlives = other.ended_at is None or other.ended_at > left_at
-    return came_later and outlives and abs(other.first_at - left_at) <= SUCCESSION
+class _Successors:
+    """Answers whether a party came within some time and outlived a moment, without looking at each of them.
+
+    `_latest[n][i]` is the latest end of the 2**n parties from the i-th on; one that has not ended has no end.
+    """
+
+    def __init__(self, called: Sequence[PartyView]) -> None:
+        self._came = [party.first_at for party in called]  # in order
+        self._latest = [[party.ended_at or _NEVER for party in called]]
+        width = 1
+        while 2 * width <= len(called):
+            row = self._latest[-1]
+            self._latest.append([max(row[at], row[at + width]) for at in range(len(row) - width)])
+            width *= 2
+
+    def any(self, *, since: datetime, until: datetime, outlives: datetime) -> bool:
+        first, end = bisect_left(self._came, since), bisect_right(self._came, until)
+        if first >= end:
+            return False
+        level = (end - first).bit_length() - 1
+        row = self._latest[level]
+        latest: datetime = max(row[first], row[end - 2**level])
+        return latest > outlives
 
 
 def _answer(cast: _Cast) -> PartyView | None:
@@ -623,6 +660,8 @@ def _unanswered(cast: _Cast) -> Outcome:
 def _related(told: Iterable[Fact]) -> tuple[Related, ...]:
     links: dict[tuple[str, str | None, str | None], Related] = {}
     for fact in told:
+        if len(links) == MOST_RELATED:
+            break
         peer = fact.peer
         if peer and peer.telephony_session_id != (fact.telephony_session_id or ""):
             kind = _LINKS.get((fact.reason or "").lower(), "linked")
@@ -670,14 +709,19 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 def _without(spans: Iterable[Span], cuts: Iterable[Span]) -> list[Span]:
     """Return the spans with the cuts taken out."""
-    left = _joined(spans)
-    for cut_start, cut_end in cuts:
-        left = [
-            piece
-            for start, end in left
-            for piece in ((start, min(end, cut_start)), (max(start, cut_end), end))
-            if piece[0] < piece[1]
-        ]
+    left: list[Span] = []
+    taken = deque(_joined(cuts))
+    for start, end in _joined(spans):
+        while taken and taken[0][0] < end:
+            cut_start, cut_end = taken[0]
+            if start < cut_start:
+                left.append((start, cut_start))
+            start = max(start, cut_end)
+            if cut_end > end:
+                break  # the next span is cut as well
+            taken.popleft()
+        if start < end:
+            left.append((start, end))
     return left
 
 

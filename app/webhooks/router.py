@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI, Request
-from pydantic_core import from_json
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +17,8 @@ from app import metrics
 from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
 from app.ids import as_text
+from app.storable import BadJson
+from app.webhooks.decoding import decode_body
 from app.webhooks.deliveries import Delivery
 from app.webhooks.inbox import Inbox
 from app.webhooks.notification import peek
@@ -55,7 +56,7 @@ class NotificationEndpoint:
         except BaseException as error:
             # Whatever the reason: a delivery of the right sender that gets no 200 may be an event that we miss.
             # Nobody else can make gaps.
-            if self._is_authentic(_presented(scope)):
+            if self._is_token(_presented(scope)):
                 self.refusals.note(arrived_at, str(error) or type(error).__name__)
             raise
         await _answer(send, echo)
@@ -64,17 +65,32 @@ class NotificationEndpoint:
         """Store a delivery, or return what to echo of a handshake."""
         body = await _read_body(receive, self._max_body_bytes)
         validation = _header(scope, b"validation-token")
-        if validation is not None and not _looks_like_event(body):
+        if validation is not None and not self._is_delivery(
+            body, validation, _header(scope, b"verification-token")
+        ):
             return _echo(validation)
         self._check(_presented(scope), body)
         await self._inbox.accept(self._delivery(body))
         return None
 
-    def _is_authentic(self, presented: bytes | None) -> bool:
+    def _is_delivery(self, body: bytes, validation: bytes, verification: bytes | None) -> bool:
+        """Tell a delivery from a handshake, whose body is empty or says nothing."""
+        if not body.strip():
+            return False
+        try:
+            payload = decode_body(body)
+        except BadJson:
+            # Damaged on its way; a handshake does not know the token.
+            return self._is_token(validation) or self._is_token(verification)
+        return isinstance(payload, dict) and not payload.keys().isdisjoint(
+            {"uuid", "event", "body", "pn_apns"}
+        )
+
+    def _is_token(self, presented: bytes | None) -> bool:
         return presented is not None and hmac.compare_digest(presented, self._token)
 
     def _check(self, presented: bytes | None, body: bytes) -> None:
-        if not self._is_authentic(presented):
+        if not self._is_token(presented):
             self._note_refused(body)
             metrics.DELIVERIES.labels(outcome="unauthenticated").inc()
             raise Unauthenticated(
@@ -88,8 +104,11 @@ class NotificationEndpoint:
             self._refused.setdefault(subscription_id, self._clock.now())
 
     def _delivery(self, body: bytes) -> Delivery:
-        payload = _parse(body)
-        about = peek(payload)
+        try:
+            about = peek(decode_body(body))
+        except BadJson:
+            # Not JSON, and stored all the same: folding makes it a dead letter (docs/decisions/always-200.md).
+            return Delivery.bare(body, self._clock.now())
         return Delivery(
             account_id=about.account_id,
             uuid=about.uuid,
@@ -131,30 +150,11 @@ def mount(app: IntakeApp, endpoint: NotificationEndpoint) -> None:
     app.router.routes.insert(0, Route(PATH, endpoint, methods=["POST"], name="receive_notification"))
 
 
-def _parse(body: bytes) -> Any:
-    try:
-        return from_json(body)
-    except ValueError as error:
-        metrics.DELIVERIES.labels(outcome="malformed").inc()
-        raise BadInput(f"The body is not JSON: {error}") from error
-
-
-def _looks_like_event(body: bytes) -> bool:
-    """Tell a delivery from a handshake, whose body is empty or says nothing."""
-    if not body.strip():
-        return False
-    try:
-        payload = from_json(body)
-    except ValueError:
-        return False
-    return isinstance(payload, dict) and not payload.keys().isdisjoint({"uuid", "event", "body", "pn_apns"})
-
-
 def _subscription_of(body: bytes) -> str | None:
     """Return the id of the subscription that a delivery names."""
     try:
-        payload = from_json(body)
-    except ValueError:
+        payload = decode_body(body)
+    except BadJson:
         return None
     return as_text(payload.get("subscriptionId")) if isinstance(payload, dict) else None
 
@@ -243,7 +243,7 @@ OPENAPI: dict[str, Any] = {
             "required": False,
             "content": {
                 "application/json": {
-                    "schema": {"description": "Any JSON is stored; what it means is found out later."},
+                    "schema": {"description": "Anything is stored; what it means is found out later."},
                     "example": {
                         "uuid": "7841958329667892286",
                         "event": "/restapi/v1.0/account/908070001/telephony/sessions",
