@@ -168,6 +168,7 @@ class Process:
         rules = end_rules(settings)
         plan = reading_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
+        folder = Folder(database, clock, rules, self.inbox, patience_seconds=_PATIENCE_SECONDS)
         ends = EndWatch(
             database,
             clock,
@@ -206,9 +207,10 @@ class Process:
         return [
             Loop(
                 "fold",
-                Folder(database, clock, rules, self.inbox).step,
+                folder.step,
                 (wakeups.INBOX,),
                 step,
+                folder.close,
                 gather=step / 20,
             ),
             Loop("ends", ends.step, (wakeups.ENDS,), step, ends.close),

@@ -19,8 +19,9 @@ from app.enrichment.linked import links_of_rows
 from app.enrichment.records import restate
 from app.ids import AccountId
 from app.settings import Settings
+from app.webhooks.batches import read_delivery
 from app.webhooks.facts import Fact, SessionFacts
-from app.webhooks.fold import read_delivery, show, told_links
+from app.webhooks.fold import show, told_links
 from app.webhooks.notification import PresenceEvent, TelephonyEvent
 from app.webhooks.parties import CallView, read_parties
 

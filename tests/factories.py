@@ -127,7 +127,7 @@ def presence(*calls: Json, at: datetime = NOON, extension: str = ANA, **fields: 
     }
 
 
-def sides(from_: Json, to: Json) -> Json:
+def sides(from_: Json | str, to: Json | str) -> Json:
     """The two sides of a party, ready to be spread: `from` is a word of Python's."""
     return {"from": from_, "to": to}
 

@@ -35,6 +35,11 @@ MOST_CALLS = 64
 """A conversation is followed no farther: whoever runs a standing conference must not slow everybody down."""
 
 
+_MOST_AT_ONCE = 256
+_MOST_NEAR = 500
+"""Calls whose `sessionId` is near that are looked at for the other half of a RingOut."""
+
+
 async def link_calls(
     ledger: Ledger,
     told: Mapping[str, Collection[Link]],
@@ -125,7 +130,8 @@ async def _load_between(ledger: Ledger, near: tuple[str, str], at_hand: Mapping[
     query = select(call_aliases.c.call_id, call_aliases.c.alias).where(
         call_aliases.c.account_id == ledger.account_id, call_aliases.c.alias.between(first, last)
     )
-    ids = {row.call_id for row in await ledger.db.execute(query) if len(row.alias) == len(first)}
+    rows = await ledger.db.execute(query.order_by(call_aliases.c.alias).limit(_MOST_NEAR))
+    ids = {row.call_id for row in rows if len(row.alias) == len(first)}
     loaded = await store.load_by_ids(ledger.db, ledger.account_id, ids - at_hand.keys())
     return [*loaded.values(), *(at_hand[call_id] for call_id in ids & at_hand.keys())]
 
@@ -159,7 +165,8 @@ class _Book:
             self.members |= found
             rows = await self._load_links(found)
             frontier = {row.call_id for row in rows} | await self._find({row.other for row in rows})
-            frontier -= self.members.keys()
+            # A session that speaks of thousands must not load them all.
+            frontier = set(sorted(frontier - self.members.keys())[:_MOST_AT_ONCE])
             self.links |= await self._read(rows)
 
     async def _load(self, call_ids: Collection[str]) -> dict[str, Call]:
@@ -182,11 +189,9 @@ class _Book:
             calls.c.account_id == self.account_id, is_one_of(calls.c.telephony_session_id, names)
         )
         found = set(await self.db.scalars(mine))
-        for name in names:
-            if name.startswith(NO_SESSION):
-                ids = await store.find_ids(self.db, self.account_id, name.removeprefix(NO_SESSION))
-                found |= set(ids if len(ids) == 1 else ())
-        return found
+        nameless = [name.removeprefix(NO_SESSION) for name in names if name.startswith(NO_SESSION)]
+        by_alias = await store.find_by_aliases(self.db, self.account_id, nameless)
+        return found | {call.call_id for call in by_alias.values()}
 
     async def _read(self, rows: "Iterable[_Row]") -> set[Link]:
         tellers = await self._load({row.call_id for row in rows})

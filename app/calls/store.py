@@ -92,6 +92,25 @@ async def find_nameless(
     }
 
 
+async def find_by_aliases(
+    db: AsyncConnection, account_id: AccountId, names: Collection[str]
+) -> dict[str, Call]:
+    """Return the call of each name that names exactly one, by name: what `find_ids` does for one, for many."""
+    found: dict[str, set[str]] = {}
+    for column in (calls.c.call_id, calls.c.telephony_session_id, call_aliases.c.alias):
+        left = [name for name in names if name not in found and is_alias(name)]
+        if left:
+            table = column.table
+            query = select(column.label("name"), table.c.call_id).where(
+                table.c.account_id == account_id, is_one_of(column, left)
+            )
+            for row in await db.execute(query):
+                found.setdefault(row.name, set()).add(row.call_id)
+    single = {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}
+    loaded = await load_by_ids(db, account_id, set(single.values()))
+    return {name: loaded[call_id] for name, call_id in single.items() if call_id in loaded}
+
+
 @dataclass(frozen=True, slots=True)
 class Recent:
     """An ended call that Active Calls may still show: what planning and matching need of it, and no more."""

@@ -6,46 +6,40 @@ was. A delivery that cannot be folded is set aside with the reason (a dead lette
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
-from pydantic_core import from_json
 from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts, store
 from app.calls.attachments import bind_account, join_parked
-from app.calls.insights import Version
-from app.calls.insights_store import BY_EVENT, Arrival, join, take
+from app.calls.insights_store import join, take
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.linking import Link, key_of
 from app.calls.links import link_calls
 from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.clock import Clock
 from app.db.engine import Database, wake
+from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.db.lists import is_one_of
 from app.db.tables import deliveries, subscriptions
 from app.enrichment.records import RECORDS_END, finish, later_end, restate
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
+from app.webhooks.batches import read_batch
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.webhooks.facts import Fact, SessionFacts, known_until
 from app.webhooks.inbox import Inbox
-from app.webhooks.notification import (
-    CallKey,
-    Ignored,
-    InsightsEvent,
-    Notification,
-    PresenceEvent,
-    ReminderEvent,
-    TelephonyEvent,
-    read_notification,
-)
+from app.webhooks.notification import CallKey
 from app.webhooks.parties import CallView, endpoint_json, read_parties
-from app.work.wakeups import ENDS, POLLS, SUBSCRIPTIONS
+from app.work.holds import Holds
+from app.work.lanes import Lanes, Serve
+from app.work.wakeups import ENDS, INBOX, POLLS, SUBSCRIPTIONS
 
 BATCH = 50
 BUSY_BATCH = 20
@@ -54,6 +48,12 @@ RUSH_PAUSE_SECONDS = 0.25
 """Folding costs some twenty times as much as accepting, in the same process and, on SQLite, under the same
 lock. Whoever waits for an answer waits for a small batch at most; and in a rush, when more arrives meanwhile than
 was folded, folding only trickles and catches up afterwards."""
+
+FACTS_AT_A_STRETCH = 200
+"""Facts that are computed before others of the process have a turn."""
+
+_AT_ONCE = 4
+_LONGEST_TURN_SECONDS = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -70,18 +70,12 @@ class EndRules:
     """From an end that has moved to the reading that tells of it."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What a number of deliveries say, sorted by call."""
-
-    facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
-    insights: list[Arrival] = field(default_factory=list)
-    notes: dict[str, str | None] = field(default_factory=dict)  # by uuid: why nothing came of it
-    reminded: set[str] = field(default_factory=set)  # subscriptions that will end soon
-
-
 class Folder:
-    """The background work that empties the inbox."""
+    """The background work that empties the inbox, account by account, several side by side.
+
+    An account that fails waits for its next turn; the others do not. `patience_seconds` is how long a step waits for
+    the slow ones (None: until all are through).
+    """
 
     def __init__(
         self,
@@ -89,12 +83,22 @@ class Folder:
         clock: Clock,
         rules: EndRules,
         inbox: Inbox | None = None,
+        *,
+        patience_seconds: float | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
         self._inbox = inbox
         self._is_rushed = False
+        self._holds: Holds[AccountId] = Holds(clock)
+        self._lanes: Lanes[AccountId] = Lanes(
+            "fold",
+            wake=lambda: database.wake((INBOX,)),
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+            at_once=_AT_ONCE,
+        )
 
     async def step(self) -> float | None:
         """Fold one batch of each account that has something waiting; 0 when there may be more."""
@@ -103,10 +107,19 @@ class Folder:
         limit, arrived = self._batch_size(), self._arrived()
         async with self._database.read() as db:
             waiting = select(deliveries.c.account_id).where(deliveries.c.folded_at.is_(None)).distinct()
-            account_ids = list(await db.scalars(waiting))
-        full = [await self._fold_account(AccountId(account_id), limit) for account_id in account_ids]
-        self._is_rushed = any(full) and self._arrived() - arrived > limit * len(full)
-        return 0.0 if any(full) else None
+            account_ids = [AccountId(account_id) for account_id in await db.scalars(waiting)]
+        turns: dict[AccountId, Serve] = {
+            account_id: partial(self._serve, account_id, limit)
+            for account_id in account_ids
+            if not self._holds.has(account_id)
+        }
+        pause = await self._lanes.run(turns)
+        self._is_rushed = pause == 0.0 and self._arrived() - arrived > limit * len(turns)
+        return pause if pause == 0.0 else self._holds.next_turn()
+
+    async def close(self) -> None:
+        """Stop all turns; what they have not committed is folded later."""
+        await self._lanes.close()
 
     def _batch_size(self) -> int:
         if self._is_rushed:
@@ -116,12 +129,34 @@ class Folder:
     def _arrived(self) -> int:
         return self._inbox.accepted if self._inbox is not None else 0
 
+    async def _serve(self, account_id: AccountId, limit: int) -> float | None:
+        """Fold one batch of an account; 0 when there may be more. A failure holds up this account alone."""
+        try:
+            has_more = await self._fold_account(account_id, limit)
+        except Exception as error:
+            pause = self._holds.fail(account_id)
+            metrics.LOOP_FAILURES.labels(loop="fold").inc()
+            if isinstance(error, StorageUnavailable):
+                log.warning(
+                    "the deliveries of an account wait for the database", why=str(error), seconds=pause
+                )
+            elif failure_of(error) is Failure.SCHEMA:
+                why = describe_failure(error)
+                log.error(  # noqa: TRY400 - the sentence is what an operator needs
+                    "the database does not have the schema of this version; run `aftercall migrate`", why=why
+                )
+            else:
+                log.exception("the deliveries of an account cannot be folded", seconds=pause)
+            return None
+        self._holds.succeed(account_id)
+        return 0.0 if has_more else None
+
     async def _fold_account(self, account_id: AccountId, limit: int) -> bool:
         try:
-            return await self._fold(account_id, limit) == limit
-        except StorageUnavailable:
-            raise
-        except Exception:
+            return await self._fold(account_id, limit)
+        except Exception as error:
+            if isinstance(error, StorageUnavailable) or not is_data_fault(error):
+                raise
             log.exception("a batch of deliveries could not be folded; taking them one by one")
         async with self._database.read() as db:
             uuids = [row.uuid for row in await _unfolded(db, account_id, limit)]
@@ -133,28 +168,29 @@ class Folder:
         """Fold this one delivery, or set it aside: this one, whatever has come in or was folded meanwhile."""
         try:
             await self._fold(account_id, 1, uuid)
-        except StorageUnavailable:
-            raise
         except Exception as error:
+            if isinstance(error, StorageUnavailable) or not is_data_fault(error):
+                raise
             log.exception("a delivery cannot be folded and is set aside", uuid=uuid)
             async with self._database.write() as db:
                 note = f"error: {type(error).__name__}"
                 await _mark_folded(db, account_id, {uuid: note}, self._clock.now())
 
-    async def _fold(self, account_id: AccountId, limit: int, uuid: str | None = None) -> int:
+    async def _fold(self, account_id: AccountId, limit: int, uuid: str | None = None) -> bool:
+        """Fold what one transaction may take; say whether there may be more."""
         async with self._database.write() as db:
             now = self._clock.now()
             owner = await _owner(db, account_id, now)
             async with open_ledger(db, owner, now) as ledger:
                 rows = await _unfolded(db, account_id, limit, uuid)
-                batch = _read_batch(rows, owner)
-                await fold_facts(ledger, batch.facts, self._rules)
+                batch = read_batch(rows, owner)
+                await fold_facts(ledger, batch.facts, self._rules, self._clock)
                 await ledger.flush()
                 for call in await take(ledger, batch.insights):
                     finish(ledger, call)
             await _mark_folded(db, account_id, batch.notes, now)
             await _heed_reminders(db, batch.reminded, now)
-        return len(rows)
+        return len(rows) == limit or len(batch.notes) < len(rows)
 
 
 async def _owner(db: AsyncConnection, account_id: AccountId, now: datetime) -> AccountId:
@@ -201,21 +237,6 @@ async def _mark_folded(
         metrics.DELIVERIES_FOLDED.labels(outcome=(note or "call").partition(":")[0]).inc(len(uuids))
 
 
-def _read_batch(rows: Iterable[Any], owner: AccountId) -> _Batch:
-    batch = _Batch()
-    for row in rows:
-        told = read_delivery(row.raw, row.received_at)
-        batch.notes[row.uuid] = _note(told, owner)
-        if isinstance(told, ReminderEvent) and told.subscription_id is not None:
-            batch.reminded.add(told.subscription_id)
-        if isinstance(told, TelephonyEvent | PresenceEvent) and owner != UNBOUND_ACCOUNT:
-            for call in told.calls:
-                batch.facts.setdefault(call.key, []).extend(call.facts)
-        if isinstance(told, InsightsEvent) and batch.notes[row.uuid] is None:
-            batch.insights.append(_arrival(told, row.received_at))
-    return batch
-
-
 async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: datetime) -> None:
     """Let subscriptions that RingCentral reminds of be renewed at once."""
     mine = is_one_of(subscriptions.c.subscription_id, subscription_ids)
@@ -226,37 +247,7 @@ async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: 
         wake(db, SUBSCRIPTIONS)
 
 
-def read_delivery(raw: bytes, received_at: datetime) -> Notification:
-    """Decode a stored delivery."""
-    return read_notification(from_json(raw), received_at)
-
-
-def _note(told: Notification, owner: AccountId) -> str | None:
-    """Say why nothing comes of a delivery, None when it belongs to a call."""
-    match told:
-        case Ignored(reason=reason):
-            return f"ignored: {reason}"
-        case InsightsEvent(telephony_session_id=None, recording_id=None):
-            return "ignored: insights-of-nothing"
-        case ReminderEvent():
-            return "kept: reminder"
-        case _ if owner == UNBOUND_ACCOUNT:
-            return "ignored: unknown-account"
-        case _:
-            return None
-
-
-def _arrival(told: InsightsEvent, at: datetime) -> Arrival:
-    version = Version(
-        telephony_session_id=told.telephony_session_id,
-        recording_id=told.recording_id,
-        last_modified_at=told.last_modified_at,
-        raw=told.body,
-    )
-    return Arrival(version, BY_EVENT, at)
-
-
-async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: EndRules) -> None:
+async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: EndRules, clock: Clock) -> None:
     """Bring facts into the calls that they are about, opening those that are not there yet."""
     calls = await _load_calls(ledger, facts)
     joins: dict[str, Call] = {}
@@ -268,10 +259,16 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
             call, is_new = _new_call(ledger, key, told), True
             calls.add(call, key)
         known, earlier, was_new = touched.get(call.call_id, (call, [], False))
-        touched[call.call_id] = (known, earlier + told, was_new or is_new)
+        earlier.extend(told)
+        touched[call.call_id] = (known, earlier, was_new or is_new)
     told_of = [call_id for call_id, (call, _, _) in touched.items() if call.primary_record_id is not None]
     records = await store.load_records(ledger.db, ledger.account_id, told_of)
+    work = 0
     for call, told, is_new in touched.values():
+        work += len(call.facts) + len(told)
+        if work > FACTS_AT_A_STRETCH:
+            await clock.sleep(0)  # others of this process may answer meanwhile
+            work = 0
         view, names = _fold_call(ledger, call, told, records.get(call.call_id, ()), rules, is_new=is_new)
         links[call.call_id] = told_links(call, view)
         joins |= dict.fromkeys(sorted(names), call)
@@ -312,11 +309,10 @@ async def _load_calls(ledger: Ledger, facts: Iterable[CallKey]) -> _Known:
     by_key = await store.load_by_sessions(ledger.db, ledger.account_id, keys)
     unmatched = {key.session_id for key in facts if key.session_id and key.telephony_session_id not in by_key}
     by_session: dict[str, Call] = await store.find_nameless(ledger.db, ledger.account_id, unmatched)
-    for session_id in sorted(unmatched - by_session.keys()):
-        if any(key.session_id == session_id and key.telephony_session_id is None for key in facts):
-            ids = await store.find_ids(ledger.db, ledger.account_id, session_id)
-            found = await store.load_by_ids(ledger.db, ledger.account_id, ids if len(ids) == 1 else [])
-            by_session |= dict.fromkeys([session_id], *found.values()) if found else {}
+    alone = {key.session_id for key in facts if key.session_id and key.telephony_session_id is None}
+    by_session |= await store.find_by_aliases(
+        ledger.db, ledger.account_id, alone & (unmatched - by_session.keys())
+    )
     return _Known(by_key, by_session)
 
 

@@ -12,6 +12,7 @@ import structlog
 from app import metrics
 from app.clock import Clock
 from app.db.engine import Database
+from app.db.failures import describe_failure
 from app.errors import StorageUnavailable
 from app.webhooks.deliveries import Delivery, open_writer
 
@@ -183,13 +184,16 @@ class Inbox:
             return await self._store_bare(rows[0], error)
 
     async def _store_bare(self, row: Delivery, reason: Exception) -> tuple[int, set[tuple[str, str]]]:
-        log.warning("a delivery is stored by its bytes alone", uuid=row.uuid, why=type(reason).__name__)
+        log.warning("a delivery is stored by its bytes alone", uuid=row.uuid, why=describe_failure(reason))
         try:
             return await self._store.write([Delivery.bare(row.raw, row.received_at)]), set()
         except StorageUnavailable:
             raise
-        except Exception:
-            log.exception("the database refuses a delivery in any form", uuid=row.uuid)
+        except Exception as error:  # noqa: BLE001 - as above
+            # No traceback: drawing it can take longer than RingCentral waits.
+            log.error(  # noqa: TRY400
+                "the database refuses a delivery in any form", uuid=row.uuid, why=describe_failure(error)
+            )
             return 0, {_key(row)}
 
     def _accept(self, batch: list[tuple[Delivery, asyncio.Future[None]]], stored: int) -> None:

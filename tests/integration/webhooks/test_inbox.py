@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from app.db.engine import Database
 from app.db.tables import deliveries
 from app.errors import StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.deliveries import Delivery
 from app.webhooks.inbox import Inbox
 from app.work.wakeups import INBOX, Wakeups
@@ -177,3 +178,59 @@ async def test_an_inbox_is_busy_while_somebody_waits_for_an_answer(inbox: Inbox)
     await asyncio.sleep(0)
     assert not inbox.is_busy
     assert inbox.accepted == 1
+
+
+async def refuse(database: Database, uuid: str) -> None:
+    """Make the database refuse a row as data, as it refuses what its columns cannot take."""
+    async with database.write() as db:
+        if database.is_sqlite:
+            await db.execute(
+                text(
+                    "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.uuid LIKE"
+                    f" '{uuid}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+                )
+            )
+        else:
+            await db.execute(text(f"ALTER TABLE deliveries ADD CHECK (uuid NOT LIKE '{uuid}')"))
+
+
+@pytest.mark.parametrize("bad", [{0}, {9}, {3, 4, 17}, set(range(20))])
+async def test_a_delivery_that_the_database_refuses_is_kept_by_its_bytes_and_costs_no_other_its_place(
+    database: Database, inbox: Inbox, bad: set[int]
+) -> None:
+    await refuse(database, "bad%")
+    names = [f"bad-{number}" if number in bad else f"good-{number}" for number in range(20)]
+    await asyncio.gather(*(inbox.accept(a_delivery(name, raw=name.encode())) for name in names))
+    async with database.read() as db:
+        rows = (await db.execute(select(deliveries))).all()
+    assert {row.raw.decode() for row in rows} == set(names)
+    for row in rows:
+        if row.raw.startswith(b"good"):
+            assert (row.account_id, row.uuid) == (ACCOUNT, row.raw.decode())
+        else:
+            assert (row.account_id, row.telephony_session_id) == (UNBOUND_ACCOUNT, None)
+            assert row.uuid.startswith("content-raw-")
+
+
+async def test_what_the_database_refuses_in_any_form_is_refused_alone(
+    database: Database, inbox: Inbox
+) -> None:
+    await refuse(database, "%a%")  # the names of bare deliveries among them
+    answers = await asyncio.gather(
+        *(inbox.accept(a_delivery(name)) for name in ("one", "bad", "two")), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [type(None), StorageUnavailable, type(None)]
+    assert await stored(database) == ["one", "two"]
+
+
+async def test_a_missing_table_refuses_deliveries_and_sets_none_aside(
+    database: Database, inbox: Inbox
+) -> None:
+    async with database.write() as db:
+        await db.execute(text("ALTER TABLE deliveries RENAME TO away"))
+    with pytest.raises(StorageUnavailable):
+        await inbox.accept(a_delivery("1"))
+    async with database.write() as db:
+        await db.execute(text("ALTER TABLE away RENAME TO deliveries"))
+    await inbox.accept(a_delivery("2"))
+    assert await stored(database) == ["2"]

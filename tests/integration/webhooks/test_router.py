@@ -17,11 +17,13 @@ from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import deliveries
 from app.ids import UNBOUND_ACCOUNT
+from app.webhooks.batches import read_delivery
 from app.webhooks.inbox import Inbox
+from app.webhooks.notification import TelephonyEvent
 from app.webhooks.router import PATH, IntakeApp, NotificationEndpoint, mount
 from tests.cluster import free_port
 from tests.conftest import open_client
-from tests.factories import ACCOUNT, TELEPHONY_SESSION, delivery, presence
+from tests.factories import ACCOUNT, TELEPHONY_SESSION, delivery, party, presence
 
 TOKEN = "a-verification-token"
 LARGEST = 4096
@@ -188,12 +190,88 @@ async def test_the_right_header_decides_where_both_are_sent(
 # What is delivered
 
 
-@pytest.mark.parametrize("raw", [b'{"uuid": "1"', b"uuid=1", b"", b"\xff\xfe", b'{"uuid": NaNs}'])
-async def test_a_body_that_is_not_json_is_refused(
+NOT_JSON = {
+    "cut short": b'{"uuid": "1"',
+    "a form": b"uuid=1",
+    "empty": b"",
+    "blank": b"  \n",
+    "UTF-16": '{"uuid": "1"}'.encode("utf-16"),
+    "no such constant": b'{"uuid": NaNs}',
+    "trailing garbage": b'{"uuid": "1"} x',
+    "gzip": b"\x1f\x8b\x08\x00",
+    "NUL": b"\x00",
+    "deep": b"[" * 4000,
+}
+
+
+@pytest.mark.parametrize("raw", NOT_JSON.values(), ids=NOT_JSON)
+@pytest.mark.parametrize(
+    "headers", [SIGNED, {"Validation-Token": TOKEN}, {**SIGNED, "Validation-Token": "x"}]
+)
+async def test_a_body_that_is_not_json_is_stored_as_it_came(
+    sender: httpx.AsyncClient, database: Database, raw: bytes, headers: dict[str, str]
+) -> None:
+    if not raw.strip() and "Validation-Token" in headers:
+        pytest.skip("a handshake")
+    for _ in range(2):
+        answer = await sender.post(PATH, content=raw, headers=headers)
+        assert (answer.status_code, answer.content) == (200, b"")
+    [row] = await rows(database)
+    assert (row.account_id, row.raw, row.telephony_session_id) == (UNBOUND_ACCOUNT, raw, None)
+    assert row.uuid.startswith("content-")
+
+
+async def test_a_body_that_is_not_json_needs_the_token_as_well(
+    sender: httpx.AsyncClient, database: Database
+) -> None:
+    for headers in ({}, {"Verification-Token": "wrong"}):
+        assert_problem(await sender.post(PATH, content=b"{", headers=headers), 401, "unauthenticated")
+    assert await rows(database) == []
+
+
+def damaged() -> dict[str, bytes]:
+    """Deliveries that a strict decoder refuses, and whose call can be told all the same."""
+    name = json.dumps(delivery(party(2, to={"name": "Zoe @"}))).encode()
+    odd = json.dumps(delivery(extra="@")).encode()
+    return {
+        "half an emoji": name.replace(b"@", rb"\ud83d"),
+        "an invalid byte": name.replace(b"@", b"\xff"),
+        "a NUL": name.replace(b"@", rb"\u0000"),
+        "a byte order mark": b"\xef\xbb\xbf" + odd,
+        "deep nesting": odd.replace(b'"@"', b"[" * 250 + b"]" * 250),
+        "a long integer": odd.replace(b'"@"', b"9" * 1500),
+        "not a number": odd.replace(b'"@"', b"NaN"),
+        "infinite": odd.replace(b'"@"', b"-Infinity"),
+        "too large a number": odd.replace(b'"@"', b"1e400"),
+        "a key twice": odd.replace(b'"sequence"', b'"sequence": 1, "sequence"', 1),
+    }
+
+
+@pytest.mark.parametrize("raw", damaged().values(), ids=damaged())
+async def test_a_damaged_delivery_is_stored_under_its_names(
     sender: httpx.AsyncClient, database: Database, raw: bytes
 ) -> None:
-    assert_problem(await sender.post(PATH, content=raw, headers=SIGNED), 400, "bad-request")
-    assert await rows(database) == []
+    assert (await sender.post(PATH, content=raw, headers=SIGNED)).status_code == 200
+    [row] = await rows(database)
+    assert (row.account_id, row.telephony_session_id, row.raw) == (ACCOUNT, TELEPHONY_SESSION, raw)
+    event = read_delivery(row.raw, row.received_at)
+    assert isinstance(event, TelephonyEvent)
+    assert event.uuid == row.uuid
+
+
+@pytest.mark.parametrize(
+    "uuid",
+    ["a\x00b", "\ud800", "a\ufffd", "x" * 129, "", " \n", None, [], 1.5, True, 10**128, -(10**127), 9**200],
+)
+async def test_an_odd_uuid_is_replaced_by_a_digest_of_the_content(
+    sender: httpx.AsyncClient, database: Database, uuid: Any
+) -> None:
+    for sequence in (2, 3, 3):
+        raw = json.dumps(delivery(uuid=uuid, sequence=sequence)).encode()
+        assert (await sender.post(PATH, content=raw, headers=SIGNED)).status_code == 200
+    stored = await rows(database)
+    assert len(stored) == 2
+    assert all(row.uuid.startswith("content-") and row.account_id == ACCOUNT for row in stored)
 
 
 async def test_a_body_that_is_too_large_is_refused(sender: httpx.AsyncClient, database: Database) -> None:
