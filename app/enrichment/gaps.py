@@ -287,6 +287,9 @@ async def let_go(db: AsyncConnection, sweep: Sweep, replica: str) -> None:
     await db.execute(update(sweeps).where(_held(sweep, replica)).values(**freed))
 
 
+_LATELY = timedelta(days=2)
+
+
 @dataclass(frozen=True, slots=True)
 class GapEnd:
     """Until when events of an account may be missing. `lasts`: they still may, and nothing has been settled.
@@ -302,13 +305,19 @@ class GapEnd:
 
 
 async def find_ends(db: AsyncConnection, now: datetime) -> dict[AccountId, GapEnd]:
-    """Return of each account the end of the last gap that it ever had."""
+    """Return of each account the end of the last gap that it had of late.
+
+    A call that went on in one before that has been silent for so long that it is asked after anyway.
+    """
     lasting = func.sum(case((sweeps.c.to_at.is_(None), 1), else_=0))
     open_ones = func.sum(case((sweeps.c.asked_at.is_(None), 1), else_=0))
     query = (
         select(sweeps.c.account_id, func.max(sweeps.c.to_at).label("to_at"), lasting.label("lasting"),
                open_ones.label("unasked"))
-        .where(sweeps.c.reason.not_in(NO_GAPS))
+        .where(
+            sweeps.c.reason.not_in(NO_GAPS),
+            or_(sweeps.c.to_at.is_(None), sweeps.c.to_at > now - _LATELY, sweeps.c.asked_at.is_(None)),
+        )
         .group_by(sweeps.c.account_id)
     )  # fmt: skip
     ends: dict[AccountId, GapEnd] = {}

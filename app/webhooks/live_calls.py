@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
 from app.calls.ledger import open_ledger
@@ -67,10 +68,12 @@ class Doubt:
             rested = or_(_KNOWN.is_(None), self.now - timedelta(seconds=rest) >= _KNOWN)
             in_doubt.append(and_(unsettled_since(self.gap.at), rested))
         unasked = and_(calls.c.ask_at.is_(None), or_(*in_doubt))
-        return and_(calls.c.stage == Stage.LIVE, or_(calls.c.ask_at <= self.now, unasked))
+        return and_(_IS_LIVE, or_(calls.c.ask_at <= self.now, unasked))
 
 
 _KNOWN = calls.c.state_known_at
+_IS_LIVE = and_(calls.c.stage == Stage.LIVE, calls.c.end_check_at.is_not(None))
+"""Every live call has a time to look whether it is over, and the index of these times is short."""
 
 
 def unsettled_since(gap_end: datetime) -> ColumnElement[bool]:
@@ -101,45 +104,56 @@ class LiveCalls:
         self._lease_seconds = lease_seconds
         self._not_before: dict[AccountId, datetime] = {}
         self._pauses: dict[AccountId, float] = {}
+        self._ends: Mapping[AccountId, GapEnd] = {}
+        self._gaps_again_at = clock.now()
 
     async def find_work(self) -> Mapping[str, Serve]:
         """Return what is to be asked now, by account."""
         now = self._clock.now()
         async with self._database.read() as db:
-            ends = await gaps.find_ends(db, now)
-            found: set[str] = set(await db.scalars(_accounts_with(Doubt(now, None, self._rules).condition())))
-            for account_id, gap in ends.items():
-                mine = calls.c.account_id == account_id
-                doubt = Doubt(now, gap, self._rules).condition()
-                if account_id not in found and await db.scalar(
-                    select(calls.c.call_id).where(mine, doubt).limit(1)
-                ):
-                    found.add(account_id)
-        ready = [AccountId(one) for one in sorted(found) if self._not_before.get(AccountId(one), now) <= now]
-        return {account_id: partial(self._serve, account_id, ends.get(account_id)) for account_id in ready}
+            found = set(await db.scalars(_accounts_with(Doubt(now, None, self._rules).condition())))
+            self._ends = {}
+            if now >= self._gaps_again_at:
+                self._ends = await gaps.find_ends(db, now)
+                self._gaps_again_at = now + timedelta(seconds=self._rules.window / 24)
+                for account_id in await self._accounts_with_live_calls(db):
+                    mine = Doubt(now, self._ends.get(account_id), self._rules).condition()
+                    query = select(calls.c.call_id).where(calls.c.account_id == account_id, mine).limit(1)
+                    if await db.scalar(query) is not None:
+                        found.add(account_id)
+        ready = [one for one in map(AccountId, sorted(found)) if self._not_before.get(one, now) <= now]
+        return {one: partial(self._serve, one) for one in ready}
+
+    async def _accounts_with_live_calls(self, db: AsyncConnection) -> Sequence[AccountId]:
+        """Return accounts with gaps and with live calls from before the last of them."""
+        if not self._ends:
+            return []
+        before = max(end.at for end in self._ends.values())
+        query = _accounts_with(and_(_IS_LIVE, calls.c.started_at < before))
+        return [one for one in map(AccountId, await db.scalars(query)) if one in self._ends]
 
     async def mark_settled(self) -> None:
         """Note which gaps are over and leave no call in doubt."""
         now = self._clock.now()
+        settled: set[str] = set()
         async with self._database.read() as db:
-            ends = await gaps.find_ends(db, now)
-            settled: set[str] = set()
-            for account_id, gap in ends.items():
+            for account_id, gap in self._ends.items():
+                if gap.is_settled or gap.lasts:
+                    continue
                 mine = (calls.c.account_id == account_id) & unsettled_since(gap.at)
-                is_open = not gap.is_settled and not gap.lasts
-                if is_open and await db.scalar(select(calls.c.call_id).where(mine).limit(1)) is None:
+                if await db.scalar(select(calls.c.call_id).where(mine).limit(1)) is None:
                     settled |= gap.holders
         if settled:
             async with self._database.write() as db:
                 await gaps.mark_asked(db, settled, now)
 
-    async def _serve(self, account_id: AccountId, gap: GapEnd | None) -> float | None:
+    async def _serve(self, account_id: AccountId) -> float | None:
         lease = Lease(account_id, "live-calls", self._replica, self._lease_seconds)
         async with leased(self._database, self._clock, lease) as is_mine:
             if not is_mine:
                 return self._hold_back(account_id, self._rules.window / 24)
             try:
-                return await self._ask(account_id, gap)
+                return await self._ask(account_id)
             except RateLimited as error:
                 pause = (error.retry_at - self._clock.now()).total_seconds()
                 return self._hold_back(account_id, max(1.0, pause))
@@ -156,8 +170,8 @@ class LiveCalls:
         self._pauses[account_id] = min(2 * pause, self._rules.window * _LONGEST_PAUSE_WINDOWS)
         return pause
 
-    async def _ask(self, account_id: AccountId, gap: GapEnd | None) -> float | None:
-        asked = await self._load(account_id, gap)
+    async def _ask(self, account_id: AccountId) -> float | None:
+        asked, is_all = await self._load(account_id)
         if not asked:
             return self._hold_back(account_id, self._rules.window / 24)
         readers = serving(await self._connections.of(account_id), beside_polls=True)
@@ -180,11 +194,19 @@ class LiveCalls:
         self._pauses.pop(account_id, None)
         if reads == MOST_READ:
             return self._hold_back(account_id, self._rules.window / 4)
-        return 0.0 if len(asked) == BATCH else None
+        if not is_all:
+            self._gaps_again_at = self._clock.now()
+            return 0.0
+        return None
 
-    async def _load(self, account_id: AccountId, gap: GapEnd | None) -> list[Call]:
-        """Return calls in doubt, except those whose last events are so fresh that the next ones are on their way."""
+    async def _load(self, account_id: AccountId) -> tuple[list[Call], bool]:
+        """Return calls in doubt, and whether these are all.
+
+        Those are left out whose last events are so fresh that the next ones are on their way.
+        """
         now = self._clock.now()
+        async with self._database.read() as db:
+            gap = (await gaps.find_ends(db, now)).get(account_id)
         query = (
             select(calls)
             .where(calls.c.account_id == account_id, Doubt(now, gap, self._rules).condition())
@@ -194,7 +216,7 @@ class LiveCalls:
         async with self._database.read() as db:
             found = [store.read_row(row) for row in await db.execute(query)]
         quiet_since = now - timedelta(seconds=self._rules.quiet + self._rules.handover)
-        return [call for call in found if _heard_at(call) <= quiet_since]
+        return [call for call in found if _heard_at(call) <= quiet_since], len(found) < BATCH
 
     def _may_look_up(self, connection: Connection, call: Call) -> bool:
         has_key = not call.telephony_session_id.startswith(NO_SESSION)

@@ -18,7 +18,7 @@ from tests.cluster import free_port
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-verification-token"
 INTAKE = "/webhooks/ringcentral"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 LONGEST_SECONDS = 60.0
 
 
