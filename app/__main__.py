@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib.util
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -83,8 +84,18 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=10,
         backlog=4096,
+        http=_http_protocol(settings),
     )
     _Server(config, service.state.process).run()
+
+
+def _http_protocol(settings: Settings) -> Any:
+    """Return uvicorn's protocol with our patience; where its parser is not installed, uvicorn's own choice."""
+    if importlib.util.find_spec("httptools") is None:
+        return "auto"
+    from app.http_protocol import patient_protocol
+
+    return patient_protocol(settings.request_seconds)
 
 
 class _Server(uvicorn.Server):

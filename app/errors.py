@@ -12,6 +12,8 @@ AftercallError
 │   ├── Unauthenticated    401
 │   ├── Forbidden          403
 │   ├── PayloadTooLarge    413
+│   ├── AddressTooLong     414
+│   ├── HeadersTooLarge    431
 │   ├── UnsupportedMediaType 415
 │   ├── RangeNotSatisfiable 416
 │   ├── BadInput           400
@@ -158,6 +160,22 @@ class PayloadTooLarge(CallerError):
     status = 413
     kind = "payload-too-large"
     title = "The body is too large"
+
+
+class AddressTooLong(CallerError):
+    """414."""
+
+    status = 414
+    kind = "address-too-long"
+    title = "The address is too long"
+
+
+class HeadersTooLarge(CallerError):
+    """431."""
+
+    status = 431
+    kind = "headers-too-large"
+    title = "The headers are too large"
 
 
 class UnsupportedMediaType(CallerError):

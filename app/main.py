@@ -20,7 +20,7 @@ from app.calls.accounts import open_unbound
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
-from app.dependencies import Services, refuse_misunderstandings
+from app.dependencies import Services, refuse_misunderstandings, refuse_repeated
 from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
 from app.enrichment.archivist import Archivist
@@ -41,7 +41,7 @@ from app.enrichment.signins import CHECK_SECONDS, SignIns
 from app.enrichment.sweeps import Sweeper, SweepRules
 from app.errors import StorageUnavailable
 from app.head import HeadAsGet
-from app.limits import BodyLimit
+from app.limits import Limits
 from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
 from app.ops import router as ops_router
 from app.settings import Settings
@@ -460,12 +460,12 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     ):
         app.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
     for router in (oauth.router, health.router, metrics_router.router, dashboard.router):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_repeated)])
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
-    app.add_middleware(BodyLimit, but=frozenset({webhooks.PATH}))
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Limits, but=frozenset({webhooks.PATH}))
     problems.install(app)
     docs.install(app)
     _describe_webhook(app)

@@ -19,9 +19,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from app.errors import (
+    AddressTooLong,
     AmbiguousCall,
     BadInput,
     CallerError,
@@ -29,6 +31,7 @@ from app.errors import (
     CredentialsRefused,
     Forbidden,
     ForeignHost,
+    HeadersTooLarge,
     HistoryChanged,
     NoCredentials,
     NotFound,
@@ -123,6 +126,8 @@ _ADVICE = {
     "precondition-failed": "Read the resource again, then repeat with its new ETag.",
     "precondition-required": "Send `If-Match` with the ETag that you read.",
     "payload-too-large": "Send less, or in parts.",
+    "address-too-long": "Ask for less at once, or use the route that takes a body.",
+    "headers-too-large": "Send fewer and shorter headers; cookies of other services are often the cause.",
     "unsupported-media-type": "Send `Content-Type: application/json`.",
     "range-not-satisfiable": "Ask for a range that begins before the end; `Content-Range` tells the size.",
 }
@@ -139,6 +144,8 @@ _CALLER_ERRORS: tuple[type[CallerError], ...] = (
     PreconditionFailed,
     PreconditionRequired,
     PayloadTooLarge,
+    AddressTooLong,
+    HeadersTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
 )
@@ -159,6 +166,9 @@ KINDS |= {
     ),
     "method-not-allowed": Kind(
         405, "This path has no such method", "caller", "`Allow` lists the methods of this path."
+    ),
+    "request-timeout": Kind(
+        408, "The request took too long to arrive", "caller", "Send the whole request at once."
     ),
     "http-error": Kind(400, "The request was refused", "caller", "`status` and `detail` say why."),
     "storage-unavailable": Kind(
@@ -249,7 +259,8 @@ def problem_body(
     }
 
 
-def _draw_caller_error(request: Request, error: CallerError) -> Response:
+def draw_caller_error(request: Request, error: CallerError) -> Response:
+    """Answer with the problem that the caller's error is."""
     return problem_response(
         request,
         error.kind,
@@ -265,6 +276,8 @@ def _headers_of(error: CallerError) -> dict[str, str]:
     match error:
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="aftercall"'}
+        case AddressTooLong() | HeadersTooLarge() | PayloadTooLarge():
+            return {"Connection": "close"}  # what may still come is not read
         case UnsupportedMediaType():
             return {"Accept": "application/json"}
         case RangeNotSatisfiable() if "total" in error.extra:
@@ -376,6 +389,11 @@ def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Re
     )
 
 
+def _draw_disconnect(request: Request, error: ClientDisconnect) -> Response:
+    """Nobody reads this; a sender who hangs up is no error of ours."""
+    return problem_response(request, BadInput.kind, "The sender hung up before the body was complete")
+
+
 def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Response:
     extra: dict[str, Any] = {
         "ringCentral": {"status": error.status, "code": error.code, "requestId": error.request_id}
@@ -421,11 +439,12 @@ def _draw_unexpected(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Let `app` answer every error with a problem, explain each kind, and say so in its API description."""
     handlers: dict[type[Exception], Any] = {
-        CallerError: _draw_caller_error,
+        CallerError: draw_caller_error,
         RequestValidationError: _draw_invalid_request,
         HTTPException: _draw_http_exception,
         NoCredentials: _draw_no_credentials,
         StorageUnavailable: _draw_storage_unavailable,
+        ClientDisconnect: _draw_disconnect,
         RingCentralError: _draw_ringcentral_error,
         Exception: _draw_unexpected,
     }

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         None,
         description="The `verificationToken` of the subscription; every delivery must carry it. 16 characters or more.",
     )
+    request_seconds: float = Field(
+        20.0, gt=0, description="How long a request may take to arrive, from its first byte to its last one."
+    )
     webhook_max_body_bytes: int = Field(262_144, ge=1024, description="Largest delivery accepted.")
 
     rc_server_url: str = Field(

@@ -17,6 +17,7 @@ from app import metrics
 from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
 from app.ids import as_text
+from app.limits import check_head
 from app.storable import BadJson
 from app.webhooks.decoding import decode_body
 from app.webhooks.deliveries import Delivery
@@ -35,7 +36,7 @@ class NotificationEndpoint:
     def __init__(self, inbox: Inbox, token: str, max_body_bytes: int, clock: Clock) -> None:
         self._inbox = inbox
         self._token = token.encode()
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
         self._clock = clock
         self._refused: dict[str, datetime] = {}
         self.refusals = Refusals(clock.now)
@@ -63,7 +64,7 @@ class NotificationEndpoint:
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes | None:
         """Store a delivery, or return what to echo of a handshake."""
-        body = await _read_body(receive, self._max_body_bytes)
+        body = await _read_body(receive, self.max_body_bytes)
         validation = _header(scope, b"validation-token")
         if validation is not None and not self._is_delivery(
             body, validation, _header(scope, b"verification-token")
@@ -132,6 +133,7 @@ class IntakeApp(FastAPI):
             await super().__call__(scope, receive, send)
             return
         try:
+            _check_head(scope, self.intake.max_body_bytes)
             await self.intake(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - drawn and logged like everywhere else
             scope["app"] = self
@@ -186,6 +188,20 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+def _check_head(scope: Scope, limit: int) -> None:
+    try:
+        check_head(scope, limit)
+    except PayloadTooLarge as error:
+        raise _too_large(limit) from error
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    metrics.DELIVERIES.labels(outcome="too-large").inc()
+    return PayloadTooLarge(
+        f"A delivery may have {limit} bytes; AFTERCALL_WEBHOOK_MAX_BODY_BYTES raises this."
+    )
+
+
 async def _read_body(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
@@ -196,10 +212,7 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            metrics.DELIVERIES.labels(outcome="too-large").inc()
-            raise PayloadTooLarge(
-                f"A delivery may have {limit} bytes; AFTERCALL_WEBHOOK_MAX_BODY_BYTES raises this."
-            )
+            raise _too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
