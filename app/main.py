@@ -44,6 +44,7 @@ from app.head import HeadAsGet
 from app.limits import Limits
 from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
 from app.ops import router as ops_router
+from app.redirects import RelativeRedirects
 from app.settings import Settings
 from app.vault import Vault
 from app.webhooks import router as webhooks
@@ -465,6 +466,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(RelativeRedirects)
     app.add_middleware(Limits, but=frozenset({webhooks.PATH}))
     problems.install(app)
     docs.install(app)

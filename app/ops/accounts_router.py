@@ -251,9 +251,11 @@ async def invite(
     if not services.settings.has_app:
         raise Unprocessable("Set RC_CLIENT_ID and RC_CLIENT_SECRET: there is no app to sign in with")
     lasts, now = timedelta(hours=new.hours), services.clock.now()
-    return Invitation(
-        url=invitation_address(services.settings, request, flow.invite(now, lasts)), expires_at=now + lasts
-    )
+    try:
+        address = invitation_address(services.settings, request, flow.invite(now, lasts))
+    except SettingsError as error:
+        raise Unprocessable(str(error)) from error
+    return Invitation(url=address, expires_at=now + lasts)
 
 
 @router.delete(

@@ -30,7 +30,7 @@ from app.errors import (
 )
 from app.ops.dashboard import CurrentDashboard, Dashboard
 from app.ringcentral.oauth import VERIFIER_BYTES, authorize_address, challenge_of, verifier_of
-from app.settings import Settings
+from app.settings import LOCAL_HOSTS, Settings
 from app.vault import InvalidToken, Vault
 
 PATH = "/oauth/ringcentral"
@@ -95,7 +95,11 @@ class SignInFlow:
             state=self._seal(_STATE, state),
             challenge=challenge_of(verifier),
         )
-        return SignInStart(address, cookie_name(nonce, base_address), self._seal(_BROWSER, browser))
+        return SignInStart(
+            address,
+            cookie_name(nonce, base_address),
+            self._seal(_BROWSER, browser),
+        )
 
     def read_state(self, state: str, now: datetime) -> str:
         """Return the nonce of a state of ours. Raises Refused for any other, and for one that is too old."""
@@ -150,8 +154,20 @@ def cookie_name(nonce: str, base_address: str) -> str:
 
 
 def base_address(request: Request, settings: Settings) -> str:
-    """Return where the browser reaches this service, as it is registered with RingCentral."""
-    return settings.public_url or str(request.base_url).rstrip("/")
+    """Return where the browser reaches this service, as it is registered with RingCentral.
+
+    What a request names as its host may be anything: without a public address only this machine's own names are believed.
+    A link to another host would hand the invitation, and the code that RingCentral sends, to whoever has that host.
+
+    Raises SettingsError.
+    """
+    if settings.public_url is not None:
+        return settings.public_url
+    if request.url.hostname not in LOCAL_HOSTS:
+        raise SettingsError(
+            "AFTERCALL_PUBLIC_URL is not set, so the address of this service is not known; set it to where browsers reach it"
+        )
+    return str(request.base_url).rstrip("/")
 
 
 def invitation_address(settings: Settings, request: Request | None, invitation: str) -> str:
@@ -231,7 +247,8 @@ async def callback(
     name = None
     try:
         nonce = flow.read_state(state, dashboard.services.clock.now())
-        name = cookie_name(nonce, base_address(request, dashboard.services.settings))
+        # Its name depends on the scheme alone.
+        name = cookie_name(nonce, dashboard.services.settings.public_url or str(request.base_url))
         begun = flow.read_cookie(nonce, request.cookies.get(name))
         if error is not None or not code:
             raise _declined(error, error_description)
@@ -296,6 +313,8 @@ def _draw(dashboard: Dashboard, error: AftercallError) -> Response:
 def _explain(error: AftercallError) -> Refused:
     match error:
         case SettingsError():
+            if "PUBLIC_URL" in str(error):
+                return Refused("This service does not know its own address", f"Whoever runs it: {error}.")
             return Refused(
                 "This service has no RingCentral app to sign in with",
                 f"Whoever runs it has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
