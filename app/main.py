@@ -32,6 +32,8 @@ from app.enrichment.listening import Listening
 from app.enrichment.onboarding import Onboarding
 from app.enrichment.planner import PlannerLimits
 from app.enrichment.poller import Poller
+from app.enrichment.reach_watch import LOOK_SECONDS as REACH_LOOK_SECONDS
+from app.enrichment.reach_watch import ReachWatch
 from app.enrichment.reader_lists import ListRules, ReaderLists
 from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
@@ -228,6 +230,14 @@ class Process:
                 ClockWatch(database, clock, connections.meter, replica=self.replica).step,
                 (),
                 LOOK_SECONDS,
+            ),
+            Loop(
+                "reach",
+                ReachWatch(
+                    database, clock, connections.reach, settings.rc_server_url, replica=self.replica
+                ).step,
+                (),
+                REACH_LOOK_SECONDS,
             ),
             Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]

@@ -33,6 +33,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.ports import StoredToken, load_refusal
+from app.ringcentral.reach import ReachMeter
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig
 from app.settings import Settings
@@ -184,6 +185,8 @@ class Connections:
         self._replica = replica
         self.meter = SkewMeter()
         """What all answers say of our clock."""
+        self.reach = ReachMeter()
+        """Whether answers come at all."""
         self._made: dict[tuple[AccountId, str], Connection] = {}
         self._known: dict[AccountId, tuple[float, Sequence[Connection]]] = {}
 
@@ -320,6 +323,7 @@ class Connections:
             budget=rates,
             clock=self._clock,
             meter=self.meter,
+            reach=self.reach,
         )
         return Connection(holder, name, client, rates, access)
 

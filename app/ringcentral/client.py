@@ -41,6 +41,7 @@ from app.ringcentral.protocol import (
     TokenRefused,
     TooManyIds,
 )
+from app.ringcentral.reach import ReachMeter
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Unanswered
 from app.ringcentral.wire import Answer, Request, read_rate_headers
@@ -61,9 +62,13 @@ def connect(
     budget: RateBudget,
     clock: Clock,
     meter: SkewMeter | None = None,
+    reach: ReachMeter | None = None,
 ) -> "RingCentralClient":
-    """Put a client together. `http` stays the caller's, to close as well; `meter` hears the date of each answer."""
-    transport = Transport(http, config, budget, clock, meter)
+    """Put a client together. `http` stays the caller's, to close as well.
+
+    `meter` hears the date of each answer, `reach` whether there was one.
+    """
+    transport = Transport(http, config, budget, clock, meter, reach)
     return RingCentralClient(transport, config, TokenKeeper(transport, auth, store, clock), clock)
 
 

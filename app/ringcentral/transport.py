@@ -19,6 +19,7 @@ from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
 from app.ringcentral.ports import Outcome, Priority, RateBudget
 from app.ringcentral.protocol import CONTENT_ROUTE, DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.reach import ReachMeter, Unreached, cause_of, describe_cause
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 
@@ -80,13 +81,16 @@ class Transport:
         budget: RateBudget,
         clock: Clock,
         meter: SkewMeter | None = None,
+        reach: ReachMeter | None = None,
     ) -> None:
-        """`meter` compares our clock with that of the answers."""
+        """`meter` compares our clock with that of the answers; `reach` counts requests without an answer."""
         self._http = http
         self._config = config
         self._budget = budget
         self._clock = clock
         self._meter = meter or SkewMeter()
+        self._reach = reach or ReachMeter()
+        self._platform = _origin(httpx.URL(config.server_url))
         self._origins = {_origin(httpx.URL(url)) for url in (config.server_url, config.media_url)}
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -167,7 +171,9 @@ class Transport:
             ):
                 return await self._whole(response, sent_at)
         except TimeoutError as error:
-            raise Unanswered(f"no answer within {seconds:g} s") from error
+            failure = Unanswered(f"no answer within {seconds:g} s", code=Unreached.TIMEOUT)
+            self._note_reach(url, failure)
+            raise failure from error
 
     @asynccontextmanager
     async def _opened(
@@ -186,12 +192,26 @@ class Transport:
         try:
             response = await self._http.send(prepared, stream=True, follow_redirects=False)
         except httpx.TransportError as error:
-            raise _unanswered(error) from error
+            failure = _unanswered(error)
+            self._note_reach(url, failure)
+            raise failure from error
         self._meter.hear(response.headers, sent_at, self._clock.now())
+        self._note_reach(url, response.status_code)
         try:
             yield response
         finally:
             await response.aclose()
+
+    def _note_reach(self, url: httpx.URL, outcome: "int | Unanswered") -> None:
+        """Count what became of a request to the API; the media host may fail by itself."""
+        if _origin(url) != self._platform:
+            return
+        if isinstance(outcome, int):
+            self._reach.answered(outcome, self._clock.now())
+        else:
+            self._reach.failed(
+                Unreached(outcome.code or Unreached.NETWORK), outcome.detail, self._clock.now()
+            )
 
     async def _whole(self, response: httpx.Response, sent_at: datetime) -> Answer:
         """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond it."""
@@ -248,7 +268,8 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _unanswered(error: httpx.RequestError) -> Unanswered:
-    failure = Unanswered(f"no answer: {type(error).__name__}")
+    cause = cause_of(error)
+    failure = Unanswered(describe_cause(cause, error), code=cause)
     failure.was_sent = not isinstance(error, _NEVER_SENT)
     return failure
 
