@@ -27,6 +27,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import DisabledFilter, Subscription
 from app.ringcentral.protocol import has_same_filters
+from app.ringcentral.reach import code_of
 from app.webhooks.advice import advise
 from app.work.leases import Lease, leased
 
@@ -37,6 +38,13 @@ _LONGEST_PAUSE_SECONDS = 120.0
 _MOST_DOUBLINGS = 10
 _SHORTEST_CHECK_SECONDS = 1.0
 _ASK_REFUSED_AGAIN = timedelta(hours=1)
+_STATUSES = {
+    Reason.MISSING: "Missing",
+    Reason.EXPIRED: "Expired",
+    Reason.SUSPENDED: "Suspended",
+    Reason.REFUSED: "Refused",
+}
+"""The status under which a subscription that delivers no more is remembered, until another one delivers."""
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +247,7 @@ class SubscriptionKeeper:
             self.refusal = error
             return await self._failed(error)
         self._failures, self.is_well = 0, True
-        await self._tell(_disabled(subscription))
+        await self._tell(describe_disabled(subscription))
         left = self._check_seconds if due_at is None else (due_at - self._clock.now()).total_seconds()
         return min(self._check_seconds, max(_SHORTEST_CHECK_SECONDS, left))
 
@@ -315,6 +323,12 @@ class SubscriptionKeeper:
             await gaps.note_gap(
                 db, self._holder, reason, since, None, now, sweep_after=self._sweep_after, detail=told
             )
+            mine = subscriptions.c.subscription_id == known.subscription_id
+            await db.execute(
+                update(subscriptions)
+                .where(subscriptions.c.account_id == self._holder, mine)
+                .values(status=_STATUSES[reason])
+            )
         log.warning("no subscription delivers", why=reason.value, since=str(since), told=told)
 
     async def _created(self, dead: Sequence[Subscription] = ()) -> Subscription:
@@ -377,7 +391,7 @@ class SubscriptionKeeper:
             "the subscription could not be looked after", why=error.detail, code=error.code, seconds=pause
         )
         problem = {
-            "code": error.code,
+            "code": code_of(error),
             "detail": advise(error.code, error.detail),
             "since": self._clock.now().isoformat(),
         }
@@ -418,7 +432,8 @@ def _refused_json(refused: DisabledFilter) -> dict[str, Any]:
     return {"filter": refused.filter, "reason": refused.reason, "message": refused.message}
 
 
-def _disabled(subscription: Subscription) -> dict[str, Any] | None:
+def describe_disabled(subscription: Subscription) -> dict[str, Any] | None:
+    """Return {code, detail} when RingCentral has left filters out of a subscription."""
     if not subscription.disabled_filters:
         return None
     words = "; ".join(

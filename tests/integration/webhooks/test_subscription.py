@@ -237,6 +237,11 @@ async def lease_until(database: Database) -> Any:
         return await db.scalar(select(work.c.lease_until))
 
 
+async def statuses(database: Database) -> list[str]:
+    async with database.read() as db:
+        return list(await db.scalars(select(subscriptions.c.status)))
+
+
 async def test_the_first_one_leaves_no_gap(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
@@ -245,15 +250,15 @@ async def test_the_first_one_leaves_no_gap(
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "begins"),
+    ("status", "reason", "begins", "stands"),
     [
-        ("Blacklisted", "subscription-suspended", START - timedelta(minutes=30)),
-        ("gone", "subscription-missing", START),
+        ("Blacklisted", "subscription-suspended", START - timedelta(minutes=30), "Suspended"),
+        ("gone", "subscription-missing", START, "Missing"),
     ],
 )
 async def test_while_none_delivers_a_gap_is_on_record(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, account: AccountId,
-    status: str, reason: str, begins: Any,
+    status: str, reason: str, begins: Any, stands: str,
 ) -> None:  # fmt: skip
     await seed_call(database, account, started_at=START - timedelta(minutes=30))
     keeper = make_keeper(database, clock, ringcentral)
@@ -269,9 +274,11 @@ async def test_while_none_delivers_a_gap_is_on_record(
     (gap,) = await gaps_of(database)
     assert (gap.reason, gap.from_at, gap.to_at) == (reason, begins, None)
     assert gap.detail == (None if status == "gone" else "Read timed out")
+    assert await statuses(database) == [stands]
     clock.advance(20)
     await keeper.step()
     (gap,) = await gaps_of(database)
+    assert await statuses(database) == ["Active"]
     assert (gap.from_at, gap.to_at) == (begins, clock.now()), "the gap is over when there is one again"
     assert gap.due_at == clock.now() + timedelta(seconds=60)
 
