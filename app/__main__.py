@@ -180,8 +180,8 @@ def check_credentials() -> None:
 
 
 def _line(finding: Finding) -> str:
-    mark = "[green]ok[/]  " if finding.is_well else "[red]no[/]  "
-    return f"{mark}[bold]{escape(finding.what)}[/]: {escape(finding.detail)}"
+    mark = "[green]ok[/]    " if finding.is_well else "[red]not ok[/]"
+    return f"{mark} [bold]{escape(finding.what)}[/]: {escape(finding.detail)}"
 
 
 @app.command()

@@ -1,27 +1,23 @@
-"""What `aftercall check` looks at: settings, database, credentials, subscription; a finding each, with what to do."""
+"""What `aftercall check` looks at: settings, database, credentials, subscription; a finding each, with what to do.
+
+What RingCentral says to it is written down where the service writes it down at work. What is not well is then read from
+the one list of problems that the dashboard shows, so both call the same trouble by the same name.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import httpx
 
+from app.calls import accounts
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import current_revision, head
 from app.enrichment.clocks import describe_skew
 from app.enrichment.connections import COMPANY_CODES, Connection, Connections, Level
-from app.enrichment.credentials import OWN, list_stored
-from app.enrichment.roster import (
-    NEEDED_SCOPES,
-    OTHER_APP,
-    UNREADABLE,
-    load_roster,
-    missing_beside,
-    missing_scopes,
-)
-from app.enrichment.silences import load_silences
+from app.enrichment.credentials import OWN
 from app.enrichment.troubles import describe
 from app.errors import (
     CredentialsRefused,
@@ -31,15 +27,22 @@ from app.errors import (
     SettingsError,
     StorageUnavailable,
 )
-from app.ids import UNBOUND_ACCOUNT
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ops.attention import MISSING, Problem, each_once, read_problem
+from app.ops.summary import Summary, load_summary
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
-from app.ringcentral.skew import SkewMeter
+from app.ringcentral.reach import code_of
 from app.settings import Settings, read_settings
 from app.vault import Vault
-from app.webhooks.subscription import of_extension
+from app.webhooks.advice import advise
+from app.webhooks.subscription import describe_disabled, of_extension
 from app.webhooks.subscription_guard import who_keeps
+
+_OF_ACCOUNTS = ("reach", "credentials", "subscription", "clock", "rate-limit")
+_LABELS = {"reach": "RingCentral", "sweep": "Call Log", "rate-limit": "rate limit"}
+"""What a line is about, where it is not called as the problem's subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,14 @@ class Finding:
     what: str
     is_well: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at a connection brought: what is well, and what only RingCentral knows yet."""
+
+    well: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 async def run_checks() -> list[Finding]:
@@ -64,9 +75,7 @@ async def run_checks() -> list[Finding]:
         finding = await _check_database(database)
         findings.append(finding)
         if finding.is_well:
-            findings += [
-                item async for item in _check_ringcentral(settings, database, Vault(secret), SystemClock())
-            ]
+            findings += await check_service(settings, database, Vault(secret), SystemClock())
     finally:
         await database.close()
     return findings
@@ -86,142 +95,158 @@ async def _check_database(database: Database) -> Finding:
     return Finding("database", True, f"{where}, schema {revision}")
 
 
-async def _check_ringcentral(
-    settings: Settings, database: Database, vault: Vault, clock: Clock
-) -> AsyncIterator[Finding]:
-    async with database.read() as db:
-        has_others = any(one.kind != OWN for one in await list_stored(db))
-    if not settings.has_credentials and not has_others:
-        missing = [
-            name
-            for name, value in (
-                ("RC_CLIENT_ID", settings.rc_client_id),
-                ("RC_CLIENT_SECRET", settings.rc_client_secret),
-                ("RC_JWT", settings.rc_jwt),
-            )
-            if not value
-        ]
-        yield Finding("credentials", False, f"set {', '.join(missing)}; without them no call is enriched")
-        return
-    for finding in await check_accounts(settings, database, vault, clock):
-        yield finding
+async def check_service(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:
+    """Look at all credentials, as `check_accounts` does, and at everything else that the service stands on."""
+    well, problems, summary = await _look_at_all(settings, database, vault, clock)
+    return _lines([*well, *_check_inbox(summary)], problems)
 
 
 async def check_accounts(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:
     """Look at all credentials, side by side: those of the environment first, then those of added accounts."""
-    async with database.read() as db:
-        unusable = [
-            Finding(f"account {member.holder}, {member.name}", False, str(member.problems[0]["detail"]))
-            for account in await load_roster(db, settings, vault, clock.now())
-            for member in account.members
-            if member.problems and member.problems[0]["code"] in (UNREADABLE, OTHER_APP)
-        ]
+    well, problems, _ = await _look_at_all(settings, database, vault, clock)
+    return _lines(well, [problem for problem in problems if problem.about in _OF_ACCOUNTS])
+
+
+async def _look_at_all(
+    settings: Settings, database: Database, vault: Vault, clock: Clock
+) -> tuple[list[Finding], Sequence[Problem], Summary]:
+    """Ask RingCentral with all credentials, then gather every problem that there is, whoever met it."""
+    async with database.write() as db:
+        await accounts.open_unbound(db, clock.now())
     async with httpx.AsyncClient() as http:
         connections = Connections(settings, database, clock, vault, http, replica="check")
         own_first = sorted(await connections.all(), key=lambda one: one.kind != OWN)
         listening = {(one.holder, one.name) for one in who_keeps(own_first)}
-        look = _Look(settings, connections, clock.now())
+        async with database.read() as db:
+            own_id = await accounts.resolve(db, UNBOUND_ACCOUNT)
+        look = _Look(settings, connections, own_id)
         looks = await asyncio.gather(
             *(look.at(one, listens=(one.holder, one.name) in listening) for one in own_first)
         )
-    found = [finding for findings in looks for finding in findings] + unusable
-    return found + await _check_silences(database, clock.now()) + _check_clock(connections.meter)
-
-
-async def _check_silences(database: Database, now: datetime) -> list[Finding]:
-    """Tell of rate groups that RingCentral has silenced for long."""
     async with database.read() as db:
-        silences = await load_silences(db, now)
-    return [
-        Finding(
-            "rate limit" if account_id == UNBOUND_ACCOUNT else f"account {account_id}, {name}: rate limit",
-            False,
-            str(problem["detail"]),
-        )
-        for account_id, name, problem in silences
-    ]
+        summary = await load_summary(db, None, settings, clock.now(), oversees=True)
+    looks.append(_check_clock(connections))
+    met = [problem for looked in looks for problem in looked.problems]
+    well = [finding for looked in looks for finding in looked.well]
+    return well, each_once([*met, *summary.problems]), summary
 
 
-def _check_clock(meter: SkewMeter) -> list[Finding]:
+def _lines(well: Sequence[Finding], problems: Sequence[Problem]) -> list[Finding]:
+    """Put together what is well and what is not; of what has a problem nothing is called well beside it."""
+    troubled = [Finding(_label(problem), False, _words(problem)) for problem in problems]
+    names = {finding.what for finding in troubled}
+    return [finding for finding in well if finding.what not in names] + troubled
+
+
+def _label(problem: Problem) -> str:
+    what = _LABELS.get(problem.about, problem.about)
+    own = problem.credentials in (None, OWN)
+    return what if own else f"account {problem.account_id}, {problem.credentials}: {what}"
+
+
+def _words(problem: Problem) -> str:
+    detail = problem.detail if problem.detail.endswith((".", "!", "?")) else f"{problem.detail}."
+    return f"{problem.title}. {detail} {problem.todo}"
+
+
+def _check_clock(connections: Connections) -> Looked:
     """Compare our clock with RingCentral's, if it answered at all."""
-    if meter.skew is None:
-        return []
-    problem = describe_skew(meter.skew, "this machine")
-    detail = f"within {meter.skew.most:.1f} s of RingCentral's"
-    return [Finding("clock", problem is None, problem["detail"] if problem else detail)]
+    skew = connections.meter.skew
+    if skew is None:
+        return Looked()
+    problem = describe_skew(skew, socket.gethostname())
+    if problem is not None:
+        return Looked(problems=(read_problem("clock", UNBOUND_ACCOUNT, problem),))
+    return Looked((Finding("clock", True, f"within {skew.most:.1f} s of RingCentral's"),))
+
+
+def _check_inbox(summary: Summary) -> list[Finding]:
+    waiting = summary.inbox.waiting
+    return [Finding("inbox", True, f"{waiting} waiting" if waiting else "empty")]
 
 
 class _Look:
     """One look at each connection. What RingCentral says of its rights is noted as if it had been met at work."""
 
-    def __init__(self, settings: Settings, connections: Connections, now: datetime) -> None:
+    def __init__(self, settings: Settings, connections: Connections, own_id: AccountId) -> None:
         self._settings = settings
         self._connections = connections
-        self._now = now
+        self._own_id = own_id
 
-    async def at(self, connection: Connection, *, listens: bool) -> list[Finding]:
+    async def at(self, connection: Connection, *, listens: bool) -> Looked:
         """Return what was found; `listens` says that the account's events come through this connection."""
-        is_own = connection.kind == OWN
-        label = "" if is_own else f"account {connection.holder}, {connection.name}: "
         try:
-            findings = await self._findings(connection, listens=listens)
+            looked = await self._findings(connection, listens=listens)
         except RingCentralError as error:
             await self._connections.note(connection, error)
-            what = describe(error, connection.kind)
-            where = f"{self._settings.rc_server_url}: " if is_own else ""
-            findings = [Finding("credentials", False, where + (what["detail"] if what else error.detail))]
-        return [replace(finding, what=f"{label}{finding.what}") for finding in findings]
+            return Looked(problems=(self._problem(connection, "credentials", error),))
+        label = "" if connection.kind == OWN else f"account {connection.holder}, {connection.name}: "
+        return replace(
+            looked, well=tuple(replace(finding, what=f"{label}{finding.what}") for finding in looked.well)
+        )
 
-    async def _findings(self, connection: Connection, *, listens: bool) -> list[Finding]:
+    def _problem(self, connection: Connection, about: str, error: RingCentralError) -> Problem:
+        """Name what a request met, as it is named when the service meets it."""
+        what = describe(error, connection.kind) if about == "credentials" else None
+        code = "rate-limited" if isinstance(error, RateLimited) else code_of(error)
+        where = f"{self._settings.rc_server_url}: " if connection.kind == OWN else ""
+        detail = what["detail"] if what else where + advise(code, error.detail)
+        stored = {"code": what["code"] if what else code, "detail": detail}
+        return replace(read_problem(about, self._account_of(connection), stored), credentials=connection.name)
+
+    def _account_of(self, connection: Connection) -> AccountId:
+        return self._own_id if connection.holder == UNBOUND_ACCOUNT else connection.holder
+
+    async def _findings(self, connection: Connection, *, listens: bool) -> Looked:
         """Raises CredentialsRefused from wherever it comes: a token at hand may have died meanwhile."""
         settings, client = self._settings, connection.client
         await self._connections.forget_refusal(connection)
         token = await client.fetch_token()
+        await self._connections.learn_scopes(connection, token)
         scopes = " ".join(sorted(token.scopes)) or "no scopes named"
-        findings = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
-        lacking = missing_scopes(token.scopes)
-        if lacking:
-            words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
-            findings.append(
-                Finding("app scopes", False, f"grant {words} to the app in the developer console")
-            )
-        active_calls, sees_company = await self._check_active_calls(connection, token.owner_id)
-        findings.append(active_calls)
-        findings += [
-            Finding("met at work", False, str(refused["detail"]))
-            for refused in missing_beside(connection.access, self._now, is_own=False)
-        ]
-        if listens and (connection.kind == OWN or settings.webhook_address is not None):
+        well = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
+        problems: list[Problem] = []
+        try:
+            finding, sees_company = await self._check_active_calls(connection, token.owner_id)
+            well += [finding] if finding else []
+        except RateLimited as limited:
+            sees_company = True
+            well.append(_unasked(limited))
+        if listens and settings.webhook_address is not None:
             filters = settings.event_filters
             if not (sees_company and connection.is_company_wide):
                 filters = of_extension(filters)
-            findings.append(await _check_subscription(settings, client, filters))
-        return findings
+            try:
+                found = await _check_subscription(settings, client, filters)
+            except (CredentialsRefused, PermissionMissing):
+                raise
+            except RingCentralError as error:
+                found = self._problem(connection, "subscription", error)
+            if isinstance(found, Finding):
+                well.append(found)
+            else:
+                account_id = self._account_of(connection)
+                problems.append(replace(found, account_id=account_id, credentials=connection.name))
+        return Looked(tuple(well), tuple(problems))
 
-    async def _check_active_calls(self, connection: Connection, owner_id: str | None) -> tuple[Finding, bool]:
-        """Return what was found; and False if RingCentral said that the user does not see the whole account."""
+    async def _check_active_calls(
+        self, connection: Connection, owner_id: str | None
+    ) -> tuple[Finding | None, bool]:
+        """Return what was found, None if it was refused; and False if the user does not see the whole account."""
         of_account = replace(connection, access=replace(connection.access, level=Level.ACCOUNT))
-        sees_company, error = True, None
         try:
             page = await connection.client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)
-            is_well, detail = True, f"readable, account {page.account_id or 'not named'}"
-        except CredentialsRefused:
-            raise
         except PermissionMissing as missing:
-            error = missing
+            await self._connections.note(of_account, missing)
             sees_company = missing.code not in COMPANY_CODES
-            is_well = not sees_company and connection.kind != OWN
+            if sees_company or connection.kind == OWN:
+                return None, sees_company
             detail = (
                 f"readable of extension {owner_id} alone; for the whole account grant {missing.permission}"
             )
-            if not is_well:
-                detail = f"{missing.detail}: grant {missing.permission or 'ReadCallLog'}"
-        except RateLimited as limited:
-            return _unasked(limited), True
-        except RingCentralError as failure:
-            return Finding("active calls", False, failure.detail), True
-        await self._connections.note(of_account, error)
-        return Finding("active calls", is_well, detail), sees_company
+            return Finding("active calls", True, detail), False
+        await self._connections.note(of_account, None)
+        return Finding("active calls", True, f"readable, account {page.account_id or 'not named'}"), True
 
 
 def _unasked(limited: RateLimited) -> Finding:
@@ -231,30 +256,23 @@ def _unasked(limited: RateLimited) -> Finding:
 
 async def _check_subscription(
     settings: Settings, client: RingCentralClient, filters: Sequence[str]
-) -> Finding:
-    if settings.webhook_address is None:
-        detail = "set AFTERCALL_PUBLIC_URL to the https address at which RingCentral reaches this service"
-        return Finding("subscription", False, detail)
-    try:
-        token = await client.fetch_token()
-        found = await client.list_subscriptions()
-    except CredentialsRefused:
-        raise
-    except RingCentralError as error:
-        return Finding("subscription", False, error.detail)
+) -> Finding | Problem:
+    """Ask RingCentral for the subscription. Of a problem the account and credentials are still to be named."""
+    token = await client.fetch_token()
+    found = await client.list_subscriptions()
     ours = [item for item in found if item.is_webhook and item.address == settings.webhook_address]
     active = [item for item in ours if item.is_active]
     if not active:
         states = ", ".join(f"{item.id} is {item.status}" for item in ours) or "there is none"
-        return Finding(
-            "subscription", False, f"{states} for {settings.webhook_address}; `aftercall serve` makes one"
-        )
+        return _missing(f"At RingCentral {states} for {settings.webhook_address}")
     best = active[0]
-    if best.disabled_filters:
-        words = "; ".join(f"{item.filter}: {item.message or item.reason}" for item in best.disabled_filters)
-        return Finding("subscription", False, f"RingCentral refuses filters: {words}")
+    disabled = describe_disabled(best)
+    if disabled is not None:
+        return read_problem("subscription", UNBOUND_ACCOUNT, disabled)
     if not has_same_filters(filters, best.event_filters, token.owner_id):
-        return Finding(
-            "subscription", False, f"{best.id} listens to other filters; `aftercall serve` mends that"
-        )
+        return _missing(f"{best.id} listens to other filters")
     return Finding("subscription", True, f"{best.id}, until {best.expiration_time}")
+
+
+def _missing(detail: str) -> Problem:
+    return Problem(UNBOUND_ACCOUNT, "subscription", MISSING, f"{detail}; `aftercall serve` mends that.")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls.model import Stage
+from app.calls.model import Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls, notes, sentiments
@@ -55,6 +55,7 @@ _COLUMNS = (
     calls.c.bootstrapped_by,
     calls.c.absent_reason,
     calls.c.looks,
+    calls.c.source,
 )
 
 
@@ -82,6 +83,7 @@ class Lane:
     bootstrapped_by: str | None = None
     absent_reason: str | None = None
     looks: int = 0
+    source: str = Source.WEBHOOK
     notes: int = 0
     sentiment: str | None = None
 

@@ -119,7 +119,7 @@ class Dashboard:
             "lanes": lanes,
             **view.show_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
             "completeness": show_ledger(snapshot.ledger, snapshot.at),
-            "accounts": show_accounts(snapshot.summary.accounts),
+            "accounts": show_accounts(snapshot.summary),
         }
 
     async def follow(self, request: Request, viewer: Viewer, *, unmasked: bool) -> AsyncIterator[bytes]:

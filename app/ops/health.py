@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from app.db.migrations import current_revision, head
 from app.dependencies import CurrentServices, Services
 from app.errors import StorageUnavailable
-from app.ops.summary import MOST_COUNTED, InboxState, load_inbox
+from app.ops.states import MOST_COUNTED, InboxState
+from app.ops.summary import load_inbox
 
 router = APIRouter(tags=["health"])
 

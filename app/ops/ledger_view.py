@@ -15,10 +15,14 @@ from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.roster import Account, Member
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.completeness import MOST_CALLS, SINCE_GAP, TOO_LONG, Completeness, Day, Doubtful, Recordless
-from app.ops.view import count, figure, ms, plural, sentence
+from app.ops.summary import Summary
+from app.ops.view import ago, count, figure, lower_first, ms, plural, sentence
 
 MOST_LINES = 6
 """Gaps and calls that are listed; `more` counts the rest."""
+
+READ_LATELY = timedelta(hours=1)
+"""What was read longer ago proves nothing: the Call Log is looked through more often, also when nobody calls."""
 
 NO_LOSS = frozenset({"test-call"})
 """Reasons of absence that are in order."""
@@ -191,24 +195,33 @@ def _more(number: int, *, is_all: bool = True) -> str:
     return f"and {count(number - MOST_LINES)}{'' if is_all else ' or'} more" if number > MOST_LINES else ""
 
 
-def show_accounts(accounts: Sequence[Account]) -> dict[str, Any]:
+def show_accounts(summary: Summary) -> dict[str, Any]:
     """Describe whose credentials serve which account, how far they reach, and what they want of a person."""
-    lines = [_account(account) for account in accounts]
+    lines = [_account(account) for account in summary.accounts]
     served = [line for line in lines if line["credentials"]]
-    troubled = sum(line["tone"] != "good" for line in served)
+    return {"state": _state_of_accounts(summary, served), "lines": lines}
+
+
+def _state_of_accounts(summary: Summary, served: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Say whether all accounts can be read; only when somebody has read lately and nothing is known against it."""
     if not served:
-        state = figure("None", "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT", "waiting")
-    elif troubled:
-        who = (
-            "it needs"
-            if len(served) == 1
-            else f"{troubled} of {len(served)} {'needs' if troubled == 1 else 'need'}"
-        )
+        return figure("None", "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT", "waiting")
+    number = _accounts(len(served))
+    unreached = next((problem for problem in summary.problems if problem.about == "reach"), None)
+    troubled = sum(line["tone"] != "good" for line in served)
+    if unreached is not None:
+        return figure(number, f"not now: {lower_first(unreached.title)}", "bad")
+    if troubled:
+        who = "it needs"
+        if len(served) > 1:
+            who = f"{troubled} of {len(served)} {'needs' if troubled == 1 else 'need'}"
         tone = "bad" if any(line["tone"] == "bad" for line in served) else "waiting"
-        state = figure(_accounts(len(served)), f"{who} a person", tone)
-    else:
-        state = figure(_accounts(len(served)), "can be read", "good")
-    return {"state": state, "lines": lines}
+        return figure(number, f"{who} a person", tone)
+    if summary.last_read_at is None:
+        return figure(number, "not read yet")
+    if summary.at - summary.last_read_at > READ_LATELY:
+        return figure(number, f"last read {ago(summary.at - summary.last_read_at)}", "waiting")
+    return figure(number, "can be read", "good")
 
 
 def _accounts(number: int) -> str:

@@ -11,6 +11,7 @@ from app.calls.schemas import Instant
 from app.dependencies import Administrator, CurrentServices
 from app.enrichment.gaps import Sweep
 from app.ops.accounts_router import is_operator
+from app.ops.attention import read_problem
 from app.ops.completeness import MOST_CALLS, load_completeness
 from app.ops.summary import (
     MINUTE_SECONDS,
@@ -18,7 +19,6 @@ from app.ops.summary import (
     Summary,
     load_dead_letters,
     load_summary,
-    read_problem,
 )
 from app.problems import problem_responses
 
@@ -40,14 +40,18 @@ class CallCounts(_Answer):
     absent: int = Field(description="No source knows them; the call says why.")
     waiting: int = Field(description="Have no record yet; their window is open.")
     overdue: int = Field(description="Have no record yet; their window has closed.")
+    swept: int = Field(
+        description="Found in the Call Log by looking: no event told of their end, so they count for no window."
+    )
     live: int = Field(description="Going on now.")
     found_share: float | None = Field(
-        description="Found in the window, 0 to 1, of all calls for which that is decided.", examples=[0.998]
+        description="Found in the window, 0 to 1, of the calls that an event told of and for which that is decided.",
+        examples=[0.998],
     )
 
 
 class DelayFigures(_Answer):
-    """From the end of a call to its record."""
+    """From the end of a call that an event told of to its record."""
 
     count: int
     median_seconds: float | None = Field(examples=[3.4])
@@ -61,7 +65,10 @@ class MinuteCounts(_Answer):
     in_window: int
     later: int
     absent: int
-    open: int
+    open: int = Field(description="Have no record yet: waiting or overdue.")
+    waiting: int
+    overdue: int
+    swept: int
 
 
 class WaitingCall(_Answer):
@@ -91,9 +98,13 @@ class InboxCounts(_Answer):
 
 
 class SubscriptionView(_Answer):
-    """A webhook subscription, as last seen."""
+    """A webhook subscription, as it stands."""
 
-    status: str
+    status: str = Field(
+        description="RingCentral's own word, or ours once it is known to deliver nothing.",
+        examples=["Active", "Missing", "Expired", "Suspended", "Refused"],
+    )
+    lost_at: Instant | None = Field(None, description="Since when it delivers nothing; null while it does.")
     expires_at: Instant | None
     checked_at: Instant
     disabled_filters: list[str]
@@ -103,7 +114,21 @@ class ProblemView(_Answer):
     """What only a person can put right."""
 
     account_id: str = Field(examples=["908070001"])
-    about: str = Field(examples=["credentials", "subscription", "clock", "rate-limit", "records"])
+    about: str = Field(
+        examples=[
+            "setup",
+            "reach",
+            "credentials",
+            "subscription",
+            "sweep",
+            "inbox",
+            "clock",
+            "rate-limit",
+            "records",
+        ],
+    )
+    title: str = Field(description="What it is called, here, on the dashboard and by `aftercall check`.")
+    todo: str = Field(description="What helps.")
     credentials: str | None = Field(
         None,
         description="Which credentials of the account, where it is about some.",
@@ -131,6 +156,9 @@ class OpsSummary(_Answer):
     clock_skew_seconds: float = Field(
         description="How far a worker's clock is ahead of RingCentral's, at least; negative: behind. "
         "0 up to two seconds, which cannot be told and do not matter."
+    )
+    last_read_at: Instant | None = Field(
+        None, description="When calls were last read from RingCentral; null: not yet."
     )
 
 

@@ -6,7 +6,7 @@ by the moment they ended.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -17,37 +17,26 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.calls.model import Source, Stage
-from app.db.tables import (
-    accounts,
-    calls,
-    deliveries,
-    rate_buckets,
-    subscriptions,
-    work,
-)
+from app.db.tables import accounts, calls, deliveries, poll_targets, rate_buckets, subscriptions, sweeps
 from app.enrichment import budget
 from app.enrichment.clocks import load_skews
-from app.enrichment.credentials import OWN
+from app.enrichment.gaps import Reason
 from app.enrichment.roster import Account, load_roster
-from app.enrichment.set_aside import load_set_aside
-from app.enrichment.silences import load_silences
 from app.ids import UNBOUND_ACCOUNT
+from app.ops.attention import Problem, load_problems
+from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, status_of
 from app.settings import Settings
 from app.vault import Vault
-from app.webhooks.subscription import KIND as SUBSCRIPTION_WORK
 
 PERIOD_SECONDS = 3600
 MINUTE_SECONDS = 60
 MOST_WAITING = 20
 """Waiting calls that are listed; the count goes on."""
 
-MOST_COUNTED = 10_001
-"""Backlogs are counted up to here: beyond it the figure no longer matters, and counting would cost."""
-
-FAILURES_BEFORE_ALARM = 3
-
 TICKS = 1200
 """Delays are counted in this many steps of the window: 0.1 s of 120."""
+
+_NO_INBOX = InboxState()
 
 BINS = 48
 """Bars of the histogram inside the window. One more follows it, for all that was found later."""
@@ -57,7 +46,8 @@ BINS = 48
 class CallFigures:
     """Calls that ended in the period, by what became of them; `live` are going on just now.
 
-    `overdue` are those whose window has closed and that the Call Log has not shown yet.
+    `ended` is the sum of the others. `waiting` are in their window, `overdue` are past it and the Call Log has not
+    shown them yet. `swept` were found by looking: no event told of their end, so nobody could look in their window.
     """
 
     ended: int = 0
@@ -66,18 +56,19 @@ class CallFigures:
     absent: int = 0
     waiting: int = 0
     overdue: int = 0
+    swept: int = 0
     live: int = 0
 
     @property
     def found_share(self) -> float | None:
-        """Share found in the window, 0..1, of all calls for which that is decided; None if for none."""
+        """Share found in the window, 0..1, of the calls that an event told of and for which that is decided."""
         decided = self.in_window + self.later + self.absent + self.overdue
         return self.in_window / decided if decided else None
 
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """From the end of a call to its record, seconds. `bins` has BINS + 1 counts, see `bin_of`."""
+    """From the end of a call that an event told of to its record, seconds. `bins` has BINS + 1 counts, see `bin_of`."""
 
     count: int = 0
     median_seconds: float | None = None
@@ -93,7 +84,14 @@ class Minute:
     in_window: int = 0
     later: int = 0
     absent: int = 0
-    open: int = 0
+    waiting: int = 0
+    overdue: int = 0
+    swept: int = 0
+
+    @property
+    def open(self) -> int:
+        """Those without a record yet."""
+        return self.waiting + self.overdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +128,11 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class InboxState:
-    """Deliveries that are stored and not folded into calls yet (`waiting` counts up to MOST_COUNTED).
-
-    `ever` says whether any delivery is stored at all.
-    """
-
-    waiting: int = 0
-    oldest_seconds: float | None = None
-    ever: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionState:
-    """A webhook subscription as we last saw it."""
-
-    account_id: str
-    status: str
-    expires_at: datetime | None
-    checked_at: datetime
-    disabled_filters: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that only a person can put right. `about` is "credentials", "subscription", "sweep", "clock",
-    "rate-limit" or "records".
-
-    `credentials` names those that it is about, of the account.
-    """
-
-    account_id: str
-    about: str
-    code: str
-    detail: str
-    since: datetime | None = None
-    credentials: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything the operator sees at a glance. `rate_limited` is all replicas' count of all time.
 
     `clock_skew_seconds` is that of the worker whose clock is farthest from RingCentral's; positive is ahead, 0 stands
-    for all that does not matter.
+    for all that does not matter. `last_read_at` is when calls were last read from RingCentral.
     """
 
     at: datetime
@@ -185,12 +144,13 @@ class Summary:
     minutes: tuple[Minute, ...] = ()
     waiting: tuple[WaitingCall, ...] = ()
     budget: Budget | None = None
-    inbox: InboxState = InboxState()
+    inbox: InboxState = _NO_INBOX
     subscriptions: tuple[SubscriptionState, ...] = ()
     accounts: tuple[Account, ...] = ()
     problems: tuple[Problem, ...] = ()
     rate_limited: int = 0
     clock_skew_seconds: float = 0.0
+    last_read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,30 +221,36 @@ async def load_summary(
     scope = await load_scope(db, account_id)
     only = None if account_id is None else scope
     watched = None if oversees else only
-    since = now - timedelta(seconds=PERIOD_SECONDS)
+    since = period_start(now)
     groups = await _load_minutes(db, scope, since, now)
-    waiting, waiting_count = await _load_waiting(db, scope, now)
     ticks = await _load_ticks(db, scope, since, settings)
     shown = await _load_accounts(db, watched, settings, now)
+    subscriptions = await _load_subscriptions(db, only, now)
+    inbox = await load_inbox(db, only, now)
     skews = await load_skews(db, now)
     return Summary(
         at=now,
         window_seconds=settings.active_calls_window_seconds,
         lag_min_seconds=settings.active_calls_lag_min_seconds,
         lag_max_seconds=settings.active_calls_lag_max_seconds,
-        calls=figures(groups, waiting=waiting_count, live=await _count_live(db, scope)),
+        calls=figures(groups, live=await _count_live(db, scope)),
         delays=delays(ticks, settings.active_calls_window_seconds),
         minutes=minutes(groups, now),
-        waiting=waiting,
+        waiting=await _load_waiting(db, scope, now),
         budget=await load_budget(db, only, settings, now),
-        inbox=await load_inbox(db, only, now),
-        subscriptions=await _load_subscriptions(db, only),
+        inbox=inbox,
+        subscriptions=subscriptions,
         accounts=shown,
-        problems=(
-            *(read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in skews),
-            *_each_once(_problems_of(shown), await _load_subscription_problems(db, watched)),
-            *await _load_answer_problems(db, watched, now),
+        problems=await load_problems(
+            db,
+            watched,
+            settings,
+            now,
+            shown=shown,
+            subscriptions=subscriptions if watched == only else await _load_subscriptions(db, watched, now),
+            inbox=inbox,
         ),
+        last_read_at=await _last_read_at(db, only),
         rate_limited=await _count_429(db, only),
         clock_skew_seconds=max((float(skew["seconds"]) for skew in skews), key=abs, default=0.0),
     )
@@ -295,27 +261,39 @@ def _among(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElem
 
 
 MinuteGroup = tuple[int, str, int]
-"""Minutes since 1970, what became of the calls (`_FATE`), how many."""
+"""Minutes since 1970, what became of the calls (`_fate`), how many."""
 
-_FATE = case(
-    (calls.c.stage == Stage.LIVE, "live"),
-    (calls.c.stage == Stage.ABSENT, "absent"),
-    (calls.c.bootstrapped_at.is_(None), "open"),
-    (calls.c.bootstrapped_by == Source.ACTIVE_CALLS, "in_window"),
-    # A feed of changes may be quicker than a poll.
-    (calls.c.bootstrapped_at <= calls.c.window_closes_at, "in_window"),
-    else_="later",
-)
+
+def _fate(now: datetime) -> ColumnElement[str]:
+    """Say what became of a call, in one word; see CallFigures."""
+    return case(
+        (calls.c.stage == Stage.LIVE, "live"),
+        (calls.c.source == Source.SWEEP, "swept"),
+        (calls.c.stage == Stage.ABSENT, "absent"),
+        (calls.c.bootstrapped_at.is_(None) & (calls.c.window_closes_at > now), "waiting"),
+        (calls.c.bootstrapped_at.is_(None), "overdue"),
+        (calls.c.bootstrapped_by == Source.ACTIVE_CALLS, "in_window"),
+        # A feed of changes may be quicker than a poll.
+        (calls.c.bootstrapped_at <= calls.c.window_closes_at, "in_window"),
+        else_="later",
+    )
+
+
+def period_start(now: datetime) -> datetime:
+    """Return when the period begins: with the first of its whole minutes, so that they add up to its figures."""
+    last = int(now.timestamp()) // MINUTE_SECONDS
+    return datetime.fromtimestamp((last + 1) * MINUTE_SECONDS - PERIOD_SECONDS, UTC)
 
 
 async def _load_minutes(
     db: AsyncConnection, scope: Sequence[str], since: datetime, now: datetime
 ) -> list[MinuteGroup]:
     minute = Steps(Epoch(calls.c.ended_at) / MINUTE_SECONDS).label("minute")
+    fate = _fate(now)
     query = (
-        select(minute, _FATE.label("fate"), func.count().label("number"))
+        select(minute, fate.label("fate"), func.count().label("number"))
         .where(calls.c.account_id.in_(scope), calls.c.ended_at >= since, calls.c.ended_at <= now)
-        .group_by(minute, _FATE)
+        .group_by(minute, fate)
     )
     return [(row.minute, row.fate, row.number) for row in await db.execute(query)]
 
@@ -333,17 +311,15 @@ async def _load_ticks(
             calls.c.ended_at >= since,
             calls.c.bootstrapped_at.is_not(None),
             calls.c.stage != Stage.LIVE,
+            calls.c.source != Source.SWEEP,
         )
         .group_by(ticks)
     )
     return [(max(0, row.ticks), row.number) for row in await db.execute(query)]
 
 
-async def _load_waiting(
-    db: AsyncConnection, scope: Sequence[str], now: datetime
-) -> tuple[tuple[WaitingCall, ...], int]:
-    """Return the waiting calls whose window closes first, and how many there are (up to MOST_COUNTED)."""
-    waits = (calls.c.account_id.in_(scope), calls.c.stage == "ended", calls.c.window_closes_at > now)
+async def _load_waiting(db: AsyncConnection, scope: Sequence[str], now: datetime) -> tuple[WaitingCall, ...]:
+    """Return the waiting calls whose window closes first, up to MOST_WAITING."""
     query = (
         select(
             calls.c.call_id,
@@ -354,15 +330,16 @@ async def _load_waiting(
             calls.c.caller,
             calls.c.callee,
         )
-        .where(*waits, calls.c.ended_at.is_not(None))
+        .where(
+            calls.c.account_id.in_(scope),
+            calls.c.stage == "ended",
+            calls.c.window_closes_at > now,
+            calls.c.ended_at.is_not(None),
+        )
         .order_by(calls.c.window_closes_at)
         .limit(MOST_WAITING)
     )
-    first = tuple(WaitingCall(**row._mapping) for row in await db.execute(query))  # noqa: SLF001
-    if len(first) < MOST_WAITING:
-        return first, len(first)
-    counted = select(calls.c.call_id).where(*waits).limit(MOST_COUNTED).subquery()
-    return first, await db.scalar(select(func.count()).select_from(counted)) or 0
+    return tuple(WaitingCall(**row._mapping) for row in await db.execute(query))  # noqa: SLF001
 
 
 async def count_waiting(db: AsyncConnection, now: datetime) -> int:
@@ -378,20 +355,13 @@ async def _count_live(db: AsyncConnection, scope: Sequence[str]) -> int:
     return await db.scalar(select(func.count()).select_from(counted)) or 0
 
 
-def figures(groups: Iterable[MinuteGroup], *, waiting: int, live: int) -> CallFigures:
-    """Add the minutes up. Of the open calls, those not `waiting` inside their window are overdue."""
-    sums = {"in_window": 0, "later": 0, "absent": 0, "open": 0, "live": 0}
+def figures(groups: Iterable[MinuteGroup], *, live: int) -> CallFigures:
+    """Add the minutes up."""
+    sums: dict[str, int] = {}
     for _, fate, number in groups:
-        sums[fate] += number
-    return CallFigures(
-        ended=sums["in_window"] + sums["later"] + sums["absent"] + sums["open"],
-        in_window=sums["in_window"],
-        later=sums["later"],
-        absent=sums["absent"],
-        waiting=waiting,
-        overdue=max(0, sums["open"] - waiting),
-        live=live,
-    )
+        if fate != "live":
+            sums[fate] = sums.get(fate, 0) + number
+    return CallFigures(ended=sum(sums.values()), **sums, live=live)
 
 
 def minutes(groups: Iterable[MinuteGroup], now: datetime) -> tuple[Minute, ...]:
@@ -401,7 +371,7 @@ def minutes(groups: Iterable[MinuteGroup], now: datetime) -> tuple[Minute, ...]:
     for minute, fate, number in groups:
         if fate != "live":
             counts.setdefault(minute, {})[fate] = number
-    first = last - PERIOD_SECONDS // MINUTE_SECONDS + 1
+    first = int(period_start(now).timestamp()) // MINUTE_SECONDS
     return tuple(
         Minute(at=datetime.fromtimestamp(minute * MINUTE_SECONDS, UTC), **counts.get(minute, {}))
         for minute in range(first, last + 1)
@@ -513,29 +483,49 @@ async def load_dead_letters(
     return DeadLetters(since, {row.fold_note: row.number for row in await db.execute(query)})
 
 
+_LOST = (Reason.MISSING, Reason.EXPIRED, Reason.SUSPENDED, Reason.REFUSED)
+
+
 async def _load_subscriptions(
-    db: AsyncConnection, only: Sequence[str] | None
+    db: AsyncConnection, only: Sequence[str] | None, now: datetime
 ) -> tuple[SubscriptionState, ...]:
+    gaps = select(sweeps.c.account_id, func.min(sweeps.c.created_at).label("since")).where(
+        _among(sweeps.c.account_id, only), sweeps.c.to_at.is_(None), sweeps.c.reason.in_(_LOST)
+    )
+    lost = {row.account_id: row.since for row in await db.execute(gaps.group_by(sweeps.c.account_id))}
     query = (
         select(subscriptions)
         .where(_among(subscriptions.c.account_id, only))
         .order_by(subscriptions.c.checked_at.desc())
         .limit(10)
     )
-    return tuple(_subscription(row) for row in await db.execute(query))
+    return tuple(_subscription(row, lost, now) for row in await db.execute(query))
 
 
-def _subscription(row: Row[Any]) -> SubscriptionState:
+def _subscription(row: Row[Any], lost: Mapping[str, datetime], now: datetime) -> SubscriptionState:
     disabled = row.disabled_filters or ()
+    status, since = status_of(row.status, row.expires_at, row.refused_since, now)
+    if status.lower() != ACTIVE:
+        since = lost.get(row.account_id) or since or row.checked_at
     return SubscriptionState(
         account_id=row.account_id,
-        status=row.status,
+        status=status,
         expires_at=row.expires_at,
         checked_at=row.checked_at,
         disabled_filters=tuple(
             str(item.get("filter", item)) if isinstance(item, Mapping) else str(item) for item in disabled
         ),
+        name=row.name,
+        lost_at=since,
     )
+
+
+async def _last_read_at(db: AsyncConnection, only: Sequence[str] | None) -> datetime | None:
+    """Return when calls were last read: polled in Active Calls, or looked through in the Call Log."""
+    polled = select(func.max(poll_targets.c.last_poll_at)).where(_among(poll_targets.c.account_id, only))
+    looked = select(func.max(sweeps.c.done_at)).where(_among(sweeps.c.account_id, only))
+    moments = [await db.scalar(polled), await db.scalar(looked)]
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 async def _load_accounts(
@@ -543,74 +533,6 @@ async def _load_accounts(
 ) -> tuple[Account, ...]:
     found = await load_roster(db, settings, Vault(settings.secrets()[0]), now)
     return tuple(one for one in found if only is None or one.account_id in only)
-
-
-def _problems_of(shown: Iterable[Account]) -> list[Problem]:
-    """Return what credentials want of a person, those of each account by themselves."""
-    return [
-        replace(read_problem("credentials", account.account_id, complaint), credentials=member.name)
-        for account in shown
-        for member in account.members
-        for complaint in member.problems
-    ]
-
-
-async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[Problem]:
-    """Return what the keepers of subscriptions complain of."""
-    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
-    query = select(work.c.account_id, work.c.kind, work.c.failures, work.c.state).where(
-        _among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
-    )
-    found = []
-    for row in await db.execute(query.order_by(work.c.account_id, work.c.kind)):
-        complaint = row.state.get("problem")
-        # The first failures may be a passing trouble of the network; what RingCentral disabled is none.
-        if complaint and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
-            account_id = own if own and row.account_id == UNBOUND_ACCOUNT else row.account_id
-            name = row.kind.partition(":")[2] or OWN
-            found.append(replace(read_problem("subscription", account_id, complaint), credentials=name))
-    return found
-
-
-async def _load_answer_problems(
-    db: AsyncConnection, only: Sequence[str] | None, now: datetime
-) -> list[Problem]:
-    """Return what RingCentral's answers ask of people: long silences, and records that could not be stored."""
-    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
-    found = [
-        *(("rate-limit", *silence) for silence in await load_silences(db, now)),
-        *(("records", aside.account_id, None, aside.problem) for aside in await load_set_aside(db, now)),
-    ]
-    return [
-        replace(
-            read_problem(about, own if own and account_id == UNBOUND_ACCOUNT else account_id, problem),
-            credentials=name,
-        )
-        for about, account_id, name, problem in found
-        if only is None or account_id in only
-    ]
-
-
-def _each_once(of_credentials: Sequence[Problem], of_subscriptions: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Leave out what a subscription's keeper was refused for the same reason as the credentials that it uses."""
-
-    def refusal(problem: Problem) -> tuple[str, str | None, str]:
-        return problem.account_id, problem.credentials, problem.code
-
-    told = {refusal(problem) for problem in of_credentials}
-    return (*of_credentials, *(problem for problem in of_subscriptions if refusal(problem) not in told))
-
-
-def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> Problem:
-    """Read the stored form of a problem: code (may be null), detail, since."""
-    since = stored.get("since")
-    return Problem(
-        account_id=account_id,
-        about=about,
-        code=str(stored.get("code") or about),
-        detail=str(stored.get("detail") or ""),
-        since=datetime.fromisoformat(since) if isinstance(since, str) else None,
-    )
 
 
 async def _count_429(db: AsyncConnection, only: Sequence[str] | None) -> int:

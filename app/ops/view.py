@@ -13,11 +13,16 @@ from typing import Any
 from app.calls.model import Outcome, Source, Stage
 from app.enrichment.credentials import OWN
 from app.ids import UNBOUND_ACCOUNT
+from app.ops.attention import Problem
 from app.ops.board import Lane
-from app.ops.summary import MOST_COUNTED, Budget, CallFigures, InboxState, Problem, SubscriptionState, Summary
+from app.ops.states import MOST_COUNTED, InboxState, is_backlog
+from app.ops.summary import Budget, CallFigures, Summary
 from app.settings import Settings
 
 _NONE = "–"
+_MARKS_APART = 0.11
+"""Least distance of two marks on the axis, as a share of its length."""
+
 _STAGES: Mapping[str, tuple[str, int]] = {
     Stage.LIVE: ("Live", 1),
     Stage.ENDED: ("Ended", 2),
@@ -38,59 +43,6 @@ _OUTCOMES: Mapping[str, str] = {
     Outcome.FAILED: "Failed",
     Outcome.FAX: "Fax",
 }
-_GRANTED = "What waits for it goes on by itself once it is granted."
-_SCOPE = ("An app scope is missing", _GRANTED)
-_PERMISSION = ("A permission is missing", _GRANTED)
-_OTHERS = (
-    "These are credentials of another account",
-    "Set RC_JWT to a credential of the account whose events come in, and restart.",
-)
-_UNUSABLE = (
-    "Stored credentials cannot be used",
-    "aftercall accounts add gives them anew, or send an invitation: aftercall accounts invite makes one.",
-)
-_CREDENTIALS = (
-    "RingCentral refuses our credentials",
-    "The JWT may have expired, been deleted, or be meant for another app: RingCentral's developer console tells.",
-)
-_SIGN_IN = (
-    "Somebody has to sign in again",
-    "Open /oauth/ringcentral/start on this service, or send an invitation: aftercall accounts invite makes one.",
-)
-_SUBSCRIPTION = (
-    "Events may not reach us",
-    "See that AFTERCALL_PUBLIC_URL can be reached from the internet over https; aftercall check tells more.",
-)
-_FILTERS = (
-    "RingCentral leaves some events out",
-    "Give the service user the permissions that these filters need, or take them out of AFTERCALL_SUBSCRIPTION_FILTERS.",
-)
-_CLOCK = (
-    "A clock is off",
-    "Let the machine set its clock by NTP. The warning goes by itself some seconds after.",
-)
-_SILENCED = (
-    "RingCentral asked us to wait",
-    "Nothing has to be done: calls are read in the Call Log afterwards. If it is unexpected, ask RingCentral's support.",
-)
-_SET_ASIDE = (
-    "A record could not be stored",
-    "Other calls are not affected. The log says which and why; please report it.",
-)
-_OTHER = ("Something is wrong with this account", "Run aftercall check: it tells what to do.")
-_WORDS: Sequence[tuple[re.Pattern[str], tuple[str, str]]] = (
-    (re.compile(r"sign-in-again"), _SIGN_IN),
-    (re.compile(r"unreadable|other-app"), _UNUSABLE),
-    (re.compile(r"wrong-account"), _OTHERS),
-    (re.compile(r"CMN-401"), _SCOPE),
-    (re.compile(r"CMN-40[2-8]|CMN-419|permission", re.IGNORECASE), _PERMISSION),
-    (re.compile(r"OAU-|invalid_|unauthorized|credentials", re.IGNORECASE), _CREDENTIALS),
-    (re.compile(r"disabled-filters"), _FILTERS),
-    (re.compile(r"clock-skew"), _CLOCK),
-    (re.compile(r"^silenced$"), _SILENCED),
-    (re.compile(r"^record-set-aside$"), _SET_ASIDE),
-)
-"""What a problem's code, RingCentral's own or ours, means to a person: a title, and what helps."""
 
 
 def show_lane(lane: Lane, now: datetime, *, unmasked: bool) -> dict[str, Any]:
@@ -123,6 +75,8 @@ def _tone(lane: Lane, now: datetime) -> str:
     closes_at = lane.window_closes_at
     if lane.stage == Stage.LIVE:
         return "live"
+    if lane.source == Source.SWEEP:
+        return "swept"
     if lane.stage == Stage.ABSENT:
         return "absent"
     if lane.bootstrapped_at is not None:
@@ -179,7 +133,7 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
     return {
         "headline": headline(summary),
         "figures": _figures(summary),
-        "budget": _budget(summary.budget, settings),
+        "budget": _budget(summary, settings),
         "waiting": [
             {
                 "id": call.call_id,
@@ -193,11 +147,18 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
         "more": _in_all(summary.calls.waiting),
         "histogram": list(summary.delays.bins),
         "minutes": [
-            [ms(minute.at) // 1000, minute.in_window, minute.later, minute.absent, minute.open]
+            [
+                ms(minute.at) // 1000,
+                minute.in_window,
+                minute.later + minute.overdue,
+                minute.absent,
+                minute.waiting,
+                minute.swept,
+            ]
             for minute in summary.minutes
         ],
-        "inbox": _inbox(summary.inbox),
-        "subscription": _subscription(summary.subscriptions, settings, now),
+        "inbox": _inbox(summary.inbox, summary.window_seconds),
+        "subscription": _subscription(summary, settings, now),
         "problems": [show_problem(problem) for problem in summary.problems],
         "steps": first_steps(summary, settings),
         "scale": {
@@ -211,7 +172,7 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
 def headline(summary: Summary) -> str:
     """Say in one sentence or two, each on a line of its own, how it goes."""
     calls = summary.calls
-    if summary.problems:
+    if any(problem.about != "setup" for problem in summary.problems):
         return "Something here needs a person."
     if not calls.ended:
         if calls.live:
@@ -240,20 +201,23 @@ def _figures(summary: Summary) -> dict[str, dict[str, str]]:
         "median": figure(duration(delays.median_seconds), "half of the records were faster"),
         "p99": figure(duration(delays.p99_seconds), _p99_note(summary)),
         "waiting": figure(count(calls.waiting), "window still open", "waiting" if calls.waiting else ""),
-        "limited": figure(
-            count(summary.rate_limited), "ever, by any replica", "bad" if summary.rate_limited else ""
-        ),
         "absent": figure(count(calls.absent), "no source knows them", "bad" if calls.absent else ""),
+        "swept": figure(count(calls.swept), "no event told of them" if calls.swept else "all told by events"),
     }
 
 
+_LONG, _LONGER = 8, 10
+"""Characters from which a value is written smaller, so that it does not reach into its neighbour."""
+
+
 def figure(value: str, note: str, tone: str = "") -> dict[str, str]:
-    return {"value": value, "note": note, "tone": tone}
+    size = "longer" if len(value) >= _LONGER else "long" if len(value) >= _LONG else ""
+    return {"value": value, "note": note, "tone": tone, "size": size}
 
 
 def _found_note(calls: CallFigures) -> str:
     if calls.found_share is None:
-        return "of the calls decided so far"
+        return "of the calls told by events"
     late = calls.later + calls.overdue
     return f"{count(late)} after it" if late else "none came late"
 
@@ -268,18 +232,25 @@ def _p99_note(summary: Summary) -> str:
     worst = summary.delays.p99_seconds
     if worst is None:
         return f"of a window of {summary.window_seconds:g} s"
+    if worst > summary.window_seconds:
+        return "after the window had closed"
     return f"{worst / summary.window_seconds:.0%} of the window used"
 
 
-def _budget(budget: Budget | None, settings: Settings) -> dict[str, Any]:
+def _budget(summary: Summary, settings: Settings) -> dict[str, Any]:
+    budget = summary.budget
     if budget is None:
         limit = settings.rate_limit_heavy
         budget = Budget(limit=limit, free=limit, window_seconds=settings.rate_limit_window_seconds)
+    refused = summary.rate_limited
+    ever = f"{count(refused)} {plural(refused, 'answer')} 429 since the beginning"
     return {
         "free": budget.free,
         "limit": budget.limit,
         "window": budget.window_seconds,
         "silentUntil": ms(budget.silent_until) if budget.silent_until else None,
+        "tone": "bad" if budget.silent_until else "",
+        "note": ever if refused else "never answered 429",
         "slots": [
             {
                 "kind": slot.priority,
@@ -291,46 +262,64 @@ def _budget(budget: Budget | None, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _inbox(inbox: InboxState) -> dict[str, str]:
+def _inbox(inbox: InboxState, window_seconds: float) -> dict[str, str]:
     if not inbox.waiting:
         return figure("Empty", "every event is worked in", "good")
     age = inbox.oldest_seconds or 0.0
-    return figure(
-        f"{count(inbox.waiting)} waiting",
-        f"the oldest for {duration(age)}",
-        "bad" if age > 30 else "waiting" if age > 5 else "",
-    )
+    tone = "bad" if is_backlog(inbox, window_seconds) else "waiting" if age > 5 else ""
+    return figure(f"{count(inbox.waiting)} waiting", f"the oldest for {duration(age)}", tone)
 
 
-def _subscription(
-    subscriptions: Sequence[SubscriptionState], settings: Settings, now: datetime
-) -> dict[str, str]:
-    if not subscriptions:
-        if settings.public_url is None:
-            return figure("None", "set AFTERCALL_PUBLIC_URL to have one", "waiting")
-        return figure("Not yet", "being created", "waiting")
-    best = min(subscriptions, key=lambda one: (one.status.lower() != "active", -one.checked_at.timestamp()))
-    active = best.status.lower() == "active"
-    if active and best.disabled_filters:
-        return figure("Partly active", f"{len(best.disabled_filters)} filters are disabled", "waiting")
+def _subscription(summary: Summary, settings: Settings, now: datetime) -> dict[str, str]:
+    """Say how the subscription stands. It is never called well while a problem says that events may not come."""
+    of_it = [problem for problem in summary.problems if problem.about == "subscription"]
+    troubles = [*of_it, *(problem for problem in summary.problems if problem.about == "reach")]
+    if not summary.subscriptions:
+        return _no_subscription(settings, troubles)
+    best = min(summary.subscriptions, key=lambda one: (not one.is_active, -one.checked_at.timestamp()))
+    lost = [one for one in summary.subscriptions if not one.is_active]
+    if not best.is_active:
+        if troubles:
+            return figure(best.status, lower_first(troubles[0].title), "bad")
+        return figure(
+            best.status, f"{ago(now - (best.lost_at or best.checked_at))}; being replaced", "waiting"
+        )
+    if lost and len({one.account_id for one in lost} - {best.account_id}):
+        return figure(f"{len(lost)} lost", "being replaced", "bad" if troubles else "waiting")
+    if best.disabled_filters:
+        number = len(best.disabled_filters)
+        return figure(
+            "Partly active", f"{number} {plural(number, 'filter')} {_verb(number)} disabled", "waiting"
+        )
+    if troubles:
+        return figure(f"{best.status} so far", lower_first(troubles[0].title), "waiting")
     if best.expires_at is None:
-        return figure(best.status, f"seen {ago(now - best.checked_at)}", "good" if active else "bad")
-    left = (best.expires_at - now).total_seconds()
-    if left <= 0:
-        return figure("Expired", f"{ago(now - best.expires_at)}; run aftercall check", "bad")
-    return figure(best.status, f"renewed within {duration(left)}", "good" if active else "bad")
+        return figure(best.status, f"seen {ago(now - best.checked_at)}", "good")
+    left = duration((best.expires_at - now).total_seconds())
+    return figure(best.status, f"renewed within {left}", "good")
+
+
+def _no_subscription(settings: Settings, troubles: Sequence[Problem]) -> dict[str, str]:
+    if settings.public_url is None:
+        return figure("None", "set AFTERCALL_PUBLIC_URL to have one", "waiting")
+    if troubles:
+        return figure("None", lower_first(troubles[0].title), "bad")
+    return figure("Not yet", "being created", "waiting")
 
 
 def show_problem(problem: Problem) -> dict[str, str]:
     """Say what is wrong, where, and what a person can do about it."""
-    fallback = _SUBSCRIPTION if problem.about == "subscription" else _OTHER
-    title, todo = next((words for code, words in _WORDS if code.search(problem.code)), fallback)
-    return {"title": title, "where": _where(problem), "detail": problem.detail, "todo": todo}
+    return {
+        "title": problem.title,
+        "where": where(problem),
+        "detail": problem.detail,
+        "todo": problem.todo,
+        "tone": "waiting" if problem.about == "setup" else "bad",
+    }
 
 
-def _where(problem: Problem) -> str:
-    if problem.about == "clock":
-        return ""
+def where(problem: Problem) -> str:
+    """Name the account and the credentials that a problem is about; empty for the service as a whole."""
     account = "" if problem.account_id == UNBOUND_ACCOUNT else f"account {problem.account_id}"
     own = problem.credentials in (None, OWN)
     return " · ".join(part for part in (account, "" if own else problem.credentials) if part)
@@ -338,7 +327,7 @@ def _where(problem: Problem) -> str:
 
 def first_steps(summary: Summary, settings: Settings) -> list[dict[str, Any]]:
     """List what has to be done before the first call can show, and what of it is done."""
-    active = any(one.status.lower() == "active" for one in summary.subscriptions)
+    active = any(one.is_active for one in summary.subscriptions)
     steps = (
         (
             settings.has_credentials or any(account.members for account in summary.accounts),
@@ -366,11 +355,14 @@ def position(share: float) -> float:
 
 
 def axis(scale: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the marks of the board's axis: where (0..1), and what to write there."""
+    """Return the marks of the board's axis: where (0..1), and what to write there. None stands in another's way."""
     window = scale["window"]
-    marks = (0.0, scale["lagMin"], scale["lagMax"], window / 4, window / 2, window)
-    shown = [mark for mark in sorted(set(marks)) if mark in {0.0, window} or mark < window * 0.9]
-    return [{"at": round(position(mark / window), 4), "text": f"{round(mark, 1):g} s"} for mark in shown]
+    shown: list[dict[str, Any]] = []
+    for mark in sorted({0.0, scale["lagMin"], scale["lagMax"], window / 4, window / 2}):
+        at = round(position(mark / window), 4)
+        if mark < window * 0.9 and (not shown or at - shown[-1]["at"] >= _MARKS_APART):
+            shown.append({"at": at, "text": f"{round(mark, 2):g} s"})
+    return [*shown, {"at": 1.0, "text": f"{round(window, 2):g} s"}]
 
 
 def duration(seconds: float | None) -> str:
@@ -413,6 +405,11 @@ def _in_all(waiting: int) -> str:
 
 def plural(number: int, word: str) -> str:
     return word if number == 1 else f"{word}s"
+
+
+def lower_first(text: str) -> str:
+    """Let a title go on as part of a sentence; names keep their capital."""
+    return text if text.startswith("RingCentral") else text[:1].lower() + text[1:]
 
 
 def _verb(number: int) -> str:

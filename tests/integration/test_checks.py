@@ -95,7 +95,7 @@ async def test_credentials_and_rights_are_found_well(
     assert found["active calls"].is_well
     assert found["clock"].is_well
     assert found["clock"].detail.startswith("within ")
-    assert "AFTERCALL_PUBLIC_URL" in found["subscription"].detail
+    assert "AFTERCALL_PUBLIC_URL" in found["setup"].detail
     environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
     found = by_name(await run_checks())
     assert "there is none" in found["subscription"].detail
@@ -139,7 +139,8 @@ async def test_a_clock_that_is_off_and_what_was_met_at_work_are_told(
     findings = await check_accounts(settings, database, vault, clock)
     await database.close()
     found = by_name(findings)
-    assert "ReadCallRecording" in found["met at work"].detail
+    assert found["credentials"].detail.startswith("An app scope is missing. ")
+    assert "ReadCallRecording" in found["credentials"].detail
     assert not found["clock"].is_well
     assert "behind RingCentral's" in found["clock"].detail
 
@@ -159,4 +160,5 @@ async def test_without_credentials_the_variables_are_named(
 ) -> None:
     environment.setenv("AFTERCALL_DATABASE_URL", sqlite_url)
     found = by_name(await run_checks())
-    assert found["credentials"].detail.startswith("set RC_CLIENT_ID, RC_CLIENT_SECRET, RC_JWT")
+    assert found["setup"].detail.startswith("No RingCentral user is set up. ")
+    assert "RC_CLIENT_ID, RC_CLIENT_SECRET, RC_JWT" in found["setup"].detail

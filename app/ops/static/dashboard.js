@@ -86,13 +86,14 @@ function showLanes(calls) {
 
 function showLane(row, call) {
   const before = row.dataset.tone;
-  if (before && before !== call.tone && ["found", "later"].includes(call.tone)) {
+  if (before && before !== call.tone && ["found", "later", "swept"].includes(call.tone)) {
     row.dataset.hit = "";
     setTimeout(() => delete row.dataset.hit, 1000);
   }
   mark(row, "data-tone", call.tone);
   mark(row, "data-step", call.step);
   for (const part of ["chip", "from", "to", "outcome"]) write(find(`[data-part=${part}]`, row), call[part]);
+  for (const side of ["from", "to"]) mark(find(`[data-part=${side}]`, row), "data-long", call[side].length > 16 ? "yes" : "no");
   write(find("[data-part=direction]", row), `${call.direction} call, from`);
   mark(find(".way use", row), "href", `#way-${call.direction}`);
   find("[data-mark=recording]", row).hidden = !call.recording;
@@ -133,6 +134,8 @@ function whereabouts(call) {
       return call.found === null ? [FIRST_X, "–"] : [laneX(call.found / all), span(call.found)];
     case "later":
       return [LATER_X, call.found === null ? "–" : span(call.found)];
+    case "swept": // nobody was told of its end, so nobody could be quick
+      return [LATER_X, "swept"];
     case "absent":
       return [LATER_X, "–"];
     default:
@@ -188,8 +191,6 @@ const MOST_SLOTS = 40;
 function showBudget(budget) {
   write(find("[data-part=free]"), budget.free);
   write(find("[data-part=limit]"), budget.limit);
-  const silent = budget.silentUntil !== null;
-  find("[data-budget]").dataset.tone = silent ? "bad" : "";
   const size = Math.min(MOST_SLOTS, budget.limit);
   const step = 100 / size;
   slots.replaceChildren();
@@ -204,15 +205,22 @@ function showBudget(budget) {
   moveBudget();
 }
 
-/** Let each request drain out of the sliding window. The next one to become free stands first. */
+/**
+ * Let each request drain out of the sliding window. The next one to become free stands first. While RingCentral wants
+ * silence no slot is of use: all stand full and red until it is over.
+ */
 function moveBudget() {
-  const { window: all, slots: used } = state.budget;
+  const { window: all, slots: used, silentUntil, note } = state.budget;
+  const silence = silentUntil === null ? 0 : Math.max(0, (silentUntil - now()) / 1000);
+  mark(find("[data-budget]"), "data-tone", silence > 0 ? "bad" : "");
+  write(find("[data-part=silence]"), silence > 0 ? `429: no request for ${clockSpan(Math.ceil(silence))}` : note);
   findAll(".slot-fill", slots).forEach((fill, place) => {
     const slot = used[place];
-    const left = slot ? Math.min(1, Math.max(0, (slot.freesAt - now()) / 1000 / all)) : 0;
+    const drained = slot ? Math.min(1, Math.max(0, (slot.freesAt - now()) / 1000 / all)) : 0;
+    const left = silence > 0 ? 1 : drained;
     mark(fill, "height", (27 * left).toFixed(1));
     mark(fill, "y", (27 * (1 - left)).toFixed(1));
-    if (slot) mark(fill, "data-kind", slot.kind);
+    mark(fill, "data-kind", slot ? slot.kind : "");
   });
 }
 
@@ -225,15 +233,16 @@ function showFigures(figures) {
 function showFigure(box, figure) {
   if (!box) return;
   mark(box, "data-tone", figure.tone);
+  mark(box, "data-size", figure.size);
   write(find("[data-part=value]", box), figure.value);
   write(find("[data-part=note]", box), figure.note);
 }
 
 function showProblems(problems) {
   find("[data-problems]").replaceChildren(
-    ...problems.map(({ title, where, detail, todo }) =>
+    ...problems.map(({ title, where, detail, todo, tone }) =>
       element(
-        "article", { class: "problem" },
+        "article", { class: "problem", "data-tone": tone },
         element("h2", {}, title, ...(where ? [" ", element("small", {}, where)] : [])),
         element("p", {}, detail),
         element("p", { class: "todo" }, todo),
@@ -350,7 +359,7 @@ const charts = {};
 
 function colours() {
   return Object.fromEntries(
-    ["ink", "soft", "line", "band", "waiting", "found", "later", "absent", "panel"].map((name) => [name, css(`--${name}`)]),
+    ["ink", "soft", "line", "band", "waiting", "found", "later", "absent", "swept", "panel"].map((name) => [name, css(`--${name}`)]),
   );
 }
 
@@ -359,7 +368,8 @@ function axes(colour, xAxis) {
   return [
     { stroke: colour.soft, font, size: 28, gap: 6, grid: { show: false }, ticks: { show: false }, ...xAxis },
     {
-      stroke: colour.soft, font, size: 34, gap: 6, ticks: { show: false },
+      stroke: colour.soft, font, gap: 6, ticks: { show: false },
+      size: (_, values) => Math.max(34, ...(values ?? []).map((value) => 14 + 7 * String(value).length)),
       grid: { stroke: colour.line, width: 1 },
       incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000],
     },
@@ -377,7 +387,7 @@ function draw(name, options, data) {
   charts[name]?.destroy();
   charts[name] = new uPlot(
     {
-      width: box.clientWidth, height: box.clientHeight, padding: [22, 6, 0, 0], legend: { show: false },
+      width: box.clientWidth, height: box.clientHeight, padding: [22, 20, 0, 0], legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       ...options,
     },
@@ -401,7 +411,7 @@ function drawDelays() {
   const size = state.histogram.length - 1;
   const { window: all, lagMin, lagMax } = state.scale;
   const at = (seconds) => size * position(seconds / all);
-  const ticks = [0, lagMin, lagMax, all / 4, all / 2, all].filter((mark, place, marks) => place === marks.length - 1 || mark < all * 0.9);
+  const marks = [0, lagMin, lagMax, all / 4, all / 2].filter((mark) => mark < all * 0.9);
   const ground = (chart) => {
     const { ctx, bbox } = chart;
     const left = chart.valToPos(at(lagMin), "x", true);
@@ -427,14 +437,27 @@ function drawDelays() {
     {
       scales: { x: { time: false, range: (chart) => [0, size + (chart.width < 480 ? 13 : 10)] }, y: { range: upTo } },
       axes: axes(colour, {
-        splits: () => [...ticks.map(at), size + 7.5],
-        values: (_, places) => places.map((_place, index) => (index < ticks.length ? `${+ticks[index].toFixed(2)} s` : "later")),
+        splits: (chart) => [...apart([...marks, all].map(at), chart), size + 7.5],
+        values: (_, places) => places.map((place) => (place > size ? "later" : `${+((place / size) ** 2 * all).toFixed(2)} s`)),
       }),
       series: [{}, series(colour.found, 0.86), series(colour.later, 0.86)],
       hooks: { drawClear: [ground], setCursor: [readDelay] },
     },
     delayData(state.histogram),
   );
+}
+
+/** Leave out the marks whose text would run into that of the one before; the last one stays. */
+function apart(places, chart) {
+  const [low, high] = [chart.scales.x.min ?? 0, chart.scales.x.max ?? 1];
+  const pixels = (place) => ((place - low) / (high - low)) * (chart.width - 60);
+  const last = places.at(-1);
+  const kept = [];
+  for (const place of places.slice(0, -1)) {
+    const isFree = !kept.length || pixels(place) - pixels(kept.at(-1)) >= 40;
+    if (isFree && pixels(last) - pixels(place) >= 40) kept.push(place);
+  }
+  return [...kept, last];
 }
 
 function readDelay(chart) {
@@ -450,9 +473,9 @@ function readDelay(chart) {
 
 /** Stack them, the whole first: what is drawn later covers the lower part of it. */
 function minutesData(minutes) {
-  const [at, found, later, absent, open] = [0, 1, 2, 3, 4].map((column) => minutes.map((minute) => minute[column]));
+  const [at, found, later, absent, waiting, swept] = [0, 1, 2, 3, 4, 5].map((column) => minutes.map((minute) => minute[column]));
   const sum = (...columns) => at.map((_, place) => columns.reduce((total, column) => total + column[place], 0));
-  return [at, sum(found, later, absent, open), sum(found, later, absent), sum(found, later), found];
+  return [at, sum(found, swept, later, absent, waiting), sum(found, swept, later, absent), sum(found, swept, later), sum(found, swept), found];
 }
 
 function drawMinutes() {
@@ -462,7 +485,7 @@ function drawMinutes() {
     {
       scales: { x: { time: true, range: (_, low, high) => [low - 45, high + 45] }, y: { range: upTo } },
       axes: axes(colour, { values: [[60, "{HH}:{mm}", null, null, null, null, null, null, 1]], space: 64 }),
-      series: [{}, ...["waiting", "absent", "later", "found"].map((name) => series(colour[name], 0.72))],
+      series: [{}, ...["waiting", "absent", "later", "swept", "found"].map((name) => series(colour[name], 0.72))],
       hooks: { setCursor: [readMinutes] },
     },
     minutesData(state.minutes),
@@ -473,9 +496,9 @@ function readMinutes(chart) {
   const minute = chart.cursor.idx === null ? undefined : state.minutes[chart.cursor.idx];
   let text = "";
   if (minute) {
-    const [at, found, later, absent, open] = minute;
+    const [at, found, later, absent, waiting, swept] = minute;
     const time = new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-    const parts = [[found, "in the window"], [later, "later"], [absent, "absent"], [open, "open"]];
+    const parts = [[found, "in the window"], [later, "later"], [absent, "absent"], [waiting, "waiting"], [swept, "swept"]];
     text = `${time}  ${parts.filter(([number]) => number).map(([number, word]) => `${number} ${word}`).join(", ") || "no call"}`;
   }
   write(find("[data-readout=minutes]"), text);

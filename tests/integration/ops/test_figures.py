@@ -112,6 +112,39 @@ async def test_a_record_that_the_call_log_had_within_the_window_was_found_in_it(
     assert (told.calls.in_window, told.calls.later) == (1, 1)
 
 
+async def test_swept_calls_have_a_count_of_their_own_and_no_time_to_record(
+    services: Services, account: AccountId
+) -> None:
+    await seed_ended(services.database, 300, found_after=3)
+    for _ in range(4):
+        swept: dict[str, Any] = {
+            "bootstrapped_by": Source.CALL_LOG,
+            "source": Source.SWEEP,
+            "window_closes_at": None,
+        }
+        await seed_ended(services.database, 300, found_after=5.9, **swept)
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    assert (told.calls.ended, told.calls.in_window, told.calls.later, told.calls.swept) == (5, 1, 0, 4)
+    assert told.calls.found_share == 1.0
+    assert (told.delays.count, sum(minute.swept for minute in told.minutes)) == (1, 4)
+
+
+async def test_the_minutes_add_up_to_the_figures(services: Services, account: AccountId) -> None:
+    for seconds in range(3400, 3660, 20):
+        await seed_ended(services.database, seconds, found_after=4)
+    await seed_ended(services.database, 130, stage=Stage.ENDED)
+    await seed_company(services.database)
+    async with services.database.read() as db:
+        told = await load_summary(db, account, services.settings, NOW)
+    calls = told.calls
+    for name in ("in_window", "later", "absent", "waiting", "overdue", "swept"):
+        assert sum(getattr(minute, name) for minute in told.minutes) == getattr(calls, name), name
+    parts = (calls.in_window, calls.later, calls.absent, calls.waiting, calls.overdue, calls.swept)
+    assert calls.ended == sum(parts)
+    assert sum(told.delays.bins) == calls.in_window + calls.later
+
+
 async def test_the_minute_is_that_of_the_end(services: Services, account: AccountId) -> None:
     await seed_ended(services.database, 0, found_after=None, stage=Stage.ENDED)
     await seed_ended(services.database, 41.5, found_after=3)  # 18:17:41 less this: still 18:16:59
@@ -168,7 +201,8 @@ async def test_problems_subscription_and_budget_are_those_of_the_account(
         told = await load_summary(db, account, services.settings, NOW)
         foreign = await load_summary(db, OTHER, services.settings, NOW)
     assert [(one.account_id, one.credentials, one.code) for one in told.problems] == [
-        (account, "ext-1", "CMN-401")
+        (UNBOUND_ACCOUNT, None, "no-public-url"),
+        (account, "ext-1", "CMN-401"),
     ]
     assert told.budget is not None
     assert (told.budget.free, told.budget.limit) == (9, 10)
@@ -199,13 +233,18 @@ async def test_each_of_an_accounts_credentials_says_what_it_wants(
         (account, "ext-2", "credentials", "sign-in-again"),
         (account, "ext-2", "credentials", "CMN-401"),
     ]
-    said = [(one["accountId"], one["credentials"], one["about"], one["code"]) for one in told]
+    said = [
+        (one["accountId"], one["credentials"], one["about"], one["code"])
+        for one in told
+        if one["about"] != "setup"
+    ]
     assert said == [*own, (OTHER, "ext-1", "credentials", "CMN-401")], "the key administers the service"
     async with services.database.read() as db:
         alone = (await load_summary(db, account, services.settings, NOW)).problems
-    assert [(one.account_id, one.credentials, one.about, one.code) for one in alone] == own
-    assert told[0]["since"].startswith("2026-03-10T18:07:41")
-    assert "SubscriptionWebhook" in told[2]["detail"]
+    assert [(one.account_id, one.credentials, one.about, one.code) for one in alone[1:]] == own
+    assert told[1]["since"].startswith("2026-03-10T18:07:41")
+    assert "SubscriptionWebhook" in told[3]["detail"]
+    assert (told[3]["title"], alone[0].about) == ("An app scope is missing", "setup")
 
 
 async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
@@ -221,8 +260,8 @@ async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
         await db.execute(update(work).values(failures=3))
     async with services.database.read() as db:
         often = await load_summary(db, account, services.settings, NOW)
-    assert once.problems == ()
-    assert [problem.detail for problem in often.problems] == ["timeout"]
+    assert "timeout" not in [problem.detail for problem in once.problems]
+    assert [problem.detail for problem in often.problems if problem.about == "subscription"] == ["timeout"]
 
 
 async def test_the_board_shows_notes_and_the_latest_sentiment(services: Services, account: AccountId) -> None:

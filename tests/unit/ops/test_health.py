@@ -1,7 +1,7 @@
 """What readiness makes of what it sees."""
 
 from app.ops.health import check_inbox, check_schema
-from app.ops.summary import MOST_COUNTED, InboxState
+from app.ops.states import MOST_COUNTED, InboxState
 
 
 def test_a_schema_of_another_release_is_not_ready() -> None:

@@ -10,9 +10,10 @@ from app.enrichment.connections import Access, Level
 from app.enrichment.gaps import REGULAR_ID, Sweep
 from app.enrichment.roster import Account, Member
 from app.ids import AccountId, ExtensionId
+from app.ops.attention import Problem
 from app.ops.completeness import MOST_CALLS, SINCE_GAP, Completeness, Day, Doubtful, Recordless
 from app.ops.ledger_view import MOST_LINES, show_accounts, show_ledger
-from app.ops.summary import DeadLetters
+from app.ops.summary import DeadLetters, Summary
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
 TODAY = date(2026, 3, 10)
@@ -31,6 +32,18 @@ def ledger(**fields: Any) -> Completeness:
         "last_look_at": NOW,
     }
     return Completeness(**values | fields)
+
+
+def summary_of(accounts: list[Account], **fields: Any) -> Summary:
+    values: dict[str, Any] = {
+        "at": NOW,
+        "window_seconds": 120.0,
+        "lag_min_seconds": 3.0,
+        "lag_max_seconds": 10.0,
+        "last_read_at": NOW - timedelta(minutes=5),
+        "accounts": tuple(accounts),
+    }
+    return Summary(**values | fields)
 
 
 def sweep(reason: str = "service-down", **fields: Any) -> Sweep:
@@ -216,7 +229,7 @@ def test_accounts_say_whose_credentials_reach_how_far_and_what_they_want() -> No
         NOW,
         is_blocked=True,
     )
-    shown = show_accounts([Account(TEA, True, None, (member(), alone))])
+    shown = show_accounts(summary_of([Account(TEA, True, None, (member(), alone))]))
     (line,) = shown["lines"]
     assert (line["name"], line["tone"]) == ("Account 908070001", "waiting")
     assert [(one["kind"], one["sees"], one["tone"], one["todo"]) for one in line["credentials"]] == [
@@ -244,11 +257,29 @@ def test_accounts_say_whose_credentials_reach_how_far_and_what_they_want() -> No
 def test_the_state_of_all_accounts_fits_on_a_line(
     accounts: list[Account], state: tuple[str, str, str]
 ) -> None:
-    shown = show_accounts(accounts)["state"]
+    shown = show_accounts(summary_of(accounts))["state"]
     assert (shown["value"], shown["note"], shown["tone"]) == state
 
 
 def test_an_account_without_credentials_says_so() -> None:
-    (line,) = show_accounts([Account(TEA, False, NOW, ())])["lines"]
+    (line,) = show_accounts(summary_of([Account(TEA, False, NOW, ())]))["lines"]
     assert (line["credentials"], line["tone"]) == ([], "")
     assert "No credentials" in line["note"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"last_read_at": None}, ("1 account", "not read yet", "")),
+        ({"last_read_at": NOW - timedelta(hours=3)}, ("1 account", "last read 3 h 00 min ago", "waiting")),
+        (
+            {"problems": (Problem("~", "reach", "unreachable-name", "no answer"),)},
+            ("1 account", "not now: RingCentral cannot be reached", "bad"),
+        ),
+    ],
+)
+def test_nobody_is_said_to_be_readable_whom_nobody_could_read_lately(
+    fields: dict[str, Any], state: tuple[str, str, str]
+) -> None:
+    shown = show_accounts(summary_of([Account(TEA, True, None, (member(),))], **fields))["state"]
+    assert (shown["value"], shown["note"], shown["tone"]) == state

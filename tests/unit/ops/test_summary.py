@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.enrichment import budget
+from app.ops.attention import read_problem
 from app.ops.summary import (
     BINS,
     TICKS,
@@ -16,8 +17,8 @@ from app.ops.summary import (
     delays,
     figures,
     minutes,
+    period_start,
     read_budget,
-    read_problem,
 )
 from app.settings import Settings
 
@@ -57,10 +58,18 @@ def test_only_what_came_after_the_window_is_in_the_last_bar() -> None:
 
 
 def test_open_calls_that_do_not_wait_have_missed_the_window() -> None:
-    groups = [(1, "in_window", 6), (1, "later", 1), (2, "absent", 1), (2, "open", 3), (2, "live", 4)]
-    told = figures(groups, waiting=2, live=5)
+    groups = [
+        (1, "in_window", 6), (1, "later", 1), (2, "absent", 1), (2, "waiting", 2), (2, "overdue", 1), (2, "live", 4),
+    ]  # fmt: skip
+    told = figures(groups, live=5)
     assert told == CallFigures(ended=11, in_window=6, later=1, absent=1, waiting=2, overdue=1, live=5)
     assert told.found_share == pytest.approx(6 / 9)
+
+
+def test_swept_calls_are_no_part_of_the_windows_share() -> None:
+    told = figures([(1, "in_window", 9), (1, "swept", 41)], live=0)
+    assert (told.ended, told.swept, told.found_share) == (50, 41, 1.0)
+    assert figures([(1, "swept", 41)], live=0).found_share is None
 
 
 def test_nothing_decided_has_no_share() -> None:
@@ -69,7 +78,7 @@ def test_nothing_decided_has_no_share() -> None:
 
 def test_the_hour_has_sixty_minutes_with_gaps_filled() -> None:
     last = int(NOW.timestamp()) // 60
-    told = minutes([(last, "open", 2), (last - 59, "in_window", 3), (last - 60, "in_window", 9)], NOW)
+    told = minutes([(last, "waiting", 2), (last - 59, "in_window", 3), (last - 60, "in_window", 9)], NOW)
     assert len(told) == 60
     assert (told[-1].open, told[0].in_window, told[1].in_window) == (2, 3, 0)
     assert told[-1].at == NOW.replace(second=0)
@@ -102,6 +111,13 @@ def test_a_penalty_leaves_nothing_free() -> None:
 def test_a_new_bucket_is_all_free() -> None:
     told = read_budget({}, Settings(), NOW)
     assert (told.free, told.slots) == (10, ())
+
+
+@given(st.floats(0, 86_400).map(lambda seconds: NOW + timedelta(seconds=seconds)))
+def test_the_minutes_are_the_whole_period(now: datetime) -> None:
+    told = minutes([], now)
+    assert told[0].at == period_start(now)
+    assert timedelta(minutes=59) <= now - period_start(now) < timedelta(minutes=60)
 
 
 def test_a_problem_without_a_code_is_known_by_what_it_is_about() -> None:

@@ -14,17 +14,10 @@ from app.enrichment.connections import Access
 from app.enrichment.roster import Account, Member
 from app.ids import AccountId
 from app.ops import view
+from app.ops.attention import Problem
 from app.ops.board import Lane
-from app.ops.summary import (
-    Budget,
-    CallFigures,
-    InboxState,
-    Problem,
-    SlotUse,
-    SubscriptionState,
-    Summary,
-    WaitingCall,
-)
+from app.ops.states import InboxState, SubscriptionState, status_of
+from app.ops.summary import Budget, CallFigures, SlotUse, Summary, WaitingCall
 from app.settings import Settings
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
@@ -179,7 +172,11 @@ def test_a_problem_outranks_every_figure() -> None:
         ("clock", "clock-skew", "A clock is off"),
         ("account", "OAU-213", "RingCentral refuses our credentials"),
         ("account", "invalid_grant", "RingCentral refuses our credentials"),
-        ("subscription", "subscription", "Events may not reach us"),
+        ("subscription", "subscription", "RingCentral refuses the subscription"),
+        ("subscription", "SUB-521", "RingCentral cannot reach us"),
+        ("reach", "unreachable-name", "RingCentral cannot be reached"),
+        ("reach", "unreachable-server", "RingCentral answers with errors"),
+        ("setup", "no-credentials", "No RingCentral user is set up"),
         ("subscription", "disabled-filters", "RingCentral leaves some events out"),
         ("account", "XYZ-1", "Something is wrong with this account"),
     ],
@@ -250,8 +247,8 @@ def test_an_added_account_is_a_user_of_ringcentral_as_well(make_settings: Any) -
     ("subscription", "value", "tone"),
     [
         (SubscriptionState("~", "Active", NOW + timedelta(days=1), NOW), "Active", "good"),
-        (SubscriptionState("~", "Active", NOW - timedelta(days=1), NOW), "Expired", "bad"),
-        (SubscriptionState("~", "Suspended", NOW + timedelta(days=1), NOW), "Suspended", "bad"),
+        (SubscriptionState("~", "Expired", NOW - timedelta(days=1), NOW), "Expired", "waiting"),
+        (SubscriptionState("~", "Suspended", NOW + timedelta(days=1), NOW), "Suspended", "waiting"),
         (SubscriptionState("~", "Active", None, NOW, ("/presence",)), "Partly active", "waiting"),
     ],
 )
@@ -285,3 +282,59 @@ def test_the_axis_scales_with_the_window() -> None:
 )
 def test_durations_are_short(seconds: float | None, said: str) -> None:
     assert view.duration(seconds) == said
+
+
+def test_a_swept_call_has_no_time_to_record() -> None:
+    swept = lane(stage=Stage.FINAL, bootstrapped_at=NOW, bootstrapped_by=Source.CALL_LOG, source=Source.SWEEP)
+    assert view.show_lane(swept, NOW, unmasked=False)["tone"] == "swept"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "shown"),
+    [
+        ("Active", None, ("Active", "good")),
+        ("Active", "SUB-521", ("Active so far", "waiting")),
+        ("Active", "unreachable-name", ("Active so far", "waiting")),
+        ("Missing", None, ("Missing", "waiting")),
+        ("Missing", "SUB-521", ("Missing", "bad")),
+    ],
+)
+def test_the_subscription_is_not_green_beside_a_problem(
+    status: str, code: str | None, shown: tuple[str, str]
+) -> None:
+    about = "reach" if code and code.startswith("unreachable") else "subscription"
+    problems = (Problem("~", about, code, "refused"),) if code else ()
+    one = SubscriptionState("~", status, NOW + timedelta(days=1), NOW)
+    told = view.show_summary(summary(subscriptions=(one,), problems=problems), settings(), unmasked=False)
+    assert (told["subscription"]["value"], told["subscription"]["tone"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("told", "expires_in", "refused", "stands"),
+    [
+        ("Active", 60, False, "Active"),
+        ("Active", -60, False, "Expired"),
+        ("Active", 60, True, "Refused"),
+        ("Suspended", -60, False, "Suspended"),
+    ],
+)
+def test_a_subscription_stands_as_we_know_it(told: str, expires_in: int, refused: bool, stands: str) -> None:
+    expires_at = NOW + timedelta(seconds=expires_in)
+    assert status_of(told, expires_at, NOW if refused else None, NOW)[0] == stands
+
+
+def test_a_problem_that_is_only_about_setting_up_is_no_alarm() -> None:
+    problem = Problem("~", "setup", "no-public-url", "Without it no event comes.")
+    told = summary(calls=CallFigures(ended=1, in_window=1), problems=(problem,))
+    assert view.headline(told).startswith("1 call ended")
+    assert view.show_problem(problem)["tone"] == "waiting"
+
+
+@pytest.mark.parametrize(("value", "size"), [("42 s", ""), ("1 min 5 s", "long"), ("1 min 53 s", "longer")])
+def test_long_values_are_written_smaller(value: str, size: str) -> None:
+    assert view.figure(value, "")["size"] == size
+
+
+def test_marks_of_the_axis_keep_apart() -> None:
+    marks = view.axis({"window": 120.0, "lagMin": 3.0, "lagMax": 3.2})
+    assert [mark["text"] for mark in marks] == ["0 s", "3 s", "30 s", "60 s", "120 s"]
