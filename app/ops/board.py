@@ -34,6 +34,9 @@ _LEDGER_DAYS = 2
 _COUNTING_SHARE = 0.05
 """Most of the time that each kind of counting may take: where it takes long it happens more rarely."""
 
+_LONGEST_GAP_SECONDS = 15.0
+"""One slow answer of the database must not leave the page with an old story for minutes."""
+
 _COLUMNS = (
     calls.c.call_id,
     calls.c.version,
@@ -229,7 +232,7 @@ class Board:
     def _next(self, started: float, gap: float) -> float:
         """Say when to count again, by the monotonic clock."""
         ended = self._clock.monotonic()
-        return ended + max(gap, (ended - started) / _COUNTING_SHARE)
+        return ended + max(gap, min(_LONGEST_GAP_SECONDS, (ended - started) / _COUNTING_SHARE))
 
 
 class Boards:
