@@ -23,6 +23,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, JsonValue
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.contextvars import bind_contextvars
 
 from app.clock import Clock
 from app.db.engine import Database
@@ -153,6 +154,7 @@ async def current_key(
         async with services.database.read() as db:
             key = await find_key(db, plain)
         if key is not None:
+            bind_contextvars(key_id=key.key_id, account_id=key.account_id)
             return key
     raise Unauthenticated("This API key is not known here, or it was revoked")
 

@@ -27,7 +27,6 @@ _SAFE_NAMES = frozenset(
         "account_id",
         "session_id",
         "telephony_session_id",
-        "request_id",
         "uuid",
         "path",
         "due",

@@ -47,6 +47,7 @@ from app.limits import Limits
 from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
 from app.ops import router as ops_router
 from app.redirects import RelativeRedirects
+from app.request_log import LogsRequests, RequestLog
 from app.settings import Settings
 from app.vault import Vault
 from app.webhooks import router as webhooks
@@ -161,7 +162,7 @@ class Process:
             except StorageUnavailable as error:
                 if not tries_left:
                     raise
-                log.warning("waiting for the database", error=str(error))
+                self.database.outage.failed(str(error))
                 await self.clock.sleep(1.0)
             else:
                 return
@@ -428,6 +429,10 @@ def planner_limits(settings: Settings) -> PlannerLimits:
     )
 
 
+class _App(LogsRequests, webhooks.IntakeApp):
+    """Logs every request, then gives deliveries to the intake and the rest to FastAPI."""
+
+
 _DESCRIPTION = """
 From hang-up to enriched call record. RingCentral tells this service of calls, connectors read the enriched record
 here and attach notes and sentiment, by `sessionId` or `telephonySessionId`, also before the record exists.
@@ -448,7 +453,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         async with process.open():
             yield
 
-    app = webhooks.IntakeApp(
+    app = _App(
         title="Aftercall",
         version=__version__,
         description=_DESCRIPTION,
@@ -481,6 +486,8 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     problems.install(app)
     docs.install(app)
     _describe_webhook(app)
+    app.request_log = RequestLog(process.clock, webhooks.PATH)
+    app.request_log.learn_routes(app.routes)
     return app
 
 

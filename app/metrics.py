@@ -1,15 +1,49 @@
 """Every metric of the service, with unit and labels. docs/metrics.md lists them; a test compares the two.
 
-Labels are small closed sets: never an account, a number or an id.
+Labels are small closed sets: never an account, a number or an id. What a label can say is declared here, see
+`metric_labels`; tests compare these values with those of the code and of the page.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge, Histogram
 
-DELIVERIES = Counter(
-    "aftercall_deliveries_total", "Webhook deliveries by what became of the request.", ["outcome"]
-)
-DELIVERIES_FOLDED = Counter(
-    "aftercall_deliveries_folded_total", "Stored deliveries by what folding made of them.", ["outcome"]
+from app.metric_labels import counter, gauge, histogram
+
+LOOPS = (
+    "fold", "ends", "polls", "readings", "recordings", "archive", "insights", "sweeps", "own account", "sign-ins",
+    "clock", "reach", "upkeep", "pulse", "subscriptions",
+)  # fmt: skip
+"""Names of the background loops."""
+
+STAGES = ("live", "ended", "bootstrapped", "reconciled", "final", "absent")
+GROUPS = ("Light", "Medium", "Heavy", "Auth")
+STATUSES = (
+    "200", "201", "202", "204", "206", "207", "301", "302", "304", "400", "401", "403", "404", "405", "406", "408",
+    "409", "410", "413", "415", "416", "422", "429", "500", "501", "502", "503", "504", "none",
+)  # fmt: skip
+"""Statuses of RingCentral's answers; `none`: no answer came."""
+
+RATE_HEADERS = ("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-window", "retry-after")
+STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+GAP_REASONS = (
+    "regular", "backfill", "service-down", "subscription-missing", "subscription-expired", "subscription-suspended",
+    "deliveries-refused", "deliveries-not-stored",
+)  # fmt: skip
+ABSENT_REASONS = (
+    "test-call", "verification-call", "greetings-recording", "never-logged", "no-credentials", "no-permission",
+    "refused", "unstorable",
+)  # fmt: skip
+
+DELIVERIES = counter(
+    "aftercall_deliveries_total",
+    "Webhook deliveries by what became of the request.",
+    outcome=(
+        "accepted", "duplicate", "handshake", "unauthenticated", "malformed", "too-large", "unavailable",
+    ),
+)  # fmt: skip
+DELIVERIES_FOLDED = counter(
+    "aftercall_deliveries_folded_total",
+    "Stored deliveries by what folding made of them.",
+    outcome=("call", "ignored", "kept", "truncated", "error"),
 )
 INTAKE_BATCH = Histogram(
     "aftercall_intake_batch_size",
@@ -21,58 +55,139 @@ INTAKE_SECONDS = Histogram(
     "Time of one intake commit, seconds.",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
 )
-CALLS_STAGE = Counter("aftercall_calls_stage_total", "Calls that entered a stage.", ["stage"])
-RECORD_SECONDS = Histogram(
+CALLS_STAGE = counter("aftercall_calls_stage_total", "Calls that entered a stage.", stage=STAGES)
+CALLS_ABSENT = counter(
+    "aftercall_calls_absent_total", "Calls closed without a record, by the reason.", reason=ABSENT_REASONS
+)
+RECORD_SECONDS = histogram(
     "aftercall_time_to_record_seconds",
     "From the end of a call to its record, seconds.",
-    ["source"],
     buckets=(3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 45, 60, 90, 120, 300, 900, 3600),
+    source=("active-calls", "call-log"),
 )
-RC_REQUESTS = Counter(
+RC_REQUESTS = counter(
     "aftercall_ringcentral_requests_total",
     "Requests to RingCentral by rate group and status.",
-    ["group", "status"],
+    group=GROUPS,
+    status=STATUSES,
 )
-RATE_HEADERS_IGNORED = Counter(
+RATE_HEADERS_IGNORED = counter(
     "aftercall_ringcentral_rate_headers_ignored_total",
     "Rate headers of RingCentral's answers that say what cannot be right, by header.",
-    ["header"],
+    header=RATE_HEADERS,
 )
-RC_SECONDS = Histogram(
-    "aftercall_ringcentral_request_seconds", "Time of one request to RingCentral, seconds.", ["group"]
+RC_SECONDS = histogram(
+    "aftercall_ringcentral_request_seconds", "Time of one request to RingCentral, seconds.", group=GROUPS
 )
-POLLS = Counter("aftercall_polls_total", "Polls of Active Calls by what they brought.", ["outcome"])
-RECORDINGS = Counter(
-    "aftercall_recordings_total", "Recordings by what became of the search for them.", ["outcome"]
+POLLS = counter(
+    "aftercall_polls_total",
+    "Polls of Active Calls by what they brought.",
+    outcome=("found", "nothing-new", "rate-limited", "refused", "failed"),
 )
-INSIGHTS = Counter(
-    "aftercall_insights_looks_total", "Looks for a call's insights by what came of them.", ["outcome"]
+RECORDINGS = counter(
+    "aftercall_recordings_total",
+    "Recordings by what became of the search for them.",
+    outcome=("ready", "expired", "none", "archived", "archive-failed"),
 )
-READER_REQUESTS = Counter(
+INSIGHTS = counter(
+    "aftercall_insights_looks_total",
+    "Looks for a call's insights by what came of them.",
+    outcome=("found", "not-there", "refused", "given-up", "failed"),
+)
+READER_REQUESTS = counter(
     "aftercall_reader_lists_total",
     "Lists and records asked for by readers, by where they came from.",
-    ["source"],
+    source=("cache", "shared", "ringcentral"),
 )
-SWEPT = Counter(
-    "aftercall_swept_calls_total", "Calls that no event had told of, found by a sweep.", ["reason"]
+SWEPT = counter(
+    "aftercall_swept_calls_total",
+    "Calls that no event had told of, found by a sweep.",
+    reason=GAP_REASONS,
 )
-SET_ASIDE = Counter(
+SET_ASIDE = counter(
     "aftercall_records_set_aside_total",
     "What RingCentral told of a call and could not be read or stored, by source.",
-    ["source"],
+    source=("active-calls", "call-log", "unreadable"),
 )
-WAITING = Gauge("aftercall_waiting_calls", "Ended calls that wait for their record inside the window.")
-BUDGET_FREE = Gauge("aftercall_budget_free_requests", "Heavy requests that may be sent at once.")
-LOOP_SECONDS = Histogram(
-    "aftercall_loop_step_seconds", "Time of one step of background work, seconds.", ["loop"]
+LOOP_SECONDS = histogram(
+    "aftercall_loop_step_seconds", "Time of one step of background work, seconds.", loop=LOOPS
 )
-LOOP_FAILURES = Counter(
-    "aftercall_loop_failures_total", "Steps of background work that failed and are tried again.", ["loop"]
+LOOP_FAILURES = counter(
+    "aftercall_loop_failures_total", "Steps of background work that failed and are tried again.", loop=LOOPS
 )
 CLOCK_SKEW = Gauge(
     "aftercall_clock_skew_seconds",
     "How far this machine's clock is at least ahead of RingCentral's, seconds; negative: behind.",
 )
 STREAMS = Gauge("aftercall_open_streams", "Readers that follow changes just now.")
+
+API_REQUESTS = counter(
+    "aftercall_api_requests_total",
+    "Requests to this service by route and class of status; deliveries are counted apart.",
+    route=(),
+    status=STATUS_CLASSES,
+)
+API_SECONDS = histogram(
+    "aftercall_api_request_seconds",
+    "Time to answer a request to this service, seconds.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+    route=(),
+)
+"""The routes are declared when the app is put together: see `request_log`."""
+
+POOL = gauge(
+    "aftercall_database_connections",
+    "Connections of this process to the database.",
+    state=("in-use", "idle"),
+)
+POOL_LIMIT = Gauge(
+    "aftercall_database_connections_limit", "Connections that this process may have in use at once."
+)
+POOL_WAITING = Gauge(
+    "aftercall_database_waiting_tasks", "Tasks of this process that wait for a connection to the database."
+)
+
+# --- of the whole service: set at each scrape, see ops.gauges ---------------------------------------------------
+
+DATABASE_UP = Gauge(
+    "aftercall_database_up", "Whether the gauges of the whole service could be read from the database."
+)
+WAITING = Gauge("aftercall_waiting_calls", "Ended calls that wait for their record inside the window.")
+OVERDUE = Gauge("aftercall_overdue_calls", "Ended calls whose window has closed and that have no record yet.")
+OVERDUE_SECONDS = Gauge(
+    "aftercall_overdue_oldest_seconds",
+    "How long ago the window of the oldest overdue call closed, seconds.",
+)
+LIVE = Gauge("aftercall_live_calls", "Calls that go on just now.")
+LIVE_LONG = Gauge(
+    "aftercall_live_calls_stale", "Calls that go on for longer than AFTERCALL_CALL_STALE_SECONDS."
+)
+BUDGET_FREE = Gauge("aftercall_budget_free_requests", "Heavy requests that may be sent at once.")
+BUDGET_SILENT = Gauge(
+    "aftercall_budget_silent_seconds",
+    "For how long RingCentral will not be asked, seconds: the rest of a penalty.",
+)
 INBOX = Gauge("aftercall_inbox_deliveries", "Stored deliveries that are not folded into calls yet.")
 INBOX_SECONDS = Gauge("aftercall_inbox_oldest_seconds", "Age of the oldest delivery not folded yet, seconds.")
+SUBSCRIPTIONS = gauge(
+    "aftercall_subscriptions",
+    "Webhook subscriptions by state.",
+    state=("active", "expired", "suspended", "deliveries-refused", "missing"),
+)
+SUBSCRIPTION_SECONDS = Gauge(
+    "aftercall_subscription_expiry_seconds",
+    "Time until the next subscription expires, seconds; negative: it has expired.",
+)
+CREDENTIALS = gauge(
+    "aftercall_credentials",
+    "Credentials by whether they work.",
+    state=("working", "restricted", "refused"),
+)
+GAPS = gauge(
+    "aftercall_gaps", "Gaps of the deliveries that are not settled, by state.", state=("lasting", "unswept")
+)
+GAP_SECONDS = gauge(
+    "aftercall_gap_oldest_seconds",
+    "Time since the oldest unsettled gap began (lasting) or ended (unswept), seconds.",
+    state=("lasting", "unswept"),
+)

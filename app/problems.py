@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
+from structlog.contextvars import get_contextvars
 
 from app.errors import (
     AddressTooLong,
@@ -101,6 +102,11 @@ class Problem(BaseModel):
     fault: Fault = Field(description="Whose error it is.")
     errors: list[FieldError] | None = Field(
         None, description="Each thing that is wrong with the request, if it was refused for its shape."
+    )
+    requestId: str | None = Field(  # noqa: N815 - as it is on the wire
+        None,
+        description="The `X-Request-Id` of the answer; the lines of the service's log carry it too.",
+        examples=["5f3a9c0d1e2b4a68"],
     )
 
 
@@ -248,7 +254,7 @@ def problem_body(
 ) -> dict[str, Any]:
     """Return a problem of one of `KINDS` as JSON; `path` is that of the request."""
     of_kind = KINDS[kind]
-    return {
+    body: dict[str, Any] = {
         "type": f"/problems/{kind}",
         "title": title or of_kind.title,
         "status": status or of_kind.status,
@@ -257,6 +263,9 @@ def problem_body(
         "fault": of_kind.fault,
         **(extra or {}),
     }
+    if request_id := get_contextvars().get("request_id"):
+        body["requestId"] = request_id
+    return body
 
 
 def draw_caller_error(request: Request, error: CallerError) -> Response:
@@ -380,7 +389,7 @@ def _draw_no_credentials(request: Request, error: NoCredentials) -> Response:
 
 
 def _draw_storage_unavailable(request: Request, error: StorageUnavailable) -> Response:
-    log.warning("the database is away", path=request.scope["path"], error=str(error))
+    log.debug("request refused: the database is away", error=str(error))  # its outage is logged once
     return problem_response(
         request,
         "storage-unavailable",

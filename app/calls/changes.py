@@ -175,5 +175,5 @@ async def _next_batch(services: Services, owner: AccountId, after: Place) -> Fee
             account_id = await account_rows.resolve(db, owner)
             return await read_feed(db, account_id, after, _BATCH)
     except StorageUnavailable as error:
-        log.warning("a reader of the feed waits for the database", error=str(error))
+        log.debug("a reader of the feed waits for the database", error=str(error))
         return Feed([], after, has_more=False)

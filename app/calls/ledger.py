@@ -7,19 +7,21 @@ Leaving the block writes the calls, their names, their parties and the events, i
 """
 
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import structlog
 from sqlalchemy import bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts as account_rows
 from app.calls.model import Call, Stage
-from app.db.engine import upsert_into, wake
+from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
 from app.widths import PHONE_NUMBER
@@ -27,6 +29,8 @@ from app.work import wakeups
 
 _COLUMNS = tuple(item.name for item in fields(Call))
 _KEYS = ("account_id", "call_id")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,11 +49,14 @@ class Ledger:
     _aliases: dict[tuple[str, str], None] = field(default_factory=dict)
     _parties: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     _redated: dict[str, datetime] = field(default_factory=dict)
+    _moved: list[dict[str, str]] = field(default_factory=list)
+    causes: Mapping[str, str] = field(default_factory=dict)
+    """By session, the `uuid` of the delivery that is being worked on; for the log."""
 
     def open(self, call: Call, event: str, **data: Any) -> None:
         """Add a call that was not there before."""
         self._new[call.call_id] = call
-        metrics.CALLS_STAGE.labels(stage=call.stage).inc()
+        self._note_stage(call)
         self.change(call, event, **data)
 
     def change(self, call: Call, event: str, **data: Any) -> None:
@@ -75,8 +82,12 @@ class Ledger:
     def move(self, call: Call, stage: Stage, event: str, **data: Any) -> None:
         """Bring a call to another stage, visibly."""
         call.stage = stage
-        metrics.CALLS_STAGE.labels(stage=stage.value).inc()
+        self._note_stage(call)
         self.change(call, event, **data)
+
+    def _note_stage(self, call: Call) -> None:
+        cause = self.causes.get(call.telephony_session_id)
+        self._moved.append(_facts(call) | ({"uuid": cause} if cause else {}))
 
     def keep(self, call: Call) -> None:
         """Write a call that changed in a way nobody sees (a due time, a counter)."""
@@ -106,6 +117,13 @@ class Ledger:
         await self._write_names()
         await self._write_parties()
         await self._write_events()
+        self._tell_moves()
+
+    def _tell_moves(self) -> None:
+        """Count and log the stages that calls have entered, once that is true."""
+        moved, self._moved = self._moved, []
+        if moved:
+            after_commit(self.db, partial(_tell, moved))
 
     async def _write_calls(self) -> None:
         if self._new:
@@ -171,6 +189,24 @@ async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime)
     ledger = Ledger(db, account_id, now, await account_rows.lock(db, account_id, now))
     yield ledger
     await ledger.flush()
+
+
+def _facts(call: Call) -> dict[str, str]:
+    facts = {
+        "stage": str(call.stage),
+        "account_id": str(call.account_id),
+        "call_id": str(call.call_id),
+        "telephony_session_id": call.telephony_session_id,
+    }
+    return facts | ({"reason": call.absent_reason or ""} if call.stage == Stage.ABSENT else {})
+
+
+def _tell(moved: Sequence[dict[str, str]]) -> None:
+    for facts in moved:
+        metrics.CALLS_STAGE.labels(stage=facts["stage"]).inc()
+        if facts["stage"] == Stage.ABSENT:
+            metrics.CALLS_ABSENT.labels(reason=facts["reason"]).inc()
+        log.info("call", **facts)
 
 
 def _row(call: Call, *, keyed: bool = False) -> dict[str, Any]:

@@ -25,10 +25,13 @@ from app.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority
 from app.db.connecting import CONNECT_SECONDS, Connector
 from app.db.failures import Failure, describe_failure, failure_of
 from app.db.files import prepare_file
+from app.db.pool import CountingPool
 from app.errors import SettingsError, StorageUnavailable
+from app.repeats import Outage
 
 CHANNEL = "aftercall"
 _WAKES = "aftercall_wakes"
+_AFTER_COMMIT = "aftercall_after_commit"
 _IMMEDIATE = "aftercall_immediate"
 _STATEMENT_SECONDS = 30.0
 _BUSY_MILLISECONDS = 15_000
@@ -40,6 +43,11 @@ Waker = Callable[[Collection[str]], None]
 def wake(db: AsyncConnection, *topics: str) -> None:
     """Note topics to be woken once this transaction is committed."""
     db.sync_connection.info.setdefault(_WAKES, set()).update(topics)  # type: ignore[union-attr]
+
+
+def after_commit(db: AsyncConnection, act: Callable[[], None]) -> None:
+    """Call `act` once this transaction is committed; never if it is rolled back."""
+    db.sync_connection.info.setdefault(_AFTER_COMMIT, []).append(act)  # type: ignore[union-attr]
 
 
 def upsert_into(db: AsyncConnection, table: Table) -> Any:
@@ -69,6 +77,7 @@ class Database:
                 )
             self.direct = Connector(replace(direct, pooled=False))
         self.waker: Waker | None = None
+        self.outage = Outage("the database is away")
         self._one_writer = asyncio.Lock()
         self._is_private = False
         self._given_up: set[asyncio.Task[None]] = set()
@@ -77,6 +86,7 @@ class Database:
     def _open_sqlite(self) -> AsyncEngine:
         engine = create_async_engine(
             self.url,
+            poolclass=CountingPool,
             pool_size=4,
             max_overflow=4,
             pool_timeout=CONNECT_SECONDS,
@@ -100,6 +110,7 @@ class Database:
         return self._engine_of(
             self.connector,
             _STATEMENT_SECONDS,
+            poolclass=CountingPool,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_SECONDS,
@@ -135,7 +146,7 @@ class Database:
 
         Raises StorageUnavailable when the database cannot be reached.
         """
-        with _storage_errors():
+        with _storage_errors(self.outage):
             async with self.engine.connect() as db, db.begin():
                 yield db
 
@@ -146,10 +157,13 @@ class Database:
         Raises StorageUnavailable when the database cannot be reached or did not commit.
         """
         woken: set[str] = set()
-        with _storage_errors():
-            async with self.turn_to_write(), self._transaction(woken) as db:
+        acts: list[Callable[[], None]] = []
+        with _storage_errors(self.outage):
+            async with self.turn_to_write(), self._transaction(woken, acts) as db:
                 yield db
         self.wake(woken)
+        for act in acts:
+            act()
 
     @asynccontextmanager
     async def turn_to_write(self) -> AsyncIterator[None]:
@@ -166,15 +180,19 @@ class Database:
             self.waker(topics)
 
     @asynccontextmanager
-    async def _transaction(self, woken: set[str]) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(
+        self, woken: set[str], acts: list[Callable[[], None]]
+    ) -> AsyncIterator[AsyncConnection]:
         async with self.engine.connect() as db:
             info = db.sync_connection.info  # type: ignore[union-attr]
             info.pop(_WAKES, None)
+            info.pop(_AFTER_COMMIT, None)
             if self.is_sqlite:
                 await db.execution_options(**{_IMMEDIATE: True})
             async with db.begin():
                 yield db
                 woken.update(info.pop(_WAKES, ()))
+                acts += info.pop(_AFTER_COMMIT, ())
                 if woken and not self.is_sqlite:
                     await db.execute(_NOTIFY, {"channel": CHANNEL, "topics": sorted(woken)})
 
@@ -236,14 +254,24 @@ _NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS te
 
 
 class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
-    """Turn an outage of the database into StorageUnavailable; leave all other errors as they are."""
+    """Turn an outage of the database into StorageUnavailable; leave all other errors as they are.
+
+    Here every outage is noticed, so here it is logged: once when it begins and once when it is over.
+    """
+
+    def __init__(self, outage: Outage) -> None:
+        self._outage = outage
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and failure_of(error) is Failure.OUTAGE:
-            raise StorageUnavailable(f"the database did not answer: {describe_failure(error)}") from error
+        if error is None:
+            self._outage.worked()
+        elif failure_of(error) is Failure.OUTAGE:
+            why = describe_failure(error)
+            self._outage.failed(why)
+            raise StorageUnavailable(f"the database did not answer: {why}") from error
 
 
 def prepare_sqlite(connection: Any, _record: Any = None) -> None:

@@ -32,6 +32,7 @@ from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
+from app.ringcentral.journal import Journal
 from app.ringcentral.ports import StoredToken, load_refusal
 from app.ringcentral.reach import ReachMeter
 from app.ringcentral.skew import SkewMeter
@@ -184,6 +185,7 @@ class Connections:
         self._http = http
         self._replica = replica
         self.meter = SkewMeter()
+        self.journal = Journal(clock)
         """What all answers say of our clock."""
         self.reach = ReachMeter()
         """Whether answers come at all."""
@@ -324,6 +326,7 @@ class Connections:
             clock=self._clock,
             meter=self.meter,
             reach=self.reach,
+            journal=self.journal,
         )
         return Connection(holder, name, client, rates, access)
 

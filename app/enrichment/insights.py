@@ -30,6 +30,7 @@ from app.enrichment.records import finish
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
+from app.work.failures import log_failure
 from app.work.rounds import Agenda, Rounds
 
 NOT_ANALYSED = "not-analysed"
@@ -211,7 +212,7 @@ class InsightsReader:
             until = now + timedelta(seconds=self._plan.forget)
             return Closed(_REASONS.get(error.code or "", NO_LICENCE), {connection.name: until})
         except RingCentralError as error:
-            log.warning("looking for insights failed", why=error.detail, request_id=error.request_id)
+            log_failure(log, "looking for insights failed", error)
             after = self._plan.after or 0.0
             return self._again(call, after if isinstance(error, CredentialsRefused) else after / 12)
         return Found(items) if items else NotThere()

@@ -48,6 +48,7 @@ from app.ringcentral.protocol import decode_token, decode_token_error
 from app.ringcentral.transport import Transport
 from app.settings import Settings
 from app.vault import Vault
+from app.work.failures import log_failure
 
 _ASK_SECONDS = 20.0
 """Longest wait for a slot while somebody looks on."""
@@ -139,7 +140,7 @@ class Onboarding:
         try:
             account_id, _ = await self._learn(own.client, await own.client.fetch_token())
         except RingCentralError as error:
-            log.warning("the service's own account is not known yet", why=error.detail, code=error.code)
+            log_failure(log, "the service's own account is not known yet", error)
             await self._connections.note(own, error)
             return _TRY_AGAIN.total_seconds()
         async with self._database.write() as db:

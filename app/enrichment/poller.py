@@ -47,6 +47,7 @@ from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.wire import HEAVY
+from app.work.failures import log_failure
 from app.work.lanes import Lanes, Serve
 from app.work.leases import renewed
 from app.work.wakeups import POLLS
@@ -168,7 +169,6 @@ class Poller:
         memory = _Memory.read(target, self._limits, now)
         memory.listen(recent, now)
         waiting = [call for call in recent if call.is_waiting]
-        metrics.WAITING.set(len(waiting))
         plan = await self._plan(connection.rates, waiting, memory, now)
         if isinstance(plan, Rest):
             await self._release(target, memory)
@@ -195,7 +195,6 @@ class Poller:
     ) -> PollAt | Rest:
         limits = rates.limits_of(HEAVY)
         state = await rates.peek(HEAVY)
-        metrics.BUDGET_FREE.set(budget.free_slots(state, now, limits))
         bucket = Bucket(budget.poll_times(state, now, limits), budget.cycle_seconds(state, limits))
         sought = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
         plan = plan_poll(
@@ -268,7 +267,8 @@ class Poller:
         if polled.failure is None:
             await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
-        log.info("polled", found=got, missed=len(missed), pages=polled.pages, records=len(polled.records))
+        tell = log.info if got else log.debug
+        tell("polled", found=got, missed=len(missed), pages=polled.pages, records=len(polled.records))
 
     async def _take(
         self,
@@ -372,9 +372,7 @@ class Poller:
         else:
             metrics.POLLS.labels(outcome="failed").inc()
         self._not_before[(target.account_id, target.target)] = retry_at
-        log.warning(
-            "poll failed", why=error.detail, code=error.code, request_id=error.request_id, status=error.status
-        )
+        log_failure(log, "poll failed", error)
         return (retry_at - now).total_seconds()
 
     async def _release(self, target: Target, memory: "_Memory") -> None:

@@ -125,7 +125,7 @@ class SharedRates:
             await self._change(slot.group, lambda state, _now, _waiting: (state, None))
             await self._save_silence()
         except StorageUnavailable:
-            log.warning("a rate bucket could not be settled yet", group=slot.group)
+            log.debug("a rate bucket could not be settled yet", group=slot.group)
 
     async def _save_silence(self) -> None:
         """Silence every bucket that there is, of all users: the global limit counts what comes from one address."""

@@ -43,6 +43,7 @@ from app.errors import RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId, SessionId, is_alias
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import PERMISSION_CODES, wants_next_page
+from app.work.failures import log_failure
 from app.work.lanes import Lanes, Serve
 from app.work.leases import Lease, leased, rest
 from app.work.wakeups import READINGS
@@ -352,9 +353,7 @@ class Reader:
             unread = await self._send(account_id, connection, request, left)
         except RequestRefused as refusal:
             # Sent again it would be refused again: these calls are asked for in another way the next time.
-            log.warning(
-                "a reading was refused", why=refusal.detail, code=refusal.code, calls=len(request.call_ids)
-            )
+            log_failure(log, "a reading was refused", refusal, calls=len(request.call_ids))
             unread, reason = frozenset(), REFUSED
         spoken_for = [call_id for call_id in request.call_ids if call_id in left and call_id not in unread]
         await self._plan_next(account_id, spoken_for, reason=reason)
@@ -492,7 +491,8 @@ class Reader:
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
         await bring_in(self._database, self._clock, self._plan, account_id, others, sent_at, grace=None)
         await self._connections.note(connection, None)
-        log.info("read the call log", due=len(left) + len(found), found=len(found), records=len(records))
+        tell = log.info if found else log.debug
+        tell("read the call log", due=len(left) + len(found), found=len(found), records=len(records))
 
     async def _plan_next(
         self, account_id: AccountId, call_ids: Sequence[str], *, reason: str = NEVER_LOGGED
@@ -558,9 +558,7 @@ class Reader:
         now = self._clock.now()
         retry_at = error.retry_at if isinstance(error, RateLimited) else now + timedelta(seconds=self._pause)
         self._not_before[(account_id, connection.name)] = retry_at
-        log.warning(
-            "reading the call log failed", why=error.detail, code=error.code, request_id=error.request_id
-        )
+        log_failure(log, "reading the call log failed", error)
         await self._connections.note(connection, error)
         return max(0.0, (retry_at - now).total_seconds())
 

@@ -28,6 +28,7 @@ from app.errors import CredentialsRefused, PermissionMissing, RateLimited, Reque
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
+from app.work.failures import log_failure
 from app.work.rounds import Agenda, Rounds
 
 NO_CREDENTIALS = "no credentials"
@@ -143,13 +144,13 @@ class RecordingKeeper:
             else:
                 await self._put_off(account_id, recording_id, self._clock.now())
         except CredentialsRefused as error:
-            log.warning("credentials for recordings were refused", code=error.code, why=error.detail)
+            log_failure(log, "credentials for recordings were refused", error)
             await self._wait_for_credentials(account_id, recording_id, error.code or NO_CREDENTIALS)
         except RequestRefused as error:
-            log.warning("a recording was refused", code=error.code, why=error.detail)
+            log_failure(log, "a recording was refused", error)
             await self._in_vain(account_id, recording_id, error.code or type(error).__name__)
         except RingCentralError as error:
-            log.warning("looking for a recording failed", why=error.detail, request_id=error.request_id)
+            log_failure(log, "looking for a recording failed", error)
             await self._put_off(account_id, recording_id, self._clock.now() + self._pause)
         else:
             if found is None:

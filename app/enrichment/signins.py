@@ -14,6 +14,7 @@ import structlog
 from app.clock import Clock
 from app.enrichment.connections import Connection, Connections
 from app.errors import RingCentralError
+from app.work.failures import log_failure
 
 CHECK_SECONDS = 600.0
 _AT_ONCE = 8
@@ -59,12 +60,8 @@ class SignIns:
         try:
             token = await connection.client.fetch_token()
         except RingCentralError as error:
-            log.warning(
-                "a connection has no token",
-                account_id=connection.holder,
-                name=connection.name,
-                why=error.detail,
-                code=error.code,
+            log_failure(
+                log, "a connection has no token", error, account_id=connection.holder, name=connection.name
             )
             await self._connections.note(connection, error)
         else:

@@ -37,6 +37,7 @@ from app.errors import LeaseLost, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
+from app.work.failures import log_failure
 from app.work.lanes import Lanes
 from app.work.leases import renewed
 from app.work.wakeups import SWEEPS
@@ -342,7 +343,8 @@ class Sweeper:
         now = self._clock.now()
         if brought.opened:
             metrics.SWEPT.labels(reason=sweep.reason).inc(len(brought.opened))
-        log.info(
+        write = log.info if brought.opened or sweep.is_gap else log.debug
+        write(
             "swept", reason=sweep.reason, begin=str(reading.part.begin), end=str(reading.part.end),
             records=len(reading.records), read=len(brought.read), found=len(brought.opened),
         )  # fmt: skip
@@ -396,7 +398,7 @@ class Sweeper:
     async def _excuse(self, sweep: Sweep, error: RingCentralError) -> bool:
         """Give a row back after a failure, to be read on later."""
         now = self._clock.now()
-        log.warning("a sweep was held up", why=error.detail, code=error.code, request_id=error.request_id)
+        log_failure(log, "a sweep was held up", error, account_id=sweep.account_id)
         if isinstance(error, RateLimited):
             await self._stall(sweep, None, max(error.retry_at, now))
             return False

@@ -207,7 +207,7 @@ class TokenKeeper:
         except (RateLimited, RingCentralUnreachable) as error:
             if living is None:
                 raise
-            _log.warning("token_renewal_postponed", why=error.detail)
+            _log.debug("token_renewal_postponed", why=error.detail)  # the journal tells of the outage
             return living
         if token.refresh_token is None:
             # Kept before it is shared: if saving fails, the next call must not buy another.

@@ -24,6 +24,7 @@ from app.errors import RequestRefused, RingCentralError, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
 from app.ringcentral import oauth, protocol
 from app.ringcentral.auth import AuthConfig, TokenKeeper
+from app.ringcentral.journal import Journal
 from app.ringcentral.models import (
     BulkItem,
     Insights,
@@ -63,12 +64,13 @@ def connect(
     clock: Clock,
     meter: SkewMeter | None = None,
     reach: ReachMeter | None = None,
+    journal: Journal | None = None,
 ) -> "RingCentralClient":
     """Put a client together. `http` stays the caller's, to close as well.
 
-    `meter` hears the date of each answer, `reach` whether there was one.
+    `meter` hears the date of each answer, `reach` whether there was one; `journal` logs it.
     """
-    transport = Transport(http, config, budget, clock, meter, reach)
+    transport = Transport(http, config, budget, clock, meter, reach, journal)
     return RingCentralClient(transport, config, TokenKeeper(transport, auth, store, clock), clock)
 
 

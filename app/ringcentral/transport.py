@@ -12,18 +12,16 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-import structlog
 
 from app import __version__
 from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
+from app.ringcentral.journal import Journal
 from app.ringcentral.ports import Outcome, Priority, RateBudget
 from app.ringcentral.protocol import CONTENT_ROUTE, DEFAULT_PENALTY_SECONDS, penalty_of
 from app.ringcentral.reach import ReachMeter, Unreached, cause_of, describe_cause
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Answer, Request, read_rate_headers
-
-_log = structlog.get_logger()
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -82,8 +80,10 @@ class Transport:
         clock: Clock,
         meter: SkewMeter | None = None,
         reach: ReachMeter | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        """`meter` compares our clock with that of the answers; `reach` counts requests without an answer."""
+        """`meter` compares our clock with that of the answers; `reach` counts requests without an answer; `journal`
+        logs them."""
         self._http = http
         self._config = config
         self._budget = budget
@@ -91,6 +91,7 @@ class Transport:
         self._meter = meter or SkewMeter()
         self._reach = reach or ReachMeter()
         self._platform = _origin(httpx.URL(config.server_url))
+        self._journal = journal or Journal(clock)
         self._origins = {_origin(httpx.URL(url)) for url in (config.server_url, config.media_url)}
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -124,11 +125,11 @@ class Transport:
             answer = await self._exchange(url, request, authorization)
         except Unanswered as error:
             was_sent = error.was_sent
-            _log.warning("ringcentral_unanswered", **self._facts(request, began), why=error.detail)
+            self._journal.unanswered(request, self._clock.monotonic() - began, error.detail)
             raise
         finally:
             await self._settle(slot, answer, was_sent)
-        self._log_answer(request, answer, began)
+        self._journal.answered(request, self._clock.monotonic() - began, answer)
         return answer
 
     @asynccontextmanager
@@ -151,11 +152,11 @@ class Transport:
                 answer = head if head.is_success else await self._whole(response, sent_at)
             except Unanswered as error:
                 was_sent = error.was_sent
-                _log.warning("ringcentral_unanswered", **self._facts(request, began), why=error.detail)
+                self._journal.unanswered(request, self._clock.monotonic() - began, error.detail)
                 raise
             finally:
                 await self._settle(slot, answer, was_sent)
-            self._log_answer(request, answer, began)
+            self._journal.answered(request, self._clock.monotonic() - began, answer)
             if answer.is_success:
                 yield ContentStream(answer.status, answer.headers, _chunks(response))
             else:
@@ -247,16 +248,6 @@ class Transport:
 
     def _seconds(self, request: Request) -> float:
         return self._config.slow_timeout_seconds if request.is_slow else self._config.timeout_seconds
-
-    def _log_answer(self, request: Request, answer: Answer, began: float) -> None:
-        log = _log.info if answer.is_success else _log.warning
-        facts = self._facts(request, began)
-        log("ringcentral_answered", **facts, status=answer.status, rc_request_id=answer.request_id)
-
-    def _facts(self, request: Request, began: float) -> dict[str, Any]:
-        """What may be logged of a request: the route without its ids, no parameter, no header."""
-        milliseconds = round((self._clock.monotonic() - began) * 1000)
-        return {"method": request.method, "route": request.route, "group": request.group, "ms": milliseconds}
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:

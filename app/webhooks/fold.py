@@ -39,6 +39,7 @@ from app.webhooks.notification import CallKey
 from app.webhooks.parties import CallView, endpoint_json, read_parties
 from app.work.holds import Holds
 from app.work.lanes import Lanes, Serve
+from app.work.log_context import about_account
 from app.work.wakeups import ENDS, INBOX, POLLS, SUBSCRIPTIONS
 
 BATCH = 50
@@ -151,6 +152,7 @@ class Folder:
         self._holds.succeed(account_id)
         return 0.0 if has_more else None
 
+    @about_account
     async def _fold_account(self, account_id: AccountId, limit: int) -> bool:
         try:
             return await self._fold(account_id, limit)
@@ -183,6 +185,7 @@ class Folder:
             owner = await _owner(db, account_id, now)
             async with open_ledger(db, owner, now) as ledger:
                 rows = await _unfolded(db, account_id, limit, uuid)
+                ledger.causes = {row.telephony_session_id: row.uuid for row in rows}
                 batch = read_batch(rows, owner)
                 await fold_facts(ledger, batch.facts, self._rules, self._clock)
                 await ledger.flush()
@@ -190,6 +193,13 @@ class Folder:
                     finish(ledger, call)
             await _mark_folded(db, account_id, batch.notes, now)
             await _heed_reminders(db, batch.reminded, now)
+        for row in rows:
+            if row.uuid not in batch.notes:
+                continue
+            log.debug(
+                "delivery folded", uuid=row.uuid, telephony_session_id=row.telephony_session_id,
+                note=batch.notes[row.uuid],
+            )  # fmt: skip
         return len(rows) == limit or len(batch.notes) < len(rows)
 
 
@@ -211,7 +221,12 @@ async def _unfolded(
 ) -> Sequence[Any]:
     """Return deliveries that wait, oldest first; with `uuid` that one alone, if it still waits."""
     query = (
-        select(deliveries.c.uuid, deliveries.c.received_at, deliveries.c.raw)
+        select(
+            deliveries.c.uuid,
+            deliveries.c.received_at,
+            deliveries.c.raw,
+            deliveries.c.telephony_session_id,
+        )
         .where(deliveries.c.account_id == account_id, deliveries.c.folded_at.is_(None))
         .order_by(deliveries.c.received_at, deliveries.c.uuid)
         .limit(limit)

@@ -32,6 +32,7 @@ class Inbox:
         self.accepted = 0
         """Deliveries answered 200 since the start."""
         self._store = open_writer(database)
+        self._outage = database.outage
         self._clock = clock
         self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
         self._proofs: list[asyncio.Future[None]] = []
@@ -63,6 +64,7 @@ class Inbox:
         send it again.
         """
         if not self._is_open or len(self._pending) >= MOST_PENDING:
+            metrics.DELIVERIES.labels(outcome="unavailable").inc()
             raise StorageUnavailable("the inbox takes nothing just now")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((delivery, stored))
@@ -140,9 +142,11 @@ class Inbox:
             async with asyncio.timeout(COMMIT_SECONDS):
                 stored, refused = await self._store_apart(rows)
         except StorageUnavailable as error:
+            self._outage.failed(str(error))
             self._refuse(batch, error)
             _fail(proofs, error)
         except TimeoutError:
+            self._outage.failed("the database took too long to commit")
             late = StorageUnavailable("the database took too long to commit")
             self._refuse(batch, late)
             _fail(proofs, late)
@@ -156,6 +160,7 @@ class Inbox:
             self._refuse(batch, StorageUnavailable(str(error)))
             self._proofs += proofs  # these deliveries may be at fault, not the database
         else:
+            self._outage.worked()
             _confirm(proofs)
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))

@@ -9,6 +9,7 @@ import hmac
 from datetime import datetime
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -28,6 +29,8 @@ from app.webhooks.refusals import Refusals
 PATH = "/webhooks/ringcentral"
 _LONGEST_ECHO = 256
 _MOST_REFUSED = 1000
+
+log = structlog.get_logger(__name__)
 
 
 class NotificationEndpoint:
@@ -71,7 +74,12 @@ class NotificationEndpoint:
         ):
             return _echo(validation)
         self._check(_presented(scope), body)
-        await self._inbox.accept(self._delivery(body))
+        delivery = self._delivery(body)
+        await self._inbox.accept(delivery)
+        log.debug(
+            "delivery stored", account_id=delivery.account_id, uuid=delivery.uuid,
+            telephony_session_id=delivery.telephony_session_id,
+        )  # fmt: skip
         return None
 
     def _is_delivery(self, body: bytes, validation: bytes, verification: bytes | None) -> bool:

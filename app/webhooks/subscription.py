@@ -29,6 +29,7 @@ from app.ringcentral.models import DisabledFilter, Subscription
 from app.ringcentral.protocol import has_same_filters
 from app.ringcentral.reach import code_of
 from app.webhooks.advice import advise
+from app.work.failures import log_failure
 from app.work.leases import Lease, leased
 
 KIND = "subscription"
@@ -387,9 +388,7 @@ class SubscriptionKeeper:
     async def _failed(self, error: RingCentralError) -> float:
         self._failures += 1
         pause = pause_after(self._failures, error, self._clock.now())
-        log.warning(
-            "the subscription could not be looked after", why=error.detail, code=error.code, seconds=pause
-        )
+        log_failure(log, "the subscription could not be looked after", error, seconds=pause)
         problem = {
             "code": code_of(error),
             "detail": advise(error.code, error.detail),

@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from app import metrics
 from app.errors import StorageUnavailable
+from app.repeats import STILL_SECONDS, Repeats
+from app.work.log_context import account_of_key
 
 K = TypeVar("K", bound=Hashable)
 Serve = Callable[[], Awaitable[float | None]]
@@ -40,7 +43,9 @@ class Lanes(Generic[K]):
         longest_seconds: float,
         patience_seconds: float | None = None,
         at_once: int = AT_ONCE,
+        account_of: Callable[[K], str | None] = account_of_key,
     ) -> None:
+        """`account_of` gives the id of the account that a key is about, for the log."""
         self._name = name
         self._wake = wake
         self._longest = longest_seconds
@@ -49,6 +54,8 @@ class Lanes(Generic[K]):
         self._tasks: dict[K, asyncio.Task[float | None]] = {}
         self._failures: dict[K, int] = {}
         self._left_alone = False
+        self._account_of = account_of
+        self._repeats = Repeats(every_seconds=STILL_SECONDS)
 
     async def run(self, work: Mapping[K, Serve]) -> float | None:
         """Serve each key that is not being served already; return the shortest pause that those through ask for.
@@ -76,6 +83,8 @@ class Lanes(Generic[K]):
 
     def _start(self, key: K, serve: Serve) -> asyncio.Task[float | None]:
         async def served() -> float | None:
+            # The task has a context of its own: this says nothing of the others.
+            bind_contextvars(account_id=self._account_of(key))
             async with self._turns, asyncio.timeout(self._longest):
                 return await serve()
 
@@ -111,5 +120,8 @@ class Lanes(Generic[K]):
         metrics.LOOP_FAILURES.labels(loop=self._name).inc()
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
         why = "took too long" if isinstance(error, TimeoutError) else "unexpected"
-        log.error("one of many failed", loop=self._name, why=why, seconds=pause, exc_info=error)
+        self._repeats.tell(
+            log.error, "one of many failed", key=(key, type(error)),
+            loop=self._name, account_id=self._account_of(key), why=why, seconds=pause, exc_info=error,
+        )  # fmt: skip
         return pause

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, or_, update
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import work
+from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.work.wakeups import wait
 
@@ -31,7 +32,8 @@ async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) ->
             try:
                 await renew()
             except Exception as error:  # noqa: BLE001 - the work's end tells whether it still holds
-                log.warning("a lease could not be renewed", why=str(error))
+                write = log.debug if isinstance(error, StorageUnavailable) else log.warning
+                write("a lease could not be renewed", why=str(error))
 
     keeper = asyncio.create_task(keep(), name="lease")
     try:

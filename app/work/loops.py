@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from app import metrics
 from app.clock import Clock
 from app.errors import StorageUnavailable
+from app.repeats import Outage
 from app.work.wakeups import Wakeups, wait
 
 Step = Callable[[], Awaitable[float | None]]
@@ -21,6 +23,7 @@ Step = Callable[[], Awaitable[float | None]]
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_RECOVERED_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +43,17 @@ class Loop:
     close: Callable[[], Awaitable[None]] | None = None
     gather: float = 0.0
     failures: int = field(default=0, init=False)
+    _outage: Outage = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._outage = Outage("background step fails", loop=self.name, settled_seconds=_RECOVERED_SECONDS)
 
     async def run(self, wakeups: Wakeups, clock: Clock) -> None:
         """Run until cancelled."""
+        self._outage.clock = clock
         try:
-            await self._run(wakeups, clock)
+            with bound_contextvars(loop=self.name):
+                await self._run(wakeups, clock)
         finally:
             if self.close is not None:
                 await self.close()
@@ -67,19 +76,21 @@ class Loop:
             wanted = await self.step()
         except StorageUnavailable as error:
             _stop_if_cancelled()
+            # The database's own outage is logged where it is noticed, once for all loops.
             return self._failed("the database is away", error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged once, counted each time
             _stop_if_cancelled()
-            log.exception("background step failed", loop=self.name)
+            self._outage.failed(str(error) or type(error).__name__, exc_info=error)
             return self._failed("unexpected", error)
         self.failures = 0
+        self._outage.worked()
         return self.at_least_every if wanted is None else min(wanted, self.at_least_every)
 
     def _failed(self, why: str, error: Exception) -> float:
         self.failures += 1
         metrics.LOOP_FAILURES.labels(loop=self.name).inc()
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10))
-        log.warning(
+        log.debug(
             "background step will be tried again", loop=self.name, why=why, error=str(error), seconds=pause
         )
         return pause

@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.db.engine import CHANNEL, Database
+from app.repeats import Outage
 
 INBOX = "inbox"
 ENDS = "ends"
@@ -95,15 +96,16 @@ async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:
     if database.direct.address.pooled:
         log.warning("wake-ups between replicas are off", detail=_DIRECT_URL)
         return
+    outage = Outage("listening to the database is interrupted", clock, settled_seconds=0.0)
     while True:
         pause = _RECONNECT_SECONDS
         try:
-            await _relay_until_lost(database, wakeups)
+            await _relay_until_lost(database, wakeups, outage)
         except _NotDelivered:
             log.warning("wake-ups between replicas do not arrive", detail=_DIRECT_URL)
             pause = _POOLED_SECONDS
         except Exception as error:  # noqa: BLE001 - without a listener this replica hears of nothing
-            log.warning("listening to the database was interrupted", error=str(error))
+            outage.failed(str(error) or type(error).__name__)
         await clock.sleep(pause)
 
 
@@ -111,7 +113,7 @@ class _NotDelivered(Exception):
     """Somebody stands between who does not pass notifications on."""
 
 
-async def _relay_until_lost(database: Database, wakeups: Wakeups) -> None:
+async def _relay_until_lost(database: Database, wakeups: Wakeups, outage: Outage) -> None:
     assert database.direct is not None  # noqa: S101 - PostgreSQL alone has a relay
     lost, proven = asyncio.Event(), asyncio.Event()
     proof = f"proof:{secrets.token_hex(8)}"
@@ -127,6 +129,7 @@ async def _relay_until_lost(database: Database, wakeups: Wakeups) -> None:
         await connection.add_listener(CHANNEL, receive)
         if database.direct.pooled or database.direct is not database.connector:
             await _prove(database, proof, proven)
+        outage.worked()
         while not await wait(lost, _STILL_THERE_SECONDS):
             # A connection that a firewall forgot looks alive, and a server that became a standby notifies of nothing.
             if await connection.fetchval("SELECT pg_is_in_recovery()"):
