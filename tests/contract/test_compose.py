@@ -96,6 +96,54 @@ def test_one_service_answers_one_works_and_both_wait_for_the_schema() -> None:
     assert services["postgres"]["volumes"] == ["database:/var/lib/postgresql/data"]
 
 
+def mounts(service: str) -> dict[str, Path]:
+    """Where a service of the profile finds which file or folder of ours."""
+    found = {}
+    for volume in COMPOSE["services"][service]["volumes"]:
+        ours, theirs, mode = volume.split(":")
+        assert mode == "ro"
+        found[theirs] = ROOT / ours
+    return found
+
+
+def test_the_profile_monitoring_is_apart_and_pinned() -> None:
+    apart = {name for name, service in COMPOSE["services"].items() if "profiles" in service}
+    assert apart == {"prometheus", "grafana"}
+    for name in apart:
+        service = COMPOSE["services"][name]
+        assert service["profiles"] == ["monitoring"]
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", service["image"])
+        assert all(path.exists() for path in mounts(name).values())
+    for service in COMPOSE["services"].values():
+        assert not apart & set(service.get("depends_on", [])) or service.get("profiles")
+
+
+def test_prometheus_finds_its_rules_and_every_replica() -> None:
+    found = mounts("prometheus")
+    command = COMPOSE["services"]["prometheus"]["command"]
+    path = next(word.partition("=")[2] for word in command if word.startswith("--config.file="))
+    config = yaml.safe_load(found[path].read_text())
+    assert all(str(Path(path).parent / rules) in found for rules in config["rule_files"])
+    (job,) = config["scrape_configs"]
+    (lookup,) = job["dns_sd_configs"]
+    assert job["job_name"] == "aftercall"
+    for name in lookup["names"]:
+        command = COMPOSE["services"][name]["command"]
+        assert command[command.index("--port") + 1] == str(lookup["port"])
+    assert set(lookup["names"]) == {"web", "worker"}
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    found = mounts("grafana")
+    provisioning = found["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "aftercall.yml").read_text())["providers"]
+    assert (found[provider["options"]["path"]] / "aftercall.json").exists()
+    home = COMPOSE["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(home).parent == Path(provider["options"]["path"])
+
+
 def test_nothing_is_published_beyond_this_machine() -> None:
     for service in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
