@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import insert
 
@@ -194,3 +195,9 @@ async def test_the_pool_tells_who_waits_for_a_connection(database_url: str) -> N
             await connection.close()
     finally:
         await database.close()
+
+
+async def test_the_page_tells_nothing_but_metrics(anonymous: httpx.AsyncClient) -> None:
+    page = (await anonymous.get("/metrics")).text
+    assert "_created" not in page
+    assert 'aftercall_calls_absent_total{reason="never-logged"}' in page
