@@ -110,7 +110,7 @@ SWEPT = counter(
 SET_ASIDE = counter(
     "aftercall_records_set_aside_total",
     "What RingCentral told of a call and could not be read or stored, by source.",
-    source=("active-calls", "call-log", "unreadable"),
+    source=("active-calls", "call-log", "recordings", "insights", "unreadable"),
 )
 LOOP_SECONDS = histogram(
     "aftercall_loop_step_seconds", "Time of one step of background work, seconds.", loop=LOOPS

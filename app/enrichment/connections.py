@@ -256,8 +256,16 @@ class Connections:
         return rows
 
     def _connected(self, rows: Sequence[tuple[AccountId, _Row]]) -> list[Connection]:
-        made = [made for holder, row in rows if (made := self._connect(holder, row)) is not None]
+        made = [made for holder, row in rows if (made := self._connect_alone(holder, row)) is not None]
         return sorted(made, key=lambda item: (item.holder, not item.is_company_wide, item.name))
+
+    def _connect_alone(self, holder: AccountId, row: _Row) -> Connection | None:
+        """Leave out a row that cannot be read at all: the other accounts are served."""
+        try:
+            return self._connect(holder, row)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.exception("credentials cannot be read", account_id=holder, name=row.name)
+            return None
 
     def _connect(self, holder: AccountId, row: _Row) -> Connection | None:
         key = (holder, row.name)

@@ -21,7 +21,7 @@ from app.enrichment.findings import Brought, bring_in, learn_owner
 from app.enrichment.gaps import Reason
 from app.enrichment.records import ReadingPlan
 from app.enrichment.slices import sort_by_call
-from app.errors import PermissionMissing, RequestRefused
+from app.errors import PermissionMissing, RequestRefused, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import RecordsSync
 from app.ringcentral.protocol import SyncTokenRefused
@@ -36,6 +36,7 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 _OVERLAP = timedelta(minutes=5)
 _PROBE_AGAIN = timedelta(days=1)
+_BROKEN_AGAIN = timedelta(minutes=10)
 _SECOND = timedelta(seconds=1)
 _FLAGS = (("by_change", "byChange"), ("has_newer", "hasNewer"))
 _MOMENTS = (
@@ -126,6 +127,7 @@ class Feed:
         self._replica = replica
         self._lease_seconds = lease_seconds
         self._patience_seconds = patience_seconds
+        self._pause = _PROBE_AGAIN
         self._missing: dict[tuple[AccountId, str], datetime] = {}
 
     async def read(self, connection: Connection) -> FeedRead | None:
@@ -196,6 +198,13 @@ class Feed:
             # Whoever may read the Call Log need not have the feed; the Call Log itself says what is missing.
             log.info("there is no feed", why=refusal.detail, code=refusal.code)
             return None
+        except RingCentralUnreachable as error:
+            if error.status is None or error.status >= 300:
+                raise
+            # An answer came and cannot be read. The Call Log itself must not wait for a feed that is broken.
+            log.warning("the feed cannot be read", why=error.detail, request_id=error.request_id)
+            self._pause = _BROKEN_AGAIN
+            return None
 
     async def _take(self, connection: Connection, answer: RecordsSync) -> Brought:
         async with self._database.write() as db:
@@ -209,7 +218,8 @@ class Feed:
         )
 
     async def _remember_missing(self, connection: Connection) -> None:
-        until = self._clock.now() + _PROBE_AGAIN
+        pause, self._pause = self._pause, _PROBE_AGAIN
+        until = self._clock.now() + pause
         self._missing[(connection.holder, connection.name)] = until
         await self._save(connection, _Place(missing_until=until))
 

@@ -27,6 +27,7 @@ from app.enrichment.connections import Connection, Connections
 from app.enrichment.outlook import Outlook, load_outlook, look_at, save_outlook
 from app.enrichment.reach import find_connections
 from app.enrichment.records import finish
+from app.enrichment.set_aside import PASSING, UNSTORABLE, Shelf
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
@@ -116,6 +117,7 @@ class InsightsReader:
         self._clock = clock
         self._connections = connections
         self._plan = plan
+        self._shelf = Shelf(database, clock)
         self._rounds = Rounds(
             "insights",
             database,
@@ -140,8 +142,23 @@ class InsightsReader:
             return False
         answer = await self._look(account_id, call, outlook)
         metrics.INSIGHTS.labels(outcome=_OUTCOMES[type(answer)]).inc()
-        await self._write(account_id, call.call_id, answer)
+        try:
+            await self._write(account_id, call.call_id, answer)
+        except PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever these insights cause, other calls go on
+            await self._set_aside(account_id, call.call_id, error)
         return True
+
+    async def _set_aside(self, account_id: AccountId, call_id: str, error: Exception) -> None:
+        """Give up insights that cannot be stored."""
+        await self._shelf.note(account_id, "insights", call_id, error)
+        try:
+            await self._write(account_id, call_id, Hopeless(UNSTORABLE))
+        except PASSING:
+            raise
+        except Exception:  # noqa: BLE001 - noted above
+            await self._shelf.stop_insights(account_id, call_id)
 
     async def _claim(self, account_id: AccountId) -> tuple[Call | None, Outlook]:
         """Take the call that has been due longest, so that no other replica does before the lease is over."""

@@ -24,6 +24,7 @@ from app.db.engine import Database
 from app.enrichment.connections import Connection, Connections
 from app.enrichment.reach import find_connection
 from app.enrichment.records import finish
+from app.enrichment.set_aside import PASSING, UNSTORABLE, Shelf
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.models import Recording
@@ -86,6 +87,7 @@ class RecordingKeeper:
         self._clock = clock
         self._connections = connections
         self._plan = plan
+        self._shelf = Shelf(database, clock)
         self._rounds = Rounds(
             "recordings",
             database,
@@ -116,8 +118,26 @@ class RecordingKeeper:
             rows = await recordings.load(db, account_id, recording_id) if recording_id else []
         if recording_id is None:
             return False
-        await self._look(account_id, recording_id, rows)
+        try:
+            await self._look(account_id, recording_id, rows)
+        except PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever this recording causes, the others go on
+            await self._set_aside(account_id, recording_id, error)
         return True
+
+    async def _set_aside(self, account_id: AccountId, recording_id: str, error: Exception) -> None:
+        """Give up a recording of which RingCentral tells what cannot be stored."""
+        await self._shelf.note(account_id, "recordings", recording_id, error)
+        try:
+            await self._refuse(account_id, recording_id, UNSTORABLE)
+        except PASSING:
+            raise
+        except Exception:  # noqa: BLE001 - noted above
+            async with self._database.write() as db:
+                await recordings.change(
+                    db, account_id, recording_id, states=OPEN, due_at=None, problem=UNSTORABLE
+                )
 
     async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
         connection = await self._find_hearer(account_id, rows)

@@ -27,7 +27,8 @@ UNSTORABLE = "unstorable"
 """Reason of a call whose record cannot be stored."""
 
 _SHOWN_FOR = timedelta(days=1)
-_PASSING = (StorageUnavailable, LeaseLost, RingCentralError)
+PASSING = (StorageUnavailable, LeaseLost, RingCentralError)
+"""What is no fault of the data: it passes, and the same is tried again."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ async def write_apart(
         return []
     try:
         return [await write(items)]
-    except _PASSING:
+    except PASSING:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the item causes, its neighbours are written
         if len(items) == 1:
@@ -102,6 +103,10 @@ class Shelf:
     async def stop_reading(self, account_id: AccountId, call_id: str) -> None:
         """Read no more for a call that cannot be written at all."""
         await self._change(account_id, call_id, read_at=None)
+
+    async def stop_insights(self, account_id: AccountId, call_id: str) -> None:
+        """Look no more for the insights of a call that cannot be written at all."""
+        await self._change(account_id, call_id, insights_at=None)
 
     async def _change(self, account_id: AccountId, call_id: str, **values: Any) -> None:
         mine = (calls.c.account_id == account_id) & (calls.c.call_id == call_id)

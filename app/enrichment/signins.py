@@ -38,6 +38,7 @@ class SignIns:
         """
         turns, now = asyncio.Semaphore(_AT_ONCE), self._clock.monotonic()
         asks_again = self._next_at is None or now < self._next_at
+        self._next_at = now + CHECK_SECONDS - 1.0
 
         async def look(connection: Connection) -> bool:
             async with turns:
@@ -47,7 +48,6 @@ class SignIns:
         for error in looks:
             if isinstance(error, BaseException):
                 raise error
-        self._next_at = now + CHECK_SECONDS - 1.0
         return None if all(looks) else _FRESH_REFUSAL_SECONDS
 
     async def _look(self, connection: Connection, *, asks_again: bool) -> bool:

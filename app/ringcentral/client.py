@@ -18,7 +18,9 @@ from functools import partial
 from typing import TypeVar
 
 import httpx
+import structlog
 
+from app import metrics
 from app.clock import Clock
 from app.errors import RequestRefused, RingCentralError, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
@@ -48,6 +50,8 @@ from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Un
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 
 T = TypeVar("T")
+
+_log = structlog.get_logger()
 
 MAX_REDIRECTS = 3
 LARGE_BYTES = 64 * 1024
@@ -453,9 +457,15 @@ async def _beside(answer: Answer, decode: Callable[[Answer], T]) -> T:
 
     The intake of deliveries shares the loop, and RingCentral suspends a webhook that answers late.
     """
-    if len(answer.body) < LARGE_BYTES:
-        return decode(answer)
-    return await asyncio.to_thread(decode, answer)
+    small = len(answer.body) < LARGE_BYTES
+    decoded = decode(answer) if small else await asyncio.to_thread(decode, answer)
+    if isinstance(decoded, RecordsPage | RecordsSync) and decoded.bad:
+        metrics.SET_ASIDE.labels(source="unreadable").inc(len(decoded.bad))
+        reasons = sorted({item.why for item in decoded.bad})
+        _log.warning(
+            "records cannot be read", count=len(decoded.bad), why=reasons, request_id=answer.request_id
+        )
+    return decoded
 
 
 def _bearer(token: StoredToken) -> str:
