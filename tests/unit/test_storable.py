@@ -1,5 +1,6 @@
 """The rule for what both databases can store."""
 
+import json
 import math
 
 import pytest
@@ -50,3 +51,36 @@ def test_unstorable_values_are_found_at_any_depth_and_repaired(value: object) ->
 def test_storable_values_are_left_alone(value: object) -> None:
     assert find_unstorable(value) is None
     assert storable_json(value) == value
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "[" * 250 + "]" * 250,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 5_000 + "1" + "}" * 5_000,
+        '["]",' * 200 + "1" + "]" * 200,
+    ],
+)
+def test_deep_nesting_costs_its_neighbours_nothing(deep: str) -> None:
+    decoded = decode_json(b'{"before": "]\\"[", "deep": %s, "after": [1]}' % deep.encode())
+    assert (decoded["before"], decoded["after"]) == (']"[', [1])
+    json.dumps(storable_json(decoded))
+
+
+def test_brackets_within_text_are_no_nesting() -> None:
+    value = {"a": "[" * 500, "b": ['{"' * 300, "\\"], "c": [[[{}]]]}
+    assert decode_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("body", [b"[" * 300, b'{"a": ' * 300 + b'"', b'"' + b'\\"' * 100_000, b"]" * 300])
+def test_deep_nesting_that_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(BadJson):
+        decode_json(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-0.0", "0.0"), ("1e16", "10000000000000000"), ("1e308", "null"), ("1.0", "1.0"), ("-1e20", "-100000000000000000000")]
+)  # fmt: skip
+def test_numbers_come_back_from_both_databases_as_they_are_read(text: str, value: str) -> None:
+    assert json.dumps(decode_json(text.encode())) == value
