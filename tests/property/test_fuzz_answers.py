@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
@@ -31,6 +31,7 @@ from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.records import ReadingPlan
 from app.enrichment.set_aside import KIND
+from app.storable import BadJson, decode_json
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
@@ -244,12 +245,16 @@ def test_one_odd_record_costs_its_neighbours_nothing(
 ) -> None:
     world = World()
     world.active = dump(page(record(1), bad, record(3)))
+    try:
+        decode_json(world.active)
+    except BadJson:
+        assume(False)  # brackets that do not match: then the whole answer is none
     world.log = world.active
     world.changes = dump(sync(record(1), bad, record(3))) if also_feed else None
     world.recording = dump(recording)
     state = run_both(urls, world, make_settings)
     healthy = {state["stages"]["s-1"], state["stages"]["s-3"]}
-    assert healthy <= {"bootstrapped", "reconciled", "final"}
+    assert healthy <= {"bootstrapped", "reconciled", "final"}, (state["aside"], dump(bad)[:2000])
     assert state["aside"] is None, "the readers repair what they read"
 
 
