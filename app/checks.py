@@ -14,7 +14,7 @@ import httpx
 from app.calls import accounts
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
-from app.db.migrations import current_revision, head
+from app.db.schema import schema_state
 from app.enrichment.clocks import describe_skew
 from app.enrichment.connections import COMPANY_CODES, Connection, Connections, Level
 from app.enrichment.credentials import OWN
@@ -84,15 +84,15 @@ async def run_checks() -> list[Finding]:
 async def _check_database(database: Database) -> Finding:
     where = database.url.render_as_string(hide_password=True)
     try:
-        revision = await current_revision(database)
+        state = await schema_state(database)
     except StorageUnavailable as error:
         return Finding(
             "database", False, f"{where}: {error}; is the server up, is AFTERCALL_DATABASE_URL right?"
         )
-    if revision != head():
-        state = f"is at {revision}" if revision else "has no schema yet"
-        return Finding("database", False, f"{where} {state}; run `aftercall migrate`")
-    return Finding("database", True, f"{where}, schema {revision}")
+    if not state.serves:
+        what = f"is {state.detail}" if state.revision else "has no schema yet"
+        return Finding("database", False, f"{where} {what}. {state.todo}")
+    return Finding("database", True, f"{where}, schema {state.detail.removeprefix('at ')}")
 
 
 async def check_service(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:

@@ -19,7 +19,7 @@ from app.calls import router as calls_router
 from app.calls.accounts import open_unbound
 from app.clock import Clock, SystemClock
 from app.db.engine import Database
-from app.db.migrations import migrate
+from app.db.migrations import await_schema, migrate
 from app.dependencies import Services, refuse_misunderstandings, refuse_repeated
 from app.enrichment import readers_router, recordings_router
 from app.enrichment.archive import open_archive
@@ -152,7 +152,8 @@ class Process:
         for tries_left in reversed(range(_DATABASE_TRIES)):
             try:
                 if self.settings.migrate_on_start:
-                    await migrate(self.database)
+                    await migrate(self.database, clock=self.clock)
+                await await_schema(self.database, self.clock)
                 async with self.database.write() as db:
                     await open_unbound(db, self.clock.now())
                     if self.settings.api_key is not None:

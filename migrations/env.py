@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy.engine import Connection
 
 from app.db.engine import Database
+from app.db.schema import note_serves_since
 from app.db.tables import metadata
 from app.settings import read_settings
 
@@ -17,6 +18,8 @@ def _run(connection: Connection) -> None:
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
         compare_server_default=False,
+        transaction_per_migration=True,
+        on_version_apply=note_serves_since,
     )
     with context.begin_transaction():
         context.run_migrations()

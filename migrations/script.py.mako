@@ -8,6 +8,8 @@ down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
+breaks_older = True  # False: the code of the release before goes on working on the new schema; see docs/upgrades.md
+
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

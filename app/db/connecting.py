@@ -53,6 +53,12 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
         async with self._one_session():
             return await super().fetchval(*args, **options)
 
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if not args:  # is sent in one step, as BEGIN and COMMIT are
+            return await super().execute(query, **options)
+        async with self._one_session():
+            return await super().execute(query, *args, **options)
+
     def _one_session(self) -> Any:
         return AsyncExitStack() if self.is_in_transaction() else self.transaction()
 

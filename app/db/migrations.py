@@ -1,52 +1,210 @@
-"""Brings the schema up or down, from code.
+"""Brings the schema up or down, from code, while the service goes on.
 
-Replicas that start together take turns: on PostgreSQL by an advisory lock, on SQLite by its one writer.
+Processes that start together take turns: on PostgreSQL by an advisory lock, on SQLite by its one writer. On PostgreSQL
+each migration is a transaction of its own, without a limit to how long a statement takes, but with a short one to how
+long it waits for a lock: whatever waits for a table's lock holds up all that come after it, deliveries too. A migration
+that did not get its lock is rolled back and tried again. A process that is killed leaves nothing but migrations that
+are done; the next one goes on from there.
 """
 
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
+import structlog
 from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from alembic.util import CommandError
+from sqlalchemy import event, text
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db.engine import Database
+from app.clock import Clock, SystemClock
+from app.db.engine import Database, _storage_errors
+from app.db.schema import SchemaState, head, knows, schema_state, scripts
+from app.db.schema import config as _config
+from app.errors import SettingsError, StorageUnavailable
+
+__all__ = ["_config", "await_schema", "current_revision", "head", "migrate"]
 
 _TURN = 4_202_611_23
-_SCRIPTS = Path(__file__).parents[2] / "migrations"
+_TRY_TURN = text("SELECT pg_try_advisory_xact_lock(:turn)")
+LOCK_MILLISECONDS = 1500
+"""How long a migration waits for a lock: less than the intake waits for its commit."""
+
+_LOCK_PATIENCE_SECONDS = 600.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+_SAY_SECONDS = 15.0
+_SCHEMA_TRIES = 30
+# The lock was not to be had; a deadlock, which waits for locks can end in.
+_TRY_AGAIN = ("55P03", "40P01")
+_UNLIMITED = {"statement_timeout": "0", "lock_timeout": "0"}
+# A server of a version that lacks one of them is not asked for it.
+_LIMITS = (
+    "SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '{lock}ms' ELSE '0' END, true) FROM pg_settings"
+    " WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout',"
+    " 'idle_in_transaction_session_timeout')"
+)
+
+log = structlog.get_logger(__name__)
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
+async def migrate(database: Database, revision: str = "head", clock: Clock | None = None) -> None:
+    """Bring the schema to `revision`; "base" takes everything down. Repeating it changes nothing.
+
+    Waits as long as another process migrates. Raises SettingsError when the schema is newer than this code and does
+    not serve it, or when there is no such revision; StorageUnavailable when the database cannot be reached, or a lock
+    was not to be had for ten minutes.
+    """
+    clock = clock or SystemClock()
+    state = await schema_state(database)
+    is_up, is_down = revision == "head", revision == "base" or revision.startswith("-")
+    if is_up and _is_done(state):
+        return
+    if database.is_sqlite:
+        await _wait_and_move(database, _target(state.revision, revision), is_down, clock)
+        return
+    engine = database.open_migrating(_UNLIMITED)
+    event.listen(engine.sync_engine, "begin", _limit)
+    try:
+        with _storage_errors():
+            async with _turn(engine, clock):
+                state = await schema_state(database)
+                if not (is_up and _is_done(state)):
+                    await _move_patiently(engine, _target(state.revision, revision), is_down, clock)
+    finally:
+        await engine.dispose()
 
 
-def head() -> str:
-    """Return the revision that this code expects."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-async def migrate(database: Database, revision: str = "head") -> None:
-    """Bring the schema to `revision`; "base" takes everything down. Repeating it changes nothing."""
-    async with database.write() as db:
-        if not database.is_sqlite:
-            await db.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})
-        current = await db.run_sync(_current)
-        if current == head() and revision == "head":
+async def _wait_and_move(database: Database, revision: str, is_down: bool, clock: Clock) -> None:
+    """Migrate SQLite, all at once. Its lock is waited for, since another process may be migrating."""
+    began = clock.monotonic()
+    while True:
+        try:
+            async with database.write() as db:
+                await db.run_sync(_move, revision, is_down)
+        except StorageUnavailable as error:
+            waited = clock.monotonic() - began
+            if "locked" not in str(error) or waited > _LOCK_PATIENCE_SECONDS:
+                raise
+            log.warning("waiting for another process that uses the database", seconds=round(waited))
+            await clock.sleep(_LOOK_SECONDS)
+        else:
             return
-        down = revision == "base" or revision.startswith("-")
-        await db.run_sync(lambda c: (command.downgrade if down else command.upgrade)(_config(c), revision))
 
 
 async def current_revision(database: Database) -> str | None:
     """Return the revision that the database is at; None for an empty one."""
+    return (await schema_state(database)).revision
+
+
+async def await_schema(database: Database, clock: Clock) -> None:
+    """Wait for a schema that serves this code, half a minute, or as long as somebody migrates.
+
+    Raises SettingsError with what to do when there is none then.
+    """
+    tries, said = 0, None
+    while not (state := await schema_state(database)).serves:
+        is_underway = await _is_migrating(database)
+        tries += 0 if is_underway else 1
+        if state.is_newer or tries >= _SCHEMA_TRIES:
+            raise SettingsError(f"the database's schema is {state.detail}. {state.todo}")
+        if said is None or clock.monotonic() - said > _SAY_SECONDS:
+            said = clock.monotonic()
+            log.warning("waiting for the schema", schema=state.detail, is_being_migrated=is_underway)
+        await clock.sleep(_LOOK_SECONDS)
+
+
+def _is_done(state: SchemaState) -> bool:
+    if state.is_newer and state.serves:
+        log.warning("the schema is newer than this code, and serves it", schema=state.detail)
+    elif state.is_newer:
+        raise SettingsError(f"the database's schema is {state.detail}. {state.todo}")
+    return state.serves
+
+
+@asynccontextmanager
+async def _turn(engine: AsyncEngine, clock: Clock) -> AsyncIterator[None]:
+    """Hold the lock that lets one process migrate, in a transaction that does nothing else.
+
+    Asks for it again and again instead of waiting in the server: a statement that waits has a snapshot, and CREATE
+    INDEX CONCURRENTLY waits for the end of all snapshots. A transaction, since it works through a pooler as well.
+    """
+    began, said = clock.monotonic(), -_SAY_SECONDS
+    while True:
+        async with engine.connect() as db, db.begin():
+            if await db.scalar(_TRY_TURN, {"turn": _TURN}):
+                # The driver leaves the answer's portal open, and its snapshot with it. A plain query closes it.
+                await (await db.get_raw_connection()).driver_connection.execute("SELECT 1")  # type: ignore[union-attr]
+                yield
+                return
+        waited = clock.monotonic() - began
+        if waited - said >= _SAY_SECONDS:
+            said = waited
+            log.warning("waiting for another process that migrates the schema", seconds=round(waited))
+        await clock.sleep(_LOOK_SECONDS)
+
+
+async def _is_migrating(database: Database) -> bool:
+    if database.is_sqlite:
+        return False
     async with database.read() as db:
-        return await db.run_sync(_current)
+        return not await db.scalar(_TRY_TURN, {"turn": _TURN})
 
 
-def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+async def _move_patiently(engine: AsyncEngine, revision: str, is_down: bool, clock: Clock) -> None:
+    began, pause = clock.monotonic(), _LOOK_SECONDS
+    while True:
+        try:
+            async with engine.connect() as db:
+                await db.run_sync(_move, revision, is_down)
+        except (DBAPIError, asyncpg.PostgresError) as error:
+            if _sqlstate(error) not in _TRY_AGAIN:
+                raise
+            waited = clock.monotonic() - began
+            if waited > _LOCK_PATIENCE_SECONDS:
+                raise StorageUnavailable(
+                    f"a migration did not get its lock within {waited:.0f} s: a transaction of another program holds "
+                    "it (see pg_stat_activity); end that, and migrate again"
+                ) from error
+            log.warning(
+                "a migration waits for a lock that others hold", seconds=round(waited), next_try=pause
+            )
+        else:
+            return
+        await clock.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", error), "sqlstate", None)
+
+
+def _limit(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(_LIMITS.format(lock=LOCK_MILLISECONDS))
+
+
+def _target(current: str | None, revision: str) -> str:
+    """Return a step down as the revision that it leads to: tried again, it must not be taken twice.
+
+    Raises SettingsError when there is no such step.
+    """
+    if not revision.startswith("-"):
+        return revision
+    below: Any = current
+    for _ in range(int(revision[1:]) if revision[1:].isdecimal() else 0):
+        if not below or not knows(below):
+            raise SettingsError(f"there is no revision {revision} below {current or 'an empty schema'}")
+        script = scripts().get_revision(below)
+        below = script.down_revision if script else None
+    return below or "base"
+
+
+def _move(connection: Connection, revision: str, is_down: bool) -> None:
+    try:
+        (command.downgrade if is_down else command.upgrade)(_config(connection), revision)
+    except CommandError as error:
+        raise SettingsError(f"the schema cannot be brought to {revision}: {error}") from error

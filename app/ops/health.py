@@ -1,24 +1,43 @@
 """Whether the process is alive (GET /healthz) and whether it can do its work (GET /readyz).
 
 `readyz` looks at what the service stands on and says, for each thing that is wrong, what to do. It answers
-503 while one is.
+503 while one is. `readyz?for=intake` asks one thing only: whether a delivery could be stored here, now.
 """
 
+import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.db.migrations import current_revision, head
+from app.db.schema import SchemaState, schema_state
 from app.dependencies import CurrentServices, Services
 from app.errors import StorageUnavailable
 from app.ops.states import MOST_COUNTED, InboxState
 from app.ops.summary import load_inbox
+from app.ops.write_proof import WriteProof, todo_about
+
+LONGEST_SECONDS = 4.0
+"""The longest that a probe waits for its answer; probes need a longer time-out than this."""
 
 router = APIRouter(tags=["health"])
 
-Name = Literal["database", "schema", "inbox"]
+Name = Literal["database", "schema", "intake", "inbox"]
+Purpose = Literal["everything", "intake"]
+
+
+class ReadyQuery(BaseModel):
+    """What `readyz` may be asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    purpose: Purpose = Field(
+        "everything",
+        alias="for",
+        description="`intake`: only whether deliveries can be stored here. Not, whether a worker keeps up.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,7 @@ _READY = {
     "checks": [
         {"name": "database", "ok": True, "detail": "answers"},
         {"name": "schema", "ok": True, "detail": "at 20261123_first"},
+        {"name": "intake", "ok": True, "detail": "deliveries can be stored"},
         {"name": "inbox", "ok": True, "detail": "empty"},
     ],
 }
@@ -47,7 +67,7 @@ _NOT_READY = {
             "name": "schema",
             "ok": False,
             "detail": "at nothing, expected 20261123_first",
-            "todo": "Run `aftercall migrate`; if the schema is the newer one, run the newer code.",
+            "todo": "Run `aftercall migrate`.",
         },
     ],
 }
@@ -74,9 +94,15 @@ async def show_alive() -> dict[str, str]:
         },
     },
 )
-async def show_ready(services: CurrentServices) -> JSONResponse:
-    """Say whether the database can be reached, its schema is the right one, and the inbox is worked off."""
-    checks = await check_all(services)
+async def show_ready(
+    request: Request, services: CurrentServices, query: Annotated[ReadyQuery, Query()]
+) -> JSONResponse:
+    """Say whether the database takes deliveries, its schema serves this code, and the inbox is worked off.
+
+    `?for=intake` says only whether a delivery could be stored: for what decides where deliveries are sent. The
+    database is written to at most once a second, however many ask.
+    """
+    checks = await check_all(services, query.purpose, _proof(request, services))
     ready = all(check.ok for check in checks)
     return JSONResponse(
         {
@@ -92,37 +118,66 @@ async def show_ready(services: CurrentServices) -> JSONResponse:
     )
 
 
-async def check_all(services: Services) -> list[Check]:
-    """Look at the database, its schema and the inbox. What depends on something broken is not looked at."""
+def _proof(request: Request, services: Services) -> WriteProof:
+    """Return the one proof of this app, through the intake where the process has opened one."""
+    state = request.app.state
+    if not hasattr(state, "write_proof"):
+        process = getattr(state, "process", None)
+        state.write_proof = WriteProof(services, process and process.inbox.prove_writable)
+    proof: WriteProof = state.write_proof
+    return proof
+
+
+async def check_all(
+    services: Services, purpose: Purpose = "everything", proof: WriteProof | None = None
+) -> list[Check]:
+    """Look at the database, its schema, the intake and the inbox. What depends on something broken is not looked at."""
+    look = _check_intake if purpose == "intake" else _check_everything
     try:
-        schema = check_schema(await current_revision(services.database), head())
-        checks = [Check("database", ok=True, detail="answers"), schema]
-        if schema.ok:
-            async with services.database.read() as db:
-                inbox = await load_inbox(db, None, services.clock.now())
-            checks.append(check_inbox(inbox, services.settings.active_calls_window_seconds))
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await look(services, proof or WriteProof(services))
     except StorageUnavailable as error:
-        return [
-            Check(
-                "database",
-                ok=False,
-                detail=str(error),
-                todo="Check that the server of AFTERCALL_DATABASE_URL runs and can be reached from here.",
-            )
-        ]
+        return [_away(str(error))]
+    except TimeoutError:
+        return [_away(f"the database did not answer within {LONGEST_SECONDS:g} s")]
+
+
+async def _check_everything(services: Services, proof: WriteProof) -> list[Check]:
+    state = await schema_state(services.database)
+    checks = [Check("database", ok=True, detail="answers"), check_schema_state(state)]
+    if state.serves:
+        checks += await _check_intake(services, proof)
+        async with services.database.read() as db:
+            inbox = await load_inbox(db, None, services.clock.now())
+        checks.append(check_inbox(inbox, services.settings.active_calls_window_seconds))
     return checks
+
+
+async def _check_intake(_services: Services, proof: WriteProof) -> list[Check]:
+    try:
+        await proof.prove()
+    except StorageUnavailable as error:
+        return [Check("intake", ok=False, detail=str(error), todo=todo_about(error))]
+    return [Check("intake", ok=True, detail="deliveries can be stored")]
+
+
+def _away(detail: str) -> Check:
+    return Check(
+        "database",
+        ok=False,
+        detail=detail,
+        todo="Check that the server of AFTERCALL_DATABASE_URL runs and can be reached from here.",
+    )
+
+
+def check_schema_state(state: SchemaState) -> Check:
+    """Say whether this code works on the schema of the database."""
+    return Check("schema", ok=state.serves, detail=state.detail, todo=None if state.serves else state.todo)
 
 
 def check_schema(current: str | None, expected: str) -> Check:
     """Compare the revision of the database with the one that this code expects."""
-    if current == expected:
-        return Check("schema", ok=True, detail=f"at {expected}")
-    return Check(
-        "schema",
-        ok=False,
-        detail=f"at {current or 'nothing'}, expected {expected}",
-        todo="Run `aftercall migrate`; if the schema is the newer one, run the newer code.",
-    )
+    return check_schema_state(SchemaState(current, expected, serves=current == expected))
 
 
 def check_inbox(inbox: InboxState, window_seconds: float) -> Check:

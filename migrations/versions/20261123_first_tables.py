@@ -10,6 +10,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+breaks_older = True
+
 
 def upgrade() -> None:
     op.create_table(

@@ -10,6 +10,8 @@ down_revision = "20261123_first"
 branch_labels = None
 depends_on = None
 
+breaks_older = True
+
 _TABLES = ("accounts", "poll_targets")
 
 

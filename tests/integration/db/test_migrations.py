@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint, insert, inspect, select
 
 from app.calls import accounts
 from app.db.engine import Database
 from app.db.migrations import _config, current_revision, head, migrate
+from app.db.schema import scripts
 from app.db.tables import accounts as accounts_table
 from app.db.tables import metadata, poll_targets
 from tests.fakes.clock import START
@@ -106,3 +107,8 @@ def test_every_primary_and_unique_key_contains_the_account(table: Table) -> None
         assert "account_id" in key.columns, key.name
     for index in table.indexes:
         assert not index.unique or "account_id" in index.columns, index.name
+
+
+@pytest.mark.parametrize("script", scripts().walk_revisions(), ids=lambda script: script.revision)
+def test_each_migration_says_whether_the_code_before_it_goes_on_working(script: Script) -> None:
+    assert script.module.breaks_older in {True, False}

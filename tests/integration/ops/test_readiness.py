@@ -1,0 +1,167 @@
+"""Probes: whether deliveries can be stored here, whatever else is the matter."""
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.db.engine import Database
+from app.dependencies import Services
+from app.errors import StorageUnavailable
+from app.ops import write_proof
+from app.ops.health import check_all
+from app.ops.write_proof import WriteProof, todo_about
+
+
+def names(answer: httpx.Response) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in answer.json()["checks"]}
+
+
+@pytest.fixture(autouse=True)
+def _no_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_proof, "_FRESH_SECONDS", 0.0)
+
+
+async def test_everything_is_looked_at(here: httpx.AsyncClient) -> None:
+    answer = await here.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    assert names(answer) == {"database": True, "schema": True, "intake": True, "inbox": True}
+
+
+async def test_a_backlog_takes_no_replica_away_from_the_intake(
+    here: httpx.AsyncClient, database: Database
+) -> None:
+    async with database.write() as db:
+        await db.execute(
+            text(
+                "INSERT INTO deliveries (account_id, uuid, received_at, raw) VALUES ('1', '1', '2020-01-01 00:00:00+00:00', '')"
+                if not database.is_sqlite
+                else "INSERT INTO deliveries (account_id, uuid, received_at, raw) VALUES ('1', '1', '2020-01-01 00:00:00', '')"
+            )
+        )
+    assert (await here.get("/readyz")).status_code == 503
+    answer = await here.get("/readyz?for=intake")
+    assert answer.status_code == 200
+    assert names(answer) == {"intake": True}
+
+
+@pytest.mark.parametrize("query", ["for=nothing", "for=", "fro=intake", "for=intake&more=1"])
+async def test_a_question_that_there_is_not_is_refused(here: httpx.AsyncClient, query: str) -> None:
+    assert (await here.get(f"/readyz?{query}")).status_code == 422
+
+
+async def test_a_proof_leaves_nothing_behind(here: httpx.AsyncClient, database: Database) -> None:
+    await here.get("/readyz?for=intake")
+    async with database.read() as db:
+        assert await db.scalar(text("SELECT count(*) FROM deliveries")) == 0
+
+
+async def test_however_many_ask_one_proof_a_second_is_made(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_proof, "_FRESH_SECONDS", 1000.0)
+    made = 0
+
+    async def prove() -> None:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.01)
+        if made > 1:
+            raise StorageUnavailable("away")
+
+    proof = WriteProof(services, prove)
+    await asyncio.gather(*(proof.prove() for _ in range(50)))
+    await proof.prove()
+    assert made == 1
+    monkeypatch.setattr(write_proof, "_FRESH_SECONDS", 0.0)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            await proof.prove()
+
+
+async def test_a_proof_that_hangs_is_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_proof, "_LONGEST_SECONDS", 0.05)
+    release = asyncio.Event()
+
+    async def hang() -> None:
+        await release.wait()
+
+    (check,) = await check_all(services, "intake", WriteProof(services, hang))
+    assert not check.ok
+    assert "deliveries" in (check.todo or "")
+    release.set()
+
+
+async def test_a_lock_on_the_deliveries_is_not_ready(
+    here: httpx.AsyncClient, postgres_url: str, request: Any
+) -> None:
+    if "postgresql" not in request.node.name:
+        pytest.skip("SQLite has no locks of tables")
+    holder = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE deliveries IN SHARE MODE")  # what CREATE INDEX takes
+        answer = await here.get("/readyz?for=intake")
+    await holder.close()
+    assert answer.status_code == 503
+    assert "locks the table" in answer.json()["checks"][0]["todo"]
+    assert (await here.get("/readyz?for=intake")).status_code == 200
+
+
+async def test_a_server_that_takes_no_writes_is_not_ready(
+    postgres_url: str, services: Services, request: Any
+) -> None:
+    if "postgresql" not in request.node.name:
+        pytest.skip("of PostgreSQL alone")
+    standby = Database(f"{postgres_url}?options=-cdefault_transaction_read_only%3Don")
+    away = Services(services.settings, standby, services.wakeups, services.clock)
+    checks = {check.name: check for check in await check_all(away)}
+    assert checks["schema"].ok
+    assert not checks["intake"].ok
+    assert "primary" in (checks["intake"].todo or "")
+    await standby.close()
+
+
+async def test_a_file_that_others_lock_or_that_is_full_is_not_ready(
+    sqlite_url: str, make_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.engine._BUSY_MILLISECONDS", 50)
+    path = sqlite_url.removeprefix("sqlite+aiosqlite:///")
+    database = Database(sqlite_url)
+    from app.work.wakeups import Wakeups
+    from tests.fakes.clock import FakeClock
+
+    services = Services(make_settings(database_url=sqlite_url), database, Wakeups(), FakeClock())
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        (check,) = await check_all(services, "intake")
+        other.execute("ROLLBACK")
+    other.close()
+    assert (check.ok, "locked" in check.detail) == (False, True)
+    (check,) = await check_all(services, "intake")
+    assert check.ok
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "todo"),
+    [
+        ("could not extend file: No space left on device", "disk is full"),
+        ("database or disk is full", "disk is full"),
+        ("attempt to write a readonly database", "may write"),
+        ("cannot execute INSERT in a read-only transaction", "primary"),
+        ("database is locked", "locks the table"),
+        ("something else", "log of the database"),
+    ],
+)
+def test_what_to_do_follows_from_what_the_database_said(said: str, todo: str) -> None:
+    assert todo in todo_about(StorageUnavailable(f"the database takes no deliveries: {said}"))
+
+
+def test_what_to_do_follows_from_the_state_whatever_the_language() -> None:
+    error = StorageUnavailable("die Platte ist voll")
+    error.__cause__ = asyncpg.DiskFullError("die Platte ist voll")
+    assert "disk is full" in todo_about(error)
