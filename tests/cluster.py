@@ -48,16 +48,16 @@ class Cluster:
 
     def __init__(self, *, fsync: bool = False, max_connections: int = 100) -> None:
         self._binaries = find_binaries()
-        self._user = unprivileged_user()
-        self.superuser = self._user or getpass.getuser()
+        self.user = unprivileged_user()
+        self.superuser = self.user or getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="aftercall-pg-"))
         self.data = self.folder / "data"
         self._fsync = fsync
         self._max_connections = max_connections
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
-        if self._user:
-            shutil.chown(self.folder, self._user)
+        if self.user:
+            shutil.chown(self.folder, self.user)
         self._initialise()
         self.start()
 
@@ -80,7 +80,7 @@ class Cluster:
             "--no-sync",
         ]
         done = subprocess.run(
-            command, user=self._user, cwd=self.folder, capture_output=True, text=True, check=False
+            command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -101,7 +101,7 @@ class Cluster:
                     *("-k", self.folder),
                     *(part for option in options for part in ("-c", option)),
                 ],
-                user=self._user,
+                user=self.user,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
