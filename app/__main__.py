@@ -23,7 +23,7 @@ from app.calls import accounts, keys
 from app.checks import Finding, check_accounts, run_checks
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.db.migrations import current_revision
+from app.db.migrations import check_schema, current_revision
 from app.db.migrations import migrate as migrate_database
 from app.demo.cli import demo
 from app.dependencies import CONNECTOR_SCOPES, Scope
@@ -34,6 +34,7 @@ from app.errors import AftercallError, CallerError, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.main import Process, Role, create_app, reading_plan, sweep_rules
 from app.ops.accounts_cli import accounts_app
+from app.ops.commands import Commands, run_to_end, wait_for_sqlite
 from app.replay import replay_calls
 from app.settings import Settings, read_settings
 from app.simulator.cli import simulate
@@ -41,6 +42,7 @@ from app.vault import Vault
 
 app = typer.Typer(
     name="aftercall",
+    cls=Commands,
     help="From hang-up to enriched call record: the microservice between RingCentral and a CRM.",
     no_args_is_help=True,
     add_completion=False,
@@ -105,7 +107,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._process = process
 
+    async def serve(self, sockets: Any = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._process.database.close()
+            await wait_for_sqlite()
+
     async def startup(self, sockets: Any = None) -> None:
+        # Before the lifespan, in which an error would be logged with its traceback. Raises what `Commands` explains.
+        await self._process.prepare_database()
         await super().startup(sockets=sockets)
         if not self.started:
             return
@@ -156,7 +167,7 @@ def migrate(
 @app.command()
 def check() -> None:
     """Look at settings, database, credentials and subscription; a line each, with what to do about it."""
-    findings = asyncio.run(run_checks())
+    findings = run_to_end(run_checks())
     for finding in findings:
         out.print(_line(finding), soft_wrap=True)
     if not all(finding.is_well for finding in findings):
@@ -232,7 +243,7 @@ def backfill_calls(
     settings = read_settings()
     log.configure("warning", settings.log_format)
     try:
-        done = asyncio.run(_backfill(settings, AccountId(account), _utc(begin), end and _utc(end)))
+        done = run_to_end(_backfill(settings, AccountId(account), _utc(begin), end and _utc(end)))
     except KeyboardInterrupt:
         err.print("Interrupted. The same command goes on from here.")
         raise typer.Exit(130) from None
@@ -374,12 +385,10 @@ def version() -> None:
 
 
 def _with_schema(run: Callable[[Database], Awaitable[None]]) -> None:
-    """Run what needs the tables to be there. Raises SettingsError if they are not."""
+    """Run what needs the tables to be there. Raises SchemaMismatch if they are not, or are of another version."""
 
     async def checked(database: Database) -> None:
-        if await current_revision(database) is None:
-            where = database.url.render_as_string(hide_password=True)
-            raise SettingsError(f"{where} has no schema yet; run `aftercall migrate`")
+        await check_schema(database)
         await run(database)
 
     _with_database(checked)
@@ -395,7 +404,7 @@ def _with_database(run: Callable[[Database], Awaitable[None]]) -> None:
         finally:
             await database.close()
 
-    asyncio.run(opened())
+    run_to_end(opened())
 
 
 def main() -> None:

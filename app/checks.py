@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import httpx
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.calls import accounts
 from app.clock import Clock, SystemClock
+from app.db.diagnosis import describe as describe_address
+from app.db.diagnosis import diagnose
 from app.db.engine import Database
 from app.db.schema import schema_state
 from app.enrichment.clocks import describe_skew
@@ -82,16 +85,16 @@ async def run_checks() -> list[Finding]:
 
 
 async def _check_database(database: Database) -> Finding:
-    where = database.url.render_as_string(hide_password=True)
     try:
         state = await schema_state(database)
-    except StorageUnavailable as error:
-        return Finding(
-            "database", False, f"{where}: {error}; is the server up, is AFTERCALL_DATABASE_URL right?"
-        )
+    except (StorageUnavailable, SQLAlchemyError) as error:
+        found = diagnose(error, database.address.url)
+        if found is None:
+            raise
+        return Finding("database", False, found.sentence)
+    where = describe_address(database.address.url)
     if not state.serves:
-        what = f"is {state.detail}" if state.revision else "has no schema yet"
-        return Finding("database", False, f"{where} {what}. {state.todo}")
+        return Finding("database", False, f"{where}: {state.sentence}")
     return Finding("database", True, f"{where}, schema {state.detail.removeprefix('at ')}")
 
 

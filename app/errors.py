@@ -2,6 +2,8 @@
 
 AftercallError
 ├── SettingsError          the operator's: the service refuses to start and says what to set
+│   ├── SchemaMismatch     the database's schema is not the one that this version needs
+│   └── DatabaseUnusable   a command cannot use the database; says which, why, and what to do
 ├── CallerError            the caller's: drawn as a problem (RFC 9457), 4xx
 │   ├── NotFound           404
 │   ├── AmbiguousCall      409, with the candidates
@@ -42,6 +44,18 @@ class AftercallError(Exception):
 
 class SettingsError(AftercallError):
     """Settings that cannot work, with what to set."""
+
+
+class SchemaMismatch(SettingsError):
+    """The schema is missing, older or newer than this version needs. `is_behind`: migrating helps."""
+
+    def __init__(self, detail: str, *, is_behind: bool) -> None:
+        super().__init__(detail)
+        self.is_behind = is_behind
+
+
+class DatabaseUnusable(SettingsError):
+    """A command cannot use the database: which, why, and what to do."""
 
 
 class CallerError(AftercallError):

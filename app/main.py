@@ -18,6 +18,7 @@ from app.calls import attachments_router, insights_router, keys
 from app.calls import router as calls_router
 from app.calls.accounts import open_unbound
 from app.clock import Clock, SystemClock
+from app.db.diagnosis import diagnose
 from app.db.engine import Database
 from app.db.migrations import await_schema, migrate
 from app.dependencies import Services, refuse_misunderstandings, refuse_repeated
@@ -91,6 +92,7 @@ class Process:
         self.clock = clock
         self.replica = f"replica-{secrets.token_hex(6)}"
         self.serving = asyncio.Event()
+        self._is_prepared = False
         secret, token = self.settings.secrets()
         self.vault = Vault(secret)
         self.webhook_token = token
@@ -113,7 +115,7 @@ class Process:
         """Open the database, then the client, then the loops."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
-            await self._prepare_database()
+            await self.prepare_database()
             # What was refused until the very end is written down last.
             stack.push_async_callback(self._end_pulse)
             self.inbox.start()
@@ -148,7 +150,13 @@ class Process:
             stack.callback(self.services.stopping.set)
             yield
 
-    async def _prepare_database(self) -> None:
+    async def prepare_database(self) -> None:
+        """Wait for the database, migrate it if that is set, and write what every process needs; once.
+
+        Raises StorageUnavailable, or SchemaMismatch when the schema does not serve this code.
+        """
+        if self._is_prepared:
+            return
         for tries_left in reversed(range(_DATABASE_TRIES)):
             try:
                 if self.settings.migrate_on_start:
@@ -161,12 +169,18 @@ class Process:
                             db, self.settings.api_key.get_secret_value(), self.clock.now()
                         )
             except StorageUnavailable as error:
-                if not tries_left:
+                if not tries_left or not self._may_pass(error):
                     raise
                 self.database.outage.failed(str(error))
                 await self.clock.sleep(1.0)
             else:
+                self._is_prepared = True
                 return
+
+    def _may_pass(self, error: StorageUnavailable) -> bool:
+        """Whether the database may become usable while we wait: it is being started, for instance."""
+        found = diagnose(error, self.settings.database_url)
+        return found is None or found.passes
 
     def _loops(self, connections: Connections) -> Sequence[Loop]:
         settings, database, clock = self.settings, self.database, self.clock

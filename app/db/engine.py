@@ -278,6 +278,14 @@ def prepare_sqlite(connection: Any, _record: Any = None) -> None:
     """Give a fresh connection the settings that all have."""
     # The driver would open transactions by itself, and only at the first change: too late for BEGIN IMMEDIATE.
     connection.isolation_level = None
+    try:
+        _set_pragmas(connection)
+    except BaseException:
+        connection.close()  # the pool has not seen it yet
+        raise
+
+
+def _set_pragmas(connection: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
     cursor.execute("PRAGMA journal_mode=WAL")

@@ -24,7 +24,7 @@ from app.clock import Clock, SystemClock
 from app.db.engine import Database, _storage_errors
 from app.db.schema import SchemaState, head, knows, schema_state, scripts
 from app.db.schema import config as _config
-from app.errors import SettingsError, StorageUnavailable
+from app.errors import SchemaMismatch, SettingsError, StorageUnavailable
 
 __all__ = ["_config", "await_schema", "current_revision", "head", "migrate"]
 
@@ -38,6 +38,7 @@ _LONGEST_PAUSE_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 15.0
 _SCHEMA_TRIES = 30
+_NEWEST = "Without an argument `aftercall migrate` goes to the newest revision."
 # The lock was not to be had; a deadlock, which waits for locks can end in.
 _TRY_AGAIN = ("55P03", "40P01")
 _UNLIMITED = {"statement_timeout": "0", "lock_timeout": "0"}
@@ -54,13 +55,15 @@ log = structlog.get_logger(__name__)
 async def migrate(database: Database, revision: str = "head", clock: Clock | None = None) -> None:
     """Bring the schema to `revision`; "base" takes everything down. Repeating it changes nothing.
 
-    Waits as long as another process migrates. Raises SettingsError when the schema is newer than this code and does
-    not serve it, or when there is no such revision; StorageUnavailable when the database cannot be reached, or a lock
+    Waits as long as another process migrates. Raises SchemaMismatch when the schema is newer than this code and does
+    not serve it, SettingsError when there is no such revision, StorageUnavailable when the database cannot be reached, or a lock
     was not to be had for ten minutes.
     """
     clock = clock or SystemClock()
     state = await schema_state(database)
     is_up, is_down = revision == "head", revision == "base" or revision.startswith("-")
+    if state.is_newer and not is_up:
+        raise SchemaMismatch(state.sentence, is_behind=False)
     if is_up and _is_done(state):
         return
     if database.is_sqlite:
@@ -69,7 +72,7 @@ async def migrate(database: Database, revision: str = "head", clock: Clock | Non
     engine = database.open_migrating(_UNLIMITED)
     event.listen(engine.sync_engine, "begin", _limit)
     try:
-        with _storage_errors():
+        with _storage_errors(database.outage):
             async with _turn(engine, clock):
                 state = await schema_state(database)
                 if not (is_up and _is_done(state)):
@@ -95,6 +98,13 @@ async def _wait_and_move(database: Database, revision: str, is_down: bool, clock
             return
 
 
+async def check_schema(database: Database) -> None:
+    """Raise SchemaMismatch unless this code works on the schema."""
+    state = await schema_state(database)
+    if not state.serves:
+        raise SchemaMismatch(state.sentence, is_behind=not state.is_newer)
+
+
 async def current_revision(database: Database) -> str | None:
     """Return the revision that the database is at; None for an empty one."""
     return (await schema_state(database)).revision
@@ -103,14 +113,14 @@ async def current_revision(database: Database) -> str | None:
 async def await_schema(database: Database, clock: Clock) -> None:
     """Wait for a schema that serves this code, half a minute, or as long as somebody migrates.
 
-    Raises SettingsError with what to do when there is none then.
+    Raises SchemaMismatch with what to do when there is none then.
     """
     tries, said = 0, None
     while not (state := await schema_state(database)).serves:
         is_underway = await _is_migrating(database)
         tries += 0 if is_underway else 1
         if state.is_newer or tries >= _SCHEMA_TRIES:
-            raise SettingsError(f"the database's schema is {state.detail}. {state.todo}")
+            raise SchemaMismatch(state.sentence, is_behind=not state.is_newer)
         if said is None or clock.monotonic() - said > _SAY_SECONDS:
             said = clock.monotonic()
             log.warning("waiting for the schema", schema=state.detail, is_being_migrated=is_underway)
@@ -121,7 +131,7 @@ def _is_done(state: SchemaState) -> bool:
     if state.is_newer and state.serves:
         log.warning("the schema is newer than this code, and serves it", schema=state.detail)
     elif state.is_newer:
-        raise SettingsError(f"the database's schema is {state.detail}. {state.todo}")
+        raise SchemaMismatch(state.sentence, is_behind=False)
     return state.serves
 
 
@@ -197,7 +207,9 @@ def _target(current: str | None, revision: str) -> str:
     below: Any = current
     for _ in range(int(revision[1:]) if revision[1:].isdecimal() else 0):
         if not below or not knows(below):
-            raise SettingsError(f"there is no revision {revision} below {current or 'an empty schema'}")
+            raise SettingsError(
+                f"there is no revision {revision} below {current or 'an empty schema'}. {_NEWEST}"
+            )
         script = scripts().get_revision(below)
         below = script.down_revision if script else None
     return below or "base"
@@ -207,4 +219,4 @@ def _move(connection: Connection, revision: str, is_down: bool) -> None:
     try:
         (command.downgrade if is_down else command.upgrade)(_config(connection), revision)
     except CommandError as error:
-        raise SettingsError(f"the schema cannot be brought to {revision}: {error}") from error
+        raise SettingsError(f"the schema cannot be brought to {revision}: {error}. {_NEWEST}") from error

@@ -51,7 +51,15 @@ class SchemaState:
     @property
     def todo(self) -> str:
         """What to do where it does not serve."""
-        return "Run the newer code." if self.is_newer else "Run `aftercall migrate`."
+        if self.is_newer:
+            return "Run the newest version, or restore a backup from before its migration."
+        return "Run `aftercall migrate`."
+
+    @property
+    def sentence(self) -> str:
+        """Why it does not serve, and what to do."""
+        what = "the database has no schema yet" if self.revision is None else f"the schema is {self.detail}"
+        return f"{what}. {self.todo}"
 
 
 def config(connection: Connection | None = None) -> Config:

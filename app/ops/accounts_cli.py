@@ -1,6 +1,5 @@
 """The commands `aftercall accounts …`: RingCentral accounts beside, or instead of, that of the environment."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from app.enrichment.roster import NEEDED_SCOPES, load_roster, missing_scopes
 from app.enrichment.troubles import why_not_stored
 from app.errors import RingCentralError, SettingsError
 from app.ids import AccountId
+from app.ops.commands import run_to_end
 from app.ops.oauth import SignInFlow, invitation_address
 from app.settings import Settings, read_settings
 from app.vault import Vault
@@ -66,7 +66,7 @@ def _run(work: Callable[[_Desk], Awaitable[None]]) -> None:
         async with _opened() as desk:
             await work(desk)
 
-    asyncio.run(opened())
+    run_to_end(opened())
 
 
 def _secret(value: str | None, what: str) -> str:

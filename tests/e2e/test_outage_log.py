@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from app.simulator import SimulatorSettings
-from tests.cluster import Cluster, NoPostgres
+from tests.cluster import Cluster
 from tests.e2e.process import Crowd
 from tests.e2e.test_following import read_log
 from tests.e2e.world import world
+from tests.postgres_binaries import NoPostgres
 
 AWAY = "the database is away"
 

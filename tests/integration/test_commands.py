@@ -52,7 +52,7 @@ async def test_serve_says_once_what_it_is_and_where(environment: pytest.MonkeyPa
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             said: dict[str, Any] = {}
             while said.get("event") != "serving":
                 said = json.loads(await process.stderr.readline())
@@ -79,7 +79,7 @@ async def test_serve_does_not_say_that_it_serves_when_it_could_not_start(
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         _, said = await process.communicate()
     assert process.returncode != 0
     assert b"of-the-future" in said

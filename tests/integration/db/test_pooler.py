@@ -14,6 +14,7 @@ from app.db.engine import Database, wake
 from app.db.migrations import current_revision, head, migrate
 from app.db.tables import deliveries
 from app.main import create_app
+from app.repeats import Outage
 from app.settings import Settings
 from app.webhooks.inbox import Inbox
 from app.work import wakeups
@@ -174,7 +175,7 @@ async def test_wake_ups_that_do_not_arrive_are_noticed(
 ) -> None:
     monkeypatch.setattr(wakeups, "_ANSWER_SECONDS", 1.0)
     with pytest.raises(wakeups._NotDelivered):
-        await wakeups._relay_until_lost(pooled, Wakeups())
+        await wakeups._relay_until_lost(pooled, Wakeups(), Outage("listening"))
 
 
 async def test_a_pooler_in_session_mode_passes_wake_ups_on(

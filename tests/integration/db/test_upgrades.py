@@ -112,7 +112,7 @@ async def test_old_code_refuses_a_newer_schema_that_no_longer_serves_it(
     monkeypatch.undo()
     (schema_check,) = (check for check in await check_all(services) if check.name == "schema")
     assert not schema_check.ok
-    assert schema_check.todo == "Run the newer code."
+    assert schema_check.todo == "Run the newest version, or restore a backup from before its migration."
     for refuse in (migrate(database), await_schema(database, SystemClock())):
         with pytest.raises(
             SettingsError, match=r"at 20990102_wider, made by newer code .* no longer serves\. Run"
