@@ -184,6 +184,7 @@ def test_everything_that_is_copied_exists_and_is_let_in() -> None:
 def test_what_is_installed_is_what_the_locks_say() -> None:
     installs = re.findall(r"pip (?:install|wheel) .+", DOCKERFILE)
     assert installs
+    assert len(installs) == DOCKERFILE.count("pip install") + DOCKERFILE.count("pip wheel")
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
 
 

@@ -88,6 +88,7 @@ async def test_events_bring_insights_and_their_sentiment(database_url: str, tmp_
         (sentiment,) = call["sentiments"]
         assert (sentiment["source"], sentiment["label"]) == ("ringsense", shown["sentiment"])
         parties = {party["id"] for party in call["parties"]}
+        assert shown["speakers"]
         assert all(speaker["partyId"] in parties for speaker in shown["speakers"])
         timeline = (await desk.world.get(f"/v1/calls/{session}/timeline"))["data"]
         told = [event["type"] for event in timeline]

@@ -65,6 +65,7 @@ def all_caller_errors(root: type[errors.CallerError] = errors.CallerError) -> li
 
 
 def test_every_error_of_the_caller_has_a_kind_that_is_explained() -> None:
+    assert len(all_caller_errors()) > 10
     for error in all_caller_errors():
         assert problems.KINDS[error.kind].advice
 

@@ -209,6 +209,7 @@ async def test_a_new_secret_key_takes_over_without_signing_in_again(stage: Stage
         assert lost.unreadable == 4
     async with database.read() as db:
         fine = await load_roster(db, settings, Vault(new), stage.process.clock.now())
+        assert any(account.members for account in fine)
         assert all(not member.problems for account in fine for member in account.members)
         broken = await load_roster(db, settings, Vault(old), stage.process.clock.now())
     problems = [problem["code"] for account in broken for one in account.members for problem in one.problems]

@@ -46,7 +46,8 @@ async def test_nothing_stored_can_be_read_in_the_database(stage: Stage) -> None:
     async with stage.process.database.read() as db:
         row = (await db.execute(select(credentials))).one()
     (session,) = stage.coffee.tokens.sessions
-    secrets = [session.access_token, session.refresh_token or "", "sim-secret"]
+    assert session.refresh_token
+    secrets = [session.access_token, session.refresh_token, "sim-secret"]
     assert all(secret.encode() not in row.secret + row.token for secret in secrets)
     listed = (await stage.ask("GET", "/v1/accounts")).text
     assert all(secret not in listed for secret in secrets)

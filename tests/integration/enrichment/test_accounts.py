@@ -279,6 +279,8 @@ async def test_users_without_company_rights_see_their_own_calls_out_of_their_own
     await company.poll_for(15)
     assert await company.stage_of(OTHER, 1) == Stage.BOOTSTRAPPED
     assert await company.stage_of(OTHER, 2) == Stage.BOOTSTRAPPED
+    assert ana.asked
+    assert ben.asked
     assert all(asked.endswith(f"of {ANA}") for asked in ana.asked)
     assert all(asked.endswith(f"of {BEN}") for asked in ben.asked)
 

@@ -39,6 +39,7 @@ def test_scores_and_keys_are_what_the_api_takes(session: str) -> None:
     ]
 
     assert len({(piece.kind, piece.key) for piece in pieces}) == len(pieces)
+    assert {piece.kind for piece in pieces} >= {Kind.SENTIMENT, Kind.NOTE}
     assert all(-1 <= piece.body["score"] <= 1 for piece in pieces if piece.kind is Kind.SENTIMENT)
     assert all(piece.body["text"] for piece in pieces if piece.kind is Kind.NOTE)
 

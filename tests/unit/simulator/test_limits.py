@@ -59,6 +59,7 @@ def test_no_window_ever_holds_more_than_the_limit(gaps: list[float]) -> None:
         now += timedelta(seconds=gap)
         if bucket.ask(RULE, now).allowed:
             allowed.append(now)
+    assert allowed
     for first in allowed:
         within = [one for one in allowed if first <= one < first + timedelta(seconds=60)]
         assert len(within) <= RULE.limit

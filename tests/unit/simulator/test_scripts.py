@@ -88,6 +88,7 @@ def test_in_the_end_every_party_has_left(script: str) -> None:
 @EVERY_SCRIPT
 def test_a_session_ends_with_its_last_event(script: str) -> None:
     call = play_one(script)
+    assert call.sessions
     for session in call.sessions:
         assert session.ended_at == max(event.at for event in call.events if event.session == session)
 
@@ -107,6 +108,7 @@ def test_a_record_is_in_progress_until_its_last_stage(script: str) -> None:
 @EVERY_SCRIPT
 def test_tenfold_speed_plays_the_same_call_in_a_tenth_of_the_time(script: str) -> None:
     slow, fast = play_one(script), play_one(script, speed=10.0)
+    assert slow.events
     for one, other in zip(slow.events, fast.events, strict=True):
         assert (other.at - START) / timedelta(microseconds=1) == pytest.approx(
             (one.at - START) / timedelta(microseconds=10), abs=2

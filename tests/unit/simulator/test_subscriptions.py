@@ -85,7 +85,9 @@ def test_the_account_filter_hears_everybody_and_the_extensions_filter_only_its_o
 def test_filters_can_be_narrowed() -> None:
     events = play_one("inbound_recorded_with_hold").events
     assert {e.party["status"]["code"] for e in wanted(f"{SESSIONS}?statusCode=Hold", events)} == {"Hold"}
-    assert all("recordings" in e.party for e in wanted(f"{SESSIONS}?withRecordings=true", events))
+    recorded = wanted(f"{SESSIONS}?withRecordings=true", events)
+    assert recorded
+    assert all("recordings" in e.party for e in recorded)
     assert wanted(f"{SESSIONS}?missedCall=true", events) == []
     assert {e.party["direction"] for e in wanted(f"{SESSIONS}?direction=Inbound", events)} == {"Inbound"}
     number = events[0].party["from"]["phoneNumber"]

@@ -17,4 +17,5 @@ def test_of_an_unknown_code_ringcentrals_words_are_left(code: str | None) -> Non
 
 
 def test_each_advice_is_a_sentence() -> None:
+    assert ADVICE
     assert all(text.endswith(".") and text[0].isupper() for text in ADVICE.values())
