@@ -3,7 +3,7 @@
 #   make demo ARGS="--calls 20 --speed 10 --exit"     make test ARGS="tests/unit -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate serve test lint format types contracts bench lock clean
+.PHONY: help demo simulate serve test fuzz lint format types contracts bench lock clean
 
 .NOTPARALLEL:
 
@@ -76,6 +76,11 @@ serve: $(RUNTIME) ## the service, with the settings of the environment
 # In four processes, since the slowest tests, which begin first, mostly wait. Each file stays within one process.
 test: $(DEV) ## all tests
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
+
+SECONDS ?= 600
+
+fuzz: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## mutated input on both databases, for SECONDS=600; prints how many were tried
+	AFTERCALL_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -q -s -o faulthandler_timeout=0 $(wildcard tests/property/test_fuzz_*.py) $(ARGS)
 
 lint: $(BIN)/.dev ## ruff: rules and formatting
 	$(BIN)/ruff check

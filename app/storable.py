@@ -12,6 +12,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 MAX_INTEGER = 2**31 - 1
@@ -72,7 +73,16 @@ def storable_json(value: Any) -> Any:
         return [storable_json(item) for item in value]
     if isinstance(value, dict):
         return {storable_json(key): storable_json(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return _plain(value)
     return None if find_unstorable(value) else value
+
+
+def _plain(value: float) -> float | int | None:
+    """Return a number that PostgreSQL gives back as it was stored: it keeps no exponents and no sign of zero."""
+    if not math.isfinite(value) or abs(value) >= 10**MAX_INTEGER_DIGITS:
+        return None
+    return int(Decimal(repr(value))) if abs(value) >= 1e16 else value + 0.0
 
 
 def storable_whole(value: float | None, most: int = MAX_INTEGER) -> int | None:
