@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 SECONDS = float(os.environ.get("AFTERCALL_FUZZ_SECONDS", "0"))
 FIRST_SEED = int(os.environ.get("AFTERCALL_FUZZ_SEED", "0"))
-_EXAMPLES = 25
+_EXAMPLES = 60
 """Of one run; each example is a list of inputs."""
 _PHASES = (Phase.generate, Phase.shrink) if os.environ.get("AFTERCALL_FUZZ_SHRINK") else (Phase.generate,)
 
 
-def fuzz(inputs: st.SearchStrategy[Any], check: Callable[[list[Any]], None], *, at_once: int = 40) -> None:
+def fuzz(inputs: st.SearchStrategy[Any], check: Callable[[list[Any]], None], *, at_once: int = 80) -> None:
     """Check lists of up to `at_once` inputs. What fails can be repeated by its seed,
     AFTERCALL_FUZZ_SEED; AFTERCALL_FUZZ_SHRINK=1 makes it as small as possible, which takes minutes.
 

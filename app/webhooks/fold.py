@@ -108,7 +108,7 @@ class Folder:
         limit, arrived = self._batch_size(), self._arrived()
         async with self._database.read() as db:
             waiting = select(deliveries.c.account_id).where(deliveries.c.folded_at.is_(None)).distinct()
-            account_ids = [AccountId(account_id) for account_id in await db.scalars(waiting)]
+            account_ids = [AccountId(account_id) for account_id in sorted(await db.scalars(waiting))]
         turns: dict[AccountId, Serve] = {
             account_id: partial(self._serve, account_id, limit)
             for account_id in account_ids
