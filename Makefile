@@ -79,7 +79,7 @@ test: $(DEV) ## all tests
 
 SECONDS ?= 600
 
-fuzz: $(BIN)/.runtime $(BIN)/.dev $(BIN)/.project ## mutated input on both databases, for SECONDS=600; prints how many were tried
+fuzz: $(DEV) ## mutated input on both databases, for SECONDS=600; prints how many were tried
 	AFTERCALL_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -q -s -o faulthandler_timeout=0 $(wildcard tests/property/test_fuzz_*.py) $(ARGS)
 
 lint: $(BIN)/.dev ## ruff: rules and formatting

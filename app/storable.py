@@ -79,10 +79,13 @@ def storable_json(value: Any) -> Any:
 
 
 def _plain(value: float) -> float | int | None:
-    """Return a number that PostgreSQL gives back as it was stored: it keeps no exponents and no sign of zero."""
+    """Return a number that comes back from both databases as it was stored; None where there is none.
+
+    PostgreSQL keeps no exponents and no sign of zero: it gives large floats back as integers.
+    """
     if not math.isfinite(value) or abs(value) >= 10**MAX_INTEGER_DIGITS:
         return None
-    return int(Decimal(repr(value))) if abs(value) >= 1e16 else value + 0.0
+    return int(Decimal(repr(value))) if abs(value) >= _EXACT_FLOATS else value + 0.0
 
 
 def storable_whole(value: float | None, most: int = MAX_INTEGER) -> int | None:
@@ -153,14 +156,7 @@ def _no_constant(name: str) -> None:
 
 
 def _finite(text: str) -> float | int | None:
-    """Read a number so that it comes back from both databases as it went in: PostgreSQL has no -0.0, and gives large
-    floats back as integers."""
-    number = float(text)
-    if not math.isfinite(number):
-        return None
-    if abs(number) < _EXACT_FLOATS:
-        return number + 0.0
-    return int(number) if abs(number) < 10**MAX_INTEGER_DIGITS else None
+    return _plain(float(text))
 
 
 def _bounded(text: str) -> int | None:

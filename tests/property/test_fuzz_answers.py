@@ -1,7 +1,7 @@
 """Answers of RingCentral with a fault or two, served to the real poller, reader, feed and keeper on both databases.
 
 Whatever comes: a healthy neighbour gets its record, both databases end in the same state, and the number of requests is
-bounded. `FUZZ_SECONDS` makes it run for longer.
+bounded. `make fuzz` makes it run for longer.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from tests.fakes.clock import START, FakeClock
 from tests.mutations import bodies, dump, mutated
 
 PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=1800.0, settled_after=60.0, recording_after=60.0)
-EXAMPLES = max(5, int(float(os.environ.get("FUZZ_SECONDS", "0"))))
+EXAMPLES = max(5, int(float(os.environ.get("AFTERCALL_FUZZ_SECONDS", "0"))))
 PATH = f"https://platform.ringcentral.com/restapi/v1.0/account/{ACCOUNT}"
 MOST_REQUESTS = 100
 """Of six minutes, at ten a minute and group."""

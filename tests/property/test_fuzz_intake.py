@@ -120,7 +120,7 @@ class World:
     async def _settle(self, clock: FakeClock) -> None:
         folder = Folder(self.database, clock, RULES)
         connections = FakeConnections(FakeRingCentral(clock), self.settings, self.database, clock)
-        ends = EndWatch(self.database, clock, RULES, connections)
+        ends = EndWatch(self.database, clock, RULES, connections, replica="one", lease_seconds=15.0)
         for _ in range(STEPS):
             if await folder.step() is None:
                 break
