@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from app.clock import Clock
 from app.db.engine import Database
+from app.db.lists import is_one_of
 from app.db.tables import api_keys
 from app.errors import StorageUnavailable
 from app.work import wakeups
@@ -74,7 +75,8 @@ class Revocations:
         self._checked_at = self._clock.monotonic()
         watched = list(self._watched)
         query = select(api_keys.c.account_id, api_keys.c.key_id, api_keys.c.digest).where(
-            api_keys.c.key_id.in_(sorted({ref.key_id for ref in watched})), api_keys.c.revoked_at.is_(None)
+            is_one_of(api_keys.c.key_id, sorted({ref.key_id for ref in watched})),
+            api_keys.c.revoked_at.is_(None),
         )
         try:
             async with self._database.read() as db:

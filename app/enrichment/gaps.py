@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
 from app.db.engine import upsert_into, wake
+from app.db.lists import is_one_of
 from app.db.tables import calls, sweeps
 from app.errors import LeaseLost
 from app.ids import AccountId, new_id
@@ -338,7 +339,7 @@ async def find_ends(db: AsyncConnection, now: datetime) -> dict[AccountId, GapEn
 async def mark_asked(db: AsyncConnection, holders: Collection[str], now: datetime) -> None:
     """Note that the gaps that are over leave no call in doubt."""
     mine = and_(
-        sweeps.c.account_id.in_(sorted(holders)),
+        is_one_of(sweeps.c.account_id, sorted(holders)),
         sweeps.c.to_at.is_not(None),
         sweeps.c.asked_at.is_(None),
         sweeps.c.reason.not_in(NO_GAPS),

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -143,6 +144,8 @@ class IntakeApp(FastAPI):
         try:
             _check_head(scope, self.intake.max_body_bytes)
             await self.intake(scope, receive, send)
+        except ClientDisconnect:
+            return  # nobody waits for an answer
         except Exception as error:  # noqa: BLE001 - drawn and logged like everywhere else
             scope["app"] = self
             draw: Any = next(
@@ -216,7 +219,7 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise BadInput("The sender hung up before its body was complete.")
+            raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:

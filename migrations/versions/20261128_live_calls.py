@@ -9,6 +9,7 @@ revision = "20261128_live_calls"
 down_revision = "20261123_unused_problems"
 branch_labels = None
 depends_on = None
+breaks_older = False
 
 _COLUMNS = ("ask_at", "state_known_at")
 

@@ -7,6 +7,7 @@ revision = "20261128_timeline_marks"
 down_revision = "20261128_live_calls"
 branch_labels = None
 depends_on = None
+breaks_older = False
 
 
 def upgrade() -> None:

@@ -159,9 +159,11 @@ def test_each_operation_of_the_description_has_its_own_test(request: pytest.Fixt
 
 def is_refused_by_a_rule(answer: schemathesis.Response) -> bool:
     """Whether a request was refused for something that no schema can say."""
+    problem = answer.json() if answer.status_code in {410, 422} else {}
+    if problem.get("type") == "/problems/history-changed":
+        return True  # the cursor of the example is none of this database
     if answer.status_code != 422:
         return False
-    problem = answer.json()
     if problem["type"] == "/problems/unprocessable":
         return True
     return all(error["detail"].startswith(RULES) for error in problem["errors"])

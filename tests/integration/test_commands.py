@@ -123,7 +123,7 @@ def test_an_error_is_one_line_as_it_was_written(
 
 def test_a_finding_is_shown_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
     out.print(_line(Finding("account [1]", False, "[s3] is not [bold]")))
-    assert capsys.readouterr().out.split() == ["no", "account", "[1]:", "[s3]", "is", "not", "[bold]"]
+    assert capsys.readouterr().out.split() == ["not", "ok", "account", "[1]:", "[s3]", "is", "not", "[bold]"]
 
 
 async def test_a_key_is_listed_under_the_name_that_it_was_given(environment: pytest.MonkeyPatch) -> None:

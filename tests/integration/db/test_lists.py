@@ -21,11 +21,13 @@ BOUNDED = {
     "app/calls/recordings.py": 4,
     "app/calls/store.py": 3,
     "app/enrichment/connections.py": 1,
-    "app/enrichment/gaps.py": 3,
+    "app/enrichment/gaps.py": 4,
     "app/enrichment/shared_answers.py": 1,
     "app/ops/board.py": 6,
-    "app/ops/completeness.py": 5,
-    "app/ops/summary.py": 5,
+    "app/ops/attention.py": 1,
+    "app/ops/completeness.py": 6,
+    "app/ops/gauges.py": 2,
+    "app/ops/summary.py": 6,
     "app/webhooks/pulse.py": 1,  # the most that the endpoint remembers
     "app/webhooks/upkeep.py": 1,  # a batch
 }

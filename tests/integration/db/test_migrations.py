@@ -109,6 +109,6 @@ def test_every_primary_and_unique_key_contains_the_account(table: Table) -> None
         assert not index.unique or "account_id" in index.columns, index.name
 
 
-@pytest.mark.parametrize("script", scripts().walk_revisions(), ids=lambda script: script.revision)
+@pytest.mark.parametrize("script", list(scripts().walk_revisions()), ids=lambda script: script.revision)
 def test_each_migration_says_whether_the_code_before_it_goes_on_working(script: Script) -> None:
     assert script.module.breaks_older in {True, False}

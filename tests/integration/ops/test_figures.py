@@ -353,7 +353,7 @@ async def test_a_healthy_service_is_ready(anonymous: httpx.AsyncClient) -> None:
     assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
     answer = await anonymous.get("/readyz")
     assert answer.status_code == 200
-    assert [check["name"] for check in answer.json()["checks"]] == ["database", "schema", "inbox"]
+    assert [check["name"] for check in answer.json()["checks"]] == ["database", "schema", "intake", "inbox"]
 
 
 async def test_an_inbox_that_is_not_worked_off_makes_the_service_unready(

@@ -198,7 +198,7 @@ async def test_an_address_on_a_foreign_host_is_not_followed(stage: Stage) -> Non
     await stage.know("4711", content_uri="https://evil.example/restapi/recording/4711/content")
     answer = await stage.reader.get(path("4711"))
     assert answer.status_code == 502
-    assert answer.json()["type"] == "/problems/ringcentral-unavailable"
+    assert answer.json()["type"] == "/problems/ringcentral-host"
     assert stage.asked() == []
 
 

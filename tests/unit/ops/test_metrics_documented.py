@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from app import metrics
 from app.calls.model import Source, Stage
 from app.calls.recordings import State
-from app.enrichment import insights, readings
+from app.enrichment import insights, readings, set_aside
 from app.enrichment.gaps import Reason
 from app.metric_labels import OTHER
 from app.ringcentral import wire
@@ -58,7 +58,18 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
 
 def test_no_label_could_name_a_person_or_an_account() -> None:
     labels = {label for _, names in _defined().values() for label in names}
-    assert labels <= {"outcome", "stage", "source", "group", "status", "loop", "reason", "state", "route"}
+    assert labels <= {
+        "outcome",
+        "stage",
+        "source",
+        "group",
+        "status",
+        "loop",
+        "reason",
+        "state",
+        "route",
+        "header",
+    }
 
 
 def test_every_label_value_is_documented() -> None:
@@ -79,6 +90,7 @@ def test_the_declared_values_are_those_of_the_code() -> None:
     assert set(metrics.GAP_REASONS) == set(Reason)
     assert set(metrics.GROUPS) == {wire.LIGHT, wire.MEDIUM, wire.HEAVY, wire.AUTH}
     never = {readings.NEVER_LOGGED, readings.NO_CREDENTIALS, readings.NO_PERMISSION, readings.REFUSED}
+    never |= {set_aside.UNSTORABLE}
     assert set(metrics.ABSENT_REASONS) == never | set(NO_CUSTOMER_CALLS.values())
     assert set(metrics.INSIGHTS.values["outcome"]) == set(insights._OUTCOMES.values())
     assert set(metrics.RECORD_SECONDS.values["source"]) == {Source.ACTIVE_CALLS, Source.CALL_LOG}
