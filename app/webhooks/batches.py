@@ -1,11 +1,10 @@
 """What a number of stored deliveries say together, sorted by call; no more than one transaction may take."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
-
-import structlog
 
 from app.calls.insights import Version
 from app.calls.insights_store import BY_EVENT, Arrival
@@ -30,7 +29,8 @@ MOST_FACTS = 1000
 """Of one batch. The delivery that reaches a limit is still part of it: one delivery alone is bounded as well, see
 `webhooks.notification`."""
 
-log = structlog.get_logger(__name__)
+Telling = tuple[str, CallKey]
+"""What one delivery, by its uuid, says of one call."""
 
 
 @dataclass(slots=True)
@@ -45,10 +45,36 @@ class Batch:
     notes: dict[str, str | None] = field(default_factory=dict)
     reminded: set[str] = field(default_factory=set)
     fact_count: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    """By delivery, how many of its calls or parties are not read."""
+    told_by: dict[str, set[Telling]] = field(default_factory=dict)
+    """By delivery, what it says of calls; the uuid of a telling is that of its facts."""
 
     @property
     def is_full(self) -> bool:
         return len(self.facts) >= MOST_CALLS or self.fact_count >= MOST_FACTS
+
+    @property
+    def tellings(self) -> set[Telling]:
+        return set().union(*self.told_by.values())
+
+    def without(
+        self, folded: Collection[Telling], most_calls: int | None = None
+    ) -> dict[CallKey, list[Fact]]:
+        """Return the facts that are not folded yet, of at most so many calls."""
+        rest = (
+            (key, [fact for fact in told if (fact.uuid, key) not in folded])
+            for key, told in self.facts.items()
+        )
+        return dict(islice(((key, told) for key, told in rest if told), most_calls))
+
+    def put_off(self, folded: Collection[Telling]) -> None:
+        """Leave the deliveries for later of which something is not folded yet; the others are done with."""
+        for uuid, tellings in list(self.told_by.items()):
+            if tellings.issubset(folded):
+                del self.told_by[uuid]
+            else:
+                del self.notes[uuid]
 
 
 def read_batch(rows: Iterable[Any], owner: AccountId) -> Batch:
@@ -65,10 +91,9 @@ def read_batch(rows: Iterable[Any], owner: AccountId) -> Batch:
             for call in told.calls:
                 batch.facts.setdefault(call.key, []).extend(call.facts)
                 batch.fact_count += len(call.facts)
+                batch.told_by.setdefault(row.uuid, set()).update((fact.uuid, call.key) for fact in call.facts)
             if told.left_out:
-                log.warning(
-                    "a delivery tells too much; the rest is left out", uuid=row.uuid, left_out=told.left_out
-                )
+                batch.left_out[row.uuid] = told.left_out
         if batch.is_full:
             break
     return batch

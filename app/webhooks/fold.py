@@ -5,7 +5,7 @@ or out of order gives the same call; a crash in the middle leaves the deliveries
 was. A delivery that cannot be folded is set aside with the reason (a dead letter) and holds up nobody.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,7 +31,7 @@ from app.db.tables import deliveries, subscriptions
 from app.enrichment.records import RECORDS_END, finish, later_end, restate
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
-from app.webhooks.batches import read_batch
+from app.webhooks.batches import Telling, read_batch
 from app.webhooks.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.webhooks.facts import Fact, SessionFacts, known_until
 from app.webhooks.inbox import Inbox
@@ -52,6 +52,13 @@ was folded, folding only trickles and catches up afterwards."""
 
 FACTS_AT_A_STRETCH = 200
 """Facts that are computed before others of the process have a turn."""
+
+MOST_WORK = 5000
+"""Facts, known and new, that one transaction computes with. The call that reaches it is still part of it: one call alone
+is bounded as well, see `SessionFacts`. What is left of a batch is folded in the next transactions."""
+
+_CALLS_OF_A_REST = 5
+"""Calls that are loaded at a time for what the limit has left: they are heavy ones."""
 
 _AT_ONCE = 4
 _LONGEST_TURN_SECONDS = 120.0
@@ -93,6 +100,8 @@ class Folder:
         self._inbox = inbox
         self._is_rushed = False
         self._holds: Holds[AccountId] = Holds(clock)
+        self._begun: dict[AccountId, set[Telling]] = {}
+        """What is folded of deliveries that are not folded as a whole. A restart begins them anew, which changes nothing."""
         self._lanes: Lanes[AccountId] = Lanes(
             "fold",
             wake=lambda: database.wake((INBOX,)),
@@ -187,15 +196,26 @@ class Folder:
                 rows = await _unfolded(db, account_id, limit, uuid)
                 ledger.causes = {row.telephony_session_id: row.uuid for row in rows}
                 batch = read_batch(rows, owner)
-                await fold_facts(ledger, batch.facts, self._rules, self._clock)
+                before, told = self._begun.get(account_id, set()), batch.tellings
+                begun = before & told
+                left = batch.without(begun, _CALLS_OF_A_REST if begun else None)
+                folded = await fold_facts(ledger, left, self._rules, self._clock, MOST_WORK)
+                begun |= {(fact.uuid, key) for key in folded for fact in left[key]}
+                batch.put_off(begun)
                 await ledger.flush()
                 for call in await take(ledger, batch.insights):
                     finish(ledger, call)
             await _mark_folded(db, account_id, batch.notes, now)
             await _heed_reminders(db, batch.reminded, now)
+        # Of deliveries that were not looked at this time nothing is forgotten, unless all that wait were.
+        self._begun[account_id] = (begun & batch.tellings) | (before - told if uuid is not None else set())
         for row in rows:
             if row.uuid not in batch.notes:
                 continue
+            if left_out := batch.left_out.get(row.uuid):
+                log.warning(
+                    "a delivery tells too much; the rest is left out", uuid=row.uuid, left_out=left_out
+                )
             log.debug(
                 "delivery folded", uuid=row.uuid, telephony_session_id=row.telephony_session_id,
                 note=batch.notes[row.uuid],
@@ -262,12 +282,22 @@ async def _heed_reminders(db: AsyncConnection, subscription_ids: set[str], now: 
         wake(db, SUBSCRIPTIONS)
 
 
-async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: EndRules, clock: Clock) -> None:
-    """Bring facts into the calls that they are about, opening those that are not there yet."""
+async def fold_facts(
+    ledger: Ledger,
+    facts: Mapping[CallKey, list[Fact]],
+    rules: EndRules,
+    clock: Clock,
+    most: int | None = None,
+) -> set[CallKey]:
+    """Bring facts into the calls that they are about, opening those that are not there yet.
+
+    Stops at the call that makes `most` facts, known and new; returns the keys of those that were reached.
+    """
     calls = await _load_calls(ledger, facts)
     joins: dict[str, Call] = {}
     links: dict[str, list[Link]] = {}
     touched: dict[str, tuple[Call, list[Fact], bool]] = {}
+    keys: dict[str, list[CallKey]] = {}
     for key, told in facts.items():
         call, is_new = calls.find(key), False
         if call is None:
@@ -276,6 +306,9 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
         known, earlier, was_new = touched.get(call.call_id, (call, [], False))
         earlier.extend(told)
         touched[call.call_id] = (known, earlier, was_new or is_new)
+        keys.setdefault(call.call_id, []).append(key)
+    if most is not None:
+        touched = _first_of(touched, most)
     told_of = [call_id for call_id, (call, _, _) in touched.items() if call.primary_record_id is not None]
     records = await store.load_records(ledger.db, ledger.account_id, told_of)
     work = 0
@@ -291,6 +324,21 @@ async def fold_facts(ledger: Ledger, facts: dict[CallKey, list[Fact]], rules: En
     await link_calls(ledger, links, {one: call for one, (call, _, _) in touched.items()}, joins)
     await join_parked(ledger, joins)
     await join(ledger, joins, {})
+    return {key for call_id in touched for key in keys[call_id]}
+
+
+def _first_of(
+    touched: dict[str, tuple[Call, list[Fact], bool]], most: int
+) -> dict[str, tuple[Call, list[Fact], bool]]:
+    """Return as many calls as have `most` facts together, the last one included."""
+    first: dict[str, tuple[Call, list[Fact], bool]] = {}
+    work = 0
+    for call_id, (call, told, is_new) in touched.items():
+        if work >= most:
+            break
+        first[call_id] = (call, told, is_new)
+        work += len(call.facts) + len(told)
+    return first
 
 
 @dataclass(slots=True)

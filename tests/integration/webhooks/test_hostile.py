@@ -13,7 +13,8 @@ from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks import fold
 from app.webhooks.batches import MOST_CALLS, MOST_FACTS, read_batch
-from app.webhooks.notification import MAX_CALLS, MAX_PARTIES
+from app.webhooks.facts import FIRST_FACTS, LAST_FACTS
+from app.webhooks.notification import MAX_CALLS, MAX_PARTIES, TelephonyEvent, read_notification
 from tests.factories import (
     ACCOUNT,
     TELEPHONY_SESSION,
@@ -25,7 +26,7 @@ from tests.factories import (
     sides,
 )
 from tests.fakes.clock import FakeClock
-from tests.integration.webhooks.conftest import Intake
+from tests.integration.webhooks.conftest import RULES, Intake
 
 OTHER = "908070002"
 
@@ -76,6 +77,45 @@ async def test_a_batch_takes_no_more_than_a_transaction_may(intake: Intake) -> N
     await intake.fold()
     assert len(await intake.calls()) == 600
     assert set((await intake.notes_on_deliveries()).values()) == {None}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_an_event_of_heavy_calls_is_folded_in_several_transactions(
+    intake: Intake, clock: FakeClock, is_restarted: bool
+) -> None:
+    def crowd(status: str, uuid: str) -> dict[str, Any]:
+        entries = ({"sessionId": number, "telephonyStatus": status} for number in range(1, 8))
+        return presence(*entries, uuid=uuid, sequence=int(uuid))
+
+    await intake.fold([crowd("Ringing", "1")])
+    told = [delivery(*map(party, range(2, 202)), uuid=f"told-{place}", sequence=place) for place in range(10)]
+    heard = [read_notification(payload, clock.now()) for payload in told]
+    facts = [
+        fact.to_json()
+        for event in heard
+        if isinstance(event, TelephonyEvent)
+        for fact in event.calls[0].facts
+    ]
+    assert len(facts) == FIRST_FACTS + LAST_FACTS
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(facts=facts))
+    await intake.store([crowd("CallConnected", "2"), crowd("OnHold", "3"), of_other(delivery(uuid="other"))])
+    notes = []
+    for _ in range(4 if is_restarted else 2):
+        if is_restarted:
+            intake.folder = fold.Folder(intake.database, clock, RULES)
+        assert await intake.folder.step() == 0.0
+        notes.append(await intake.notes_on_deliveries())
+    assert all((said["2"], said["3"]) == ("unfolded", "unfolded") for said in notes)
+    assert notes[-1]["other"] is None
+    steps = 0
+    while await intake.folder.step() == 0.0:
+        steps += 1
+    assert steps <= 6
+    assert set((await intake.notes_on_deliveries()).values()) == {None}
+    crowded = [call for call in await intake.calls() if call.account_id == ACCOUNT]
+    known = [{fact["u"] for fact in call.facts} & {"2", "3"} for call in crowded]
+    assert known == [{"2", "3"}] * 7
 
 
 @pytest.mark.parametrize("length", [127, 128, 129, 160, 256, 257, 5000])
