@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import and_, func, select, update
@@ -20,7 +21,7 @@ from app.enrichment.connections import Connections
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.facts import SessionFacts
-from app.webhooks.fold import FACTS_AT_A_STRETCH, EndRules, judge
+from app.webhooks.fold import FACTS_AT_A_STRETCH, MOST_WORK, EndRules, judge
 from app.webhooks.live_calls import LiveCalls
 from app.webhooks.parties import read_parties
 from app.work.holds import Holds
@@ -29,6 +30,9 @@ from app.work.wakeups import ENDS
 
 BATCH = 50
 """Calls judged in one transaction; others wait to write meanwhile."""
+
+_AT_ONCE = 4
+_LONGEST_TURN_SECONDS = 120.0
 
 _LOOK_AGAIN_SECONDS = 900.0
 
@@ -56,6 +60,13 @@ class EndWatch:
             database, clock, rules, connections, replica=replica, lease_seconds=lease_seconds
         )
         self._holds: Holds[AccountId] = Holds(clock)
+        self._judging: Lanes[AccountId] = Lanes(
+            "ends",
+            wake=lambda: database.wake((ENDS,)),
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+            at_once=_AT_ONCE,
+        )
         self._lanes: Lanes[str] = Lanes(
             "ends",
             wake=lambda: database.wake((ENDS,)),
@@ -70,19 +81,20 @@ class EndWatch:
         """
         async with self._database.read() as db:
             account_ids = await _due_accounts(db, self._clock.now())
-        for account_id in account_ids:
-            if not self._holds.has(account_id):
-                await self._judge_account(account_id)
+        ready = [one for one in account_ids if not self._holds.has(one)]
+        await self._judging.run({one: partial(self._judge_account, one) for one in ready})
         pause = await self._lanes.run(await self._live.find_work())
         await self._live.mark_settled()
         async with self._database.read() as db:
-            due_at = await _next_due(db, [one for one in account_ids if self._holds.has(one)])
+            waiting = [one for one in account_ids if self._holds.has(one) or self._judging.has(one)]
+            due_at = await _next_due(db, waiting)
         held = self._holds.next_turn()
         due = None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
         return min((one for one in (pause, due, held) if one is not None), default=None)
 
     async def close(self) -> None:
-        """Stop the looks that are under way; the calls are looked up again later."""
+        """Stop what is under way; the calls are judged and looked up again later."""
+        await self._judging.close()
         await self._lanes.close()
 
     async def _judge_account(self, account_id: AccountId) -> None:
@@ -123,10 +135,16 @@ class EndWatch:
             await db.execute(update(calls).where(mine).values(end_check_at=later))
 
     async def _judge_due(self, account_id: AccountId, call_id: str | None = None) -> None:
-        """Judge calls again; those that have been silent for hours are asked after."""
-        work = 0
+        """Judge calls again; those that have been silent for hours are asked after.
+
+        What is more than one transaction may take stays due.
+        """
+        work = total = 0
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
             for call in await _due_calls(db, account_id, ledger.now, call_id):
+                if total >= MOST_WORK:
+                    break
+                total += len(call.facts)
                 work += len(call.facts)
                 if work > FACTS_AT_A_STRETCH:
                     await self._clock.sleep(0)  # others of this process may answer meanwhile

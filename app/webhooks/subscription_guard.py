@@ -22,6 +22,9 @@ from app.work.wakeups import SUBSCRIPTIONS
 LONGEST_TURN_SECONDS = 600.0
 """A handful of requests, each of which may wait for its budget, be tried again, and last until a handshake is done."""
 
+_LOCKED_SECONDS = 1.0
+"""From a turn that the database ended to the next one."""
+
 Key = tuple[AccountId, str]
 """Holder and name of a connection."""
 
@@ -131,7 +134,7 @@ class SubscriptionGuard:
         try:
             pause = await keeper.step()
         except StorageUnavailable:
-            self._due_at[key] = self._clock.now()
+            self._due_at[key] = self._clock.now() + timedelta(seconds=_LOCKED_SECONDS)
             raise
         if self._keepers.get(key) is not keeper:
             pause = 0.0  # what it should be has become known meanwhile: its successor's turn is now

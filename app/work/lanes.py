@@ -23,6 +23,7 @@ Serve = Callable[[], Awaitable[float | None]]
 AT_ONCE = 16
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_AWAY_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,8 @@ class Lanes(Generic[K]):
     async def run(self, work: Mapping[K, Serve]) -> float | None:
         """Serve each key that is not being served already; return the shortest pause that those through ask for.
 
-        Raises StorageUnavailable if one of them did, after all others had their turn.
+        Whoever raises, StorageUnavailable too, asks for a pause that grows. One key may wait for a lock while the
+        database serves all others; that it is away, the step finds out when it looks for what is to be served.
         """
         fresh = [self._start(key, serve) for key, serve in work.items() if key not in self._tasks]
         self._left_alone = False
@@ -99,26 +101,30 @@ class Lanes(Generic[K]):
 
     def _harvest(self) -> float | None:
         pauses: list[float] = []
-        away: StorageUnavailable | None = None
         for key in [key for key, task in self._tasks.items() if task.done()]:
             task = self._tasks.pop(key)
             error = task.exception() if not task.cancelled() else None
-            if isinstance(error, StorageUnavailable):
-                away = error
-            elif error is not None:
+            if error is not None:
                 pauses.append(self._failed(key, error))
             else:
                 self._failures.pop(key, None)
                 pause = None if task.cancelled() else task.result()
                 pauses += [] if pause is None else [pause]
-        if away is not None:
-            raise away
         return min(pauses, default=None)
 
     def _failed(self, key: K, error: BaseException) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         metrics.LOOP_FAILURES.labels(loop=self._name).inc()
-        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
+        is_away = isinstance(error, StorageUnavailable)
+        longest = _LONGEST_AWAY_SECONDS if is_away else _LONGEST_PAUSE_SECONDS
+        pause = min(longest, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
+        if is_away:
+            # The database's own outage is logged where it is noticed, once for all loops.
+            log.debug(
+                "one of many waits for the database",
+                loop=self._name, account_id=self._account_of(key), why=str(error), seconds=pause,
+            )  # fmt: skip
+            return pause
         why = "took too long" if isinstance(error, TimeoutError) else "unexpected"
         self._repeats.tell(
             log.error, "one of many failed", key=(key, type(error)),

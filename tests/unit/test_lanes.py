@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from app.errors import StorageUnavailable
 from app.work.lanes import Lanes
 
@@ -74,16 +72,22 @@ async def test_an_unexpected_failure_concerns_its_own_key_and_pauses_it_longer_e
     assert await crew.run({"bad": fails(ValueError("no"))}) == first
 
 
-async def test_a_database_that_is_away_is_told_after_all_had_their_turn() -> None:
-    served: list[str] = []
+async def test_a_key_whose_rows_are_locked_waits_alone() -> None:
+    crew, served = lanes([]), []
 
     async def other() -> float | None:
         served.append("other")
-        return None
+        return 5.0
 
-    with pytest.raises(StorageUnavailable):
-        await lanes([]).run({"a": fails(StorageUnavailable("away")), "b": other})
-    assert served == ["other"]
+    pauses = [
+        await crew.run({"locked": fails(StorageUnavailable("its row is locked")), "other": other})
+        for _ in range(10)
+    ]
+    assert served == ["other"] * 10
+    told = [pause for pause in pauses if pause is not None]
+    assert told == sorted(told)
+    assert 0 < told[0] < told[-1] == 5.0, "the others set the pace"
+    assert await crew.run({"locked": fails(StorageUnavailable("its row is locked"))}) == 10.0
 
 
 async def test_what_takes_too_long_is_given_up() -> None:
