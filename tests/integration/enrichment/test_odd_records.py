@@ -10,12 +10,15 @@ from sqlalchemy import DateTime, Integer, String, select, text
 
 from app import metrics
 from app.calls.model import Stage
-from app.db.tables import call_records, calls, metadata, work
+from app.db.tables import call_records, calls, metadata, recordings, work
 from app.db.types import UtcDateTime
+from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.enrichment.set_aside import KIND, load_set_aside
 from app.errors import StorageUnavailable
+from app.ringcentral.models import Recording
 from app.storable import EARLIEST, LATEST, MAX_INTEGER, decode_json
 from tests.integration.enrichment.conftest import Desk
+from tests.integration.enrichment.test_insights import HOUR, analysed, reader_of, record_call, state, work_for
 
 _DURATIONS: list[Any] = [2147483648, 2**63, 1e10, 1e308, -5, "12", True, [], {"a": 1}, 10**100]
 _STARTS: list[Any] = [
@@ -150,6 +153,73 @@ async def test_a_record_that_cannot_be_stored_is_read_ever_less_often(refused: D
     await desk.reader.step()
     stuck = await desk.call(4)
     assert (stuck.stage, stuck.absent_reason) == (Stage.ABSENT, "unstorable")
+
+
+async def refuse_value(desk: Desk, table: str, column: str, change: str) -> None:
+    """Let the database refuse the text `refused` in a column."""
+    async with desk.database.write() as db:
+        if desk.database.is_sqlite:
+            await db.execute(text(
+                f"CREATE TRIGGER refusal BEFORE {change} ON {table} WHEN NEW.{column} = 'refused' "
+                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ))  # fmt: skip
+        else:
+            await db.execute(
+                text(f"ALTER TABLE {table} ADD CONSTRAINT refusal CHECK ({column} <> 'refused')")
+            )
+
+
+async def allow_value(desk: Desk, table: str) -> None:
+    drop = (
+        "DROP TRIGGER refusal" if desk.database.is_sqlite else f"ALTER TABLE {table} DROP CONSTRAINT refusal"
+    )
+    async with desk.database.write() as db:
+        await db.execute(text(drop))
+
+
+async def test_a_recording_that_cannot_be_stored_is_set_aside_alone(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        await desk.end_call(number)
+    desk.ringcentral.log = [
+        desk.show(number, legs=[], recording={"id": f"77{number}", "type": "Automatic"})
+        for number in (1, 2, 3)
+    ]
+    desk.clock.advance(121)
+    await desk.reader.step()
+    for number in (1, 2, 3):
+        desk.ringcentral.recordings[f"77{number}"] = Recording(
+            id=f"77{number}", content_type="refused" if number == 2 else "audio/mpeg"
+        )
+    await refuse_value(desk, "recordings", "content_type", "UPDATE")
+    keeper = RecordingKeeper(desk.database, desk.clock, desk.connections, RecordingPlan())
+    for _ in range(10):
+        desk.clock.advance(max(1.0, await keeper.step() or 60.0))
+    await allow_value(desk, "recordings")
+    async with desk.database.read() as db:
+        rows = await db.execute(select(recordings).order_by(recordings.c.recording_id))
+        told = [(row.state, row.problem, row.due_at) for row in rows]
+    assert told == [("ready", None, None), ("expired", "unstorable", None), ("ready", None, None)]
+    assert (await desk.call(2)).readiness["recording"]["state"] == "expired"
+    assert desk.ringcentral.asked.count("recording 772") == 1
+    (shelved,) = await load_shelf(desk)
+    assert "772 (recordings:" in shelved.problem["detail"]
+
+
+async def test_insights_that_cannot_be_stored_are_set_aside_alone(desk: Desk) -> None:
+    reader = reader_of(desk)
+    for number in (1, 2, 3):
+        await record_call(desk, number)
+    desk.ringcentral.insights = [
+        analysed(number) | ({"sourceRecordId": "refused"} if number == 2 else {}) for number in (1, 2, 3)
+    ]
+    await refuse_value(desk, "insights", "recording_id", "INSERT")
+    await work_for(desk, reader, 2 * HOUR)
+    await allow_value(desk, "insights")
+    states = [state(await desk.call(number)) for number in (1, 2, 3)]
+    assert states == [("ready", None), ("none", "unstorable"), ("ready", None)]
+    assert desk.ringcentral.asked.count("insights s-2") <= 2
+    (shelved,) = await load_shelf(desk)
+    assert "(insights:" in shelved.problem["detail"]
 
 
 async def test_an_outage_sets_nothing_aside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

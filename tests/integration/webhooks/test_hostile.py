@@ -1,5 +1,6 @@
 """Deliveries that are odd, huge or poisonous: bounded work, and never at the cost of others. On both databases."""
 
+import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from app.db.engine import Database
 from app.db.tables import call_parties, calls, deliveries, insights
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.webhooks import fold
+from app.webhooks import ends, fold
 from app.webhooks.batches import MOST_CALLS, MOST_FACTS, read_batch
 from app.webhooks.facts import FIRST_FACTS, LAST_FACTS
 from app.webhooks.notification import MAX_CALLS, MAX_PARTIES, TelephonyEvent, read_notification
@@ -248,3 +249,45 @@ async def test_a_call_that_cannot_be_judged_holds_up_no_other(intake: Intake, da
     assert await intake.ends.step()
     stages = {call.telephony_session_id[:4]: call.stage for call in await intake.calls()}
     assert stages == {"s-a0": "live", "s-b0": "ended", "s-c0": "ended"}
+
+
+async def test_an_account_whose_calls_cannot_be_judged_for_now_delays_no_other(
+    intake: Intake, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await intake.fold([*inbound_answered(), *map(of_other, inbound_answered())])
+    intake.clock.set(intake.clock.now().replace(minute=30))
+    async with database.write() as db:
+        await db.execute(update(calls).values(end_check_at=intake.clock.now(), stage="live"))
+    real, door = intake.ends._judge_due, asyncio.Event()
+
+    async def locked(account_id: AccountId, call_id: str | None = None) -> None:
+        if account_id == ACCOUNT:
+            await door.wait()
+        await real(account_id, call_id)
+
+    monkeypatch.setattr(intake.ends, "_judge_due", locked)
+    monkeypatch.setattr(intake.ends._judging, "_patience", 0.1)
+    pauses = [await intake.ends.step() for _ in range(3)]
+    stages = {call.account_id: call.stage for call in await intake.calls()}
+    assert stages == {ACCOUNT: "live", OTHER: "ended"}
+    assert all(pause is None or pause > 0 for pause in pauses[1:]), "no hot loop"
+    door.set()
+    async with asyncio.timeout(30):
+        while {call.stage for call in await intake.calls()} != {"ended"}:
+            await intake.ends.step()
+            await asyncio.sleep(0.01)
+
+
+async def test_the_ends_of_heavy_calls_are_judged_in_several_transactions(
+    intake: Intake, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = (json.loads(json.dumps(inbound_answered()).replace("s-a0c1", f"s-{n}0c1")) for n in "abcd")
+    await intake.fold(payload for told in alike for payload in told)
+    intake.clock.set(intake.clock.now().replace(minute=30))
+    async with database.write() as db:
+        await db.execute(update(calls).values(end_check_at=intake.clock.now(), stage="live"))
+    monkeypatch.setattr(ends, "MOST_WORK", 2 * len((await intake.calls())[0].facts))
+    assert await intake.ends.step() == 0.0
+    assert sorted(call.stage for call in await intake.calls()) == ["ended", "ended", "live", "live"]
+    await intake.ends.step()
+    assert {call.stage for call in await intake.calls()} == {"ended"}
