@@ -31,6 +31,7 @@ AftercallError
     ├── PermissionMissing       403: app scope (CMN-401) or user permission (CMN-408), a person has to act
     ├── ForeignHost             an address outside the allow-list
     └── RequestRefused          any other 4xx
+        └── FeatureMissing      403: the account's plan does not have it (CMN-109, CMN-403), a person has to act
 """
 
 from collections.abc import Mapping, Sequence
@@ -302,3 +303,7 @@ class ForeignHost(RingCentralError):
 
 class RequestRefused(RingCentralError):
     """Any other 4xx; `status` and `code` say which."""
+
+
+class FeatureMissing(RequestRefused):
+    """403: the account does not have the feature that was asked for; asking again will not help."""

@@ -30,6 +30,7 @@ from app.errors import (
     CallerError,
     Conflict,
     CredentialsRefused,
+    FeatureMissing,
     Forbidden,
     ForeignHost,
     HeadersTooLarge,
@@ -212,6 +213,12 @@ KINDS |= {
         "A RingCentral permission is missing",
         "operator",
         "The operator has to grant the permission that `permission` names.",
+    ),
+    "ringcentral-feature": Kind(
+        502,
+        "The RingCentral account does not have this feature",
+        "operator",
+        "The operator asks RingCentral to enable the feature that `detail` names, or does without it.",
     ),
     "ringcentral-host": Kind(
         502,
@@ -418,6 +425,8 @@ def _draw_ringcentral_error(request: Request, error: RingCentralError) -> Respon
         case PermissionMissing():
             kind = "ringcentral-permission"
             extra["permission"] = error.permission
+        case FeatureMissing():
+            kind = "ringcentral-feature"
         case ForeignHost():
             kind = "ringcentral-host"
             extra["setting"] = error.setting

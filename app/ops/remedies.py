@@ -161,6 +161,13 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         Remedy("An app scope is missing", f"Grant it to the app in the developer console. {_GRANTED}"),
     ),
     (
+        "CMN-109|CMN-403",
+        Remedy(
+            "The RingCentral account lacks a feature",
+            "Ask RingCentral to enable the feature that the message names for the account. Everything else goes on.",
+        ),
+    ),
+    (
         "CMN-40[2-8]|CMN-419|permission",
         Remedy("A permission is missing", f"Grant it to the user in the admin portal. {_GRANTED}"),
     ),

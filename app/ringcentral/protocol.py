@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urljoin
 
 from app.errors import (
     CredentialsRefused,
+    FeatureMissing,
     PermissionMissing,
     RateLimited,
     RequestRefused,
@@ -103,6 +104,7 @@ HOPELESS_CODES = frozenset(
 NOT_ABOUT_TOKENS = frozenset({"OAU-151", "CMN-405"})
 SYNC_TOKEN_CODES = frozenset({"CLG-101", "CLG-102", "CLG-103", "CLG-104", "CLG-105"})
 PERMISSION_CODES = frozenset({"CMN-401", "CMN-402", "CMN-408", "CMN-419", "InsufficientPermissions"})
+FEATURE_CODES = frozenset({"CMN-109", "CMN-403"})
 
 
 class TokenRefused(CredentialsRefused):
@@ -536,6 +538,8 @@ def decode_error(
         return _error(RingCentralUnreachable, answer, body)
     if status == 401:
         return _error(_kind_of_401(body), answer, body)
+    if status == 403 and body.code in FEATURE_CODES:
+        return _error(FeatureMissing, answer, body)
     if status == 403 and PERMISSION_CODES.intersection(body.codes):
         return _permission_missing(answer, body)
     if "CLG-110" in body.codes:

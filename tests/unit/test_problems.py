@@ -127,6 +127,7 @@ async def test_an_error_of_ringcentrals_is_not_blamed_on_the_caller(
     [
         (errors.CredentialsRefused("no", status=400, code="OAU-210"), 502, "ringcentral-credentials"),
         (errors.PermissionMissing("no", permission="ReadCallLog"), 502, "ringcentral-permission"),
+        (errors.FeatureMissing("no", status=403, code="CMN-403"), 502, "ringcentral-feature"),
         (errors.NoCredentials("run `aftercall check`"), 503, "no-credentials"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import (
     CredentialsRefused,
+    FeatureMissing,
     PermissionMissing,
     RateLimited,
     RequestRefused,
@@ -70,6 +71,8 @@ def record(record_id: str, **fields: Any) -> CallRecord:
         (403, {"errorCode": "InsufficientPermissions"}, PermissionMissing),
         (403, {"errorCode": "CMN-402"}, PermissionMissing),
         (403, {"errorCode": "CMN-404"}, RequestRefused),
+        (403, {"errorCode": "CMN-403"}, FeatureMissing),
+        (403, {"errorCode": "InsufficientPermissions", "errors": [{"errorCode": "CMN-109"}]}, FeatureMissing),
         (403, {"errorCode": "SUB-505"}, RequestRefused),
         (404, {"errorCode": "CMN-102"}, RequestRefused),
         (400, {"errorCode": "CLG-110"}, ParameterExcluded),
