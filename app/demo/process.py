@@ -13,6 +13,7 @@ from app.clock import Clock
 
 PREFERRED_PORT = 8000
 _GRACE_SECONDS = 8.0
+_SAYS = "aftercall: "
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl(2)
 
 
@@ -84,6 +85,11 @@ class ServiceProcess:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+
+    def refusal(self) -> str | None:
+        """Return the sentence with which the command ended, None when it said nothing of the kind."""
+        last = self.log_tail(1)
+        return last.removeprefix(_SAYS) if last.startswith(_SAYS) else None
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its output."""

@@ -161,7 +161,9 @@ async def _is_ready(
     try:
         while not stop.is_set():
             if ended.done():
-                raise ShowFailed(_with_log(f"The service ended with code {ended.result()}.", service))
+                raise ShowFailed(
+                    service.refusal() or _with_log(f"The service ended with code {ended.result()}.", service)
+                )
             if await _answers(http) and any(
                 one.may_receive(simulator.now()) for one in simulator.subscriptions.values()
             ):

@@ -1,8 +1,11 @@
 import socket
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from app.demo.process import choose_port
+from app.clock import SystemClock
+from app.demo.process import ServiceProcess, choose_port
 
 
 def test_a_port_that_is_taken_is_refused_when_it_was_asked_for() -> None:
@@ -20,3 +23,17 @@ def test_a_free_port_is_found_without_asking() -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
+
+
+def test_the_sentence_that_a_command_ends_with_is_told_without_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    service = ServiceProcess(cast(Any, None), log, SystemClock())
+
+    log.write_text('{"event": "the database is away"}\naftercall: postgresql://db/x: nothing listens there.\n')
+    assert service.refusal() == "postgresql://db/x: nothing listens there."
+
+    log.write_text("aftercall: a sentence\nTraceback (most recent call last):\nMemoryError\n")
+    assert service.refusal() is None
+
+    log.unlink()
+    assert service.refusal() is None
