@@ -22,9 +22,13 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
 def check_head(scope: Scope, largest_body: int = LARGEST_BODY_BYTES) -> None:
-    """Raises CallerError for a request whose head says already that it is too large, or names no possible host."""
+    """Raises CallerError for a request whose head says already that it is too large, has an address that is none, or
+    names no possible host."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST_ADDRESS_BYTES:
         raise AddressTooLong(f"An address may have {LONGEST_ADDRESS_BYTES} bytes with its query")
+    if not scope["query_string"].isascii():
+        # Some readers take such bytes for Latin-1, others fail.
+        raise BadInput("Bytes beyond ASCII are escaped in an address, such as %C3%A9 for é")
     size = hosts = 0
     for name, value in scope["headers"]:
         size += len(name) + len(value)

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from app import __version__, metrics
 from app.db.engine import wake
 from app.dependencies import Services
-from app.errors import PayloadTooLarge, StorageUnavailable
+from app.errors import BadInput, PayloadTooLarge, StorageUnavailable
 from app.exact_json import write_json
 from app.ops import view
 from app.ops.board import LANES, Boards, Snapshot
@@ -45,6 +45,7 @@ _LOOK_EVERY_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _CHECK_AGAIN_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 60.0
+_MOST_FIELDS = 8
 
 _WRONG_KEY = "This key is not valid here, was revoked, or may not read calls."
 _TOO_MANY = (
@@ -292,5 +293,8 @@ async def _read_form(request: Request) -> dict[str, str]:
         body += chunk
         if len(body) > LONGEST_FORM_BYTES:
             raise PayloadTooLarge("This form is short")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise BadInput(f"This form has at most {_MOST_FIELDS} fields") from error
     return {name: values[0].strip() for name, values in fields.items()}

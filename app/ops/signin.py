@@ -191,7 +191,11 @@ def is_own_page(headers: Mapping[str, str], host: str, public_url: str | None) -
     origin = headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc in {host, urlsplit(public_url or "").netloc} - {""}
+    try:
+        came_from = urlsplit(origin).netloc
+    except ValueError:  # brackets without an IPv6 address in them
+        return False
+    return came_from in {host, urlsplit(public_url or "").netloc} - {""}
 
 
 def _network_of(client: str) -> str:

@@ -438,6 +438,23 @@ async def test_a_form_from_another_page_is_not_called_a_wrong_key(
     assert "not valid here" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/dashboard/sign-in", "/dashboard/sign-out"])
+@pytest.mark.parametrize("origin", ["http://[::1", "http://[zz]"])
+async def test_a_form_whose_origin_is_no_address_is_of_another_page(
+    elsewhere: httpx.AsyncClient, api_key: str, path: str, origin: str
+) -> None:
+    answer = await elsewhere.post(path, data={"key": api_key}, headers={"origin": origin})
+    assert answer.status_code == (403 if path.endswith("in") else 303)
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("form", ["a=1&" * 9 + "key=x", "&" * 4_000])
+async def test_a_form_of_many_fields_is_refused(elsewhere: httpx.AsyncClient, form: str) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await elsewhere.post("/dashboard/sign-in", content=form, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/bad-request")
+
+
 async def test_revoking_the_key_of_a_session_ends_its_stream(
     elsewhere: httpx.AsyncClient, app: FastAPI, services: Services, database: Database, api_key: str
 ) -> None:

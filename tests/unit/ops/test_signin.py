@@ -106,6 +106,9 @@ def test_a_public_service_is_open_to_nobody() -> None:
         ({"origin": "https://aftercall.example.com"}, True),
         ({"origin": "https://evil.example.com"}, False),
         ({"origin": "null"}, False),
+        ({"origin": ""}, False),
+        ({"origin": "http://[::1"}, False),
+        ({"origin": "http://[zz]"}, False),
         ({}, True),
     ],
 )
