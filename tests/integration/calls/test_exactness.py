@@ -50,6 +50,10 @@ async def test_an_original_value_comes_back_as_it_was_sent(
         (await client.get("/v1/calls")).json()["data"][0]["sentiments"][0],
     ):
         assert written(shown["original"]) == expected
+    for address in (f"{path}/timeline", "/v1/changes"):
+        event = (await client.get(address)).json()["data"][-1]
+        assert event["type"] == "sentiment.set"
+        assert "original" not in event["data"]  # changes name what was set, they do not repeat it
     again = await client.put(f"{path}/sentiments/crm", content=body, headers=JSON)
     assert (again.status_code, again.json()["version"]) == (200, 1)
 
