@@ -129,7 +129,7 @@ _ADVICE = {
     "not-found": "Check the id. A call exists here from its first event on; notes can be attached before.",
     "conflict": "Read the present state, decide anew.",
     "ambiguous-call": "Ask for one of `candidates` by its id.",
-    "history-changed": "Start again with `cursor=<startFrom>`: read every change anew, and take what is here for right.",
+    "history-changed": "Start again with `cursor=<startFrom>`: read every change again, and treat the state here as authoritative.",
     "precondition-failed": "Read the resource again, then repeat with its new ETag.",
     "precondition-required": "Send `If-Match` with the ETag that you read.",
     "payload-too-large": "Send less, or in parts.",
