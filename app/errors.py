@@ -146,7 +146,7 @@ class HistoryChanged(CallerError):
     @classmethod
     def _of(cls, what: str) -> Self:
         return cls(
-            f"{what}: the database was put back from a backup, or the cursor belongs to another account. Changes since "
+            f"{what}: the database was restored from a backup, or the cursor belongs to another account. Changes since "
             "may be missing on your side, and others that you have seen are lost here. Start again from `startFrom`.",
             parameter="cursor",
             startFrom="0",

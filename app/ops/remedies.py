@@ -1,6 +1,6 @@
 """What each problem means to a person: a title and what helps. No I/O.
 
-The dashboard, `aftercall check` and `/v1/ops/summary` take their words from here, so the same trouble has the same
+The dashboard, `aftercall check` and `/v1/ops/summary` take their words from here, so the same problem has the same
 name everywhere. The table in `docs/operations.md` lists every title.
 """
 
@@ -20,16 +20,16 @@ class Remedy:
 
 
 _GRANTED = "What waits for it goes on by itself once it is granted."
-_LATER = "Calls of this time are fetched afterwards."
+_LATER = "Calls from this time are fetched afterwards."
 _AWAY = "RingCentral cannot be reached"
 _DEAF = "RingCentral cannot reach us"
 _REFUSED = Remedy(
     "RingCentral refuses the subscription",
-    "No event comes until it is accepted. Put right what RingCentral names; the service tries again by itself.",
+    "No event comes until it is accepted. Correct what RingCentral names; the service tries again by itself.",
 )
 _CREDENTIALS = Remedy(
     "RingCentral refuses our credentials",
-    "The JWT may have expired, been deleted, or be meant for another app: RingCentral's developer console tells.",
+    "The JWT may have expired, been deleted, or be meant for another app: see RingCentral's developer console.",
 )
 _OTHER = Remedy(
     "Something is wrong with this account", "See the log of the service for the request that failed."
@@ -39,7 +39,7 @@ _FALLBACKS = {
     "credentials": _CREDENTIALS,
     "sweep": Remedy(
         "A part of the Call Log is not read",
-        f"Put right what the message names. {_LATER}",
+        f"Correct what the message names. {_LATER}",
     ),
 }
 _BY_CODE: Sequence[tuple[str, Remedy]] = (
@@ -61,7 +61,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         Unreached.NAME,
         Remedy(
             _AWAY,
-            "Our side: see that DNS works on this machine or in this container, and that RC_SERVER_URL is spelled "
+            "Our side: check that DNS works on this machine or in this container, and that RC_SERVER_URL is spelled "
             f"right. {_LATER}",
         ),
     ),
@@ -77,7 +77,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         f"{Unreached.CONNECTION}|{Unreached.TIMEOUT}|{Unreached.NETWORK}",
         Remedy(
             _AWAY,
-            "See that no firewall or proxy is in the way: curl the address from this machine. If that answers "
+            "Check that no firewall or proxy is in the way: curl the address from this machine. If that answers "
             f"nothing either, see status.ringcentral.com. {_LATER}",
         ),
     ),
@@ -92,7 +92,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "SUB-52[01345]",
         Remedy(
             _DEAF,
-            "See that AFTERCALL_PUBLIC_URL can be reached from the internet over https, and that the proxy passes "
+            "Check that AFTERCALL_PUBLIC_URL can be reached from the internet over https, and that the proxy passes "
             "POST /webhooks/ringcentral on unchanged.",
         ),
     ),
@@ -100,15 +100,15 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "subscription-missing",
         Remedy(
             "No subscription delivers events",
-            "See that a worker runs: aftercall serve, or aftercall serve --role worker. It makes or renews the "
+            "Check that a worker runs: aftercall serve, or aftercall serve --role worker. It makes or renews the "
             "subscription by itself and says in its log if it cannot.",
         ),
     ),
     (
         "inbox-backlog",
         Remedy(
-            "Events wait to be worked in",
-            "See that a worker runs (aftercall serve --role worker) and what its log says; add one if all are busy.",
+            "Events wait to be processed",
+            "Check that a worker runs (aftercall serve --role worker) and read its log; add a worker if all are busy.",
         ),
     ),
     (
@@ -122,7 +122,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "unreadable|other-app",
         Remedy(
             "Stored credentials cannot be used",
-            "aftercall accounts add gives them anew, or send an invitation: aftercall accounts invite makes one.",
+            "Give them again with aftercall accounts add, or send an invitation: aftercall accounts invite makes one.",
         ),
     ),
     (
@@ -145,7 +145,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "^silenced$",
         Remedy(
             "RingCentral asked us to wait",
-            "Nothing has to be done: calls are read in the Call Log afterwards. If it is unexpected, ask "
+            "Nothing needs to be done: calls are read from the Call Log afterwards. If it is unexpected, ask "
             "RingCentral's support.",
         ),
     ),
@@ -153,7 +153,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "^record-set-aside$",
         Remedy(
             "A record could not be stored",
-            "Other calls are not affected. The log says which and why; please report it.",
+            "Other calls are not affected. The log says which record and why; please report it.",
         ),
     ),
     (
@@ -184,7 +184,7 @@ _BY_CODE: Sequence[tuple[str, Remedy]] = (
         "clock-skew",
         Remedy(
             "A clock is off",
-            "Let the machine set its clock by NTP. The warning goes by itself some seconds after.",
+            "Let the machine set its clock by NTP. The warning disappears some seconds later.",
         ),
     ),
 )

@@ -209,7 +209,7 @@ class DoubtfulCall(_Answer):
     telephony_session_id: str
     reason: str = Field(
         description="`not-asked-since-the-gap`: it began before a gap ended, and its end may have been missed. "
-        "`live-for-too-long`: nothing was heard of it for AFTERCALL_CALL_STALE_SECONDS.",
+        "`live-for-too-long`: no event about it for AFTERCALL_CALL_STALE_SECONDS.",
         examples=["not-asked-since-the-gap", "live-for-too-long"],
     )
     started_at: Instant

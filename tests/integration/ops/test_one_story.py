@@ -166,7 +166,7 @@ async def a_clock_is_off(db: AsyncConnection) -> None:
     await worker_says(db, "clock:one", {"problem": problem, "seconds": 9.0})
 
 
-@trouble("Events wait to be worked in", "inbox")
+@trouble("Events wait to be processed", "inbox")
 async def events_wait(db: AsyncConnection) -> None:
     row = {
         "account_id": UNBOUND_ACCOUNT,
