@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.webhooks.subscription import KIND as SUBSCRIPTION_WORK
 
 MISSING = "subscription-missing"
+BACKLOG = "inbox-backlog"
 _REPLACED_WITHIN = timedelta(seconds=60)
 """A subscription that is lost is replaced by then; after that somebody should look."""
 
@@ -122,8 +123,8 @@ def inbox_problems(inbox: InboxState, window_seconds: float) -> list[Problem]:
     """Return a problem when events wait for so long that their calls may be looked up too late."""
     if not is_backlog(inbox, window_seconds):
         return []
-    detail = f"The oldest of {inbox.waiting} events has waited for {inbox.oldest_seconds or 0.0:.0f} s."
-    return [Problem(UNBOUND_ACCOUNT, "inbox", "inbox-backlog", detail)]
+    detail = f"The oldest of {inbox.number} events has waited for {inbox.oldest_seconds or 0.0:.0f} s."
+    return [Problem(UNBOUND_ACCOUNT, "inbox", BACKLOG, detail)]
 
 
 def _of_credentials(shown: Iterable[Account]) -> list[Problem]:
@@ -159,7 +160,7 @@ async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] |
     """Return what the keepers of subscriptions complain of."""
     own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
     query = select(work.c.account_id, work.c.kind, work.c.failures, work.c.state).where(
-        _among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
+        among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
     )
     found = []
     for row in await db.execute(query.order_by(work.c.account_id, work.c.kind)):
@@ -208,7 +209,7 @@ def _lost_at(account: Account, ours: Sequence[SubscriptionState]) -> datetime | 
 async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[Problem]:
     """Return why gaps, backfills and the regular look through the Call Log do not get on."""
     query = select(sweeps.c.account_id, sweeps.c.problem).where(
-        _among(sweeps.c.account_id, only),
+        among(sweeps.c.account_id, only),
         sweeps.c.problem.is_not(None),
         (sweeps.c.done_at.is_(None)) | (sweeps.c.sweep_id == REGULAR_ID),
     )
@@ -244,5 +245,6 @@ def _refusal(problem: Problem) -> tuple[str, str | None, str]:
     return problem.account_id, problem.credentials, problem.code
 
 
-def _among(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
+def among(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
+    """Select these accounts; None: all."""
     return true() if only is None else column.in_(only)

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.db.schema import SchemaState, schema_state
 from app.dependencies import CurrentServices, Services
 from app.errors import StorageUnavailable
-from app.ops.states import MOST_COUNTED, InboxState
+from app.ops.attention import BACKLOG
+from app.ops.remedies import remedy_of
+from app.ops.states import InboxState, is_backlog
 from app.ops.summary import load_inbox
 from app.ops.write_proof import WriteProof, todo_about
 
@@ -185,13 +187,12 @@ def check_inbox(inbox: InboxState, window_seconds: float) -> Check:
     if not inbox.waiting:
         return Check("inbox", ok=True, detail="empty")
     oldest = inbox.oldest_seconds or 0.0
-    number = f"{MOST_COUNTED - 1} and more" if inbox.waiting >= MOST_COUNTED else str(inbox.waiting)
-    detail = f"{number} waiting, the oldest for {oldest:.1f} s"
-    if oldest <= window_seconds / 2 and inbox.waiting < MOST_COUNTED:
+    detail = f"{inbox.number} waiting, the oldest for {oldest:.1f} s"
+    if not is_backlog(inbox, window_seconds):
         return Check("inbox", ok=True, detail=detail)
     return Check(
         "inbox",
         ok=False,
         detail=detail,
-        todo="See that a worker runs (`aftercall serve --role worker`) and what its log says; add one if all are busy.",
+        todo=remedy_of("inbox", BACKLOG).todo,
     )

@@ -20,6 +20,11 @@ class InboxState:
     oldest_seconds: float | None = None
     ever: bool = False
 
+    @property
+    def number(self) -> str:
+        """How many wait, as far as they were counted."""
+        return str(self.waiting) if self.waiting < MOST_COUNTED else f"{MOST_COUNTED - 1} and more"
+
 
 def is_backlog(inbox: InboxState, window_seconds: float) -> bool:
     """Whether so much waits that an end may become known too late to look the call up in time."""

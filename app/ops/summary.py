@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Integer, Row, case, func, select, true
+from sqlalchemy import ColumnElement, Float, Integer, Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -23,7 +23,7 @@ from app.enrichment.clocks import load_skews
 from app.enrichment.gaps import Reason
 from app.enrichment.roster import Account, load_roster
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.attention import Problem, load_problems
+from app.ops.attention import Problem, among, load_problems
 from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, status_of
 from app.settings import Settings
 from app.vault import Vault
@@ -256,10 +256,6 @@ async def load_summary(
     )
 
 
-def _among(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
-    return true() if only is None else column.in_(only)
-
-
 MinuteGroup = tuple[int, str, int]
 """Minutes since 1970, what became of the calls (`_fate`), how many."""
 
@@ -411,7 +407,7 @@ async def load_budget(
     query = select(rate_buckets.c.bucket, rate_buckets.c.state)
     heavy = [
         read_budget(row.state, settings, now)
-        for row in await db.execute(query.where(_among(rate_buckets.c.account_id, only)))
+        for row in await db.execute(query.where(among(rate_buckets.c.account_id, only)))
         if "heavy" in row.bucket.lower()
     ]
     return min(heavy, key=lambda one: one.free / one.limit, default=None)
@@ -447,7 +443,7 @@ def read_budget(state: Mapping[str, Any], settings: Settings, now: datetime) -> 
 
 async def load_inbox(db: AsyncConnection, only: Sequence[str] | None, now: datetime) -> InboxState:
     """Say what waits in the inbox of these accounts; None: of all."""
-    own = _among(deliveries.c.account_id, only)
+    own = among(deliveries.c.account_id, only)
     counted = (
         select(deliveries.c.received_at)
         .where(own, deliveries.c.folded_at.is_(None))
@@ -473,7 +469,7 @@ async def load_dead_letters(
     query = (
         select(deliveries.c.fold_note, func.count().label("number"))
         .where(
-            _among(deliveries.c.account_id, only),
+            among(deliveries.c.account_id, only),
             deliveries.c.received_at >= since,
             deliveries.c.fold_note.is_not(None),
         )
@@ -490,12 +486,12 @@ async def _load_subscriptions(
     db: AsyncConnection, only: Sequence[str] | None, now: datetime
 ) -> tuple[SubscriptionState, ...]:
     gaps = select(sweeps.c.account_id, func.min(sweeps.c.created_at).label("since")).where(
-        _among(sweeps.c.account_id, only), sweeps.c.to_at.is_(None), sweeps.c.reason.in_(_LOST)
+        among(sweeps.c.account_id, only), sweeps.c.to_at.is_(None), sweeps.c.reason.in_(_LOST)
     )
     lost = {row.account_id: row.since for row in await db.execute(gaps.group_by(sweeps.c.account_id))}
     query = (
         select(subscriptions)
-        .where(_among(subscriptions.c.account_id, only))
+        .where(among(subscriptions.c.account_id, only))
         .order_by(subscriptions.c.checked_at.desc())
         .limit(10)
     )
@@ -522,8 +518,8 @@ def _subscription(row: Row[Any], lost: Mapping[str, datetime], now: datetime) ->
 
 async def _last_read_at(db: AsyncConnection, only: Sequence[str] | None) -> datetime | None:
     """Return when calls were last read: polled in Active Calls, or looked through in the Call Log."""
-    polled = select(func.max(poll_targets.c.last_poll_at)).where(_among(poll_targets.c.account_id, only))
-    looked = select(func.max(sweeps.c.done_at)).where(_among(sweeps.c.account_id, only))
+    polled = select(func.max(poll_targets.c.last_poll_at)).where(among(poll_targets.c.account_id, only))
+    looked = select(func.max(sweeps.c.done_at)).where(among(sweeps.c.account_id, only))
     moments = [await db.scalar(polled), await db.scalar(looked)]
     return max((moment for moment in moments if moment is not None), default=None)
 
@@ -537,5 +533,5 @@ async def _load_accounts(
 
 async def _count_429(db: AsyncConnection, only: Sequence[str] | None) -> int:
     """Return how many answers of RingCentral have ever said 429 to any replica."""
-    query = select(func.sum(rate_buckets.c.refused)).where(_among(rate_buckets.c.account_id, only))
+    query = select(func.sum(rate_buckets.c.refused)).where(among(rate_buckets.c.account_id, only))
     return int(await db.scalar(query) or 0)
