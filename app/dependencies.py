@@ -250,11 +250,6 @@ def _kept_exactly(route: APIRoute) -> set[str]:
     return {info.alias or name for name, info in model.model_fields.items() if info.annotation is free}
 
 
-def known_parameters(dependant: Dependant) -> set[str]:
-    """Return the names of the query parameters that a route reads, itself or by what it depends on."""
-    return set(_parameters(dependant))
-
-
 def _parameters(dependant: Dependant) -> dict[str, bool]:
     """Return the query parameters that a route reads, and whether each may be given several times."""
     found = {name: is_list for field in dependant.query_params for name, is_list in _names(field)}

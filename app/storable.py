@@ -88,13 +88,6 @@ def _plain(value: float) -> float | int | None:
     return int(Decimal(repr(value))) if abs(value) >= _EXACT_FLOATS else value + 0.0
 
 
-def storable_whole(value: float | None, most: int = MAX_INTEGER) -> int | None:
-    """Return a count as a whole number from 0 to `most`; None for anything outside of that range."""
-    if value is None or not math.isfinite(value) or not 0 <= value <= most:
-        return None
-    return round(value)
-
-
 def find_unstorable(value: Any) -> str | None:
     """Say in a few words what in a decoded JSON value cannot be stored; None when all of it can."""
     if isinstance(value, str):

@@ -6,13 +6,11 @@ import math
 import pytest
 
 from app.storable import (
-    MAX_INTEGER,
     BadJson,
     decode_json,
     find_unstorable,
     storable_json,
     storable_text,
-    storable_whole,
 )
 
 
@@ -30,15 +28,6 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 
 def test_text_is_cut_and_cleaned() -> None:
     assert storable_text("Zoe \ud83d\x00!", 6) == "Zoe \ufffd\ufffd"
-
-
-@pytest.mark.parametrize(
-    ("value", "whole"),
-    [(0, 0), (1.6, 2), (MAX_INTEGER, MAX_INTEGER), (MAX_INTEGER + 1, None), (1e308, None), (-1, None),
-     (math.nan, None), (None, None)],
-)  # fmt: skip
-def test_counts_outside_of_their_column_are_dropped(value: float | None, whole: int | None) -> None:
-    assert storable_whole(value) == whole
 
 
 @pytest.mark.parametrize("value", ["a\x00", {"\ud800": 1}, [{"a": [math.inf]}], 10**200, (math.nan,)])
