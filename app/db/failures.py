@@ -4,8 +4,8 @@ Decided by code: PostgreSQL's SQLSTATE, SQLite's result code. Only where a drive
 
 | kind | what to do | PostgreSQL | SQLite |
 | --- | --- | --- | --- |
-| outage | wait, then try again | 08 connection, 25006 read-only, 25P03/25P04 time-outs of a transaction, 26 and 42P05 lost prepared statement, 28 and 3D000 cannot log in, 40 deadlock or serialization, 53 no resources (disk full, too many connections), 55 lock not available, 57 shutdown, cancelled or starting, 58 I/O error, 72 snapshot too old, 0A000 cached plan, F0 configuration, XX internal or corrupted; a closed connection, a time-out | BUSY, LOCKED, FULL, IOERR, CANTOPEN, READONLY, PROTOCOL, NOMEM, CORRUPT, NOTADB, SCHEMA, PERM, AUTH, ABORT, INTERRUPT, INTERNAL, MISUSE, NOLFS; a closed connection |
-| schema | wait, and tell the operator: the schema or the permissions do not fit this version | 42 (undefined table or column, no privilege), 3F | ERROR with "no such table", "no such column", "has no column named", "syntax error" |
+| outage | wait, then try again | 08 connection, 25006 read-only, 25P03/25P04 time-outs of a transaction, 26 and 42P05 lost prepared statement, 28 and 3D000 cannot log in, 40 deadlock or serialization, 53 no resources (disk full, too many connections), 55 lock not available, 57 shutdown, cancelled or starting, 58 I/O error, 72 snapshot too old, 0A000 cached plan, F0 configuration, XX internal or corrupted; a closed connection, a time-out | BUSY, LOCKED, FULL, IOERR, CANTOPEN, READONLY, PROTOCOL, NOMEM, CORRUPT, NOTADB, SCHEMA, PERM, AUTH, ABORT, INTERRUPT, INTERNAL, MISUSE, NOLFS; ERROR about a transaction or "schema is locked"; a closed connection |
+| schema | wait, and tell the operator: the schema or the permissions do not fit this version | 42 (undefined table or column, no privilege), 3F | ERROR with "no such table", "no such column", "no such index", "has no column named", "syntax error" |
 | data | set the one delivery or record aside | everything else: 22, 23, 54, values that the driver cannot encode | everything else: MISMATCH, TOOBIG, RANGE, CONSTRAINT, ERROR otherwise, values that the driver cannot encode |
 """
 
@@ -39,10 +39,8 @@ _OUTAGE_CODES = frozenset(
     }
 )  # fmt: skip
 _SCHEMA_MESSAGES = ("no such table", "no such column", "no such index", "has no column named", "syntax error")
-_OUTAGE_MESSAGES = (
-    "transaction",
-    "schema is locked",
-)  # "cannot start a transaction within a transaction" and the like
+# "cannot start a transaction within a transaction" and the like
+_OUTAGE_MESSAGES = ("transaction", "schema is locked")
 _CLOSED_MESSAGES = ("closed", "no active connection")
 _TOO_MANY_ARGUMENTS = "query arguments cannot exceed"
 
@@ -68,7 +66,7 @@ def failure_of(error: BaseException) -> Failure | None:
 def is_data_fault(error: BaseException) -> bool:
     """Whether the data is at fault, so that what brought it may be set aside; errors of our own count as such.
 
-    Neither an outage nor a schema that does not fit says anything about the data: whoever meets one has to wait.
+    Neither an outage nor a schema that does not fit says anything about the data: wait, and try again.
     """
     return failure_of(error) in (None, Failure.DATA)
 

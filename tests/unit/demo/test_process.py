@@ -27,9 +27,11 @@ def test_a_free_port_is_found_without_asking() -> None:
 
 def test_the_sentence_that_a_command_ends_with_is_told_without_its_log(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
-    service = ServiceProcess(cast(Any, None), log, SystemClock())
+    service = ServiceProcess(cast("Any", None), log, SystemClock())
 
-    log.write_text('{"event": "the database is away"}\naftercall: postgresql://db/x: nothing listens there.\n')
+    log.write_text(
+        '{"event": "the database is away"}\naftercall: postgresql://db/x: nothing listens there.\n'
+    )
     assert service.refusal() == "postgresql://db/x: nothing listens there."
 
     log.write_text("aftercall: a sentence\nTraceback (most recent call last):\nMemoryError\n")
