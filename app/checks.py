@@ -113,7 +113,7 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
 async def _look_at_all(
     settings: Settings, database: Database, vault: Vault, clock: Clock
 ) -> tuple[list[Finding], Sequence[Problem], Summary]:
-    """Ask RingCentral with all credentials, then gather every problem that there is, whoever met it."""
+    """Ask RingCentral with all credentials, then gather all problems, also those that the service has met."""
     async with database.write() as db:
         await accounts.open_unbound(db, clock.now())
     async with httpx.AsyncClient() as http:

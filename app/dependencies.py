@@ -39,7 +39,7 @@ from app.work.wakeups import Wakeups
 _LONGEST_KEY = 512
 _LONGEST_TYPE = 64
 _MOST_NAMED = 10
-"""At most this many faults of a request are named; whoever sends more has enough to do with these."""
+"""At most this many faults of a request are named here; `app.problems` has the limit for those of the schema."""
 
 _LIST_HEADERS = frozenset({"if-match", "if-none-match"})
 """Headers that are lists: several lines of them mean the same as one line with commas (RFC 9110, section 5.3)."""

@@ -58,7 +58,7 @@ STORAGE_RETRY_SECONDS = 1
 """What a caller is told to wait when the database was away."""
 
 _MOST_ERRORS = 20
-"""A body of a megabyte can hold a hundred thousand things that are wrong; the first ones are named."""
+"""A body of a megabyte can hold a hundred thousand faults; only the first ones are named."""
 
 Fault = Literal["caller", "service", "operator", "ringcentral", "limit"]
 

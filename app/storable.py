@@ -26,7 +26,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Times from outside lie between these: durations can be added to them and taken from them, in SQL as well."""
 
 MAX_DEPTH = 100
-"""Deepest nesting of JSON that is kept. Deeper values become null: they would exhaust the stack of whoever walks them."""
+"""Deepest nesting of JSON that is kept. Deeper values become null: they would exhaust the stack of code that walks them."""
 
 REPLACEMENT = "\ufffd"
 

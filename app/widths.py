@@ -1,6 +1,6 @@
 """How many characters are kept of texts that RingCentral sends: the widths of their columns.
 
-One definition for both sides: `app.db.tables` declares the columns with it, and whoever reads RingCentral's data cuts
+One definition for both sides: `app.db.tables` declares the columns with it, and code that reads RingCentral's data cuts
 to it. Ids have `app.ids.MAX_OUTSIDE_ID`; whole numbers `app.storable.MAX_INTEGER`; times `app.storable.EARLIEST` to
 `LATEST`. A test compares readers and columns.
 """

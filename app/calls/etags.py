@@ -1,6 +1,6 @@
 """ETags: a version, and a mark of the content.
 
-The version alone would not do. After a database was put back from a backup the same number names another content, and a
+The version alone would not do. After a database was restored from a backup the same number names another content, and a
 reader who holds the former one must not be told that nothing has changed.
 """
 

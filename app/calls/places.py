@@ -1,8 +1,8 @@
 """Places in the feed, and whether they belong to this history of the database.
 
-A database that was put back from a backup gives the numbers of the changes that it lost to other changes. So a place
+A database that was restored from a backup gives the numbers of the changes that it lost to other changes. So a place
 names, beside the number of a change, that change's *mark*: random, made when the change was written, and therefore
-another one if the number was given out again. That needs nothing of whoever restores: a dump, a base backup and a copied
+another one if the number was given out again. The operator who restores need not do anything: a dump, a base backup and a copied
 SQLite file are all recognised, by each cursor by itself.
 
 A place whose change is gone, because its call was deleted, is behind others that are there: numbers have no gaps, so this

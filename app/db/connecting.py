@@ -124,7 +124,7 @@ class Connector:
     async def _try_hosts(self, options: dict[str, Any], settings: dict[str, str]) -> Any:
         """Try the hosts one after the other, each with the whole time-out, beginning with the last one that took us.
 
-        Whoever gave up while a silent host was tried goes on with the next one.
+        A caller that gave up while a silent host was tried begins with the next one.
         """
         several = max(1, len(self.address.hosts))
         for place in range(several):

@@ -43,7 +43,7 @@ REGULAR_ID = "regular"
 
 
 _MOST_PUT_OFF = 3
-"""A gap that grows is put off for so many times the wait before a sweep."""
+"""A gap that grows is put off for at most this many times the wait before a sweep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

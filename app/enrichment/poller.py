@@ -284,7 +284,7 @@ class Poller:
         async def write(some: Sequence[_Item]) -> int:
             async with self._database.write() as db:
                 taken = await self._take_some(db, target.account_id, some, sent_at)
-                # Whoever has lost the target writes nothing: another replica has asked since.
+                # Without the target write nothing: another replica has asked since.
                 await targets.confirm(db, target, self._replica)
                 return taken
 

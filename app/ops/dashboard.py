@@ -106,7 +106,7 @@ class Dashboard:
         return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
 
     async def _ask_again(self) -> None:
-        """Let whoever keeps tokens try refused credentials again: somebody looks at the problem."""
+        """Let refused credentials be tried again: somebody looks at the problem."""
         now = self.services.clock.monotonic()
         if self._asked_again_at is not None and now - self._asked_again_at < _ASK_AGAIN_SECONDS:
             return

@@ -99,9 +99,9 @@ async def show_alive() -> dict[str, str]:
 async def show_ready(
     request: Request, services: CurrentServices, query: Annotated[ReadyQuery, Query()]
 ) -> JSONResponse:
-    """Say whether the database takes deliveries, its schema serves this code, and the inbox is worked off.
+    """Say whether the database takes deliveries, its schema serves this code, and the inbox keeps up.
 
-    `?for=intake` says only whether a delivery could be stored: for what decides where deliveries are sent. The
+    `?for=intake` says only whether a delivery could be stored: for load balancers. The
     database is written to at most once a second, however many ask.
     """
     checks = await check_all(services, query.purpose, _proof(request, services))

@@ -157,7 +157,7 @@ def base_address(request: Request, settings: Settings) -> str:
     """Return where the browser reaches this service, as it is registered with RingCentral.
 
     What a request names as its host may be anything: without a public address only this machine's own names are believed.
-    A link to another host would hand the invitation, and the code that RingCentral sends, to whoever has that host.
+    A link to another host would hand the invitation, and the code that RingCentral sends, to the owner of that host.
 
     Raises SettingsError.
     """
@@ -314,10 +314,10 @@ def _explain(error: AftercallError) -> Refused:
     match error:
         case SettingsError():
             if "PUBLIC_URL" in str(error):
-                return Refused("This service does not know its own address", f"Whoever runs it: {error}.")
+                return Refused("This service does not know its own address", f"For its operator: {error}.")
             return Refused(
                 "This service has no RingCentral app to sign in with",
-                f"Whoever runs it has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
+                f"Its operator has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
                 status=503,
             )
         case CredentialsRefused(code="no-refresh-token"):

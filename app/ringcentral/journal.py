@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 
 class Journal:
-    """What is told of the requests of one process, whoever sends them."""
+    """What is told of all requests of one process."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.outage = Outage("RingCentral does not answer", clock, settled_seconds=SETTLED_SECONDS)

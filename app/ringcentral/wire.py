@@ -21,7 +21,7 @@ AUTH = "Auth"
 """RingCentral's names of its rate groups; an open set (guide "Rate limits")."""
 
 LONGEST_WAIT_SECONDS = 86_400.0
-"""Longest wait that a `Retry-After` imposes: whoever asks for more is asked again after a day."""
+"""Longest wait that a `Retry-After` imposes, seconds: a day."""
 
 LARGEST_LIMIT = 10_000
 """Largest limit that a header may state. RingCentral's own are 5 to 50 requests a window."""

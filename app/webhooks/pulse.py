@@ -29,7 +29,7 @@ from app.work.wakeups import SUBSCRIPTIONS
 
 KIND = "pulse"
 MISSED_BEATS = 3
-"""So many beats may be late before it counts as a gap."""
+"""A replica that is late by this many beats counts as a gap."""
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class Pulse:
         return self._stopping is not None and self._stopping.is_set()
 
     async def stop(self) -> None:
-        """Write down what is left to be, and that this process stopped in order.
+        """Write down what is still unwritten, and that this process stopped in order.
 
         Where that fails the next start finds that this one fell silent after its last beat.
         """

@@ -1,10 +1,10 @@
 """Who waits for what: topics that a commit wakes, in this process and, on PostgreSQL, in every other.
 
 Topics: `inbox` (a delivery was stored), `ends` (a call may be over soon), `polls` (a call waits for Active
-Calls), `readings` (a call is to be read in the Call Log), `sweeps` (a range of time is), `subscriptions` (one of them is
-to be looked after), `refusals` (somebody looks at credentials that were refused), `keys` (an API key was revoked),
-`timeline` (something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost; whoever waits also looks by himself
-from time to time.
+Calls), `readings` (a call is to be read in the Call Log), `sweeps` (a range of time is), `subscriptions` (one of them needs
+work), `refusals` (somebody looks at credentials that were refused), `keys` (an API key was revoked), `timeline`
+(something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost; whatever waits also
+looks by itself from time to time.
 """
 
 import asyncio
