@@ -104,7 +104,9 @@ class EndWatch:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other accounts have their turn
             pause = self._holds.fail(account_id)
             metrics.LOOP_FAILURES.labels(loop="ends").inc()
-            log.warning("the ends of an account wait", why=describe_failure(error), seconds=pause)
+            # An outage is logged once, where the database is used; here it would be a line per account.
+            tell = log.debug if isinstance(error, StorageUnavailable) else log.warning
+            tell("the ends of an account wait", why=describe_failure(error), seconds=pause)
         else:
             self._holds.succeed(account_id)
 

@@ -147,9 +147,8 @@ class Folder:
             pause = self._holds.fail(account_id)
             metrics.LOOP_FAILURES.labels(loop="fold").inc()
             if isinstance(error, StorageUnavailable):
-                log.warning(
-                    "the deliveries of an account wait for the database", why=str(error), seconds=pause
-                )
+                # The outage itself is logged once, where the database is used; this would be a line per account.
+                log.debug("the deliveries of an account wait for the database", why=str(error), seconds=pause)
             elif failure_of(error) is Failure.SCHEMA:
                 why = describe_failure(error)
                 log.error(  # noqa: TRY400 - the sentence is what an operator needs

@@ -127,7 +127,8 @@ class Pulse:
                 async with self._database.write() as db:
                     await self._note(db, holders, lost)
         except (StorageUnavailable, TimeoutError):
-            log.warning("an outage is written down later: nothing can be written")
+            # The outage itself is logged once, where the database is used.
+            log.debug("an outage is written down later: nothing can be written")
 
     async def _write(self, begun: datetime | None) -> None:
         """Write a beat that was proven from `begun` on, or the end (None), and every outage that is known now."""
