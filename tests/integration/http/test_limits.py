@@ -169,3 +169,8 @@ async def test_a_host_that_cannot_be_is_refused(served: Address, path: str, host
     method = "POST" if path == INTAKE else "GET"
     answer = await say(served, head(path, "Connection: close", method=method, host=host))
     assert answer.split()[1] == b"400", answer
+
+
+async def test_an_address_with_bytes_that_are_not_escaped_is_refused(served: Address) -> None:
+    told = await say(served, b"GET /dashboard?\xff=\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 400 ")
