@@ -31,7 +31,7 @@ MAX_DEPTH = 100
 REPLACEMENT = "\ufffd"
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _EXACT_FLOATS = 1e16
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")

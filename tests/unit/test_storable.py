@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 
@@ -68,8 +69,26 @@ def test_deep_nesting_that_is_not_json_is_refused(body: bytes) -> None:
         decode_json(body)
 
 
+@pytest.mark.parametrize("end", ["\\", '"\\', "x\\", "\\u", ""])
+def test_text_without_an_end_is_refused_at_once(end: str) -> None:
+    # Half of a webhook's largest body: with a scanner that goes back for each quotation mark this takes minutes.
+    body = "[" * 101 + '"\\' * 60_000 + end
+    began = time.process_time()
+    with pytest.raises(BadJson):
+        decode_json(body.encode())
+    assert time.process_time() - began < 2.0
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("-0.0", "0.0"), ("1e16", "10000000000000000"), ("1e308", "null"), ("1.0", "1.0"), ("-1e20", "-100000000000000000000")]
 )  # fmt: skip
 def test_numbers_come_back_from_both_databases_as_they_are_read(text: str, value: str) -> None:
     assert json.dumps(decode_json(text.encode())) == value
+
+
+def test_a_damaged_string_is_read_once_and_not_once_more_from_each_of_its_quotes() -> None:
+    """Deep enough to be pruned, with a string that ends in a lone backslash: 200,000 characters at once, not squared."""
+    body = b"[" * 200 + b'"' + b'\\"' * 100_000 + b"\\"
+
+    with pytest.raises(BadJson):
+        decode_json(body)
