@@ -148,7 +148,10 @@ class World:
             row.pop("mark", None)  # random, for cursors
         text = json.dumps(state, default=str, sort_keys=True, indent=0)
         for row in state["calls"]:
-            text = text.replace(row["call_id"], f"call of {row['account_id']} {row['telephony_session_id']}")
+            name = json.dumps(f"call of {row['account_id']} {row['telephony_session_id']}")[
+                1:-1
+            ]  # it may have quotes
+            text = text.replace(row["call_id"], name)
         parts = {
             name: sorted(json.dumps(row, sort_keys=True) for row in rows)
             for name, rows in json.loads(text).items()
