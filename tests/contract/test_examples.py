@@ -14,7 +14,7 @@ from starlette.routing import compile_path
 
 from tests.conftest import SECRETS, answer_to
 from tests.factories_calls import ACCOUNT, ANA
-from tests.integration.readers.conftest import Stage, simulated, staged
+from tests.fakes.reader_stage import Stage, simulated, staged
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

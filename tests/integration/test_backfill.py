@@ -14,7 +14,7 @@ from app.errors import PermissionMissing, RateLimited, RequestRefused, RingCentr
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START, FakeClock
-from tests.integration.enrichment.conftest import PLAN, Desk
+from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.test_sweeps import RULES, logged
 
 BEGIN = START - timedelta(hours=12)

@@ -17,7 +17,7 @@ from app.ringcentral.models import CallRecord, read_call_record
 from app.settings import Settings
 from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
-from tests.integration.enrichment.conftest import PLAN
+from tests.fakes.desk import PLAN
 from tests.integration.webhooks.conftest import Intake, intake
 
 __all__ = ["intake"]

@@ -31,8 +31,8 @@ from app.ringcentral.ports import Priority, StoredToken
 from app.settings import Settings
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.desk import PLAN, VAULT
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
-from tests.integration.enrichment.conftest import PLAN, VAULT
 
 OTHER = AccountId("908070002")
 ANA, BEN = ExtensionId("711000101"), ExtensionId("711000102")

@@ -17,7 +17,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.protocol import SyncTokenRefused
 from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.clock import START
-from tests.integration.enrichment.conftest import PLAN, Desk
+from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.test_sweeps import RULES, logged, stages
 
 

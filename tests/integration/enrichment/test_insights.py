@@ -30,8 +30,8 @@ from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.factories_insights import insights as make_insights
+from tests.fakes.desk import Desk
 from tests.fakes.ringcentral import FakeRingCentral
-from tests.integration.enrichment.conftest import Desk
 
 HOUR, SIX_HOURS = 3600.0, 21_600.0
 PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0, insights_after=HOUR)

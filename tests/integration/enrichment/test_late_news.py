@@ -21,7 +21,7 @@ from app.webhooks.facts import SessionFacts
 from app.webhooks.fold import EndRules, end
 from app.webhooks.parties import read_parties
 from tests.factories_calls import ACCOUNT
-from tests.integration.enrichment.conftest import PLAN, Desk
+from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.test_readings import detailed, read_for
 
 RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)

@@ -17,7 +17,7 @@ from app.enrichment.set_aside import KIND, load_set_aside
 from app.errors import StorageUnavailable
 from app.ringcentral.models import Recording
 from app.storable import EARLIEST, LATEST, MAX_INTEGER, decode_json
-from tests.integration.enrichment.conftest import Desk
+from tests.fakes.desk import Desk
 from tests.integration.enrichment.test_insights import HOUR, analysed, reader_of, record_call, state, work_for
 
 _DURATIONS: list[Any] = [2147483648, 2**63, 1e10, 1e308, -5, "12", True, [], {"a": 1}, 10**100]

@@ -14,7 +14,7 @@ from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN
-from tests.integration.enrichment.conftest import Desk
+from tests.fakes.desk import Desk
 
 
 async def test_nobody_is_asked_while_no_call_waits(desk: Desk) -> None:

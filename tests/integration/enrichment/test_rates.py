@@ -15,7 +15,7 @@ from app.ids import AccountId
 from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
 from app.ringcentral.wire import HEAVY, LIGHT, Answer, RateHeaders, read_rate_headers
 from tests.fakes.clock import FakeClock
-from tests.integration.enrichment.conftest import shared_rates
+from tests.fakes.desk import shared_rates
 
 
 def answered(clock: FakeClock, status: int = 200, **fields: object) -> Outcome:

@@ -25,7 +25,7 @@ from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
-from tests.integration.enrichment.conftest import PLAN, Desk, limit_to
+from tests.fakes.desk import PLAN, Desk, limit_to
 
 
 def detailed(desk: Desk, number: int = 1, **fields: Any) -> dict[str, Any]:

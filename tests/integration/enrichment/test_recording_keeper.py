@@ -19,9 +19,9 @@ from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingC
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, ANA, BEN
+from tests.fakes.desk import PLAN as PLAN_OF_READINGS
+from tests.fakes.desk import Desk, limit_to
 from tests.fakes.ringcentral import FakeRingCentral
-from tests.integration.enrichment.conftest import PLAN as PLAN_OF_READINGS
-from tests.integration.enrichment.conftest import Desk, limit_to
 from tests.integration.enrichment.test_readings import detailed, read_for
 
 RECORDING = {"id": "77", "type": "Automatic"}

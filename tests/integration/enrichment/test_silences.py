@@ -16,7 +16,7 @@ from app.ringcentral.ports import Outcome, Priority
 from app.ringcentral.protocol import penalty_of
 from app.ringcentral.wire import AUTH, HEAVY, LIGHT, Answer
 from tests.fakes.clock import FakeClock
-from tests.integration.enrichment.conftest import shared_rates
+from tests.fakes.desk import shared_rates
 
 
 async def refuse(rates: SharedRates, clock: FakeClock, group: str, retry_after: str) -> None:

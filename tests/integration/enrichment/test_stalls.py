@@ -13,8 +13,8 @@ from app.enrichment.readings import Reader
 from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, RecordsSync
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.desk import PLAN, Desk
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
-from tests.integration.enrichment.conftest import PLAN, Desk
 from tests.integration.enrichment.test_readings import detailed
 
 CALLS = 6

@@ -20,7 +20,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.ports import StoredToken
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START
-from tests.integration.enrichment.conftest import PLAN, VAULT, Desk, limit_to
+from tests.fakes.desk import PLAN, VAULT, Desk, limit_to
 
 RULES = SweepRules(
     interval=900.0, lookback=10_800.0, overlap=1200.0, grace=60.0, margin=60.0, first_after=60.0,

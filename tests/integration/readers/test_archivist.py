@@ -25,7 +25,7 @@ from app.enrichment.sound import Sound
 from app.errors import ArchiveUnavailable, PermissionMissing
 from app.ids import ExtensionId
 from tests.factories_calls import ACCOUNT, ANA
-from tests.integration.readers.conftest import Stage
+from tests.fakes.reader_stage import Stage
 
 PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import answer_to
 from tests.fakes.media import Answer, MediaHost, media_host, part, says, whole
-from tests.integration.readers.conftest import Stage, simulated, staged
+from tests.fakes.reader_stage import Stage, simulated, staged
 
 SOUND = bytes(place % 251 for place in range(300_000))
 OTHER = bytes(place % 241 for place in range(400_000))

@@ -1,6 +1,6 @@
 """HEAD, and which methods a path has."""
 
-from tests.integration.readers.conftest import Stage
+from tests.fakes.reader_stage import Stage
 
 
 async def test_head_is_answered_as_get_without_the_body(stage: Stage) -> None:

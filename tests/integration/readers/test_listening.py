@@ -17,7 +17,7 @@ from app.enrichment.sound import Sound
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT
-from tests.integration.readers.conftest import GENEROUS, Stage, simulated, staged
+from tests.fakes.reader_stage import GENEROUS, Stage, simulated, staged
 
 
 def path(recording_id: str) -> str:

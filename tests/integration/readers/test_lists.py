@@ -16,7 +16,7 @@ from app.ids import ExtensionId
 from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
 from tests.conftest import answer_to
 from tests.factories_calls import ACCOUNT, ANA, BEN
-from tests.integration.readers.conftest import Json, Stage, simulated, staged
+from tests.fakes.reader_stage import Json, Stage, simulated, staged
 
 ACTIVE, LOG = "/v1/active-calls", "/v1/call-log"
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.readers.conftest import Json, Stage, simulated, staged
+from tests.fakes.reader_stage import Json, Stage, simulated, staged
 
 PATH_VALUES = {
     "call": "1229016182016",

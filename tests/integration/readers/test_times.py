@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.readers.conftest import Stage
+from tests.fakes.reader_stage import Stage
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 OURS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

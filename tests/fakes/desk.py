@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import select, update
 
 from app.calls import store
@@ -138,9 +137,3 @@ async def limit_to(desk: Desk, extension_id: str) -> None:
             statement.on_conflict_do_update(index_elements=["account_id", "name"], set_={"access": access})
         )
     desk.connections.forget()
-
-
-@pytest.fixture
-def desk(database: Database, clock: FakeClock, account: AccountId, make_settings: Any) -> Desk:
-    credentials = {"rc_client_id": "id", "rc_client_secret": "secret", "rc_jwt": "jwt"}
-    return Desk(database, clock, make_settings(**credentials))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import pytest
 import uvicorn
 from fastapi import FastAPI
 
@@ -154,17 +153,3 @@ async def staged(
         finally:
             server.should_exit = True
             await serving_task
-
-
-@pytest.fixture
-async def stage(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
-    """On SQLite alone, where storage does not matter."""
-    async with staged(make_settings, sqlite_url, simulated()) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def any_stage(make_settings: Any, database_url: str) -> AsyncIterator[Stage]:
-    """On each database."""
-    async with staged(make_settings, database_url, simulated()) as opened:
-        yield opened
