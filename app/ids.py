@@ -30,7 +30,7 @@ UNBOUND_ACCOUNT = AccountId("~")
 """Stands for the account of the service's own credentials, as `~` does in RingCentral's paths."""
 
 _REPLACEMENT = "\ufffd"
-"""Stands where `app.storable` has replaced something: an id that was damaged names nothing."""
+"""Stands where `app.values.storable` has replaced something: an id that was damaged names nothing."""
 
 MAX_OUTSIDE_ID = 128
 """Longest id of RingCentral's that we keep; theirs have some 40 characters at most."""

@@ -13,52 +13,61 @@ import structlog
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
-from app import __version__, problems
-from app.calls import attachments_router, insights_router, keys
+from app import __version__
+from app.accounts.connections import Connections
+from app.accounts.onboarding import Onboarding
+from app.accounts.token_refresh import CHECK_SECONDS, SignIns
+from app.api import keys, problems
+from app.api.dependencies import Services
+from app.api.head_requests import HeadAsGet
+from app.api.redirects import RelativeRedirects
+from app.api.request_limits import Limits
+from app.api.request_log import LogsRequests, RequestLog
+from app.api.strictness import refuse_misunderstandings, refuse_repeated
+from app.call_log_api import router as readers_router
+from app.call_log_api.lists import ReaderLists
+from app.call_log_api.response_cache import SharedAnswers
+from app.call_log_api.rules import list_rules
 from app.calls import router as calls_router
 from app.calls.accounts import open_unbound
+from app.calls.attachments import router as attachments_router
+from app.calls.insights import router as insights_router
 from app.clock import Clock, SystemClock
 from app.db.diagnosis import diagnose
 from app.db.engine import Database
 from app.db.migrations import await_schema, migrate
-from app.dependencies import Services, refuse_misunderstandings, refuse_repeated
-from app.enrichment import readers_router, recordings_router
-from app.enrichment.archive import open_archive
-from app.enrichment.archivist import Archivist
-from app.enrichment.clocks import LOOK_SECONDS, ClockWatch
-from app.enrichment.connections import Connections
-from app.enrichment.feed import Feed
-from app.enrichment.insights import InsightsPlan, InsightsReader
-from app.enrichment.listening import Listening
-from app.enrichment.onboarding import Onboarding
-from app.enrichment.planner import PlannerLimits
-from app.enrichment.poller import Poller
-from app.enrichment.reach_watch import LOOK_SECONDS as REACH_LOOK_SECONDS
-from app.enrichment.reach_watch import ReachWatch
-from app.enrichment.reader_lists import ListRules, ReaderLists
-from app.enrichment.readings import Reader
-from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
-from app.enrichment.records import ReadingPlan
-from app.enrichment.shared_answers import SharedAnswers
-from app.enrichment.signins import CHECK_SECONDS, SignIns
-from app.enrichment.sweeps import Sweeper, SweepRules
+from app.enrichment.call_log.change_feed import Feed
+from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment.insights.reader import InsightsReader
+from app.enrichment.polling.poller import Poller
+from app.enrichment.recordings import router as recordings_router
+from app.enrichment.recordings.archive_store import open_archive
+from app.enrichment.recordings.archiver import Archivist
+from app.enrichment.recordings.playback import Listening
+from app.enrichment.recordings.watcher import RecordingKeeper
+from app.enrichment.rules import insights_plan, planner_limits, reading_plan, recording_plan, sweep_rules
 from app.errors import StorageUnavailable
-from app.head import HeadAsGet
-from app.limits import Limits
-from app.ops import accounts_router, dashboard, docs, health, metrics_router, oauth
+from app.ops import api_docs as docs
+from app.ops import health, metrics_router
 from app.ops import router as ops_router
-from app.redirects import RelativeRedirects
-from app.request_log import LogsRequests, RequestLog
+from app.ops.accounts import oauth
+from app.ops.accounts import router as accounts_router
+from app.ops.clock_skew import LOOK_SECONDS, ClockWatch
+from app.ops.dashboard import router as dashboard
+from app.ops.reachability import LOOK_SECONDS as REACH_LOOK_SECONDS
+from app.ops.reachability import ReachWatch
 from app.settings import Settings
 from app.vault import Vault
-from app.webhooks import router as webhooks
-from app.webhooks.ends import EndWatch
-from app.webhooks.fold import EndRules, Folder
-from app.webhooks.inbox import Inbox
-from app.webhooks.pulse import Pulse
-from app.webhooks.subscription import Wanted
-from app.webhooks.subscription_guard import SubscriptionGuard
-from app.webhooks.upkeep import Upkeep
+from app.webhooks.folding.end_watch import EndWatch
+from app.webhooks.folding.fold import Folder
+from app.webhooks.intake import router as webhooks
+from app.webhooks.intake.inbox import Inbox
+from app.webhooks.retention import Upkeep
+from app.webhooks.rules import end_rules
+from app.webhooks.subscriptions.heartbeat import Pulse
+from app.webhooks.subscriptions.keeper import Wanted
+from app.webhooks.subscriptions.supervisor import SubscriptionGuard
 from app.work import wakeups
 from app.work.loops import Crew, Loop
 from app.work.wakeups import Wakeups
@@ -362,86 +371,6 @@ class Process:
         pause = settings.subscription_check_seconds
         loop = Loop("subscriptions", guard.step, (wakeups.SUBSCRIPTIONS,), pause, guard.close)
         await loop.run(self.wakeups, self.clock)
-
-
-def end_rules(settings: Settings) -> EndRules:
-    """Return what the end decision waits for."""
-    return EndRules(
-        quiet=settings.call_end_quiet_seconds,
-        handover=settings.handover_seconds,
-        stale=settings.call_stale_seconds,
-        window=settings.active_calls_window_seconds,
-        first_reading=settings.first_reading_seconds,
-    )
-
-
-def reading_plan(settings: Settings) -> ReadingPlan:
-    """Return when calls are read in the Call Log."""
-    return ReadingPlan(
-        first_after=settings.first_reading_seconds,
-        gap=settings.reading_gap_seconds,
-        horizon=settings.horizon_seconds,
-        settled_after=settings.active_calls_window_seconds / 2,
-        recording_after=settings.horizon_seconds,
-        archives=bool(settings.archive_url),
-        insights_after=settings.insights_seconds,
-    )
-
-
-def insights_plan(settings: Settings) -> InsightsPlan:
-    """Return when insights are looked for; a refusal is remembered for six hours where the window has two minutes."""
-    return InsightsPlan(
-        after=settings.insights_seconds,
-        forget=settings.active_calls_window_seconds * 180,
-        lease=settings.lease_seconds * 2,
-    )
-
-
-def recording_plan(settings: Settings) -> RecordingPlan:
-    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60 minutes
-    where the window has two."""
-    minute = settings.active_calls_window_seconds / 2
-    return RecordingPlan(
-        gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
-        lease=settings.lease_seconds,
-        archives=bool(settings.archive_url),
-    )
-
-
-def sweep_rules(settings: Settings) -> SweepRules:
-    """Return when and how ranges of time are swept."""
-    window = settings.active_calls_window_seconds
-    return SweepRules(
-        interval=settings.sweep_interval_seconds,
-        lookback=settings.sweep_lookback_seconds,
-        overlap=window * 10,
-        grace=window / 2,
-        margin=window / 2,
-        first_after=settings.first_reading_seconds,
-        second_after=window * 5,
-        spacing=settings.rate_limit_window_seconds / 5,
-        lease=settings.short_lease_seconds,
-        longest=max(settings.lease_seconds, settings.rate_limit_window_seconds * 4),
-    )
-
-
-def list_rules(settings: Settings) -> ListRules:
-    """Return how fresh RingCentral's lists are for readers: Active Calls change by the second, the Call Log less."""
-    return ListRules(
-        active_calls_fresh=settings.active_calls_window_seconds / 20,
-        call_log_fresh=settings.active_calls_window_seconds / 8,
-        patience=settings.reader_patience_seconds,
-    )
-
-
-def planner_limits(settings: Settings) -> PlannerLimits:
-    """Return what the poll planner plans with."""
-    return PlannerLimits(
-        window_seconds=settings.active_calls_window_seconds,
-        lag_min_seconds=settings.active_calls_lag_min_seconds,
-        lag_max_seconds=settings.active_calls_lag_max_seconds,
-        quiet_seconds=settings.call_end_quiet_seconds,
-    )
 
 
 class _App(LogsRequests, webhooks.IntakeApp):

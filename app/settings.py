@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.database_url import read_database_url
 from app.errors import SettingsError
+from app.values.database_url import read_database_url
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST_KEY = 32

@@ -39,7 +39,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from app.enrichment import budget, planner, visibility
+from app.enrichment.polling import planner, visibility
+from app.rate_limits import bucket as budget
 
 RATES: Final = (0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 100.0, 300.0, 1000.0)
 FEW_RATES: Final = (1.0, 10.0, 60.0, 300.0)

@@ -48,16 +48,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.recordings import OPEN, PART, State, is_awaited, readiness_of
-from app.enrichment import budget
-from app.enrichment.feed import MOST_REQUESTS
-from app.enrichment.matching import answers, match_records
-from app.enrichment.mentions import take_mentions
-from app.enrichment.merging import Reading, merge_readings, summarise
-from app.enrichment.readings import (
-    BATCH,
-    LONGEST_TURN_SECONDS,
-    MOST_PAGES,
-    START_TOLERANCE_SECONDS,
+from app.enrichment.call_log.change_feed import MOST_REQUESTS
+from app.enrichment.call_log.reader import BATCH, LONGEST_TURN_SECONDS, MOST_PAGES, START_TOLERANCE_SECONDS
+from app.enrichment.call_log.reading_plan import (
     ByRecords,
     ByWindow,
     Due,
@@ -68,13 +61,17 @@ from app.enrichment.readings import (
     plan_reading,
     seconds_per_page,
 )
-from app.enrichment.recording_keeper import RecordingPlan
-from app.enrichment.records import ReadingPlan, as_sought, finish, settle, stands, take_record
-from app.enrichment.slices import next_slice, next_span, shorter, start_of
-from app.enrichment.sweeps import LONG_LOOK_EVERY, SweepRules
-from app.enrichment.sweeps import MOST_PAGES as MOST_SWEPT_PAGES
+from app.enrichment.call_log.slices import next_slice, next_span, shorter, start_of
+from app.enrichment.call_log.sweeper import LONG_LOOK_EVERY, SweepRules
+from app.enrichment.call_log.sweeper import MOST_PAGES as MOST_SWEPT_PAGES
+from app.enrichment.recordings.watcher import RecordingPlan
+from app.enrichment.records.apply import ReadingPlan, as_sought, finish, settle, stands, take_record
+from app.enrichment.records.matching import answers, match_records
+from app.enrichment.records.merging import Reading, merge_readings, summarise
+from app.enrichment.records.named_recordings import take_mentions
+from app.enrichment.rules import reading_plan, recording_plan, sweep_rules
 from app.ids import AccountId, CallId
-from app.main import reading_plan, recording_plan, sweep_rules
+from app.rate_limits import bucket as budget
 from app.ringcentral.models import BadRecord, CallRecord, RecordsPage, read_call_record
 from app.ringcentral.protocol import wants_next_page
 from app.settings import Settings

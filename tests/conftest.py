@@ -22,14 +22,18 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import delete, text
 
-from app import log, problems
-from app.calls import accounts, attachments_router, insights_router, keys
+from app import log
+from app.api import keys, problems
+from app.api.dependencies import Services
+from app.api.head_requests import HeadAsGet
+from app.api.strictness import refuse_misunderstandings
+from app.calls import accounts
 from app.calls import router as calls_router
+from app.calls.attachments import router as attachments_router
+from app.calls.insights import router as insights_router
 from app.db.engine import Database
 from app.db.migrations import head, migrate
 from app.db.tables import metadata
-from app.dependencies import Services, refuse_misunderstandings
-from app.head import HeadAsGet
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups

@@ -13,12 +13,13 @@ import structlog
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.auth import Key, check_still_valid, watch
+from app.api.dependencies import Services
 from app.calls import accounts as account_rows
 from app.calls.model import NO_SESSION
 from app.calls.places import BEGINNING, Place, check, check_row, load_end
 from app.calls.views import Json, time_text
 from app.db.tables import calls, timeline
-from app.dependencies import Key, Services, check_still_valid, watch
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.work import wakeups

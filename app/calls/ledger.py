@@ -24,7 +24,7 @@ from app.calls.model import Call, Stage
 from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
-from app.widths import PHONE_NUMBER
+from app.values.widths import PHONE_NUMBER
 from app.work import wakeups
 
 _COLUMNS = tuple(item.name for item in fields(Call))

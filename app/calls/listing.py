@@ -46,7 +46,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import places
-from app.calls.inputs import Label, Source
+from app.calls.attachments.inputs import Label
+from app.calls.inputs import Source
 from app.calls.model import Outcome, Stage
 from app.calls.places import BEGINNING, Place
 from app.calls.schemas import ExtensionIdText

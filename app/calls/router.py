@@ -13,8 +13,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
+from app.api.auth import CallsReader, Key, check_still_valid, watch
+from app.api.dependencies import CurrentServices, JsonAnswer, Services
+from app.api.etags import is_known, of_body
+from app.api.problems import problem_body, problem_responses
 from app.calls import accounts, changes, recordings, store, views
-from app.calls.etags import is_known, of_body
 from app.calls.listing import ListQuery, list_calls
 from app.calls.model import Stage, reached
 from app.calls.places import LONGEST as LONGEST_CURSOR
@@ -32,19 +35,9 @@ from app.calls.schemas import (
     Timeline,
 )
 from app.calls.views import Json
-from app.dependencies import (
-    CallsReader,
-    CurrentServices,
-    JsonAnswer,
-    Key,
-    Services,
-    check_still_valid,
-    watch,
-)
 from app.errors import CallerError, HistoryChanged, NotFound, Unauthenticated
-from app.exact_json import write_json
 from app.ids import AccountId
-from app.problems import problem_body, problem_responses
+from app.values.exact_json import write_json
 from app.work import wakeups
 
 router = APIRouter(prefix="/v1", tags=["calls"])

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 import asyncpg
 import structlog
 
-from app.database_url import DEFAULT_APPLICATION, TLS_FILES, PostgresAddress
 from app.errors import SettingsError
+from app.values.database_url import DEFAULT_APPLICATION, TLS_FILES, PostgresAddress
 
 CONNECT_SECONDS = 5.0
 _SYSTEM = "system"

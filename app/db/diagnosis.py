@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database_url import POSTGRES, SqliteAddress, read_database_url
 from app.errors import SchemaMismatch, StorageUnavailable
+from app.values.database_url import POSTGRES, SqliteAddress, read_database_url
 
 VARIABLE = "AFTERCALL_DATABASE_URL"
 _MIGRATE = "Run `aftercall migrate`."

@@ -21,13 +21,13 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
-from app.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
 from app.db.connecting import CONNECT_SECONDS, Connector
 from app.db.failures import Failure, describe_failure, failure_of
 from app.db.files import prepare_file
 from app.db.pool import CountingPool
 from app.errors import SettingsError, StorageUnavailable
 from app.repeats import Outage
+from app.values.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
 
 CHANNEL = "aftercall"
 _WAKES = "aftercall_wakes"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import structlog
 
-from app.database_url import SqliteAddress
 from app.errors import SettingsError
+from app.values.database_url import SqliteAddress
 
 OWNER_ONLY = 0o600
 _BESIDE = ("", "-wal", "-shm", "-journal")

@@ -42,9 +42,9 @@ from sqlalchemy import (
     text,
 )
 
-from app import widths
 from app.db.types import Counter, ExactJson, Json, UtcDateTime
 from app.ids import MAX_OUTSIDE_ID
+from app.values import widths
 
 metadata = MetaData(
     naming_convention={

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from app.demo.options import TALK_SECONDS, Options
 from app.simulator import DEFAULT_MIX
-from app.simulator.cast import Wishes
-from app.simulator.company import Company, Traffic
+from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.traffic import Company, Traffic
 
 
 @dataclass(frozen=True, slots=True)

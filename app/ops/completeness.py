@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import Source, Stage
 from app.db.tables import calls, sweeps
-from app.enrichment.gaps import REGULAR_ID, Sweep, find_ends, read_row
-from app.ops.summary import DeadLetters, Epoch, Steps, load_dead_letters, load_scope
-from app.webhooks.ending import STALE_SECONDS
-from app.webhooks.live_calls import unsettled_since
+from app.db.time_functions import Epoch, Steps
+from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
+from app.ops.summary import DeadLetters, load_dead_letters, load_scope
+from app.webhooks.folding.ending import STALE_SECONDS
+from app.webhooks.folding.live_calls import unsettled_since
 
 MOST_CALLS = 200
 """Calls without a record that are listed, latest first; the counts go on."""

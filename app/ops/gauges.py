@@ -15,14 +15,14 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
+from app.accounts.credentials import OWN
+from app.accounts.overview import Account, load_roster
+from app.api.dependencies import Services
 from app.calls.model import Stage
 from app.clock import Clock
 from app.db.pool import pool_state
 from app.db.tables import accounts, calls, credentials, subscriptions, sweeps
-from app.dependencies import Services
-from app.enrichment.credentials import OWN
-from app.enrichment.gaps import NO_GAPS
-from app.enrichment.roster import Account, load_roster
+from app.enrichment.call_log.gaps import NO_GAPS
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.metric_labels import OTHER

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.dependencies import CurrentServices, Services
 from app.db.schema import SchemaState, schema_state
-from app.dependencies import CurrentServices, Services
 from app.errors import StorageUnavailable
-from app.ops.attention import BACKLOG
+from app.ops.problems_to_fix import BACKLOG
 from app.ops.remedies import remedy_of
 from app.ops.states import InboxState, is_backlog
 from app.ops.summary import load_inbox

@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.api.dependencies import CurrentServices, Services
 from app.db.engine import Database
-from app.dependencies import CurrentServices, Services
 from app.ops.gauges import GaugeReader
 
 router = APIRouter(include_in_schema=False)

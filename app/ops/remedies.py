@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.ringcentral.reach import Unreached
+from app.ringcentral.reachability import Unreached
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,15 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from app.api.auth import Administrator
+from app.api.dependencies import CurrentServices
+from app.api.problems import problem_responses
 from app.calls.schemas import Instant
-from app.dependencies import Administrator, CurrentServices
-from app.enrichment.gaps import Sweep
-from app.ops.accounts_router import is_operator
-from app.ops.attention import read_problem
+from app.enrichment.call_log.gaps import Sweep
+from app.ops.accounts.router import is_operator
 from app.ops.completeness import MOST_CALLS, load_completeness
-from app.ops.summary import (
-    MINUTE_SECONDS,
-    PERIOD_SECONDS,
-    Summary,
-    load_dead_letters,
-    load_summary,
-)
-from app.problems import problem_responses
+from app.ops.problems_to_fix import read_problem
+from app.ops.summary import MINUTE_SECONDS, PERIOD_SECONDS, Summary, load_dead_letters, load_summary
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
 

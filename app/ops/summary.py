@@ -11,20 +11,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Integer, Row, case, func, select
+from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
+from app.accounts.overview import Account, load_roster
 from app.calls.model import Source, Stage
 from app.db.tables import accounts, calls, deliveries, poll_targets, rate_buckets, subscriptions, sweeps
-from app.enrichment import budget
-from app.enrichment.clocks import load_skews
-from app.enrichment.gaps import Reason
-from app.enrichment.roster import Account, load_roster
+from app.db.time_functions import Epoch, Steps
+from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.attention import Problem, among, load_problems
+from app.ops.clock_skew import load_skews
+from app.ops.problems_to_fix import Problem, among, load_problems
 from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, status_of
+from app.rate_limits import bucket as budget
 from app.settings import Settings
 from app.vault import Vault
 
@@ -159,42 +158,6 @@ class DeadLetters:
 
     since: datetime
     by_reason: Mapping[str, int] = field(default_factory=dict)
-
-
-class Steps(FunctionElement[int]):
-    """Whole steps of so many seconds, from 1970 or between two columns: `Steps(seconds, at[, since])`."""
-
-    type = Integer()
-    inherit_cache = True
-    name = "aftercall_steps"
-
-
-class Epoch(FunctionElement[float]):
-    """Seconds since 1970."""
-
-    type = Float()
-    inherit_cache = True
-    name = "aftercall_epoch"
-
-
-@compiles(Epoch)
-def _epoch(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"EXTRACT(EPOCH FROM {compiler.process(element.clauses, **kw)})"
-
-
-@compiles(Epoch, "sqlite")
-def _epoch_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"((julianday({compiler.process(element.clauses, **kw)}) - 2440587.5) * 86400.0)"
-
-
-@compiles(Steps)
-def _steps(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"CAST(FLOOR({compiler.process(element.clauses, **kw)}) AS BIGINT)"
-
-
-@compiles(Steps, "sqlite")
-def _steps_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"CAST(({compiler.process(element.clauses, **kw)}) AS INTEGER)"
 
 
 async def load_scope(db: AsyncConnection, account_id: str | None) -> list[str]:

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.dependencies import Services
+from app.api.dependencies import Services
 from app.errors import StorageUnavailable
-from app.webhooks.deliveries import open_writer
-from app.webhooks.inbox import COMMIT_SECONDS
+from app.webhooks.intake.deliveries import open_writer
+from app.webhooks.intake.inbox import COMMIT_SECONDS
 
 _FRESH_SECONDS = 1.0
 _LONGEST_SECONDS = 3.0

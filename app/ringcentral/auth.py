@@ -21,15 +21,9 @@ from app.clock import Clock
 from app.errors import CredentialsRefused, LeaseLost, RateLimited, RingCentralError, RingCentralUnreachable
 from app.ringcentral.models import Token
 from app.ringcentral.oauth import token_by_refresh
-from app.ringcentral.ports import (
-    Priority,
-    Refusal,
-    StoredToken,
-    TokenStore,
-    TokenUnreadable,
-    fingerprint_of,
-)
-from app.ringcentral.protocol import TOKEN_CODES, decode_token, decode_token_error, token_by_jwt
+from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, TokenUnreadable, fingerprint_of
+from app.ringcentral.protocol import decode_token, token_by_jwt
+from app.ringcentral.protocol_errors import TOKEN_CODES, decode_token_error
 from app.ringcentral.transport import Transport, Unanswered
 from app.ringcentral.wire import Answer, Request, read_error, read_rate_headers
 

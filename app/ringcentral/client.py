@@ -24,7 +24,7 @@ from app import metrics
 from app.clock import Clock
 from app.errors import RequestRefused, RingCentralError, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
-from app.ringcentral import oauth, protocol
+from app.ringcentral import oauth, protocol, protocol_errors
 from app.ringcentral.auth import AuthConfig, TokenKeeper
 from app.ringcentral.journal import Journal
 from app.ringcentral.models import (
@@ -37,14 +37,9 @@ from app.ringcentral.models import (
     TelephonySession,
 )
 from app.ringcentral.ports import Priority, RateBudget, StoredToken, TokenStore
-from app.ringcentral.protocol import (
-    ActiveCallsQuery,
-    CallLogQuery,
-    ParameterExcluded,
-    TokenRefused,
-    TooManyIds,
-)
-from app.ringcentral.reach import ReachMeter
+from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+from app.ringcentral.protocol_errors import ParameterExcluded, TokenRefused, TooManyIds
+from app.ringcentral.reachability import ReachMeter
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Unanswered
 from app.ringcentral.wire import Answer, Request, read_rate_headers
@@ -442,7 +437,9 @@ class RingCentralClient:
         return followed
 
     def _error_of(self, answer: Answer) -> RingCentralError:
-        return protocol.decode_error(answer, self._clock.now(), penalty_seconds=self._config.penalty_seconds)
+        return protocol_errors.decode_error(
+            answer, self._clock.now(), penalty_seconds=self._config.penalty_seconds
+        )
 
     def _lower_bulk_limit(self, refusal: TooManyIds, asked: int) -> None:
         """Learn how many ids one request may have. Raises the refusal if it makes no sense."""

@@ -4,7 +4,7 @@ Every field may be missing, ids come as numbers or as text, enumerations grow, t
 spellings (API description 1.0.46, guides "Call log" and "Creating webhooks"). So nothing here refuses a value
 that can be lived without: unknown words pass through, what cannot be read is None, and `raw` keeps the object
 as it came. What cannot be lived without is named: a call record has an id, a subscription has an id. What is read fits its column:
-texts are cut to `app.widths`, numbers and times outside of the range of `app.storable` are None.
+texts are cut to `app.values.widths`, numbers and times outside of the range of `app.values.storable` are None.
 
 `read_…` functions take one decoded JSON value; they raise nothing.
 """
@@ -17,17 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from app import widths
-from app.ids import (
-    AccountId,
-    ExtensionId,
-    PartyId,
-    RecordId,
-    SessionId,
-    TelephonySessionId,
-    as_text,
-)
-from app.storable import MAX_INTEGER, is_storable_time, storable_text
+from app.ids import AccountId, ExtensionId, PartyId, RecordId, SessionId, TelephonySessionId, as_text
+from app.values import widths
+from app.values.storable import MAX_INTEGER, is_storable_time, storable_text
 
 T = TypeVar("T")
 

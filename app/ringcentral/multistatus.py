@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.storable import BadJson, decode_json
+from app.values.storable import BadJson, decode_json
 
 _HEADER_LINE = re.compile(rb"[A-Za-z0-9-]+:[^\r\n]*(?:\r?\n|\Z)")
 _BLANK_LINE = re.compile(rb"[ \t]*(?:\r?\n|\Z)")

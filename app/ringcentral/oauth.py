@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from app.ids import AccountId, as_text
 from app.ringcentral.models import account_in_uri
 from app.ringcentral.wire import AUTH, LIGHT, Answer, Request, decode_object
-from app.storable import BadJson
+from app.values.storable import BadJson
 
 TOKEN_PATH = "/restapi/oauth/token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/restapi/oauth/authorize"

@@ -18,8 +18,9 @@ from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
 from app.ringcentral.journal import Journal
 from app.ringcentral.ports import Outcome, Priority, RateBudget
-from app.ringcentral.protocol import CONTENT_ROUTE, DEFAULT_PENALTY_SECONDS, penalty_of
-from app.ringcentral.reach import ReachMeter, Unreached, cause_of, describe_cause
+from app.ringcentral.protocol import CONTENT_ROUTE
+from app.ringcentral.protocol_errors import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.reachability import ReachMeter, Unreached, cause_of, describe_cause
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Answer, Request, read_rate_headers
 

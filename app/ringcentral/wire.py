@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from app.ringcentral.models import read_text
-from app.storable import BadJson, decode_json
+from app.values.storable import BadJson, decode_json
 
 LIGHT = "Light"
 MEDIUM = "Medium"

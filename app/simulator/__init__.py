@@ -4,11 +4,11 @@ It drives the demo, end-to-end tests and benchmarks, and serves authors of CRM c
 the service, which in turn knows it only as a URL.
 """
 
+from app.simulator.multi_account import serving_together
 from app.simulator.runner import create_app, create_media_app, create_simulator, run, serve, serving
 from app.simulator.settings import DEFAULT_MIX, Faults, SimulatorSettings
 from app.simulator.simulator import Simulator
 from app.simulator.timing import Timing
-from app.simulator.together import serving_together
 
 __all__ = [
     "DEFAULT_MIX",

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from app.simulator.company import check_mix
 from app.simulator.runner import run
-from app.simulator.scripts import SCRIPTS, describe
+from app.simulator.scripting.catalogue import SCRIPTS, describe
+from app.simulator.scripting.traffic import check_mix
 from app.simulator.settings import DEFAULT_MIX, SimulatorSettings
 
 

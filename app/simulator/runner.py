@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from app.clock import Clock
-from app.simulator.control import control_routes
-from app.simulator.server import media_app, platform_app
+from app.simulator.api.app import media_app, platform_app
+from app.simulator.api.control import control_routes
 from app.simulator.settings import SimulatorSettings
 from app.simulator.simulator import Simulator
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.simulator.limits import DEFAULT_LIMITS
+from app.simulator.platform.rate_limits import DEFAULT_LIMITS
 from app.simulator.timing import Timing
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -13,17 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.clock import Clock, SystemClock
-from app.simulator.auth import TokenRules, Tokens
-from app.simulator.cast import Wishes
-from app.simulator.company import Company, Traffic, check_mix
-from app.simulator.insights import analysed_at, show_insights
-from app.simulator.limits import DEFAULT_LIMITS, Bucket, Rule, Verdict
-from app.simulator.plan import Json, PartyEvent, Record, Recording, ScriptedCall
-from app.simulator.scheduler import MovableClock, Scheduler
-from app.simulator.scripts import play
-from app.simulator.settings import Faults, SimulatorSettings
-from app.simulator.subscriptions import Subscription, event_path, read_filter
-from app.simulator.views import (
+from app.simulator.delivery.webhooks import Webhooks
+from app.simulator.platform.insights import analysed_at, show_insights
+from app.simulator.platform.rate_limits import DEFAULT_LIMITS, Bucket, Rule, Verdict
+from app.simulator.platform.subscriptions import Subscription, event_path, read_filter
+from app.simulator.platform.tokens import TokenRules, Tokens
+from app.simulator.platform.views import (
     Links,
     Revision,
     current_revision,
@@ -33,8 +28,13 @@ from app.simulator.views import (
     shown_at,
     shown_until,
 )
-from app.simulator.webhooks import Webhooks
-from app.simulator.world import COMPANY, World, users_of
+from app.simulator.scheduler import MovableClock, Scheduler
+from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.catalogue import play
+from app.simulator.scripting.company import COMPANY, World, users_of
+from app.simulator.scripting.model import Json, PartyEvent, Record, Recording, ScriptedCall
+from app.simulator.scripting.traffic import Company, Traffic, check_mix
+from app.simulator.settings import Faults, SimulatorSettings
 
 ACCOUNT_FILTER = "/restapi/v1.0/account/~/telephony/sessions"
 FAR_FUTURE = timedelta(days=36500)

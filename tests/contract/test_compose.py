@@ -10,7 +10,7 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 from pydantic import AliasChoices
 
-from app import __main__ as commands
+from app.cli import commands
 from app.main import create_app
 from app.settings import Settings, read_settings
 from tests.conftest import SECRETS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app.api.problems import KINDS
 from app.calls.listing import ListQuery
-from app.problems import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

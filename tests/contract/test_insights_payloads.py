@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.calls.insights import Version, show
-from app.calls.insights_router import RecordingInsights
+from app.calls.insights.model import Version, show
+from app.calls.insights.router import RecordingInsights
 from app.errors import RingCentralUnreachable
 from app.ids import TelephonySessionId
 from app.ringcentral import protocol
 from app.ringcentral.models import Insights, read_insights
 from app.ringcentral.wire import Answer
-from app.webhooks.notification import InsightsEvent, peek, read_notification
+from app.webhooks.payloads.notification import InsightsEvent, peek, read_notification
 from tests.factories_insights import PARTIES, READY
 from tests.fakes.clock import START
 

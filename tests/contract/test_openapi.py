@@ -8,7 +8,7 @@ import pytest
 import schemathesis
 
 from app.main import create_app
-from app.ops.docs import TAGS
+from app.ops.api_docs import TAGS
 from app.settings import read_settings
 from tests.conftest import SECRETS
 

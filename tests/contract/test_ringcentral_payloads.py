@@ -9,9 +9,9 @@ from typing import Any
 
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import RecordId
-from app.ringcentral import protocol
+from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import CallRecord, RecordsPage
-from app.ringcentral.protocol import TokenRefused
+from app.ringcentral.protocol_errors import TokenRefused
 from app.ringcentral.wire import Answer
 from tests.fakes.clock import START
 
@@ -141,18 +141,20 @@ def test_a_token_answer_without_a_refresh_token_and_with_newer_fields() -> None:
 
 
 def test_the_refusal_for_want_of_the_company_permission() -> None:
-    missing = protocol.decode_error(answer(PERMISSION, 403), NOW)
+    missing = protocol_errors.decode_error(answer(PERMISSION, 403), NOW)
     assert isinstance(missing, PermissionMissing)
     assert (missing.code, missing.permission) == ("CMN-408", "ReadCompanyCallLog")
 
 
 def test_the_refusal_of_a_token_that_is_not_known() -> None:
     body = '{"errorCode":"TokenInvalid","message":"Token not found","errors":[{"errorCode":"OAU-213","message":"Token not found"}]}'
-    assert isinstance(protocol.decode_error(answer(body, 401), NOW), TokenRefused)
+    assert isinstance(protocol_errors.decode_error(answer(body, 401), NOW), TokenRefused)
 
 
 def test_the_answer_beyond_the_rate() -> None:
-    limited = protocol.decode_error(answer(RATE, 429, Retry_After="60", X_Rate_Limit_Group="heavy"), NOW)
+    limited = protocol_errors.decode_error(
+        answer(RATE, 429, Retry_After="60", X_Rate_Limit_Group="heavy"), NOW
+    )
     assert isinstance(limited, RateLimited)
     assert limited.code == "CMN-301"
     assert NOW + timedelta(seconds=60) < limited.retry_at < NOW + timedelta(seconds=65)
@@ -233,7 +235,7 @@ def test_the_json_form_of_a_bulk_answer() -> None:
 
 def test_an_unknown_record() -> None:
     body = '{"errorCode":"CMN-102","message":"Resource for parameter [callRecordId] is not found","parameterName":"callRecordId"}'
-    refused = protocol.decode_error(answer(body, 404), NOW)
+    refused = protocol_errors.decode_error(answer(body, 404), NOW)
     assert isinstance(refused, RequestRefused)
     assert (refused.status, refused.code) == (404, "CMN-102")
 
@@ -335,6 +337,6 @@ def test_a_list_of_subscriptions_of_mixed_transports() -> None:
 
 def test_the_error_of_a_handshake() -> None:
     body = '{"errorCode":"SUB-525","message":"(text)","errors":[{"errorCode":"SUB-525","message":"(text)"}]}'
-    refused = protocol.decode_error(answer(body, 400), NOW)
+    refused = protocol_errors.decode_error(answer(body, 400), NOW)
     assert isinstance(refused, RequestRefused)
     assert refused.code == "SUB-525"

@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.simulator import Simulator, SimulatorSettings, Timing, serving
-from app.simulator.posting import Answer, Poster, UnreachableError
+from app.simulator.delivery.http_client import Answer, Poster, UnreachableError
 from app.simulator.runner import _listen, _make_server
 from tests.conftest import answer_to
 

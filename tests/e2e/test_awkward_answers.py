@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings, Timing
-from app.simulator.cast import Wishes
-from app.simulator.plan import ScriptedCall
+from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.model import ScriptedCall
 from tests.e2e.world import World, world
 
 PUNCTUAL = Timing(straggler_share=0.0, provisional_share=0.0, correction_share=0.0)

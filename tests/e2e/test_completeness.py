@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings, serving
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.conftest import until
 from tests.e2e.process import service_environment
 from tests.e2e.world import Json, World, world

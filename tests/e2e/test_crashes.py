@@ -18,9 +18,9 @@ from sqlalchemy import func, select
 from app.db.engine import Database
 from app.db.tables import call_records, calls, deliveries
 from app.simulator import Faults, Simulator, SimulatorSettings
-from app.simulator.cast import Wishes
+from app.simulator.platform.subscriptions import Subscription, read_filter
+from app.simulator.scripting.casting import Wishes
 from app.simulator.simulator import ACCOUNT_FILTER, FAR_FUTURE
-from app.simulator.subscriptions import Subscription, read_filter
 from tests.cluster import Cluster
 from tests.e2e.process import INTAKE, TOKEN, Crowd, ServiceProcess, service_environment
 from tests.e2e.world import LIMIT_SECONDS, World, world

@@ -19,15 +19,15 @@ import uvicorn
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 from sqlalchemy import insert, update
 
+from app.accounts.access import Access
 from app.calls import accounts
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Outcome, Source, Stage
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import credentials, sweeps
-from app.enrichment import gaps
-from app.enrichment.connections import Access
-from app.enrichment.gaps import Reason
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Reason
 from app.main import Role, create_app
 from app.settings import Settings
 from tests.conftest import SECRETS

@@ -14,12 +14,11 @@ from sqlalchemy import insert
 from app.calls.model import Source, Stage
 from app.db.engine import Database
 from app.db.tables import rate_buckets, subscriptions, work
-from app.enrichment import gaps
-from app.enrichment.budget import BucketState, Priority, Slot
-from app.enrichment.gaps import Reason
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
+from app.rate_limits.bucket import BucketState, Priority, Slot
 from tests.e2e.test_dashboard import (
-    ARGUMENTS,  # noqa: F401 - the fixtures below stand on it
     CLOCK,
     Service,
     browser,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings
-from app.simulator.cast import Wishes
-from app.simulator.plan import ScriptedCall
-from app.simulator.scripts import SCRIPTS
+from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.catalogue import SCRIPTS
+from app.simulator.scripting.model import ScriptedCall
 from tests.e2e.world import LIMIT_SECONDS, Json, World, world
 
 ANA, BEN, SALES = "711000101", "711000102", "711000900"

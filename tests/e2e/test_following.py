@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.simulator import SimulatorSettings, Timing
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.e2e.world import world
 
 

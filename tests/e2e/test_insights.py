@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.simulator import Faults, SimulatorSettings, Timing
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.e2e.world import Json, World, world
 
 SESSIONS = "/restapi/v1.0/account/~/telephony/sessions"

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.simulator import SimulatorSettings
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.e2e.world import Json, World, world
 
 LINKED = {

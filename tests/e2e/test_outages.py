@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.cluster import Cluster
 from tests.e2e.test_completeness import BY_SWEEPS_OF_GAPS_ALONE, DONE, RARE_LOOKS, Watched, watched
 from tests.postgres_binaries import NoPostgres

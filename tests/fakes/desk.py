@@ -5,20 +5,20 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from app.accounts.access import Access, Level
+from app.accounts.overview import load_roster
 from app.calls import store
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import calls, credentials, poll_targets, timeline
-from app.enrichment.budget import Limits
-from app.enrichment.connections import Access, Level
-from app.enrichment.planner import PlannerLimits
-from app.enrichment.poller import Poller
-from app.enrichment.rates import SharedRates
-from app.enrichment.readings import Reader
-from app.enrichment.records import ReadingPlan
-from app.enrichment.roster import load_roster
+from app.enrichment.call_log.reader import Reader
+from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.polling.poller import Poller
+from app.enrichment.records.apply import ReadingPlan
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
+from app.rate_limits.bucket import Limits
+from app.rate_limits.shared_buckets import SharedRates
 from app.settings import Settings
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call

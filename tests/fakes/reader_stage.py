@@ -78,7 +78,7 @@ class Stage:
 
     async def whole(self, recording_id: str) -> bytes:
         """The sound as RingCentral has it."""
-        from app.simulator import recordings as tapes
+        from app.simulator.platform import audio as tapes
 
         known = self.simulator.recording(recording_id)
         assert known is not None

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import httpx
 
+from app.accounts.access import Access
+from app.accounts.connections import Connection, Connections
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.connections import Access, Connection, Connections
 from app.ids import AccountId
 from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient

@@ -8,9 +8,9 @@ import httpx
 from app.ringcentral.auth import AuthConfig, stored_token
 from app.ringcentral.models import read_token
 from app.ringcentral.ports import StoredToken
-from app.simulator.auth import JWT_GRANT, TokenRules, Tokens
-from app.simulator.refusals import TokenRefused
-from app.simulator.world import users_of
+from app.simulator.platform.errors import TokenRefused
+from app.simulator.platform.tokens import JWT_GRANT, TokenRules, Tokens
+from app.simulator.scripting.company import users_of
 from tests.fakes.clock import FakeClock
 
 SERVER = "https://rc.example.com"

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api.dependencies import Services
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.dependencies import Services
 from app.ids import AccountId
 from tests.conftest import build_app, open_client
 from tests.fakes.clock import FakeClock

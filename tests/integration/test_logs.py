@@ -16,7 +16,7 @@ from app.clock import SystemClock
 from app.db.engine import Database, after_commit
 from app.errors import RingCentralUnreachable, StorageUnavailable
 from app.main import Role, create_app
-from app.webhooks.router import PATH
+from app.webhooks.intake.router import PATH
 from app.work.failures import log_failure
 from app.work.lanes import Lanes
 from app.work.loops import Loop

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.enrichment import budget
-from app.enrichment.budget import NO_ANSWER, Answer, BucketState, Granted, Limits, Priority, Slot, Want
+from app.rate_limits import bucket as budget
+from app.rate_limits.bucket import NO_ANSWER, Answer, BucketState, Granted, Limits, Priority, Slot, Want
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = Limits(limit=4, window_seconds=6.0, penalty_seconds=6.0, request_timeout_seconds=3.0)

@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.webhooks.ending import EndingAt, Live, Over, judge_end
-from app.webhooks.facts import Fact, SessionFacts
-from app.webhooks.notification import PresenceEvent, TelephonyEvent, peek, read_notification
-from app.webhooks.parties import read_parties
+from app.webhooks.folding.ending import EndingAt, Live, Over, judge_end
+from app.webhooks.folding.parties import read_parties
+from app.webhooks.payloads.facts import Fact, SessionFacts
+from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, peek, read_notification
 from tests.factories import (
     ANA,
     BEN,

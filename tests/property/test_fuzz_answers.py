@@ -19,19 +19,19 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
+from app.accounts.connections import Connections
 from app.calls import accounts
 from app.calls.model import Outcome, Stage
 from app.db.engine import Database
 from app.db.tables import call_records, calls, metadata, recordings, work
-from app.enrichment.connections import Connections
-from app.enrichment.feed import Feed
-from app.enrichment.planner import PlannerLimits
-from app.enrichment.poller import Poller
-from app.enrichment.readings import Reader
-from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan
-from app.enrichment.records import ReadingPlan
-from app.enrichment.set_aside import KIND
-from app.storable import BadJson, decode_json
+from app.enrichment.call_log.change_feed import Feed
+from app.enrichment.call_log.reader import Reader
+from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.polling.poller import Poller
+from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.set_aside import KIND
+from app.values.storable import BadJson, decode_json
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock

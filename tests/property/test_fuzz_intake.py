@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from sqlalchemy import Table, delete, event, select
 
-from app import problems
+from app.api import problems
 from app.calls import accounts
 from app.db.engine import Database
 from app.db.tables import (
@@ -29,11 +29,12 @@ from app.db.tables import (
     timeline,
 )
 from app.settings import Settings
-from app.webhooks import fold, inbox
-from app.webhooks.ends import EndWatch
-from app.webhooks.fold import Folder
-from app.webhooks.inbox import Inbox
-from app.webhooks.router import PATH, IntakeApp, NotificationEndpoint, mount
+from app.webhooks.folding import fold
+from app.webhooks.folding.end_watch import EndWatch
+from app.webhooks.folding.fold import Folder
+from app.webhooks.intake import inbox
+from app.webhooks.intake.inbox import Inbox
+from app.webhooks.intake.router import PATH, IntakeApp, NotificationEndpoint, mount
 from tests.conftest import open_client
 from tests.factories import (
     ACCOUNT,

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calls.insights import Version, is_newer, read_mood, read_speakers, show
+from app.calls.insights.model import Version, is_newer, read_mood, read_speakers, show
 from tests.factories_insights import KINDS, PARTIES, READY, insights
 
 json_values = st.recursive(

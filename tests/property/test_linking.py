@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calls.linking import Half, Kind, Known, Link, are_ring_out, conversation_of, key_of, related_of
+from app.calls.related.links import Half, Kind, Known, Link, are_ring_out, conversation_of, key_of, related_of
 from tests.fakes.clock import START
 
 CALLS = [Known(f"call_{number}", f"s-{number}", str(1000 + number)) for number in range(6)]

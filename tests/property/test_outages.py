@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import StorageUnavailable
-from app.webhooks import pulse as pulse_module
-from app.webhooks.beats import Beat
-from app.webhooks.pulse import Pulse
-from app.webhooks.refusals import Refusals
+from app.webhooks.intake.refusals import Refusals
+from app.webhooks.subscriptions import heartbeat as pulse_module
+from app.webhooks.subscriptions.beats import Beat
+from app.webhooks.subscriptions.heartbeat import Pulse
 from tests.fakes.clock import START, FakeClock
 
 INTERVAL = 10
@@ -88,7 +88,7 @@ def in_memory(shared: Shared) -> Iterator[None]:
     with (
         mock.patch.object(pulse_module, "_load", load),
         mock.patch.object(pulse_module, "_save", save),
-        mock.patch("app.enrichment.gaps.note_gap", note),
+        mock.patch("app.enrichment.call_log.gaps.note_gap", note),
         mock.patch.object(pulse_module, "log", mock.Mock()),
     ):
         yield

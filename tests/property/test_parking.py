@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app.calls import attachments, store
+from app.calls import store
+from app.calls.attachments import store as attachments
 from app.calls.ledger import open_ledger
 from app.calls.model import Call
 from app.db.engine import Database

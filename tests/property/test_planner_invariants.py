@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.enrichment import budget, planner
-from app.enrichment.planner import (
+from app.enrichment.polling import planner
+from app.enrichment.polling.planner import (
     Bucket,
     PlannerLimits,
     PollAt,
@@ -23,7 +23,8 @@ from app.enrichment.planner import (
     hear,
     plan_poll,
 )
-from app.enrichment.visibility import Look, Visibility, learn, prior_visibility
+from app.enrichment.polling.visibility import Look, Visibility, learn, prior_visibility
+from app.rate_limits import bucket as budget
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = PlannerLimits()

@@ -16,7 +16,7 @@ from app.errors import (
     RingCentralUnreachable,
 )
 from app.ids import RecordId, SessionId
-from app.ringcentral import protocol
+from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import (
     BadRecord,
     BulkItem,
@@ -32,7 +32,7 @@ from app.ringcentral.models import (
 from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import load_refusal, load_token
 from app.ringcentral.wire import Answer, read_rate_headers
-from app.storable import EARLIEST, LATEST, BadJson, decode_json
+from app.values.storable import EARLIEST, LATEST, BadJson, decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 WORDS = st.sampled_from(
@@ -113,18 +113,18 @@ def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Answe
 
 @given(answer=ANSWERS)
 def test_every_error_answer_becomes_an_error_of_ours(answer: Answer) -> None:
-    error = protocol.decode_error(answer, NOW)
+    error = protocol_errors.decode_error(answer, NOW)
     assert isinstance(error, RingCentralError)
     assert isinstance(error, RateLimited) == (answer.status == 429)
     if isinstance(error, RateLimited):
         assert NOW <= error.retry_at <= NOW + timedelta(days=2)
-    penalty = protocol.penalty_of(answer, NOW)
+    penalty = protocol_errors.penalty_of(answer, NOW)
     assert (penalty is not None) == (answer.status == 429)
 
 
 @given(answer=ANSWERS)
 def test_a_token_error_is_about_time_or_about_credentials(answer: Answer) -> None:
-    error = protocol.decode_token_error(answer, NOW)
+    error = protocol_errors.decode_token_error(answer, NOW)
     assert isinstance(error, RateLimited | RingCentralUnreachable | CredentialsRefused)
 
 

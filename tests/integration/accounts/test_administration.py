@@ -6,10 +6,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app.accounts.credentials import rotate
+from app.accounts.overview import load_roster
+from app.accounts.token_refresh import SignIns
 from app.db.tables import credentials, rate_buckets
-from app.enrichment.credentials import rotate
-from app.enrichment.roster import load_roster
-from app.enrichment.signins import SignIns
 from app.main import Role
 from app.ringcentral.ports import Priority
 from app.vault import Vault

@@ -9,12 +9,13 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from app.accounts import credentials
+from app.accounts.access import Access
+from app.accounts.connections import Connection, Connections
+from app.accounts.credentials import Kind, Secret
+from app.accounts.overview import load_roster
 from app.calls.accounts import open_unbound
 from app.db.engine import Database
-from app.enrichment import credentials
-from app.enrichment.connections import Access, Connection, Connections
-from app.enrichment.credentials import Kind, Secret
-from app.enrichment.roster import load_roster
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.auth import SIGN_IN_AGAIN

@@ -1,6 +1,6 @@
 """Two companies with different rights in one service: every call finds its record, and nobody sees the other's."""
 
-from app.simulator.cast import Wishes
+from app.simulator.scripting.casting import Wishes
 from tests.conftest import answer_to
 from tests.integration.accounts.conftest import COFFEE, TEA, Json, Stage
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app.accounts.connections import Connections
+from app.accounts.token_refresh import SignIns
 from app.db.tables import credentials
-from app.enrichment.connections import Connections
-from app.enrichment.signins import SignIns
 from app.errors import CredentialsRefused
 from app.main import Role
 from app.ringcentral.oauth import challenge_of

@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from app import metrics
+from app.api.dependencies import Services
 from app.calls import accounts, changes
 from app.calls.schemas import Change, Changes
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.dependencies import Services
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from tests.conftest import build_app, until

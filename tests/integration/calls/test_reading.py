@@ -9,12 +9,13 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from app.calls import accounts, keys
+from app.api import keys
+from app.api.dependencies import Services
+from app.calls import accounts
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
 from app.calls.schemas import BatchAnswer, CallOut, CallPage, Legs, Recordings, Records, Timeline
 from app.db.engine import Database
-from app.dependencies import Services
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.work import wakeups
 from tests.conftest import build_app, open_client, until

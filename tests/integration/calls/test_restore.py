@@ -11,11 +11,11 @@ import httpx
 import pytest
 from sqlalchemy import delete, select, update
 
+from app.api.dependencies import Services
 from app.calls import changes, places
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import metadata, timeline
-from app.dependencies import Services
 from app.errors import HistoryChanged
 from app.ids import AccountId
 from tests.factories_calls import seed_call, touch

@@ -11,8 +11,8 @@ from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.errors import SettingsError
-from app.webhooks.inbox import Inbox
-from tests.integration.webhooks.test_inbox import a_delivery
+from app.webhooks.intake.inbox import Inbox
+from tests.integration.webhooks.intake.test_inbox import a_delivery
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
 

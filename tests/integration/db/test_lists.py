@@ -16,20 +16,20 @@ MANY = 40_000
 
 BOUNDED = {
     # Accounts that a key or a credential may see, constants of ours, sub-selects, what a page or a screen holds.
-    "app/calls/idempotency.py": 1,
+    "app/calls/attachments/idempotency.py": 1,
     "app/calls/listing.py": 1,
     "app/calls/recordings.py": 4,
     "app/calls/store.py": 3,
-    "app/enrichment/connections.py": 1,
-    "app/enrichment/gaps.py": 4,
-    "app/enrichment/shared_answers.py": 1,
-    "app/ops/board.py": 6,
-    "app/ops/attention.py": 1,
+    "app/accounts/connections.py": 1,
+    "app/enrichment/call_log/gaps.py": 4,
+    "app/call_log_api/response_cache.py": 1,
+    "app/ops/dashboard/board.py": 6,
+    "app/ops/problems_to_fix.py": 1,
     "app/ops/completeness.py": 6,
     "app/ops/gauges.py": 2,
     "app/ops/summary.py": 6,
-    "app/webhooks/pulse.py": 1,  # the most that the endpoint remembers
-    "app/webhooks/upkeep.py": 1,  # a batch
+    "app/webhooks/subscriptions/heartbeat.py": 1,  # the most that the endpoint remembers
+    "app/webhooks/retention.py": 1,  # a batch
 }
 
 

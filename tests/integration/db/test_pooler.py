@@ -16,14 +16,14 @@ from app.db.tables import deliveries
 from app.main import create_app
 from app.repeats import Outage
 from app.settings import Settings
-from app.webhooks.inbox import Inbox
+from app.webhooks.intake.inbox import Inbox
 from app.work import wakeups
 from app.work.wakeups import Wakeups
 from tests.cluster import Cluster
 from tests.factories import SCRIPTS
 from tests.fakes.clock import FakeClock
 from tests.integration.webhooks.conftest import Intake
-from tests.integration.webhooks.test_inbox import a_delivery
+from tests.integration.webhooks.intake.test_inbox import a_delivery
 from tests.pooler import Pooler
 
 

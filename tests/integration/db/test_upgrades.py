@@ -10,20 +10,20 @@ import pytest
 import structlog
 from sqlalchemy import text
 
+from app.api.dependencies import Services
 from app.clock import SystemClock
 from app.db import migrations, schema
 from app.db.engine import Database
 from app.db.migrations import await_schema, current_revision, head, migrate
 from app.db.schema import schema_state
-from app.dependencies import Services
 from app.errors import SettingsError, StorageUnavailable
 from app.main import create_app
 from app.ops.health import check_all
 from app.settings import Settings
-from app.webhooks.inbox import Inbox
+from app.webhooks.intake.inbox import Inbox
 from tests.conftest import answer_to, until
 from tests.fakes.clock import FakeClock
-from tests.integration.webhooks.test_inbox import a_delivery
+from tests.integration.webhooks.intake.test_inbox import a_delivery
 
 HEADER = '''"""Made up."""
 import asyncio

@@ -12,17 +12,17 @@ from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE
 from app.db.tables import calls
-from app.enrichment.feed import Feed
-from app.enrichment.readings import Reader
-from app.enrichment.recording_keeper import RecordingKeeper, RecordingPlan, take_not_found
+from app.enrichment.call_log.change_feed import Feed
+from app.enrichment.call_log.reader import Reader
+from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan, take_not_found
 from app.ids import AccountId
 from app.ringcentral.models import Recording
-from app.webhooks.facts import SessionFacts
-from app.webhooks.fold import EndRules, end
-from app.webhooks.parties import read_parties
+from app.webhooks.folding.fold import EndRules, end
+from app.webhooks.folding.parties import read_parties
+from app.webhooks.payloads.facts import SessionFacts
 from tests.factories_calls import ACCOUNT
 from tests.fakes.desk import PLAN, Desk
-from tests.integration.enrichment.test_readings import detailed, read_for
+from tests.integration.enrichment.call_log.test_reader import detailed, read_for
 
 RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
 RECORDING = {"id": "77", "type": "Automatic", "contentUri": "https://media.ringcentral.com/77/content"}

@@ -6,9 +6,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.dependencies import Services
-from app.ops import dashboard, health, metrics_router, router
-from app.ops.dashboard import Dashboard
+from app.api.dependencies import Services
+from app.ops import health, metrics_router, router
+from app.ops.dashboard import router as dashboard
+from app.ops.dashboard.router import Dashboard
 
 
 @pytest.fixture

@@ -11,19 +11,21 @@ from sqlalchemy import delete, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.calls import accounts, keys
+from app.accounts.access import Access
+from app.accounts.credentials import Secret
+from app.api import keys
+from app.api.auth import Scope
+from app.api.dependencies import Services
+from app.calls import accounts
 from app.calls.model import Outcome, Source, Stage
 from app.db.engine import Database
 from app.db.tables import credentials, deliveries, rate_buckets, subscriptions, work
-from app.dependencies import Scope, Services
-from app.enrichment.budget import BucketState, Priority, Slot
-from app.enrichment.connections import Access
-from app.enrichment.credentials import Secret
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.board import load_lanes
+from app.ops.dashboard.board import load_lanes
 from app.ops.health import check_all
 from app.ops.metrics_router import refresh_gauges
 from app.ops.summary import load_summary
+from app.rate_limits.bucket import BucketState, Priority, Slot
 from app.vault import Vault
 from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call, seed_note, seed_sentiment

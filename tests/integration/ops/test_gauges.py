@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import insert
 
 from app import metrics
+from app.api.dependencies import Services
 from app.db.engine import Database
 from app.db.pool import pool_state
 from app.db.tables import calls, subscriptions, sweeps
-from app.dependencies import Services
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.ops.gauges import GaugeReader, subscription_state

@@ -9,18 +9,18 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import checks
-from app.checks import Finding, Looked, check_service
+from app.accounts.access import Level
+from app.api.dependencies import Services
+from app.cli import checks
+from app.cli.checks import Finding, Looked, check_service
 from app.db.engine import Database
 from app.db.tables import accounts, deliveries, poll_targets, subscriptions, sweeps, work
-from app.dependencies import Services
-from app.enrichment import gaps
-from app.enrichment.connections import Level
-from app.enrichment.gaps import Reason
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.dashboard import Dashboard
+from app.ops.dashboard.router import Dashboard
+from app.ops.dashboard.sign_in import Viewer
 from app.ops.router import OpsSummary
-from app.ops.signin import Viewer
 from app.ops.summary import Summary, load_summary
 from app.vault import Vault
 from tests.conftest import SECRETS

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.api.dependencies import Services
 from app.db.engine import Database
-from app.dependencies import Services
 from app.errors import StorageUnavailable
 from app.ops import health, write_proof
 from app.ops.health import check_all

@@ -12,9 +12,9 @@ from app.calls.model import Call
 from app.db.engine import Database
 from app.db.tables import calls, deliveries, timeline
 from app.settings import Settings
-from app.webhooks.ends import EndWatch
-from app.webhooks.fold import EndRules, Folder
-from app.webhooks.notification import peek
+from app.webhooks.folding.end_watch import EndWatch
+from app.webhooks.folding.fold import EndRules, Folder
+from app.webhooks.payloads.notification import peek
 from tests.factories import received_at
 from tests.fakes.clock import FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral

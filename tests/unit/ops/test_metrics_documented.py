@@ -11,11 +11,13 @@ from prometheus_client import Counter, Gauge, Histogram
 from app import metrics
 from app.calls.model import Source, Stage
 from app.calls.recordings import State
-from app.enrichment import insights, readings, set_aside
-from app.enrichment.gaps import Reason
+from app.enrichment.call_log import reader as readings
+from app.enrichment.call_log.gaps import Reason
+from app.enrichment.insights import reader as insights
+from app.enrichment.records import set_aside
 from app.metric_labels import OTHER
 from app.ringcentral import wire
-from app.webhooks.ending import NO_CUSTOMER_CALLS
+from app.webhooks.folding.ending import NO_CUSTOMER_CALLS
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "metrics.md"

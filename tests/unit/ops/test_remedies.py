@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.enrichment.roster import OTHER_APP, UNREADABLE
+from app.accounts.overview import OTHER_APP, UNREADABLE
 from app.ops.remedies import all_titles, remedy_of
-from app.ringcentral.reach import Unreached
-from app.webhooks.advice import ADVICE
+from app.ringcentral.reachability import Unreached
+from app.webhooks.subscriptions.remedies import ADVICE
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.enrichment import budget
-from app.ops.attention import read_problem
+from app.ops.problems_to_fix import read_problem
 from app.ops.summary import (
     BINS,
     TICKS,
@@ -20,6 +19,7 @@ from app.ops.summary import (
     period_start,
     read_budget,
 )
+from app.rate_limits import bucket as budget
 from app.settings import Settings
 
 NOW = datetime(2026, 3, 10, 18, 10, 30, tzinfo=UTC)

@@ -25,7 +25,8 @@ from app.ringcentral.auth import MemoryTokenStore
 from app.ringcentral.client import LARGE_BYTES, RingCentralClient, connect
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority, Silence
-from app.ringcentral.protocol import SyncTokenRefused, decode_records_page
+from app.ringcentral.protocol import decode_records_page
+from app.ringcentral.protocol_errors import SyncTokenRefused
 from app.ringcentral.transport import ClientConfig
 from app.ringcentral.wire import Answer
 from tests.fakes.clock import FakeClock

@@ -9,8 +9,7 @@ from sqlalchemy import Column, Float, Integer, String
 
 from app.db.tables import call_links, call_records, calls, insights, recordings, subscriptions
 from app.db.types import UtcDateTime
-from app.enrichment.merging import summarise
-from app.enrichment.slices import end_of
+from app.enrichment.records.merging import end_of, summarise
 from app.ringcentral.models import (
     CallRecord,
     read_call_record,
@@ -18,7 +17,7 @@ from app.ringcentral.models import (
     read_recording,
     read_subscription,
 )
-from app.storable import EARLIEST, LATEST, MAX_INTEGER
+from app.values.storable import EARLIEST, LATEST, MAX_INTEGER
 
 ODD: list[Any] = [
     "x" * 100_000, "\x00" * 300, "\ud800" * 300, "9" * 129, "", " ", None, True, [], {}, 0, -1, 1.5, 2**31, 2**63, 10**127,

@@ -16,7 +16,7 @@ from app.errors import (
     RingCentralUnreachable,
 )
 from app.ids import ExtensionId, RecordId, SessionId
-from app.ringcentral import protocol
+from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import (
     BadRecord,
     CallRecord,
@@ -27,15 +27,10 @@ from app.ringcentral.models import (
 )
 from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import Silence
-from app.ringcentral.protocol import (
-    CallLogQuery,
-    ParameterExcluded,
-    SyncTokenRefused,
-    TokenRefused,
-    TooManyIds,
-)
+from app.ringcentral.protocol import CallLogQuery
+from app.ringcentral.protocol_errors import ParameterExcluded, SyncTokenRefused, TokenRefused, TooManyIds
 from app.ringcentral.wire import Answer, read_error, read_rate_headers
-from app.storable import decode_json
+from app.values.storable import decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 SEEN = {RecordId("a")}
@@ -89,7 +84,7 @@ def record(record_id: str, **fields: Any) -> CallRecord:
     ],
 )
 def test_an_error_is_known_by_status_and_code(status: int, body: Any, kind: type[RingCentralError]) -> None:
-    assert type(protocol.decode_error(answer(status, body), NOW)) is kind
+    assert type(protocol_errors.decode_error(answer(status, body), NOW)) is kind
 
 
 def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> None:
@@ -101,7 +96,7 @@ def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> No
         403,
         {"errorCode": "CMN-408", "permissionName": "P", "errors": [{"errorCode": "InsufficientPermissions"}]},
     )
-    for refusal in (protocol.decode_error(inner, NOW), protocol.decode_error(outer, NOW)):
+    for refusal in (protocol_errors.decode_error(inner, NOW), protocol_errors.decode_error(outer, NOW)):
         assert isinstance(refusal, PermissionMissing)
         assert (refusal.code, refusal.permission) == ("CMN-408", "P")
 
@@ -116,14 +111,14 @@ def test_a_permission_is_also_read_from_the_sentence() -> None:
             }
         ],
     }
-    missing = protocol.decode_error(answer(403, body), NOW)
+    missing = protocol_errors.decode_error(answer(403, body), NOW)
     assert isinstance(missing, PermissionMissing)
     assert missing.permission == "ReadCallLog"
 
 
 def test_errors_carry_the_request_id_and_mask_numbers() -> None:
     body = {"errorCode": "CMN-101", "message": "Parameter [phoneNumber] value +15550179001 is invalid"}
-    refused = protocol.decode_error(answer(400, body, RCRequestId="abc"), NOW)
+    refused = protocol_errors.decode_error(answer(400, body, RCRequestId="abc"), NOW)
     assert refused.request_id == "abc"
     assert "5550179001" not in refused.detail
     assert "phoneNumber" in refused.detail
@@ -131,7 +126,7 @@ def test_errors_carry_the_request_id_and_mask_numbers() -> None:
 
 def test_the_limit_of_a_bulk_read_is_read_from_its_text() -> None:
     for text in ("Bulk request is limited to 20 entries", "limited to [20] entries (CMN-106)"):
-        refused = protocol.decode_error(answer(400, {"errorCode": "CMN-106", "message": text}), NOW)
+        refused = protocol_errors.decode_error(answer(400, {"errorCode": "CMN-106", "message": text}), NOW)
         assert isinstance(refused, TooManyIds)
         assert refused.limit == 20
 
@@ -149,7 +144,7 @@ def test_the_limit_of_a_bulk_read_is_read_from_its_text() -> None:
     ],
 )
 def test_a_429_says_when_to_come_back(headers: dict[str, str], seconds: float) -> None:
-    limited = protocol.decode_error(answer(429, {}, **headers), NOW)
+    limited = protocol_errors.decode_error(answer(429, {}, **headers), NOW)
     assert isinstance(limited, RateLimited)
     waited = (limited.retry_at - NOW).total_seconds()
     assert seconds < waited <= seconds * 1.05
@@ -167,14 +162,14 @@ def test_a_429_says_when_to_come_back(headers: dict[str, str], seconds: float) -
     ],
 )
 def test_a_429_silences_as_much_as_its_code_says(code: str, reach: Silence) -> None:
-    penalty = protocol.penalty_of(answer(429, {"errorCode": code}), NOW, penalty_seconds=6)
+    penalty = protocol_errors.penalty_of(answer(429, {"errorCode": code}), NOW, penalty_seconds=6)
     assert penalty is not None
     assert penalty.reach is reach
     assert penalty.until <= NOW + timedelta(seconds=6.5)
 
 
 def test_other_answers_silence_nothing() -> None:
-    assert protocol.penalty_of(answer(503, {}, Retry_After="9"), NOW) is None
+    assert protocol_errors.penalty_of(answer(503, {}, Retry_After="9"), NOW) is None
 
 
 def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> None:
@@ -582,6 +577,6 @@ def test_a_missing_permission_is_named(code: str) -> None:
         "message": "x",
         "errors": [{"errorCode": code, "permissionName": "ReadCallLog"}],
     }
-    refusal = protocol.decode_error(answer(403, body), NOW)
+    refusal = protocol_errors.decode_error(answer(403, body), NOW)
     assert isinstance(refusal, PermissionMissing)
     assert (refusal.code, refusal.permission) == (code, "ReadCallLog")

@@ -3,7 +3,7 @@ import typer
 from typer.testing import CliRunner
 
 from app.simulator import DEFAULT_MIX, SimulatorSettings, cli
-from app.simulator.scripts import SCRIPTS
+from app.simulator.scripting.catalogue import SCRIPTS
 
 app = typer.Typer()
 app.command()(cli.simulate)

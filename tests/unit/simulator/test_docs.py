@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.simulator.control import _CONTROLS
-from app.simulator.scripts import SCRIPTS, describe
+from app.simulator.api.control import _CONTROLS
+from app.simulator.scripting.catalogue import SCRIPTS, describe
 from app.simulator.settings import DEFAULT_MIX, Faults
 
 PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What every route shares: authentication, strict parameters, problems, HEAD requests, body limits."""

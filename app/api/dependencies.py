@@ -1,0 +1,54 @@
+"""What a route may ask for: the services of this process, and the API key that asks; what all routes of the connector
+API refuse; and a fast way to answer.
+
+async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+
+from app.api.revocations import Revocations
+from app.clock import Clock
+from app.db.engine import Database
+from app.settings import Settings
+from app.values.exact_json import write_json
+from app.work.wakeups import Wakeups
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a process has opened; `app.state.services`.
+
+    `stopping` is set when the process begins to shut down: long polls and streams end then.
+    """
+
+    settings: Settings
+    database: Database
+    wakeups: Wakeups
+    clock: Clock
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    revocations: Revocations = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "revocations", Revocations(self.database, self.wakeups, self.clock))
+
+
+async def current_services(request: Request) -> Services:
+    """The services that the app was started with."""
+    services: Services = request.app.state.services
+    return services
+
+
+CurrentServices = Annotated[Services, Depends(current_services)]
+
+
+class JsonAnswer(Response):
+    """JSON out of what is JSON already, or nearly (dates, enums): written at once, validated nowhere."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return write_json(content)

@@ -1,0 +1,147 @@
+"""API keys: making, listing, revoking. A key is shown once and kept as its SHA-256 digest.
+
+Looking one up for a request is `dependencies.find_key`.
+"""
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import ALL_SCOPES, Scope, key_digest
+from app.db.engine import upsert_into, wake
+from app.db.tables import api_keys
+from app.errors import Unprocessable
+from app.ids import UNBOUND_ACCOUNT, AccountId, new_id
+from app.work import wakeups
+
+FIRST_KEY = "key_first"
+"""The id of the key that the environment sets; there is one, whatever its value."""
+
+_RANDOM_BYTES = 32
+_LONGEST_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key as it can be listed: without the key itself."""
+
+    key_id: str
+    account_id: AccountId
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. `plain` is told this once and kept nowhere."""
+
+    plain: str
+    info: KeyInfo
+
+
+async def create_key(
+    db: AsyncConnection,
+    account_id: AccountId,
+    name: str,
+    now: datetime,
+    scopes: Collection[str] = ALL_SCOPES,
+) -> NewKey:
+    """Make a key of an account; `~` is the account of the service's own credentials.
+
+    Raises Unprocessable for a scope that we don't know, or none, or a name that is empty or too long.
+    """
+    unknown = sorted(set(scopes) - set(ALL_SCOPES))
+    if unknown or not scopes:
+        raise Unprocessable(f"A key needs scopes out of {', '.join(ALL_SCOPES)}", unknownScopes=unknown)
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise Unprocessable(f"A key needs a name of 1 to {_LONGEST_NAME} printable characters")
+    if not account_id.isprintable():
+        raise Unprocessable("A key needs the id of an account: digits, or ~ for the service's own")
+    plain = "ak_" + secrets.token_urlsafe(_RANDOM_BYTES)
+    info = KeyInfo(
+        key_id=new_id("key", now),
+        account_id=account_id,
+        name=name,
+        scopes=tuple(sorted(str(Scope(scope)) for scope in set(scopes))),
+        created_at=now,
+        revoked_at=None,
+    )
+    await db.execute(
+        api_keys.insert().values(
+            account_id=account_id,
+            key_id=info.key_id,
+            name=name,
+            digest=key_digest(plain),
+            scopes=list(info.scopes),
+            created_at=now,
+        )
+    )
+    return NewKey(plain, info)
+
+
+async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> None:
+    """Let the key that the environment sets be valid, with every scope, for the service's own account.
+
+    Repeating it changes nothing, so a key that was revoked stays revoked. Another value takes the place of
+    the former one, which is refused from then on.
+    """
+    insert = upsert_into(db, api_keys).values(
+        account_id=UNBOUND_ACCOUNT,
+        key_id=FIRST_KEY,
+        name="first key (AFTERCALL_API_KEY)",
+        digest=key_digest(plain),
+        scopes=sorted(str(scope) for scope in ALL_SCOPES),
+        created_at=now,
+    )
+    await db.execute(
+        insert.on_conflict_do_update(
+            index_elements=["account_id", "key_id"],
+            set_={
+                "digest": insert.excluded.digest,
+                "created_at": insert.excluded.created_at,
+                "revoked_at": None,
+            },
+            where=api_keys.c.digest != insert.excluded.digest,
+        )
+    )
+    wake(db, wakeups.KEYS)
+
+
+async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, now: datetime) -> bool:
+    """Refuse a key from now on; say whether there was one. Repeating it keeps the first moment."""
+    await db.execute(
+        update(api_keys)
+        .where(*_one(account_id, key_id), api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    wake(db, wakeups.KEYS)
+    return await db.scalar(select(api_keys.c.key_id).where(*_one(account_id, key_id))) is not None
+
+
+async def list_keys(db: AsyncConnection, account_id: AccountId) -> Sequence[KeyInfo]:
+    """Return all keys of an account, revoked ones too, oldest first."""
+    query = select(api_keys).where(api_keys.c.account_id == account_id)
+    rows = await db.execute(query.order_by(api_keys.c.created_at, api_keys.c.key_id))
+    return [_info(row) for row in rows]
+
+
+def _one(account_id: AccountId, key_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return api_keys.c.account_id == account_id, api_keys.c.key_id == key_id
+
+
+def _info(row: Row[Any]) -> KeyInfo:
+    return KeyInfo(
+        key_id=row.key_id,
+        account_id=AccountId(row.account_id),
+        name=row.name,
+        scopes=tuple(row.scopes),
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+    )

@@ -1,0 +1,1 @@
+"""RingCentral's own lists for API readers, served through the shared request budget and a short cache."""

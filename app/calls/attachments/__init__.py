@@ -1,0 +1,1 @@
+"""What people and CRMs attach to a call: notes, sentiment, dispositions and links."""

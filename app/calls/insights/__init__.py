@@ -1,0 +1,1 @@
+"""Insights of a call: transcripts, summaries and RingCentral's own sentiment."""

@@ -1,0 +1,1 @@
+"""Calls that belong together: transfers, conferences and RingOut."""

@@ -1,0 +1,93 @@
+"""`aftercall serve`: run the service."""
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvicorn
+
+from app import __version__, log
+from app.cli.commands import _http_protocol, app
+from app.cli.group import wait_for_sqlite
+from app.main import Process, Role, create_app
+from app.settings import read_settings
+
+logger = structlog.get_logger(__name__)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    role: Annotated[
+        Role, typer.Option(help="web answers requests, worker does the background work.")
+    ] = Role.ALL,
+) -> None:
+    """Run the service. Reads AFTERCALL_* and RC_* from the environment; see docs/settings.md."""
+    settings = read_settings()
+    log.configure(settings.log_level, settings.log_format)
+    service = create_app(settings, role=role)
+    config = uvicorn.Config(
+        service,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        backlog=4096,
+        http=_http_protocol(settings),
+    )
+    _Server(config, service.state.process).run()
+
+
+class _Server(uvicorn.Server):
+    """Tells the process when it serves and when it stops, and calms the garbage collector."""
+
+    def __init__(self, config: uvicorn.Config, process: Process) -> None:
+        super().__init__(config)
+        self._process = process
+
+    async def serve(self, sockets: Any = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._process.database.close()
+            await wait_for_sqlite()
+
+    async def startup(self, sockets: Any = None) -> None:
+        # Before the lifespan, in which an error would be logged with its traceback. Raises what `Commands` explains.
+        await self._process.prepare_database()
+        await super().startup(sockets=sockets)
+        if not self.started:
+            return
+        # What start-up made lives as long as the process: a collector that does not walk it again cuts the p99.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 25, 50)
+        logger.info("serving", **_particulars(self._process, self.servers))
+        self._process.serving.set()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        # Streams and long polls end by themselves, so that nobody has to be cut off.
+        self._process.services.stopping.set()
+        await super().shutdown(sockets=sockets)
+
+
+def _particulars(process: Process, servers: Sequence[asyncio.Server]) -> dict[str, Any]:
+    """Return what an operator wants to know of a process that has just begun to serve."""
+    addresses = [
+        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        for server in servers
+        for host, port, *_ in (listening.getsockname() for listening in server.sockets)
+    ]
+    return {
+        "version": __version__,
+        "role": process.role.value,
+        "database": process.database.url.get_backend_name(),
+        "address": ", ".join(addresses),
+        "docs": f"{process.settings.public_url or addresses[0]}/docs" if addresses else None,
+    }

@@ -1,0 +1,1 @@
+"""Looking for conversation insights of recorded calls."""

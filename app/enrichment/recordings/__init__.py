@@ -1,0 +1,1 @@
+"""Recordings: whether they are ready, their archive, and playback."""

@@ -1,0 +1,33 @@
+"""What records say of other sessions that belong with their call. Does no input or output.
+
+A warm transfer names the other session as `transferTarget` or `transferee`, on the record or on a leg; a leg
+can be of another session than its record (RingCentral's API description).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from app.calls.model import Call
+from app.calls.related.links import Kind, Link
+from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+
+
+def told_links(call: Call, records: Iterable[CallRecord]) -> list[Link]:
+    """Return the links that a call's records tell of, each once."""
+    own = call.telephony_session_id
+    found: dict[tuple[str, str], Link] = {}
+    for record in records:
+        for part in (record, *(record.legs or ())):
+            for other in (part.transfer_target, part.transferee):
+                if other and other != own:
+                    found[(other, Kind.ATTENDED_TRANSFER)] = Link(own, other, Kind.ATTENDED_TRANSFER)
+            elsewhere = part.telephony_session_id
+            if elsewhere and elsewhere not in (own, record.telephony_session_id):
+                found[(elsewhere, Kind.LINKED)] = Link(own, elsewhere, Kind.LINKED)
+    return list(found.values())
+
+
+def links_of_rows(call: Call, rows: Iterable[Any]) -> list[Link]:
+    """Return the links that the kept records of a call (rows of `call_records`) tell of."""
+    records = [read_call_record(row.raw) for row in rows]
+    return told_links(call, [record for record in records if not isinstance(record, BadRecord)])

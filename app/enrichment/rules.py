@@ -1,0 +1,68 @@
+"""When and how records, recordings and insights are looked for, made from the settings."""
+
+from app.enrichment.call_log.sweeper import SweepRules
+from app.enrichment.insights.reader import InsightsPlan
+from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.recordings.watcher import RecordingPlan
+from app.enrichment.records.apply import ReadingPlan
+from app.settings import Settings
+
+
+def reading_plan(settings: Settings) -> ReadingPlan:
+    """Return when calls are read in the Call Log."""
+    return ReadingPlan(
+        first_after=settings.first_reading_seconds,
+        gap=settings.reading_gap_seconds,
+        horizon=settings.horizon_seconds,
+        settled_after=settings.active_calls_window_seconds / 2,
+        recording_after=settings.horizon_seconds,
+        archives=bool(settings.archive_url),
+        insights_after=settings.insights_seconds,
+    )
+
+
+def insights_plan(settings: Settings) -> InsightsPlan:
+    """Return when insights are looked for; a refusal is remembered for six hours where the window has two minutes."""
+    return InsightsPlan(
+        after=settings.insights_seconds,
+        forget=settings.active_calls_window_seconds * 180,
+        lease=settings.lease_seconds * 2,
+    )
+
+
+def recording_plan(settings: Settings) -> RecordingPlan:
+    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60 minutes
+    where the window has two."""
+    minute = settings.active_calls_window_seconds / 2
+    return RecordingPlan(
+        gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
+        lease=settings.lease_seconds,
+        archives=bool(settings.archive_url),
+    )
+
+
+def sweep_rules(settings: Settings) -> SweepRules:
+    """Return when and how ranges of time are swept."""
+    window = settings.active_calls_window_seconds
+    return SweepRules(
+        interval=settings.sweep_interval_seconds,
+        lookback=settings.sweep_lookback_seconds,
+        overlap=window * 10,
+        grace=window / 2,
+        margin=window / 2,
+        first_after=settings.first_reading_seconds,
+        second_after=window * 5,
+        spacing=settings.rate_limit_window_seconds / 5,
+        lease=settings.short_lease_seconds,
+        longest=max(settings.lease_seconds, settings.rate_limit_window_seconds * 4),
+    )
+
+
+def planner_limits(settings: Settings) -> PlannerLimits:
+    """Return what the poll planner plans with."""
+    return PlannerLimits(
+        window_seconds=settings.active_calls_window_seconds,
+        lag_min_seconds=settings.active_calls_lag_min_seconds,
+        lag_max_seconds=settings.active_calls_lag_max_seconds,
+        quiet_seconds=settings.call_end_quiet_seconds,
+    )

@@ -1,0 +1,351 @@
+"""Connecting an account by signing in with RingCentral: GET /oauth/ringcentral/start and /oauth/ringcentral/callback.
+
+The authorization code flow with PKCE. Nothing is kept here between the two requests, so any replica may answer the
+second: `state` goes through RingCentral and back, the verifier waits in a cookie of the browser that began, both
+sealed with our key, and they belong together by a nonce. Who may begin: docs/decisions/connecting-accounts.md.
+"""
+
+import hmac
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts.credentials import Kind
+from app.accounts.onboarding import Admitted, Code, Onboarding
+from app.accounts.overview import NEEDED_SCOPES, missing_scopes
+from app.errors import (
+    AftercallError,
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RingCentralError,
+    SettingsError,
+    StorageUnavailable,
+)
+from app.ops.dashboard.router import CurrentDashboard, Dashboard
+from app.ringcentral.oauth import VERIFIER_BYTES, authorize_address, challenge_of, verifier_of
+from app.settings import LOCAL_HOSTS, Settings
+from app.vault import InvalidToken, Vault
+
+PATH = "/oauth/ringcentral"
+SIGN_IN_MINUTES = 10
+_STATE, _BROWSER, _INVITATION = "oauth-state", "oauth-browser", "oauth-invitation"
+_LONGEST = 4096
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInStart:
+    """What the browser is given: where to go, and the cookie to come back with."""
+
+    address: str
+    cookie_name: str
+    cookie: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in that this browser began."""
+
+    verifier: str = field(repr=False)
+    redirect_uri: str
+
+
+class Refused(AftercallError):
+    """The sign-in cannot go on; `todo` says what helps."""
+
+    def __init__(self, title: str, todo: str, *, status: int = 400) -> None:
+        super().__init__(title)
+        self.title = title
+        self.todo = todo
+        self.status = status
+
+
+_BEGIN_AGAIN = "Begin again from the link that brought you here. Nothing was stored."
+
+
+class SignInFlow:
+    """The two halves of a sign-in, as values: what to send, and whether what came back belongs to it."""
+
+    def __init__(self, settings: Settings, vault: Vault) -> None:
+        self._settings = settings
+        self._vault = vault
+
+    def begin(self, base_address: str, now: datetime) -> SignInStart:
+        """Make state, verifier and cookie. Raises SettingsError without an app."""
+        if not self._settings.has_app or self._settings.rc_client_id is None:
+            raise SettingsError("RC_CLIENT_ID and RC_CLIENT_SECRET are not set")
+        nonce = secrets.token_urlsafe(24)
+        verifier = verifier_of(secrets.token_bytes(VERIFIER_BYTES))
+        redirect_uri = f"{base_address}{PATH}/callback"
+        until = (now + timedelta(minutes=SIGN_IN_MINUTES)).isoformat()
+        state = {"nonce": nonce, "until": until}
+        browser = {"nonce": nonce, "verifier": verifier, "redirectUri": redirect_uri}
+        address = authorize_address(
+            self._settings.rc_server_url,
+            self._settings.rc_client_id,
+            redirect_uri=redirect_uri,
+            state=self._seal(_STATE, state),
+            challenge=challenge_of(verifier),
+        )
+        return SignInStart(
+            address,
+            cookie_name(nonce, base_address),
+            self._seal(_BROWSER, browser),
+        )
+
+    def read_state(self, state: str, now: datetime) -> str:
+        """Return the nonce of a state of ours. Raises Refused for any other, and for one that is too old."""
+        said = self._opened(_STATE, state)
+        if "nonce" not in said or "until" not in said:
+            raise Refused("This sign-in was not begun here", _BEGIN_AGAIN)
+        if now >= datetime.fromisoformat(said["until"]):
+            raise Refused(
+                "This sign-in took too long",
+                f"It has to be done within {SIGN_IN_MINUTES} minutes. {_BEGIN_AGAIN}",
+            )
+        return said["nonce"]
+
+    def read_cookie(self, nonce: str, cookie: str | None) -> Begun:
+        """Return what the browser that began was given. Raises Refused when this is another, or comes twice."""
+        said = self._opened(_BROWSER, cookie or "")
+        if not hmac.compare_digest(said.get("nonce", "").encode(), nonce.encode()):
+            raise Refused(
+                "This browser has not begun this sign-in, or has finished it",
+                "If this page told you before that the account is connected, it is. Else begin again from the link "
+                "that brought you here, in one browser.",
+            )
+        return Begun(said["verifier"], said["redirectUri"])
+
+    def invite(self, now: datetime, lasts: timedelta) -> str:
+        """Return an invitation: whoever has it may connect an account of his own."""
+        return self._seal(_INVITATION, {"until": (now + lasts).isoformat()})
+
+    def is_invited(self, invitation: str | None, now: datetime) -> bool:
+        """Whether this is an invitation of ours that has not run out."""
+        until = self._opened(_INVITATION, invitation or "").get("until")
+        return until is not None and now < datetime.fromisoformat(until)
+
+    def _seal(self, use: str, content: dict[str, str]) -> str:
+        return self._vault.seal(use, json.dumps(content).encode())
+
+    def _opened(self, use: str, sealed: str) -> dict[str, str]:
+        """Return what we sealed for this use; nothing for whatever we did not."""
+        if len(sealed) > _LONGEST:
+            return {}
+        try:
+            content: dict[str, str] = json.loads(self._vault.unseal(use, sealed))
+        except InvalidToken:
+            return {}
+        return content
+
+
+def cookie_name(nonce: str, base_address: str) -> str:
+    """Name the cookie of one sign-in, so that two in one browser do not meet."""
+    prefix = "__Host-" if base_address.startswith("https:") else ""
+    return f"{prefix}aftercall-oauth-{nonce[:10]}"
+
+
+def base_address(request: Request, settings: Settings) -> str:
+    """Return where the browser reaches this service, as it is registered with RingCentral.
+
+    What a request names as its host may be anything: without a public address only this machine's own names are believed.
+    A link to another host would hand the invitation, and the code that RingCentral sends, to the owner of that host.
+
+    Raises SettingsError.
+    """
+    if settings.public_url is not None:
+        return settings.public_url
+    if request.url.hostname not in LOCAL_HOSTS:
+        raise SettingsError(
+            "AFTERCALL_PUBLIC_URL is not set, so the address of this service is not known; set it to where browsers reach it"
+        )
+    return str(request.base_url).rstrip("/")
+
+
+def invitation_address(settings: Settings, request: Request | None, invitation: str) -> str:
+    """Return the link of an invitation."""
+    base = base_address(request, settings) if request is not None else settings.public_url
+    return f"{base or 'http://127.0.0.1:8000'}{PATH}/start?invitation={invitation}"
+
+
+router = APIRouter(prefix=PATH, include_in_schema=False)
+
+
+async def current_flow(request: Request) -> SignInFlow:
+    """The sign-in of this app."""
+    settings: Settings = request.app.state.services.settings
+    return SignInFlow(settings, Vault(settings.secrets()[0]))
+
+
+CurrentFlow = Annotated[SignInFlow, Depends(current_flow)]
+
+
+@router.get("/start")
+async def start(
+    request: Request,
+    dashboard: CurrentDashboard,
+    flow: CurrentFlow,
+    invitation: Annotated[str | None, Query(max_length=_LONGEST)] = None,
+) -> Response:
+    """Send the browser to RingCentral to sign in."""
+    now = dashboard.services.clock.now()
+    try:
+        await _check_may_begin(request, dashboard, flow, invitation, now)
+        begun = flow.begin(base_address(request, dashboard.services.settings), now)
+    except AftercallError as error:
+        return _draw(dashboard, error)
+    answer = RedirectResponse(begun.address, 302, headers=dashboard.headers())
+    answer.set_cookie(
+        begun.cookie_name,
+        begun.cookie,
+        max_age=SIGN_IN_MINUTES * 60,
+        secure=begun.cookie_name.startswith("__Host-"),
+        httponly=True,
+        samesite="lax",  # it has to come along when RingCentral sends the browser back
+    )
+    return answer
+
+
+async def _check_may_begin(
+    request: Request, dashboard: Dashboard, flow: SignInFlow, invitation: str | None, now: datetime
+) -> None:
+    if flow.is_invited(invitation, now):
+        return
+    if invitation is not None:
+        raise Refused(
+            "This invitation is not valid any more", "Ask whoever sent it for another one.", status=403
+        )
+    viewer = await dashboard.sign_in.find_viewer(request)
+    if viewer is None or not viewer.oversees:
+        raise Refused(
+            "You may not connect accounts here",
+            "Sign in to the dashboard with an admin key of the service first, or open an invitation: "
+            "`aftercall accounts invite` makes one.",
+            status=403,
+        )
+
+
+@router.get("/callback")
+async def callback(
+    request: Request,
+    dashboard: CurrentDashboard,
+    flow: CurrentFlow,
+    state: Annotated[str, Query(max_length=_LONGEST)] = "",
+    code: Annotated[str | None, Query(max_length=_LONGEST)] = None,
+    error: Annotated[str | None, Query(max_length=_LONGEST)] = None,
+    error_description: Annotated[str | None, Query(max_length=_LONGEST)] = None,
+) -> Response:
+    """Take the code that the browser brings from RingCentral, and say what came of it."""
+    name = None
+    try:
+        nonce = flow.read_state(state, dashboard.services.clock.now())
+        # Its name depends on the scheme alone.
+        name = cookie_name(nonce, dashboard.services.settings.public_url or str(request.base_url))
+        begun = flow.read_cookie(nonce, request.cookies.get(name))
+        if error is not None or not code:
+            raise _declined(error, error_description)
+        onboarding: Onboarding = request.app.state.process.onboarding
+        admitted = await onboarding.by_code(Code(code, begun.verifier, begun.redirect_uri))
+        answer = _draw_success(dashboard, admitted)
+    except AftercallError as failure:
+        answer = _draw(dashboard, failure)
+    if name is not None:
+        # Whatever came of it, the code is spent.
+        answer.delete_cookie(name, secure=name.startswith("__Host-"), httponly=True, samesite="lax")
+    return answer
+
+
+def _declined(error: str | None, description: str | None) -> Refused:
+    if error == "access_denied":
+        return Refused(
+            "The account was not connected",
+            "You did not agree. To change your mind, begin again.",
+            status=200,
+        )
+    said = f"{error or 'no code'}: {description or 'RingCentral gave no reason'}"[:300]
+    return Refused(
+        "RingCentral did not let you sign in",
+        f"It said “{said}”. Check that the app in the developer console has the authorization code flow switched on and "
+        "lists the address of this page, up to the question mark, as a redirect URI.",
+    )
+
+
+def _draw_success(dashboard: Dashboard, admitted: Admitted) -> Response:
+    access = admitted.access
+    lines = [
+        "From now on its calls are enriched, of the whole account."
+        if access.problem is None and access.extension_id is None
+        else "From now on the calls of your own extension are enriched. For those of the whole account, an administrator "
+        "has to grant you the permission ReadCompanyCallLog; it is noticed within the hour."
+        if access.problem is None
+        else str(access.problem.get("detail")),
+    ]
+    lacking = missing_scopes(access.scopes)
+    if lacking:
+        words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
+        lines.append(f"The app still lacks {words}: grant it in the developer console and sign in once more.")
+    return dashboard.page(
+        "oauth.html",
+        title="The account is connected" if admitted.is_new else "The account is connected anew",
+        lines=[f"Account {admitted.account_id}, as the user {access.owner_id or admitted.name}.", *lines],
+        is_well=access.problem is None and not lacking,
+        kind=Kind.OAUTH.value,
+    )
+
+
+def _draw(dashboard: Dashboard, error: AftercallError) -> Response:
+    """Say what went wrong and what to do, on a page for people."""
+    refused = error if isinstance(error, Refused) else _explain(error)
+    log.info("a sign-in was not finished", why=refused.title)
+    return dashboard.page(
+        "oauth.html", refused.status, title=refused.title, lines=[refused.todo], is_well=False, kind="refused"
+    )
+
+
+def _explain(error: AftercallError) -> Refused:
+    match error:
+        case SettingsError():
+            if "PUBLIC_URL" in str(error):
+                return Refused("This service does not know its own address", f"For its operator: {error}.")
+            return Refused(
+                "This service has no RingCentral app to sign in with",
+                f"Its operator has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
+                status=503,
+            )
+        case CredentialsRefused(code="no-refresh-token"):
+            return Refused("The sign-in would not last", f"{error.detail}. Then sign in again.", status=502)
+        case CredentialsRefused():
+            return Refused(
+                "RingCentral refused the sign-in",
+                f"It said “{error.detail}” ({error.code or error.status}). A code works once and for a minute: begin "
+                "again. If it happens again, check RC_CLIENT_ID and RC_CLIENT_SECRET.",
+                status=502,
+            )
+        case PermissionMissing():
+            return Refused(
+                "RingCentral does not tell which account this is",
+                f"Grant the app the scope {error.permission or 'ReadCallLog'} in the developer console, then sign in again.",
+                status=502,
+            )
+        case RateLimited():
+            return Refused(
+                "RingCentral asks us to wait", "Begin again in a minute. Nothing was stored.", status=503
+            )
+        case RingCentralError():
+            return Refused(
+                "RingCentral gave no usable answer", f"Begin again in a minute ({error.detail}).", status=502
+            )
+        case StorageUnavailable():
+            return Refused(
+                "The database does not answer", "Begin again in a minute. Nothing was stored.", status=503
+            )
+        case _:
+            return Refused("The account could not be connected", str(error), status=502)

@@ -1,0 +1,343 @@
+"""Administration: /v1/accounts and /v1/api-keys. For keys with the scope `admin`.
+
+A key of `~`, the service's own account, administers the service: all accounts and keys. A key of any other account
+administers that one alone.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+
+from app.accounts.onboarding import Onboarding
+from app.accounts.overview import Account, Member, load_roster
+from app.accounts.remedies import why_not_stored
+from app.api import keys
+from app.api.auth import ALL_SCOPES, CONNECTOR_SCOPES, Administrator, Key, Scope
+from app.api.dependencies import CurrentServices, Services
+from app.api.problems import problem_responses
+from app.calls import accounts
+from app.calls.schemas import Instant
+from app.errors import (
+    CredentialsRefused,
+    Forbidden,
+    NotFound,
+    PermissionMissing,
+    SettingsError,
+    Unprocessable,
+)
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ops.accounts.oauth import CurrentFlow, invitation_address
+from app.vault import Vault
+
+ACCOUNT_PATTERN = r"^(~|[0-9]{1,32})$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+LONGEST_INVITATION_HOURS = 24 * 30
+
+router = APIRouter(prefix="/v1", tags=["administration"])
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="ignore"
+    )
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class Trouble(_Shape):
+    """What a person has to do."""
+
+    code: str = Field(description="RingCentral's own code where it gave one.", examples=["CMN-408"])
+    detail: str
+    since: Instant | None
+
+
+class CredentialsView(_Shape):
+    """One user's credentials, without their secrets."""
+
+    name: str = Field(examples=["ext-711000101"])
+    kind: str = Field(
+        description="`own`: of the environment; `jwt`: a JWT credential; `oauth`: somebody signed in.",
+        examples=["oauth"],
+    )
+    level: str = Field(description="`account`: sees everybody's calls; `extension`: the user's own.")
+    extension_id: str | None = Field(description="Whose calls it sees, at level `extension`.")
+    owner_id: str | None = Field(description="The extension that it acts as.", examples=["711000101"])
+    scopes: list[str] = Field(description="What the app may do, as RingCentral told at the sign-in.")
+    problems: list[Trouble]
+    updated_at: Instant | None
+
+
+class AccountView(_Shape):
+    """A RingCentral account."""
+
+    account_id: str = Field(
+        description="`~` while the service's own account has not been learnt.", examples=["908070001"]
+    )
+    is_own: bool = Field(description="Whether `~` means this account.")
+    added_at: Instant | None = Field(description="When somebody first gave credentials for it.")
+    problem: Trouble | None = Field(description="Why nobody can read its calls.")
+    credentials: list[CredentialsView]
+
+
+class AccountList(_Shape):
+    """Accounts by id."""
+
+    data: list[AccountView]
+
+
+class NewCredentials(_Input):
+    """A JWT credential. Without an app of its own it belongs to the app of the environment."""
+
+    jwt: SecretStr = Field(min_length=1, max_length=8192, examples=["eyJraWQiOiI4NzYy…"])
+    client_id: str | None = Field(None, min_length=1, max_length=128)
+    client_secret: SecretStr | None = Field(None, min_length=1, max_length=512)
+    name: str | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="Default: `ext-` and the user's extension id.",
+        examples=["backup"],
+    )
+
+
+class NewInvitation(_Input):
+    """How long the link works."""
+
+    hours: float = Field(24.0, gt=0, le=LONGEST_INVITATION_HOURS, examples=[24])
+
+
+class Invitation(_Shape):
+    """A link. Whoever opens it signs in with RingCentral and connects the account of his own."""
+
+    url: str = Field(examples=["https://calls.example.com/oauth/ringcentral/start?invitation=gAAAAABl…"])
+    expires_at: Instant
+
+
+class KeyView(_Shape):
+    """An API key, without the key itself."""
+
+    key_id: str = Field(examples=["key_01kdv6x3q8m7a2c5e9r4t1y6wz"])
+    account_id: str = Field(examples=["908070001"])
+    name: str = Field(examples=["crm"])
+    scopes: list[str] = Field(examples=[["calls:read", "notes:write"]])
+    created_at: Instant
+    revoked_at: Instant | None
+
+
+class KeyList(_Shape):
+    """Keys of an account, revoked ones too, oldest first."""
+
+    data: list[KeyView]
+
+
+class NewKey(_Input):
+    """Who uses the key, and what it may do."""
+
+    name: str = Field("connector", min_length=1, max_length=128, examples=["crm"])
+    scopes: list[Scope] = Field(
+        default_factory=lambda: list(CONNECTOR_SCOPES),
+        min_length=1,
+        max_length=len(ALL_SCOPES),
+        examples=[["calls:read", "notes:write"]],
+    )
+    account_id: str | None = Field(
+        None,
+        pattern=ACCOUNT_PATTERN,
+        description="Default: the account of the key that asks.",
+        examples=["~"],
+    )
+
+
+class CreatedKey(KeyView):
+    """A key just made. `key` is told this once."""
+
+    key: str = Field(examples=["ak_Xo3fV0Jc2uYhQm8s1bTz5wR7nL4kD6gE9aPiC0tUyHq"])
+
+
+AccountPath = Annotated[
+    str, Path(pattern=ACCOUNT_PATTERN, description="RingCentral's account id.", examples=["908070001"])
+]
+CredentialsPath = Annotated[str, Path(pattern=NAME_PATTERN, examples=["ext-711000101"])]
+KeyIdPath = Annotated[
+    str, Path(alias="keyId", pattern="^key_[0-9a-z]{1,36}$", examples=["key_01kdv6x3q8m7a2c5e9r4t1y6wz"])
+]
+AccountQuery = Annotated[
+    str | None,
+    Query(
+        alias="accountId",
+        pattern=ACCOUNT_PATTERN,
+        description="Default: the account of the key that asks.",
+        examples=["908070001"],
+    ),
+]
+
+
+def is_operator(key: Key) -> bool:
+    """Whether this admin key administers the service and not one account alone."""
+    return key.owner == UNBOUND_ACCOUNT
+
+
+def chosen_account(key: Key, account_id: str | None) -> AccountId:
+    """Return the account that is meant. Raises Forbidden for another than one's own."""
+    if account_id is None or account_id in (key.owner, key.account_id):
+        return key.owner
+    if not is_operator(key):
+        raise Forbidden("This API key administers its own account alone")
+    return AccountId(account_id)
+
+
+@router.get("/accounts", summary="All accounts and what they need", responses=problem_responses())
+async def list_accounts(services: CurrentServices, key: Administrator) -> AccountList:
+    """List the accounts that this key administers: whose credentials serve them, how far these reach, what is wrong."""
+    found = await _load(services, None if is_operator(key) else key.account_id)
+    return AccountList(data=[_view(account) for account in found])
+
+
+@router.post(
+    "/accounts",
+    status_code=201,
+    summary="Add an account by a JWT credential",
+    responses=problem_responses(400, 502),
+)
+async def add_account(
+    request: Request, new: NewCredentials, services: CurrentServices, key: Administrator
+) -> AccountView:
+    """Ask RingCentral whose credential this is, and store it encrypted. The same user's former one is replaced."""
+    if not is_operator(key):
+        raise Forbidden("Only a key of the service's own account may add accounts")
+    onboarding: Onboarding = request.app.state.process.onboarding
+    try:
+        admitted = await onboarding.by_jwt(
+            new.jwt.get_secret_value(),
+            client_id=new.client_id,
+            client_secret=new.client_secret.get_secret_value() if new.client_secret else None,
+            name=new.name,
+        )
+    except SettingsError as error:
+        raise Unprocessable(f"There is no app for this credential: {error}") from error
+    except (CredentialsRefused, PermissionMissing) as error:
+        raise Unprocessable(
+            why_not_stored(error),
+            ringCentral={"status": error.status, "code": error.code, "requestId": error.request_id},
+        ) from error
+    (account,) = await _load(services, admitted.account_id)
+    return _view(account)
+
+
+@router.post(
+    "/accounts/invitations",
+    status_code=201,
+    summary="Invite somebody to connect an account",
+    responses=problem_responses(400),
+)
+async def invite(
+    request: Request, new: NewInvitation, services: CurrentServices, flow: CurrentFlow, key: Administrator
+) -> Invitation:
+    """Make a link with which an administrator of another company connects its account, by signing in with RingCentral."""
+    if not is_operator(key):
+        raise Forbidden("Only a key of the service's own account may invite")
+    if not services.settings.has_app:
+        raise Unprocessable("Set RC_CLIENT_ID and RC_CLIENT_SECRET: there is no app to sign in with")
+    lasts, now = timedelta(hours=new.hours), services.clock.now()
+    try:
+        address = invitation_address(services.settings, request, flow.invite(now, lasts))
+    except SettingsError as error:
+        raise Unprocessable(str(error)) from error
+    return Invitation(url=address, expires_at=now + lasts)
+
+
+@router.delete(
+    "/accounts/{account}/credentials/{name}",
+    status_code=204,
+    summary="Remove credentials",
+    responses=problem_responses(404),
+)
+async def remove_credentials(
+    request: Request, account: AccountPath, name: CredentialsPath, key: Administrator
+) -> Response:
+    """Forget credentials and end their session at RingCentral. Calls, notes and records stay."""
+    account_id = chosen_account(key, account)
+    onboarding: Onboarding = request.app.state.process.onboarding
+    holder = key.account_id if account_id == key.owner else account_id
+    if not await onboarding.remove(holder, name):
+        raise NotFound(f"Account {account} has no stored credentials {name}")
+    return Response(status_code=204)
+
+
+@router.get("/api-keys", summary="API keys", responses=problem_responses())
+async def list_keys(
+    services: CurrentServices, key: Administrator, account_id: AccountQuery = None
+) -> KeyList:
+    """List the keys of an account."""
+    async with services.database.read() as db:
+        found = await keys.list_keys(db, chosen_account(key, account_id))
+    return KeyList(data=[KeyView.model_validate(info) for info in found])
+
+
+@router.post("/api-keys", status_code=201, summary="Make an API key", responses=problem_responses(400, 404))
+async def create_key(new: NewKey, services: CurrentServices, key: Administrator) -> CreatedKey:
+    """Make a key. It is shown this once; only its digest is kept."""
+    owner = chosen_account(key, new.account_id)
+    async with services.database.write() as db:
+        if owner != UNBOUND_ACCOUNT and not await accounts.is_known(db, owner):
+            raise NotFound(f"There is no account {owner} here")
+        created = await keys.create_key(db, owner, new.name, services.clock.now(), new.scopes)
+    info = KeyView.model_validate(created.info)
+    return CreatedKey(**info.model_dump(), key=created.plain)
+
+
+@router.delete(
+    "/api-keys/{keyId}", status_code=204, summary="Revoke an API key", responses=problem_responses(404)
+)
+async def revoke_key(
+    key_id: KeyIdPath, services: CurrentServices, key: Administrator, account_id: AccountQuery = None
+) -> Response:
+    """Refuse a key from now on. Repeating it changes nothing."""
+    async with services.database.write() as db:
+        found = await keys.revoke_key(db, chosen_account(key, account_id), key_id, services.clock.now())
+    if not found:
+        raise NotFound(f"There is no key {key_id}")
+    return Response(status_code=204)
+
+
+async def _load(services: Services, account_id: AccountId | None) -> Sequence[Account]:
+    vault = Vault(services.settings.secrets()[0])
+    async with services.database.read() as db:
+        return await load_roster(db, services.settings, vault, services.clock.now(), account_id)
+
+
+def _view(account: Account) -> AccountView:
+    return AccountView(
+        account_id=account.account_id,
+        is_own=account.is_own,
+        added_at=account.added_at,
+        problem=_trouble(account.problem) if account.problem else None,
+        credentials=[_credentials(member) for member in account.members],
+    )
+
+
+def _credentials(member: Member) -> CredentialsView:
+    return CredentialsView(
+        name=member.name,
+        kind=member.kind,
+        level=member.access.level.value,
+        extension_id=member.access.extension_id,
+        owner_id=member.access.owner_id,
+        scopes=list(member.access.scopes),
+        problems=[_trouble(problem) for problem in member.problems],
+        updated_at=member.updated_at,
+    )
+
+
+def _trouble(problem: dict[str, Any]) -> Trouble:
+    return Trouble(
+        code=str(problem.get("code") or "unknown"),
+        detail=str(problem.get("detail") or ""),
+        since=problem.get("since"),
+    )

@@ -1,0 +1,116 @@
+"""GET /docs: the API description as a page to read and to try out; and the last strokes of the description.
+
+Swagger UI is shipped with the service (see static/vendor), so the page asks no other host for anything; its
+Content-Security-Policy holds it to that. Addresses are relative, so that it works below a path of a proxy, too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+
+from app import __version__
+from app.ops.dashboard.router import STATIC_PATH
+
+PATH = "/docs"
+
+TAGS: list[dict[str, Any]] = [
+    {"name": "calls", "description": "Read calls: one, many, or as they come."},
+    {
+        "name": "call log",
+        "description": "RingCentral's own lists, through our rate limit and shared while they are fresh.",
+    },
+    {
+        "name": "recordings",
+        "description": "Hear a recording: streamed from RingCentral, or out of the archive.",
+    },
+    {"name": "changes", "description": "Follow every change of every call, once and in order."},
+    {
+        "name": "notes and sentiment",
+        "description": "Attach what people and CRMs know of a call, also before the call exists here.",
+    },
+    {"name": "operations", "description": "How the service is doing. Needs a key with the scope `admin`."},
+    {
+        "name": "administration",
+        "description": "Accounts, their credentials, and API keys. Needs a key with the scope `admin`.",
+    },
+    {"name": "health", "description": "For whatever starts and watches the process."},
+    {"name": "problems", "description": "What the `type` of an error means and what to do about it."},
+    {"name": "webhooks", "description": "Where RingCentral's notifications come in; not for connectors."},
+]
+"""The groups of the API, in the order in which a reader meets them."""
+
+_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_STATIC = STATIC_PATH.removeprefix("/")
+_PAGE = f"""\
+<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>Aftercall API</title>
+  <link rel="icon" href="{_STATIC}/mark.svg?v={__version__}" type="image/svg+xml">
+  <link rel="stylesheet" href="{_STATIC}/vendor/swagger-ui/swagger-ui.css?v={__version__}">
+  <link rel="stylesheet" href="{_STATIC}/docs.css?v={__version__}">
+</head>
+<body>
+  <main id="api"></main>
+  <noscript>The API is described in <a href="openapi.json">openapi.json</a>.</noscript>
+  <script src="{_STATIC}/vendor/swagger-ui/swagger-ui-bundle.js?v={__version__}"></script>
+  <script src="{_STATIC}/docs.js?v={__version__}"></script>
+</body>
+</html>
+"""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(PATH)
+async def show_docs() -> HTMLResponse:
+    """The page. It needs no key; what is tried out on it does."""
+    return HTMLResponse(_PAGE, headers=dict(_HEADERS))
+
+
+_STREAMED = """\
+id: 4711-9f8e7d6c5b4a
+event: call.bootstrapped
+data: {"cursor":"4711-9f8e7d6c5b4a","type":"call.bootstrapped","callId":"call_01jp0v7s4v8x2m6c9q3t5r7w1e","version":4}
+
+"""
+
+
+def install(app: FastAPI) -> None:
+    """Serve the page, and bring the API description of `app` into the order and the form that it is shown in."""
+    app.include_router(router)
+    app.openapi_tags = TAGS
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _keep_to_the_standard(plain())
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _keep_to_the_standard(description: dict[str, Any]) -> None:
+    """Describe event streams as OpenAPI 3.1 can: FastAPI says `itemSchema`, a word of version 3.2."""
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                for shape in answer.get("content", {}).values():
+                    item = shape.pop("itemSchema", None)
+                    if item is not None:
+                        shape["schema"] = {"type": "string", "description": "Server-sent events."}
+                        shape["example"] = _STREAMED

@@ -1,0 +1,300 @@
+"""The dashboard: a page that is complete when it arrives, and a stream that keeps it so.
+
+GET /dashboard, GET /dashboard/events (Server-Sent Events), sign-in and sign-out. The page loads nothing from
+other hosts and runs no inline script; its Content-Security-Policy says so.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.staticfiles import StaticFiles
+
+from app import __version__, metrics
+from app.api.dependencies import Services
+from app.db.engine import wake
+from app.errors import BadInput, PayloadTooLarge, StorageUnavailable
+from app.ops.dashboard import call_rows as view
+from app.ops.dashboard.board import LANES, Boards, Snapshot
+from app.ops.dashboard.completeness_rows import show_accounts, show_ledger
+from app.ops.dashboard.sign_in import (
+    LONGEST_FORM_BYTES,
+    RETRY_SECONDS,
+    SESSION_HOURS,
+    SignIn,
+    TooManySignIns,
+    Viewer,
+    is_own_page,
+)
+from app.ops.summary import BINS
+from app.values.exact_json import write_json
+from app.vault import Vault
+from app.work.wakeups import KEYS, REFUSALS, TIMELINE, wait
+
+PATH = "/dashboard"
+STATIC_PATH = f"{PATH}/static"
+_HERE = Path(__file__).parent
+_SHORTEST_GAP_SECONDS = 0.25
+_LOOK_EVERY_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 15.0
+_CHECK_AGAIN_SECONDS = 60.0
+_ASK_AGAIN_SECONDS = 60.0
+_MOST_FIELDS = 8
+
+_WRONG_KEY = "This key is not valid here, was revoked, or may not read calls."
+_TOO_MANY = (
+    "Too many sign-ins with wrong keys just now. Your key was not judged: wait a moment and try it again."
+)
+_FOREIGN_PAGE = "This form was sent from another page. Sign in here."
+
+_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Dashboard:
+    """What the dashboard's routes share: `app.state.dashboard`. Opens nothing and needs no closing.
+
+    Raises SettingsError when there is no secret key to sign cookies with.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.boards = Boards(services.database, services.settings, services.clock)
+        self.sign_in = SignIn(services, Vault(services.settings.secrets()[0]))
+        self._asked_again_at: float | None = None
+        self._templates = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals |= {"version": __version__, "static": STATIC_PATH, "path": PATH}
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """Render a page with the headers that all of them need."""
+        content = self._templates.get_template(template).render(**values)
+        return HTMLResponse(content, status, headers=dict(_HEADERS))
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that every answer to a browser has."""
+        return dict(_HEADERS)
+
+    async def board(self, viewer: Viewer, *, unmasked: bool) -> dict[str, Any]:
+        """Return all that the page shows, as JSON.
+
+        Raises StorageUnavailable when the database cannot be reached.
+        """
+        snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).look()
+        if any(problem.about == "credentials" for problem in snapshot.summary.problems):
+            await self._ask_again()
+        return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
+
+    async def _ask_again(self) -> None:
+        """Let refused credentials be tried again: somebody looks at the problem."""
+        now = self.services.clock.monotonic()
+        if self._asked_again_at is not None and now - self._asked_again_at < _ASK_AGAIN_SECONDS:
+            return
+        self._asked_again_at = now
+        async with self.services.database.write() as db:
+            wake(db, REFUSALS)
+
+    def _describe(self, snapshot: Snapshot, *, unmasked: bool) -> dict[str, Any]:
+        lanes = [view.show_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes]
+        return {
+            "lanes": lanes,
+            **view.show_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
+            "completeness": show_ledger(snapshot.ledger, snapshot.at),
+            "accounts": show_accounts(snapshot.summary),
+        }
+
+    async def follow(self, request: Request, viewer: Viewer, *, unmasked: bool) -> AsyncIterator[bytes]:
+        """Stream what changes, as Server-Sent Events, until the viewer leaves or may look no more.
+
+        Each message carries the entries of `board` that differ from what was sent before, so the first one is whole.
+        """
+        clock, stopping = self.services.clock, self.services.stopping
+        sent: dict[str, Any] = {}
+        spoke_at = checked_at = clock.monotonic()
+        yield b"retry: 2000\n\n"
+        with (
+            self.services.wakeups.listen(TIMELINE, KEYS) as woken,
+            self._watch(viewer),
+            metrics.STREAMS.track_inprogress(),
+        ):
+            while not stopping.is_set():
+                is_due = clock.monotonic() - checked_at > _CHECK_AGAIN_SECONDS
+                if is_due:
+                    checked_at = clock.monotonic()
+                if await self._is_revoked(viewer) or (is_due and not await self._may_still_look(request)):
+                    yield b"event: signed-out\ndata: {}\n\n"
+                    return
+                message = await self._message(viewer, sent, unmasked=unmasked)
+                if message or clock.monotonic() - spoke_at > _HEARTBEAT_SECONDS:
+                    spoke_at = clock.monotonic()
+                    yield message or b": still here\n\n"
+                await clock.sleep(_SHORTEST_GAP_SECONDS)
+                await wait(woken, _LOOK_EVERY_SECONDS - _SHORTEST_GAP_SECONDS)
+
+    async def _message(self, viewer: Viewer, sent: dict[str, Any], *, unmasked: bool) -> bytes:
+        try:
+            board = await self.board(viewer, unmasked=unmasked)
+        except StorageUnavailable:
+            board = sent | {"headline": "The database does not answer. Events are refused until it does."}
+        changed = {name: value for name, value in board.items() if sent.get(name) != value}
+        if not changed:
+            return b""
+        sent.update(changed)
+        now = int(self.services.clock.now().timestamp() * 1000)
+        return b"event: board\ndata: " + write_json({"now": now, **changed}) + b"\n\n"
+
+    def _watch(self, viewer: Viewer) -> AbstractContextManager[None]:
+        return nullcontext() if viewer.key is None else self.services.revocations.watch(viewer.key)
+
+    async def _is_revoked(self, viewer: Viewer) -> bool:
+        return viewer.key is not None and await self.services.revocations.is_revoked(viewer.key)
+
+    async def _may_still_look(self, request: Request) -> bool:
+        try:
+            return await self.sign_in.find_viewer(request) is not None
+        except StorageUnavailable:
+            return True
+
+
+def static_files() -> StaticFiles:
+    """Return the app to mount at STATIC_PATH."""
+    return StaticFiles(directory=_HERE / "static")
+
+
+async def current_dashboard(request: Request) -> Dashboard:
+    """The dashboard of this app, made when somebody first looks at it."""
+    state = request.app.state
+    if not hasattr(state, "dashboard"):
+        state.dashboard = Dashboard(state.services)
+    dashboard: Dashboard = state.dashboard
+    return dashboard
+
+
+CurrentDashboard = Annotated[Dashboard, Depends(current_dashboard)]
+router = APIRouter(prefix=PATH, include_in_schema=False)
+
+
+@router.get("")
+async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Response:
+    """The page, or the way to the sign-in."""
+    try:
+        viewer = await dashboard.sign_in.find_viewer(request)
+        if viewer is None:
+            return RedirectResponse(f"{PATH}/sign-in", 303, headers=dict(_HEADERS))
+        board = await dashboard.board(viewer, unmasked=False)
+    except StorageUnavailable:
+        return dashboard.page("unavailable.html", 503)
+    now = dashboard.services.clock.now()
+    first = {"now": int(now.timestamp() * 1000), **board}
+    return dashboard.page(
+        "dashboard.html",
+        board=board,
+        now=first["now"],
+        first=Markup(write_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - cannot end the script
+        axis=view.axis(board["scale"]),
+        lanes=LANES,
+        bins=BINS,
+        viewer=viewer,
+    )
+
+
+@router.get("/events")
+async def stream_events(
+    request: Request, dashboard: CurrentDashboard, numbers: Annotated[str, Query(max_length=8)] = "masked"
+) -> Response:
+    """What changes, as Server-Sent Events; `numbers=full` for those who signed in."""
+    viewer = await dashboard.sign_in.find_viewer(request)
+    if viewer is None:
+        return Response(status_code=401, headers=dict(_HEADERS))
+    return StreamingResponse(
+        dashboard.follow(request, viewer, unmasked=numbers == "full"),
+        media_type="text/event-stream",
+        headers={**_HEADERS, "X-Accel-Buffering": "no"},
+    )
+
+
+@router.get("/sign-in")
+async def show_sign_in(dashboard: CurrentDashboard) -> Response:
+    """The form."""
+    return dashboard.page("sign_in.html", refused=None)
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
+    """Exchange an API key for a session of twelve hours."""
+    if not _is_own_page(request, dashboard):
+        return dashboard.page("sign_in.html", 403, refused=_FOREIGN_PAGE)
+    form = await _read_form(request)
+    client = request.client.host if request.client else ""
+    try:
+        key = await dashboard.sign_in.try_key(form.get("key", ""), client)
+    except TooManySignIns:
+        answer = dashboard.page("sign_in.html", 429, refused=_TOO_MANY)
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+        return answer
+    except StorageUnavailable:
+        return dashboard.page("unavailable.html", 503)
+    if key is None:
+        return dashboard.page("sign_in.html", 401, refused=_WRONG_KEY)
+    welcome = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
+    welcome.set_cookie(
+        dashboard.sign_in.cookie_name(request),
+        dashboard.sign_in.make_cookie(key, dashboard.services.clock.now()),
+        max_age=SESSION_HOURS * 3600,
+        secure=dashboard.sign_in.is_https(request),
+        httponly=True,
+        samesite="strict",
+    )
+    return welcome
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, dashboard: CurrentDashboard) -> Response:
+    """Forget the session in this browser."""
+    answer = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
+    if _is_own_page(request, dashboard):
+        answer.delete_cookie(
+            dashboard.sign_in.cookie_name(request),
+            secure=dashboard.sign_in.is_https(request),
+            httponly=True,
+            samesite="strict",
+        )
+    return answer
+
+
+def _is_own_page(request: Request, dashboard: Dashboard) -> bool:
+    return is_own_page(request.headers, request.url.netloc, dashboard.services.settings.public_url)
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """Read a short urlencoded form; of a field that comes twice, the first."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_FORM_BYTES:
+            raise PayloadTooLarge("This form is short")
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise BadInput(f"This form has at most {_MOST_FIELDS} fields") from error
+    return {name: values[0].strip() for name, values in fields.items()}

@@ -1,0 +1,248 @@
+"""RingCentral's rate buckets, shared by all replicas: the pure `budget` over one database row each.
+
+A request is admitted in one short transaction before it is sent and settled in another after its answer.
+What a crashed replica never settled keeps its place in the window until it must have passed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Select, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.calls import accounts
+from app.calls.model import Stage
+from app.clock import Clock
+from app.db.engine import Database, upsert_into
+from app.db.tables import calls, rate_buckets
+from app.errors import RateLimited, StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.rate_limits import bucket as budget
+from app.rate_limits.retry_after import chance_at, noted_until
+from app.ringcentral.ports import Outcome, Priority, Silence
+
+T = TypeVar("T")
+
+_PRIORITIES = {
+    Priority.POLL: budget.Priority.POLL,
+    Priority.RECONCILE: budget.Priority.CALL_LOG,
+    Priority.METADATA: budget.Priority.RECORDING_METADATA,
+    Priority.CONTENT: budget.Priority.CONTENT,
+    Priority.READER: budget.Priority.CONTENT,
+    Priority.GLANCE: budget.Priority.CONTENT,
+}
+_READERS = budget.Priority.CONTENT
+_SHORTEST_WAIT = timedelta(milliseconds=10)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One request that was admitted."""
+
+    group: str
+    token: int
+
+
+class SharedRates:
+    """The buckets of one RingCentral user and app, as the client's `RateBudget`.
+
+    `limits` by group name in lower case; `principal` tells the users of one holder apart.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        limits: Mapping[str, budget.Limits],
+        *,
+        holder: AccountId = UNBOUND_ACCOUNT,
+        principal: str = "own",
+        longest_wait_seconds: float = 60.0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._limits = limits
+        self._holder = holder
+        self._principal = principal
+        self._longest_wait = timedelta(seconds=longest_wait_seconds)
+        self._unsaved: list[tuple[Slot, Outcome]] = []
+        self._unsaved_silence: datetime | None = None
+
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Slot:
+        """Wait until one request of `group` may be sent, at most until `deadline`.
+
+        Raises RateLimited with the moment at which asking again makes sense; for readers, who cannot go on asking, the
+        one at which they have a real chance.
+        """
+        latest = deadline or self._clock.now() + self._longest_wait
+        await self._save_silence()
+        while True:
+            answer = await self._change(
+                group, lambda state, now, waiting: self._admit(group, priority, latest, state, now, waiting)
+            )
+            if isinstance(answer, budget.Granted):
+                return Slot(group, answer.token)
+            if answer.until > latest:
+                raise RateLimited(
+                    f"no {group} request is free: {answer.reason}", retry_at=answer.until, status=None
+                )
+            await self._clock.sleep((max(answer.until - self._clock.now(), _SHORTEST_WAIT)).total_seconds())
+
+    def _admit(
+        self,
+        group: str,
+        priority: Priority,
+        latest: datetime,
+        state: budget.BucketState,
+        now: datetime,
+        polls_waiting: bool,
+    ) -> tuple[budget.BucketState, budget.Granted | budget.Refused]:
+        rank, limits = _PRIORITIES[priority], self.limits_of(group)
+        answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
+        if priority is Priority.GLANCE and isinstance(answer, budget.Refused):
+            return state, answer
+        if isinstance(answer, budget.Granted) or rank is not _READERS or answer.until <= latest:
+            return answer.state, answer
+        chance = chance_at(answer, rank, limits, polls_waiting=polls_waiting)
+        noted = noted_until(answer.state, rank, chance, limits)
+        return noted, replace(answer, state=noted, until=chance)
+
+    async def settle(self, slot: Slot, outcome: Outcome) -> None:
+        """Say what became of the request. What cannot be written now is written before the next one is admitted."""
+        status = str(outcome.status) if outcome.status is not None else "none"
+        metrics.RC_REQUESTS.labels(group=slot.group, status=status).inc()
+        _count_ignored(outcome, self.limits_of(slot.group))
+        self._unsaved.append((slot, outcome))
+        if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
+            self._unsaved_silence = outcome.penalty.until
+        try:
+            await self._change(slot.group, lambda state, _now, _waiting: (state, None))
+            await self._save_silence()
+        except StorageUnavailable:
+            log.debug("a rate bucket could not be settled yet", group=slot.group)
+
+    async def _save_silence(self) -> None:
+        """Silence every bucket that there is, of all users: the global limit counts what comes from one address."""
+        until = self._unsaved_silence
+        if until is None:
+            return
+        column = rate_buckets.c
+        async with self._database.write() as db:
+            for group in self._limits:
+                await self._open(db, group)
+            query = select(column.account_id, column.bucket, column.state)
+            # All who lock several buckets lock them in this order.
+            for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
+                state = budget.silenced(budget.BucketState.from_json(row.state), until, self._clock.now())
+                mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
+                await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
+        if self._unsaved_silence == until:
+            self._unsaved_silence = None
+
+    async def peek(self, group: str) -> budget.BucketState:
+        """Return the bucket as it stands, to plan with."""
+        async with self._database.read() as db:
+            stored = await db.scalar(self._query(group))
+        return budget.BucketState.from_json(stored or {})
+
+    def limits_of(self, group: str) -> budget.Limits:
+        """What holds for a group until headers say otherwise."""
+        return self._limits.get(group.lower(), self._limits["light"])
+
+    def _query(self, group: str) -> Select[tuple[Any]]:
+        return select(rate_buckets.c.state).where(
+            rate_buckets.c.account_id == self._holder, rate_buckets.c.bucket == self._name(group)
+        )
+
+    def _name(self, group: str) -> str:
+        return f"{self._principal}:{group.lower()}"
+
+    async def _change(
+        self, group: str, decide: Callable[[budget.BucketState, datetime, bool], tuple[budget.BucketState, T]]
+    ) -> T:
+        """Read the bucket under its row's lock, settle what is unsettled, decide, write."""
+        async with self._database.write() as db:
+            stored = await self._lock(db, group)
+            state = budget.BucketState.from_json(stored)
+            settled = [item for item in self._unsaved if item[0].group == group]
+            for slot, outcome in settled:
+                state = _settled(state, slot, outcome, self.limits_of(group))
+            # The clock is read under the lock: replicas' decisions follow each other in time.
+            now = self._clock.now()
+            state, answer = decide(state, now, await _polls_wait(db, self._holder, now))
+            row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
+            sent = [outcome for _, outcome in settled if outcome.was_sent]
+            counts = {
+                "requests": rate_buckets.c.requests + len(sent),
+                "refused": rate_buckets.c.refused + sum(outcome.status == 429 for outcome in sent),
+            }
+            await db.execute(
+                update(rate_buckets).where(row).values(state=state.to_json(), updated_at=now, **counts)
+            )
+        self._unsaved = [item for item in self._unsaved if item not in settled]
+        return answer
+
+    async def _lock(self, db: AsyncConnection, group: str) -> dict[str, Any]:
+        query = self._query(group).with_for_update()
+        stored: dict[str, Any] | None = await db.scalar(query)
+        if stored is None:
+            await self._open(db, group)
+            stored = await db.scalar(query)
+        return stored or {}
+
+    async def _open(self, db: AsyncConnection, group: str) -> None:
+        row = {
+            "account_id": self._holder,
+            "bucket": self._name(group),
+            "state": {},
+            "updated_at": self._clock.now(),
+        }
+        await db.execute(upsert_into(db, rate_buckets).values(row).on_conflict_do_nothing())
+
+
+async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> bool:
+    """Whether a call of the holder's account waits: other accounts' calls are no concern of this bucket."""
+    account_id = await accounts.resolve(db, holder)
+    query = (
+        select(calls.c.call_id)
+        .where(calls.c.account_id == account_id, calls.c.stage == Stage.ENDED, calls.c.window_closes_at > now)
+        .limit(1)
+    )
+    return await db.scalar(query) is not None
+
+
+def _count_ignored(outcome: Outcome, limits: budget.Limits) -> None:
+    """Count the rate headers that say what cannot be right."""
+    ignored, window = list(outcome.rates.ignored), outcome.rates.window_seconds
+    if window is not None and not budget.believes_window(window, limits):
+        ignored.append("x-rate-limit-window")
+    for header in ignored:
+        metrics.RATE_HEADERS_IGNORED.labels(header=header).inc()
+    if ignored:
+        log.warning("rate headers of RingCentral were ignored", headers=ignored, status=outcome.status)
+
+
+def _settled(
+    state: budget.BucketState, slot: Slot, outcome: Outcome, limits: budget.Limits
+) -> budget.BucketState:
+    if not outcome.was_sent:
+        return replace(state, slots=tuple(taken for taken in state.slots if taken.token != slot.token))
+    penalty = outcome.penalty
+    punished = penalty is not None and penalty.reach is not Silence.REQUEST
+    # A 429 that is no penalty (an identical request is running) says nothing of the bucket.
+    status = outcome.status if outcome.status != 429 or punished else 409
+    retry_after = (penalty.until - outcome.at).total_seconds() if penalty is not None and punished else None
+    answer = budget.Answer(
+        status=status,
+        limit=outcome.rates.limit,
+        remaining=outcome.rates.remaining,
+        window_seconds=outcome.rates.window_seconds,
+        retry_after_seconds=retry_after,
+    )
+    return budget.settle(state, slot.token, answer, outcome.at, limits)

@@ -1,0 +1,56 @@
+"""Long silences that RingCentral has asked for: obeyed, and told to people with their end.
+
+A penalty of a minute passes by itself and is nobody's affair. One of an hour or a day means that nothing is asked
+meanwhile: somebody should know why no records come, and until when.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import rate_buckets
+from app.rate_limits.bucket_state import BucketState
+
+LONG = timedelta(minutes=5)
+"""A silence that lasts for longer is told to people."""
+
+CODE = "silenced"
+
+_STOPS = {
+    "heavy": "no call records, recordings or lists are read",
+    "auth": "no new token is asked for",
+    "light": "no subscription is renewed and no insights are read",
+    "medium": "some requests are not sent",
+}
+
+
+async def load_silences(db: AsyncConnection, now: datetime) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return account, name of the credentials and problem of each bucket that is silent for long."""
+    query = select(rate_buckets.c.account_id, rate_buckets.c.bucket, rate_buckets.c.state)
+    query = query.order_by(rate_buckets.c.account_id, rate_buckets.c.bucket)
+    found = []
+    for row in await db.execute(query):
+        name, _, group = row.bucket.rpartition(":")
+        problem = describe_silence(group, row.state, now)
+        if problem is not None:
+            found.append((row.account_id, name, problem))
+    return found
+
+
+def describe_silence(group: str, stored: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:
+    """Return {code, detail, since} of a bucket that is silent for long, None for any other."""
+    state = BucketState.from_json(stored)
+    until, since = state.penalty_until, state.penalty_since or now
+    if until is None or until <= now or until - since <= LONG:
+        return None
+    ends = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return {
+        "code": CODE,
+        "detail": f"RingCentral asked us to wait until {ends} (429, Retry-After; rate group {group.capitalize()}): "
+        f"until then {_STOPS.get(group, 'its requests are not sent')}. Calls are recorded from the Call Log "
+        "afterwards. If that is unexpected, ask RingCentral's support why.",
+        "since": since.isoformat(),
+    }

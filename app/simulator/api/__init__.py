@@ -1,0 +1,1 @@
+"""The simulated RingCentral's HTTP API."""

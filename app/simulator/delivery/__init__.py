@@ -1,0 +1,1 @@
+"""How the simulator delivers webhooks."""

@@ -1,0 +1,251 @@
+"""Posts to webhook addresses: the handshake, and deliveries with everything that can befall them.
+
+The handshake enforces what RingCentral asks of its answer (guide "Creating webhooks"): status 200 within
+3 seconds, the token echoed, JSON as content type, no more than 1024 bytes with headers.
+"""
+
+import random
+import secrets
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.simulator.delivery.http_client import Answer, Poster, UnreachableError
+from app.simulator.platform.errors import Refused
+from app.simulator.platform.events import Envelope, presence_body, session_body
+from app.simulator.platform.subscriptions import EventFilter, Subscription, event_path
+from app.simulator.platform.views import iso
+from app.simulator.scheduler import MovableClock, Scheduler
+from app.simulator.scripting.model import Json, PartyEvent
+from app.simulator.settings import Faults
+
+ANSWER_LIMIT_BYTES = 1024
+REORDER_SECONDS = (0.5, 3.0)
+DUPLICATE_SECONDS = (0.5, 5.0)
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "UTF-8",
+    "Content-Type": "application/json; charset=UTF-8",
+    "User-Agent": "RingCentral-Webhook/8.3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification for one subscription."""
+
+    subscription: Subscription
+    uuid: str
+    payload: bytes
+    event: str
+    telephony_session_id: str | None
+
+
+class Webhooks:
+    """All outgoing posts. `faults` and `speed` are asked anew each time, since they can be switched."""
+
+    def __init__(
+        self,
+        clock: MovableClock,
+        scheduler: Scheduler,
+        rng: random.Random,
+        faults: Callable[[], Faults],
+        speed: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._scheduler = scheduler
+        self._rng = rng
+        self._faults = faults
+        self._speed = speed
+        self._presence_sequence = 34_000
+        self.counts: Counter[str] = Counter()
+        self.latest: deque[Json] = deque(maxlen=1000)
+        self._poster = Poster(_HEADERS)
+
+    async def close(self) -> None:
+        await self._poster.close()
+
+    # Handshake
+
+    async def shake_hands(self, address: str) -> None:
+        """Prove that the address listens; raises Refused with SUB-520, 521 or 525."""
+        token = str(uuid.UUID(int=self._rng.getrandbits(128)))
+        self.counts["handshakes"] += 1
+        try:
+            answer = await self._poster.post(address, b"", {"Validation-Token": token})
+            check_handshake(answer, token)
+        except (UnreachableError, TimeoutError) as error:
+            self.counts["handshakesRefused"] += 1
+            reason = str(error) or "Read timed out"
+            raise Refused(400, "SUB-521", f"WebHook is not reachable: {reason}") from error
+        except Refused:
+            self.counts["handshakesRefused"] += 1
+            raise
+
+    # Deliveries
+
+    def publish(self, event: PartyEvent, account_id: str, subscriptions: list[Subscription]) -> None:
+        """Send a party event to every subscription that wants it."""
+        now = self._clock.now()
+        for subscription in subscriptions:
+            if not subscription.may_receive(now):
+                continue
+            for one in _distinct(subscription.filters, event):
+                self._publish_to(subscription, one, event, account_id)
+
+    def _publish_to(
+        self, subscription: Subscription, one: EventFilter, event: PartyEvent, account_id: str
+    ) -> None:
+        faults = self._faults()
+        if one.kind == "presence":
+            self._presence_sequence += 1
+            body = presence_body(event, faults.time_form, self._presence_sequence)
+            family = "presence?detailedTelephonyState=true"
+        else:
+            body, family = session_body(event, faults.time_form), "telephony/sessions"
+        if body is not None:
+            path = event_path(account_id, event.extension_id, family)
+            self.post_event(subscription, path, body, event.session.telephony_session_id)
+
+    def publish_insights(
+        self, body: Json, account_id: str, subscriptions: list[Subscription], telephony_session_id: str
+    ) -> None:
+        """Send insights to every subscription that wants them; `body` is what a read would answer."""
+        path = f"/ai/ringsense/v1/public/accounts/{account_id}/domains/pbx/insights"
+        for subscription in subscriptions:
+            wanted = any(one.kind == "insights" for one in subscription.filters)
+            if wanted and subscription.may_receive(self._clock.now()):
+                self.post_event(subscription, path, body, telephony_session_id)
+
+    def post_event(
+        self, subscription: Subscription, path: str, body: Json, telephony_session_id: str | None = None
+    ) -> None:
+        """Plan one notification with its delay, and perhaps its loss, its overtaking and its repetition."""
+        faults, chance, now = self._faults(), self._rng.random, self._clock.now()
+        lost, overtaken, doubled = (
+            chance() < share for share in (faults.loss_share, faults.reorder_share, faults.duplicate_share)
+        )
+        delay = self._between(faults.delivery_delay_min_seconds, faults.delivery_delay_max_seconds)
+        sent_at = now + timedelta(seconds=delay)
+        envelope = Envelope(self._new_uuid(), path, sent_at, subscription.id, subscription.owner_id)
+        payload = envelope.wrap(body, faults.time_form, pn_apns=faults.pn_apns)
+        delivery = Delivery(subscription, envelope.uuid, payload, path, telephony_session_id)
+        if lost:
+            self.counts["lost"] += 1
+            return
+        if overtaken:
+            self.counts["reordered"] += 1
+            sent_at += timedelta(seconds=self._between(*REORDER_SECONDS))
+        self._plan(delivery, sent_at, 0)
+        if doubled:
+            self.counts["duplicates"] += 1
+            self._plan(delivery, sent_at + timedelta(seconds=self._between(*DUPLICATE_SECONDS)), 0)
+
+    def _plan(self, delivery: Delivery, moment: datetime, attempt: int) -> None:
+        async def send() -> None:
+            await self._deliver(delivery, attempt)
+
+        self._scheduler.at(moment, send)
+
+    async def _deliver(self, delivery: Delivery, attempt: int) -> None:
+        subscription = delivery.subscription
+        if not subscription.may_receive(self._clock.now()):
+            return
+        self.counts["sent" if attempt == 0 else "resent"] += 1
+        failure = await self._attempt(delivery)
+        now = self._clock.now()
+        self._note(delivery, attempt, failure, now)
+        if failure is None:
+            subscription.succeeded()
+            return
+        faults, speed = self._faults(), self._speed()
+        patience = faults.suspend_after_seconds / speed
+        if subscription.failed(failure, now, patience, faults.suspend_after_failures):
+            self.counts["suspensions"] += 1
+            self._plan_probe(subscription)
+        elif attempt < len(faults.redelivery_delays_seconds):
+            wait = faults.redelivery_delays_seconds[attempt] / speed
+            self._plan(delivery, now + timedelta(seconds=wait), attempt + 1)
+
+    async def _attempt(self, delivery: Delivery) -> str | None:
+        """Post once; returns what went wrong, or None."""
+        name = "Validation-Token" if self._faults().mislabelled_token else "Verification-Token"
+        token = delivery.subscription.token
+        headers = {} if token is None else {name: token}
+        try:
+            answer = await self._poster.post(delivery.subscription.address, delivery.payload, headers)
+        except TimeoutError:
+            return "Read timed out"
+        except UnreachableError as error:
+            return str(error)
+        return None if answer.status == 200 else f"Response code: {answer.status} {answer.reason}"
+
+    def _note(self, delivery: Delivery, attempt: int, failure: str | None, now: datetime) -> None:
+        self.counts["accepted" if failure is None else "failed"] += 1
+        self.latest.append(
+            {
+                "at": iso(now),
+                "uuid": delivery.uuid,
+                "event": delivery.event,
+                "telephonySessionId": delivery.telephony_session_id,
+                "subscriptionId": delivery.subscription.id,
+                "attempt": attempt + 1,
+                "failure": failure,
+            }
+        )
+
+    # Recovery
+
+    def _plan_probe(self, subscription: Subscription) -> None:
+        if self._faults().recovery != "probe":
+            return
+        wait = timedelta(seconds=self._faults().probe_seconds / self._speed())
+        self._scheduler.at(self._clock.now() + wait, lambda: self._probe(subscription))
+
+    async def _probe(self, subscription: Subscription) -> None:
+        if subscription.status != "Blacklisted" or subscription.is_expired(self._clock.now()):
+            return
+        self.counts["probes"] += 1
+        try:
+            await self.shake_hands(subscription.address)
+        except Refused:
+            self._plan_probe(subscription)
+        else:
+            subscription.recover()
+
+    # Chance
+
+    def _between(self, low: float, high: float) -> float:
+        return self._rng.uniform(low, high) / self._speed()
+
+    def _new_uuid(self) -> str:
+        if self._faults().uuid_form == "guid":
+            return str(uuid.uuid4())
+        return str(secrets.randbelow(9 * 10**18) + 10**18)
+
+
+def _distinct(filters: list[EventFilter], event: PartyEvent) -> list[EventFilter]:
+    """Return the filters that want the event, one per family: a subscription hears of it once."""
+    wanted: dict[str, EventFilter] = {}
+    for one in filters:
+        if one.wants(event):
+            wanted.setdefault(one.kind, one)
+    return list(wanted.values())
+
+
+def check_handshake(answer: Answer, token: str) -> None:
+    """Judge the answer to a handshake; raises Refused with SUB-520 or SUB-525."""
+    if answer.status != 200:
+        raise _unfit(f"status is {answer.status} {answer.reason}")
+    if answer.headers.get("validation-token") != token:
+        raise Refused(400, "SUB-520", "WebHook responds without the Validation-Token header")
+    if not answer.headers.get("content-type", "").lower().startswith("application/json"):
+        raise _unfit(f"content type is [{answer.headers.get('content-type', '')}], not application/json")
+    if answer.size > ANSWER_LIMIT_BYTES:
+        raise _unfit(f"{answer.size} bytes with headers, at most {ANSWER_LIMIT_BYTES} are allowed")
+
+
+def _unfit(why: str) -> Refused:
+    return Refused(400, "SUB-525", f"WebHook response is not valid: {why}")

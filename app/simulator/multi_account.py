@@ -1,0 +1,117 @@
+"""Several accounts behind one pair of hosts, as at RingCentral: the token of a request says whose it is."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.clock import Clock
+from app.simulator.api.pipeline import MAX_BODY_BYTES
+from app.simulator.api.sign_in import PATH as AUTHORIZE_PATH
+from app.simulator.api.sign_in import authorize_route
+from app.simulator.runner import _listen, _make_server, create_app, create_media_app
+from app.simulator.settings import SimulatorSettings
+from app.simulator.simulator import Simulator
+
+_OAUTH_PATHS = ("/restapi/oauth/token", "/restapi/oauth/revoke")
+_CONTROL = re.compile(r"/_sim/accounts/([0-9]+)(/.*)?")
+
+
+@asynccontextmanager
+async def serving_together(
+    settings: Sequence[SimulatorSettings], clock: Clock | None = None
+) -> AsyncIterator[list[Simulator]]:
+    """Serve several accounts on the host and ports of the first one's settings while the block runs.
+
+    Accounts and JWT credentials must differ, the application is the same. The control API of each is under
+    `/_sim/accounts/<account id>`, that of the first under `/_sim` as well. Yields the simulators in order; raises
+    ValueError for settings that cannot be told apart, OSError when a port is taken.
+    """
+    first = settings[0]
+    for name in ("account_id", "jwt"):
+        if len({getattr(one, name) for one in settings}) != len(settings):
+            raise ValueError(f"each account needs a {name} of its own")
+    with contextlib.ExitStack() as sockets:
+        platform = sockets.enter_context(_listen(first.host, first.port))
+        media = sockets.enter_context(_listen(first.host, first.media_port))
+        addresses = {
+            "public_url": first.public_url or f"http://{first.host}:{platform.getsockname()[1]}",
+            "media_url": first.media_url or f"http://{first.host}:{media.getsockname()[1]}",
+        }
+        simulators = [Simulator(one.model_copy(update=addresses), clock=clock) for one in settings]
+        front = _Front(simulators, [create_app(one) for one in simulators])
+        media_front = _Front(simulators, [create_media_app(one) for one in simulators])
+        servers = [(_make_server(front), platform), (_make_server(media_front), media)]
+        tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+        try:
+            for simulator in simulators:
+                simulator.start()
+            yield simulators
+        finally:
+            for server, _ in servers:
+                server.should_exit = True
+            await asyncio.gather(*tasks)
+            for simulator in simulators:
+                await simulator.stop()
+
+
+class _Front:
+    """Hands each request to the account that it is about; what cannot be told goes to the first."""
+
+    def __init__(self, simulators: Sequence[Simulator], apps: Sequence[ASGIApp]) -> None:
+        self._simulators = simulators
+        self._apps = apps
+        self._authorize = Starlette(routes=[authorize_route(simulators)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._apps[0](scope, receive, send)
+            return
+        path = scope["path"]
+        control = _CONTROL.fullmatch(path)
+        if path == AUTHORIZE_PATH:
+            app: ASGIApp = self._authorize
+        elif control is not None:
+            app = self._find(lambda one: one.world.account_id == control[1])
+            inner = f"/_sim{control[2] or '/'}"
+            scope = {**scope, "path": inner, "raw_path": inner.encode()}
+        elif path in _OAUTH_PATHS:
+            body = await _read(receive)
+            form = dict(parse_qsl(body.decode(errors="replace")))
+            receive = _replay(body)
+            app = self._find(lambda one: _is_of(one, form))
+        else:
+            token = Headers(scope=scope).get("authorization", "").partition(" ")[2]
+            app = self._find(lambda one: one.tokens.knows(token))
+        await app(scope, receive, send)
+
+    def _find(self, fits: Callable[[Simulator], bool]) -> ASGIApp:
+        pairs = zip(self._simulators, self._apps, strict=True)
+        return next((app for one, app in pairs if fits(one)), self._apps[0])
+
+
+def _is_of(simulator: Simulator, form: dict[str, str]) -> bool:
+    known = (form.get(name, "") for name in ("refresh_token", "code", "token"))
+    return form.get("assertion") in simulator.users or any(map(simulator.tokens.knows, known))
+
+
+async def _read(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more and len(body) <= MAX_BODY_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

@@ -1,0 +1,1 @@
+"""The state of the simulated platform: views, events, tokens, subscriptions, limits."""

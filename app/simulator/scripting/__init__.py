@@ -1,0 +1,1 @@
+"""Scripts of calls, the steps that they are made of, and the company that plays them."""

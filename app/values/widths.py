@@ -1,0 +1,17 @@
+"""How many characters are kept of texts that RingCentral sends: the widths of their columns.
+
+One definition for both sides: `app.db.tables` declares the columns with it, and code that reads RingCentral's data cuts
+to it. Ids have `app.ids.MAX_OUTSIDE_ID`; whole numbers `app.values.storable.MAX_INTEGER`; times `app.values.storable.EARLIEST` to
+`LATEST`. A test compares readers and columns.
+"""
+
+PHONE_NUMBER = 128
+TEXT = 256
+"""Any other text of an event: names, labels, enumerations."""
+
+DIRECTION = 16
+RESULT = 128
+ACTION = 128
+RECORDING_TYPE = 32
+CONTENT_TYPE = 128
+SUBSCRIPTION_STATUS = 32

@@ -1,0 +1,1 @@
+"""From stored deliveries to calls and the end of a call."""

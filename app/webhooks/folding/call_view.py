@@ -1,0 +1,258 @@
+"""What a call's events show: the parties, and the call that they make up."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.calls.model import Outcome, time_text
+from app.webhooks.payloads.facts import TERMINAL, Code, Endpoint, Peer, Source, known_code
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A party entered a state. `code` and `reason` as they came."""
+
+    code: str
+    reason: str | None
+    at: datetime
+    received_at: datetime
+    source: Source
+
+    @property
+    def known(self) -> Code | None:
+        return known_code(self.code)
+
+    @property
+    def terminal(self) -> bool:
+        return self.known in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class PartyView:
+    """One party with everything its facts say, the latest word on each field winning.
+
+    `ended_at` is None while it lives, `end_reason` the reason of its leaving. `first_at` and `last_at` are
+    the first and last event that named it. A party whose events never said a state has no history and
+    counts neither as alive nor as gone.
+    """
+
+    id: str
+    ordinal: int | None
+    account_id: str | None
+    extension_id: str | None
+    direction: str | None
+    from_: Endpoint
+    to: Endpoint
+    queue_call: bool
+    missed_call: bool
+    conference_role: str | None
+    park_id: str | None
+    peer: Peer
+    history: tuple[Moment, ...]
+    first_at: datetime
+    last_at: datetime
+    end_reason: str | None
+
+    @property
+    def code(self) -> str | None:
+        """The present state, raw."""
+        return self.history[-1].code if self.history else None
+
+    @property
+    def known(self) -> Code | None:
+        return self.history[-1].known if self.history else None
+
+    @property
+    def terminal(self) -> bool:
+        return bool(self.history) and self.history[-1].terminal
+
+    @property
+    def alive(self) -> bool:
+        return bool(self.history) and not self.history[-1].terminal
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return self.history[-1].at if self.terminal else None
+
+    @property
+    def outbound(self) -> bool:
+        return (self.direction or "").lower() == "outbound"
+
+    @property
+    def answered_at(self) -> datetime | None:
+        return self.first(Code.ANSWERED)
+
+    @property
+    def reached_voicemail(self) -> bool:
+        return bool(self.first(Code.VOICEMAIL, Code.VOICEMAIL_SCREENING)) or same(
+            self.end_reason, "Voicemail"
+        )
+
+    def first(self, *codes: Code) -> datetime | None:
+        return next((moment.at for moment in self.history if moment.known in codes), None)
+
+    def spans(self, *codes: Code) -> list[Span]:
+        """Return the times spent in these states; an open one lasts until the party's last event."""
+        ends = [moment.at for moment in self.history[1:]] + [self.last_at]
+        return [
+            (moment.at, end)
+            for moment, end in zip(self.history, ends, strict=False)
+            if moment.known in codes and end > moment.at
+        ]
+
+    def ringing(self) -> list[Span]:
+        """Return when it rang: Proceeding, or Setup where no Proceeding was seen."""
+        return self.spans(Code.PROCEEDING) or self.spans(Code.SETUP)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the party for readers, in camelCase, without what is not known."""
+        ringing = self.ringing()
+        full: dict[str, Any] = {
+            "id": self.id,
+            "extensionId": self.extension_id,
+            "direction": self.direction,
+            "from": endpoint_json(self.from_),
+            "to": endpoint_json(self.to),
+            "status": self.code,
+            "reason": self.end_reason,
+            "queueCall": self.queue_call or None,
+            "missedCall": self.missed_call or None,
+            "conferenceRole": self.conference_role,
+            "answeredAt": _json_time(self.answered_at),
+            "endedAt": _json_time(self.ended_at),
+            "ringSeconds": _seconds(ringing) if ringing else None,
+            "talkSeconds": _seconds(self.spans(Code.ANSWERED)) if self.answered_at else None,
+            "holdSeconds": _seconds(self.spans(Code.HOLD)) or None,
+            "history": [
+                {"status": moment.code, "reason": moment.reason, "at": _json_time(moment.at)}
+                if moment.reason
+                else {"status": moment.code, "at": _json_time(moment.at)}
+                for moment in self.history
+            ],
+        }
+        return {key: value for key, value in full.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another session that this one is linked with."""
+
+    kind: str
+    telephony_session_id: str | None
+    session_id: str | None
+    party_id: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        full = {
+            "kind": self.kind,
+            "telephonySessionId": self.telephony_session_id,
+            "sessionId": self.session_id,
+            "partyId": self.party_id,
+        }
+        return {key: value for key, value in full.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call as all its facts together show it. Seconds are fractions, points in time aware UTC.
+
+    `direction` is the company's: Inbound or Outbound. `session_ids` never holds "0". `saw_start` is False if
+    the first events were missed, then `started_at` is only the earliest moment that we know of.
+    `answered_by_human` means that a user's extension, or the far side of an outbound call, was in Answered;
+    menus, queues and voicemail do not count. `outcome` is inProgress as long as a party lives and nobody has
+    answered, `outcome_if_over` is what it comes to if nothing more happens. `last_terminal_at` is the largest
+    event time at which a party left, the call's end if it is over. `heard_at` is the arrival of the last
+    event that told anything new, None if there is none.
+    """
+
+    telephony_session_id: str | None
+    session_ids: tuple[str, ...]
+    origin: str | None
+    direction: str | None
+    internal: bool
+    from_: Endpoint
+    to: Endpoint
+    external_number: str | None
+    started_at: datetime | None
+    saw_start: bool
+    answered_at: datetime | None
+    answered_by: str | None
+    answered_by_human: bool
+    last_terminal_at: datetime | None
+    heard_at: datetime | None
+    outcome: Outcome
+    outcome_if_over: Outcome
+    queue_name: str | None
+    recording_ids: tuple[str, ...]
+    related: tuple[Related, ...]
+    extension_ids: tuple[str, ...]
+    ring_seconds: float | None
+    talk_seconds: float
+    hold_seconds: float
+    parties: tuple[PartyView, ...]
+    caller: PartyView | None
+
+    @property
+    def session_id(self) -> str | None:
+        return self.session_ids[0] if self.session_ids else None
+
+    @property
+    def alive(self) -> tuple[PartyView, ...]:
+        return tuple(party for party in self.parties if party.alive)
+
+
+def same(raw: str | None, word: str) -> bool:
+    """Whether a raw enum value is this word; case differs between RingCentral's releases."""
+    return raw is not None and raw.lower() == word.lower()
+
+
+def endpoint_json(side: Endpoint) -> dict[str, str] | None:
+    """Return a side in RingCentral's own field names, None if nothing is known of it."""
+    full = {"phoneNumber": side.phone_number, "name": side.name, "extensionId": side.extension_id}
+    return {key: value for key, value in full.items() if value} or None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """The parties by role. `called` are all but the caller; queues and menus are among them."""
+
+    parties: tuple[PartyView, ...]
+    caller: PartyView | None
+    called: tuple[PartyView, ...]
+    queues: frozenset[str]
+    menus: frozenset[str]
+    direction: str | None
+    internal: bool
+
+    def humans(self) -> Iterator[PartyView]:
+        """Yield the called parties that were answered by somebody, as far as events can tell.
+
+        In an inbound call only an extension counts: a party without one may be an announcement.
+        """
+        for party in self.called:
+            machine = party.id in self.queues or party.id in self.menus
+            ours = party.extension_id is not None or self.direction == "Outbound"
+            if party.answered_at and ours and not machine:
+                yield party
+
+
+def _seconds(spans: Iterable[Span]) -> float:
+    """Return the time that the spans cover together, overlaps once."""
+    return round(sum((end - start).total_seconds() for start, end in _joined(spans)), 6) or 0.0
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _json_time(when: datetime | None) -> str | None:
+    return time_text(when) if when else None

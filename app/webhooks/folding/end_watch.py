@@ -1,0 +1,190 @@
+"""Looks again at calls that seemed over, once it has been quiet for long enough; and at calls gone silent."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from sqlalchemy import and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.accounts.connections import Connections
+from app.calls import store
+from app.calls.ledger import open_ledger
+from app.calls.model import Call, Stage
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.failures import describe_failure, is_data_fault
+from app.db.lists import is_one_of
+from app.db.tables import calls
+from app.errors import StorageUnavailable
+from app.ids import AccountId
+from app.webhooks.folding.fold import FACTS_AT_A_STRETCH, MOST_WORK, EndRules, judge
+from app.webhooks.folding.live_calls import LiveCalls
+from app.webhooks.folding.parties import read_parties
+from app.webhooks.payloads.facts import SessionFacts
+from app.work.holds import Holds
+from app.work.lanes import Lanes
+from app.work.wakeups import ENDS
+
+BATCH = 50
+"""Calls judged in one transaction; others wait to write meanwhile."""
+
+_AT_ONCE = 4
+_LONGEST_TURN_SECONDS = 120.0
+
+_LOOK_AGAIN_SECONDS = 900.0
+
+log = structlog.get_logger(__name__)
+
+
+class EndWatch:
+    """The background work that ends calls. `replica` names this process among all."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        rules: EndRules,
+        connections: Connections,
+        *,
+        replica: str,
+        lease_seconds: float,
+        patience_seconds: float | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+        self._live = LiveCalls(
+            database, clock, rules, connections, replica=replica, lease_seconds=lease_seconds
+        )
+        self._holds: Holds[AccountId] = Holds(clock)
+        self._judging: Lanes[AccountId] = Lanes(
+            "ends",
+            wake=lambda: database.wake((ENDS,)),
+            longest_seconds=_LONGEST_TURN_SECONDS,
+            patience_seconds=patience_seconds,
+            at_once=_AT_ONCE,
+        )
+        self._lanes: Lanes[str] = Lanes(
+            "ends",
+            wake=lambda: database.wake((ENDS,)),
+            longest_seconds=_LOOK_AGAIN_SECONDS,
+            patience_seconds=patience_seconds,
+        )
+
+    async def step(self) -> float | None:
+        """Judge the calls that are due; say in how many seconds the next one is.
+
+        Looking calls up at RingCentral may take long; that goes on beside the ends of all others.
+        """
+        async with self._database.read() as db:
+            account_ids = await _due_accounts(db, self._clock.now())
+        ready = [one for one in account_ids if not self._holds.has(one)]
+        await self._judging.run({one: partial(self._judge_account, one) for one in ready})
+        pause = await self._lanes.run(await self._live.find_work())
+        await self._live.mark_settled()
+        async with self._database.read() as db:
+            waiting = [one for one in account_ids if self._holds.has(one) or self._judging.has(one)]
+            due_at = await _next_due(db, waiting)
+        held = self._holds.next_turn()
+        due = None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
+        return min((one for one in (pause, due, held) if one is not None), default=None)
+
+    async def close(self) -> None:
+        """Stop what is under way; the calls are judged and looked up again later."""
+        await self._judging.close()
+        await self._lanes.close()
+
+    async def _judge_account(self, account_id: AccountId) -> None:
+        """Judge the due calls of an account. A failure holds up this account alone, and one call nobody else."""
+        try:
+            await self._judge_apart(account_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other accounts have their turn
+            pause = self._holds.fail(account_id)
+            metrics.LOOP_FAILURES.labels(loop="ends").inc()
+            # An outage is logged once, where the database is used; here it would be a line per account.
+            tell = log.debug if isinstance(error, StorageUnavailable) else log.warning
+            tell("the ends of an account wait", why=describe_failure(error), seconds=pause)
+        else:
+            self._holds.succeed(account_id)
+
+    async def _judge_apart(self, account_id: AccountId) -> None:
+        try:
+            await self._judge_due(account_id)
+        except Exception as error:
+            if isinstance(error, StorageUnavailable) or not is_data_fault(error):
+                raise
+            log.exception("a batch of calls could not be judged; taking them one by one")
+        else:
+            return
+        async with self._database.read() as db:
+            call_ids = [call.call_id for call in await _due_calls(db, account_id, self._clock.now())]
+        for call_id in call_ids:
+            try:
+                await self._judge_due(account_id, call_id)
+            except Exception as error:
+                if isinstance(error, StorageUnavailable) or not is_data_fault(error):
+                    raise
+                log.exception("a call cannot be judged and is put off", call_id=call_id)
+                await self._put_off(account_id, call_id)
+
+    async def _put_off(self, account_id: AccountId, call_id: str) -> None:
+        async with self._database.write() as db:
+            mine = (calls.c.account_id == account_id) & (calls.c.call_id == call_id)
+            later = self._clock.now() + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+            await db.execute(update(calls).where(mine).values(end_check_at=later))
+
+    async def _judge_due(self, account_id: AccountId, call_id: str | None = None) -> None:
+        """Judge calls again; those that have been silent for hours are asked after.
+
+        What is more than one transaction may take stays due.
+        """
+        work = total = 0
+        async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
+            for call in await _due_calls(db, account_id, ledger.now, call_id):
+                if total >= MOST_WORK:
+                    break
+                total += len(call.facts)
+                work += len(call.facts)
+                if work > FACTS_AT_A_STRETCH:
+                    await self._clock.sleep(0)  # others of this process may answer meanwhile
+                    work = 0
+                view = read_parties(SessionFacts.from_json(call.facts))
+                judge(ledger, call, view, self._rules)
+                if call.end_check_at is not None and call.end_check_at <= ledger.now:
+                    call.end_check_at = ledger.now + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+                    if call.stage == Stage.LIVE and call.ask_at is None:
+                        call.ask_at = ledger.now
+                ledger.keep(call)
+
+
+async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
+    due = and_(calls.c.end_check_at.is_not(None), calls.c.end_check_at <= now)
+    query = select(calls.c.account_id).where(due).group_by(calls.c.account_id)
+    return [AccountId(account_id) for account_id in await db.scalars(query)]
+
+
+async def _next_due(db: AsyncConnection, but: Sequence[AccountId]) -> datetime | None:
+    """Return when the next call is due, leaving out accounts that are held back."""
+    query = select(func.min(calls.c.end_check_at)).where(calls.c.end_check_at.is_not(None))
+    if but:
+        query = query.where(~is_one_of(calls.c.account_id, but))
+    due_at: datetime | None = await db.scalar(query)
+    return due_at
+
+
+async def _due_calls(
+    db: AsyncConnection, account_id: AccountId, now: datetime, call_id: str | None = None
+) -> list[Call]:
+    """Return calls that are due, longest due first; with `call_id` that one alone."""
+    query = (
+        select(calls)
+        .where(calls.c.account_id == account_id, calls.c.end_check_at <= now)
+        .order_by(calls.c.end_check_at)
+        .limit(BATCH)
+    )
+    if call_id is not None:
+        query = query.where(calls.c.call_id == call_id)
+    return [store.read_row(row) for row in await db.execute(query)]

@@ -1,0 +1,232 @@
+"""The inbox: a delivery is stored, durably and once, before RingCentral gets its 200.
+
+Group commit: requests that arrive together share one INSERT and one commit. While one commit is under
+way the next batch gathers, so the batch grows with the load and a lone delivery never waits for company.
+"""
+
+import asyncio
+from collections import deque
+
+import structlog
+
+from app import metrics
+from app.clock import Clock
+from app.db.engine import Database
+from app.db.failures import describe_failure
+from app.errors import StorageUnavailable
+from app.webhooks.intake.deliveries import Delivery, open_writer
+
+COMMIT_SECONDS = 2.5
+"""RingCentral counts an answer after 3 s as a failure (guide "Creating webhooks"); before that we say 503."""
+
+LARGEST_BATCH = 512
+MOST_PENDING = 20_000
+
+log = structlog.get_logger(__name__)
+
+
+class Inbox:
+    """Stores deliveries, many to a commit. `start()` and `stop()` belong to the lifespan."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.accepted = 0
+        """Deliveries answered 200 since the start."""
+        self._store = open_writer(database)
+        self._outage = database.outage
+        self._clock = clock
+        self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._proofs: list[asyncio.Future[None]] = []
+        self._filled = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._is_writing = False
+
+    def start(self) -> None:
+        """Begin to write what is accepted."""
+        self._writer = asyncio.create_task(self._write_for_ever(), name="inbox")
+
+    async def stop(self) -> None:
+        """Take nothing more, write what was accepted so far, then stop."""
+        self._stopping = True
+        self._filled.set()
+        if self._writer is not None:
+            await asyncio.gather(self._writer, return_exceptions=True)
+        stopping = StorageUnavailable("the service is stopping")
+        while batch := self._take():
+            self._refuse(batch, stopping)
+        _fail(self._take_proofs(), stopping)
+        await self._store.close()
+
+    async def accept(self, delivery: Delivery) -> None:
+        """Return once the delivery is committed; a repeated one is as good as stored.
+
+        Raises StorageUnavailable when it could not be stored; nothing was accepted then, RingCentral should
+        send it again.
+        """
+        if not self._is_open or len(self._pending) >= MOST_PENDING:
+            metrics.DELIVERIES.labels(outcome="unavailable").inc()
+            raise StorageUnavailable("the inbox takes nothing just now")
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((delivery, stored))
+        self._filled.set()
+        await stored
+
+    async def prove_writable(self) -> None:
+        """Return once a delivery could be committed, by the way that all deliveries take.
+
+        A batch of deliveries that is committed is proof enough. Without one, a row is written and deleted in one
+        transaction. Takes at most twice `COMMIT_SECONDS`. Raises StorageUnavailable when a delivery would have been
+        refused.
+        """
+        if not self._is_open:
+            raise StorageUnavailable("the inbox takes nothing just now")
+        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._proofs.append(proof)
+        self._filled.set()
+        await proof
+
+    @property
+    def _is_open(self) -> bool:
+        return self._writer is not None and not self._stopping and not self._writer.done()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._pending) or self._is_writing
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._filled.wait()
+            await self._clock.sleep(0)  # requests that are ready in this turn of the loop come along
+            self._filled.clear()
+            self._is_writing = True
+            while self._pending or self._proofs:
+                batch, proofs = self._take(), self._take_proofs()
+                await (self._write(batch, proofs) if batch else self._prove(proofs))
+            self._is_writing = False
+            if self._stopping:
+                return
+
+    def _take(self) -> list[tuple[Delivery, asyncio.Future[None]]]:
+        return [self._pending.popleft() for _ in range(min(len(self._pending), LARGEST_BATCH))]
+
+    def _take_proofs(self) -> list[asyncio.Future[None]]:
+        taken, self._proofs = self._proofs, []
+        return taken
+
+    async def _prove(self, proofs: list[asyncio.Future[None]]) -> None:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._store.prove(self._clock.now())
+        except StorageUnavailable as error:
+            _fail(proofs, error)
+        except TimeoutError:
+            _fail(proofs, StorageUnavailable("the database took too long to commit"))
+        except asyncio.CancelledError:
+            _fail(proofs, StorageUnavailable("the service is stopping"))
+            raise
+        except Exception as error:
+            log.exception("whether deliveries can be stored could not be found out")
+            _fail(proofs, StorageUnavailable(str(error)))
+        else:
+            _confirm(proofs)
+
+    async def _write(
+        self, batch: list[tuple[Delivery, asyncio.Future[None]]], proofs: list[asyncio.Future[None]]
+    ) -> None:
+        # One row per key, in key order: replicas that store the same deliveries cannot deadlock.
+        unique = {_key(item): item for item, _ in reversed(batch)}
+        rows = [unique[key] for key in sorted(unique)]
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                stored, refused = await self._store_apart(rows)
+        except StorageUnavailable as error:
+            self._outage.failed(str(error))
+            self._refuse(batch, error)
+            _fail(proofs, error)
+        except TimeoutError:
+            self._outage.failed("the database took too long to commit")
+            late = StorageUnavailable("the database took too long to commit")
+            self._refuse(batch, late)
+            _fail(proofs, late)
+        except asyncio.CancelledError:
+            stopping = StorageUnavailable("the service is stopping")
+            self._refuse(batch, stopping)
+            _fail(proofs, stopping)
+            raise
+        except Exception as error:
+            log.exception("a batch of deliveries could not be stored")
+            self._refuse(batch, StorageUnavailable(str(error)))
+            self._proofs += proofs  # these deliveries may be at fault, not the database
+        else:
+            self._outage.worked()
+            _confirm(proofs)
+            metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
+            metrics.INTAKE_BATCH.observe(len(batch))
+            if refused:
+                left_out = [entry for entry in batch if _key(entry[0]) in refused]
+                self._refuse(left_out, StorageUnavailable("the database refuses this delivery in any form"))
+                batch = [entry for entry in batch if _key(entry[0]) not in refused]
+            self._accept(batch, stored)
+
+    async def _store_apart(self, rows: list[Delivery]) -> tuple[int, set[tuple[str, str]]]:
+        """Store rows; return how many were new, and the keys of those that the database refuses in any form.
+
+        A row that it refuses as data must not cost the others their 200: halves are tried until it stands alone. It is
+        kept by its bytes then, as a dead letter.
+        """
+        try:
+            return await self._store.write(rows), set()
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the writer says that the data is at fault
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                first, refused = await self._store_apart(rows[:middle])
+                second, more = await self._store_apart(rows[middle:])
+                return first + second, refused | more
+            return await self._store_bare(rows[0], error)
+
+    async def _store_bare(self, row: Delivery, reason: Exception) -> tuple[int, set[tuple[str, str]]]:
+        log.warning("a delivery is stored by its bytes alone", uuid=row.uuid, why=describe_failure(reason))
+        try:
+            return await self._store.write([Delivery.bare(row.raw, row.received_at)]), set()
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            # No traceback: drawing it can take longer than RingCentral waits.
+            log.error(  # noqa: TRY400
+                "the database refuses a delivery in any form", uuid=row.uuid, why=describe_failure(error)
+            )
+            return 0, {_key(row)}
+
+    def _accept(self, batch: list[tuple[Delivery, asyncio.Future[None]]], stored: int) -> None:
+        self.accepted += len(batch)
+        metrics.DELIVERIES.labels(outcome="accepted").inc(stored)
+        metrics.DELIVERIES.labels(outcome="duplicate").inc(len(batch) - stored)
+        for _, future in batch:
+            if not future.done():
+                future.set_result(None)
+
+    def _refuse(self, batch: list[tuple[Delivery, asyncio.Future[None]]], error: StorageUnavailable) -> None:
+        metrics.DELIVERIES.labels(outcome="unavailable").inc(len(batch))
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+
+
+def _confirm(proofs: list[asyncio.Future[None]]) -> None:
+    for proof in proofs:
+        if not proof.done():
+            proof.set_result(None)
+
+
+def _fail(proofs: list[asyncio.Future[None]], error: StorageUnavailable) -> None:
+    for proof in proofs:
+        if not proof.done():
+            proof.set_exception(error)
+
+
+def _key(delivery: Delivery) -> tuple[str, str]:
+    return (delivery.account_id, delivery.uuid)

@@ -1,0 +1,15 @@
+"""What the decision that a call has ended waits for, made from the settings."""
+
+from app.settings import Settings
+from app.webhooks.folding.fold import EndRules
+
+
+def end_rules(settings: Settings) -> EndRules:
+    """Return what the end decision waits for."""
+    return EndRules(
+        quiet=settings.call_end_quiet_seconds,
+        handover=settings.handover_seconds,
+        stale=settings.call_stale_seconds,
+        window=settings.active_calls_window_seconds,
+        first_reading=settings.first_reading_seconds,
+    )

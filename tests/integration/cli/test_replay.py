@@ -1,0 +1,157 @@
+"""Rebuilding calls from what was kept as it came."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.calls import store
+from app.calls.ledger import open_ledger
+from app.calls.model import Source
+from app.cli.replay import replay_calls
+from app.db.tables import calls, timeline
+from app.enrichment.records.apply import apply_readings, keep_readings
+from app.ids import AccountId
+from app.ringcentral.models import CallRecord, read_call_record
+from app.settings import Settings
+from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
+from tests.factories_calls import raw_record
+from tests.fakes.desk import PLAN
+from tests.integration.webhooks.conftest import Intake, intake
+
+__all__ = ["intake"]
+
+OWN = AccountId("~")
+
+
+async def give_records(intake: Intake, source: Source = Source.ACTIVE_CALLS, **fields: Any) -> None:
+    """Let every call have a record, as a poll would."""
+    async with (
+        intake.database.write() as db,
+        open_ledger(db, AccountId(ACCOUNT), intake.clock.now()) as ledger,
+    ):
+        loaded = await store.load_by_ids(
+            db, AccountId(ACCOUNT), [call.call_id for call in await intake.calls()]
+        )
+        found: dict[str, list[CallRecord]] = {}
+        for number, call in enumerate(loaded.values()):
+            record = read_call_record(
+                raw_record(
+                    f"rec-{number}",
+                    telephonySessionId=call.telephony_session_id,
+                    sessionId=call.session_id or "0",
+                    **fields,
+                )
+            )
+            assert isinstance(record, CallRecord)
+            found[call.call_id] = [record]
+        await apply_readings(ledger, loaded, found, source, intake.clock.now(), PLAN)
+
+
+@pytest.mark.parametrize(
+    "name", ["inbound_answered", "queue_answered", "warm_transfer", "conference", "voicemail"]
+)
+async def test_a_replay_gives_the_same_calls(intake: Intake, settings: Settings, name: str) -> None:
+    await intake.play(SCRIPTS[name]())
+    await give_records(intake)
+    before = await intake.calls()
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert (report.calls, report.same, report.different) == (len(before), len(before), {})
+    assert await intake.calls() == before
+
+
+async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(
+    intake: Intake, settings: Settings
+) -> None:
+    await intake.play(SCRIPTS["inbound_answered"]())
+    await give_records(intake)
+    (before,) = await intake.calls()
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(outcome="busy", facts=[], parties=[], result=None))
+
+    looked = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    assert sorted(looked.different[before.call_id]) == ["facts", "outcome", "parties", "result"]
+    assert (await intake.calls())[0].outcome == "busy", "a dry run writes nothing"
+
+    await replay_calls(intake.database, intake.clock, settings, OWN)
+    (after,) = await intake.calls()
+    assert (after.outcome, after.result, after.parties, after.facts) == (
+        before.outcome,
+        before.result,
+        before.parties,
+        before.facts,
+    )
+    assert after.version == before.version + 1
+    async with intake.database.read() as db:
+        last = (await db.execute(select(timeline).order_by(timeline.c.seq.desc()).limit(1))).one()
+    assert (last.type, last.data["source"]) == ("call.updated", "replay")
+
+
+async def test_one_session_can_be_replayed_alone(intake: Intake, settings: Settings) -> None:
+    await intake.play(SCRIPTS["warm_transfer"]())
+    session = (await intake.calls())[0].telephony_session_id
+    report = await replay_calls(intake.database, intake.clock, settings, OWN, session=session)
+    assert report.calls == 1
+
+
+async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_later(
+    intake: Intake, settings: Settings
+) -> None:
+    (first, late, *rest) = SCRIPTS["inbound_answered"]()
+    await intake.play([first, *rest])
+    (heard,) = await intake.calls()
+    assert heard.ended_at is not None
+    end = heard.ended_at.replace(microsecond=0) + timedelta(seconds=100)
+    intake.clock.advance(200)
+    began = end - timedelta(seconds=300)
+    await give_records(intake, startTime=began.isoformat(), duration=300)
+    assert [call.ended_at for call in await intake.calls()] == [end]
+    await intake.fold([late])
+    (call,) = await intake.calls()
+    assert (call.ended_at, call.stage) == (end, "bootstrapped")
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert report.different == {}
+    assert await intake.calls() == [call]
+
+
+@pytest.mark.parametrize("late", [[0], [1], [2, 3], [2, 3, 4, 5, 6], [7]])
+async def test_events_that_come_after_a_record_give_the_call_that_they_give_before_it(
+    intake: Intake, settings: Settings, late: list[int]
+) -> None:
+    """The record is one that says less than the events do: somebody else's, who missed the call."""
+    script = SCRIPTS["inbound_answered"]()
+    said: dict[str, Any] = {
+        "result": "Missed",
+        "duration": 0,
+        "from": {"name": "Dana"},
+        "to": {"name": "Ana"},
+    }
+    await intake.play([told for number, told in enumerate(script) if number not in late])
+    intake.clock.advance(30)
+    await give_records(intake, **said)
+    await intake.fold(script[number] for number in late)
+    (call,) = await intake.calls()
+    assert call.outcome == "answered"
+    assert call.caller == {"name": "Dana", "phoneNumber": DANA_NUMBER}
+    report = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    assert report.different == {}
+
+
+async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it(
+    intake: Intake, settings: Settings
+) -> None:
+    (first, *_) = SCRIPTS["inbound_answered"]()
+    await intake.fold([first])
+    (call,) = await intake.calls()
+    async with (
+        intake.database.write() as db,
+        open_ledger(db, AccountId(ACCOUNT), intake.clock.now()) as ledger,
+    ):
+        record = read_call_record(raw_record(result="Stopped"))
+        assert isinstance(record, CallRecord)
+        await keep_readings(
+            ledger, {call.call_id: call}, {call.call_id: [record]}, Source.CALL_LOG, intake.clock.now()
+        )
+    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    assert (report.same, report.different) == (1, {})

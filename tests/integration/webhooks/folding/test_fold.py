@@ -1,0 +1,285 @@
+"""From stored deliveries to calls, on both databases."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from app.calls.attachments import store as attachments
+from app.calls.model import Call
+from app.db.tables import accounts, calls, deliveries, notes, timeline
+from app.ids import UNBOUND_ACCOUNT
+from app.webhooks.folding import fold
+from app.webhooks.folding.parties import read_parties
+from tests.factories import (
+    ACCOUNT,
+    SCRIPTS,
+    SESSION,
+    TELEPHONY_SESSION,
+    delivery,
+    inbound_answered,
+    party,
+    received_at,
+)
+from tests.integration.webhooks.conftest import RULES, Intake
+
+
+def image(call: Call) -> dict[str, Any]:
+    """What a call is, without how often it was looked at and when."""
+    left_out = {
+        "call_id",
+        "version",
+        "changed_seq",
+        "created_at",
+        "updated_at",
+        "end_known_at",
+        "end_check_at",
+        "readiness",
+        "absent_reason",
+    }
+    shown = {name: getattr(call, name) for name in call.__slots__ if name not in left_out}
+    shown["related"] = [{**link, "callId": link["callId"] is not None} for link in call.related]
+    return shown
+
+
+async def test_a_call_is_live_from_its_first_event_and_ended_after_quiet(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[0]))
+    await intake.fold(told[:1])
+    (call,) = await intake.calls()
+    assert (call.stage, call.session_id, call.telephony_session_id) == ("live", SESSION, TELEPHONY_SESSION)
+
+    intake.clock.set(received_at(told[-1]))
+    await intake.fold(told[1:])
+    (call,) = await intake.calls()
+    assert call.stage == "live", "it has not been quiet yet"
+
+    await intake.pass_time(3.1)
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+    assert call.outcome == "answered"
+    assert call.window_closes_at is not None
+    assert call.ended_at is not None
+    assert (call.window_closes_at - call.ended_at).total_seconds() == 120
+    assert "call.ended" in await intake.events(call)
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+async def test_any_order_repetition_and_batching_gives_the_same_call(intake: Intake, name: str) -> None:
+    told = SCRIPTS[name]()
+    await intake.play(told)
+    expected = {call.telephony_session_id: image(call) for call in await intake.calls()}
+
+    async with intake.database.write() as db:
+        await db.execute(deliveries.delete())
+        await db.execute(calls.delete())
+    shuffled = [*told, *told]
+    random.Random(7).shuffle(shuffled)
+    while shuffled:
+        batch, shuffled = shuffled[:3], shuffled[3:]
+        await intake.fold(batch)
+    await intake.ends.step()
+    found = {call.telephony_session_id: image(call) for call in await intake.calls()}
+    assert found == expected
+
+
+async def test_folding_a_delivery_again_changes_nothing(intake: Intake) -> None:
+    await intake.play(inbound_answered())
+    (before,) = await intake.calls()
+    async with intake.database.write() as db:
+        await db.execute(deliveries.update().values(folded_at=None))
+    await intake.fold()
+    (after,) = await intake.calls()
+    assert (after.version, image(after)) == (before.version, image(before))
+
+
+async def test_a_transfer_does_not_end_the_call(intake: Intake) -> None:
+    told = SCRIPTS["blind_transfer"]()
+    handed_over = next(at for at, item in enumerate(told) if "BlindTransfer" in str(item))
+    intake.clock.set(received_at(told[handed_over]))
+    await intake.fold(told[: handed_over + 1])
+    await intake.pass_time(3.1)
+    (call,) = await intake.calls()
+    assert call.stage == "live"
+
+
+async def test_a_parked_call_that_is_picked_up_goes_back_to_live_with_its_reason(intake: Intake) -> None:
+    told = SCRIPTS["parked_and_revived"]()
+    parked = max(at for at, item in enumerate(told) if "CallPark" in str(item))
+    intake.clock.set(received_at(told[parked]))
+    await intake.fold(told[: parked + 1])
+    for _ in range(3):
+        await intake.pass_time(40)
+    assert (await intake.calls())[0].stage == "ended", "nobody has picked it up"
+    await intake.fold(told[parked + 1 : parked + 3])
+    assert (await intake.calls())[0].stage == "live"
+    intake.clock.set(max(intake.clock.now(), received_at(told[-1])))
+    await intake.fold(told[parked + 3 :])
+    await intake.pass_time(3.1)
+    (call,) = await intake.calls()
+    events = await intake.events(call)
+    assert call.stage == "ended"
+    assert [event for event in events if event in {"call.ended", "call.revived"}] == [
+        "call.ended",
+        "call.revived",
+        "call.ended",
+    ]
+
+
+async def test_a_test_call_is_closed_as_absent_with_its_reason(intake: Intake) -> None:
+    await intake.play(SCRIPTS["trial_call"]())
+    (call,) = await intake.calls()
+    assert (call.stage, call.absent_reason) == ("absent", "test-call")
+
+
+async def test_a_session_first_seen_disconnected_is_an_end(intake: Intake) -> None:
+    await intake.play(SCRIPTS["first_seen_disconnected"]())
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+
+
+async def test_events_that_mean_nothing_are_kept_and_counted(intake: Intake) -> None:
+    stranger = {
+        "uuid": "u-1",
+        "event": f"/restapi/v1.0/account/{ACCOUNT}/unheard-of",
+        "timestamp": "2026-03-10T18:07:41.085Z",
+        "body": {"a": 1},
+    }
+    await intake.fold([stranger, ["not", "an", "object"]])
+    noted = await intake.notes_on_deliveries()
+    assert noted["u-1"] == "ignored: unknown-event"
+    assert sorted(str(note) for note in noted.values()) == [
+        "ignored: not-an-object",
+        "ignored: unknown-event",
+    ]
+    assert await intake.calls() == []
+
+
+async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = inbound_answered()
+    poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
+    honest = read_parties
+
+    def breaks_on_poison(facts: Any) -> Any:
+        if any(fact.telephony_session_id == "s-poison" for fact in facts):
+            raise RuntimeError("cannot be read")
+        return honest(facts)
+
+    monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
+    await intake.fold([*told[:2], poison, *told[2:]])
+    noted = await intake.notes_on_deliveries()
+    assert noted.pop("poison") == "error: RuntimeError"
+    assert set(noted.values()) == {None}
+    assert [call.session_id for call in await intake.calls()] == [SESSION]
+
+
+async def test_a_note_written_before_the_first_event_joins_the_call(intake: Intake) -> None:
+    now = intake.clock.now()
+    async with intake.database.write() as db, attachments.open_account(db, UNBOUND_ACCOUNT, now) as ledger:
+        note = {
+            "text": "call back",
+            "source": "api",
+            "external_id": None,
+            "title": None,
+            "format": "plain",
+            "author": None,
+        }
+        await attachments.add_note(ledger, SESSION, note)
+    await intake.fold(inbound_answered()[:1])
+    (call,) = await intake.calls()
+    async with intake.database.read() as db:
+        row = (await db.execute(select(notes))).one()
+    assert (row.account_id, row.subject, row.parked) == (ACCOUNT, call.call_id, False)
+    assert "note.joined" in await intake.events(call)
+
+
+async def test_the_first_account_that_calls_becomes_the_own_account(intake: Intake) -> None:
+    await intake.fold(inbound_answered()[:1])
+    async with intake.database.read() as db:
+        bound = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    assert bound == ACCOUNT
+
+
+async def test_versions_rise_by_one_and_the_timeline_has_each(intake: Intake) -> None:
+    for payload in SCRIPTS["queue_answered"]():
+        intake.clock.set(max(intake.clock.now(), received_at(payload)))
+        await intake.fold([payload])
+    await intake.pass_time(3.1)
+    (call,) = await intake.calls()
+    async with intake.database.read() as db:
+        rows = (await db.execute(select(timeline.c.seq, timeline.c.version).order_by(timeline.c.seq))).all()
+    assert [row.version for row in rows] == list(range(1, call.version + 1))
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+
+
+async def test_a_call_gone_silent_is_asked_for_and_ended_when_nobody_knows_it(intake: Intake) -> None:
+    intake.clock.set(received_at(inbound_answered()[3]))
+    await intake.fold(inbound_answered()[:4])
+    intake.ringcentral.sessions = {TELEPHONY_SESSION}
+    await intake.pass_time(14_500)
+    assert (await intake.calls())[0].stage == "live", "RingCentral still knows it"
+    intake.ringcentral.sessions = set()
+    await intake.pass_time(1_000)
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+    assert intake.ringcentral.asked == ["telephony session", "telephony session"]
+
+
+async def test_presence_alone_makes_a_call_that_the_session_stream_completes(intake: Intake) -> None:
+    await intake.play(SCRIPTS["both_sources"]())
+    assert len(await intake.calls()) == 1
+
+
+async def test_deliveries_of_an_unknown_account_wait_for_nobody(intake: Intake) -> None:
+    async with intake.database.write() as db:
+        await db.execute(
+            insert(deliveries).values(
+                account_id=UNBOUND_ACCOUNT,
+                uuid="u",
+                received_at=intake.clock.now(),
+                raw=b'{"uuid":"u","event":"x","body":{"sessionId":"1","telephonySessionId":"s-1","parties":[{"id":"p-1-1","status":{"code":"Setup"}}]}}',
+            )
+        )
+    await intake.fold()
+    assert set((await intake.notes_on_deliveries()).values()) <= {
+        "ignored: unknown-account",
+        "ignored: unknown-event",
+    }
+
+
+async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_alone(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
+    honest = read_parties
+
+    def breaks_on_poison(facts: Any) -> Any:
+        if any(fact.telephony_session_id == "s-poison" for fact in facts):
+            raise RuntimeError("cannot be read")
+        return honest(facts)
+
+    monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
+    await intake.store([poison, *inbound_answered()[:3]])
+    other = fold.Folder(intake.database, intake.clock, RULES)
+    await asyncio.gather(intake.folder.step(), other.step())
+    noted = await intake.notes_on_deliveries()
+    assert noted.pop("poison") == "error: RuntimeError"
+    assert set(noted.values()) == {None}
+
+
+async def test_what_people_wrote_is_in_no_error_of_the_database(intake: Intake) -> None:
+    row = {"account_id": "1", "uuid": "u", "received_at": intake.clock.now(), "raw": b"secret words"}
+
+    async def write() -> None:
+        async with intake.database.write() as db:
+            await db.execute(insert(deliveries).values(row))
+
+    await write()
+    with pytest.raises(IntegrityError) as failure:
+        await write()
+    assert "secret words" not in str(failure.value)

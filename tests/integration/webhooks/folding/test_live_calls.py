@@ -1,0 +1,72 @@
+"""Every live call is settled, whichever of its events a gap has swallowed and whatever goes wrong while it is asked after."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.calls.model import Stage
+from app.db.tables import calls, credentials, sweeps
+from app.errors import CredentialsRefused, RateLimited, RequestRefused, RingCentralUnreachable
+from tests import factories
+from tests.factories import received_at
+from tests.integration.webhooks.conftest import Intake
+from tests.integration.webhooks.subscriptions.test_gaps import note_gap
+
+TOLD: tuple[Callable[[], list[dict[str, Any]]], ...] = (
+    factories.inbound_answered,
+    factories.voicemail,
+    factories.parked_and_picked_up,
+    factories.internal,
+    factories.warm_transfer,
+)
+
+
+def failure(chance: random.Random, intake: Intake) -> Exception | None:
+    soon = intake.clock.now() + timedelta(seconds=chance.randint(1, 90))
+    return chance.choice(
+        [
+            None,
+            None,
+            RingCentralUnreachable("away"),
+            RateLimited("slow down", retry_at=soon),
+            RequestRefused("what?", status=400),
+            CredentialsRefused("no"),
+        ]
+    )
+
+
+async def play(intake: Intake, chance: random.Random) -> None:
+    """Tell of a call with some of its events lost in a gap, and of some of them late."""
+    told = chance.choice(TOLD)()
+    cut = chance.randint(1, len(told) - 1)
+    heard, rest = told[:cut], told[cut:]
+    late = [event for event in rest[:-1] if chance.random() < 0.3]
+    intake.clock.set(max(map(received_at, told)) + timedelta(seconds=1))
+    await intake.fold(heard)
+    intake.clock.advance(chance.randint(5, 200))
+    await note_gap(intake, (intake.clock.now() - received_at(heard[-1])).total_seconds())
+    for turn in range(40):
+        intake.ringcentral.failure = failure(chance, intake) if turn < 20 else None
+        if late and chance.random() < 0.2:
+            await intake.fold([late.pop()])
+        if chance.random() < 0.2:
+            async with intake.database.write() as db:
+                await db.execute(update(calls).values(version=calls.c.version + 1))
+        async with intake.database.write() as db:  # somebody mends the credentials
+            await db.execute(update(credentials).values(refused=None, access=None))
+        await intake.pass_time(chance.choice((1, 5, 30, 60)))
+    for _ in range(40):
+        await intake.fold([late.pop()] if late else [])
+        await intake.pass_time(60)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_every_call_that_was_live_in_a_gap_is_settled(intake: Intake, seed: int) -> None:
+    await play(intake, random.Random(seed))
+    assert {call.stage for call in await intake.calls()} <= {Stage.ENDED, Stage.ABSENT}
+    async with intake.database.read() as db:
+        assert await db.scalar(select(sweeps.c.asked_at)) is not None

@@ -1,0 +1,351 @@
+"""What a gap of the deliveries leaves behind: calls that seem to go on, events that come late. On both databases."""
+
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.calls import store
+from app.calls.ledger import open_ledger
+from app.calls.model import Call, Source
+from app.db.tables import calls, credentials, subscriptions, sweeps
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Reason
+from app.enrichment.records.apply import ReadingPlan, apply_readings, keep_readings, open_stranger
+from app.errors import (
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RequestRefused,
+    RingCentralUnreachable,
+)
+from app.ids import UNBOUND_ACCOUNT, AccountId, CallId
+from app.ringcentral.models import CallRecord, read_call_record
+from tests.factories import ACCOUNT, SESSION, TELEPHONY_SESSION, inbound_answered, received_at
+from tests.factories_calls import raw_record
+from tests.fakes.clock import START
+from tests.integration.webhooks.conftest import Intake
+
+PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+
+
+async def note_gap(intake: Intake, seconds: float) -> None:
+    now = intake.clock.now()
+    async with intake.database.write() as db:
+        await gaps.note_gap(
+            db, UNBOUND_ACCOUNT, Reason.SERVICE_DOWN, now - timedelta(seconds=seconds), now, now,
+            sweep_after=timedelta(seconds=60),
+        )  # fmt: skip
+
+
+async def asked_at(intake: Intake) -> object:
+    async with intake.database.read() as db:
+        return await db.scalar(select(sweeps.c.asked_at))
+
+
+async def test_a_call_whose_end_was_lost_in_a_gap_is_asked_after_and_ended(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.clock.advance(600)
+    await note_gap(intake, 590)
+    await intake.ends.step()
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+    assert await asked_at(intake) == intake.clock.now()
+    asked = len(intake.ringcentral.asked)
+    await intake.ends.step()
+    assert len(intake.ringcentral.asked) == asked
+
+
+async def test_a_call_that_outlasted_the_gap_goes_on(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.ringcentral.sessions = {TELEPHONY_SESSION}
+    intake.clock.advance(600)
+    await note_gap(intake, 590)
+    await intake.ends.step()
+    (call,) = await intake.calls()
+    assert call.stage == "live"
+
+
+async def test_what_cannot_be_asked_now_is_asked_later(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.clock.advance(600)
+    await note_gap(intake, 590)
+    intake.ringcentral.failure = RingCentralUnreachable("away")
+    await intake.ends.step()
+    assert await asked_at(intake) is None
+    await intake.pass_time(31)
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+
+
+async def live_call(intake: Intake, *, gap_seconds: float = 590) -> list[dict[str, Any]]:
+    """Tell of a call that goes on, then note a gap that has ended just now; return all events of the call."""
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.clock.advance(gap_seconds + 10)
+    await note_gap(intake, gap_seconds)
+    return told
+
+
+async def settle(intake: Intake, seconds: float) -> Call:
+    """Let the watch run for some time; return the one call."""
+    for _ in range(int(seconds / 5)):
+        await intake.pass_time(5)
+    (call,) = await intake.calls()
+    return call
+
+
+async def change(intake: Intake, **values: Any) -> None:
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(**values))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RingCentralUnreachable("away"),
+        RateLimited("slow down", retry_at=START + timedelta(minutes=20)),
+        CredentialsRefused("no"),
+        RequestRefused("what is this?", status=400),
+    ],
+    ids=["unreachable", "rate limited", "credentials", "refused"],
+)
+async def test_a_call_is_asked_after_until_there_is_an_answer(intake: Intake, failure: Exception) -> None:
+    await live_call(intake)
+    intake.ringcentral.failure = failure
+    await intake.ends.step()
+    async with intake.database.write() as db:
+        await db.execute(update(credentials).values(refused=None, access=None))
+    assert (await settle(intake, 1500)).stage == "ended"
+    assert await asked_at(intake) is not None
+
+
+async def test_a_note_or_an_event_that_comes_twice_does_not_drop_the_answer(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = await live_call(intake)
+    ask = intake.ringcentral.fetch_session
+
+    async def while_it_changes(*names: Any, **rest: Any) -> Any:
+        await change(intake, version=calls.c.version + 1)
+        await intake.fold([told[1] | {"uuid": "again"}])
+        return await ask(*names, **rest)
+
+    monkeypatch.setattr(intake.ringcentral, "fetch_session", while_it_changes)
+    await intake.ends.step()
+    (call,) = await intake.calls()
+    assert call.stage == "ended"
+
+
+async def test_an_answer_does_not_end_a_call_of_which_an_event_tells_later(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = await live_call(intake)
+    ask = intake.ringcentral.fetch_session
+
+    async def while_it_goes_on(*names: Any, **rest: Any) -> Any:
+        answer = await ask(*names, **rest)
+        intake.clock.advance(2)
+        later = copy.deepcopy(told[1]) | {"uuid": "later", "timestamp": intake.clock.now().isoformat()}
+        later["body"]["eventTime"] = intake.clock.now().isoformat()
+        later["body"]["sequence"] = 99
+        await intake.fold([later])
+        intake.ringcentral.sessions = {TELEPHONY_SESSION}
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake.ringcentral, "fetch_session", while_it_goes_on)
+        await intake.ends.step()
+    assert (await settle(intake, 300)).stage == "live"
+    assert await asked_at(intake) is not None
+
+
+async def test_an_event_from_after_the_gap_settles_a_call_without_a_request(intake: Intake) -> None:
+    told = await live_call(intake)
+    later = copy.deepcopy(told[1]) | {"uuid": "later"}
+    later["body"] |= {"eventTime": (intake.clock.now() + timedelta(seconds=1)).isoformat(), "sequence": 99}
+    intake.clock.advance(1)
+    await intake.fold([later])
+    await settle(intake, 120)
+    assert intake.ringcentral.asked == []
+    assert await asked_at(intake) is not None
+
+
+async def test_a_goodbye_after_the_gap_asks_again_since_another_one_may_be_lost(intake: Intake) -> None:
+    told = await live_call(intake)
+    intake.ringcentral.sessions = {TELEPHONY_SESSION}
+    await settle(intake, 60)
+    intake.ringcentral.sessions = set()
+    goodbye = copy.deepcopy(told[1]) | {"uuid": "goodbye"}
+    goodbye["body"] |= {"eventTime": intake.clock.now().isoformat(), "sequence": 99}
+    for party in goodbye["body"]["parties"]:
+        party["id"] += "-other"
+        party["status"] = {"code": "Disconnected"}
+    await intake.fold([goodbye])
+    assert (await settle(intake, 120)).stage == "ended"
+
+
+async def test_a_call_whose_first_event_comes_after_everybody_was_asked_is_asked_after(
+    intake: Intake,
+) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]) + timedelta(seconds=600))
+    await note_gap(intake, 610)
+    await intake.pass_time(60)
+    await intake.fold([told[0]])  # delivered again; the others were not
+    assert (await settle(intake, 120)).stage == "ended"
+
+
+async def test_while_a_gap_lasts_its_calls_are_asked_after_now_and_then(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.ringcentral.sessions = {TELEPHONY_SESSION}
+    now = intake.clock.now()
+    async with intake.database.write() as db:
+        await gaps.note_gap(
+            db, UNBOUND_ACCOUNT, Reason.MISSING, now, None, now, sweep_after=timedelta(seconds=60)
+        )
+    assert (await settle(intake, 1200)).stage == "live"
+    assert 2 <= len(intake.ringcentral.asked) <= 5
+    intake.ringcentral.sessions = set()
+    assert (await settle(intake, 600)).stage == "ended"
+    assert await asked_at(intake) is None
+
+
+async def test_many_calls_are_asked_after_though_one_of_them_cannot_be(intake: Intake) -> None:
+    await live_call(intake)
+    (one,) = await intake.calls()
+    async with intake.database.write() as db, open_ledger(db, one.account_id, intake.clock.now()) as ledger:
+        for number in range(120):
+            copied = replace(one, call_id=CallId(f"call_{number:03d}"), telephony_session_id=f"s-{number}")
+            ledger.open(copied, "call.live")
+    ask = intake.ringcentral.fetch_session
+
+    async def refuse_one(name: str, **rest: Any) -> Any:
+        if name == TELEPHONY_SESSION:
+            raise RequestRefused("never", status=400)
+        return await ask(name, **rest)
+
+    intake.ringcentral.fetch_session = refuse_one  # type: ignore[method-assign, assignment]
+    for _ in range(12):
+        await intake.pass_time(5)
+    assert sum(call.stage == "live" for call in await intake.calls()) == 1
+
+
+async def keep_records(intake: Intake, *rows: dict[str, Any], seconds_ago: float = 0) -> None:
+    """Let the Call Log show records of the one call, which events say goes on."""
+    (call,) = await intake.calls()
+    now = intake.clock.now() - timedelta(seconds=seconds_ago)
+    found = [record for row in rows if isinstance(record := read_call_record(row), CallRecord)]
+    async with intake.database.write() as db, open_ledger(db, call.account_id, intake.clock.now()) as ledger:
+        loaded = (await store.load_by_ids(db, call.account_id, [call.call_id]))[call.call_id]
+        await keep_readings(ledger, {call.call_id: loaded}, {call.call_id: found}, Source.CALL_LOG, now)
+
+
+def finished(told: list[dict[str, Any]]) -> dict[str, Any]:
+    return raw_record(
+        startTime=received_at(told[0]).isoformat(), duration=60, sessionId=SESSION,
+        telephonySessionId=TELEPHONY_SESSION, legs=[],
+    )  # fmt: skip
+
+
+async def test_a_finished_record_ends_a_live_call_through_one_request(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.clock.advance(300)
+    await keep_records(intake, finished(told))
+    assert (await settle(intake, 60)).stage == "ended"
+    assert intake.ringcentral.asked == ["telephony session"]
+
+
+async def test_a_finished_record_of_a_call_that_goes_on_asks_once(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[1]))
+    await intake.fold(told[:2])
+    intake.ringcentral.sessions = {TELEPHONY_SESSION}
+    for _ in range(5):
+        intake.clock.advance(300)
+        await keep_records(intake, finished(told))
+        await settle(intake, 60)
+    (call,) = await intake.calls()
+    assert call.stage == "live"
+    assert intake.ringcentral.asked == ["telephony session"]
+
+
+async def test_where_nobody_may_ask_after_sessions_the_records_decide(intake: Intake) -> None:
+    told = await live_call(intake)
+    intake.ringcentral.failures["telephony session"] = PermissionMissing("no", permission="CallControl")
+    intake.ringcentral.log = [finished(told)]
+    assert (await settle(intake, 300)).stage == "ended"
+    assert intake.ringcentral.asked.count("telephony session") == 1
+    assert intake.ringcentral.asked.count(f"session {SESSION}") == 1
+
+
+async def test_a_late_event_does_not_revive_a_call_that_ringcentral_says_is_over(intake: Intake) -> None:
+    told = await live_call(intake)
+    assert (await settle(intake, 30)).stage == "ended"
+    late = copy.deepcopy(told[1]) | {"uuid": "late"}
+    await intake.fold([late])
+    call = await settle(intake, 60)
+    assert call.stage == "ended"
+    assert "call.revived" not in await intake.events(call)
+
+
+async def test_late_events_fold_into_the_call_that_the_sweep_found(intake: Intake) -> None:
+    told = inbound_answered()
+    intake.clock.set(received_at(told[-1]) + timedelta(seconds=300))
+    record = read_call_record(
+        raw_record(
+            startTime=received_at(told[0]).isoformat(),
+            sessionId=SESSION,
+            telephonySessionId=TELEPHONY_SESSION,
+            legs=[],
+        )
+    )
+    assert isinstance(record, CallRecord)
+    account = AccountId(ACCOUNT)
+    now = intake.clock.now()
+    async with intake.database.write() as db, open_ledger(db, account, now) as ledger:
+        stranger = open_stranger(ledger, TELEPHONY_SESSION, [record], Source.SWEEP)
+        await ledger.flush()
+        await apply_readings(
+            ledger, {stranger.call_id: stranger}, {stranger.call_id: [record]}, Source.CALL_LOG, now, PLAN
+        )
+    await intake.fold(told)
+    await intake.pass_time(5)
+    (call,) = await intake.calls()
+    assert (call.call_id, call.source, call.stage) == (stranger.call_id, "sweep", "reconciled")
+    assert len(call.parties) == 2
+    assert call.details["talkSeconds"] is not None
+
+
+async def test_a_reminder_lets_the_subscription_be_renewed_at_once(intake: Intake) -> None:
+    async with intake.database.write() as db:
+        await db.execute(
+            subscriptions.insert().values(
+                account_id="~", subscription_id="sub-1", address="a", filters=[], status="Active",
+                checked_at=intake.clock.now(), renew_at=intake.clock.now() + timedelta(days=3),
+            )
+        )  # fmt: skip
+    payload = {
+        "uuid": "u-1",
+        "event": "/restapi/v1.0/subscription/sub-1?threshold=60&interval=15",
+        "timestamp": "2026-03-10T18:07:41.000Z",
+        "subscriptionId": "sub-1",
+        "body": {"id": "sub-1", "expiresIn": 60},
+    }
+    await intake.fold([payload])
+    async with intake.database.read() as db:
+        assert await db.scalar(select(subscriptions.c.renew_at)) == intake.clock.now()

@@ -1,0 +1,369 @@
+"""Noticing that no delivery could be accepted, on both databases."""
+
+import asyncio
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database
+from app.db.tables import subscriptions, sweeps, work
+from app.enrichment.call_log.gaps import Reason, end_gaps, note_gap
+from app.errors import StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT
+from app.webhooks.intake.refusals import Refusals
+from app.webhooks.subscriptions.heartbeat import Pulse
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
+
+
+@pytest.fixture
+def refused() -> dict[str, datetime]:
+    return {}
+
+
+class Replica(Pulse):
+    """A pulse whose proofs fail as the test says."""
+
+    def __init__(self, name: str, database: Database, clock: FakeClock, *rest: Any) -> None:
+        self.away: str | None = None
+        self.refusals = Refusals(clock.now)
+        super().__init__(
+            database, clock, *rest, prove=self._look, refusals=self.refusals, replica=name,
+            interval_seconds=10.0, sweep_after_seconds=60.0,
+        )  # fmt: skip
+
+    async def _look(self) -> None:
+        if self.away is not None:
+            raise StorageUnavailable(self.away)
+
+
+@pytest.fixture
+def make_pulse(database: Database, clock: FakeClock, make_settings: Any, refused: dict[str, datetime]) -> Any:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+
+    def take_refused() -> dict[str, datetime]:
+        taken = dict(refused)
+        refused.clear()
+        return taken
+
+    names = itertools.count()
+
+    def make() -> Replica:
+        connections = FakeConnections(FakeRingCentral(clock), settings, database, clock)
+        return Replica(f"replica-{next(names)}", database, clock, connections, take_refused)
+
+    return make
+
+
+async def subscribe(database: Database, subscription_id: str = "ours") -> None:
+    async with database.write() as db:
+        await db.execute(
+            subscriptions.insert().values(
+                account_id="~",
+                subscription_id=subscription_id,
+                address="a",
+                filters=[],
+                status="Active",
+                checked_at=START,
+            )
+        )
+
+
+async def gaps_of(database: Database) -> list[tuple[str, datetime, datetime]]:
+    async with database.read() as db:
+        rows = await db.execute(select(sweeps.c.reason, sweeps.c.from_at, sweeps.c.to_at))
+        return [(row.reason, row.from_at, row.to_at) for row in rows]
+
+
+async def test_the_first_beat_of_all_is_no_gap(database: Database, clock: FakeClock, make_pulse: Any) -> None:
+    assert await make_pulse().step() == 10.0
+    assert await gaps_of(database) == []
+
+
+async def test_a_service_that_was_away_finds_its_gap(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    before = make_pulse()
+    await before.step()
+    clock.advance(10)
+    await before.step()
+    clock.advance(600)
+    await make_pulse().step()
+    assert await gaps_of(database) == [("service-down", START + timedelta(seconds=10), clock.now())]
+    clock.advance(10)
+    await make_pulse().step()
+    assert len(await gaps_of(database)) == 1
+
+
+async def test_a_restart_beside_another_replica_is_no_gap(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    staying, leaving = make_pulse(), make_pulse()
+    await staying.step()
+    clock.advance(1)
+    await leaving.step()
+    await leaving.stop()
+    for _ in range(60):
+        clock.advance(10)
+        await staying.step()
+    await make_pulse().step()
+    assert await gaps_of(database) == []
+
+
+async def test_a_restart_without_another_replica_is_a_gap_however_short(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    before = make_pulse()
+    await before.step()
+    clock.advance(4)
+    await before.stop()
+    clock.advance(3)
+    await make_pulse().step()
+    assert await gaps_of(database) == [("service-down", START, START + timedelta(seconds=7))]
+
+
+async def test_a_replica_that_dies_beside_another_leaves_a_gap_from_its_last_beat(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    staying, dying = make_pulse(), make_pulse()
+    await dying.step()
+    for _ in range(6):
+        await staying.step()
+        clock.advance(10)
+    ((reason, begin, end),) = await gaps_of(database)
+    assert (reason, begin) == ("service-down", START)
+    assert end <= clock.now()
+
+
+async def test_a_crash_and_a_quick_restart_are_a_gap_from_the_last_beat(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    await make_pulse().step()
+    clock.advance(9)
+    after = make_pulse()
+    for _ in range(6):
+        await after.step()
+        clock.advance(10)
+    ((_, begin, end),) = await gaps_of(database)
+    assert begin == START
+    assert end >= START + timedelta(seconds=9)
+
+
+async def test_a_replica_with_a_wrong_clock_is_not_taken_for_dead_again_and_again(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    staying, behind = make_pulse(), make_pulse()
+    await staying.step()
+    slow = FakeClock(START - timedelta(minutes=5))
+    behind._clock = slow
+    for _ in range(20):
+        await behind.step()
+        await staying.step()
+        clock.advance(10)
+        slow.advance(10)
+    assert len(await gaps_of(database)) == 1
+
+
+async def test_refused_deliveries_are_a_gap_from_the_last_beat_that_was_proven(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    pulse = make_pulse()
+    await pulse.step()
+    clock.advance(4)
+    pulse.refusals.note(clock.now(), "the database took too long to commit")
+    clock.advance(6)
+    await pulse.step()
+    clock.advance(10)
+    await pulse.step()
+    assert await gaps_of(database) == [("deliveries-not-stored", START, START + timedelta(seconds=10))]
+    async with database.read() as db:
+        detail = await db.scalar(select(sweeps.c.detail))
+    assert detail == "a delivery was refused: the database took too long to commit"
+
+
+async def test_a_healthy_replica_does_not_hide_that_another_one_refuses(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    healthy, sick = make_pulse(), make_pulse()
+    await sick.step()
+    sick.away = "locked"
+    for _ in range(3):
+        clock.advance(10)
+        await healthy.step()
+        sick.refusals.note(clock.now(), "locked")
+        with pytest.raises(StorageUnavailable):
+            await sick.step()
+    sick.away = None
+    clock.advance(5)
+    await sick.step()
+    gaps = await gaps_of(database)
+    assert min(begin for _, begin, _ in gaps) == START
+    assert max(end for _, _, end in gaps) == clock.now()
+
+
+async def test_what_only_keeps_deliveries_out_shows_while_it_lasts(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    pulse = make_pulse()
+    await pulse.step()
+    pulse.away = "a lock"
+    for _ in range(3):
+        clock.advance(10)
+        with pytest.raises(StorageUnavailable):
+            await pulse.step()
+        assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
+    pulse.away = None
+    clock.advance(10)
+    await pulse.step()
+    assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
+
+
+async def test_a_gap_that_grows_is_swept_meanwhile(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    pulse = make_pulse()
+    await pulse.step()
+    for _ in range(30):
+        clock.advance(10)
+        pulse.refusals.note(clock.now(), "again")
+        await pulse.step()
+    async with database.read() as db:
+        due_at = await db.scalar(select(sweeps.c.due_at))
+    assert due_at is not None
+    assert due_at <= clock.now()
+
+
+async def test_refusals_that_nobody_wrote_down_lie_in_the_gap_of_the_next_start(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    dying = make_pulse()
+    await dying.step()
+    dying.away = "locked"
+    for _ in range(20):
+        clock.advance(10)
+        dying.refusals.note(clock.now(), "locked")
+    after = make_pulse()
+    await after.step()
+    assert await gaps_of(database) == [("service-down", START, clock.now())]
+
+
+async def test_refusals_that_could_not_be_written_are_written_later(
+    database: Database, clock: FakeClock, make_pulse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = make_pulse()
+    await pulse.step()
+    clock.advance(5)
+    pulse.refusals.note(clock.now(), "first")
+
+    async def away(*_: Any) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.webhooks.subscriptions.heartbeat._save", away)
+        with pytest.raises(StorageUnavailable):
+            await pulse.step()
+    pulse.refusals.note(clock.now(), "second")
+    await pulse.stop()
+    assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
+
+
+async def test_nothing_is_proven_once_the_process_takes_no_connections(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    pulse = make_pulse()
+    await pulse.step()
+    pulse._stopping = asyncio.Event()
+    pulse._stopping.set()
+    clock.advance(10)
+    await pulse.step()
+    await pulse.stop()
+    clock.advance(1)
+    await make_pulse().step()
+    assert await gaps_of(database) == [("service-down", START, clock.now())]
+
+
+async def test_a_beat_of_a_former_version_counts(
+    database: Database, clock: FakeClock, make_pulse: Any
+) -> None:
+    async with database.write() as db:
+        await db.execute(work.insert().values(account_id="~", kind="pulse", lease_until=START))
+    clock.advance(600)
+    await make_pulse().step()
+    assert await gaps_of(database) == [("service-down", START, clock.now())]
+
+
+async def test_a_subscription_of_ours_that_delivers_with_another_secret_is_noted(
+    database: Database, clock: FakeClock, make_pulse: Any, refused: dict[str, datetime]
+) -> None:
+    await subscribe(database)
+    refused |= {"ours": START - timedelta(seconds=5), "made up": START}
+    await make_pulse().step()
+    refused["ours"] = START
+    await make_pulse().step()
+    async with database.read() as db:
+        assert await db.scalar(select(subscriptions.c.refused_since)) == START - timedelta(seconds=5)
+
+
+async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
+    database: Database, make_pulse: Any, refused: dict[str, datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe(database)
+    refused["ours"] = START
+    pulse = make_pulse()
+
+    async def away(*_: Any) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.webhooks.subscriptions.heartbeat._save", away)
+        with pytest.raises(StorageUnavailable):
+            await pulse.step()
+    await pulse.step()
+    async with database.read() as db:
+        assert await db.scalar(select(subscriptions.c.refused_since)) == START
+
+
+async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
+    database: Database,
+    clock: FakeClock,
+    make_pulse: Any,
+    refused: dict[str, datetime],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both write subscriptions and gaps: in one order, or PostgreSQL ends one of them as a deadlock."""
+    pulse, ringcentral = make_pulse(), FakeRingCentral(clock)
+    wanted = Wanted(address="https://a.example.com", filters=("/f",), token="t", expires_in_seconds=600)
+    keeper = SubscriptionKeeper(
+        database, clock, ringcentral.client, wanted, replica="one", check_seconds=180.0, lease_seconds=60.0
+    )
+    await keeper.step()
+    await pulse.step()
+    async with database.write() as db:
+        await note_gap(
+            db, UNBOUND_ACCOUNT, Reason.EXPIRED, START + timedelta(seconds=5), None, START,
+            sweep_after=timedelta(seconds=60),
+        )  # fmt: skip
+    clock.advance(600)
+    refused[ringcentral.subscriptions[0]["id"]] = START
+    beats: list[asyncio.Task[Any]] = []
+
+    async def end_later(db: AsyncConnection, *rest: Any) -> None:
+        beats.append(asyncio.create_task(pulse.step()))
+        while not database.is_sqlite and not await db.scalar(_ANYBODY_WAITS):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+        await end_gaps(db, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.webhooks.subscriptions.keeper.gaps.end_gaps", end_later)
+        await keeper.step()
+    assert keeper.refusal is None
+    assert await asyncio.gather(*beats) == [10.0]
+    assert [(begin, end) for _, begin, end in await gaps_of(database)] == [(START, clock.now())]
+
+
+_ANYBODY_WAITS = text("SELECT 1 FROM pg_locks WHERE NOT granted")

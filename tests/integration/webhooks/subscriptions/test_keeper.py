@@ -1,0 +1,520 @@
+"""Keeping the webhook subscriptions, and noticing when none delivers, on both databases."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.accounts.access import Access, Level
+from app.accounts.connections import Connection
+from app.db.engine import Database
+from app.db.tables import subscriptions, sweeps, work
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Sweep
+from app.errors import PermissionMissing, RateLimited, RequestRefused
+from app.ids import AccountId, ExtensionId
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted, of_extension, pause_after
+from app.webhooks.subscriptions.supervisor import SubscriptionGuard, who_keeps
+from tests.factories_calls import seed_call
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.ringcentral import FakeConnections, FakeRingCentral, subscription_row
+
+ADDRESS = "https://crm-hook.example.com/webhooks/ringcentral"
+FILTERS = ("/restapi/v1.0/account/~/telephony/sessions",)
+WANTED = Wanted(address=ADDRESS, filters=FILTERS, token="9b1d-example", expires_in_seconds=604_800)
+
+
+@pytest.fixture
+def ringcentral(clock: FakeClock) -> FakeRingCentral:
+    return FakeRingCentral(clock)
+
+
+def make_keeper(
+    database: Database,
+    clock: FakeClock,
+    ringcentral: FakeRingCentral,
+    replica: str = "one",
+    token: str = WANTED.token,
+) -> SubscriptionKeeper:
+    wanted = replace(WANTED, token=token)
+    return SubscriptionKeeper(
+        database, clock, ringcentral.client, wanted, replica=replica, check_seconds=180.0, lease_seconds=60.0
+    )
+
+
+def make_guard(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, settings: Any
+) -> SubscriptionGuard:
+    return SubscriptionGuard(
+        database, clock, FakeConnections(ringcentral, settings, database, clock), WANTED,
+        replica="one", check_seconds=180.0, lease_seconds=60.0, sweep_after_seconds=60.0,
+    )  # fmt: skip
+
+
+async def gaps_of(database: Database) -> list[Sweep]:
+    async with database.read() as db:
+        return [gaps.read_row(row) for row in await db.execute(select(sweeps).order_by(sweeps.c.from_at))]
+
+
+def existing(subscription_id: str, **fields: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"address": ADDRESS, "filters": FILTERS, "until": START + timedelta(days=7)}
+    return subscription_row(subscription_id, **values | fields)
+
+
+async def test_one_is_created_where_there_is_none(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    assert await keeper.step() == 180.0
+    assert ringcentral.asked == ["token", "list", "create"]
+    async with database.read() as db:
+        row = (await db.execute(select(subscriptions))).one()
+    assert (row.address, row.status) == (ADDRESS, "Active")
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+
+
+async def test_an_existing_one_is_adopted_after_its_database_was_lost(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("theirs", address="https://other.example.com"), existing("ours")]
+    await make_keeper(database, clock, ringcentral).step()
+    assert "create" not in ringcentral.asked
+    assert [row["id"] for row in ringcentral.subscriptions] == ["theirs", "ours"]
+
+
+async def test_surplus_ones_of_our_address_are_deleted(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [
+        existing("a"),
+        existing("b", until=START + timedelta(days=9)),
+        existing("c", status="Blacklisted"),
+    ]
+    await make_keeper(database, clock, ringcentral).step()
+    assert [row["id"] for row in ringcentral.subscriptions] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": "Blacklisted"}, {"status": "Suspended"}, {"until": START - timedelta(seconds=1)}]
+)
+async def test_one_that_does_not_deliver_is_replaced(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, fields: dict[str, Any]
+) -> None:
+    ringcentral.subscriptions = [existing("dead", **fields)]
+    await make_keeper(database, clock, ringcentral).step()
+    assert ringcentral.asked == ["token", "list", "create", "delete dead"]
+
+
+async def test_one_with_other_filters_is_updated(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("ours", filters=("/restapi/v1.0/account/~/presence",))]
+    await make_keeper(database, clock, ringcentral).step()
+    assert ringcentral.asked == ["token", "list", "update"]
+
+
+async def test_it_is_renewed_when_half_of_its_life_is_gone(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.lifetime_end = START + timedelta(seconds=200)
+    keeper = make_keeper(database, clock, ringcentral)
+    assert await keeper.step() == pytest.approx(100.0)
+    clock.advance(99)
+    await keeper.step()
+    assert "renew" not in ringcentral.asked
+    clock.advance(2)
+    ringcentral.lifetime_end = START + timedelta(seconds=400)
+    await keeper.step()
+    assert ringcentral.asked.count("renew") == 1
+
+
+async def test_looks_in_between_do_not_put_its_renewal_off(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.lifetime_end = START + timedelta(seconds=200)
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(60)
+    assert await keeper.step() == pytest.approx(40.0)
+
+
+async def test_one_that_vanishes_is_created_anew(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions.clear()
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 2
+    async with database.read() as db:
+        assert len((await db.execute(select(subscriptions))).all()) == 1
+
+
+async def test_a_failure_is_told_and_tried_again_with_growing_pauses(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    pauses = []
+    for _ in range(3):
+        ringcentral.failure = RequestRefused("the address is not reachable", status=400, code="SUB-521")
+        pauses.append(await keeper.step())
+    assert pauses == [2.0, 4.0, 8.0]
+    async with database.read() as db:
+        row = (await db.execute(select(work))).one()
+    assert row.state["problem"]["code"] == "SUB-521"
+
+
+def test_a_failure_that_lasts_for_weeks_is_still_tried_again() -> None:
+    assert pause_after(10_000, RequestRefused("no", status=400), START) == 120.0
+
+
+async def test_a_budget_that_is_used_up_is_waited_for(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    for _ in range(3):
+        ringcentral.failure = RateLimited("busy", retry_at=clock.now() + timedelta(seconds=90))
+        assert await keeper.step() == 90.0
+
+
+async def test_one_replica_at_a_time_looks_after_it(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper, other = (
+        make_keeper(database, clock, ringcentral),
+        make_keeper(database, clock, ringcentral, "two"),
+    )
+    await keeper.step()
+    async with database.write() as db:
+        await db.execute(
+            work.update().values(lease_owner="one", lease_until=clock.now() + timedelta(seconds=60))
+        )
+    asked = len(ringcentral.asked)
+    assert await other.step() == 60.0, "by then it is over, or who had it has crashed"
+    assert len(ringcentral.asked) == asked
+
+
+async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RingCentral answers a creation after it has shaken hands: up to a minute."""
+    keeper, other = (
+        SubscriptionKeeper(
+            database,
+            clock,
+            ringcentral.client,
+            WANTED,
+            replica=replica,
+            check_seconds=180.0,
+            lease_seconds=0.03,
+        )
+        for replica in ("one", "two")
+    )
+    create = ringcentral.create_subscription
+
+    async def create_slowly(*arguments: Any, **options: Any) -> Any:
+        for _ in range(3):
+            until = clock.advance(0.02) + timedelta(seconds=0.03)
+            async with asyncio.timeout(20):
+                while await lease_until(database) != until:  # noqa: ASYNC110 - it is in the database
+                    await asyncio.sleep(0.01)
+        asked = len(ringcentral.asked)
+        assert await other.step() == 1.0
+        assert len(ringcentral.asked) == asked
+        return await create(*arguments, **options)
+
+    monkeypatch.setattr(ringcentral, "create_subscription", create_slowly)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+    assert await lease_until(database) is None
+
+
+async def lease_until(database: Database) -> Any:
+    async with database.read() as db:
+        return await db.scalar(select(work.c.lease_until))
+
+
+async def statuses(database: Database) -> list[str]:
+    async with database.read() as db:
+        return list(await db.scalars(select(subscriptions.c.status)))
+
+
+async def test_the_first_one_leaves_no_gap(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    await make_keeper(database, clock, ringcentral).step()
+    assert await gaps_of(database) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "begins", "stands"),
+    [
+        ("Blacklisted", "subscription-suspended", START - timedelta(minutes=30), "Suspended"),
+        ("gone", "subscription-missing", START, "Missing"),
+    ],
+)
+async def test_while_none_delivers_a_gap_is_on_record(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, account: AccountId,
+    status: str, reason: str, begins: Any, stands: str,
+) -> None:  # fmt: skip
+    await seed_call(database, account, started_at=START - timedelta(minutes=30))
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    if status == "gone":
+        ringcentral.subscriptions.clear()
+    else:
+        ringcentral.subscriptions[0]["status"] = status
+        ringcentral.subscriptions[0]["blacklistedData"] = {"reason": "Read timed out"}
+    clock.advance(180)
+    ringcentral.create_failure = RequestRefused("not reachable", status=400, code="SUB-521")
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == (reason, begins, None)
+    assert gap.detail == (None if status == "gone" else "Read timed out")
+    assert await statuses(database) == [stands]
+    clock.advance(20)
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert await statuses(database) == ["Active"]
+    assert (gap.from_at, gap.to_at) == (begins, clock.now()), "the gap is over when there is one again"
+    assert gap.due_at == clock.now() + timedelta(seconds=60)
+
+
+async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_place(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions = [existing("another")]
+    clock.advance(180)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_an_answer_that_was_long_on_its_way_vouches_for_nothing_later(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ringcentral.subscriptions.append(existing("old"))
+    keeper = make_keeper(database, clock, ringcentral)
+    fetch = ringcentral.list_subscriptions
+
+    async def dawdle(**named: Any) -> Any:
+        found = await fetch(**named)
+        clock.advance(40)
+        return found
+
+    monkeypatch.setattr(ringcentral, "list_subscriptions", dawdle)
+    await keeper.step()
+    ringcentral.subscriptions.clear()
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at) == ("subscription-missing", START)
+
+
+async def test_one_that_calls_a_former_address_delivers_no_more(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions[0]["deliveryMode"]["address"] = (
+        "https://former.example.com/webhooks/ringcentral"
+    )
+    clock.advance(180)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 2
+    assert len(ringcentral.subscriptions) == 2, "it may be another installation's by now"
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_one_that_delivers_is_no_gap_although_a_longer_lived_one_is_kept(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.subscriptions.append(existing("longer", until=START + timedelta(days=9)))
+    await keeper.step()
+    assert [row["id"] for row in ringcentral.subscriptions] == ["longer"]
+    assert await gaps_of(database) == []
+
+
+@pytest.mark.parametrize("change", ["renew", "update"])
+async def test_one_that_vanishes_while_it_is_looked_after_leaves_a_gap(
+    database: Database,
+    clock: FakeClock,
+    ringcentral: FakeRingCentral,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(180)
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    if change == "update":
+        ringcentral.subscriptions[0]["eventFilters"] = ["/restapi/v1.0/account/~/presence"]
+
+    async def gone(*_: Any, **__: Any) -> None:
+        ringcentral.subscriptions.clear()
+
+    monkeypatch.setattr(ringcentral, f"{change}_subscription", gone)
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 2
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
+
+
+async def test_filters_that_were_refused_are_asked_for_again_now_and_then(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    """A renewal does not ask for them: whoever granted the right would wait for months."""
+    refused = {"filter": FILTERS[0], "reason": "SUB-405", "message": "not allowed"}
+    ringcentral.subscriptions = [existing("ours", filters=()) | {"disabledFilters": [refused]}]
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    ringcentral.asked.clear()
+    clock.advance(3599)
+    await keeper.step()
+    assert "update" not in ringcentral.asked
+    clock.advance(1)
+    await keeper.step()
+    assert ringcentral.asked.count("update") == 1
+    await keeper.step()
+    assert ringcentral.asked.count("update") == 1
+
+
+async def test_a_gap_of_an_expired_one_begins_with_its_end(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.lifetime_end = START + timedelta(seconds=200)
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    clock.advance(900)
+    ringcentral.lifetime_end = START + timedelta(seconds=9000)
+    await keeper.step()
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at) == ("subscription-expired", START + timedelta(seconds=200))
+    assert gap.to_at == clock.now()
+
+
+async def test_a_reminder_renews_it_at_once(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    await keeper.step()
+    assert ringcentral.asked.count("renew") == 1
+    await keeper.step()
+    assert ringcentral.asked.count("renew") == 1, "also if its end did not move"
+
+
+async def test_one_that_was_adopted_with_another_secret_is_replaced(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("foreign")]
+    keeper = make_keeper(database, clock, ringcentral)
+    await keeper.step()
+    assert "create" not in ringcentral.asked, "nothing speaks against it yet"
+    refused_at = clock.advance(60)
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(refused_since=refused_at))
+    clock.advance(10)
+    await keeper.step()
+    assert ringcentral.asked[-2:] == ["create", "delete foreign"]
+    (gap,) = await gaps_of(database)
+    assert (gap.reason, gap.from_at, gap.to_at) == ("deliveries-refused", refused_at, clock.now())
+    await keeper.step()
+    assert ringcentral.asked.count("create") == 1
+
+
+async def test_one_that_was_made_with_a_former_secret_is_replaced(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    await make_keeper(database, clock, ringcentral).step()
+    clock.advance(60)
+    await make_keeper(database, clock, ringcentral, token="a-new-one").step()
+    assert ringcentral.asked.count("create") == 2
+    assert len(ringcentral.subscriptions) == 1
+    await make_keeper(database, clock, ringcentral, token="a-new-one").step()
+    assert ringcentral.asked.count("create") == 2
+
+
+async def test_dead_ones_make_room_where_there_are_too_many(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.subscriptions = [existing("dead", status="Blacklisted")]
+    ringcentral.create_failure = RequestRefused("too many", status=403, code="SUB-505")
+    await make_keeper(database, clock, ringcentral).step()
+    assert ringcentral.asked[:5] == ["token", "list", "create", "delete dead", "create"]
+
+
+async def test_a_refusal_says_what_to_do(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral
+) -> None:
+    ringcentral.failure = RequestRefused("RingCentral answered 400", status=400, code="SUB-524")
+    await make_keeper(database, clock, ringcentral).step()
+    async with database.read() as db:
+        row = (await db.execute(select(work))).one()
+    assert "whole chain" in row.state["problem"]["detail"]
+
+
+async def test_without_company_rights_the_own_extension_is_subscribed_to(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
+) -> None:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    guard = make_guard(database, clock, ringcentral, settings)
+    ringcentral.create_failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
+    assert await guard.step() == pytest.approx(2.0)
+    clock.advance(3)
+    await guard.step()
+    assert ringcentral.filters == ["/restapi/v1.0/account/~/extension/~/telephony/sessions"]
+    async with database.read() as db:
+        assert (await db.execute(select(subscriptions.c.account_id, subscriptions.c.name))).all() == [
+            ("~", "own")
+        ]
+
+
+async def test_the_guard_looks_when_it_is_time_and_when_something_is_urgent(
+    database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
+) -> None:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    guard = make_guard(database, clock, ringcentral, settings)
+    assert await guard.step() == pytest.approx(180.0)
+    clock.advance(10)
+    assert await guard.step() == pytest.approx(170.0)
+    assert ringcentral.asked.count("list") == 1
+    async with database.write() as db:
+        await db.execute(update(subscriptions).values(renew_at=clock.now()))
+    await guard.step()
+    assert ringcentral.asked.count("renew") == 1
+
+
+def test_filters_of_an_extension() -> None:
+    filters = (
+        "/restapi/v1.0/account/~/telephony/sessions?direction=Inbound",
+        "/restapi/v1.0/account/~/presence",
+    )
+    assert of_extension(filters) == (
+        "/restapi/v1.0/account/~/extension/~/telephony/sessions?direction=Inbound",
+        "/restapi/v1.0/account/~/extension/~/presence",
+    )
+    own = ("/restapi/v1.0/account/~/extension/7/presence",)
+    assert of_extension(own) == own
+
+
+def test_who_sees_all_keeps_one_for_the_account_and_others_each_their_own() -> None:
+    limited = Access(Level.EXTENSION, ExtensionId("7"))
+    nothing: Any = None
+    ana, ben = (Connection(AccountId("1"), name, nothing, nothing, limited) for name in ("ana", "ben"))
+    service = Connection(AccountId("1"), "service", nothing, nothing)
+    other = Connection(AccountId("2"), "other", nothing, nothing, limited)
+    assert who_keeps([ana, ben, other]) == [ana, ben, other]
+    assert who_keeps([ana, ben, service, other]) == [service, other]

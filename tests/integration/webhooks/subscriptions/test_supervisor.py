@@ -1,0 +1,246 @@
+"""The subscriptions of many accounts and users side by side, on both databases."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.accounts.access import Access, Level
+from app.accounts.credentials import remove
+from app.db.engine import Database
+from app.db.tables import subscriptions, work
+from app.errors import RequestRefused, RingCentralUnreachable, StorageUnavailable
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
+from app.ringcentral.models import Subscription
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
+from app.webhooks.subscriptions.supervisor import SubscriptionGuard
+from tests.conftest import until
+from tests.fakes.clock import FakeClock
+from tests.fakes.ringcentral import FakeRingCentral
+from tests.integration.accounts.test_connections import ANA, BEN, OTHER, Company
+
+ADDRESS = "https://crm-hook.example.com/webhooks/ringcentral"
+FILTERS = ("/restapi/v1.0/account/~/telephony/sessions",)
+OF_EXTENSION = ["/restapi/v1.0/account/~/extension/~/telephony/sessions"]
+WANTED = Wanted(address=ADDRESS, filters=FILTERS, token="9b1d-example", expires_in_seconds=604_800)
+OWN = (UNBOUND_ACCOUNT, "own")
+
+
+class Hanging(FakeRingCentral):
+    """Answers when the test opens the door."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.door = asyncio.Event()
+
+    async def list_subscriptions(self, **given: Any) -> tuple[Subscription, ...]:
+        await self.door.wait()
+        return await super().list_subscriptions(**given)
+
+
+class Guarded(Company):
+    """Some accounts and the guard of their subscriptions."""
+
+    def __init__(self, database: Database, clock: FakeClock, settings: Any) -> None:
+        super().__init__(database, clock, settings)
+        self.own = FakeRingCentral(clock)
+        self.connections.behind[OWN] = self.own
+        self.guard = self.make_guard()
+
+    def make_guard(self, patience_seconds: float | None = None) -> SubscriptionGuard:
+        return SubscriptionGuard(
+            self.database, self.clock, self.connections, WANTED, replica="one", check_seconds=180.0,
+            lease_seconds=15.0, sweep_after_seconds=60.0, patience_seconds=patience_seconds,
+        )  # fmt: skip
+
+    async def look(self, ringcentral: FakeRingCentral, count: int) -> None:
+        """Let time pass until RingCentral was asked for so many lists."""
+        async with asyncio.timeout(60):
+            while ringcentral.asked.count("list") < count:
+                self.clock.advance(60)
+                await self.guard.step()
+
+    async def kept(self) -> set[tuple[str, str]]:
+        async with self.database.read() as db:
+            rows = await db.execute(select(subscriptions.c.account_id, subscriptions.c.name))
+            return {(row.account_id, row.name) for row in rows}
+
+    async def remind(self) -> None:
+        async with self.database.write() as db:
+            await db.execute(update(subscriptions).values(renew_at=self.clock.now()))
+
+
+@pytest.fixture
+async def company(database: Database, clock: FakeClock, account: AccountId, make_settings: Any) -> Any:
+    settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
+    guarded = Guarded(database, clock, settings)
+    yield guarded
+    await guarded.guard.close()
+
+
+async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guarded) -> None:
+    hanging = Hanging(company.clock)
+    await company.connect(OTHER, "service", hanging)
+    company.guard = company.make_guard(patience_seconds=0.1)
+    await company.look(company.own, 2)
+    assert hanging.asked.count("token") <= 1, "nor is it asked a second time meanwhile"
+    hanging.door.set()
+    async with asyncio.timeout(60):
+        await until(lambda: "create" in hanging.asked)
+
+
+async def test_what_a_connection_may_have_by_now_is_asked_for_as_soon_as_its_turn_is_over(
+    company: Guarded,
+) -> None:
+    """That a user does not see the whole account is often learnt while a subscription to it is being made."""
+    ana = Hanging(company.clock)
+    await company.connect(OTHER, "ana", ana)
+    company.guard = company.make_guard(patience_seconds=0.1)
+    await company.guard.step()
+    await company.connect(OTHER, "ana", ana, limited_to(ANA))
+    await company.guard.step()
+    ana.door.set()
+    async with asyncio.timeout(60):
+        await until(lambda: "create" in ana.asked)
+        while "update" not in ana.asked:
+            await company.guard.step()
+            await asyncio.sleep(0.01)
+    assert [row["eventFilters"] for row in ana.subscriptions] == [OF_EXTENSION]
+
+
+async def test_while_an_account_hangs_the_guard_sleeps(company: Guarded) -> None:
+    await company.connect(OTHER, "service", Hanging(company.clock))
+    company.guard = company.make_guard(patience_seconds=0.1)
+    async with asyncio.timeout(60):
+        pauses = [await company.guard.step() for _ in range(5)]
+    assert (pauses[-1] or 0.0) > 0.0
+
+
+async def test_haste_does_not_shorten_the_pauses_of_one_that_fails(company: Guarded) -> None:
+    await company.guard.step()
+    await company.remind()
+    company.own.failure = RingCentralUnreachable("no answer")
+    await company.guard.step()
+    asked = len(company.own.asked)
+    await company.guard.step()
+    assert len(company.own.asked) == asked
+    company.clock.advance(2)
+    await company.guard.step()
+    assert company.own.asked[-1] == "renew"
+
+
+async def test_one_whose_turn_the_database_ended_has_it_again_soon(
+    company: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SubscriptionKeeper, "step", away)
+        pause = await company.guard.step()
+    assert pause == 1.0
+    company.clock.advance(pause)
+    await company.guard.step()
+    assert "create" in company.own.asked
+
+
+async def test_one_whose_long_turn_the_database_ended_has_it_again_soon_too(company: Guarded) -> None:
+    hanging = Hanging(company.clock)
+    hanging.failures["list"] = StorageUnavailable("away")
+    await company.connect(OTHER, "service", hanging)
+    company.guard = company.make_guard(patience_seconds=0.1)
+    await company.guard.step()
+    hanging.door.set()
+    async with asyncio.timeout(60):
+        await until(lambda: "list" in hanging.asked)
+        while "create" not in hanging.asked:
+            await company.guard.step()
+            company.clock.advance(0.1)
+            await asyncio.sleep(0.01)
+
+
+def limited_to(extension_id: ExtensionId, **rights: Any) -> Access:
+    return Access(Level.EXTENSION, extension_id, **rights)
+
+
+async def test_an_extensions_subscription_is_left_alone_while_the_whole_account_is_only_tried(
+    company: Guarded,
+) -> None:
+    """RingCentral grants a part of what is asked for: with the account's filter refused, it would be deaf."""
+    access = limited_to(ANA, probe_at=company.clock.now() + timedelta(seconds=3600))
+    ana = await company.connect(OTHER, "ana", access=access)
+    ben = await company.connect(OTHER, "ben", access=limited_to(BEN))
+    await company.guard.step()
+    company.clock.advance(3601)
+    await company.guard.step()
+    assert "update" not in ana.asked
+    assert ana.filters == OF_EXTENSION
+    assert ben.asked.count("list") == 2, "nor does another one's keeper rest on it"
+
+
+async def test_whose_credentials_work_keeps_it_instead_of_one_whose_do_not(company: Guarded) -> None:
+    problem = {"code": "CMN-401", "detail": "no"}
+    await company.connect(OTHER, "a", access=Access(problem=problem))
+    second = await company.connect(OTHER, "b")
+    await company.guard.step()
+    assert "create" in second.asked
+
+
+async def test_users_keep_their_own_while_who_sees_all_has_a_problem(company: Guarded) -> None:
+    await company.connect(OTHER, "service", access=Access(problem={"code": "CMN-401", "detail": "no"}))
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    assert ana.filters == OF_EXTENSION
+
+
+async def test_a_users_own_is_deleted_once_somebody_keeps_one_for_all(company: Guarded) -> None:
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    service = await company.connect(OTHER, "service")
+    service.create_failure = RequestRefused("not reachable", status=400, code="SUB-521")
+    company.clock.advance(10)
+    await company.guard.step()
+    assert len(ana.subscriptions) == 1, "as long as nothing has taken its place"
+    company.clock.advance(180)
+    await company.guard.step()
+    ana.failure = RingCentralUnreachable("no answer")
+    for _ in range(3):
+        await company.guard.step()
+    assert len(ana.subscriptions) == 1
+    company.clock.advance(180)
+    await company.guard.step()
+    assert ana.subscriptions == []
+    assert await company.kept() == {OWN, (OTHER, "service")}
+    asked = len(ana.asked)
+    company.clock.advance(180)
+    await company.guard.step()
+    assert len(ana.asked) == asked
+
+
+async def test_nothing_is_told_of_a_user_who_was_removed(company: Guarded) -> None:
+    ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
+    await company.guard.step()
+    company.clock.advance(180)
+    ana.failure = RequestRefused("no", status=400, code="SUB-521")
+    await company.guard.step()
+    async with company.database.write() as db:
+        await remove(db, OTHER, "ana")
+    company.connections.forget()
+    company.clock.advance(180)
+    await company.guard.step()
+    assert await company.kept() == {OWN}
+    async with company.database.read() as db:
+        told = [row.account_id for row in await db.execute(select(work)) if (row.state or {}).get("problem")]
+    assert told == []
+
+
+async def test_what_is_known_is_kept_while_credentials_cannot_be_read(
+    company: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await company.connect(OTHER, "service")
+    await company.guard.step()
+    monkeypatch.setattr(company.connections, "_connect", lambda *_: None)
+    await company.guard.step()
+    assert await company.kept() == {OWN, (OTHER, "service")}

@@ -1,0 +1,84 @@
+"""What an account's answers teach about its insights, and what that means for its calls."""
+
+from datetime import timedelta
+
+from app.calls.insights.availability import Outlook, expect_insights
+from app.calls.model import Call, Stage
+from app.enrichment.insights.reader import Closed, Found, Hopeless, Later, NotThere, learn
+from app.ids import AccountId, CallId
+from tests.fakes.clock import START
+
+HOURS = START + timedelta(hours=6)
+
+
+def ended_call() -> Call:
+    return Call(
+        account_id=AccountId("908070001"),
+        call_id=CallId("call_1"),
+        telephony_session_id="s-1",
+        stage=Stage.BOOTSTRAPPED,
+        started_at=START,
+        ended_at=START,
+        created_at=START,
+        updated_at=START,
+    )
+
+
+def test_the_first_call_of_an_unknown_account_is_looked_for_at_once() -> None:
+    call, now = ended_call(), START + timedelta(seconds=10)
+    expect_insights(call, Outlook(), 3600.0, now)
+    assert call.insights_at == now
+    assert call.awaits("insights")
+
+
+def test_where_they_are_known_to_come_the_look_waits_for_an_hour() -> None:
+    call = ended_call()
+    expect_insights(call, Outlook(answered=True), 3600.0, START + timedelta(seconds=10))
+    assert call.insights_at == START + timedelta(hours=1)
+    late = ended_call()
+    expect_insights(late, Outlook(answered=True), 3600.0, START + timedelta(days=1))
+    assert late.insights_at == START + timedelta(days=1)
+
+
+def test_an_account_without_them_is_left_in_peace_until_the_refusal_is_old() -> None:
+    closed = Outlook().closed("no-licence", HOURS)
+    call = ended_call()
+    expect_insights(call, closed, 3600.0, START)
+    assert call.insights_at is None
+    assert call.readiness["insights"]["state"] == "none"
+    assert call.readiness["insights"]["reason"] == "no-licence"
+    later = ended_call()
+    expect_insights(later, closed, 3600.0, HOURS)
+    assert later.insights_at == HOURS
+
+
+def test_what_was_said_of_a_call_is_not_said_again() -> None:
+    call = ended_call()
+    call.ready("insights", "ready", START)
+    expect_insights(call, Outlook(), 3600.0, START)
+    assert (call.insights_at, call.readiness["insights"]["state"]) == (None, "ready")
+
+
+def test_refusals_close_until_the_first_of_them_is_old() -> None:
+    sooner = START + timedelta(hours=1)
+    known = Outlook().turned_away("own", sooner)
+    learnt = learn(known, Closed("no-scope", {"second": HOURS}), START)
+    assert (learnt.reason, learnt.closed_until) == ("no-scope", sooner)
+    assert learnt.is_refused("second", START)
+    assert not learnt.is_refused("own", sooner)
+
+
+def test_an_answer_opens_again_and_failures_teach_nothing() -> None:
+    closed = Outlook().turned_away("own", HOURS).closed("no-licence", HOURS)
+    for answer in (Found([]), NotThere()):
+        opened = learn(closed, answer, HOURS)
+        assert opened.answered
+        assert not opened.is_closed(START)
+    assert learn(closed, Later(HOURS), START) == closed
+    assert learn(Outlook(), Hopeless("unreachable"), START) == Outlook()
+
+
+def test_it_is_kept_as_json() -> None:
+    outlook = Outlook().turned_away("own", HOURS).closed("no-licence", HOURS)
+    assert Outlook.from_json(outlook.to_json()) == outlook
+    assert Outlook.from_json(None) == Outlook()

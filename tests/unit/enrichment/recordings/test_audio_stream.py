@@ -1,0 +1,236 @@
+"""The sound of a recording, whatever the server makes of ranges: every reader gets exactly the bytes asked for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.enrichment.recordings.audio_stream import OutOfRangeError, Sound, open_sound
+from app.enrichment.recordings.byte_ranges import ByteRange, read_range, satisfy
+from app.errors import RequestRefused, RingCentralUnreachable
+from app.ringcentral.client import RingCentralClient
+from app.ringcentral.protocol_errors import RangeRefused
+from app.ringcentral.transport import ContentStream
+
+
+@dataclass
+class Server:
+    """A media host with habits. `gives`: at most so many bytes in a 206; `breaks`: after how many bytes each
+    of the first answers breaks off."""
+
+    whole: bytes
+    honours: bool = True
+    says_length: bool = True
+    says_total: bool = True
+    gives: int | None = None
+    breaks: list[int] = field(default_factory=list)
+    chunk: int = 7
+    asked: list[str | None] = field(default_factory=list)
+    open: int = 0
+
+    @property
+    def client(self) -> RingCentralClient:
+        return cast("RingCentralClient", self)
+
+    @asynccontextmanager
+    async def stream_recording(
+        self, content_uri: str, *, byte_range: str | None = None, **_: Any
+    ) -> AsyncIterator[ContentStream]:
+        self.asked.append(byte_range)
+        self.open += 1
+        try:
+            yield self._answer(byte_range)
+        finally:
+            self.open -= 1
+
+    def _answer(self, byte_range: str | None) -> ContentStream:
+        asked = read_range(byte_range) if self.honours else None
+        total = len(self.whole)
+        if asked is None and (self.gives is None or not self.honours):
+            length = {"content-length": str(total)} if self.says_length else {}
+            return ContentStream(200, {"content-type": "audio/mpeg", **length}, self._flow(self.whole))
+        span = satisfy(asked or ByteRange(0, None), total)
+        if span is None or span.last is None:
+            refused = RangeRefused("no", status=416)
+            refused.total = total
+            raise refused
+        last = span.last if self.gives is None else min(span.last, span.first + self.gives - 1)
+        told = f"bytes {span.first}-{last}/{total if self.says_total else '*'}"
+        return ContentStream(206, {"content-range": told}, self._flow(self.whole[span.first : last + 1]))
+
+    async def _flow(self, content: bytes) -> AsyncIterator[bytes]:
+        left = self.breaks.pop(0) if self.breaks else None
+        for start in range(0, len(content), self.chunk):
+            piece = content[start : start + self.chunk]
+            if left is not None and left < len(piece):
+                raise RingCentralUnreachable("broken off")
+            left = None if left is None else left - len(piece)
+            yield piece
+
+
+async def listen(server: Server, asked: ByteRange | None = None) -> tuple[Sound, bytes]:
+    async with open_sound(server.client, "https://media/77", asked) as sound:
+        return sound, b"".join([chunk async for chunk in sound.chunks])
+
+
+def content(size: int) -> bytes:
+    return bytes(place % 251 for place in range(size))
+
+
+sizes = st.integers(1, 300)
+ranges = (
+    st.builds(ByteRange, st.integers(0, 320), st.none())
+    | st.builds(lambda first, more: ByteRange(first, first + more), st.integers(0, 320), st.integers(0, 320))
+    | st.builds(lambda last: ByteRange(None, last), st.integers(1, 320))
+)
+servers = st.builds(
+    Server,
+    whole=sizes.map(content),
+    honours=st.booleans(),
+    gives=st.none() | st.integers(5, 80),
+    chunk=st.integers(1, 64),
+    breaks=st.lists(st.integers(0, 40), max_size=2),
+)
+
+
+@given(servers)
+def test_the_whole_comes_from_any_server(server: Server) -> None:
+    sound, heard = asyncio.run(listen(server))
+    assert heard == server.whole
+    assert (sound.is_part, sound.span.total, server.open) == (False, len(server.whole), 0)
+
+
+@given(servers, ranges)
+def test_any_part_comes_from_any_server(server: Server, asked: ByteRange) -> None:
+    expected = satisfy(asked, len(server.whole))
+    if expected is None:
+        with pytest.raises(OutOfRangeError) as refused:
+            asyncio.run(listen(server, asked))
+        assert refused.value.total == len(server.whole)
+    else:
+        sound, heard = asyncio.run(listen(server, asked))
+        assert expected.last is not None
+        assert heard == server.whole[expected.first : expected.last + 1]
+        assert (sound.span, sound.is_part) == (expected, True)
+    assert server.open == 0
+
+
+async def test_a_range_that_is_honoured_costs_one_request_and_no_byte_too_many() -> None:
+    server = Server(content(1000))
+    _, heard = await listen(server, ByteRange(10, 19))
+    assert (heard, server.asked) == (content(1000)[10:20], ["bytes=10-19"])
+
+
+async def test_a_server_that_ignores_ranges_is_read_no_further_than_needed() -> None:
+    flowed: list[bytes] = []
+
+    class Counting(Server):
+        async def _flow(self, content: bytes) -> AsyncIterator[bytes]:
+            async for chunk in super()._flow(content):
+                flowed.append(chunk)
+                yield chunk
+
+    server = Counting(content(100_000), honours=False, chunk=100)
+    _, heard = await listen(server, ByteRange(150, 249))
+    assert heard == content(100_000)[150:250]
+    assert len(flowed) == 3
+
+
+async def test_206_to_a_plain_request_is_made_whole_in_further_requests() -> None:
+    server = Server(content(250), gives=100)
+    sound, heard = await listen(server)
+    assert (heard, sound.is_part) == (content(250), False)
+    assert server.asked == [None, "bytes=100-249", "bytes=200-249"]
+
+
+async def test_what_breaks_off_goes_on_where_it_was() -> None:
+    server = Server(content(100), breaks=[30, 14])
+    _, heard = await listen(server)
+    assert heard == content(100)
+    assert server.asked == [None, "bytes=28-99", "bytes=42-99"]
+
+
+async def test_a_server_that_breaks_off_again_and_again_is_given_up() -> None:
+    server = Server(content(100), breaks=[7, 7, 7, 7, 7])
+    with pytest.raises(RingCentralUnreachable):
+        await listen(server)
+    assert (len(server.asked), server.open) == (4, 0)
+
+
+async def test_the_whole_answers_a_range_when_nobody_knows_the_size() -> None:
+    server = Server(content(100), honours=False, says_length=False)
+    sound, heard = await listen(server, ByteRange(10, 19))
+    assert (heard, sound.is_part, sound.span.size) == (content(100), False, None)
+
+
+async def test_a_plain_206_that_does_not_say_the_total_is_followed_to_its_end() -> None:
+    server = Server(content(250), gives=100, says_total=False)
+    sound, heard = await listen(server)
+    assert (heard, sound.is_part) == (content(250), False)
+
+
+async def test_206_without_saying_which_bytes_is_no_answer() -> None:
+    class Silent(Server):
+        def _answer(self, byte_range: str | None) -> ContentStream:
+            return ContentStream(206, {}, self._flow(b"123"))
+
+    with pytest.raises(RingCentralUnreachable):
+        await listen(Silent(content(10)))
+
+
+async def test_a_reader_who_leaves_closes_what_was_open() -> None:
+    server = Server(content(1000), gives=100)
+    async with open_sound(server.client, "u") as sound, aclosing(sound.chunks) as chunks:  # type: ignore[type-var]
+        async for _ in chunks:
+            if len(server.asked) == 2:
+                break
+    assert server.open == 0
+
+
+async def test_a_refusal_is_passed_on() -> None:
+    class Refusing(Server):
+        def _answer(self, byte_range: str | None) -> ContentStream:
+            raise RequestRefused("no", status=404)
+
+    with pytest.raises(RequestRefused):
+        await listen(Refusing(b"1"))
+
+
+class Told(Server):
+    """Answers a range 206, but says of the bytes what `told` has."""
+
+    told: tuple[str, ...] = ()
+
+    def _answer(self, byte_range: str | None) -> ContentStream:
+        answer = super()._answer(byte_range)
+        told = self.told[min(len(self.asked), len(self.told)) - 1]
+        return ContentStream(206, {"content-range": told}, answer.chunks)
+
+
+@pytest.mark.parametrize("told", ["bytes 20-99/100", "bytes 20-99/*", "bytes 0-4/*"])
+async def test_other_bytes_than_were_asked_for_are_no_answer(told: str) -> None:
+    server = Told(content(100))
+    server.told = (told,)
+    with pytest.raises(RingCentralUnreachable):
+        await listen(server, ByteRange(10, 19))
+    assert server.open == 0
+
+
+async def test_more_than_was_asked_for_is_cut_although_the_size_is_not_known() -> None:
+    server = Told(content(100), honours=False)
+    server.told = ("bytes 0-99/*",)
+    sound, heard = await listen(server, ByteRange(10, 19))
+    assert (heard, sound.is_part, sound.span.content_range) == (content(100)[10:20], True, "bytes 10-19/*")
+
+
+async def test_a_sound_that_changes_its_size_on_the_way_is_not_joined() -> None:
+    server = Told(content(100), breaks=[30])
+    server.told = ("bytes 0-99/100", "bytes 28-99/120")
+    with pytest.raises(RingCentralUnreachable):
+        await listen(server)
+    assert server.open == 0

@@ -1,0 +1,65 @@
+"""What records say of other sessions."""
+
+from typing import Any
+
+import pytest
+
+from app.calls.model import Call
+from app.calls.related.links import Link
+from app.enrichment.records.linked_sessions import told_links
+from app.enrichment.records.merging import summarise
+from app.ids import AccountId, CallId
+from app.ringcentral.models import CallRecord, read_call_record
+from tests.factories_calls import raw_record
+from tests.fakes.clock import START
+
+OWN = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
+OTHER = {"telephonySessionId": "s-other"}
+
+
+def record(**fields: Any) -> CallRecord:
+    read = read_call_record(raw_record(**fields))
+    assert isinstance(read, CallRecord)
+    return read
+
+
+def told(*records: CallRecord) -> list[Link]:
+    call = Call(
+        account_id=AccountId("908070001"),
+        call_id=CallId("call_1"),
+        telephony_session_id=OWN,
+        started_at=START,
+        created_at=START,
+        updated_at=START,
+    )
+    return told_links(call, records)
+
+
+@pytest.mark.parametrize("field", ["transferTarget", "transferee"])
+def test_both_ends_of_a_warm_transfer_are_links(field: str) -> None:
+    assert told(record(**{field: OTHER})) == [Link(OWN, "s-other", "attendedTransfer")]
+
+
+def test_a_leg_tells_as_much_as_the_record() -> None:
+    assert told(record(legs=[{"transferee": OTHER}])) == [Link(OWN, "s-other", "attendedTransfer")]
+
+
+def test_what_is_told_twice_is_one_link() -> None:
+    twice = record(transferTarget=OTHER, transferee=OTHER, legs=[{"transferTarget": OTHER}])
+    assert len(told(twice, twice)) == 1
+
+
+def test_a_leg_of_another_session_links_it_without_saying_how() -> None:
+    legs = [{"telephonySessionId": OWN}, {"telephonySessionId": "s-leg"}]
+    assert told(record(legs=legs)) == [Link(OWN, "s-leg", "linked")]
+
+
+def test_a_call_is_never_linked_with_itself() -> None:
+    assert told(record(transferTarget={"telephonySessionId": OWN})) == []
+    assert told(record(transferTarget={})) == []
+
+
+def test_the_zero_of_conferences_is_no_name_of_a_call() -> None:
+    summary = summarise([record(sessionId="0"), record(record_id="other", sessionId="12")])
+    assert summary is not None
+    assert summary.session_ids == ("12",)

@@ -1,0 +1,95 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.enrichment.records.matching import Sought, answers, match_records
+from app.ringcentral.models import CallRecord, read_call_record
+from tests.factories_calls import raw_record
+from tests.fakes.clock import START
+
+
+def record(record_id: str = "r", **fields: Any) -> CallRecord:
+    read = read_call_record(raw_record(record_id, **fields))
+    assert isinstance(read, CallRecord)
+    return read
+
+
+def sought(call_id: str = "call_1", **fields: Any) -> Sought:
+    values: dict[str, Any] = {"call_id": call_id, "telephony_session_id": "s-1", "session_id": "1001"}
+    return Sought(**values | fields)
+
+
+def match(records: list[CallRecord], *calls: Sought) -> dict[str, list[str]]:
+    found = match_records(records, calls, 5.0).found
+    return {call_id: [item.id for item in items] for call_id, items in found.items()}
+
+
+def test_the_telephony_session_decides() -> None:
+    assert match([record(telephonySessionId="s-1", sessionId="other")], sought()) == {"call_1": ["r"]}
+
+
+def test_an_equal_session_id_of_another_telephony_session_is_not_taken() -> None:
+    assert match([record(telephonySessionId="s-2", sessionId="1001")], sought()) == {}
+
+
+def test_a_record_without_its_key_is_matched_by_its_session_id() -> None:
+    assert match([record(telephonySessionId=None, sessionId="1001")], sought()) == {"call_1": ["r"]}
+
+
+def test_a_call_without_its_key_is_matched_by_its_session_id() -> None:
+    assert match([record(telephonySessionId="s-9", sessionId="1001")], sought(telephony_session_id=None)) == {
+        "call_1": ["r"]
+    }
+
+
+def test_the_conference_placeholder_matches_nothing() -> None:
+    assert match([record(telephonySessionId=None, sessionId="0")], sought(session_id="0")) == {}
+
+
+def test_a_session_id_that_means_several_calls_is_settled_by_numbers_and_start() -> None:
+    calls = [
+        sought("call_1", numbers=frozenset({"+15550179001", "+15550100101"}), started_at=START),
+        sought(
+            "call_2",
+            telephony_session_id="s-2",
+            numbers=frozenset({"+15550179001", "+15550100101"}),
+            started_at=START + timedelta(minutes=5),
+        ),
+    ]
+    assert match([record(telephonySessionId=None, sessionId="1001")], *calls) == {"call_1": ["r"]}
+
+
+def test_nobody_takes_a_record_that_two_calls_could_claim() -> None:
+    alike: dict[str, Any] = {"numbers": frozenset({"+15550179001", "+15550100101"}), "started_at": START}
+    calls = [sought("call_1", **alike), sought("call_2", telephony_session_id="s-2", **alike)]
+    assert match([record(telephonySessionId=None, sessionId="1001")], *calls) == {}
+
+
+@pytest.mark.parametrize("away", [-6, 6])
+def test_numbers_match_only_near_the_start(away: int) -> None:
+    call = sought(
+        telephony_session_id=None,
+        session_id=None,
+        numbers=frozenset({"+15550179001", "+15550100101"}),
+        started_at=START + timedelta(seconds=away),
+    )
+    assert match([record(sessionId="77")], call) == {}
+
+
+def test_sessions_that_nobody_sought_are_strangers() -> None:
+    matching = match_records(
+        [record("a", telephonySessionId="s-7"), record("b", telephonySessionId=None, sessionId="5")],
+        [sought()],
+        5.0,
+    )
+    assert {key: [item.id for item in items] for key, items in matching.strangers.items()} == {"s-7": ["a"]}
+
+
+def test_a_record_in_progress_is_no_answer() -> None:
+    ongoing = [
+        record("a", result="In Progress"),
+        record("b", result=None),
+        record("c", result="in progress "),
+    ]
+    assert [item.id for item in answers([*ongoing, record("d")])] == ["d"]

@@ -1,0 +1,223 @@
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.calls.model import Outcome, Source
+from app.enrichment.records.merging import Reading, merge_readings, primary_of, summarise, tells_news
+from app.ringcentral.models import CallRecord, read_call_record
+from tests.factories_calls import raw_record
+from tests.fakes.clock import START
+
+
+def record(record_id: str = "r", **fields: Any) -> CallRecord:
+    read = read_call_record(raw_record(record_id, **fields))
+    assert isinstance(read, CallRecord)
+    return read
+
+
+def reading(source: Source = Source.ACTIVE_CALLS, after: float = 0, **fields: Any) -> Reading:
+    return Reading(record(**fields), source, START + timedelta(seconds=after))
+
+
+LEGS = [{"legType": "Accept", "master": True}]
+
+
+def standing(kept: Reading, fresh: Reading) -> Reading:
+    news = merge_readings({"r": kept}, [fresh])
+    return news.get("r", kept)
+
+
+def test_the_call_log_replaces_active_calls_as_a_whole() -> None:
+    bootstrap = reading(result="Accepted", direction="Outbound", message={"id": "1"})
+    log = reading(Source.CALL_LOG, after=-5, result="Missed", direction="Inbound")
+    assert standing(bootstrap, log).record.raw == log.record.raw
+
+
+def test_active_calls_never_replaces_the_call_log() -> None:
+    log, later = reading(Source.CALL_LOG), reading(after=60, result="Missed")
+    assert standing(log, later) is log
+
+
+def test_a_detailed_reading_replaces_a_simple_one_and_not_the_other_way() -> None:
+    simple, detailed = reading(Source.CALL_LOG, after=60), reading(Source.CALL_LOG, legs=LEGS)
+    assert standing(simple, detailed) is detailed
+    assert standing(detailed, simple) is detailed
+
+
+def test_a_record_in_progress_never_replaces_a_finished_one() -> None:
+    done, ongoing = reading(), reading(Source.CALL_LOG, after=60, result="In Progress", legs=LEGS)
+    assert standing(done, ongoing) is done
+    assert standing(ongoing, done) is done
+
+
+def test_the_later_modification_wins_whatever_the_order_of_reading() -> None:
+    old = reading(Source.CALL_LOG, after=60, legs=LEGS, lastModifiedTime="2026-03-10T18:09:00.000Z")
+    new = reading(Source.CALL_LOG, legs=LEGS, lastModifiedTime="2026-03-10T18:10:00.000Z", duration=97)
+    assert standing(old, new) is new
+    assert standing(new, old) is new
+
+
+def test_merging_what_was_merged_changes_nothing() -> None:
+    kept = reading(Source.CALL_LOG, legs=LEGS)
+    again = reading(Source.CALL_LOG, after=300, legs=LEGS)
+    assert merge_readings({"r": kept}, [kept]) == {}
+    assert not tells_news(merge_readings({"r": kept}, [again]), {"r": kept})
+
+
+def test_a_confirmation_counts_although_it_says_nothing_new() -> None:
+    first, between = reading(after=0, duration=1), reading(after=10, duration=2)
+    confirmed = reading(after=20, duration=1)
+    assert standing(standing(first, confirmed), between).record.duration_seconds == 1
+    assert standing(standing(first, between), confirmed).record.duration_seconds == 1
+
+
+readings = st.lists(
+    st.builds(
+        lambda source, after, result, duration, legs, name: reading(
+            source, after, record_id=name, result=result, duration=duration, legs=LEGS if legs else None
+        ),
+        st.sampled_from([Source.ACTIVE_CALLS, Source.CALL_LOG]),
+        st.integers(0, 100),
+        st.sampled_from(["Accepted", "Missed", "In Progress"]),
+        st.integers(0, 5),
+        st.booleans(),
+        st.sampled_from(["a", "b", "c"]),
+    ),
+    max_size=12,
+)
+
+
+@given(readings, st.randoms())
+def test_any_order_of_readings_ends_with_the_same_records(told: list[Reading], chance: random.Random) -> None:
+    def end(order: list[Reading]) -> dict[str, Any]:
+        kept: dict[str, Reading] = {}
+        for item in order:
+            kept |= merge_readings(kept, [item])
+        return {name: (item.record.raw, item.source) for name, item in kept.items()}
+
+    shuffled = list(told)
+    chance.shuffle(shuffled)
+    assert end(told) == end(shuffled) == end([*shuffled, *told])
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"result": "Accepted", "duration": 1}, {"result": "Missed", "duration": 90}),
+        ({"result": "Call connected", "duration": 1}, {"result": "Voicemail", "duration": 90}),
+        ({"duration": 1, "recording": {"id": "7"}}, {"duration": 90}),
+        ({"duration": 91}, {"duration": 90}),
+        ({"result": "Abandoned", "duration": 0}, {"result": "Missed", "duration": 0}),
+        ({"startTime": "2026-03-10T18:07:40Z"}, {"startTime": "2026-03-10T18:07:41Z"}),
+    ],
+)
+def test_the_primary_record_is_chosen_by_rule(better: dict[str, Any], worse: dict[str, Any]) -> None:
+    one, other = record("z", **better), record("a", **worse)
+    assert primary_of([one, other]) is one
+    assert primary_of([other, one]) is one
+
+
+def test_no_record_in_progress_or_deleted_stands_for_the_call() -> None:
+    assert primary_of([record("a", result="In Progress"), record("b", deleted=True)]) is None
+    assert summarise([record("a", result="In Progress")]) is None
+
+
+def test_a_summary_says_who_called_whom_and_how_it_went() -> None:
+    summary = summarise([record("a", recording={"id": "3019664700"}, extension={"id": 711000101})])
+    assert summary is not None
+    assert (summary.outcome, summary.external_number, summary.duration_seconds) == (
+        Outcome.ANSWERED,
+        "+15550179001",
+        96,
+    )
+    assert summary.has_recording
+    assert summary.extension_ids == ("711000101",)
+    assert summary.session_ids == ("1229016182016",)
+
+
+def test_the_external_side_of_an_outbound_call_is_the_called_one() -> None:
+    summary = summarise(
+        [record("a", direction="Outbound", to={"phoneNumber": "+1999"}, **{"from": {"phoneNumber": "+1555"}})]
+    )
+    assert summary is not None
+    assert summary.external_number == "+1999"
+
+
+def internal(caller: str, called: str, says: str) -> list[CallRecord]:
+    """The two records of a call between extensions, as the caller and as the one called have it."""
+    sides = {"from": {"extensionNumber": caller}, "to": {"extensionNumber": called, "name": "Ben Cho"}}
+    return [
+        record("o", direction="Outbound", result="Call connected", **sides),
+        record("i", direction="Inbound", result=says, **sides),
+    ]
+
+
+@pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Missed"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_in_a_call_between_extensions_the_called_side_says_whether_it_was_answered(
+    says: str, turned: bool
+) -> None:
+    records = internal("101", "102", says)
+    summary = summarise(records[::-1] if turned else records)
+    assert summary is not None
+    expected = {"Accepted": Outcome.ANSWERED, "Voicemail": Outcome.VOICEMAIL, "Missed": Outcome.MISSED}
+    assert summary.outcome is expected[says]
+
+
+@pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Phone Login"])
+def test_nobody_answers_a_call_of_his_own(says: str) -> None:
+    summary = summarise(internal("101", "101", says))
+    assert summary is not None
+    assert summary.outcome is Outcome.VOICEMAIL
+
+
+def test_a_call_of_ones_own_that_came_to_nothing_keeps_its_outcome() -> None:
+    same = {"phoneNumber": "+15550100101"}
+    summary = summarise([record("o", direction="Outbound", result="Busy", **{"from": same, "to": same})])
+    assert summary is not None
+    assert summary.outcome is Outcome.BUSY
+
+
+def test_a_transfer_that_nobody_takes_does_not_undo_that_the_customer_answered() -> None:
+    dana, ana = {"phoneNumber": "+15550179001"}, {"phoneNumber": "+15550100101"}
+    call = record("o", direction="Outbound", result="Call connected", **{"from": ana, "to": dana})
+    missed = record(
+        "i", direction="Inbound", result="Missed", **{"from": dana, "to": {"extensionNumber": "102"}}
+    )
+    summary = summarise([call, missed])
+    assert summary is not None
+    assert summary.outcome is Outcome.ANSWERED
+
+
+def test_a_party_without_anything_is_a_party_too() -> None:
+    summary = summarise([record("a", to={}, **{"from": {"name": "Dana Field"}})])
+    assert summary is not None
+    assert (summary.caller, summary.callee) == ({"name": "Dana Field"}, {})
+
+
+def test_what_was_read_while_the_call_went_on_never_stands_against_what_was_read_after_it() -> None:
+    early = Reading(
+        record(legs=LEGS, result="Stopped", duration=0), Source.CALL_LOG, START, is_provisional=True
+    )
+    after = reading(after=10)
+    assert standing(early, after) is after
+    assert standing(after, early) is after
+
+
+def test_a_record_from_before_the_end_stands_for_the_call_only_if_there_is_no_other() -> None:
+    early, after = record("early", result="Accepted", duration=900), record("after", result="Missed")
+    summary = summarise([early, after], provisional={"early"})
+    assert summary is not None
+    assert (summary.primary_id, summary.outcome) == ("after", Outcome.MISSED)
+    alone = summarise([early], provisional={"early"})
+    assert alone is not None
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+def test_among_equal_records_the_callers_comes_first(ids: tuple[str, str]) -> None:
+    calling, called = record(ids[0], direction="Outbound"), record(ids[1], direction="Inbound")
+    assert primary_of([called, calling]) is calling

@@ -1,0 +1,109 @@
+"""Who is told to come back has a real chance then, however busy the others are."""
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from app.rate_limits.bucket import Answer, BucketState, Granted, Limits, Priority, Refused, admit, settle
+from app.rate_limits.retry_after import chance_at, noted_until
+from tests.fakes.clock import START
+
+LIMITS = Limits()
+PATIENCE = timedelta(seconds=5)
+WINDOW = timedelta(seconds=LIMITS.window_seconds)
+
+
+class Bucket:
+    """A bucket that others ask, each as often as it says, as soon as they are let."""
+
+    def __init__(self, others: dict[Priority, float], *, polls_waiting: bool) -> None:
+        self.now = START
+        self._chance = random.Random(1)
+        self._state = BucketState()
+        self._polls_waiting = polls_waiting
+        self._others = others
+        self._next = dict.fromkeys(others, START)
+
+    def ask(self, priority: Priority) -> Granted | Refused:
+        answer = admit(self._state, priority, self.now, LIMITS, polls_waiting=self._polls_waiting)
+        self._state = answer.state
+        if isinstance(answer, Granted):
+            answered_at = self.now + timedelta(milliseconds=300)
+            self._state = settle(self._state, answer.token, Answer(200), answered_at, LIMITS)
+        return answer
+
+    def let_others_ask_until(self, moment: timedelta) -> None:
+        until = START + moment
+        while self._next and min(self._next.values()) <= until:
+            priority = min(self._next, key=lambda one: self._next[one])
+            self.now = self._next[priority]
+            answer = self.ask(priority)
+            pause = timedelta(seconds=self._others[priority] * self._chance.uniform(0.7, 1.3))
+            again_at = self.now + pause if isinstance(answer, Granted) else answer.until
+            self._next[priority] = max(again_at, self.now + timedelta(milliseconds=10))
+        self.now = until
+
+    def read(self) -> timedelta | None:
+        """Ask as a reader who waits a moment; return how long to stay away, None when it was granted."""
+        came_at = self.now
+        while isinstance(answer := self.ask(Priority.CONTENT), Refused):
+            if answer.until > came_at + PATIENCE:
+                chance = chance_at(answer, Priority.CONTENT, LIMITS, polls_waiting=self._polls_waiting)
+                self._state = noted_until(self._state, Priority.CONTENT, chance, LIMITS)
+                return chance - self.now
+            self.let_others_ask_until(answer.until - START)
+        return None
+
+
+@pytest.mark.parametrize("polls_waiting", [True, False])
+@pytest.mark.parametrize(
+    "others",
+    [
+        {Priority.POLL: 0.5},
+        {Priority.POLL: 5.5},
+        {Priority.POLL: 8.0},
+        {Priority.POLL: 12.0},
+        {Priority.POLL: 20.0, Priority.CALL_LOG: 8.0},
+        {Priority.POLL: 0.5, Priority.CALL_LOG: 10.0},
+    ],
+)
+def test_who_comes_back_when_told_is_served(others: dict[Priority, float], polls_waiting: bool) -> None:
+    bucket = Bucket(others, polls_waiting=polls_waiting)
+    away: list[int] = []
+    for _ in range(20):
+        bucket.let_others_ask_until(bucket.now - START + 5 * WINDOW)
+        times = 0
+        while (pause := bucket.read()) is not None:
+            assert pause <= 3 * WINDOW
+            bucket.let_others_ask_until(bucket.now - START + pause)
+            times += 1
+        away.append(times)
+    assert max(away) <= 2
+    assert sum(times > 1 for times in away) <= 2, "hardly anybody is sent away twice"
+
+
+def test_when_nobody_else_asks_the_chance_is_the_next_slot_that_readers_may_have() -> None:
+    bucket = Bucket({}, polls_waiting=False)
+    while (pause := bucket.read()) is None:
+        bucket.let_others_ask_until(bucket.now - START + timedelta(seconds=1))
+    assert timedelta(seconds=45) < pause < WINDOW + timedelta(seconds=2)
+
+
+def test_a_penalty_is_waited_for() -> None:
+    state = BucketState(penalty_until=START + timedelta(seconds=42))
+    answer = admit(state, Priority.CONTENT, START, LIMITS)
+    assert isinstance(answer, Refused)
+    assert chance_at(answer, Priority.CONTENT, LIMITS, polls_waiting=False) == START + timedelta(seconds=42)
+
+
+def test_only_the_kind_that_was_told_stays_noted() -> None:
+    busy = BucketState()
+    for _ in range(10):
+        busy = admit(busy, Priority.POLL, START, LIMITS).state
+    for priority in (Priority.CONTENT, Priority.CALL_LOG):
+        busy = admit(busy, priority, START, LIMITS).state
+    later = START + timedelta(seconds=120)
+    before = {want.priority: want.until for want in busy.wants}
+    after = {want.priority: want.until for want in noted_until(busy, Priority.CONTENT, later, LIMITS).wants}
+    assert after == before | {Priority.CONTENT: later + WINDOW / 4}

@@ -1,0 +1,92 @@
+"""What the simulated conversation analysis says, and when."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.simulator.platform.insights import KINDS, analysed_at, only_kinds, show_insights
+from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.catalogue import play
+from app.simulator.scripting.company import ANA_ID, COMPANY
+from app.simulator.scripting.model import Json, Record, Recording, ScriptedCall
+from app.simulator.timing import Timing
+
+START = datetime(2026, 3, 10, 18, 7, 41, 12000, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def recorded(script: str = "inbound_direct", speed: float = 1.0) -> tuple[ScriptedCall, Record, Recording]:
+    wishes = Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
+    call = play(script, world=COMPANY, start=START, speed=speed, seed=1, number=1, wishes=wishes)
+    recording = call.recordings[0]
+    return call, next(one for one in call.records if recording in one.sound.kept), recording
+
+
+def shown_at(moment: datetime, *, notes: bool = False) -> Json | None:
+    call, record, recording = recorded()
+    versions = analysed_at(record, recording, Timing(), notes=notes)
+    return show_insights(call, recording, versions, moment, "http://127.0.0.1:1")
+
+
+def test_they_are_there_half_an_hour_after_the_recording() -> None:
+    _, record, recording = recorded()
+    (ready_at,) = analysed_at(record, recording, Timing(), notes=False)
+    assert ready_at - recording.ended_at == timedelta(minutes=30)
+    assert shown_at(ready_at - timedelta(seconds=1)) is None
+    assert shown_at(ready_at) is not None
+
+
+def test_time_is_scaled() -> None:
+    _, record, recording = recorded(speed=100.0)
+    assert analysed_at(record, recording, Timing(), notes=False)[0] - recording.ended_at == timedelta(
+        seconds=18
+    )
+
+
+def test_they_are_keyed_by_telephony_session_and_recording() -> None:
+    _, _, recording = recorded()
+    shown = shown_at(START + HOUR)
+    assert shown is not None
+    assert (shown["sourceSessionId"], shown["sourceRecordId"]) == (
+        recording.telephony_session_id,
+        recording.id,
+    )
+    assert "sessionId" not in shown
+    assert set(shown["insights"]) == set(KINDS)
+    assert isinstance(shown["insights"]["AIScore"][0]["value"], str)
+
+
+def test_the_speakers_are_the_one_recorded_and_the_other_side() -> None:
+    shown = shown_at(START + HOUR)
+    assert shown is not None
+    ana, customer = shown["speakerInfo"]
+    assert (ana["extensionId"], ana["name"]) == (ANA_ID, "Ana Ruiz")
+    assert (customer["extensionId"], customer["accountId"]) == (None, None)
+    assert customer["phoneNumber"].startswith("+1555")
+    assert {line["speakerId"] for line in shown["insights"]["Transcript"]} == {"P-1", "P-2"}
+
+
+def test_with_notes_the_second_version_has_more_and_a_later_time() -> None:
+    first, second = shown_at(START + timedelta(minutes=33), notes=True), shown_at(START + HOUR, notes=True)
+    assert first is not None
+    assert second is not None
+    assert set(first["insights"]) < set(second["insights"])
+    assert first["lastModifiedTime"] < second["lastModifiedTime"]
+    assert first["creationTime"] == second["creationTime"]
+
+
+def test_only_what_was_asked_for_is_answered() -> None:
+    shown = shown_at(START + HOUR)
+    assert shown is not None
+    assert set(only_kinds(shown, ["Sentiment", "AIScore"])["insights"]) == {"Sentiment", "AIScore"}
+    assert only_kinds(shown, []) == shown
+
+
+@pytest.mark.parametrize("script", ["outbound_answered", "queue_answered", "blind_transfer", "warm_transfer"])
+def test_every_kept_recording_can_be_analysed(script: str) -> None:
+    call, record, recording = recorded(script)
+    versions = analysed_at(record, recording, Timing(), notes=False)
+    shown = show_insights(call, recording, versions, START + HOUR, "http://127.0.0.1:1")
+    assert shown is not None
+    assert len(shown["speakerInfo"]) == 2
+    assert shown == show_insights(call, recording, versions, START + HOUR, "http://127.0.0.1:1")

@@ -1,0 +1,276 @@
+"""The scripted calls: their shape, their determinism, and what makes each of them worth having."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.simulator.platform.events import TERMINAL
+from app.simulator.scripting.casting import UnknownNumberError, Wishes
+from app.simulator.scripting.catalogue import SCRIPTS, describe, play
+from app.simulator.scripting.company import ANA_ID, BEN_ID, COMPANY
+from app.simulator.scripting.model import IN_PROGRESS, ON_DEMAND, SILENCE, ScriptedCall, Sound
+
+START = datetime(2026, 3, 10, 18, 7, 41, 12000, tzinfo=UTC)
+EVERY_SCRIPT = pytest.mark.parametrize("script", sorted(SCRIPTS))
+
+
+def play_one(
+    script: str,
+    *,
+    speed: float = 1.0,
+    seed: int = 1,
+    number: int = 1,
+    start: datetime = START,
+    wishes: Wishes | None = None,
+) -> ScriptedCall:
+    return play(
+        script,
+        world=COMPANY,
+        start=start,
+        speed=speed,
+        seed=seed,
+        number=number,
+        wishes=wishes or Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102"),
+    )
+
+
+def statuses(call: ScriptedCall) -> list[tuple[str, str, str | None]]:
+    """Ordinal of the party within its session, status code, reason; in order of time."""
+    return [
+        (
+            event.party["id"].rsplit("-", 1)[1],
+            event.party["status"]["code"],
+            event.party["status"].get("reason"),
+        )
+        for event in call.events
+    ]
+
+
+def test_there_are_scripts_for_everything_that_the_checklist_names() -> None:
+    assert len(SCRIPTS) >= 20
+    assert all(len(describe(name)) > 20 for name in SCRIPTS)
+
+
+@EVERY_SCRIPT
+def test_the_same_seed_and_start_give_the_same_call(script: str) -> None:
+    assert play_one(script) == play_one(script)
+
+
+@EVERY_SCRIPT
+def test_a_call_at_another_time_shares_no_id_with_the_first(script: str) -> None:
+    first, second = play_one(script), play_one(script, start=START + timedelta(hours=1))
+    ids = {session.telephony_session_id for session in first.sessions} | {one.id for one in first.records}
+    others = {session.telephony_session_id for session in second.sessions} | {
+        one.id for one in second.records
+    }
+    assert not ids & others
+
+
+@EVERY_SCRIPT
+def test_events_are_numbered_from_two_in_the_order_of_their_time(script: str) -> None:
+    by_session = defaultdict(list)
+    call = play_one(script)
+    for event in call.events:
+        by_session[event.session.telephony_session_id].append(event)
+    assert len(by_session) == len(call.sessions)
+    for events in by_session.values():
+        assert [event.sequence for event in events] == list(range(2, 2 + len(events)))
+        assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+@EVERY_SCRIPT
+def test_in_the_end_every_party_has_left(script: str) -> None:
+    last = {event.party["id"]: event.party["status"]["code"] for event in play_one(script).events}
+    assert set(last.values()) <= TERMINAL
+
+
+@EVERY_SCRIPT
+def test_a_session_ends_with_its_last_event(script: str) -> None:
+    call = play_one(script)
+    assert call.sessions
+    for session in call.sessions:
+        assert session.ended_at == max(event.at for event in call.events if event.session == session)
+
+
+@EVERY_SCRIPT
+def test_a_record_is_in_progress_until_its_last_stage(script: str) -> None:
+    for record in play_one(script).records:
+        *provisional, final = record.stages
+        assert [stage.face.result for stage in provisional] == [IN_PROGRESS] * len(provisional)
+        assert all(stage.face.duration is None for stage in provisional)
+        assert final.face.result != IN_PROGRESS
+        assert final.face.duration is not None
+        assert final.at <= record.session.ended_at
+        assert [stage.at for stage in record.stages] == sorted(stage.at for stage in record.stages)
+
+
+@EVERY_SCRIPT
+def test_tenfold_speed_plays_the_same_call_in_a_tenth_of_the_time(script: str) -> None:
+    slow, fast = play_one(script), play_one(script, speed=10.0)
+    assert slow.events
+    for one, other in zip(slow.events, fast.events, strict=True):
+        assert (other.at - START) / timedelta(microseconds=1) == pytest.approx(
+            (one.at - START) / timedelta(microseconds=10), abs=2
+        )
+        assert one.party["status"]["code"] == other.party["status"]["code"]
+
+
+def test_the_menu_leaves_without_a_reason_while_the_call_goes_on() -> None:
+    told = statuses(play_one("ivr_then_agent"))
+    leaves = told.index(("2", "Disconnected", None))
+    assert ("3", "Answered", None) in told[leaves:]
+
+
+def test_a_blind_transfer_names_its_reason_and_the_next_party_follows() -> None:
+    told = statuses(play_one("blind_transfer"))
+    hands_over = told.index(("2", "Disconnected", "BlindTransfer"))
+    assert told[hands_over + 1] == ("3", "Proceeding", None)
+
+
+def test_the_caller_is_outbound_in_calls_from_outside_and_has_no_extension() -> None:
+    first = play_one("inbound_direct").events[0]
+    assert (first.party["direction"], first.extension_id) == ("Outbound", None)
+
+
+def test_the_customer_is_the_inbound_party_of_a_call_to_them() -> None:
+    call = play_one("outbound_answered")
+    assert {(event.party["direction"], event.extension_id) for event in call.events} == {
+        ("Outbound", ANA_ID),
+        ("Inbound", None),
+    }
+
+
+def test_queue_members_who_did_not_answer_get_a_missed_record() -> None:
+    records = play_one("queue_answered").records
+    assert {(record.extension_id, record.final.face.result) for record in records} == {
+        (ANA_ID, "Accepted"),
+        (BEN_ID, "Missed"),
+    }
+    assert len({record.session.session_id for record in records}) == 1
+
+
+def test_the_record_of_a_queue_call_turns_round_at_hang_up() -> None:
+    won = play_one("queue_answered").records[0]
+    assert [stage.face.direction for stage in won.stages] == ["Outbound", "Outbound", "Inbound"]
+    assert won.final.face.sender["name"].startswith("Sales - ")
+
+
+def test_a_warm_transfer_links_two_sessions_both_ways() -> None:
+    call = play_one("warm_transfer")
+    first, second = (session.telephony_session_id for session in call.sessions)
+    peers = {
+        event.session.telephony_session_id: event.party["status"]["peerId"]["telephonySessionId"]
+        for event in call.events
+        if event.party["status"]["code"] == "Gone"
+    }
+    assert peers == {first: second, second: first}
+    assert call.records[0].transfer_target == second
+    assert call.records[2].transferee == first
+
+
+def test_a_conference_calls_itself_zero() -> None:
+    plain, room = play_one("conference").sessions
+    assert (room.session_id, room.origin) == ("0", "Conference")
+    assert plain.session_id != "0"
+
+
+def test_ringout_makes_two_sessions_with_close_numbers() -> None:
+    first, second = (int(session.session_id) for session in play_one("ringout").sessions)
+    assert 0 < abs(second - first) <= 4000
+
+
+def test_calling_ones_own_number_gives_two_records_of_one_session() -> None:
+    records = play_one("own_number").records
+    assert [record.extension_id for record in records] == [ANA_ID, ANA_ID]
+    assert len({record.session.session_id for record in records}) == 1
+
+
+def test_a_short_call_announces_a_recording_that_is_not_kept() -> None:
+    call = play_one("short_call")
+    assert any("recordings" in event.party for event in call.events)
+    assert call.recordings == ()
+    assert call.records[0].sound.is_short
+
+
+def test_an_older_record_does_not_tell_that_its_recording_was_too_short() -> None:
+    call = play_one("short_call_untold")
+    assert announced(call) == [[True], [False]]
+    assert call.records[0].sound == SILENCE
+
+
+def announced(call: ScriptedCall) -> list[list[bool]]:
+    """Return which of the recordings are active, for each event that tells of some."""
+    return [
+        [one["active"] for one in event.party["recordings"]]
+        for event in call.events
+        if "recordings" in event.party
+    ]
+
+
+def test_a_recording_on_demand_is_announced_when_it_starts() -> None:
+    call = play_one("recorded_on_demand")
+    assert announced(call) == [[True], [False]]
+    answered = next(event.at for event in call.events if event.party["status"]["code"] == "Answered")
+    (recording,) = call.recordings
+    assert recording.kind == ON_DEMAND
+    assert recording.started_at > answered + timedelta(seconds=10)
+    assert call.records[0].sound == Sound((recording,))
+
+
+def test_recording_twice_leaves_two_recordings_of_one_record() -> None:
+    call = play_one("recorded_twice")
+    assert announced(call) == [[True], [False], [False, True], [False, False], [False, False]]
+    first, second = call.recordings
+    assert first.id != second.id
+    assert first.ended_at < second.started_at
+    assert call.records[0].sound == Sound((first, second))
+    told = [one["id"] for one in call.events[-2].party["recordings"]]
+    assert told == [first.id, second.id]
+
+
+@pytest.mark.parametrize("script", ["blind_transfer", "park_and_pickup", "park_revived"])
+def test_each_part_of_a_call_that_went_on_says_that_its_recording_was_too_short(script: str) -> None:
+    wishes = Wishes(talk_seconds=40.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
+    call = play_one(script, wishes=wishes)
+    assert call.recordings == ()
+    assert [record.sound.is_short for record in call.records] == [True, True]
+
+
+def test_of_a_call_that_is_handed_on_at_once_only_the_second_part_is_recorded() -> None:
+    call = play_one("transferred_soon")
+    (kept,) = call.recordings
+    assert [record.sound for record in call.records] == [Sound(is_short=True), Sound((kept,))]
+    assert kept.extension_id == BEN_ID
+
+
+def test_only_the_last_event_of_a_call_during_downtime_arrives() -> None:
+    arriving = [event for event in play_one("first_seen_disconnected").events if event.delivered]
+    assert [event.party["status"]["code"] for event in arriving] == ["Disconnected"]
+
+
+def test_a_call_whose_events_are_lost_has_records_all_the_same() -> None:
+    call = play_one("events_lost")
+    assert not any(event.delivered for event in call.events)
+    assert len(call.records) == 1
+
+
+def test_a_test_call_says_so_and_is_never_logged() -> None:
+    call = play_one("test_call")
+    assert call.sessions[0].origin == "TestCall"
+    assert call.records == ()
+
+
+def test_all_parties_leave_a_parked_call_before_it_is_revived() -> None:
+    last: dict[str, str] = {}
+    alone = []
+    for event in play_one("park_revived").events:
+        last[event.party["id"]] = event.party["status"]["code"]
+        alone.append(all(code in TERMINAL for code in last.values()))
+    assert True in alone[:-1]
+    assert alone[-1]
+
+
+def test_an_unknown_extension_cannot_be_cast() -> None:
+    with pytest.raises(UnknownNumberError):
+        play_one("inbound_direct", wishes=Wishes(agent="999"))
