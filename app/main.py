@@ -156,7 +156,7 @@ class Process:
                 self.crew.start(self._loops(self.connections))
             if self.role is not Role.WORKER:
                 self.crew.watch(self._beat(self._pulse(self.connections)), "pulse")
-            stack.callback(self.services.stopping.set)
+            stack.callback(lambda: self.services.stopping.begin(self.clock.now()))
             yield
 
     async def prepare_database(self) -> None:

@@ -4,7 +4,6 @@ API refuse; and a fast way to answer.
 async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
 """
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.settings import Settings
 from app.values.exact_json import write_json
+from app.work.stopping import StopSignal
 from app.work.wakeups import Wakeups
 
 
@@ -29,7 +29,7 @@ class Services:
     database: Database
     wakeups: Wakeups
     clock: Clock
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: StopSignal = field(default_factory=StopSignal)
     revocations: Revocations = field(init=False)
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         # Streams and long polls end by themselves, so that nobody has to be cut off.
-        self._process.services.stopping.set()
+        self._process.services.stopping.begin(self._process.clock.now())
         await super().shutdown(sockets=sockets)
 
 

@@ -25,6 +25,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks.intake.inbox import COMMIT_SECONDS
 from app.webhooks.intake.refusals import Refusals, Refused
 from app.webhooks.subscriptions.beats import Beat, beats_json, find_outages, is_late, read_beats
+from app.work.stopping import StopSignal
 from app.work.wakeups import SUBSCRIPTIONS
 
 KIND = "pulse"
@@ -59,7 +60,7 @@ class Pulse:
         replica: str,
         interval_seconds: float,
         sweep_after_seconds: float,
-        stopping: asyncio.Event | None = None,
+        stopping: StopSignal | None = None,
     ) -> None:
         """`take_refused` gives subscriptions whose deliveries were refused, with since when, and forgets them.
 
@@ -158,8 +159,20 @@ class Pulse:
     def _next_beat(self, begun: datetime | None) -> Beat:
         if begun is None:
             assert self._beat is not None  # noqa: S101 - only a process that has beaten stops
-            return Beat(self._beat.since, self._beat.at, stopped=True)
+            # Until it stopped, this process stored what came or notes it as refused with this write.
+            well = self._could_not is None and not self._has_hung
+            end = max(self._beat.at, self._stopped_at) if well else self._beat.at
+            return Beat(self._beat.since, end, stopped=True)
         return Beat(begun if self._beat is None else self._beat.since, begun)
+
+    @property
+    def _stopped_at(self) -> datetime:
+        since = self._stopping.since if self._stopping is not None else None
+        return since or self._clock.now()
+
+    @property
+    def _has_hung(self) -> bool:
+        return self._clock.monotonic() - self._beat_at > self._allowed
 
     def _own_outages(self, now: datetime, begun: datetime | None, refused: Refused | None) -> list[_Lost]:
         """Return when this process stored no deliveries: from its last beat on, or from what it refused first on."""
@@ -171,8 +184,7 @@ class Pulse:
             return [_Lost(Reason.NOT_STORED, begin, max(now, refused.last_at), detail)]
         if self._could_not is not None and since:
             return [_Lost(Reason.NOT_STORED, *_in_order(since[0], now), self._could_not)]
-        hung = self._clock.monotonic() - self._beat_at > self._allowed
-        if since and begun is not None and hung:
+        if since and begun is not None and self._has_hung:
             return [_Lost(Reason.SERVICE_DOWN, *_in_order(since[0], now))]
         return []
 

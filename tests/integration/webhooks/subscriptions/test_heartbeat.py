@@ -17,6 +17,7 @@ from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.intake.refusals import Refusals
 from app.webhooks.subscriptions.heartbeat import Pulse
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
+from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
@@ -124,7 +125,8 @@ async def test_a_restart_without_another_replica_is_a_gap_however_short(
     await before.stop()
     clock.advance(3)
     await make_pulse().step()
-    assert await gaps_of(database) == [("service-down", START, START + timedelta(seconds=7))]
+    stopped_at, started_at = START + timedelta(seconds=4), START + timedelta(seconds=7)
+    assert await gaps_of(database) == [("service-down", stopped_at, started_at)]
 
 
 async def test_a_replica_that_dies_beside_another_leaves_a_gap_from_its_last_beat(
@@ -277,8 +279,8 @@ async def test_nothing_is_proven_once_the_process_takes_no_connections(
 ) -> None:
     pulse = make_pulse()
     await pulse.step()
-    pulse._stopping = asyncio.Event()
-    pulse._stopping.set()
+    pulse._stopping = StopSignal()
+    pulse._stopping.begin(clock.now())
     clock.advance(10)
     await pulse.step()
     await pulse.stop()
