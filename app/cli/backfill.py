@@ -1,91 +1,83 @@
-"""Reads a range of the Call Log on demand: `aftercall backfill`. Resumes where it was interrupted."""
+"""`aftercall backfill`: fetch the calls of a range from the Call Log."""
 
-import secrets
-from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated
 
+import httpx
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app import log
 from app.accounts.connections import Connections
 from app.calls import accounts
-from app.clock import Clock
+from app.cli.context import err, out
+from app.cli.group import run_to_end
+from app.clock import SystemClock
 from app.db.engine import Database
-from app.enrichment.call_log import gaps
+from app.db.migrations import migrate as migrate_database
+from app.enrichment.call_log.backfill import backfill as run_backfill
 from app.enrichment.call_log.gaps import Sweep
-from app.enrichment.call_log.sweeper import Sweeper, SweepRules
-from app.enrichment.records.apply import ReadingPlan
-from app.errors import SettingsError
-from app.ids import UNBOUND_ACCOUNT, AccountId
-
-PAUSE_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 60.0
-"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up; the first,
-and the longest after many tries in vain."""
+from app.enrichment.rules import reading_plan, sweep_rules
+from app.ids import AccountId
+from app.settings import Settings, read_settings
+from app.vault import Vault
 
 
-class Stuck(SettingsError):
-    """A person has to act before a backfill can go on."""
-
-
-async def backfill(
-    database: Database,
-    clock: Clock,
-    connections: Connections,
-    plan: ReadingPlan,
-    rules: SweepRules,
-    account_id: AccountId,
-    from_at: datetime,
-    to_at: datetime | None,
-    *,
-    page_size: int,
-    report: Callable[[Sweep], None],
-) -> Sweep:
-    """Look for the calls that started from `from_at` on and before `to_at` (None: now); return the finished row.
-
-    One that was begun and not finished goes on from its cursor. Requests go through the shared budget, behind
-    the polls of a service that runs meanwhile. `report` is called after each slice.
-
-    Raises SettingsError when the range or the account cannot be, Stuck when credentials or rights are missing.
-    """
-    now = clock.now()
-    if from_at >= min(now, to_at or now):
-        raise SettingsError("the range must begin before it ends, and in the past")
-    holder = await _holder(database, account_id)
-    if not await connections.of(holder):
-        raise SettingsError(f"there are no credentials for account {account_id}; `aftercall check` says more")
-    async with database.write() as db:
-        sweep = await gaps.open_backfill(db, holder, from_at, to_at, now)
-    replica = f"backfill-{secrets.token_hex(6)}"
-    sweeper = Sweeper(database, clock, connections, plan, rules, replica=replica, page_size=page_size)
+def backfill(
+    begin: Annotated[datetime, typer.Option("--from", help="Calls that started from this moment on (UTC).")],
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", help="Calls that started before this moment (UTC); default: now."),
+    ] = None,
+    account: Annotated[
+        str, typer.Option(help="Account id; ~ is the account of the service's own credentials.")
+    ] = "~",
+) -> None:
+    """Fetch the calls of a range from the Call Log. Interrupted, the same command goes on where it was."""
+    settings = read_settings()
+    log.configure("warning", settings.log_format)
     try:
-        return await _run(database, clock, sweeper, sweep, report)
-    finally:
-        async with database.write() as db:
-            await gaps.let_go(db, sweep, replica)
+        done = run_to_end(_backfill(settings, AccountId(account), _utc(begin), end and _utc(end)))
+    except KeyboardInterrupt:
+        err.print("Interrupted. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    out.print(f"{done.records} records read, {done.found} calls were not known before.")
 
 
-async def _holder(database: Database, account_id: AccountId) -> AccountId:
-    """Return the one name under which the account's rows stand, so that both of its names resume the same run."""
-    async with database.read() as db:
-        return UNBOUND_ACCOUNT if await accounts.has_own_credentials(db, account_id) else account_id
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-async def _run(
-    database: Database, clock: Clock, sweeper: Sweeper, sweep: Sweep, report: Callable[[Sweep], None]
+async def _backfill(
+    settings: Settings, account_id: AccountId, begin: datetime, end: datetime | None
 ) -> Sweep:
-    tries = 0
-    while sweep.done_at is None:
-        before = sweep.cursor_at
-        await sweeper.advance(sweep)
-        async with database.read() as db:
-            sweep = await gaps.load(db, sweep.account_id, sweep.sweep_id)
-        report(sweep)
-        if sweep.done_at is not None or sweep.cursor_at != before:
-            tries = 0
-            continue
-        # Another run has it, or one that was killed had it: what is written there may be over.
-        is_held = sweep.lease_owner is not None
-        tries = 0 if is_held else tries + 1
-        # The first refusal may be for the whole account alone: then each user is asked for his own calls.
-        if sweep.problem is not None and tries > 1:
-            raise Stuck(str(sweep.problem.get("detail")))
-        await clock.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(max(tries - 1, 0), 10)))
-    return sweep
+    secret, _ = settings.secrets()
+    clock, database = SystemClock(), Database(settings.database_url, direct_url=settings.database_direct_url)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]} records, {task.fields[found]} new calls"),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    task = bar.add_task("Call Log", total=None, records=0, found=0)
+
+    def report(sweep: Sweep) -> None:
+        whole = ((sweep.to_at or sweep.from_at) - sweep.from_at).total_seconds()
+        read = ((sweep.cursor_at or sweep.from_at) - sweep.from_at).total_seconds()
+        bar.update(task, total=whole, completed=read, records=sweep.records, found=sweep.found)
+
+    try:
+        await migrate_database(database)
+        async with database.write() as db:
+            await accounts.open_unbound(db, clock.now())
+        async with httpx.AsyncClient() as http:
+            connections = Connections(settings, database, clock, Vault(secret), http, replica="backfill")
+            with bar:
+                return await run_backfill(
+                    database, clock, connections, reading_plan(settings), sweep_rules(settings), account_id, begin,
+                    end, page_size=settings.active_calls_page_size, report=report,
+                )  # fmt: skip
+    finally:
+        await database.close()

@@ -15,17 +15,17 @@ out = Console()
 err = Console(stderr=True)
 
 
-def _with_schema(run: Callable[[Database], Awaitable[None]]) -> None:
+def with_schema(run: Callable[[Database], Awaitable[None]]) -> None:
     """Run what needs the tables to be there. Raises SchemaMismatch if they are not, or are of another version."""
 
     async def checked(database: Database) -> None:
         await check_schema(database)
         await run(database)
 
-    _with_database(checked)
+    with_database(checked)
 
 
-def _with_database(run: Callable[[Database], Awaitable[None]]) -> None:
+def with_database(run: Callable[[Database], Awaitable[None]]) -> None:
     settings: Settings = read_settings()
 
     async def opened() -> None:

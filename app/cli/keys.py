@@ -10,7 +10,7 @@ from app.accounts.credentials import rotate
 from app.api import keys
 from app.api.auth import CONNECTOR_SCOPES, Scope
 from app.calls import accounts
-from app.cli.context import _with_database, _with_schema, err, out
+from app.cli.context import err, out, with_database, with_schema
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.migrations import migrate as migrate_database
@@ -51,7 +51,7 @@ def create_key(
         )
         print(created.plain)  # noqa: T201
 
-    _with_database(run)
+    with_database(run)
 
 
 @keys_app.command("list")
@@ -73,7 +73,7 @@ def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUN
                 )
         out.print(table)
 
-    _with_schema(run)
+    with_schema(run)
 
 
 @keys_app.command("revoke")
@@ -90,7 +90,7 @@ def revoke_key(
                 )
         out.print(f"Revoked {escape(key_id)}.")
 
-    _with_schema(run)
+    with_schema(run)
 
 
 @keys_app.command("rotate-secrets")
@@ -108,4 +108,4 @@ def rotate_secrets() -> None:
             )
             raise typer.Exit(1)
 
-    _with_schema(run)
+    with_schema(run)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib.util
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,15 +11,13 @@ import typer
 import uvicorn
 
 from app import __version__, log
-from app.cli.commands import _http_protocol, app
 from app.cli.group import wait_for_sqlite
 from app.main import Process, Role, create_app
-from app.settings import read_settings
+from app.settings import Settings, read_settings
 
 logger = structlog.get_logger(__name__)
 
 
-@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -42,6 +41,15 @@ def serve(
         http=_http_protocol(settings),
     )
     _Server(config, service.state.process).run()
+
+
+def _http_protocol(settings: Settings) -> Any:
+    """Return uvicorn's protocol with our patience; where its parser is not installed, uvicorn's own choice."""
+    if importlib.util.find_spec("httptools") is None:
+        return "auto"
+    from app.api.http_protocol import patient_protocol
+
+    return patient_protocol(settings.request_seconds)
 
 
 class _Server(uvicorn.Server):

@@ -14,12 +14,13 @@ from typer.testing import CliRunner, Result
 
 from app.api import keys
 from app.api.keys import KeyInfo
-from app.cli.checks import Finding
-from app.cli.commands import _line, app, main
+from app.cli.check import _line
+from app.cli.commands import app, main
 from app.cli.context import out
 from app.db.engine import Database
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT
+from app.ops.checks import Finding
 from tests.conftest import SECRETS
 
 ROOT = Path(__file__).parents[3]

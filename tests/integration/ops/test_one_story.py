@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import Level
 from app.api.dependencies import Services
-from app.cli import checks
-from app.cli.checks import Finding, Looked, check_service
 from app.db.engine import Database
 from app.db.tables import accounts, deliveries, poll_targets, subscriptions, sweeps, work
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.ops import checks
+from app.ops.checks import Finding, Looked, check_service
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import Viewer
 from app.ops.router import OpsSummary

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from app.api.dependencies import Services
-from app.cli.checks import _lines
 from app.db.engine import Database
 from app.errors import RateLimited
 from app.ids import AccountId
+from app.ops.checks import _lines
 from app.ops.summary import load_summary
 from app.rate_limits.shared_buckets import SharedRates
 from app.rate_limits.silences import load_silences

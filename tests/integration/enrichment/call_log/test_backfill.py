@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.cli.backfill import Stuck, backfill
 from app.db.engine import Database
 from app.db.tables import calls, sweeps
+from app.enrichment.call_log.backfill import Stuck, backfill
 from app.enrichment.call_log.gaps import Sweep
 from app.errors import PermissionMissing, RateLimited, RequestRefused, RingCentralUnreachable, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId

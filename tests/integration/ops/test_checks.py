@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from app.accounts.connections import Connections
-from app.cli.checks import Finding, check_accounts, run_checks
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import PermissionMissing
+from app.ops.checks import Finding, check_accounts, run_checks
 from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
 from app.simulator.platform.subscriptions import Subscription, read_filter

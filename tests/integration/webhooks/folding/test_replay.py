@@ -9,12 +9,12 @@ from sqlalchemy import select, update
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
-from app.cli.replay import replay_calls
 from app.db.tables import calls, timeline
 from app.enrichment.records.apply import apply_readings, keep_readings
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from app.settings import Settings
+from app.webhooks.folding.replay import replay_calls
 from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
 from tests.fakes.desk import PLAN

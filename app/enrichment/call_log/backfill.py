@@ -1,0 +1,91 @@
+"""Reads a range of the Call Log on demand: `aftercall backfill`. Resumes where it was interrupted."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+from app.accounts.connections import Connections
+from app.calls import accounts
+from app.clock import Clock
+from app.db.engine import Database
+from app.enrichment.call_log import gaps
+from app.enrichment.call_log.gaps import Sweep
+from app.enrichment.call_log.sweeper import Sweeper, SweepRules
+from app.enrichment.records.apply import ReadingPlan
+from app.errors import SettingsError
+from app.ids import UNBOUND_ACCOUNT, AccountId
+
+PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 60.0
+"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up; the first,
+and the longest after many tries in vain."""
+
+
+class Stuck(SettingsError):
+    """A person has to act before a backfill can go on."""
+
+
+async def backfill(
+    database: Database,
+    clock: Clock,
+    connections: Connections,
+    plan: ReadingPlan,
+    rules: SweepRules,
+    account_id: AccountId,
+    from_at: datetime,
+    to_at: datetime | None,
+    *,
+    page_size: int,
+    report: Callable[[Sweep], None],
+) -> Sweep:
+    """Look for the calls that started from `from_at` on and before `to_at` (None: now); return the finished row.
+
+    One that was begun and not finished goes on from its cursor. Requests go through the shared budget, behind
+    the polls of a service that runs meanwhile. `report` is called after each slice.
+
+    Raises SettingsError when the range or the account cannot be, Stuck when credentials or rights are missing.
+    """
+    now = clock.now()
+    if from_at >= min(now, to_at or now):
+        raise SettingsError("the range must begin before it ends, and in the past")
+    holder = await _holder(database, account_id)
+    if not await connections.of(holder):
+        raise SettingsError(f"there are no credentials for account {account_id}; `aftercall check` says more")
+    async with database.write() as db:
+        sweep = await gaps.open_backfill(db, holder, from_at, to_at, now)
+    replica = f"backfill-{secrets.token_hex(6)}"
+    sweeper = Sweeper(database, clock, connections, plan, rules, replica=replica, page_size=page_size)
+    try:
+        return await _run(database, clock, sweeper, sweep, report)
+    finally:
+        async with database.write() as db:
+            await gaps.let_go(db, sweep, replica)
+
+
+async def _holder(database: Database, account_id: AccountId) -> AccountId:
+    """Return the one name under which the account's rows stand, so that both of its names resume the same run."""
+    async with database.read() as db:
+        return UNBOUND_ACCOUNT if await accounts.has_own_credentials(db, account_id) else account_id
+
+
+async def _run(
+    database: Database, clock: Clock, sweeper: Sweeper, sweep: Sweep, report: Callable[[Sweep], None]
+) -> Sweep:
+    tries = 0
+    while sweep.done_at is None:
+        before = sweep.cursor_at
+        await sweeper.advance(sweep)
+        async with database.read() as db:
+            sweep = await gaps.load(db, sweep.account_id, sweep.sweep_id)
+        report(sweep)
+        if sweep.done_at is not None or sweep.cursor_at != before:
+            tries = 0
+            continue
+        # Another run has it, or one that was killed had it: what is written there may be over.
+        is_held = sweep.lease_owner is not None
+        tries = 0 if is_held else tries + 1
+        # The first refusal may be for the whole account alone: then each user is asked for his own calls.
+        if sweep.problem is not None and tries > 1:
+            raise Stuck(str(sweep.problem.get("detail")))
+        await clock.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(max(tries - 1, 0), 10)))
+    return sweep
