@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from app import __version__
 from app.accounts.connections import Connections
 from app.accounts.onboarding import Onboarding
-from app.accounts.token_refresh import CHECK_SECONDS, SignIns
+from app.accounts.token_refresh import CHECK_SECONDS, TokenRefresher
 from app.api import keys, problems
 from app.api.dependencies import Services
 from app.api.head_requests import HeadAsGet
@@ -25,8 +25,8 @@ from app.api.request_limits import Limits
 from app.api.request_log import LogsRequests, RequestLog
 from app.api.strictness import refuse_misunderstandings, refuse_repeated
 from app.call_log_api import router as readers_router
-from app.call_log_api.lists import ReaderLists
-from app.call_log_api.response_cache import SharedAnswers
+from app.call_log_api.lists import CallLogLists
+from app.call_log_api.response_cache import ResponseCache
 from app.call_log_api.rules import list_rules
 from app.calls import router as calls_router
 from app.calls.accounts import open_unbound
@@ -36,17 +36,17 @@ from app.clock import Clock, SystemClock
 from app.db.diagnosis import diagnose
 from app.db.engine import Database
 from app.db.migrations import await_schema, migrate
-from app.enrichment.call_log.change_feed import Feed
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.call_log.sweeper import Sweeper
 from app.enrichment.insights.reader import InsightsReader
 from app.enrichment.polling.poller import Poller
 from app.enrichment.recordings import router as recordings_router
 from app.enrichment.recordings.archive_store import open_archive
-from app.enrichment.recordings.archiver import Archivist
-from app.enrichment.recordings.playback import Listening
-from app.enrichment.recordings.watcher import RecordingKeeper
-from app.enrichment.rules import insights_plan, planner_limits, reading_plan, recording_plan, sweep_rules
+from app.enrichment.recordings.archiver import Archiver
+from app.enrichment.recordings.playback import Playback
+from app.enrichment.recordings.watcher import RecordingWatcher
+from app.enrichment.rules import call_log_plan, insights_plan, planner_limits, recording_plan, sweep_rules
 from app.errors import StorageUnavailable
 from app.ops import api_docs as docs
 from app.ops import health, metrics_router
@@ -63,11 +63,11 @@ from app.webhooks.folding.end_watch import EndWatch
 from app.webhooks.folding.fold import Folder
 from app.webhooks.intake import router as webhooks
 from app.webhooks.intake.inbox import Inbox
-from app.webhooks.retention import Upkeep
+from app.webhooks.retention import Retention
 from app.webhooks.rules import end_rules
-from app.webhooks.subscriptions.heartbeat import Pulse
+from app.webhooks.subscriptions.heartbeat import Heartbeat
 from app.webhooks.subscriptions.keeper import Wanted
-from app.webhooks.subscriptions.supervisor import SubscriptionGuard
+from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from app.work import wakeups
 from app.work.loops import Crew, Loop
 from app.work.wakeups import Wakeups
@@ -115,7 +115,7 @@ class Process:
         self.endpoint = webhooks.NotificationEndpoint(
             self.inbox, token, settings.webhook_max_body_bytes, self.clock
         )
-        self.pulse: Pulse | None = None
+        self.pulse: Heartbeat | None = None
         self.crew = Crew(self.wakeups, self.clock)
         self.services = Services(self.settings, self.database, self.wakeups, self.clock)
 
@@ -133,10 +133,10 @@ class Process:
             self.connections = Connections(
                 self.settings, self.database, self.clock, self.vault, http, replica=self.replica
             )
-            shared = SharedAnswers(self.database, self.clock, lease=self.settings.lease_seconds)
+            shared = ResponseCache(self.database, self.clock, lease=self.settings.lease_seconds)
             stack.push_async_callback(shared.close)
-            self.lists = ReaderLists(self.clock, self.connections, shared, list_rules(self.settings))
-            self.listening = Listening(
+            self.lists = CallLogLists(self.clock, self.connections, shared, list_rules(self.settings))
+            self.listening = Playback(
                 self.database,
                 self.clock,
                 self.connections,
@@ -194,7 +194,7 @@ class Process:
     def _loops(self, connections: Connections) -> Sequence[Loop]:
         settings, database, clock = self.settings, self.database, self.clock
         rules = end_rules(settings)
-        plan = reading_plan(settings)
+        plan = call_log_plan(settings)
         step = min(1.0, settings.active_calls_window_seconds / 60)
         folder = Folder(database, clock, rules, self.inbox, patience_seconds=_PATIENCE_SECONDS)
         ends = EndWatch(
@@ -206,7 +206,7 @@ class Process:
             lease_seconds=settings.short_lease_seconds,
             patience_seconds=_PATIENCE_SECONDS,
         )
-        reader = Reader(
+        reader = CallLogReader(
             database,
             clock,
             connections,
@@ -249,7 +249,7 @@ class Process:
             Loop("insights", insights.step, (), step * 2, insights.close),
             Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close),
             Loop("own account", self.onboarding.learn_own, (), CHECK_SECONDS),
-            Loop("sign-ins", SignIns(connections, clock).step, (wakeups.REFUSALS,), CHECK_SECONDS),
+            Loop("sign-ins", TokenRefresher(connections, clock).step, (wakeups.REFUSALS,), CHECK_SECONDS),
             Loop(
                 "clock",
                 ClockWatch(database, clock, connections.meter, replica=self.replica).step,
@@ -264,12 +264,12 @@ class Process:
                 (),
                 REACH_LOOK_SECONDS,
             ),
-            Loop("upkeep", Upkeep(database, clock, settings).step, (), _UPKEEP_SECONDS),
+            Loop("upkeep", Retention(database, clock, settings).step, (), _UPKEEP_SECONDS),
         ]
 
-    def _recording_keeper(self, connections: Connections) -> RecordingKeeper:
+    def _recording_keeper(self, connections: Connections) -> RecordingWatcher:
         plan = recording_plan(self.settings)
-        return RecordingKeeper(
+        return RecordingWatcher(
             self.database, self.clock, connections, plan, patience_seconds=_PATIENCE_SECONDS
         )
 
@@ -283,7 +283,7 @@ class Process:
         if self.archive is None:
             return []
         spool = self.settings.archive_spool_folder
-        archivist = Archivist(
+        archivist = Archiver(
             self.database,
             self.clock,
             connections,
@@ -300,7 +300,7 @@ class Process:
             self.database,
             self.clock,
             connections,
-            reading_plan(settings),
+            call_log_plan(settings),
             sweep_rules(settings),
             replica=self.replica,
             page_size=settings.active_calls_page_size,
@@ -308,19 +308,19 @@ class Process:
             patience_seconds=_PATIENCE_SECONDS,
         )
 
-    def _feed(self, reader: str) -> Feed:
+    def _feed(self, reader: str) -> CallLogFeed:
         settings = self.settings
-        return Feed(
+        return CallLogFeed(
             self.database,
             self.clock,
-            reading_plan(settings),
+            call_log_plan(settings),
             replica=f"{self.replica}-{reader}",
             lease_seconds=settings.short_lease_seconds,
             patience_seconds=max(settings.lease_seconds / 2, settings.rate_limit_window_seconds),
         )
 
-    def _pulse(self, connections: Connections) -> Pulse:
-        self.pulse = Pulse(
+    def _pulse(self, connections: Connections) -> Heartbeat:
+        self.pulse = Heartbeat(
             self.database,
             self.clock,
             connections,
@@ -338,7 +338,7 @@ class Process:
     def _beat_seconds(self) -> float:
         return max(_SHORTEST_BEAT_SECONDS, self.settings.active_calls_window_seconds / 12)
 
-    async def _beat(self, pulse: Pulse) -> None:
+    async def _beat(self, pulse: Heartbeat) -> None:
         # A gap ends when deliveries are accepted again, not before.
         await wakeups.wait(self.serving, 2.0)
         await Loop("pulse", pulse.step, (), self._beat_seconds).run(self.wakeups, self.clock)
@@ -357,7 +357,7 @@ class Process:
             token=self.webhook_token,
             expires_in_seconds=settings.subscription_expires_seconds,
         )
-        guard = SubscriptionGuard(
+        guard = SubscriptionSupervisor(
             self.database,
             self.clock,
             connections,

@@ -172,7 +172,7 @@ class Aftercall:
         moment = _moment(now)
         self.planned_at = now
         self.rhythm = planner.hear(self.rhythm, (), moment)
-        view = planner.Bucket(
+        view = planner.PlannerBudget(
             budget.poll_times(self.bucket, moment, self.limits),
             budget.cycle_seconds(self.bucket, self.limits),
         )
@@ -190,7 +190,7 @@ class Aftercall:
     def _ask(self, now: float) -> None:
         verdict = budget.admit(self.bucket, budget.Priority.POLL, _moment(now), self.limits)
         self.bucket = verdict.state
-        if isinstance(verdict, budget.Refused):
+        if isinstance(verdict, budget.Denied):
             self.plan_at = (verdict.until - START).total_seconds()
             return
         self.asking = (now, verdict.token)
@@ -203,7 +203,7 @@ class Aftercall:
         self.asking = None
         arrived = sent + ROUND_TRIP_SECONDS / 2.0
         self._settle(token, arrived, now)
-        looks: list[visibility.Look] = []
+        looks: list[visibility.Observation] = []
         for index, waiting in list(self.waiting.items()):
             call = self.calls[index]
             if call.visible <= arrived < call.closes:
@@ -213,7 +213,7 @@ class Aftercall:
                     if waiting.looked_at is None
                     else (waiting.looked_at - waiting.ended_at).total_seconds()
                 )
-                looks.append(visibility.Look(max(0.0, unseen), now - call.ended))
+                looks.append(visibility.Observation(max(0.0, unseen), now - call.ended))
                 del self.waiting[index]
             else:
                 self.waiting[index] = planner.Waiting(waiting.ended_at, looked_at=_moment(sent))
@@ -235,7 +235,7 @@ class Aftercall:
             polls_waiting=bool(self.waiting),
         )
         self.bucket = verdict.state
-        if isinstance(verdict, budget.Refused):
+        if isinstance(verdict, budget.Denied):
             self.log_at = (verdict.until - START).total_seconds()
             return
         self.log_answer = (now, verdict.token)
@@ -245,7 +245,7 @@ class Aftercall:
     def _settle(self, token: int, arrived: float, now: float) -> None:
         served, remaining = self.server.arrive(arrived)
         self.outcome.refused += not served
-        answer = budget.Answer(200 if served else 429, LIMIT, remaining, SLIDING_SECONDS)
+        answer = budget.RateResponse(200 if served else 429, LIMIT, remaining, SLIDING_SECONDS)
         self.bucket = budget.settle(self.bucket, token, answer, _moment(now), self.limits)
 
 

@@ -57,19 +57,19 @@ from app.enrichment.call_log.reading_plan import (
     as_due,
     may_be_named,
     needs_another_way,
-    next_reading,
-    plan_reading,
+    next_read,
+    plan_read,
     seconds_per_page,
 )
 from app.enrichment.call_log.slices import next_slice, next_span, shorter, start_of
 from app.enrichment.call_log.sweeper import LONG_LOOK_EVERY, SweepRules
 from app.enrichment.call_log.sweeper import MOST_PAGES as MOST_SWEPT_PAGES
 from app.enrichment.recordings.watcher import RecordingPlan
-from app.enrichment.records.apply import ReadingPlan, as_sought, finish, settle, stands, take_record
+from app.enrichment.records.apply import CallLogPlan, finish, is_stable, keys_of_call, settle, take_record
 from app.enrichment.records.matching import answers, match_records
-from app.enrichment.records.merging import Reading, merge_readings, summarise
-from app.enrichment.records.named_recordings import take_mentions
-from app.enrichment.rules import reading_plan, recording_plan, sweep_rules
+from app.enrichment.records.merging import RecordVersion, merge_versions, summarise
+from app.enrichment.records.named_recordings import take_named_recordings
+from app.enrichment.rules import call_log_plan, recording_plan, sweep_rules
 from app.ids import AccountId, CallId
 from app.rate_limits import bucket as budget
 from app.ringcentral.models import BadRecord, CallRecord, RecordsPage, read_call_record
@@ -121,7 +121,7 @@ KINDS: Final = ("poll", "reading", "recording", "sweep")
 class Plans:
     """The service's constants that are measured; the defaults are those of the settings."""
 
-    reading: ReadingPlan = field(default_factory=lambda: reading_plan(Settings()))
+    reading: CallLogPlan = field(default_factory=lambda: call_log_plan(Settings()))
     recording: RecordingPlan = field(default_factory=lambda: recording_plan(Settings()))
     sweeps: SweepRules = field(default_factory=lambda: sweep_rules(Settings()))
     batch: int = BATCH
@@ -278,7 +278,7 @@ class Service(planner.Aftercall):
         self.read_not_before = 0.0
         self.now = 0.0
         self.known: dict[str, Call] = {}
-        self.readings: dict[str, dict[str, Reading]] = {}
+        self.readings: dict[str, dict[str, RecordVersion]] = {}
         self.recordings: dict[str, SimpleNamespace] = {}
         self.agenda: list[tuple[float, str]] = []
         self.looks: list[tuple[float, str]] = []
@@ -409,7 +409,7 @@ class Service(planner.Aftercall):
             self.read_not_before = self.now + self.plans.reading.gap
 
     def _ask_log(self, due: Sequence[Call]) -> Steps[int]:
-        request = plan_reading(self._load_due(due), self.page_seconds)
+        request = plan_read(self._load_due(due), self.page_seconds)
         left: dict[str, Call] = {call.call_id: call for call in due}
         if isinstance(request, ByWindow):
             deadline = self.now + LONGEST_TURN_SECONDS
@@ -434,7 +434,7 @@ class Service(planner.Aftercall):
 
     def _write(self, left: dict[str, Call], records: Iterable[CallRecord]) -> None:
         """Bring in what was read; take the calls that it answered out of those that are due."""
-        sought = [as_sought(call) for call in left.values()]
+        sought = [keys_of_call(call) for call in left.values()]
         matching = match_records(records, sought, START_TOLERANCE_SECONDS)
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
         self._apply(found, Source.CALL_LOG)
@@ -466,7 +466,7 @@ class Service(planner.Aftercall):
     def _settle_call(self, call: Call) -> None:
         """Settle a call whose records were just seen, if they have stood for long enough."""
         ledger, plan = self._ledger(), self.plans.reading
-        if call.stage != Stage.RECONCILED or not stands(call, plan, self._asked_at()):
+        if call.stage != Stage.RECONCILED or not is_stable(call, plan, self._asked_at()):
             return
         recording_id = self.truths[int(call.call_id)].recording_id
         row = self.recordings.get(recording_id or "")
@@ -502,7 +502,7 @@ class Service(planner.Aftercall):
         if call.stage in (Stage.FINAL, Stage.ABSENT):
             call.read_at = None
         else:
-            call.read_at = next_reading(call, self.plans.reading, _moment(self.now), self._asked_at())
+            call.read_at = next_read(call, self.plans.reading, _moment(self.now), self._asked_at())
             if call.read_at is None and call.stage == Stage.RECONCILED:
                 finish(self._ledger(), call)
         self._remember(call)
@@ -514,7 +514,9 @@ class Service(planner.Aftercall):
         ledger, plan = self._ledger(), self.plans.reading
         for call_id, records in found.items():
             call, kept = self.known[call_id], self.readings[call_id]
-            news = merge_readings(kept, [Reading(record, source, self._asked_at()) for record in records])
+            news = merge_versions(
+                kept, [RecordVersion(record, source, self._asked_at()) for record in records]
+            )
             kept |= news
             standing = [reading.record for reading in kept.values()]
             summary = summarise(standing)
@@ -532,7 +534,7 @@ class Service(planner.Aftercall):
         row = self.recordings.get(recording_id or "")
         known = {} if row is None else {row.recording_id: row}
         first_after = timedelta(seconds=self.plans.reading.recording_after)
-        rows = take_mentions(call, records, known, now, first_after)
+        rows = take_named_recordings(call, records, known, now, first_after)
         for changed in rows:
             self._keep_recording(changed)
         return bool(rows)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import Access, Level, _after, _lacks_company, _of_account, _visible
 from app.accounts.credentials import OWN, Secret
-from app.accounts.shared_token import SharedTokens
+from app.accounts.shared_token import SharedTokenStore
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database, upsert_into, wake
@@ -237,7 +237,7 @@ class Connections:
             principal=name,
             longest_wait_seconds=settings.rate_limit_window_seconds,
         )
-        tokens = SharedTokens(
+        tokens = SharedTokenStore(
             self._database,
             self._clock,
             self._vault,

@@ -27,7 +27,7 @@ OWN = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-class Kind(StrEnum):
+class CredentialKind(StrEnum):
     """How a user proves who he is."""
 
     JWT = "jwt"
@@ -110,7 +110,7 @@ async def save(
     vault: Vault,
     account_id: AccountId,
     name: str,
-    kind: Kind,
+    kind: CredentialKind,
     secret: Secret,
     token: StoredToken,
     access: dict[str, Any],

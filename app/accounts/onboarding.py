@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import credentials
 from app.accounts.access import COMPANY_PERMISSION, Access, Level, probe_again_at
 from app.accounts.connections import Connections, auth_config, client_config, own_auth, rate_limits
-from app.accounts.credentials import OWN, Kind, Secret
+from app.accounts.credentials import OWN, CredentialKind, Secret
 from app.accounts.remedies import describe
 from app.calls import accounts
 from app.calls.attachments.store import bind_account
@@ -56,13 +56,13 @@ class Admitted:
 
     account_id: AccountId
     name: str
-    kind: Kind
+    kind: CredentialKind
     access: Access
     is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class AuthorizationCode:
     """What the browser brought from the sign-in, and what it was sent with."""
 
     code: str = field(repr=False)
@@ -108,16 +108,16 @@ class Onboarding:
         auth = self._auth(secret)
         store = MemoryTokenStore()
         token = await self._client(auth, store, Unmetered()).fetch_token()
-        return await self._admit(Kind.JWT, secret, auth, store, token, name)
+        return await self._admit(CredentialKind.JWT, secret, auth, store, token, name)
 
-    async def by_code(self, code: Code, *, name: str | None = None) -> Admitted:
+    async def by_code(self, code: AuthorizationCode, *, name: str | None = None) -> Admitted:
         """Trade the code of a sign-in for tokens and store them; raises as `by_jwt` does."""
         name = credentials.check_name(name) if name else None
         secret = Secret(client_id=self._app(None, None), sign_in=secrets.token_hex(12))
         auth = self._auth(secret)
         store = MemoryTokenStore()
         store.token = token = await self._trade(auth, code)
-        return await self._admit(Kind.OAUTH, secret, auth, store, token, name)
+        return await self._admit(CredentialKind.OAUTH, secret, auth, store, token, name)
 
     async def learn_own(self) -> float | None:
         """Find out which account the credentials of the environment belong to, unless it is known; a loop's step.
@@ -178,7 +178,7 @@ class Onboarding:
         config = client_config(self._settings)
         return connect(self._http, config, auth, store=store, budget=budget, clock=self._clock)
 
-    async def _trade(self, auth: AuthConfig, code: Code) -> StoredToken:
+    async def _trade(self, auth: AuthConfig, code: AuthorizationCode) -> StoredToken:
         request = token_by_code(
             auth.client_id,
             auth.client_secret,
@@ -202,7 +202,7 @@ class Onboarding:
 
     async def _admit(
         self,
-        kind: Kind,
+        kind: CredentialKind,
         secret: Secret,
         auth: AuthConfig,
         store: MemoryTokenStore,

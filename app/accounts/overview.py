@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import CALL_READING, Access, Level
 from app.accounts.connections import auth_config, own_auth
-from app.accounts.credentials import OWN, Kind, Secret
+from app.accounts.credentials import OWN, CredentialKind, Secret
 from app.db.tables import accounts, credentials
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.auth import AuthConfig
@@ -32,7 +32,7 @@ UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class CredentialStatus:
     """One user's credentials. `problems` are JSON objects with code, detail and since, the gravest first.
 
     `is_blocked`: with one of them nothing can be read.
@@ -52,13 +52,13 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountOverview:
     """An account that we serve or served. `~` stands only for one that is still unknown."""
 
     account_id: AccountId
     is_own: bool
     added_at: datetime | None
-    members: tuple[Member, ...]
+    members: tuple[CredentialStatus, ...]
 
     @property
     def problem(self) -> dict[str, Any] | None:
@@ -68,18 +68,18 @@ class Account:
         return next((member.problems[0] for member in self.members), None)
 
 
-async def load_roster(
+async def load_overview(
     db: AsyncConnection,
     settings: Settings,
     vault: Vault,
     now: datetime,
     account_id: AccountId | None = None,
-) -> Sequence[Account]:
+) -> Sequence[AccountOverview]:
     """Return all accounts, or the one, with the credentials that serve them."""
     rows = {row.account_id: row for row in await db.execute(select(accounts))}
     own = rows.get(UNBOUND_ACCOUNT)
     own_id = (own.bound_to if own else None) or UNBOUND_ACCOUNT
-    members = await _load_members(db, settings, vault, now)
+    members = await _load_statuses(db, settings, vault, now)
     shown = []
     for row in rows.values():
         is_own = row.account_id == own_id
@@ -91,11 +91,13 @@ async def load_roster(
         if row.account_id == UNBOUND_ACCOUNT and not (is_own and of_this):
             continue
         if account_id in (None, row.account_id):
-            shown.append(Account(AccountId(row.account_id), is_own, row.added_at, _needed(of_this)))
+            shown.append(AccountOverview(AccountId(row.account_id), is_own, row.added_at, _needed(of_this)))
     return sorted(shown, key=lambda one: one.account_id)
 
 
-async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault, now: datetime) -> list[Member]:
+async def _load_statuses(
+    db: AsyncConnection, settings: Settings, vault: Vault, now: datetime
+) -> list[CredentialStatus]:
     query = select(
         credentials.c.account_id,
         credentials.c.name,
@@ -106,20 +108,20 @@ async def _load_members(db: AsyncConnection, settings: Settings, vault: Vault, n
         credentials.c.updated_at,
     ).order_by(credentials.c.account_id, credentials.c.name)
     members = [
-        _member(row, settings, vault, now)
+        _status(row, settings, vault, now)
         for row in await db.execute(query)
         if row.kind != OWN or settings.has_credentials
     ]
     if settings.has_credentials and not any(member.kind == OWN for member in members):
-        members.insert(0, Member(UNBOUND_ACCOUNT, OWN, OWN, Access(), (), None))
+        members.insert(0, CredentialStatus(UNBOUND_ACCOUNT, OWN, OWN, Access(), (), None))
     return members
 
 
-def _member(row: Any, settings: Settings, vault: Vault, now: datetime) -> Member:
+def _status(row: Any, settings: Settings, vault: Vault, now: datetime) -> CredentialStatus:
     auth, unusable = (own_auth(settings), None) if row.kind == OWN else _auth_of(row, settings, vault)
     access = Access.known(row.access, auth.fingerprint) if auth else Access.from_json(row.access)
     blocking = [problem for problem in (unusable, access.problem) if problem is not None]
-    return Member(
+    return CredentialStatus(
         holder=AccountId(row.account_id),
         name=row.name,
         kind=row.kind,
@@ -130,7 +132,7 @@ def _member(row: Any, settings: Settings, vault: Vault, now: datetime) -> Member
     )
 
 
-def _needed(members: tuple[Member, ...]) -> tuple[Member, ...]:
+def _needed(members: tuple[CredentialStatus, ...]) -> tuple[CredentialStatus, ...]:
     """Ask nobody for the right to all calls while another one has it."""
     if not any(member.sees_all for member in members):
         return members
@@ -182,7 +184,7 @@ def _auth_of(row: Any, settings: Settings, vault: Vault) -> tuple[AuthConfig | N
     """Return what to sign in with by stored credentials, and why that cannot be done with them here."""
     try:
         auth = auth_config(settings, Secret.load(vault.decrypt(row.secret or b"")))
-        if row.kind == Kind.OAUTH and row.token is not None:
+        if row.kind == CredentialKind.OAUTH and row.token is not None:
             vault.decrypt(row.token)  # a sign-in lives by what is in there
     except InvalidToken:
         detail = (

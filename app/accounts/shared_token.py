@@ -25,7 +25,7 @@ from app.work.leases import renewed
 _LOOK_AGAIN_SECONDS = 0.2
 
 
-class SharedTokens:
+class SharedTokenStore:
     """The client's `TokenStore`: one row of `credentials`."""
 
     def __init__(

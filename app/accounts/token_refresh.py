@@ -23,7 +23,7 @@ _FRESH_REFUSAL_SECONDS = 20.0
 log = structlog.get_logger(__name__)
 
 
-class SignIns:
+class TokenRefresher:
     """The background work that asks for the token of each connection; of a sign-in that trades the pair in time."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:

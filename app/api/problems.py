@@ -112,7 +112,7 @@ class Problem(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """What all problems of one kind share, and what whoever meets one can do."""
 
     status: int
@@ -158,75 +158,76 @@ _CALLER_ERRORS: tuple[type[CallerError], ...] = (
 )
 
 KINDS = {
-    error.kind: Kind(error.status, error.title, "caller", _ADVICE[error.kind]) for error in _CALLER_ERRORS
+    error.kind: ProblemType(error.status, error.title, "caller", _ADVICE[error.kind])
+    for error in _CALLER_ERRORS
 }
 KINDS |= {
-    "malformed-json": Kind(400, "The body is not JSON", "caller", "Send a JSON document in UTF-8."),
-    "not-utf-8": Kind(
+    "malformed-json": ProblemType(400, "The body is not JSON", "caller", "Send a JSON document in UTF-8."),
+    "not-utf-8": ProblemType(
         400, "The body is not in UTF-8", "caller", "Write the JSON in UTF-8 before sending it."
     ),
-    "nested-too-deeply": Kind(
+    "nested-too-deeply": ProblemType(
         400, "The body is nested too deeply", "caller", "Send JSON with fewer levels; no field needs many."
     ),
-    "invalid-request": Kind(
+    "invalid-request": ProblemType(
         422, "The request has not the right shape", "caller", "`errors` names each field or parameter."
     ),
-    "method-not-allowed": Kind(
+    "method-not-allowed": ProblemType(
         405, "This path has no such method", "caller", "`Allow` lists the methods of this path."
     ),
-    "request-timeout": Kind(
+    "request-timeout": ProblemType(
         408, "The request took too long to arrive", "caller", "Send the whole request at once."
     ),
-    "http-error": Kind(400, "The request was refused", "caller", "`status` and `detail` say why."),
-    "storage-unavailable": Kind(
+    "http-error": ProblemType(400, "The request was refused", "caller", "`status` and `detail` say why."),
+    "storage-unavailable": ProblemType(
         503,
         "The database did not answer",
         "service",
         "Nothing was accepted. Repeat the request after `Retry-After` seconds.",
     ),
-    "internal": Kind(
+    "internal": ProblemType(
         500,
         "Something went wrong on our side",
         "service",
         "Tell the operator the `errorId`: the same id stands in the log.",
     ),
-    "ringcentral-unavailable": Kind(
+    "ringcentral-unavailable": ProblemType(
         502, "RingCentral gave no usable answer", "ringcentral", "Repeat the request later."
     ),
-    "ringcentral-refused": Kind(
+    "ringcentral-refused": ProblemType(
         502, "RingCentral refused the request", "ringcentral", "`ringCentral` carries its status and code."
     ),
-    "no-credentials": Kind(
+    "no-credentials": ProblemType(
         503,
         "The service has no RingCentral credentials that work",
         "operator",
         "Tell the operator; `detail` names the command. Calls, notes and the feed of changes work without.",
     ),
-    "ringcentral-credentials": Kind(
+    "ringcentral-credentials": ProblemType(
         502,
         "RingCentral refused the service's credentials",
         "operator",
         "The operator has to renew the credentials; `aftercall check` tells which.",
     ),
-    "ringcentral-permission": Kind(
+    "ringcentral-permission": ProblemType(
         502,
         "A RingCentral permission is missing",
         "operator",
         "The operator has to grant the permission that `permission` names.",
     ),
-    "ringcentral-feature": Kind(
+    "ringcentral-feature": ProblemType(
         502,
         "The RingCentral account does not have this feature",
         "operator",
         "The operator asks RingCentral to enable the feature that `detail` names, or does without it.",
     ),
-    "ringcentral-host": Kind(
+    "ringcentral-host": ProblemType(
         502,
         "RingCentral names a host that is not configured",
         "operator",
         "The operator sees whether the host is RingCentral's, and sets the variable that `setting` names to it.",
     ),
-    "ringcentral-rate-limited": Kind(
+    "ringcentral-rate-limited": ProblemType(
         503,
         "RingCentral's rate limit is used up",
         "limit",

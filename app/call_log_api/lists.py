@@ -12,7 +12,7 @@ from typing import Any
 from app.accounts.access import COMPANY_CODES
 from app.accounts.connections import Connection, Connections
 from app.accounts.selection import load_connection
-from app.call_log_api.response_cache import Shared, SharedAnswers
+from app.call_log_api.response_cache import ResponseCache, Shared
 from app.clock import Clock
 from app.errors import CredentialsRefused, NotFound, PermissionMissing, RequestRefused, RingCentralError
 from app.ids import AccountId, ExtensionId, RecordId, SessionId
@@ -34,7 +34,7 @@ class ListRules:
     patience: float = 5.0
 
 
-class ReaderLists:
+class CallLogLists:
     """The lists, for the readers of one process. `extension_id` None means the whole account.
 
     Every method raises what RingCentral's client raises: RateLimited when the budget is gone; PermissionMissing also when
@@ -43,7 +43,7 @@ class ReaderLists:
     """
 
     def __init__(
-        self, clock: Clock, connections: Connections, shared: SharedAnswers, rules: ListRules
+        self, clock: Clock, connections: Connections, shared: ResponseCache, rules: ListRules
     ) -> None:
         self._clock = clock
         self._connections = connections

@@ -41,7 +41,7 @@ def key_of(question: Any) -> str:
     return hashlib.sha256(to_json(question)).hexdigest()
 
 
-class SharedAnswers:
+class ResponseCache:
     """Asks at most once at a time, and not again while the last answer is fresh. `lease`: seconds that one
     request may take before another replica no longer waits for it."""
 

@@ -18,10 +18,10 @@ from pydantic.alias_generators import to_camel
 from app.api.auth import CallsReader, Key
 from app.api.dependencies import CurrentServices, JsonAnswer, Services
 from app.api.problems import problem_responses
-from app.call_log_api.lists import MOST_RECORDS, ReaderLists
+from app.call_log_api.lists import MOST_RECORDS, CallLogLists
 from app.call_log_api.response_cache import Shared
 from app.calls.listing import Moment
-from app.calls.schemas import Answer, ExtensionIdText, Open
+from app.calls.schemas import ApiModel, ExtensionIdText, Open
 from app.calls.views import time_text
 from app.errors import NotFound, PermissionMissing, RingCentralUnreachable, Unprocessable
 from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId, is_alias
@@ -62,13 +62,13 @@ ExtensionPath = Annotated[
 ViewQuery = Annotated[View, Query(description="`Detailed` brings the legs.")]
 
 
-async def current_lists(request: Request) -> ReaderLists:
+async def current_lists(request: Request) -> CallLogLists:
     """The lists that this process has opened."""
-    lists: ReaderLists = request.app.state.process.lists
+    lists: CallLogLists = request.app.state.process.lists
     return lists
 
 
-Lists = Annotated[ReaderLists, Depends(current_lists)]
+Lists = Annotated[CallLogLists, Depends(current_lists)]
 
 
 # What may be asked
@@ -202,7 +202,7 @@ class RecordsAsked(BaseModel):
 # What is answered
 
 
-class Paging(Answer):
+class Paging(ApiModel):
     """Which page it is; `pageStart` and `pageEnd` count from 0 and are left out of an empty page."""
 
     page: int
@@ -211,7 +211,7 @@ class Paging(Answer):
     page_end: int | None = None
 
 
-class RecordList(Answer):
+class RecordList(ApiModel):
     """Records in RingCentral's own words and order, newest start first."""
 
     model_config = ConfigDict(
@@ -245,7 +245,7 @@ class SingleRecord(Open):
     id: str
 
 
-class RecordItem(Answer):
+class RecordItem(ApiModel):
     """What became of one id."""
 
     id: str
@@ -258,7 +258,7 @@ class RecordItem(Answer):
     fetched_at: datetime
 
 
-class RecordItems(Answer):
+class RecordItems(ApiModel):
     """One item per id, in the order asked."""
 
     data: list[RecordItem]
@@ -288,7 +288,7 @@ class Asking:
     request: Request
     services: Services
     key: Key
-    lists: ReaderLists
+    lists: CallLogLists
     extension_id: ExtensionId | None = None
 
     def of(self, extension_id: str) -> Self:

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class ChangeFeed:
     """A piece of the feed; `after` is the place behind which to go on."""
 
     changes: list[Json]
@@ -44,7 +44,7 @@ class Feed:
     has_more: bool
 
 
-async def read_feed(db: AsyncConnection, account_id: AccountId, after: Place | int, limit: int) -> Feed:
+async def read_feed(db: AsyncConnection, account_id: AccountId, after: Place | int, limit: int) -> ChangeFeed:
     """Return the next changes behind a place, at most `limit`. A bare number is a place without a mark.
 
     Raises HistoryChanged if the place is not of this history.
@@ -64,7 +64,7 @@ async def read_feed(db: AsyncConnection, account_id: AccountId, after: Place | i
     elif not rows and place.seq:
         await check(db, account_id, place)
     shown = [change_json(row) for row in rows[:limit]]
-    return Feed(shown, Place.behind(rows[len(shown) - 1]) if shown else place, len(rows) > limit)
+    return ChangeFeed(shown, Place.behind(rows[len(shown) - 1]) if shown else place, len(rows) > limit)
 
 
 def change_json(row: Any) -> Json:
@@ -107,7 +107,7 @@ async def read_place(db: AsyncConnection, account_id: AccountId, cursor: str | N
 
 async def read_call_events(
     db: AsyncConnection, account_id: AccountId, call_id: str, after: Place, limit: int
-) -> Feed:
+) -> ChangeFeed:
     """Return what happened to one call, behind a place of the account's timeline."""
     query = (
         select(timeline)
@@ -117,7 +117,7 @@ async def read_call_events(
     )
     rows = (await db.execute(query)).all()
     shown = [event_json(row) for row in rows[:limit]]
-    return Feed(shown, Place.behind(rows[len(shown) - 1]) if shown else after, len(rows) > limit)
+    return ChangeFeed(shown, Place.behind(rows[len(shown) - 1]) if shown else after, len(rows) > limit)
 
 
 async def wait_for_changes(
@@ -128,7 +128,7 @@ async def wait_for_changes(
     limit: int,
     seconds: float,
     key: Key | None = None,
-) -> Feed:
+) -> ChangeFeed:
     """Return the next changes, at once when there are some, else within `seconds`, then possibly none.
 
     No transaction is open while it waits. Ends early when the process stops.
@@ -170,11 +170,11 @@ async def follow(
                 await wakeups.wait(woken, LOOK_SECONDS)
 
 
-async def _next_batch(services: Services, owner: AccountId, after: Place) -> Feed:
+async def _next_batch(services: Services, owner: AccountId, after: Place) -> ChangeFeed:
     try:
         async with services.database.read() as db:
             account_id = await account_rows.resolve(db, owner)
             return await read_feed(db, account_id, after, _BATCH)
     except StorageUnavailable as error:
         log.debug("a reader of the feed waits for the database", error=str(error))
-        return Feed([], after, has_more=False)
+        return ChangeFeed([], after, has_more=False)

@@ -213,14 +213,14 @@ class ListQuery(CallFilters):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CallPage:
     """Rows with `views.COLUMNS`, and the cursor of the next page; None on the last one."""
 
     rows: Sequence[Row[Any]]
     next_cursor: str | None
 
 
-async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuery) -> Page:
+async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuery) -> CallPage:
     """Return one page.
 
     Raises BadInput for a cursor that is none of ours or belongs to other filters or another order, and HistoryChanged for
@@ -235,9 +235,9 @@ async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuer
     statement = build(account_id, query, place, changed_after)
     rows = (await db.execute(statement)).all()
     if len(rows) <= query.limit:
-        return Page(rows, None)
+        return CallPage(rows, None)
     rows = rows[: query.limit]
-    return Page(rows, write_cursor(digest, query.order, rows[-1], await places.load_end(db, account_id)))
+    return CallPage(rows, write_cursor(digest, query.order, rows[-1], await places.load_end(db, account_id)))
 
 
 # Cursors

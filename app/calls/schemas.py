@@ -56,13 +56,13 @@ _SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
 _NOTE_ID = "note_01jp0v9g2k4m6p8r0t2w4y6a8c"
 
 
-class Answer(BaseModel):
+class ApiModel(BaseModel):
     """What all answers share."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class Open(Answer):
+class Open(ApiModel):
     """An object that may carry further fields of RingCentral's."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
@@ -78,7 +78,7 @@ class Side(Open):
     location: str | None = Field(None, examples=["San Mateo, CA"])
 
 
-class Readiness(Answer):
+class Readiness(ApiModel):
     """How far one part of a call is."""
 
     state: Literal["pending", "ready", "none", "expired"]
@@ -86,7 +86,7 @@ class Readiness(Answer):
     reason: str | None = Field(None, description="Why there is none, as far as it is known.")
 
 
-class ReadinessOfParts(Answer):
+class ReadinessOfParts(ApiModel):
     """Which parts of a call are there."""
 
     record: Readiness
@@ -98,7 +98,7 @@ class ReadinessOfParts(Answer):
 RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
 
 
-class Recording(Answer):
+class Recording(ApiModel):
     """A recording, once, however many records and legs mention it."""
 
     id: str = Field(examples=["3019664700"])
@@ -172,7 +172,7 @@ class Related(Open):
 AttachmentStatus = Literal["attached", "parked"]
 
 
-class Attachment(Answer):
+class Attachment(ApiModel):
     """What all things have in common that people and CRMs attach to a call."""
 
     call_id: str | None = Field(description="The call; null while parked.", examples=[_CALL_ID])
@@ -328,7 +328,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
 }
 
 
-class CallOut(Answer):
+class CallOut(ApiModel):
     """A call: one telephony session of one account, with everything that is known of it."""
 
     model_config = ConfigDict(json_schema_extra={"example": _CALL_EXAMPLE})
@@ -384,14 +384,14 @@ class CallOut(Answer):
     updated_at: datetime
 
 
-class CallPage(Answer):
+class CallPage(ApiModel):
     """A page of calls."""
 
     data: list[CallOut]
     next_cursor: str | None = Field(description="For `cursor`, to get the next page; null on the last one.")
 
 
-class BatchGet(Answer):
+class BatchGet(ApiModel):
     """Which calls to get."""
 
     model_config = ConfigDict(
@@ -405,7 +405,7 @@ class BatchGet(Answer):
     )
 
 
-class BatchItem(Answer):
+class BatchItem(ApiModel):
     """What became of one name."""
 
     name: str = Field(description="As it was asked.")
@@ -415,13 +415,13 @@ class BatchItem(Answer):
     candidates: list[str] | None = Field(None, description="With 409: the ids of the calls that it means.")
 
 
-class BatchAnswer(Answer):
+class BatchAnswer(ApiModel):
     """One item per name, in the order asked."""
 
     data: list[BatchItem]
 
 
-class Event(Answer):
+class Event(ApiModel):
     """One visible change of a call."""
 
     seq: int = Field(description="Its number in the account's timeline: gap-free, in commit order.")
@@ -431,7 +431,7 @@ class Event(Answer):
     data: dict[str, Any]
 
 
-class Timeline(Answer):
+class Timeline(ApiModel):
     """What happened to one call, oldest first."""
 
     data: list[Event]
@@ -447,7 +447,7 @@ class Change(Event):
     telephony_session_id: str | None
 
 
-class Changes(Answer):
+class Changes(ApiModel):
     """Changes in order. `nextCursor` goes on behind them, also when there were none."""
 
     data: list[Change]
@@ -455,25 +455,25 @@ class Changes(Answer):
     has_more: bool = Field(description="Whether more is there already.")
 
 
-class Records(Answer):
+class Records(ApiModel):
     data: list[RecordWithLegs]
 
 
-class Legs(Answer):
+class Legs(ApiModel):
     data: list[Leg]
 
 
-class Recordings(Answer):
+class Recordings(ApiModel):
     data: list[Recording]
 
 
-class NoteList(Answer):
+class NoteList(ApiModel):
     data: list[NoteOut]
 
 
-class SentimentList(Answer):
+class SentimentList(ApiModel):
     data: list[SentimentOut]
 
 
-class LinkList(Answer):
+class LinkList(ApiModel):
     data: list[LinkOut]

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from app.accounts.connections import Connections
 from app.accounts.onboarding import Onboarding
-from app.accounts.overview import NEEDED_SCOPES, load_roster, missing_scopes
+from app.accounts.overview import NEEDED_SCOPES, load_overview, missing_scopes
 from app.accounts.remedies import why_not_stored
 from app.cli.group import run_to_end
 from app.clock import Clock, SystemClock
@@ -139,7 +139,7 @@ def list_accounts() -> None:
     async def run(desk: _Desk) -> None:
         table = Table("account", "credentials", "kind", "sees", "to do")
         async with desk.database.read() as db:
-            found = await load_roster(db, desk.settings, desk.vault, desk.clock.now())
+            found = await load_overview(db, desk.settings, desk.vault, desk.clock.now())
         for account in found:
             label = f"{account.account_id} (own)" if account.is_own else account.account_id
             if not account.members:

@@ -17,7 +17,7 @@ from app.db.engine import Database
 from app.db.migrations import migrate as migrate_database
 from app.enrichment.call_log.backfill import backfill as run_backfill
 from app.enrichment.call_log.gaps import Sweep
-from app.enrichment.rules import reading_plan, sweep_rules
+from app.enrichment.rules import call_log_plan, sweep_rules
 from app.ids import AccountId
 from app.settings import Settings, read_settings
 from app.vault import Vault
@@ -76,7 +76,7 @@ async def _backfill(
             connections = Connections(settings, database, clock, Vault(secret), http, replica="backfill")
             with bar:
                 return await run_backfill(
-                    database, clock, connections, reading_plan(settings), sweep_rules(settings), account_id, begin,
+                    database, clock, connections, call_log_plan(settings), sweep_rules(settings), account_id, begin,
                     end, page_size=settings.active_calls_page_size, report=report,
                 )  # fmt: skip
     finally:

@@ -7,7 +7,7 @@ from app.cli.context import out, with_schema
 from app.cli.group import run_to_end
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.ops.checks import Finding, check_accounts, run_checks
+from app.ops.checks import CheckResult, check_accounts, run_checks
 from app.settings import read_settings
 from app.vault import Vault
 
@@ -36,6 +36,6 @@ def check_credentials() -> None:
     with_schema(run)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckResult) -> str:
     mark = "[green]ok[/]    " if finding.is_well else "[red]not ok[/]"
     return f"{mark} [bold]{escape(finding.what)}[/]: {escape(finding.detail)}"

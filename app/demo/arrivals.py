@@ -11,7 +11,7 @@ from app.simulator.scripting.traffic import Company, Traffic
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class WebhookArrival:
     """A call to start, so many seconds of the unscaled world after the one before."""
 
     after_seconds: float
@@ -20,15 +20,15 @@ class Arrival:
 
 
 OPENING = (
-    Arrival(0.0, "outbound_busy", Wishes(ring_seconds=2.0)),
-    Arrival(1.0, "inbound_direct", Wishes(ring_seconds=2.0, talk_seconds=8.0)),
-    Arrival(2.0, "inbound_missed", Wishes(ring_seconds=6.0)),
-    Arrival(3.0, "queue_answered", Wishes(ring_seconds=3.0, talk_seconds=12.0)),
+    WebhookArrival(0.0, "outbound_busy", Wishes(ring_seconds=2.0)),
+    WebhookArrival(1.0, "inbound_direct", Wishes(ring_seconds=2.0, talk_seconds=8.0)),
+    WebhookArrival(2.0, "inbound_missed", Wishes(ring_seconds=6.0)),
+    WebhookArrival(3.0, "queue_answered", Wishes(ring_seconds=3.0, talk_seconds=12.0)),
 )
 """Short calls first: whoever watches sees a record within seconds."""
 
 
-def arrivals(options: Options) -> Iterator[Arrival]:
+def arrivals(options: Options) -> Iterator[WebhookArrival]:
     """Yield the opening, then an ordinary day as it comes; at most as many calls as were asked for."""
     traffic = Traffic(options.calls_per_minute, options.calls, TALK_SECONDS, dict(DEFAULT_MIX))
     company = Company(traffic, random.Random(f"{options.seed}/demo"))  # noqa: S311 - chance for play
@@ -37,7 +37,7 @@ def arrivals(options: Options) -> Iterator[Arrival]:
         yield arrival
     while not company.is_done:
         gap = company.gap_seconds()
-        yield Arrival(gap, *company.next_call())
+        yield WebhookArrival(gap, *company.next_call())
 
 
 def lead_seconds(speed: float) -> float:

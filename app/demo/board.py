@@ -10,7 +10,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from app.demo.notes import Kind, Piece, When, is_attached
+from app.demo.notes import NoteKind, Piece, When, is_attached
 
 Json = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DemoSummary:
     """The sums. Seconds are those of the unscaled world; medians and the like are None without any record."""
 
     started: int
@@ -76,7 +76,7 @@ class Summary:
         return self.in_window / self.enriched if self.enriched else None
 
 
-class Board:
+class DemoBoard:
     """All calls of a run. `speed` turns real seconds into those of the unscaled world."""
 
     def __init__(self, speed: float, window_seconds: float) -> None:
@@ -139,7 +139,7 @@ class Board:
     def last_end(self) -> datetime | None:
         return max((line.ends_at for line in self._lines.values()), default=None)
 
-    def summarize(self, now: datetime) -> Summary:
+    def summarize(self, now: datetime) -> DemoSummary:
         calls = list(self._calls.values())
         ended = [lines for lines in calls if all(line.ends_at <= now for line in lines)]
         enriched = [lines for lines in ended if all(line.found_at is not None for line in lines)]
@@ -147,7 +147,7 @@ class Board:
         sent = [one for line in self._lines.values() for one in line.sent]
         parked = [one for one in sent if one.parked]
         over = [line for line in self._lines.values() if line.ends_at <= now]
-        return Summary(
+        return DemoSummary(
             started=sum(any(line.begins_at <= now for line in lines) for lines in calls),
             ended=len(ended),
             enriched=len(enriched),
@@ -182,11 +182,11 @@ def _name(side: Json | None) -> str:
 
 
 _WORDS = {
-    (Kind.NOTE, When.BEFORE): "note",
-    (Kind.NOTE, When.DURING): "note in mid-call",
-    (Kind.NOTE, When.AFTER): "note",
-    (Kind.SENTIMENT, When.DURING): "",
-    (Kind.DISPOSITION, When.AFTER): "call back",
+    (NoteKind.NOTE, When.BEFORE): "note",
+    (NoteKind.NOTE, When.DURING): "note in mid-call",
+    (NoteKind.NOTE, When.AFTER): "note",
+    (NoteKind.SENTIMENT, When.DURING): "",
+    (NoteKind.DISPOSITION, When.AFTER): "call back",
 }
 
 
@@ -195,7 +195,7 @@ def describe_pieces(sent: Sequence[Sent]) -> str:
     words = []
     for one in sent:
         piece = one.piece
-        if piece.kind is Kind.SENTIMENT and piece.when is When.AFTER:
+        if piece.kind is NoteKind.SENTIMENT and piece.when is When.AFTER:
             words.append(f"mood {piece.body['score']:+.1f}")
         elif _WORDS[piece.kind, piece.when]:
             parked = " (was parked)" if one.parked and one.joined else " (PARKED)" if one.parked else ""

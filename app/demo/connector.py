@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from app.clock import Clock
-from app.demo.board import Board, Line, Sent
+from app.demo.board import DemoBoard, Line, Sent
 from app.demo.feed import EventReader
-from app.demo.notes import Kind, Piece, pieces_after, pieces_before, pieces_during
+from app.demo.notes import NoteKind, Piece, pieces_after, pieces_before, pieces_during
 
 Json = dict[str, Any]
 
@@ -37,7 +37,7 @@ class Connector:
     def __init__(
         self,
         http: httpx.AsyncClient,
-        board: Board,
+        board: DemoBoard,
         clock: Clock,
         *,
         on_ended: Callable[[Line], None],
@@ -128,9 +128,9 @@ class Connector:
 
     async def _send(self, piece: Piece, session_id: str) -> httpx.Response:
         call = f"/v1/calls/{session_id}"
-        if piece.kind is Kind.NOTE:
+        if piece.kind is NoteKind.NOTE:
             return await self._ask("POST", f"{call}/notes", piece.body)
-        if piece.kind is Kind.SENTIMENT:
+        if piece.kind is NoteKind.SENTIMENT:
             return await self._ask("PUT", f"{call}/sentiments/{piece.key}", piece.body)
         return await self._ask("PUT", f"{call}/disposition", piece.body)
 

@@ -37,7 +37,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CallVerdict:
     """What is wrong with one played call; `problems` is empty if all is well."""
 
     number: int
@@ -49,10 +49,10 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DemoReport:
     """The verdicts in order of the calls, and calls that the service has and nobody made."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[CallVerdict, ...]
     invented: tuple[str, ...]
 
     @property
@@ -64,7 +64,9 @@ class Report:
         return not self.invented and not any(verdict.problems for verdict in self.verdicts)
 
 
-def judge(truths: Mapping[int, Json], calls: Iterable[Json], pieces: Mapping[str, Sequence[Piece]]) -> Report:
+def judge(
+    truths: Mapping[int, Json], calls: Iterable[Json], pieces: Mapping[str, Sequence[Piece]]
+) -> DemoReport:
     """Judge all played calls.
 
     `truths` are the simulator's, by number; `calls` all that the API lists; `pieces` what was attached, by
@@ -75,7 +77,7 @@ def judge(truths: Mapping[int, Json], calls: Iterable[Json], pieces: Mapping[str
         shown[call["telephonySessionId"] or call["id"]].append(call)
     verdicts = [_judge_call(number, truth, shown, pieces) for number, truth in sorted(truths.items())]
     made = {name for verdict in verdicts for name in verdict.telephony_session_ids}
-    return Report(tuple(verdicts), tuple(sorted(set(shown) - made)))
+    return DemoReport(tuple(verdicts), tuple(sorted(set(shown) - made)))
 
 
 def expect(session: Json, script: str = "") -> Expected:
@@ -89,7 +91,7 @@ def expect(session: Json, script: str = "") -> Expected:
 
 def _judge_call(
     number: int, truth: Json, shown: Mapping[str, list[Json]], pieces: Mapping[str, Sequence[Piece]]
-) -> Verdict:
+) -> CallVerdict:
     problems: list[str] = []
     names = tuple(session["telephonySessionId"] for session in truth["sessions"])
     found = [call for name in names for call in shown.get(name, ()) if call["stage"] in _FOUND]
@@ -98,7 +100,7 @@ def _judge_call(
             f"{name}: {text}"
             for text in _problems(session, truth["script"], shown.get(name, []), pieces.get(name, ()))
         ]
-    return Verdict(
+    return CallVerdict(
         number=number,
         script=truth["script"],
         telephony_session_ids=names,

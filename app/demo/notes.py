@@ -22,7 +22,7 @@ class When(StrEnum):
     """The record is there."""
 
 
-class Kind(StrEnum):
+class NoteKind(StrEnum):
     NOTE = "note"
     SENTIMENT = "sentiment"
     DISPOSITION = "disposition"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 class Piece:
     """One thing to attach. `key` names it among its kind: a note's external id, a sentiment's source."""
 
-    kind: Kind
+    kind: NoteKind
     when: When
     key: str
     body: Json
@@ -60,7 +60,7 @@ def pieces_after(session_id: str, outcome: str) -> Sequence[Piece]:
     """Return what is written once the record is there; it depends on what became of the call."""
     if outcome not in {"answered", "voicemail"}:
         body = {"code": "callback", "label": "Call back", "author": "Demo CRM"}
-        return (Piece(Kind.DISPOSITION, When.AFTER, "disposition", body),)
+        return (Piece(NoteKind.DISPOSITION, When.AFTER, "disposition", body),)
     score = (_chance(session_id) % 17 - 6) / 10
     mood = "positive" if score > 0.2 else "negative" if score < -0.2 else "neutral"
     return (
@@ -71,11 +71,11 @@ def pieces_after(session_id: str, outcome: str) -> Sequence[Piece]:
 
 def is_attached(piece: Piece, call: Json) -> bool:
     """Whether a call, as the API shows it, has the piece with the content that was sent."""
-    if piece.kind is Kind.NOTE:
+    if piece.kind is NoteKind.NOTE:
         return [note["text"] for note in call["notes"] if note["externalId"] == piece.key] == [
             piece.body["text"]
         ]
-    if piece.kind is Kind.SENTIMENT:
+    if piece.kind is NoteKind.SENTIMENT:
         return [one["score"] for one in call["sentiments"] if one["source"] == piece.key] == [
             piece.body["score"]
         ]
@@ -84,11 +84,11 @@ def is_attached(piece: Piece, call: Json) -> bool:
 
 def _note(when: When, session_id: str, text: str) -> Piece:
     key = f"{when}-{session_id}"
-    return Piece(Kind.NOTE, when, key, {"text": text, "source": SOURCE, "externalId": key})
+    return Piece(NoteKind.NOTE, when, key, {"text": text, "source": SOURCE, "externalId": key})
 
 
 def _sentiment(when: When, source: str, score: float) -> Piece:
-    return Piece(Kind.SENTIMENT, when, source, {"score": score})
+    return Piece(NoteKind.SENTIMENT, when, source, {"score": score})
 
 
 def _chance(text: str) -> int:

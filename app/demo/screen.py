@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from app.demo.board import NOT_YET_FOUND, Line, Summary, describe_pieces
-from app.demo.judge import Report
+from app.demo.board import NOT_YET_FOUND, DemoSummary, Line, describe_pieces
+from app.demo.judge import DemoReport
 
 _MOST_OPEN = 12
 _SIDES_WIDTH = 36
@@ -128,7 +128,7 @@ class Screen:
             return f"{seconds:5.1f} s"
         return f"{seconds * self._speed:5.1f} s ({seconds:.1f} s real)"
 
-    def refresh(self, lines: Sequence[Line], summary: Summary, requests: Requests, now: datetime) -> None:
+    def refresh(self, lines: Sequence[Line], summary: DemoSummary, requests: Requests, now: datetime) -> None:
         if self._live is not None:
             parts: list[RenderableType] = [Rule(style="dim")]
             parts += [self._open_call(line, now) for line in lines[-_MOST_OPEN:]]
@@ -137,7 +137,7 @@ class Screen:
             parts += [Rule(style="dim"), Text(sum_up(summary, requests), style="bold")]
             self._live.update(Group(*parts), refresh=True)
 
-    def summary(self, summary: Summary, requests: Requests) -> None:
+    def summary(self, summary: DemoSummary, requests: Requests) -> None:
         self._print(Text(sum_up(summary, requests)))
 
     def _open_call(self, line: Line, now: datetime) -> Text:
@@ -153,7 +153,7 @@ class Screen:
         notes = describe_pieces(line.sent)
         return Text.assemble("  ", (f"{state:<15}", style), _call(line), (f"  {notes}", "magenta"))
 
-    def table(self, summary: Summary, requests: Requests, report: Report | None) -> None:
+    def table(self, summary: DemoSummary, requests: Requests, report: DemoReport | None) -> None:
         """Print the sums at the end, and what was found wrong."""
         self._print(Text())
         for name, value in final_rows(summary, requests, report):
@@ -167,7 +167,7 @@ class Screen:
         self._console.print(text, soft_wrap=True)
 
 
-def sum_up(summary: Summary, requests: Requests) -> str:
+def sum_up(summary: DemoSummary, requests: Requests) -> str:
     """Say the running sums in one line."""
     share = "" if summary.window_share is None else f" ({summary.window_share:.0%} in the window)"
     middle = "" if summary.median_seconds is None else f", median {summary.median_seconds:.1f} s"
@@ -179,7 +179,7 @@ def sum_up(summary: Summary, requests: Requests) -> str:
     )
 
 
-def final_rows(summary: Summary, requests: Requests, report: Report | None) -> list[tuple[str, str]]:
+def final_rows(summary: DemoSummary, requests: Requests, report: DemoReport | None) -> list[tuple[str, str]]:
     """Return the rows of the closing table."""
     rows = [
         (
@@ -219,7 +219,7 @@ def final_rows(summary: Summary, requests: Requests, report: Report | None) -> l
     return rows
 
 
-def complaints(report: Report) -> list[str]:
+def complaints(report: DemoReport) -> list[str]:
     """Name every call that is not as it should be."""
     lines = [
         f"call {verdict.number} ({verdict.script}): {problem}"

@@ -18,9 +18,9 @@ import httpx
 import app as package
 from app.clock import Clock, SystemClock
 from app.demo.arrivals import arrivals, lead_seconds
-from app.demo.board import Board, Line, Summary
+from app.demo.board import DemoBoard, DemoSummary, Line
 from app.demo.connector import Connector
-from app.demo.judge import Report, judge
+from app.demo.judge import DemoReport, judge
 from app.demo.options import WINDOW_SECONDS, Addresses, Options, Secrets, service_environment
 from app.demo.process import ServiceProcess, choose_port
 from app.demo.screen import Headline, Requests, Screen, Terminal
@@ -190,7 +190,7 @@ def _with_log(text: str, service: ServiceProcess) -> str:
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     why: End
-    report: Report | None = None
+    report: DemoReport | None = None
 
 
 class Show:
@@ -205,7 +205,7 @@ class Show:
         self._clock = clock
         # Records give the start of a call in whole seconds.
         self._began_at = clock.now() - timedelta(seconds=1)
-        self._board = Board(options.speed, WINDOW_SECONDS)
+        self._board = DemoBoard(options.speed, WINDOW_SECONDS)
         self._truths: dict[int, str] = {}
         self._connector = Connector(
             http,
@@ -258,7 +258,7 @@ class Show:
 
     # The company
 
-    async def _play_and_judge(self) -> Report:
+    async def _play_and_judge(self) -> DemoReport:
         """Play all calls; then judge them, or go on showing until somebody stops us."""
         await self._play()
         if not self._options.ends:
@@ -275,7 +275,7 @@ class Show:
                 lines = self._board.plan(number, self._simulator.truth(call))
                 dialling.create_task(self._connector.dial(lines[0]))
 
-    async def _settle(self) -> Report:
+    async def _settle(self) -> DemoReport:
         """Wait until every call is as it should be, or until nobody can hope for it any more."""
         patience = max(self._options.scaled(_PATIENCE_SECONDS), _SHORTEST_PATIENCE_SECONDS)
         while True:
@@ -288,7 +288,7 @@ class Show:
                     return report
             await self._clock.sleep(_AUDIT_SECONDS)
 
-    async def _judge(self) -> Report:
+    async def _judge(self) -> DemoReport:
         truths = {
             number: self._simulator.truth(self._simulator.calls[name])
             for number, name in self._truths.items()
@@ -312,7 +312,7 @@ class Show:
                 last_said = self._clock.monotonic()
                 self._screen.summary(summary, requests)
 
-    def _sums(self) -> tuple[Summary, Requests]:
+    def _sums(self) -> tuple[DemoSummary, Requests]:
         counts = self._simulator.request_counts
         heavy = counts.get("Heavy", Counter())
         return self._board.summarize(self._clock.now()), Requests(

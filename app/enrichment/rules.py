@@ -4,13 +4,13 @@ from app.enrichment.call_log.sweeper import SweepRules
 from app.enrichment.insights.reader import InsightsPlan
 from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.recordings.watcher import RecordingPlan
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.apply import CallLogPlan
 from app.settings import Settings
 
 
-def reading_plan(settings: Settings) -> ReadingPlan:
+def call_log_plan(settings: Settings) -> CallLogPlan:
     """Return when calls are read in the Call Log."""
-    return ReadingPlan(
+    return CallLogPlan(
         first_after=settings.first_reading_seconds,
         gap=settings.reading_gap_seconds,
         horizon=settings.horizon_seconds,

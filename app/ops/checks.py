@@ -32,8 +32,8 @@ from app.errors import (
 )
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.clock_skew import describe_skew
-from app.ops.problems_to_fix import MISSING, Problem, each_once, read_problem
-from app.ops.summary import Summary, load_summary
+from app.ops.problems_to_fix import MISSING, ProblemToFix, each_once, read_problem
+from app.ops.summary import ServiceSummary, load_summary
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters
@@ -42,7 +42,7 @@ from app.settings import Settings, read_settings
 from app.vault import Vault
 from app.webhooks.subscriptions.keeper import describe_disabled, of_extension
 from app.webhooks.subscriptions.remedies import advise
-from app.webhooks.subscriptions.supervisor import who_keeps
+from app.webhooks.subscriptions.supervisor import subscription_owner
 
 _OF_ACCOUNTS = ("reach", "credentials", "subscription", "clock", "rate-limit")
 _LABELS = {"reach": "RingCentral", "sweep": "Call Log", "rate-limit": "rate limit"}
@@ -50,7 +50,7 @@ _LABELS = {"reach": "RingCentral", "sweep": "Call Log", "rate-limit": "rate limi
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line. `detail` says what is, and where it is not well what to do."""
 
     what: str
@@ -62,18 +62,18 @@ class Finding:
 class Looked:
     """What a look at a connection brought: what is well, and what only RingCentral knows yet."""
 
-    well: tuple[Finding, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    well: tuple[CheckResult, ...] = ()
+    problems: tuple[ProblemToFix, ...] = ()
 
 
-async def run_checks() -> list[Finding]:
+async def run_checks() -> list[CheckResult]:
     """Look at everything that can be looked at; a failure ends what depends on it and nothing else."""
     try:
         settings = read_settings()
         secret, _ = settings.secrets()
     except SettingsError as error:
-        return [Finding("settings", False, str(error))]
-    findings = [Finding("settings", True, "complete")]
+        return [CheckResult("settings", False, str(error))]
+    findings = [CheckResult("settings", True, "complete")]
     database = Database(settings.database_url, direct_url=settings.database_direct_url)
     try:
         finding = await _check_database(database)
@@ -85,27 +85,31 @@ async def run_checks() -> list[Finding]:
     return findings
 
 
-async def _check_database(database: Database) -> Finding:
+async def _check_database(database: Database) -> CheckResult:
     try:
         state = await schema_state(database)
     except (StorageUnavailable, SQLAlchemyError) as error:
         found = diagnose(error, database.address.url)
         if found is None:
             raise
-        return Finding("database", False, found.sentence)
+        return CheckResult("database", False, found.sentence)
     where = describe_address(database.address.url)
     if not state.serves:
-        return Finding("database", False, f"{where}: {state.sentence}")
-    return Finding("database", True, f"{where}, schema {state.detail.removeprefix('at ')}")
+        return CheckResult("database", False, f"{where}: {state.sentence}")
+    return CheckResult("database", True, f"{where}, schema {state.detail.removeprefix('at ')}")
 
 
-async def check_service(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:
+async def check_service(
+    settings: Settings, database: Database, vault: Vault, clock: Clock
+) -> list[CheckResult]:
     """Look at all credentials, as `check_accounts` does, and at everything else that the service stands on."""
     well, problems, summary = await _look_at_all(settings, database, vault, clock)
     return _lines([*well, *_check_inbox(summary)], problems)
 
 
-async def check_accounts(settings: Settings, database: Database, vault: Vault, clock: Clock) -> list[Finding]:
+async def check_accounts(
+    settings: Settings, database: Database, vault: Vault, clock: Clock
+) -> list[CheckResult]:
     """Look at all credentials, side by side: those of the environment first, then those of added accounts."""
     well, problems, _ = await _look_at_all(settings, database, vault, clock)
     return _lines(well, [problem for problem in problems if problem.about in _OF_ACCOUNTS])
@@ -113,14 +117,14 @@ async def check_accounts(settings: Settings, database: Database, vault: Vault, c
 
 async def _look_at_all(
     settings: Settings, database: Database, vault: Vault, clock: Clock
-) -> tuple[list[Finding], Sequence[Problem], Summary]:
+) -> tuple[list[CheckResult], Sequence[ProblemToFix], ServiceSummary]:
     """Ask RingCentral with all credentials, then gather all problems, also those that the service has met."""
     async with database.write() as db:
         await accounts.open_unbound(db, clock.now())
     async with httpx.AsyncClient() as http:
         connections = Connections(settings, database, clock, vault, http, replica="check")
         own_first = sorted(await connections.all(), key=lambda one: one.kind != OWN)
-        listening = {(one.holder, one.name) for one in who_keeps(own_first)}
+        listening = {(one.holder, one.name) for one in subscription_owner(own_first)}
         async with database.read() as db:
             own_id = await accounts.resolve(db, UNBOUND_ACCOUNT)
         look = _Look(settings, connections, own_id)
@@ -135,20 +139,20 @@ async def _look_at_all(
     return well, each_once([*met, *summary.problems]), summary
 
 
-def _lines(well: Sequence[Finding], problems: Sequence[Problem]) -> list[Finding]:
+def _lines(well: Sequence[CheckResult], problems: Sequence[ProblemToFix]) -> list[CheckResult]:
     """Put together what is well and what is not; of what has a problem nothing is called well beside it."""
-    troubled = [Finding(_label(problem), False, _words(problem)) for problem in problems]
+    troubled = [CheckResult(_label(problem), False, _words(problem)) for problem in problems]
     names = {finding.what for finding in troubled}
     return [finding for finding in well if finding.what not in names] + troubled
 
 
-def _label(problem: Problem) -> str:
+def _label(problem: ProblemToFix) -> str:
     what = _LABELS.get(problem.about, problem.about)
     own = problem.credentials in (None, OWN)
     return what if own else f"account {problem.account_id}, {problem.credentials}: {what}"
 
 
-def _words(problem: Problem) -> str:
+def _words(problem: ProblemToFix) -> str:
     detail = problem.detail if problem.detail.endswith((".", "!", "?")) else f"{problem.detail}."
     return f"{problem.title}. {detail} {problem.todo}"
 
@@ -161,12 +165,12 @@ def _check_clock(connections: Connections) -> Looked:
     problem = describe_skew(skew, socket.gethostname())
     if problem is not None:
         return Looked(problems=(read_problem("clock", UNBOUND_ACCOUNT, problem),))
-    return Looked((Finding("clock", True, f"within {skew.most:.1f} s of RingCentral's"),))
+    return Looked((CheckResult("clock", True, f"within {skew.most:.1f} s of RingCentral's"),))
 
 
-def _check_inbox(summary: Summary) -> list[Finding]:
+def _check_inbox(summary: ServiceSummary) -> list[CheckResult]:
     waiting = summary.inbox.waiting
-    return [Finding("inbox", True, f"{waiting} waiting" if waiting else "empty")]
+    return [CheckResult("inbox", True, f"{waiting} waiting" if waiting else "empty")]
 
 
 class _Look:
@@ -189,7 +193,7 @@ class _Look:
             looked, well=tuple(replace(finding, what=f"{label}{finding.what}") for finding in looked.well)
         )
 
-    def _problem(self, connection: Connection, about: str, error: RingCentralError) -> Problem:
+    def _problem(self, connection: Connection, about: str, error: RingCentralError) -> ProblemToFix:
         """Name what a request met, as it is named when the service meets it."""
         what = describe(error, connection.kind) if about == "credentials" else None
         code = "rate-limited" if isinstance(error, RateLimited) else code_of(error)
@@ -208,8 +212,8 @@ class _Look:
         token = await client.fetch_token()
         await self._connections.learn_scopes(connection, token)
         scopes = " ".join(sorted(token.scopes)) or "no scopes named"
-        well = [Finding("credentials", True, f"extension {token.owner_id}, {scopes}")]
-        problems: list[Problem] = []
+        well = [CheckResult("credentials", True, f"extension {token.owner_id}, {scopes}")]
+        problems: list[ProblemToFix] = []
         try:
             finding, sees_company = await self._check_active_calls(connection, token.owner_id)
             well += [finding] if finding else []
@@ -226,7 +230,7 @@ class _Look:
                 raise
             except RingCentralError as error:
                 found = self._problem(connection, "subscription", error)
-            if isinstance(found, Finding):
+            if isinstance(found, CheckResult):
                 well.append(found)
             else:
                 account_id = self._account_of(connection)
@@ -235,7 +239,7 @@ class _Look:
 
     async def _check_active_calls(
         self, connection: Connection, owner_id: str | None
-    ) -> tuple[Finding | None, bool]:
+    ) -> tuple[CheckResult | None, bool]:
         """Return what was found, None if it was refused; and False if the user does not see the whole account."""
         of_account = replace(connection, access=replace(connection.access, level=Level.ACCOUNT))
         try:
@@ -248,19 +252,19 @@ class _Look:
             detail = (
                 f"readable of extension {owner_id} alone; for the whole account grant {missing.permission}"
             )
-            return Finding("active calls", True, detail), False
+            return CheckResult("active calls", True, detail), False
         await self._connections.note(of_account, None)
-        return Finding("active calls", True, f"readable, account {page.account_id or 'not named'}"), True
+        return CheckResult("active calls", True, f"readable, account {page.account_id or 'not named'}"), True
 
 
-def _unasked(limited: RateLimited) -> Finding:
+def _unasked(limited: RateLimited) -> CheckResult:
     detail = f"not asked, the limit is used up until {limited.retry_at:%H:%M:%S} UTC"
-    return Finding("active calls", True, detail)
+    return CheckResult("active calls", True, detail)
 
 
 async def _check_subscription(
     settings: Settings, client: RingCentralClient, filters: Sequence[str]
-) -> Finding | Problem:
+) -> CheckResult | ProblemToFix:
     """Ask RingCentral for the subscription. Of a problem the account and credentials are still to be named."""
     token = await client.fetch_token()
     found = await client.list_subscriptions()
@@ -275,8 +279,8 @@ async def _check_subscription(
         return read_problem("subscription", UNBOUND_ACCOUNT, disabled)
     if not has_same_filters(filters, best.event_filters, token.owner_id):
         return _missing(f"{best.id} listens to other filters")
-    return Finding("subscription", True, f"{best.id}, until {best.expiration_time}")
+    return CheckResult("subscription", True, f"{best.id}, until {best.expiration_time}")
 
 
-def _missing(detail: str) -> Problem:
-    return Problem(UNBOUND_ACCOUNT, "subscription", MISSING, f"{detail}; `aftercall serve` mends that.")
+def _missing(detail: str) -> ProblemToFix:
+    return ProblemToFix(UNBOUND_ACCOUNT, "subscription", MISSING, f"{detail}; `aftercall serve` mends that.")

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.accounts.credentials import OWN
-from app.accounts.overview import Account, load_roster
+from app.accounts.overview import AccountOverview, load_overview
 from app.api.dependencies import Services
 from app.calls.model import Stage
 from app.clock import Clock
@@ -63,7 +63,7 @@ class GaugeReader:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._reading: asyncio.Task[None] | None = None
-        self._roster: list[Account] = []
+        self._roster: list[AccountOverview] = []
         self._roster_at = -math.inf
 
     async def refresh(self, services: Services) -> None:
@@ -103,11 +103,11 @@ class GaugeReader:
     async def _read_roster(self, db: AsyncConnection, settings: Settings, now: datetime) -> None:
         if self._clock.monotonic() - self._roster_at < ROSTER_SECONDS:
             return
-        self._roster = list(await load_roster(db, settings, Vault(settings.secrets()[0]), now))
+        self._roster = list(await load_overview(db, settings, Vault(settings.secrets()[0]), now))
         self._roster_at = self._clock.monotonic()
 
 
-def count_credentials(roster: list[Account]) -> dict[str, float]:
+def count_credentials(roster: list[AccountOverview]) -> dict[str, float]:
     """Count credentials: `refused` cannot read anything, `restricted` lack something beside."""
     counts: Counter[str] = Counter()
     for account in roster:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.credentials import OWN
-from app.accounts.overview import Account
+from app.accounts.overview import AccountOverview
 from app.db.tables import accounts, sweeps, work
 from app.enrichment.call_log.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
@@ -32,7 +32,7 @@ _UNREACHED = "unreachable-"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemToFix:
     """Something that only a person can put right.
 
     `about` is "setup", "reach", "credentials", "rate-limit", "records", "subscription", "sweep", "inbox" or "clock".
@@ -55,11 +55,11 @@ class Problem:
         return remedy_of(self.about, self.code).todo
 
 
-def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> Problem:
+def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> ProblemToFix:
     """Read the stored form of a problem: code (may be null), detail, since."""
     since = stored.get("since")
     code = str(stored.get("code") or about)
-    return Problem(
+    return ProblemToFix(
         account_id=account_id,
         about="reach" if code.startswith(_UNREACHED) else about,
         code=code,
@@ -74,10 +74,10 @@ async def load_problems(
     settings: Settings,
     now: datetime,
     *,
-    shown: Sequence[Account],
+    shown: Sequence[AccountOverview],
     subscriptions: Sequence[SubscriptionState],
     inbox: InboxState,
-) -> tuple[Problem, ...]:
+) -> tuple[ProblemToFix, ...]:
     """Return all problems of these accounts (None: of all), those of the whole service first, each once."""
     clocks = [read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in await load_skews(db, now)]
     reach = [read_problem("reach", UNBOUND_ACCOUNT, problem) for problem in await load_unreached(db, now)]
@@ -97,7 +97,9 @@ async def load_problems(
     )
 
 
-def setup_problems(settings: Settings, shown: Iterable[Account], only: Sequence[str] | None) -> list[Problem]:
+def setup_problems(
+    settings: Settings, shown: Iterable[AccountOverview], only: Sequence[str] | None
+) -> list[ProblemToFix]:
     """Return what was never set up, for who looks after the service's own account."""
     if only is not None and UNBOUND_ACCOUNT not in only:
         return []
@@ -112,22 +114,22 @@ def setup_problems(settings: Settings, shown: Iterable[Account], only: Sequence[
             if not value
         )
         detail = f"Without {missing} no call is enriched."
-        return [Problem(UNBOUND_ACCOUNT, "setup", "no-credentials", detail)]
+        return [ProblemToFix(UNBOUND_ACCOUNT, "setup", "no-credentials", detail)]
     if settings.webhook_address is None:
         detail = "Without AFTERCALL_PUBLIC_URL no event of a call comes in."
-        return [Problem(UNBOUND_ACCOUNT, "setup", "no-public-url", detail)]
+        return [ProblemToFix(UNBOUND_ACCOUNT, "setup", "no-public-url", detail)]
     return []
 
 
-def inbox_problems(inbox: InboxState, window_seconds: float) -> list[Problem]:
+def inbox_problems(inbox: InboxState, window_seconds: float) -> list[ProblemToFix]:
     """Return a problem when events wait for so long that their calls may be looked up too late."""
     if not is_backlog(inbox, window_seconds):
         return []
     detail = f"The oldest of {inbox.number} events has waited for {inbox.oldest_seconds or 0.0:.0f} s."
-    return [Problem(UNBOUND_ACCOUNT, "inbox", BACKLOG, detail)]
+    return [ProblemToFix(UNBOUND_ACCOUNT, "inbox", BACKLOG, detail)]
 
 
-def _of_credentials(shown: Iterable[Account]) -> list[Problem]:
+def _of_credentials(shown: Iterable[AccountOverview]) -> list[ProblemToFix]:
     """Return what credentials want of a person, those of each account by themselves."""
     return [
         replace(read_problem("credentials", account.account_id, complaint), credentials=member.name)
@@ -139,7 +141,7 @@ def _of_credentials(shown: Iterable[Account]) -> list[Problem]:
 
 async def _load_response_problems(
     db: AsyncConnection, only: Sequence[str] | None, now: datetime
-) -> list[Problem]:
+) -> list[ProblemToFix]:
     """Return what RingCentral's responses ask of people: long silences, and records that could not be stored."""
     own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
     found = [
@@ -156,7 +158,7 @@ async def _load_response_problems(
     ]
 
 
-async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[Problem]:
+async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[ProblemToFix]:
     """Return what the keepers of subscriptions complain of."""
     own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
     query = select(work.c.account_id, work.c.kind, work.c.failures, work.c.state).where(
@@ -175,11 +177,11 @@ async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] |
 
 def _of_subscriptions(
     settings: Settings,
-    shown: Iterable[Account],
+    shown: Iterable[AccountOverview],
     subscriptions: Sequence[SubscriptionState],
-    refused: Sequence[Problem],
+    refused: Sequence[ProblemToFix],
     now: datetime,
-) -> list[Problem]:
+) -> list[ProblemToFix]:
     """Return whose events do not come although nobody has said why: no worker looks after the subscription."""
     if settings.webhook_address is None:
         return []
@@ -193,11 +195,11 @@ def _of_subscriptions(
             continue
         last = f"The last one is {ours[0].status.lower()}, and no" if ours else "None was made yet: no"
         detail = f"{last} other one delivers the events of this account."
-        found.append(Problem(account.account_id, "subscription", MISSING, detail, lost_at))
+        found.append(ProblemToFix(account.account_id, "subscription", MISSING, detail, lost_at))
     return found
 
 
-def _lost_at(account: Account, ours: Sequence[SubscriptionState]) -> datetime | None:
+def _lost_at(account: AccountOverview, ours: Sequence[SubscriptionState]) -> datetime | None:
     """Return since when no subscription of an account delivers; None while one does, or none can be made."""
     if not account.members or account.problem is not None or any(one.is_active for one in ours):
         return None
@@ -206,7 +208,7 @@ def _lost_at(account: Account, ours: Sequence[SubscriptionState]) -> datetime | 
     return min((one.lost_at for one in ours if one.lost_at is not None), default=ours[0].checked_at)
 
 
-async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[Problem]:
+async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[ProblemToFix]:
     """Return why gaps, backfills and the regular look through the Call Log do not get on."""
     query = select(sweeps.c.account_id, sweeps.c.problem).where(
         among(sweeps.c.account_id, only),
@@ -217,19 +219,19 @@ async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) 
     return [read_problem("sweep", row.account_id, row.problem) for row in rows if row.problem]
 
 
-def each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def each_once(problems: Iterable[ProblemToFix]) -> tuple[ProblemToFix, ...]:
     """Leave out what says the same again: the same refusal of the same credentials, met by somebody else.
 
     While RingCentral cannot be reached everything fails of that: it is one problem.
     """
-    kept: list[Problem] = []
+    kept: list[ProblemToFix] = []
     for problem in problems:
         if not any(_is_same(problem, other) for other in kept):
             kept.append(problem)
     return tuple(kept)
 
 
-def _is_same(problem: Problem, other: Problem) -> bool:
+def _is_same(problem: ProblemToFix, other: ProblemToFix) -> bool:
     if problem.about == "reach":
         return other.about == "reach"
     if problem.code == other.code == MISSING:
@@ -241,7 +243,7 @@ def _is_same(problem: Problem, other: Problem) -> bool:
     return replace(problem, since=None) == replace(other, since=None)
 
 
-def _refusal(problem: Problem) -> tuple[str, str | None, str]:
+def _refusal(problem: ProblemToFix) -> tuple[str, str | None, str]:
     return problem.account_id, problem.credentials, problem.code
 
 

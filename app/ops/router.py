@@ -15,7 +15,7 @@ from app.enrichment.call_log.gaps import Sweep
 from app.ops.accounts.router import is_operator
 from app.ops.completeness import MOST_CALLS, load_completeness
 from app.ops.problems_to_fix import read_problem
-from app.ops.summary import MINUTE_SECONDS, PERIOD_SECONDS, Summary, load_dead_letters, load_summary
+from app.ops.summary import MINUTE_SECONDS, PERIOD_SECONDS, ServiceSummary, load_dead_letters, load_summary
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
 
@@ -308,7 +308,9 @@ async def read_summary(services: CurrentServices, key: Administrator) -> OpsSumm
     """
     now, oversees = services.clock.now(), is_operator(key)
     async with services.database.read() as db:
-        summary: Summary = await load_summary(db, key.account_id, services.settings, now, oversees=oversees)
+        summary: ServiceSummary = await load_summary(
+            db, key.account_id, services.settings, now, oversees=oversees
+        )
     return OpsSummary.model_validate(summary)
 
 

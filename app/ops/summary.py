@@ -14,14 +14,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.overview import Account, load_roster
+from app.accounts.overview import AccountOverview, load_overview
 from app.calls.model import Source, Stage
 from app.db.tables import accounts, calls, deliveries, poll_targets, rate_buckets, subscriptions, sweeps
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.clock_skew import load_skews
-from app.ops.problems_to_fix import Problem, among, load_problems
+from app.ops.problems_to_fix import ProblemToFix, among, load_problems
 from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, status_of
 from app.rate_limits import bucket as budget
 from app.settings import Settings
@@ -127,7 +127,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ServiceSummary:
     """Everything the operator sees at a glance. `rate_limited` is all replicas' count of all time.
 
     `clock_skew_seconds` is that of the worker whose clock is farthest from RingCentral's; positive is ahead, 0 stands
@@ -145,8 +145,8 @@ class Summary:
     budget: Budget | None = None
     inbox: InboxState = _NO_INBOX
     subscriptions: tuple[SubscriptionState, ...] = ()
-    accounts: tuple[Account, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    accounts: tuple[AccountOverview, ...] = ()
+    problems: tuple[ProblemToFix, ...] = ()
     rate_limited: int = 0
     clock_skew_seconds: float = 0.0
     last_read_at: datetime | None = None
@@ -179,7 +179,7 @@ async def load_summary(
     now: datetime,
     *,
     oversees: bool = False,
-) -> Summary:
+) -> ServiceSummary:
     """Gather the figures of one account; None: of all. Who `oversees` is told what all accounts want of a person."""
     scope = await load_scope(db, account_id)
     only = None if account_id is None else scope
@@ -191,7 +191,7 @@ async def load_summary(
     subscriptions = await _load_subscriptions(db, only, now)
     inbox = await load_inbox(db, only, now)
     skews = await load_skews(db, now)
-    return Summary(
+    return ServiceSummary(
         at=now,
         window_seconds=settings.active_calls_window_seconds,
         lag_min_seconds=settings.active_calls_lag_min_seconds,
@@ -489,8 +489,8 @@ async def _last_read_at(db: AsyncConnection, only: Sequence[str] | None) -> date
 
 async def _load_accounts(
     db: AsyncConnection, only: Sequence[str] | None, settings: Settings, now: datetime
-) -> tuple[Account, ...]:
-    found = await load_roster(db, settings, Vault(settings.secrets()[0]), now)
+) -> tuple[AccountOverview, ...]:
+    found = await load_overview(db, settings, Vault(settings.secrets()[0]), now)
     return tuple(one for one in found if only is None or one.account_id in only)
 
 

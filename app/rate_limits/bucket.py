@@ -24,7 +24,7 @@ from typing import Final
 from app.rate_limits.bucket_state import MOST_SLOTS as MOST_SLOTS
 from app.rate_limits.bucket_state import BucketState as BucketState
 from app.rate_limits.bucket_state import Priority as Priority
-from app.rate_limits.bucket_state import Slot as Slot
+from app.rate_limits.bucket_state import RequestSlot as RequestSlot
 from app.rate_limits.bucket_state import Want as Want
 from app.ringcentral.wire import LONGEST_WAIT_SECONDS
 
@@ -78,7 +78,7 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Denied:
     """Send nothing. Ask again at `until`, or earlier when the bucket was settled; `reason` goes to log and metrics.
 
     `state` remembers who waits and has to be stored as after a grant, or nobody waits long enough for their share.
@@ -90,7 +90,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RateResponse:
     """What an answer says about the bucket. `status` is None when no answer came (timeout, broken connection)."""
 
     status: int | None
@@ -100,12 +100,12 @@ class Answer:
     retry_after_seconds: float | None = None
 
 
-NO_ANSWER: Final = Answer(None)
+NO_ANSWER: Final = RateResponse(None)
 
 
 def admit(
     state: BucketState, priority: Priority, now: datetime, limits: Limits, *, polls_waiting: bool = False
-) -> Granted | Refused:
+) -> Granted | Denied:
     """Take a slot for one request that will be sent at once, or say when to come back.
 
     Polls may take every free slot but those held for others who have waited for too long; the others leave a
@@ -114,12 +114,12 @@ def admit(
     state = _tidy(state, now, limits)
     silent = silent_until(state, limits)
     if silent is not None and now < silent:
-        return Refused(_wanting(state, priority, now, silent, limits), silent, "penalty")
+        return Denied(_wanting(state, priority, now, silent, limits), silent, "penalty")
     kept = _kept_from(state, priority, now, limits, polls_waiting=polls_waiting)
     times = _slot_times(state, now, limits)
     if kept < len(times) and times[kept] <= now:
         token = state.last_token + 1
-        slot = Slot(token, priority, sent_at=now)
+        slot = RequestSlot(token, priority, sent_at=now)
         wants = tuple(want for want in state.wants if want.priority != priority)
         return Granted(replace(state, slots=(*state.slots, slot), wants=wants, last_token=token), token)
     until = times[kept] if kept < len(times) else max(times[-1], now + _window(state, limits) / 60)
@@ -127,16 +127,20 @@ def admit(
     if now < patience_ends:
         until = min(until, max(patience_ends, times[0]))
     reason = "no slot is free" if times[0] > now else "kept for others"
-    return Refused(_wanting(state, priority, now, until, limits), until, reason)
+    return Denied(_wanting(state, priority, now, until, limits), until, reason)
 
 
-def settle(state: BucketState, token: int, answer: Answer, now: datetime, limits: Limits) -> BucketState:
+def settle(
+    state: BucketState, token: int, answer: RateResponse, now: datetime, limits: Limits
+) -> BucketState:
     """Learn from the answer to the request of this token, `now` being the answer's arrival (or the giving up).
 
     May come in any order, late, or for a slot that has been forgotten. Settling twice does no harm.
     """
     mine = next((slot for slot in state.slots if slot.token == token), None)
-    settled = replace(mine, done_at=now) if mine else Slot(token, Priority.POLL, sent_at=now, done_at=now)
+    settled = (
+        replace(mine, done_at=now) if mine else RequestSlot(token, Priority.POLL, sent_at=now, done_at=now)
+    )
     state = replace(
         state,
         slots=(*(slot for slot in state.slots if slot.token != token), settled),
@@ -226,7 +230,7 @@ def _slot_times(state: BucketState, now: datetime, limits: Limits) -> list[datet
     return [now] * (limit - len(ends)) + ends
 
 
-def _ends_at(slot: Slot, state: BucketState, limits: Limits) -> datetime:
+def _ends_at(slot: RequestSlot, state: BucketState, limits: Limits) -> datetime:
     counted_by = slot.done_at or slot.sent_at + timedelta(seconds=limits.request_timeout_seconds)
     return counted_by + _occupation(state, limits)
 
@@ -258,7 +262,7 @@ def _healed(state: BucketState, now: datetime, limits: Limits) -> BucketState:
     return state
 
 
-def _within(slot: Slot, now: datetime, latest: datetime) -> Slot:
+def _within(slot: RequestSlot, now: datetime, latest: datetime) -> RequestSlot:
     if (slot.done_at or slot.sent_at) <= latest:
         return slot
     return replace(slot, sent_at=min(slot.sent_at, now), done_at=slot.done_at and now)
@@ -333,7 +337,7 @@ def silenced(state: BucketState, until: datetime, now: datetime) -> BucketState:
 
 
 def _with_foreign(
-    state: BucketState, settled: Slot, remaining: int, now: datetime, limits: Limits
+    state: BucketState, settled: RequestSlot, remaining: int, now: datetime, limits: Limits
 ) -> BucketState:
     """Bring the slots taken by other programs into line with what the server says remains.
 
@@ -356,7 +360,7 @@ def _with_foreign(
     while len(foreign) > most:
         foreign.remove(min(foreign, key=lambda slot: slot.done_at or slot.sent_at))
     # When others asked is unknown; that it was before this answer is certain.
-    foreign += [Slot(_FOREIGN, Priority.POLL, sent_at=now, done_at=now)] * (least - len(foreign))
+    foreign += [RequestSlot(_FOREIGN, Priority.POLL, sent_at=now, done_at=now)] * (least - len(foreign))
     return replace(state, slots=(*ours, *foreign))
 
 

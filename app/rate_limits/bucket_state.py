@@ -38,7 +38,7 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class RequestSlot:
     """One request that the server counts or may count. `done_at` is None until its answer has come."""
 
     token: int
@@ -65,7 +65,7 @@ class BucketState:
     `penalty_since` is when it began.
     """
 
-    slots: tuple[Slot, ...] = ()
+    slots: tuple[RequestSlot, ...] = ()
     wants: tuple[Want, ...] = ()
     penalty_until: datetime | None = None
     limit: int | None = None
@@ -124,10 +124,10 @@ def _read_moment(stored: Any) -> datetime | None:
     return _EPOCH + stored * _MICROSECOND if _is_whole(stored) and 0 <= stored < _LATEST else None
 
 
-def _read_slot(row: Sequence[Any]) -> Slot | None:
+def _read_slot(row: Sequence[Any]) -> RequestSlot | None:
     if len(row) != 4 or not _is_whole(row[0]) or (sent_at := _read_moment(row[2])) is None:
         return None
-    return Slot(_token(row[0]), _read_priority(row[1]), sent_at, _read_moment(row[3]))
+    return RequestSlot(_token(row[0]), _read_priority(row[1]), sent_at, _read_moment(row[3]))
 
 
 def _read_want(row: Sequence[Any]) -> Want | None:

@@ -11,11 +11,11 @@ from typing import Final
 
 from app.rate_limits.bucket import (
     BucketState,
+    Denied,
     Granted,
     Limits,
     Priority,
-    Refused,
-    Slot,
+    RequestSlot,
     admit,
     cycle_seconds,
     window_seconds,
@@ -25,7 +25,9 @@ _MOST_STEPS: Final = 50
 _MOMENT: Final = timedelta(microseconds=1)
 
 
-def chance_at(refused: Refused, priority: Priority, limits: Limits, *, polls_waiting: bool) -> datetime:
+def estimate_retry_at(
+    refused: Denied, priority: Priority, limits: Limits, *, polls_waiting: bool
+) -> datetime:
     """Return the first moment at which a request like the refused one would be granted, if the others go on and a
     poll comes just before it.
 
@@ -62,7 +64,7 @@ def _continued(state: BucketState, priority: Priority, moment: datetime, limits:
     return replace(state, slots=tuple(slots))
 
 
-def _repeated(slot: Slot, moment: datetime, cycle: timedelta, limits: Limits) -> Slot:
+def _repeated(slot: RequestSlot, moment: datetime, cycle: timedelta, limits: Limits) -> RequestSlot:
     done_at = slot.done_at or slot.sent_at + timedelta(seconds=limits.request_timeout_seconds)
     # A slot that becomes free at this very moment is nobody's yet.
     rounds = max(0, (moment - _MOMENT - done_at) // cycle)

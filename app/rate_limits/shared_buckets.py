@@ -22,7 +22,7 @@ from app.db.tables import calls, rate_buckets
 from app.errors import RateLimited, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.rate_limits import bucket as budget
-from app.rate_limits.retry_after import chance_at, noted_until
+from app.rate_limits.retry_after import estimate_retry_at, noted_until
 from app.ringcentral.ports import Outcome, Priority, Silence
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class HeldSlot:
     """One request that was admitted."""
 
     group: str
@@ -71,10 +71,10 @@ class SharedRates:
         self._holder = holder
         self._principal = principal
         self._longest_wait = timedelta(seconds=longest_wait_seconds)
-        self._unsaved: list[tuple[Slot, Outcome]] = []
+        self._unsaved: list[tuple[HeldSlot, Outcome]] = []
         self._unsaved_silence: datetime | None = None
 
-    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Slot:
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> HeldSlot:
         """Wait until one request of `group` may be sent, at most until `deadline`.
 
         Raises RateLimited with the moment at which asking again makes sense; for readers, who cannot go on asking, the
@@ -87,7 +87,7 @@ class SharedRates:
                 group, lambda state, now, waiting: self._admit(group, priority, latest, state, now, waiting)
             )
             if isinstance(answer, budget.Granted):
-                return Slot(group, answer.token)
+                return HeldSlot(group, answer.token)
             if answer.until > latest:
                 raise RateLimited(
                     f"no {group} request is free: {answer.reason}", retry_at=answer.until, status=None
@@ -102,18 +102,18 @@ class SharedRates:
         state: budget.BucketState,
         now: datetime,
         polls_waiting: bool,
-    ) -> tuple[budget.BucketState, budget.Granted | budget.Refused]:
+    ) -> tuple[budget.BucketState, budget.Granted | budget.Denied]:
         rank, limits = _PRIORITIES[priority], self.limits_of(group)
         answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
-        if priority is Priority.GLANCE and isinstance(answer, budget.Refused):
+        if priority is Priority.GLANCE and isinstance(answer, budget.Denied):
             return state, answer
         if isinstance(answer, budget.Granted) or rank is not _READERS or answer.until <= latest:
             return answer.state, answer
-        chance = chance_at(answer, rank, limits, polls_waiting=polls_waiting)
+        chance = estimate_retry_at(answer, rank, limits, polls_waiting=polls_waiting)
         noted = noted_until(answer.state, rank, chance, limits)
         return noted, replace(answer, state=noted, until=chance)
 
-    async def settle(self, slot: Slot, outcome: Outcome) -> None:
+    async def settle(self, slot: HeldSlot, outcome: Outcome) -> None:
         """Say what became of the request. What cannot be written now is written before the next one is admitted."""
         status = str(outcome.status) if outcome.status is not None else "none"
         metrics.RC_REQUESTS.labels(group=slot.group, status=status).inc()
@@ -229,7 +229,7 @@ def _count_ignored(outcome: Outcome, limits: budget.Limits) -> None:
 
 
 def _settled(
-    state: budget.BucketState, slot: Slot, outcome: Outcome, limits: budget.Limits
+    state: budget.BucketState, slot: HeldSlot, outcome: Outcome, limits: budget.Limits
 ) -> budget.BucketState:
     if not outcome.was_sent:
         return replace(state, slots=tuple(taken for taken in state.slots if taken.token != slot.token))
@@ -238,7 +238,7 @@ def _settled(
     # A 429 that is no penalty (an identical request is running) says nothing of the bucket.
     status = outcome.status if outcome.status != 429 or punished else 409
     retry_after = (penalty.until - outcome.at).total_seconds() if penalty is not None and punished else None
-    answer = budget.Answer(
+    answer = budget.RateResponse(
         status=status,
         limit=outcome.rates.limit,
         remaining=outcome.rates.remaining,

@@ -25,7 +25,7 @@ from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, To
 from app.ringcentral.protocol import decode_token, token_by_jwt
 from app.ringcentral.protocol_errors import TOKEN_CODES, decode_token_error
 from app.ringcentral.transport import Transport, Unanswered
-from app.ringcentral.wire import Answer, Request, read_error, read_rate_headers
+from app.ringcentral.wire import Request, Response, read_error, read_rate_headers
 
 SIGN_IN_AGAIN = "sign-in-again"
 """Our code for a refresh token that RingCentral takes no more: only a person can get a new one."""
@@ -231,7 +231,7 @@ class TokenKeeper:
                 raise
         raise AssertionError("AuthConfig.tries is at least 1")
 
-    async def _ask(self) -> Answer:
+    async def _ask(self) -> Response:
         """Send one token request. Raises _Later if it is worth another try."""
         config = self._config
         request = self._request()
@@ -283,7 +283,7 @@ class TokenKeeper:
         if pause is not None and self._clock.now() < pause.until:
             raise pause.failure.with_traceback(None)
 
-    def _judged(self, error: RingCentralError, answer: Answer) -> RingCentralError:
+    def _judged(self, error: RingCentralError, answer: Response) -> RingCentralError:
         """Say of a refused refresh token that a person has to sign in again."""
         is_refused = isinstance(error, CredentialsRefused) and self._config.jwt is None
         if not is_refused or not _SPENT_CODES.intersection(read_error(answer).codes):

@@ -42,7 +42,7 @@ from app.ringcentral.protocol_errors import ParameterExcluded, TokenRefused, Too
 from app.ringcentral.reachability import ReachMeter
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Unanswered
-from app.ringcentral.wire import Answer, Request, read_rate_headers
+from app.ringcentral.wire import Request, Response, read_rate_headers
 
 T = TypeVar("T")
 
@@ -370,7 +370,7 @@ class RingCentralClient:
 
     async def _send_or_404(
         self, request: Request, priority: Priority, deadline: datetime | None
-    ) -> Answer | None:
+    ) -> Response | None:
         try:
             return await self._send(request, priority, deadline)
         except RequestRefused as refusal:
@@ -378,7 +378,7 @@ class RingCentralClient:
                 raise
             return None
 
-    async def _send(self, request: Request, priority: Priority, deadline: datetime | None) -> Answer:
+    async def _send(self, request: Request, priority: Priority, deadline: datetime | None) -> Response:
         """Send the request until it succeeds or there is no more point; each attempt costs a slot.
 
         A refused token is renewed once, a redirect is followed to configured hosts, a failure that may pass is
@@ -412,7 +412,7 @@ class RingCentralClient:
         request: Request,
         error: RingCentralError,
         failures: int,
-        answer: Answer | None,
+        answer: Response | None,
         deadline: datetime | None,
     ) -> None:
         """Pause before the next try, or raise `error` if there shall be none."""
@@ -428,7 +428,7 @@ class RingCentralClient:
             raise error
         await self._clock.sleep(seconds)
 
-    def _follow(self, request: Request, answer: Answer) -> Request:
+    def _follow(self, request: Request, answer: Response) -> Request:
         """Return the request that the redirect asks for; its host is checked before it is sent."""
         sent_to = str(self._transport.address(request))
         followed = protocol.redirected(request, sent_to, answer)
@@ -436,7 +436,7 @@ class RingCentralClient:
             raise self._error_of(answer)
         return followed
 
-    def _error_of(self, answer: Answer) -> RingCentralError:
+    def _error_of(self, answer: Response) -> RingCentralError:
         return protocol_errors.decode_error(
             answer, self._clock.now(), penalty_seconds=self._config.penalty_seconds
         )
@@ -449,7 +449,7 @@ class RingCentralClient:
         self._bulk_limit = limit
 
 
-async def _beside(answer: Answer, decode: Callable[[Answer], T]) -> T:
+async def _beside(answer: Response, decode: Callable[[Response], T]) -> T:
     """Decode an answer, a large one beside the loop: a thousand detailed records take a tenth of a second.
 
     The intake of deliveries shares the loop, and RingCentral suspends a webhook that answers late.

@@ -7,7 +7,7 @@ import structlog
 from app import metrics
 from app.clock import Clock
 from app.repeats import Outage, Repeats
-from app.ringcentral.wire import Answer, Request
+from app.ringcentral.wire import Request, Response
 
 SETTLED_SECONDS = 60.0
 """One part of RingCentral may fail while others answer: an outage is over when nothing has failed for this long."""
@@ -28,7 +28,7 @@ class Journal:
         self.outage.failed(why, route=request.route)
         _log.debug("ringcentral_unanswered", **_facts(request, seconds), why=why)
 
-    def answered(self, request: Request, seconds: float, answer: Answer) -> None:
+    def answered(self, request: Request, seconds: float, answer: Response) -> None:
         """Note an answer."""
         metrics.RC_SECONDS.labels(group=request.group).observe(seconds)
         facts = {**_facts(request, seconds), "status": answer.status, "rc_request_id": answer.request_id}

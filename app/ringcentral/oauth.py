@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from app.ids import AccountId, as_text
 from app.ringcentral.models import account_in_uri
-from app.ringcentral.wire import AUTH, LIGHT, Answer, Request, decode_object
+from app.ringcentral.wire import AUTH, LIGHT, Request, Response, decode_object
 from app.values.storable import BadJson
 
 TOKEN_PATH = "/restapi/oauth/token"  # noqa: S105 - an address
@@ -86,7 +86,7 @@ def account_info() -> Request:
     return Request(method="GET", url=f"{path}~", route=f"{path}{{accountId}}", group=LIGHT)
 
 
-def decode_account_id(answer: Answer) -> AccountId | None:
+def decode_account_id(answer: Response) -> AccountId | None:
     """Read the account's id out of the answer to `account_info`."""
     try:
         fields = decode_object(answer)

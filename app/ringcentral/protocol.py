@@ -47,8 +47,8 @@ from app.ringcentral.wire import (
     HEAVY,
     LIGHT,
     MEDIUM,
-    Answer,
     Request,
+    Response,
     decode_object,
 )
 from app.values.storable import BadJson
@@ -323,7 +323,7 @@ def without_excluded(request: Request, refusal: ParameterExcluded) -> Request | 
     return replace(request, params=tuple(pair for pair in request.params if pair[0] != excluded))
 
 
-def redirected(request: Request, sent_to: str, answer: Answer) -> Request | None:
+def redirected(request: Request, sent_to: str, answer: Response) -> Request | None:
     """Return the request that a redirect of `sent_to` asks for, or None if it asks for none that may be sent.
 
     A request that changes something is repeated only on 307 and 308, which keep its method. The address may be
@@ -360,14 +360,14 @@ def only_session(page: RecordsPage, session_id: SessionId) -> RecordsPage:
     return replace(page, records=tuple(record for record in page.records if record.session_id == session_id))
 
 
-def decode_token(answer: Answer) -> Token:
+def decode_token(answer: Response) -> Token:
     token = read_token(_object(answer))
     if token is None:
         raise _unusable(answer, "the token answer has no usable token")
     return token
 
 
-def decode_records_page(answer: Answer) -> RecordsPage:
+def decode_records_page(answer: Response) -> RecordsPage:
     """Read a page of Active Calls or of the call log. One bad record does not harm its neighbours."""
     top = _object(answer)
     if not isinstance(top.get("records"), list):
@@ -385,7 +385,7 @@ def decode_records_page(answer: Answer) -> RecordsPage:
     )
 
 
-def decode_sync(answer: Answer) -> RecordsSync:
+def decode_sync(answer: Response) -> RecordsSync:
     """Read an answer of either kind of sync; without a token to go on from it cannot be used."""
     top = _object(answer)
     info = _inner(top, "syncInfo")
@@ -403,7 +403,7 @@ def decode_sync(answer: Answer) -> RecordsSync:
     )
 
 
-def decode_call_records(answer: Answer, ids: Sequence[RecordId]) -> list[BulkItem]:
+def decode_call_records(answer: Response, ids: Sequence[RecordId]) -> list[BulkItem]:
     """Read the answer to `call_records(ids)`: one item per id, in that order, whatever form the answer has."""
     try:
         if len(ids) == 1 and "multipart/" not in answer.content_type.lower():
@@ -420,21 +420,21 @@ def decode_call_records(answer: Answer, ids: Sequence[RecordId]) -> list[BulkIte
     ]
 
 
-def decode_recording(answer: Answer) -> Recording:
+def decode_recording(answer: Response) -> Recording:
     found = read_recording(_object(answer))
     if found is None:
         raise _unusable(answer, "the recording has no id")
     return found
 
 
-def decode_session(answer: Answer) -> TelephonySession:
+def decode_session(answer: Response) -> TelephonySession:
     found = read_session(_object(answer))
     if found is None:
         raise _unusable(answer, "the session has no id")
     return found
 
 
-def decode_session_insights(answer: Answer, session_id: TelephonySessionId) -> tuple[Insights, ...]:
+def decode_session_insights(answer: Response, session_id: TelephonySessionId) -> tuple[Insights, ...]:
     """Read the insights of a session, one per recording; what names another session is dropped."""
     records = _object(answer).get("records")
     if not isinstance(records, list):
@@ -444,21 +444,21 @@ def decode_session_insights(answer: Answer, session_id: TelephonySessionId) -> t
     return tuple(item for item in found if item and item.session_id == session_id)
 
 
-def decode_record_insights(answer: Answer, recording_id: str) -> Insights:
+def decode_record_insights(answer: Response, recording_id: str) -> Insights:
     found = read_insights({"sourceRecordId": recording_id} | dict(_object(answer)))
     if found is None or found.recording_id != recording_id:
         raise _unusable(answer, "the insights are of another recording")
     return found
 
 
-def decode_subscription(answer: Answer) -> Subscription:
+def decode_subscription(answer: Response) -> Subscription:
     found = read_subscription(_object(answer))
     if found is None:
         raise _unusable(answer, "the subscription has no id")
     return found
 
 
-def decode_subscriptions(answer: Answer) -> tuple[Subscription, ...]:
+def decode_subscriptions(answer: Response) -> tuple[Subscription, ...]:
     """Read the list; entries without an id are left out, those of other transports are not."""
     records = _object(answer).get("records")
     if not isinstance(records, list):
@@ -566,7 +566,7 @@ def _flag(value: bool | None) -> str | None:
     return None if value is None else str(value).lower()
 
 
-def _single(answer: Answer) -> list[ItemAnswer]:
+def _single(answer: Response) -> list[ItemAnswer]:
     """Read an answer to one id: the record, or one element of the JSON form."""
     try:
         return [ItemAnswer(answer.status, decode_object(answer))]
@@ -596,7 +596,7 @@ def _account_of(top: Mapping[str, Any]) -> AccountId | None:
     return next((found for found in map(account_in_uri, addresses) if found), None)
 
 
-def _object(answer: Answer) -> Mapping[str, Any]:
+def _object(answer: Response) -> Mapping[str, Any]:
     try:
         return decode_object(answer)
     except BadJson as error:
@@ -608,7 +608,7 @@ def _inner(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _unusable(answer: Answer, why: str) -> RingCentralUnreachable:
+def _unusable(answer: Response, why: str) -> RingCentralUnreachable:
     return RingCentralUnreachable(
         f"RingCentral answered {answer.status}, but {why}", status=answer.status, request_id=answer.request_id
     )

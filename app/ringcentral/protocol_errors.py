@@ -15,7 +15,7 @@ from app.errors import (
     RingCentralUnreachable,
 )
 from app.ringcentral.ports import Penalty, Silence
-from app.ringcentral.wire import Answer, ErrorBody, read_error, read_rate_headers
+from app.ringcentral.wire import ErrorBody, Response, read_error, read_rate_headers
 
 E = TypeVar("E", bound=RingCentralError)
 
@@ -82,7 +82,7 @@ class RangeRefused(RequestRefused):
 
 
 def decode_error(
-    answer: Answer, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
+    answer: Response, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
 ) -> RingCentralError:
     """Make the error of an answer that is no success. Decides by status and code, never by message.
 
@@ -120,7 +120,7 @@ def decode_error(
 
 
 def decode_token_error(
-    answer: Answer, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
+    answer: Response, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
 ) -> RingCentralError:
     """Make the error of a token answer that is no success: what is not about time is about credentials."""
     error = decode_error(answer, now, penalty_seconds=penalty_seconds)
@@ -137,7 +137,7 @@ def decode_token_error(
 
 
 def penalty_of(
-    answer: Answer, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
+    answer: Response, now: datetime, *, penalty_seconds: float = DEFAULT_PENALTY_SECONDS
 ) -> Penalty | None:
     """Say what has to fall silent because of this answer; None unless it is a 429."""
     if answer.status != 429:
@@ -159,7 +159,7 @@ def _kind_of_401(body: ErrorBody) -> type[RingCentralError]:
     return TokenRefused
 
 
-def _permission_missing(answer: Answer, body: ErrorBody) -> PermissionMissing:
+def _permission_missing(answer: Response, body: ErrorBody) -> PermissionMissing:
     return PermissionMissing(
         _detail(answer, body),
         permission=body.permission,
@@ -169,7 +169,7 @@ def _permission_missing(answer: Answer, body: ErrorBody) -> PermissionMissing:
     )
 
 
-def _rate_limited(answer: Answer, body: ErrorBody, now: datetime, penalty_seconds: float) -> RateLimited:
+def _rate_limited(answer: Response, body: ErrorBody, now: datetime, penalty_seconds: float) -> RateLimited:
     return RateLimited(
         _detail(answer, body),
         retry_at=_retry_at(answer, body.codes, now, penalty_seconds),
@@ -178,17 +178,17 @@ def _rate_limited(answer: Answer, body: ErrorBody, now: datetime, penalty_second
     )
 
 
-def _retry_at(answer: Answer, codes: Collection[str], now: datetime, penalty_seconds: float) -> datetime:
+def _retry_at(answer: Response, codes: Collection[str], now: datetime, penalty_seconds: float) -> datetime:
     seconds = read_rate_headers(answer, now).retry_after_seconds
     if seconds is None:
         seconds = IDENTICAL_REQUEST_SECONDS if "CMN-304" in codes else penalty_seconds
     return now + timedelta(seconds=seconds * PENALTY_MARGIN)
 
 
-def _error(kind: type[E], answer: Answer, body: ErrorBody) -> E:
+def _error(kind: type[E], answer: Response, body: ErrorBody) -> E:
     return kind(_detail(answer, body), status=answer.status, code=body.code, request_id=answer.request_id)
 
 
-def _detail(answer: Answer, body: ErrorBody) -> str:
+def _detail(answer: Response, body: ErrorBody) -> str:
     said = " ".join(part for part in (body.code, body.text) if part)
     return f"RingCentral answered {answer.status}{': ' if said else ''}{said}"

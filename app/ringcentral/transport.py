@@ -22,7 +22,7 @@ from app.ringcentral.protocol import CONTENT_ROUTE
 from app.ringcentral.protocol_errors import DEFAULT_PENALTY_SECONDS, penalty_of
 from app.ringcentral.reachability import ReachMeter, Unreached, cause_of, describe_cause
 from app.ringcentral.skew import SkewMeter
-from app.ringcentral.wire import Answer, Request, read_rate_headers
+from app.ringcentral.wire import Request, Response, read_rate_headers
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -112,7 +112,7 @@ class Transport:
 
     async def attempt(
         self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
-    ) -> Answer:
+    ) -> Response:
         """Send the request once and return the answer, whatever its status.
 
         Raises ForeignHost, RateLimited (no slot before `deadline`), Unanswered, and RingCentralUnreachable for an
@@ -136,7 +136,7 @@ class Transport:
     @asynccontextmanager
     async def stream(
         self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
-    ) -> AsyncIterator[ContentStream | Answer]:
+    ) -> AsyncIterator[ContentStream | Response]:
         """Send the request once and give a success to the caller while it comes, anything else as an Answer.
 
         Raises as `attempt` does, and Unanswered from `chunks` when the body breaks off or stalls.
@@ -149,7 +149,7 @@ class Transport:
             try:
                 sent_at = self._clock.now()
                 response = await stack.enter_async_context(self._opened(url, request, authorization, sent_at))
-                head = Answer.of(response.status_code, response.headers.multi_items(), sent_at=sent_at)
+                head = Response.of(response.status_code, response.headers.multi_items(), sent_at=sent_at)
                 answer = head if head.is_success else await self._whole(response, sent_at)
             except Unanswered as error:
                 was_sent = error.was_sent
@@ -163,7 +163,7 @@ class Transport:
             else:
                 yield answer
 
-    async def _exchange(self, url: httpx.URL, request: Request, authorization: str) -> Answer:
+    async def _exchange(self, url: httpx.URL, request: Request, authorization: str) -> Response:
         seconds, sent_at = self._seconds(request), self._clock.now()
         try:
             # httpx bounds each read; this bounds the whole, or a trickling answer would hold us for ever.
@@ -215,7 +215,7 @@ class Transport:
                 Unreached(outcome.code or Unreached.NETWORK), outcome.detail, self._clock.now()
             )
 
-    async def _whole(self, response: httpx.Response, sent_at: datetime) -> Answer:
+    async def _whole(self, response: httpx.Response, sent_at: datetime) -> Response:
         """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond it."""
         limit = self._config.answer_limit_bytes
         body = bytearray()
@@ -226,16 +226,16 @@ class Transport:
                     raise RingCentralUnreachable(
                         f"the answer is larger than {limit} bytes", status=response.status_code
                     )
-        return Answer.of(response.status_code, response.headers.multi_items(), bytes(body), sent_at=sent_at)
+        return Response.of(response.status_code, response.headers.multi_items(), bytes(body), sent_at=sent_at)
 
-    async def _settle(self, slot: Any, answer: Answer | None, was_sent: bool) -> None:
+    async def _settle(self, slot: Any, answer: Response | None, was_sent: bool) -> None:
         """Settle the slot to the end, even if whoever waits for us is cancelled (again) meanwhile."""
         task = asyncio.create_task(self._budget.settle(slot, self._outcome(answer, was_sent)))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
 
-    def _outcome(self, answer: Answer | None, was_sent: bool) -> Outcome:
+    def _outcome(self, answer: Response | None, was_sent: bool) -> Outcome:
         now = self._clock.now()
         if answer is None:
             return Outcome(was_sent=was_sent, at=now)

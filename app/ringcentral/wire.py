@@ -59,7 +59,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An answer with its whole body. Names of `headers` are in lower case.
 
     `sent_at` is when the request left, by our clock: what the answer says was so then or later.
@@ -78,7 +78,7 @@ class Answer:
         body: bytes = b"",
         *,
         sent_at: datetime,
-    ) -> "Answer":
+    ) -> "Response":
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         read: dict[str, str] = {}
         for given, value in pairs:
@@ -142,7 +142,7 @@ class ErrorBody:
         return self.codes[0] if self.codes else None
 
 
-def decode_object(answer: Answer) -> Mapping[str, Any]:
+def decode_object(answer: Response) -> Mapping[str, Any]:
     """Decode a body that has to be one object. Raises BadJson."""
     value = decode_json(answer.body)
     if not isinstance(value, dict):
@@ -150,7 +150,7 @@ def decode_object(answer: Answer) -> Mapping[str, Any]:
     return value
 
 
-def read_rate_headers(answer: Answer, now: datetime) -> RateHeaders:
+def read_rate_headers(answer: Response, now: datetime) -> RateHeaders:
     """Read the rate headers, the only place that does. Fractions are fine; a value that cannot be right is None.
 
     `Retry-After` may be a date by HTTP's own rules; `now` (aware UTC) turns it into seconds. A wait of zero, or until
@@ -180,7 +180,7 @@ def read_rate_headers(answer: Answer, now: datetime) -> RateHeaders:
     )
 
 
-def read_error(answer: Answer) -> ErrorBody:
+def read_error(answer: Response) -> ErrorBody:
     """Read an error body: RingCentral's own form, the OAuth form, or nothing readable."""
     try:
         top = decode_json(answer.body)

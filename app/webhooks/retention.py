@@ -13,7 +13,7 @@ from app.settings import Settings
 BATCH = 400
 
 
-class Upkeep:
+class Retention:
     """The background work that deletes, a little at a time so that nobody waits for it."""
 
     def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from app.errors import RingCentralUnreachable
 from app.ids import TelephonySessionId
 from app.ringcentral import protocol
 from app.ringcentral.models import Insights, read_insights
-from app.ringcentral.wire import Answer
+from app.ringcentral.wire import Response
 from app.webhooks.payloads.notification import InsightsEvent, peek, read_notification
 from tests.factories_insights import PARTIES, READY
 from tests.fakes.clock import START
@@ -39,8 +39,8 @@ EVENT = (
 )
 
 
-def answer(body: str, status: int = 200) -> Answer:
-    return Answer.of(status, {"Content-Type": "application/json"}, body.encode(), sent_at=START)
+def answer(body: str, status: int = 200) -> Response:
+    return Response.of(status, {"Content-Type": "application/json"}, body.encode(), sent_at=START)
 
 
 def check(found: Insights) -> None:

@@ -12,7 +12,7 @@ from app.ids import RecordId
 from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol_errors import TokenRefused
-from app.ringcentral.wire import Answer
+from app.ringcentral.wire import Response
 from tests.fakes.clock import START
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
@@ -108,9 +108,9 @@ SUBSCRIPTION = f"""
 """
 
 
-def answer(body: str, status: int = 200, **headers: str) -> Answer:
+def answer(body: str, status: int = 200, **headers: str) -> Response:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer.of(status, told, body.encode(), sent_at=START)
+    return Response.of(status, told, body.encode(), sent_at=START)
 
 
 def page_of(*records: dict[str, Any], **fields: Any) -> RecordsPage:

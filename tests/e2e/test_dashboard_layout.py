@@ -17,7 +17,7 @@ from app.db.tables import rate_buckets, subscriptions, work
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
-from app.rate_limits.bucket import BucketState, Priority, Slot
+from app.rate_limits.bucket import BucketState, Priority, RequestSlot
 from tests.e2e.test_dashboard import (
     CLOCK,
     Service,
@@ -89,7 +89,7 @@ async def seed_troubles(database: Database) -> None:
     """The subscription is lost and its renewal refused, RingCentral is away and answered 429 before."""
     now = CLOCK.now()
     await seed_many(database)
-    slots = tuple(Slot(number + 1, Priority.POLL, now, now) for number in range(3))
+    slots = tuple(RequestSlot(number + 1, Priority.POLL, now, now) for number in range(3))
     state = BucketState(slots=slots, last_token=3, limit=10, penalty_until=now + timedelta(minutes=9))
     async with database.write() as db:
         row = {"account_id": UNBOUND_ACCOUNT, "filters": [], "address": "https://aftercall.test"}

@@ -6,16 +6,16 @@ from typing import Any
 from sqlalchemy import select, update
 
 from app.accounts.access import Access, Level
-from app.accounts.overview import load_roster
+from app.accounts.overview import load_overview
 from app.calls import store
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import calls, credentials, poll_targets, timeline
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.polling.poller import Poller
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.apply import CallLogPlan
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.rate_limits.bucket import Limits
 from app.rate_limits.shared_buckets import SharedRates
@@ -26,7 +26,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 VAULT = Vault("0123456789abcdef0123456789abcdef")
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
 
 def shared_rates(
@@ -46,7 +46,7 @@ class Desk:
         self.ringcentral = FakeRingCentral(clock)
         self.connections = FakeConnections(self.ringcentral, settings, database, clock)
         self.poller = self.make_poller("one")
-        self.reader = Reader(database, clock, self.connections, PLAN, page_size=1000)
+        self.reader = CallLogReader(database, clock, self.connections, PLAN, page_size=1000)
 
     def make_poller(self, replica: str) -> Poller:
         return Poller(
@@ -116,7 +116,7 @@ class Desk:
     async def problem(self) -> dict[str, Any] | None:
         """The first thing that a person has to do about the account."""
         async with self.database.read() as db:
-            found = await load_roster(db, self.settings, VAULT, self.clock.now(), AccountId(ACCOUNT))
+            found = await load_overview(db, self.settings, VAULT, self.clock.now(), AccountId(ACCOUNT))
         told = (problem for account in found for member in account.members for problem in member.problems)
         return next(told, None)
 

@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.rate_limits import bucket as budget
-from app.rate_limits.bucket import NO_ANSWER, Answer, BucketState, Granted, Limits, Priority, Slot, Want
+from app.rate_limits.bucket import (
+    NO_ANSWER,
+    BucketState,
+    Granted,
+    Limits,
+    Priority,
+    RateResponse,
+    RequestSlot,
+    Want,
+)
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = Limits(limit=4, window_seconds=6.0, penalty_seconds=6.0, request_timeout_seconds=3.0)
@@ -77,7 +86,7 @@ class World:
         self.headers = headers
         self.stored = "{}"
         self.events: list[tuple[float, int, str, int, Attempt]] = []
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, RateResponse] = {}
         self.sent_after_refusal: list[float] = []
         self.known_penalty_until = -1.0
         self.granted = 0
@@ -126,7 +135,9 @@ class World:
                 status, remaining = self.server.arrive(now)
                 window = LIMITS.window_seconds
                 self.answers[token] = (
-                    Answer(status, self.server.limit, remaining, window) if self.headers else Answer(status)
+                    RateResponse(status, self.server.limit, remaining, window)
+                    if self.headers
+                    else RateResponse(status)
                 )
                 continue
             answer = self.answers.get(token, NO_ANSWER)
@@ -205,7 +216,7 @@ def test_reconciliation_is_never_starved_by_polls(
         verdict = budget.admit(state, priority, at(now), limits, polls_waiting=True)
         state = verdict.state
         if isinstance(verdict, Granted):
-            state = budget.settle(state, verdict.token, Answer(200), at(now), limits)
+            state = budget.settle(state, verdict.token, RateResponse(200), at(now), limits)
             had += priority is Priority.CALL_LOG
         if priority is Priority.POLL:
             poll_at = now + polls
@@ -221,7 +232,9 @@ moments = st.integers(0, 10**15).map(
 states = st.builds(
     BucketState,
     slots=st.lists(
-        st.builds(Slot, st.integers(0, 10**9), st.sampled_from(Priority), moments, st.none() | moments),
+        st.builds(
+            RequestSlot, st.integers(0, 10**9), st.sampled_from(Priority), moments, st.none() | moments
+        ),
         max_size=12,
     ).map(tuple),
     wants=st.lists(

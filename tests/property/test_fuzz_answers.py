@@ -24,12 +24,12 @@ from app.calls import accounts
 from app.calls.model import Outcome, Stage
 from app.db.engine import Database
 from app.db.tables import call_records, calls, metadata, recordings, work
-from app.enrichment.call_log.change_feed import Feed
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.polling.poller import Poller
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.records.apply import CallLogPlan
 from app.enrichment.records.set_aside import KIND
 from app.values.storable import BadJson, decode_json
 from app.vault import Vault
@@ -37,7 +37,7 @@ from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.mutations import bodies, dump, mutated
 
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=1800.0, settled_after=60.0, recording_after=60.0)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=1800.0, settled_after=60.0, recording_after=60.0)
 EXAMPLES = max(5, int(float(os.environ.get("AFTERCALL_FUZZ_SECONDS", "0"))))
 PATH = f"https://platform.ringcentral.com/restapi/v1.0/account/{ACCOUNT}"
 MOST_REQUESTS = 100
@@ -178,9 +178,9 @@ async def _work(database: Database, clock: FakeClock, http: httpx.AsyncClient, m
     poller = Poller(
         database, clock, connections, PlannerLimits(), PLAN, replica="one", page_size=1000, lease_seconds=60.0
     )
-    feed = Feed(database, clock, PLAN, replica="one", lease_seconds=60.0)
-    reader = Reader(database, clock, connections, PLAN, page_size=1000, feed=feed)
-    keeper = RecordingKeeper(database, clock, connections, RecordingPlan())
+    feed = CallLogFeed(database, clock, PLAN, replica="one", lease_seconds=60.0)
+    reader = CallLogReader(database, clock, connections, PLAN, page_size=1000, feed=feed)
+    keeper = RecordingWatcher(database, clock, connections, RecordingPlan())
     end = clock.now() + timedelta(seconds=360)
     clock.advance(12)
     while clock.now() < end:

@@ -3,10 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calls.related.links import Half, Kind, Known, Link, are_ring_out, conversation_of, key_of, related_of
+from app.calls.related.links import (
+    Half,
+    KnownCall,
+    Link,
+    LinkKind,
+    are_ring_out,
+    conversation_of,
+    key_of,
+    related_of,
+)
 from tests.fakes.clock import START
 
-CALLS = [Known(f"call_{number}", f"s-{number}", str(1000 + number)) for number in range(6)]
+CALLS = [KnownCall(f"call_{number}", f"s-{number}", str(1000 + number)) for number in range(6)]
 STRANGERS = ["s-90", "s-91", "sessionId:777"]
 names = st.sampled_from(
     [*(call.key for call in CALLS), *(key_of(None, call.session_id) for call in CALLS), *STRANGERS]
@@ -15,13 +24,13 @@ links = st.builds(
     Link,
     st.sampled_from([call.key for call in CALLS]),
     names,
-    st.sampled_from(list(Kind)),
+    st.sampled_from(list(LinkKind)),
     st.sampled_from([None, "1", "2"]),
 )
 sets_of_links = st.lists(links, max_size=12)
 
 
-def others(call: Known) -> list[Known]:
+def others(call: KnownCall) -> list[KnownCall]:
     return [other for other in CALLS if other is not call]
 
 

@@ -14,7 +14,7 @@ from app.errors import StorageUnavailable
 from app.webhooks.intake.refusals import Refusals
 from app.webhooks.subscriptions import heartbeat as pulse_module
 from app.webhooks.subscriptions.beats import Beat
-from app.webhooks.subscriptions.heartbeat import Pulse
+from app.webhooks.subscriptions.heartbeat import Heartbeat
 from tests.fakes.clock import START, FakeClock
 
 INTERVAL = 10
@@ -53,7 +53,7 @@ class Replica:
         self.next_step = 0.0
         self.died_at: float | None = None
         self.hung_at: float | None = None
-        self.pulse = Pulse(
+        self.pulse = Heartbeat(
             shared, clock, shared, dict, prove=self._prove, refusals=self.refusals, replica=name,  # type: ignore[arg-type]
             interval_seconds=INTERVAL, sweep_after_seconds=60,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.enrichment.polling import planner
 from app.enrichment.polling.planner import (
-    Bucket,
+    PlannerBudget,
     PlannerLimits,
     PollAt,
     Rest,
@@ -23,7 +23,7 @@ from app.enrichment.polling.planner import (
     hear,
     plan_poll,
 )
-from app.enrichment.polling.visibility import Look, Visibility, learn, prior_visibility
+from app.enrichment.polling.visibility import Observation, Visibility, learn, prior_visibility
 from app.rate_limits import bucket as budget
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
@@ -49,18 +49,20 @@ def waitings(draw: st.DrawFn) -> list[Waiting]:
 
 
 buckets = st.lists(seconds.map(lambda number: max(0.0, number - 60.0)), min_size=1, max_size=24).map(
-    lambda offsets: Bucket(tuple(at(offset) for offset in sorted(offsets)), 60.1)
+    lambda offsets: PlannerBudget(tuple(at(offset) for offset in sorted(offsets)), 60.1)
 )
 rhythms = st.lists(seconds, max_size=40).map(
     lambda ages: hear(begin_rhythm(at(-1200.0), LIMITS), [at(-8 * age) for age in ages], NOW)
 )
-samples = st.lists(st.builds(Look, st.floats(0.0, 20.0), st.none() | st.floats(0.0, 130.0)), max_size=20)
+samples = st.lists(
+    st.builds(Observation, st.floats(0.0, 20.0), st.none() | st.floats(0.0, 130.0)), max_size=20
+)
 knowledge = samples.map(lambda looks: learn(PRIOR, looks))
 
 
 @given(waitings(), buckets, knowledge, rhythms)
 def test_a_poll_is_never_planned_for_nobody_nor_before_the_budget_allows_it(
-    waiting: list[Waiting], bucket: Bucket, visibility: Visibility, rhythm: Rhythm
+    waiting: list[Waiting], bucket: PlannerBudget, visibility: Visibility, rhythm: Rhythm
 ) -> None:
     plan = plan_poll(waiting, bucket, visibility, rhythm, NOW, LIMITS)
     if isinstance(plan, Rest):
@@ -72,7 +74,7 @@ def test_a_poll_is_never_planned_for_nobody_nor_before_the_budget_allows_it(
 
 @given(waitings(), buckets, knowledge, rhythms)
 def test_the_last_look_of_every_call_comes_before_its_window_closes(
-    waiting: list[Waiting], bucket: Bucket, visibility: Visibility, rhythm: Rhythm
+    waiting: list[Waiting], bucket: PlannerBudget, visibility: Visibility, rhythm: Rhythm
 ) -> None:
     plan = plan_poll(waiting, bucket, visibility, rhythm, NOW, LIMITS)
     earliest = max(NOW, bucket.free_at[0])
@@ -87,7 +89,7 @@ def test_the_last_look_of_every_call_comes_before_its_window_closes(
 @settings(max_examples=40)
 @given(waitings(), buckets, rhythms)
 def test_a_plan_that_is_followed_leads_to_a_poll_and_not_to_endless_postponing(
-    waiting: list[Waiting], bucket: Bucket, rhythm: Rhythm
+    waiting: list[Waiting], bucket: PlannerBudget, rhythm: Rhythm
 ) -> None:
     now = NOW
     for _ in range(400):
@@ -99,7 +101,9 @@ def test_a_plan_that_is_followed_leads_to_a_poll_and_not_to_endless_postponing(
 
 
 @given(waitings(), buckets, st.sampled_from([0.25, 0.5, 2.0]))
-def test_a_plan_scales_with_its_durations(waiting: list[Waiting], bucket: Bucket, scale: float) -> None:
+def test_a_plan_scales_with_its_durations(
+    waiting: list[Waiting], bucket: PlannerBudget, scale: float
+) -> None:
     def scaled(moment: datetime) -> datetime:
         return NOW + (moment - NOW) * scale
 
@@ -113,7 +117,7 @@ def test_a_plan_scales_with_its_durations(waiting: list[Waiting], bucket: Bucket
     plan = plan_poll(waiting, bucket, _smooth(1.0), rhythm, NOW, LIMITS)
     small = plan_poll(
         [Waiting(scaled(call.ended_at), call.looked_at and scaled(call.looked_at)) for call in waiting],
-        Bucket(tuple(scaled(moment) for moment in bucket.free_at), bucket.cycle_seconds * scale),
+        PlannerBudget(tuple(scaled(moment) for moment in bucket.free_at), bucket.cycle_seconds * scale),
         _smooth(scale),
         Rhythm(rhythm.slice_seconds * scale, scaled(rhythm.starts_at), rhythm.counts),
         NOW,
@@ -269,7 +273,9 @@ class _Play:
                 state = self.ask(state, verdict.token, now)
         plan = plan_poll(
             [self.as_waiting(i) for i in self.waiting(now)],
-            Bucket(budget.poll_times(state, at(now), self.limits), budget.cycle_seconds(state, self.limits)),
+            PlannerBudget(
+                budget.poll_times(state, at(now), self.limits), budget.cycle_seconds(state, self.limits)
+            ),
             Visibility.from_json(self.visibility),
             Rhythm.from_json(self.rhythm),
             at(now),
@@ -299,7 +305,7 @@ class _Play:
         served = len(self.arrivals) < 10
         self.refused += not served
         self.arrivals.append(arrival)
-        answer = budget.Answer(200 if served else 429, 10, 10 - len(self.arrivals), 60.0)
+        answer = budget.RateResponse(200 if served else 429, 10, 10 - len(self.arrivals), 60.0)
         return budget.settle(state, token, answer, at(now + self.trip), self.limits)
 
     def look(self, now: float) -> None:
@@ -309,7 +315,7 @@ class _Play:
             if call.delay is not None and call.ended + call.delay <= arrival < call.ended + 120.0:
                 self.found.add(index)
                 unseen = max(0.0, self.looked.get(index, call.ended) - call.ended)
-                looks.append(Look(unseen, now + self.trip - call.ended))
+                looks.append(Observation(unseen, now + self.trip - call.ended))
             else:
                 self.looked[index] = now
         learnt = learn(Visibility.from_json(self.visibility), looks)

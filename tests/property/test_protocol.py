@@ -31,7 +31,7 @@ from app.ringcentral.models import (
 )
 from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import load_refusal, load_token
-from app.ringcentral.wire import Answer, read_rate_headers
+from app.ringcentral.wire import Response, read_rate_headers
 from app.values.storable import EARLIEST, LATEST, BadJson, decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
@@ -80,7 +80,7 @@ HEADERS = st.dictionaries(
 STATUSES = st.sampled_from([200, 207, 301, 304, 400, 401, 403, 404, 408, 429, 500, 501, 503]) | st.integers(
     100, 599
 )
-ANSWERS = st.builds(Answer.of, STATUSES, HEADERS, BODIES)
+ANSWERS = st.builds(Response.of, STATUSES, HEADERS, BODIES)
 IDS = [RecordId("a"), RecordId("b")]
 
 DECODERS: list[tuple[Any, type[Any]]] = [
@@ -94,14 +94,14 @@ DECODERS: list[tuple[Any, type[Any]]] = [
 
 
 @given(answer=ANSWERS)
-def test_an_answer_is_decoded_or_unreachable(answer: Answer) -> None:
+def test_an_answer_is_decoded_or_unreachable(answer: Response) -> None:
     for decode, kind in DECODERS:
         with suppress(RingCentralUnreachable):
             assert isinstance(decode(answer), kind)
 
 
 @given(answer=ANSWERS, count=st.integers(1, 2))
-def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Answer, count: int) -> None:
+def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Response, count: int) -> None:
     ids = IDS[:count]
     try:
         items = protocol.decode_call_records(answer, ids)
@@ -112,7 +112,7 @@ def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Answe
 
 
 @given(answer=ANSWERS)
-def test_every_error_answer_becomes_an_error_of_ours(answer: Answer) -> None:
+def test_every_error_answer_becomes_an_error_of_ours(answer: Response) -> None:
     error = protocol_errors.decode_error(answer, NOW)
     assert isinstance(error, RingCentralError)
     assert isinstance(error, RateLimited) == (answer.status == 429)
@@ -123,13 +123,13 @@ def test_every_error_answer_becomes_an_error_of_ours(answer: Answer) -> None:
 
 
 @given(answer=ANSWERS)
-def test_a_token_error_is_about_time_or_about_credentials(answer: Answer) -> None:
+def test_a_token_error_is_about_time_or_about_credentials(answer: Response) -> None:
     error = protocol_errors.decode_token_error(answer, NOW)
     assert isinstance(error, RateLimited | RingCentralUnreachable | CredentialsRefused)
 
 
 @given(answer=ANSWERS)
-def test_rate_headers_are_sane_or_absent(answer: Answer) -> None:
+def test_rate_headers_are_sane_or_absent(answer: Response) -> None:
     rates = read_rate_headers(answer, NOW)
     assert rates.limit is None or rates.limit >= 1
     assert rates.remaining is None or rates.remaining >= 0

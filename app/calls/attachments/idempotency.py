@@ -24,7 +24,7 @@ MAX_KEY = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """What was answered: enough to say it again."""
 
     status: int
@@ -38,7 +38,7 @@ def request_digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def find_answer(ledger: Ledger, key_id: str, key: str, digest: str) -> Answer | None:
+async def find_answer(ledger: Ledger, key_id: str, key: str, digest: str) -> StoredResponse | None:
     """Return what the API key `key_id` was answered under this key, None when the request is new.
 
     Raises Unprocessable when the key was used for another request.
@@ -54,10 +54,10 @@ async def find_answer(ledger: Ledger, key_id: str, key: str, digest: str) -> Ans
         return None
     if row.request_digest != digest:
         raise Unprocessable("This Idempotency-Key was already used for another request.")
-    return Answer(row.status, row.headers, row.body)
+    return StoredResponse(row.status, row.headers, row.body)
 
 
-async def keep_answer(ledger: Ledger, key_id: str, key: str, digest: str, answer: Answer) -> None:
+async def keep_answer(ledger: Ledger, key_id: str, key: str, digest: str, answer: StoredResponse) -> None:
     """Remember an answer, in the transaction that did the work."""
     row = {
         "account_id": ledger.account_id,

@@ -26,21 +26,26 @@ from app.api.etags import is_known
 from app.api.problems import problem_responses
 from app.calls import views
 from app.calls.attachments import store as attachments
-from app.calls.attachments.idempotency import MAX_KEY, Answer, find_answer, keep_answer, request_digest
+from app.calls.attachments.idempotency import (
+    MAX_KEY,
+    StoredResponse,
+    find_answer,
+    keep_answer,
+    request_digest,
+)
 from app.calls.attachments.inputs import DispositionIn, LinkIn, NoteIn, NotePatch, SentimentIn
 from app.calls.attachments.store import (
     DISPOSITION,
     LINK,
     NOTE,
     SENTIMENT,
+    AttachmentKind,
     Effect,
-    Kind,
     Precondition,
     Written,
 )
 from app.calls.inputs import SOURCE_PATTERN
-from app.calls.schemas import NAME_PATTERN, DispositionOut, LinkOut, NoteOut, SentimentOut
-from app.calls.schemas import Answer as Shape
+from app.calls.schemas import NAME_PATTERN, ApiModel, DispositionOut, LinkOut, NoteOut, SentimentOut
 from app.ids import MAX_OUTSIDE_ID, NoteId
 
 _DETAIL = Field(description="Why it waits, and what will happen.")
@@ -70,7 +75,7 @@ class ParkedLink(LinkOut):
     detail: str = _DETAIL
 
 
-class _List(Shape):
+class _List(ApiModel):
     next_cursor: None = Field(None, description="There is always one page.")
 
 
@@ -96,7 +101,7 @@ def _etag_header(example: str) -> dict[str, Any]:
     return {"ETag": {"description": "For `If-Match`.", "schema": {"type": "string", "example": example}}}
 
 
-def _writing(parked: type[Shape], *, location: bool = False) -> dict[int | str, dict[str, Any]]:
+def _writing(parked: type[ApiModel], *, location: bool = False) -> dict[int | str, dict[str, Any]]:
     """Describe the answers of a route that writes."""
     more = (
         {"Location": {"description": "The note's address.", "schema": {"type": "string"}}} if location else {}
@@ -216,12 +221,12 @@ class Reading:
     services: Services
     key: Key
 
-    async def one(self, kind: Kind, call: str, if_none_match: str | None, **slot: str) -> Response:
+    async def one(self, kind: AttachmentKind, call: str, if_none_match: str | None, **slot: str) -> Response:
         async with self.services.database.read() as db:
             row = await attachments.load_one(db, self.key.account_id, kind, call, slot)
         return _read(kind, call, row, if_none_match)
 
-    async def all(self, kind: Kind, call: str) -> Response:
+    async def all(self, kind: AttachmentKind, call: str) -> Response:
         async with self.services.database.read() as db:
             rows = await attachments.find_all(db, self.key.account_id, kind, call)
         return JsonAnswer({"data": [_draw(kind, call, row) for row in rows], "nextCursor": None})
@@ -235,15 +240,15 @@ class Writing:
     key: Key
     state: Precondition
 
-    async def put(self, kind: Kind, call: str, content: Mapping[str, Any], **slot: str) -> Response:
+    async def put(self, kind: AttachmentKind, call: str, content: Mapping[str, Any], **slot: str) -> Response:
         async with (
             self.services.database.write() as db,
             attachments.open_account(db, self.key.owner, self.services.clock.now()) as ledger,
         ):
             written = await attachments.put(ledger, kind, call, slot, content, self.state)
-        return _say(Answer(_status(written), _headers(written.row), _draw(kind, call, written.row)))
+        return _say(StoredResponse(_status(written), _headers(written.row), _draw(kind, call, written.row)))
 
-    async def remove(self, kind: Kind, call: str, **slot: str) -> Response:
+    async def remove(self, kind: AttachmentKind, call: str, **slot: str) -> Response:
         async with (
             self.services.database.write() as db,
             attachments.open_account(db, self.key.owner, self.services.clock.now()) as ledger,
@@ -354,7 +359,7 @@ async def change_note(
         attachments.open_account(db, key.owner, services.clock.now()) as ledger,
     ):
         written = await attachments.change_note(ledger, call, note_id, patch.columns(), state)
-    return _say(Answer(200, _headers(written.row), _draw(NOTE, call, written.row)))
+    return _say(StoredResponse(200, _headers(written.row), _draw(NOTE, call, written.row)))
 
 
 @router.delete(
@@ -498,10 +503,10 @@ async def remove_link(call: CallName, crm: CrmPath, writes: Writes) -> Response:
     return await writes.remove(LINK, call, crm=crm)
 
 
-def _written_note(call: str, written: Written) -> Answer:
+def _written_note(call: str, written: Written) -> StoredResponse:
     location = f"/v1/calls/{quote(call, safe='')}/notes/{written.row.note_id}"
     headers = {"Location": location, **_headers(written.row)}
-    return Answer(_status(written), headers, _draw(NOTE, call, written.row))
+    return StoredResponse(_status(written), headers, _draw(NOTE, call, written.row))
 
 
 def _status(written: Written) -> int:
@@ -515,14 +520,14 @@ def _headers(row: Row[Any]) -> dict[str, str]:
     return {"ETag": f'"v{row.version}-{attachments.mark_of(row)}{"-parked" if row.parked else ""}"'}
 
 
-def _read(kind: Kind, call: str, row: Row[Any], if_none_match: str | None) -> Response:
+def _read(kind: AttachmentKind, call: str, row: Row[Any], if_none_match: str | None) -> Response:
     headers = _headers(row)
     if if_none_match is not None and is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return _say(Answer(200, headers, _draw(kind, call, row)))
+    return _say(StoredResponse(200, headers, _draw(kind, call, row)))
 
 
-def _say(answer: Answer, more: Mapping[str, str] | None = None) -> Response:
+def _say(answer: StoredResponse, more: Mapping[str, str] | None = None) -> Response:
     return JsonAnswer(answer.body, answer.status, {**answer.headers, **(more or {})})
 
 
@@ -534,7 +539,7 @@ _DRAWN: dict[str, Callable[[Row[Any]], dict[str, Any]]] = {
 }
 
 
-def _draw(kind: Kind, call: str, row: Row[Any]) -> dict[str, Any]:
+def _draw(kind: AttachmentKind, call: str, row: Row[Any]) -> dict[str, Any]:
     body = _DRAWN[kind.word](row)
     if row.parked:
         body["detail"] = (

@@ -50,7 +50,7 @@ _PLACE_COLUMNS = frozenset({"account_id", "subject", "parked"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AttachmentKind:
     """One of the four things that can be attached, and how its rows are told apart."""
 
     word: str
@@ -66,7 +66,7 @@ class Kind:
     """What its events say: field -> column. Never a text that somebody wrote."""
 
 
-NOTE = Kind(
+NOTE = AttachmentKind(
     word="note",
     table=notes,
     slot=("source", "external_id"),
@@ -75,7 +75,7 @@ NOTE = Kind(
     changed="note.updated",
     told={"noteId": "note_id", "source": "source"},
 )
-SENTIMENT = Kind(
+SENTIMENT = AttachmentKind(
     word="sentiment",
     table=sentiments,
     slot=("source",),
@@ -84,7 +84,7 @@ SENTIMENT = Kind(
     changed="sentiment.set",
     told={"source": "source", "label": "label"},
 )
-DISPOSITION = Kind(
+DISPOSITION = AttachmentKind(
     word="disposition",
     table=dispositions,
     slot=(),
@@ -93,7 +93,7 @@ DISPOSITION = Kind(
     changed="disposition.set",
     told={"code": "code"},
 )
-LINK = Kind(
+LINK = AttachmentKind(
     word="link",
     table=crm_links,
     slot=("crm",),
@@ -255,7 +255,7 @@ async def remove_note(
 
 async def put(
     ledger: Ledger,
-    kind: Kind,
+    kind: AttachmentKind,
     name: str,
     slot: Mapping[str, Any],
     content: Mapping[str, Any],
@@ -271,7 +271,7 @@ async def put(
 
 async def fill(
     ledger: Ledger,
-    kind: Kind,
+    kind: AttachmentKind,
     subject: Subject,
     slot: Mapping[str, Any],
     content: Mapping[str, Any],
@@ -289,7 +289,11 @@ async def fill(
 
 
 async def remove(
-    ledger: Ledger, kind: Kind, name: str, slot: Mapping[str, Any], precondition: Precondition = ANY_STATE
+    ledger: Ledger,
+    kind: AttachmentKind,
+    name: str,
+    slot: Mapping[str, Any],
+    precondition: Precondition = ANY_STATE,
 ) -> None:
     """Empty a slot.
 
@@ -316,7 +320,9 @@ async def load_subject(ledger: Ledger, name: str) -> Subject:
     return Subject(name, None)
 
 
-async def find_all(db: AsyncConnection, account_id: AccountId, kind: Kind, name: str) -> Sequence[Row[Any]]:
+async def find_all(
+    db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, name: str
+) -> Sequence[Row[Any]]:
     """Return what of this kind hangs on the call, or waits under the name, oldest first.
 
     A known call may have nothing; raises NotFound for a name under which nothing waits. Raises
@@ -335,7 +341,7 @@ async def find_all(db: AsyncConnection, account_id: AccountId, kind: Kind, name:
 
 
 async def load_one(
-    db: AsyncConnection, account_id: AccountId, kind: Kind, name: str, slot: Mapping[str, Any]
+    db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, name: str, slot: Mapping[str, Any]
 ) -> Row[Any]:
     """Return the row in a slot. Raises AmbiguousCall, NotFound, Unprocessable."""
     for row in await find_all(db, account_id, kind, name):
@@ -391,7 +397,9 @@ async def bind_account(db: AsyncConnection, account_id: AccountId, now: datetime
     return True
 
 
-async def _create(ledger: Ledger, kind: Kind, subject: Subject, values: Mapping[str, Any]) -> Written:
+async def _create(
+    ledger: Ledger, kind: AttachmentKind, subject: Subject, values: Mapping[str, Any]
+) -> Written:
     row = {
         **values,
         "account_id": ledger.account_id,
@@ -406,7 +414,7 @@ async def _create(ledger: Ledger, kind: Kind, subject: Subject, values: Mapping[
 
 
 async def _change(
-    ledger: Ledger, kind: Kind, call: Call | None, row: Row[Any], content: Mapping[str, Any]
+    ledger: Ledger, kind: AttachmentKind, call: Call | None, row: Row[Any], content: Mapping[str, Any]
 ) -> Written:
     if all(is_same(getattr(row, column), value) for column, value in content.items()):
         return Written(row, Effect.UNCHANGED)
@@ -421,27 +429,27 @@ async def _change(
     return Written(written, Effect.CHANGED)
 
 
-async def _remove(ledger: Ledger, kind: Kind, call: Call | None, row: Row[Any]) -> None:
+async def _remove(ledger: Ledger, kind: AttachmentKind, call: Call | None, row: Row[Any]) -> None:
     await ledger.db.execute(delete(kind.table).where(_is_row(kind, ledger.account_id, row)))
     _tell(ledger, kind, call, f"{kind.word}.deleted", row)
 
 
-def _tell(ledger: Ledger, kind: Kind, call: Call | None, event: str, row: Row[Any]) -> None:
+def _tell(ledger: Ledger, kind: AttachmentKind, call: Call | None, event: str, row: Row[Any]) -> None:
     if call is not None:
         ledger.change(call, event, **{name: getattr(row, column) for name, column in kind.told.items()})
 
 
-def _is_row(kind: Kind, account_id: AccountId, row: Row[Any]) -> ColumnElement[bool]:
+def _is_row(kind: AttachmentKind, account_id: AccountId, row: Row[Any]) -> ColumnElement[bool]:
     own = (kind.table.c[column] == getattr(row, column) for column in kind.row_key)
     return and_(kind.table.c.account_id == account_id, *own)
 
 
-def _nothing(kind: Kind, name: str) -> NotFound:
+def _nothing(kind: AttachmentKind, name: str) -> NotFound:
     return NotFound(f"The call {name} has no such {kind.word}.")
 
 
 async def find_in_slot(
-    ledger: Ledger, kind: Kind, subject: Subject, slot: Mapping[str, Any]
+    ledger: Ledger, kind: AttachmentKind, subject: Subject, slot: Mapping[str, Any]
 ) -> Row[Any] | None:
     """Return what fills a slot, None when it is empty."""
     table = kind.table
@@ -454,7 +462,7 @@ async def find_in_slot(
 
 
 async def _find_rows(
-    db: AsyncConnection, account_id: AccountId, kind: Kind, subject: str
+    db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, subject: str
 ) -> Sequence[Row[Any]]:
     table = kind.table
     query = (
@@ -485,14 +493,14 @@ async def _find_waiting(ledger: Ledger, names: Sequence[str]) -> dict[str, set[s
     return found
 
 
-def _parked(kind: Kind, account_id: AccountId, *conditions: ColumnElement[bool]) -> Any:
+def _parked(kind: AttachmentKind, account_id: AccountId, *conditions: ColumnElement[bool]) -> Any:
     table = kind.table
     return select(literal(kind.word), table.c.subject).where(
         table.c.account_id == account_id, table.c.parked.is_(True), *conditions
     )
 
 
-async def _join(ledger: Ledger, kind: Kind, joins: Mapping[str, Call]) -> int:
+async def _join(ledger: Ledger, kind: AttachmentKind, joins: Mapping[str, Call]) -> int:
     calls = {call.call_id: call for call in joins.values()}
     table = kind.table
     query = (
@@ -516,7 +524,7 @@ async def _join(ledger: Ledger, kind: Kind, joins: Mapping[str, Call]) -> int:
 
 
 def _by_slot(
-    kind: Kind, rows: Iterable[Row[Any]], joins: Mapping[str, Call]
+    kind: AttachmentKind, rows: Iterable[Row[Any]], joins: Mapping[str, Call]
 ) -> dict[tuple[Any, ...], list[Row[Any]]]:
     """Sort rows, oldest first, into the slots that they will fill once they have joined."""
     slots: dict[tuple[Any, ...], list[Row[Any]]] = defaultdict(list)
@@ -528,14 +536,14 @@ def _by_slot(
     return slots
 
 
-async def _drop(ledger: Ledger, kind: Kind, rows: Sequence[Row[Any]]) -> None:
+async def _drop(ledger: Ledger, kind: AttachmentKind, rows: Sequence[Row[Any]]) -> None:
     if rows:
         statement = delete(kind.table).where(_is_bound_row(kind, ledger.account_id))
         await ledger.db.execute(statement, [_bound_key(kind, row) for row in rows])
 
 
 async def _seat(
-    ledger: Ledger, kind: Kind, contests: Sequence[Sequence[Row[Any]]], joins: Mapping[str, Call]
+    ledger: Ledger, kind: AttachmentKind, contests: Sequence[Sequence[Row[Any]]], joins: Mapping[str, Call]
 ) -> None:
     """Move the winners to their calls."""
     if not contests:
@@ -558,16 +566,16 @@ async def _seat(
     )
 
 
-def _is_bound_row(kind: Kind, account_id: AccountId) -> ColumnElement[bool]:
+def _is_bound_row(kind: AttachmentKind, account_id: AccountId) -> ColumnElement[bool]:
     own = (kind.table.c[column] == bindparam(f"key_{column}") for column in kind.row_key)
     return and_(kind.table.c.account_id == account_id, *own)
 
 
-def _bound_key(kind: Kind, row: Row[Any]) -> dict[str, Any]:
+def _bound_key(kind: AttachmentKind, row: Row[Any]) -> dict[str, Any]:
     return {f"key_{column}": getattr(row, column) for column in kind.row_key}
 
 
-async def _make_way(db: AsyncConnection, kind: Kind, account_id: AccountId) -> None:
+async def _make_way(db: AsyncConnection, kind: AttachmentKind, account_id: AccountId) -> None:
     """Where `~` and the account have the same slot filled, drop the older of the two."""
     ours, theirs = kind.table.alias("ours"), kind.table.alias("theirs")
     same = [ours.c[column] == theirs.c[column] for column in ("subject", *kind.slot)]

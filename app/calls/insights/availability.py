@@ -18,7 +18,7 @@ KIND = "insights"
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Availability:
     """What is known. `answered`: somebody was allowed to ask. Closed until `closed_until`: nobody was.
 
     `refused` has, by name of a connection, until when it need not ask again.
@@ -35,15 +35,15 @@ class Outlook:
     def is_refused(self, name: str, now: datetime) -> bool:
         return name in self.refused and now < self.refused[name]
 
-    def opened(self) -> "Outlook":
+    def opened(self) -> "Availability":
         """Return what is known after an answer, though there may have been nothing in it."""
         return replace(self, answered=True, reason=None, closed_until=None)
 
-    def turned_away(self, name: str, until: datetime) -> "Outlook":
+    def turned_away(self, name: str, until: datetime) -> "Availability":
         """Return what is known after one connection was refused."""
         return replace(self, refused={**self.refused, name: until})
 
-    def closed(self, reason: str, until: datetime) -> "Outlook":
+    def closed(self, reason: str, until: datetime) -> "Availability":
         """Return what is known after all connections were refused."""
         return replace(self, answered=False, reason=reason, closed_until=until)
 
@@ -56,7 +56,7 @@ class Outlook:
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any] | None) -> "Outlook":
+    def from_json(cls, stored: Mapping[str, Any] | None) -> "Availability":
         stored = stored or {}
         until = stored.get("closedUntil")
         return cls(
@@ -69,7 +69,7 @@ class Outlook:
         )
 
 
-def expect_insights(call: Call, outlook: Outlook, after_seconds: float, now: datetime) -> None:
+def expect_insights(call: Call, outlook: Availability, after_seconds: float, now: datetime) -> None:
     """Plan the look for the insights of a recorded call, once; or say that there will be none.
 
     While it is not known whether the account has them at all, the look is due at once.
@@ -80,21 +80,21 @@ def expect_insights(call: Call, outlook: Outlook, after_seconds: float, now: dat
         call.ready(PART, "none", now, outlook.reason)
         return
     call.ready(PART, "pending", now)
-    call.insights_at = max(now, look_at(call, after_seconds)) if outlook.answered else now
+    call.insights_at = max(now, next_check_at(call, after_seconds)) if outlook.answered else now
 
 
-def look_at(call: Call, after_seconds: float) -> datetime:
+def next_check_at(call: Call, after_seconds: float) -> datetime:
     """Return when insights should be there."""
     return (call.ended_at or call.started_at) + timedelta(seconds=after_seconds)
 
 
-async def load_outlook(db: AsyncConnection, account_id: AccountId) -> Outlook:
+async def load_availability(db: AsyncConnection, account_id: AccountId) -> Availability:
     """Return what is known of an account; an account that nobody has asked for is as good as unknown."""
     query = select(work.c.state).where(work.c.account_id == account_id, work.c.kind == KIND)
-    return Outlook.from_json(await db.scalar(query))
+    return Availability.from_json(await db.scalar(query))
 
 
-async def save_outlook(db: AsyncConnection, account_id: AccountId, outlook: Outlook) -> None:
+async def save_availability(db: AsyncConnection, account_id: AccountId, outlook: Availability) -> None:
     key, state = {"account_id": account_id, "kind": KIND}, outlook.to_json()
     statement = upsert_into(db, work).values({**key, "state": state})
     await db.execute(statement.on_conflict_do_update(index_elements=list(key), set_={"state": state}))

@@ -12,12 +12,12 @@ from app.calls import views
 from app.calls.insights import store as insights_store
 from app.calls.insights.model import show
 from app.calls.router import CallName, load_id
-from app.calls.schemas import Answer, Open, Readiness
+from app.calls.schemas import ApiModel, Open, Readiness
 
 router = APIRouter(prefix="/v1", tags=["calls"])
 
 
-class Speaker(Answer):
+class Speaker(ApiModel):
     """Somebody who speaks in a recording."""
 
     speaker_id: str | None = Field(description="As transcript and highlights have it.", examples=["P-2"])
@@ -41,7 +41,7 @@ class Insight(Open):
     end: float | None = Field(None, examples=[2.0])
 
 
-class RecordingInsights(Answer):
+class RecordingInsights(ApiModel):
     """What is known of one recording. A list is empty when that kind was not produced."""
 
     recording_id: str | None = Field(examples=["3019664700"])
@@ -69,7 +69,7 @@ class RecordingInsights(Answer):
     other_insights: dict[str, Any] = Field(description="Kinds that we do not know, as they came.")
 
 
-class CallInsights(Answer):
+class CallInsights(ApiModel):
     """All insights of a call, one item per recording."""
 
     data: list[RecordingInsights]

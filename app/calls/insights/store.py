@@ -30,7 +30,7 @@ BY_READING = "insights"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class InsightsArrival:
     """Insights of one recording as they came in. `source`: BY_EVENT or BY_READING."""
 
     version: Version
@@ -55,7 +55,7 @@ async def load_of_call(db: AsyncConnection, account_id: AccountId, call_id: str)
 
 
 async def take(
-    ledger: Ledger, arrivals: Iterable[Arrival], at_hand: Mapping[str, Call] | None = None
+    ledger: Ledger, arrivals: Iterable[InsightsArrival], at_hand: Mapping[str, Call] | None = None
 ) -> Collection[Call]:
     """Keep what is newer than what is kept, and bring it to its calls, which are returned; what has none waits.
 
@@ -63,7 +63,7 @@ async def take(
 
     `at_hand` has calls, by id, that this transaction holds already: a second copy would overwrite them.
     """
-    newest: dict[str, Arrival] = {}
+    newest: dict[str, InsightsArrival] = {}
     for arrival in arrivals:
         known = newest.get(arrival.version.source_id)
         if known is None or is_newer(arrival.version, known.version):
@@ -121,7 +121,10 @@ async def _load(ledger: Ledger, *conditions: ColumnElement[bool]) -> dict[str, R
 
 
 async def _find_calls(
-    ledger: Ledger, fresh: Sequence[Arrival], kept: Mapping[str, Row[Any]], at_hand: Mapping[str, Call]
+    ledger: Ledger,
+    fresh: Sequence[InsightsArrival],
+    kept: Mapping[str, Row[Any]],
+    at_hand: Mapping[str, Call],
 ) -> dict[str, Call]:
     """Return the call of each, by source id: the one it hangs on, else by session, else by recording."""
     sessions = {one.version.telephony_session_id for one in fresh} - {None}
@@ -140,7 +143,7 @@ async def _find_calls(
     return {source_id: calls[call_id] for source_id, call_id in call_ids.items()}
 
 
-async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[Arrival]) -> dict[str, str]:
+async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[InsightsArrival]) -> dict[str, str]:
     """Return the call of each recording; of linked calls that name the same one, the first."""
     wanted = {one.version.recording_id for one in fresh if one.version.recording_id}
     if not wanted:
@@ -152,7 +155,7 @@ async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[Arrival]) -> dict
     return {row.recording_id: row.call_id for row in rows}
 
 
-async def _write(ledger: Ledger, arrival: Arrival, kept: Row[Any] | None, call: Call | None) -> None:
+async def _write(ledger: Ledger, arrival: InsightsArrival, kept: Row[Any] | None, call: Call | None) -> None:
     version = arrival.version
     session_id = version.telephony_session_id or (kept.telephony_session_id if kept else None)
     values = {

@@ -24,7 +24,7 @@ RING_OUT_APART = timedelta(minutes=2)
 """The second telephone is dialled when the first one was picked up."""
 
 
-class Kind(StrEnum):
+class LinkKind(StrEnum):
     """How two sessions belong together. `LINKED`: RingCentral says that they do, but not how."""
 
     ATTENDED_TRANSFER = "attendedTransfer"
@@ -46,7 +46,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCall:
     """A call of ours, as links to it are shown."""
 
     call_id: str
@@ -66,7 +66,7 @@ def key_of(telephony_session_id: str | None, session_id: str | None) -> str:
     return f"{NO_SESSION}{session_id}" if session_id and session_id != "0" else ""
 
 
-def related_of(call: Known, links: Iterable[Link], known: Collection[Known]) -> list[dict[str, Any]]:
+def related_of(call: KnownCall, links: Iterable[Link], known: Collection[KnownCall]) -> list[dict[str, Any]]:
     """Return what a call shows of its links, in an order that depends on nothing but the links.
 
     `known` has the calls of the sessions at the other ends, as far as we know them.
@@ -85,7 +85,7 @@ def related_of(call: Known, links: Iterable[Link], known: Collection[Known]) -> 
     ]
 
 
-def conversation_of(call: Known, links: Iterable[Link], known: Collection[Known]) -> str | None:
+def conversation_of(call: KnownCall, links: Iterable[Link], known: Collection[KnownCall]) -> str | None:
     """Return the id of the conversation that a call is part of, None if it stands alone.
 
     All sessions that links join, directly or through others, have the same one. It is made of the smallest of
@@ -107,7 +107,7 @@ def conversation_of(call: Known, links: Iterable[Link], known: Collection[Known]
     return f"conv_{hashlib.sha256(first.encode()).hexdigest()[:24]}"
 
 
-def _homes(known: Iterable[Known]) -> dict[str, str]:
+def _homes(known: Iterable[KnownCall]) -> dict[str, str]:
     """Map every name of a known call to its key."""
     return {name: one.key for one in known for name in one.names}
 
@@ -115,10 +115,10 @@ def _homes(known: Iterable[Known]) -> dict[str, str]:
 def _kinds(links: Iterable[Link]) -> list[str]:
     """Return the kinds of link between two sessions; one that is known goes before one that is not."""
     kinds = {link.kind for link in links}
-    return sorted(kinds - {Kind.LINKED} or kinds)
+    return sorted(kinds - {LinkKind.LINKED} or kinds)
 
 
-def _show(key: str, kind: str, known: Known | None, links: Iterable[Link], own: str) -> dict[str, Any]:
+def _show(key: str, kind: str, known: KnownCall | None, links: Iterable[Link], own: str) -> dict[str, Any]:
     told = sorted({link.session_id for link in links if link.session_id and link.teller == own})
     nameless = key.startswith(NO_SESSION)
     session_id = known.session_id if known and known.session_id else next(iter(told), None)
@@ -173,7 +173,7 @@ def near_session_ids(session_id: str | None) -> tuple[str, str] | None:
 def halves(pairs: Iterable[tuple[Half, Half]]) -> list[Link]:
     """Return the links of RingOut pairs, said by both."""
     return [
-        Link(one.key, other.key, Kind.RING_OUT, other.session_id)
+        Link(one.key, other.key, LinkKind.RING_OUT, other.session_id)
         for pair in pairs
         for one, other in (pair, pair[::-1])
     ]

@@ -16,9 +16,9 @@ from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call
 from app.calls.related.links import (
     Half,
-    Kind,
-    Known,
+    KnownCall,
     Link,
+    LinkKind,
     are_ring_out,
     conversation_of,
     halves,
@@ -113,7 +113,7 @@ async def _take_ring_outs(ledger: Ledger, at_hand: Mapping[str, Call]) -> set[st
     for call in at_hand.values():
         half = half_of(call)
         near = near_session_ids(half.session_id) if half.is_ring_out else None
-        if near is None or any(link["kind"] == Kind.RING_OUT for link in call.related):
+        if near is None or any(link["kind"] == LinkKind.RING_OUT for link in call.related):
             continue
         others: dict[str, Call] = {one.call_id: one for one in await _load_between(ledger, near, at_hand)}
         pairs = [(half, half_of(other)) for other in others.values() if are_ring_out(half, half_of(other))]
@@ -219,9 +219,9 @@ def _show(ledger: Ledger, call: Call, book: _Book) -> None:
     ledger.change(call, "call.linked", conversationId=conversation_id, related=related)
 
 
-def known_of(call: Call) -> Known:
+def known_of(call: Call) -> KnownCall:
     """Return a call as links to it are shown."""
-    return Known(call.call_id, call.telephony_session_id, call.session_id)
+    return KnownCall(call.call_id, call.telephony_session_id, call.session_id)
 
 
 def half_of(call: Call) -> Half:

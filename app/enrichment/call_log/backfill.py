@@ -11,7 +11,7 @@ from app.db.engine import Database
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Sweep
 from app.enrichment.call_log.sweeper import Sweeper, SweepRules
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.apply import CallLogPlan
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 
@@ -29,7 +29,7 @@ async def backfill(
     database: Database,
     clock: Clock,
     connections: Connections,
-    plan: ReadingPlan,
+    plan: CallLogPlan,
     rules: SweepRules,
     account_id: AccountId,
     from_at: datetime,

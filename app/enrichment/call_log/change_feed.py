@@ -18,9 +18,9 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import work
 from app.enrichment.call_log.gaps import Reason
-from app.enrichment.call_log.ingest import Brought, bring_in, learn_owner
+from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
 from app.enrichment.call_log.slices import sort_by_call
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.apply import CallLogPlan
 from app.errors import PermissionMissing, RequestRefused, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import RecordsSync
@@ -58,7 +58,7 @@ class FeedRead:
 
     since: datetime
     asked_at: datetime
-    brought: Brought
+    brought: Ingested
     is_complete: bool
 
 
@@ -107,14 +107,14 @@ class FeedBusyError(Exception):
     """Another replica reads the feed, and brings in what is in it."""
 
 
-class Feed:
+class CallLogFeed:
     """The feeds of all accounts; one replica at a time reads one."""
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        plan: ReadingPlan,
+        plan: CallLogPlan,
         *,
         replica: str,
         lease_seconds: float,
@@ -151,7 +151,7 @@ class Feed:
 
     async def _follow(self, connection: Connection, place: _Place) -> FeedRead | None:
         place = self._begun(place)
-        brought, has_newer, asked_at = Brought(), True, self._clock.now()
+        brought, has_newer, asked_at = Ingested(), True, self._clock.now()
         for number in range(MOST_REQUESTS):
             try:
                 answer = await self._fetch(connection, place)
@@ -206,14 +206,14 @@ class Feed:
             self._pause = _BROKEN_AGAIN
             return None
 
-    async def _take(self, connection: Connection, answer: RecordsSync) -> Brought:
+    async def _take(self, connection: Connection, answer: RecordsSync) -> Ingested:
         async with self._database.write() as db:
             owner = await learn_owner(db, connection.holder, answer.account_id, self._clock.now())
         if owner is None:
-            return Brought()
+            return Ingested()
         calls = sort_by_call(answer.records)
         # It will not be shown again before it changes, so nothing is left for later.
-        return await bring_in(
+        return await ingest(
             self._database, self._clock, self._plan, owner, calls, answer.sent_at, grace=timedelta(0)
         )
 

@@ -17,7 +17,7 @@ from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log.slices import is_over
-from app.enrichment.records.apply import ReadingPlan, apply_readings, keep_readings, open_stranger
+from app.enrichment.records.apply import CallLogPlan, apply_records, open_unknown_call, store_versions
 from app.enrichment.records.matching import answers
 from app.enrichment.records.set_aside import Shelf, write_apart
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -33,26 +33,26 @@ CallNames = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class Ingested:
     """What came of it: ids of known calls that were read, and of calls that nobody had told of."""
 
     read: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
 
-    def __or__(self, other: "Brought") -> "Brought":
-        return Brought(self.read | other.read, self.opened | other.opened)
+    def __or__(self, other: "Ingested") -> "Ingested":
+        return Ingested(self.read | other.read, self.opened | other.opened)
 
 
-async def bring_in(
+async def ingest(
     database: Database,
     clock: Clock,
-    plan: ReadingPlan,
+    plan: CallLogPlan,
     account_id: AccountId,
     calls: Mapping[CallNames, Sequence[CallRecord]],
     fetched_at: datetime,
     *,
     grace: timedelta | None,
-) -> Brought:
+) -> Ingested:
     """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago (None: none).
 
     It was asked for at `fetched_at`.
@@ -64,17 +64,17 @@ async def bring_in(
     """
     shelf = Shelf(database, clock)
 
-    async def write(names: Sequence[CallNames]) -> Brought:
+    async def write(names: Sequence[CallNames]) -> Ingested:
         now = clock.now()
         over_before = None if grace is None else now - grace
         batch = {name: calls[name] for name in names}
         async with database.write() as db, open_ledger(db, account_id, now) as ledger:
-            return await _bring_in(ledger, plan, batch, fetched_at, over_before)
+            return await _ingest_batch(ledger, plan, batch, fetched_at, over_before)
 
     async def set_aside(names: CallNames, error: Exception) -> None:
         await shelf.note(account_id, Source.CALL_LOG.value, str(names[0] or names[1]), error)
 
-    brought = Brought()
+    brought = Ingested()
     for names in batches(list(calls)):
         for some in await write_apart(names, write, set_aside):
             brought |= some
@@ -86,13 +86,13 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
-async def _bring_in(
+async def _ingest_batch(
     ledger: Ledger,
-    plan: ReadingPlan,
+    plan: CallLogPlan,
     batch: Mapping[CallNames, Sequence[CallRecord]],
     fetched_at: datetime,
     over_before: datetime | None,
-) -> Brought:
+) -> Ingested:
     known = await _load_known(ledger, batch)
     loaded: dict[str, Call] = {}
     found: dict[str, list[CallRecord]] = {}
@@ -102,16 +102,16 @@ async def _bring_in(
         call = known.get(names)
         if call is None and over_before is not None and is_over(records, over_before):
             key = names[0] or f"{NO_SESSION}{names[1]}"
-            call = open_stranger(ledger, key, records, Source.SWEEP)
+            call = open_unknown_call(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)
         final = answers(records)
         if call is not None and final:
             loaded[call.call_id] = call
             (going if call.stage == Stage.LIVE else found).setdefault(call.call_id, []).extend(final)
     await ledger.flush()
-    await keep_readings(ledger, loaded, going, Source.CALL_LOG, fetched_at)
-    await apply_readings(ledger, loaded, found, Source.CALL_LOG, fetched_at, plan)
-    return Brought(frozenset(found) - opened, frozenset(opened))
+    await store_versions(ledger, loaded, going, Source.CALL_LOG, fetched_at)
+    await apply_records(ledger, loaded, found, Source.CALL_LOG, fetched_at, plan)
+    return Ingested(frozenset(found) - opened, frozenset(opened))
 
 
 async def _load_known(ledger: Ledger, batch: Mapping[CallNames, object]) -> dict[CallNames, Call]:

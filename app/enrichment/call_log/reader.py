@@ -22,8 +22,8 @@ from app.calls.store import DueCall
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls
-from app.enrichment.call_log.change_feed import Feed, FeedBusyError, FeedRead
-from app.enrichment.call_log.ingest import batches, bring_in
+from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError, FeedRead
+from app.enrichment.call_log.ingest import batches, ingest
 from app.enrichment.call_log.reading_plan import (
     _MOST_NAMED,
     ByRecords,
@@ -33,18 +33,18 @@ from app.enrichment.call_log.reading_plan import (
     as_due,
     may_be_named,
     needs_another_way,
-    next_reading,
-    plan_reading,
+    next_read,
+    plan_read,
     seconds_per_page,
 )
 from app.enrichment.call_log.slices import sort_by_call, start_of
 from app.enrichment.records.apply import (
-    ReadingPlan,
-    apply_readings,
-    as_sought,
+    CallLogPlan,
+    apply_records,
     finish,
-    keep_readings,
+    keys_of_call,
     settle_calls,
+    store_versions,
 )
 from app.enrichment.records.matching import answers, match_records
 from app.enrichment.records.set_aside import UNSTORABLE, Shelf, write_apart
@@ -89,7 +89,7 @@ def _lacks_permission(problem: Mapping[str, Any]) -> bool:
     return problem.get("code") in {*PERMISSION_CODES, "permission-missing"}
 
 
-class Reader:
+class CallLogReader:
     """The background work that reads the Call Log, and closes what its horizon has passed."""
 
     def __init__(
@@ -97,11 +97,11 @@ class Reader:
         database: Database,
         clock: Clock,
         connections: Connections,
-        plan: ReadingPlan,
+        plan: CallLogPlan,
         *,
         page_size: int,
         patience_seconds: float | None = None,
-        feed: Feed | None = None,
+        feed: CallLogFeed | None = None,
         replica: str = "one",
         lease_seconds: float = 15.0,
     ) -> None:
@@ -214,7 +214,7 @@ class Reader:
     async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> int:
         """Send the request that does most for calls that are due; return for how many it spoke."""
         page_seconds = self._page_seconds.get((account_id, connection.name))
-        request = plan_reading(await self._load_due(account_id, due), page_seconds)
+        request = plan_read(await self._load_due(account_id, due), page_seconds)
         left = {call.call_id: call for call in due}
         reason = NEVER_LOGGED
         try:
@@ -334,7 +334,7 @@ class Reader:
         """Bring in what a request of `sent_at` told: of calls that are due, which are taken out of `left`, and of all
         others known."""
         matching = match_records(
-            records, [as_sought(call) for call in left.values()], START_TOLERANCE_SECONDS
+            records, [keys_of_call(call) for call in left.values()], START_TOLERANCE_SECONDS
         )
         found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
 
@@ -343,8 +343,8 @@ class Reader:
                 loaded = await store.load_by_ids(db, account_id, some)
                 going = {one: found[one] for one, call in loaded.items() if call.stage == Stage.LIVE}
                 over = {one: found[one] for one in loaded if one not in going}
-                await keep_readings(ledger, loaded, going, Source.CALL_LOG, sent_at)
-                await apply_readings(ledger, loaded, over, Source.CALL_LOG, sent_at, self._plan)
+                await store_versions(ledger, loaded, going, Source.CALL_LOG, sent_at)
+                await apply_records(ledger, loaded, over, Source.CALL_LOG, sent_at, self._plan)
                 for call in loaded.values():
                     self._after(ledger, call, sent_at)
 
@@ -357,7 +357,7 @@ class Reader:
         for call_id in found:
             del left[call_id]
         others = sort_by_call(record for rows in matching.strangers.values() for record in rows)
-        await bring_in(self._database, self._clock, self._plan, account_id, others, sent_at, grace=None)
+        await ingest(self._database, self._clock, self._plan, account_id, others, sent_at, grace=None)
         await self._connections.note(connection, None)
         tell = log.info if found else log.debug
         tell("read the call log", due=len(left) + len(found), found=len(found), records=len(records))
@@ -395,7 +395,7 @@ class Reader:
         if call.stage in (Stage.ABSENT, Stage.LIVE):
             call.read_at = None
         else:
-            call.read_at = next_reading(call, self._plan, ledger.now, seen_at)
+            call.read_at = next_read(call, self._plan, ledger.now, seen_at)
             if call.read_at is None:
                 _close(ledger, call, reason)
         ledger.keep(call)

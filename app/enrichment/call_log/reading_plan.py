@@ -9,7 +9,7 @@ from app.calls import recordings
 from app.calls.insights.store import PART
 from app.calls.model import Call, Stage
 from app.calls.store import DueCall
-from app.enrichment.records.apply import ReadingPlan, stands
+from app.enrichment.records.apply import CallLogPlan, is_stable
 from app.ids import RecordId, SessionId, is_alias
 from app.ringcentral.models import RecordsPage
 
@@ -86,7 +86,7 @@ class Due:
     record_ids: tuple[str, ...] = ()
 
 
-def plan_reading(due: Sequence[Due], page_seconds: float | None = None) -> BySession | ByWindow | ByRecords:
+def plan_read(due: Sequence[Due], page_seconds: float | None = None) -> BySession | ByWindow | ByRecords:
     """Choose the next request: the one that does most for calls that wait, per page that it takes.
 
     A lone call is asked for by its session first; where that has failed before, or several wait, by start time: of
@@ -152,17 +152,17 @@ def _named(due: Sequence[Due]) -> list[Due]:
     return named
 
 
-def next_reading(call: Call, plan: ReadingPlan, now: datetime, seen_at: datetime) -> datetime | None:
+def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -> datetime | None:
     """Say when to read a call again that was just looked for, and was as it is at `seen_at`; None when its horizon has
     passed, or when nothing is missing any more but a recording or its insights."""
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
         return None
-    if call.stage == Stage.FINAL and stands(call, plan, seen_at):
+    if call.stage == Stage.FINAL and is_stable(call, plan, seen_at):
         return None
     if call.stage in _READ_BEFORE:
-        if stands(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
+        if is_stable(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
             return None  # whoever waits for the recording or the insights makes it final
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))

@@ -20,7 +20,7 @@ _MOST_GROWTH = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class TimeSlice:
     """Calls that started from `begin` on and before `end`."""
 
     begin: datetime
@@ -33,21 +33,23 @@ class Slice:
 
 def next_slice(
     from_at: datetime, to_at: datetime, cursor_at: datetime | None, span_seconds: float | None
-) -> Slice | None:
+) -> TimeSlice | None:
     """Return what to read next of a range of which everything before `cursor_at` is read; None: nothing is left."""
     begin = from_at if cursor_at is None else max(from_at, cursor_at)
     if begin >= to_at:
         return None
-    return Slice(begin, min(to_at, begin + timedelta(seconds=span_seconds or FIRST_SPAN_SECONDS)))
+    return TimeSlice(begin, min(to_at, begin + timedelta(seconds=span_seconds or FIRST_SPAN_SECONDS)))
 
 
-def next_span(read: Slice, records: int, aim: int) -> float:
+def next_span(read: TimeSlice, records: int, aim: int) -> float:
     """Return how long the next slice should be to bring about `aim` records, given what this one brought."""
     growth = min(_MOST_GROWTH, max(1 / _MOST_GROWTH, aim / max(1, records)))
     return min(LONGEST_SPAN_SECONDS, max(SHORTEST_SPAN_SECONDS, read.seconds * growth))
 
 
-def shorter(read: Slice, margin_seconds: float, oldest: datetime | None, most_pages: int) -> Slice | None:
+def shorter(
+    read: TimeSlice, margin_seconds: float, oldest: datetime | None, most_pages: int
+) -> TimeSlice | None:
     """Return a slice that `most_pages` will hold, given the oldest record of the first page of this one.
 
     None when this one will do, or cannot be cut. A quarter is left to swings of the traffic.
@@ -57,7 +59,7 @@ def shorter(read: Slice, margin_seconds: float, oldest: datetime | None, most_pa
     page_seconds = (read.end - oldest).total_seconds() + margin_seconds
     room = page_seconds * most_pages * 0.75 - 2 * margin_seconds
     seconds = max(SHORTEST_SPAN_SECONDS, room)
-    return Slice(read.begin, read.begin + timedelta(seconds=seconds)) if seconds < read.seconds else None
+    return TimeSlice(read.begin, read.begin + timedelta(seconds=seconds)) if seconds < read.seconds else None
 
 
 def key_of(record: CallRecord) -> tuple[str | None, str | None] | None:
@@ -84,7 +86,7 @@ def start_of(records: Sequence[CallRecord]) -> datetime | None:
 
 
 def belonging_to(
-    part: Slice, calls: Mapping[tuple[str | None, str | None], list[CallRecord]]
+    part: TimeSlice, calls: Mapping[tuple[str | None, str | None], list[CallRecord]]
 ) -> dict[tuple[str | None, str | None], list[CallRecord]]:
     """Pick the calls that began in a slice.
 

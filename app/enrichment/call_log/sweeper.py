@@ -19,12 +19,12 @@ from app.accounts.remedies import describe
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log import gaps
-from app.enrichment.call_log.change_feed import Feed, FeedBusyError
+from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError
 from app.enrichment.call_log.gaps import Reason, Sweep
-from app.enrichment.call_log.ingest import Brought, bring_in, learn_owner
+from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
 from app.enrichment.call_log.slices import (
     SHORTEST_SPAN_SECONDS,
-    Slice,
+    TimeSlice,
     belonging_to,
     next_slice,
     next_span,
@@ -32,7 +32,7 @@ from app.enrichment.call_log.slices import (
     sort_by_call,
     start_of,
 )
-from app.enrichment.records.apply import ReadingPlan
+from app.enrichment.records.apply import CallLogPlan
 from app.errors import LeaseLost, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
@@ -103,7 +103,7 @@ class _Reading:
     `sent_at` is when the first of the requests left that told of it.
     """
 
-    part: Slice
+    part: TimeSlice
     records: Sequence[CallRecord]
     account_id: AccountId | None
     sent_at: datetime
@@ -126,12 +126,12 @@ class Sweeper:
         database: Database,
         clock: Clock,
         connections: Connections,
-        plan: ReadingPlan,
+        plan: CallLogPlan,
         rules: SweepRules,
         *,
         replica: str,
         page_size: int,
-        feed: Feed | None = None,
+        feed: CallLogFeed | None = None,
         patience_seconds: float | None = None,
     ) -> None:
         self._feed = feed
@@ -251,7 +251,7 @@ class Sweeper:
         await self._finish_pass(replace(sweep, found=sweep.found + len(feed.brought.opened)))
         return True
 
-    async def _read(self, readers: Sequence[Connection], part: Slice) -> _Reading:
+    async def _read(self, readers: Sequence[Connection], part: TimeSlice) -> _Reading:
         """Read a slice with each connection; where one of them has too much of it, all read less."""
         deadline = self._clock.now() + timedelta(seconds=self._rules.longest)
         turns = asyncio.Semaphore(_USERS_AT_ONCE)
@@ -273,7 +273,7 @@ class Sweeper:
             sent_at=min(reading.sent_at for reading in readings),
         )
 
-    async def _read_noted(self, connection: Connection, part: Slice, deadline: datetime) -> _Reading:
+    async def _read_noted(self, connection: Connection, part: TimeSlice, deadline: datetime) -> _Reading:
         """Read a slice with one connection, and remember what that says of its rights."""
         try:
             reading = await self._read_with(connection, part, deadline)
@@ -283,7 +283,7 @@ class Sweeper:
         await self._connections.note(connection, None)
         return reading
 
-    async def _read_with(self, connection: Connection, asked: Slice, deadline: datetime) -> _Reading:
+    async def _read_with(self, connection: Connection, asked: TimeSlice, deadline: datetime) -> _Reading:
         part = asked
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
@@ -314,7 +314,7 @@ class Sweeper:
         return _Reading(part, records, account_id, sent_at)
 
     async def _fetch(
-        self, connection: Connection, part: Slice, number: int, deadline: datetime
+        self, connection: Connection, part: TimeSlice, number: int, deadline: datetime
     ) -> RecordsPage:
         margin = timedelta(seconds=self._rules.margin)
         return await connection.client.fetch_call_log_window(
@@ -326,19 +326,19 @@ class Sweeper:
             deadline=deadline,
         )
 
-    async def _bring_in(self, sweep: Sweep, reading: _Reading) -> Brought:
+    async def _bring_in(self, sweep: Sweep, reading: _Reading) -> Ingested:
         async with self._database.write() as db:
             owner = await learn_owner(db, sweep.account_id, reading.account_id, self._clock.now())
         if owner is None:
-            return Brought()
+            return Ingested()
         calls = belonging_to(reading.part, sort_by_call(reading.records))
         grace = timedelta(seconds=self._rules.grace)
-        return await bring_in(
+        return await ingest(
             self._database, self._clock, self._plan, owner, calls, reading.sent_at, grace=grace
         )
 
     async def _move(
-        self, sweep: Sweep, reading: _Reading, brought: Brought, unasked: dict[str, Any] | None
+        self, sweep: Sweep, reading: _Reading, brought: Ingested, unasked: dict[str, Any] | None
     ) -> None:
         now = self._clock.now()
         if brought.opened:
@@ -444,7 +444,7 @@ class Sweeper:
         return {**problem, "since": since or self._clock.now().isoformat()}
 
 
-def _next_part(sweep: Sweep) -> Slice | None:
+def _next_part(sweep: Sweep) -> TimeSlice | None:
     """Return the slice that comes next; None at the end of a pass, and while a gap lasts."""
     if sweep.to_at is None:
         return None

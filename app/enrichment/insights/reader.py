@@ -18,9 +18,9 @@ from app import metrics
 from app.accounts.connections import Connection, Connections
 from app.accounts.selection import find_connections
 from app.calls import recordings, store
-from app.calls.insights.availability import Outlook, load_outlook, look_at, save_outlook
+from app.calls.insights.availability import Availability, load_availability, next_check_at, save_availability
 from app.calls.insights.model import Version
-from app.calls.insights.store import BY_READING, PART, Arrival, take
+from app.calls.insights.store import BY_READING, PART, InsightsArrival, take
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call
 from app.clock import Clock
@@ -160,7 +160,7 @@ class InsightsReader:
         except Exception:  # noqa: BLE001 - noted above
             await self._shelf.stop_insights(account_id, call_id)
 
-    async def _claim(self, account_id: AccountId) -> tuple[Call | None, Outlook]:
+    async def _claim(self, account_id: AccountId) -> tuple[Call | None, Availability]:
         """Take the call that has been due longest, so that no other replica does before the lease is over."""
         now = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
@@ -172,13 +172,13 @@ class InsightsReader:
             )
             row = (await db.execute(query)).first()
             if row is None:
-                return None, Outlook()
+                return None, Availability()
             call = store.read_row(row)
             call.insights_at = now + timedelta(seconds=self._plan.lease)
             ledger.keep(call)
-            return call, await load_outlook(db, account_id)
+            return call, await load_availability(db, account_id)
 
-    async def _look(self, account_id: AccountId, call: Call, outlook: Outlook) -> Answer:
+    async def _look(self, account_id: AccountId, call: Call, outlook: Availability) -> Answer:
         """Ask whoever sees the call, one after the other, until one is not refused.
 
         To a user who was not in it RingCentral may well say that there is nothing.
@@ -207,7 +207,7 @@ class InsightsReader:
         return Closed(reason, refused, await self._is_closed_to_all(account_id, outlook, refused))
 
     async def _is_closed_to_all(
-        self, account_id: AccountId, outlook: Outlook, refused: Mapping[str, datetime]
+        self, account_id: AccountId, outlook: Availability, refused: Mapping[str, datetime]
     ) -> bool:
         now = self._clock.now()
         return all(
@@ -248,7 +248,7 @@ class InsightsReader:
     def _again(self, call: Call, pause: float, reason: str = UNREACHABLE) -> Answer:
         """Try again after a pause, but not for ever; `reason` is why it is given up then."""
         now = self._clock.now()
-        if now > look_at(call, _LONGEST_LATE * (self._plan.after or 0.0)):
+        if now > next_check_at(call, _LONGEST_LATE * (self._plan.after or 0.0)):
             return Hopeless(reason)
         return Later(now + timedelta(seconds=pause))
 
@@ -259,16 +259,16 @@ class InsightsReader:
             call = (await store.load_by_ids(db, account_id, [call_id])).get(call_id)
             if call is None:
                 return
-            outlook = await load_outlook(db, account_id)
+            outlook = await load_availability(db, account_id)
             await self._apply(ledger, call, answer)
             learnt = learn(outlook, answer, now)
             if learnt != outlook:
-                await save_outlook(db, account_id, learnt)
+                await save_availability(db, account_id, learnt)
         if isinstance(answer, Later) and answer.whole_account:
             self._rounds.hold_back(account_id, answer.at)
 
     async def _apply(self, ledger: Ledger, call: Call, answer: Answer) -> None:
-        due_at = look_at(call, self._plan.after or 0.0)
+        due_at = next_check_at(call, self._plan.after or 0.0)
         match answer:
             case Found(items=items):
                 call.insights_at = None
@@ -294,7 +294,7 @@ class InsightsReader:
                     give_up(ledger, one, reason)
 
 
-def learn(outlook: Outlook, answer: Answer, now: datetime) -> Outlook:
+def learn(outlook: Availability, answer: Answer, now: datetime) -> Availability:
     """Return what is known of the account after an answer. A failure teaches nothing."""
     match answer:
         case Found() | NotThere():
@@ -346,14 +346,14 @@ async def _others_pending(ledger: Ledger, call: Call) -> list[Call]:
     return [store.read_row(row) for row in await ledger.db.execute(query)]
 
 
-def _arrival(item: Insights, at: datetime) -> Arrival:
+def _arrival(item: Insights, at: datetime) -> InsightsArrival:
     version = Version(
         telephony_session_id=item.session_id,
         recording_id=item.recording_id,
         last_modified_at=item.last_modified_time,
         raw=item.raw,
     )
-    return Arrival(version, BY_READING, at)
+    return InsightsArrival(version, BY_READING, at)
 
 
 _OUTCOMES: Mapping[type, str] = {

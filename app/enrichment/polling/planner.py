@@ -91,7 +91,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class PlannerBudget:
     """The rate bucket as polls see it: `budget.poll_times` (ascending, never empty) and `budget.cycle_seconds`."""
 
     free_at: tuple[datetime, ...]
@@ -158,7 +158,7 @@ def hear(rhythm: Rhythm, ended_at: Iterable[datetime], now: datetime) -> Rhythm:
 
 def plan_poll(
     waiting: Sequence[Waiting],
-    bucket: Bucket,
+    bucket: PlannerBudget,
     visibility: Visibility,
     rhythm: Rhythm,
     now: datetime,

@@ -26,7 +26,7 @@ from app.db.tables import calls
 from app.enrichment.call_log.ingest import batches
 from app.enrichment.polling import targets, visibility
 from app.enrichment.polling.planner import (
-    Bucket,
+    PlannerBudget,
     PlannerLimits,
     PollAt,
     Rest,
@@ -37,9 +37,15 @@ from app.enrichment.polling.planner import (
     plan_poll,
 )
 from app.enrichment.polling.targets import Target
-from app.enrichment.polling.visibility import Look, Visibility
-from app.enrichment.records.apply import ReadingPlan, apply_readings, as_sought, keep_readings, open_stranger
-from app.enrichment.records.matching import Matching, Sought, answers, match_records
+from app.enrichment.polling.visibility import Observation, Visibility
+from app.enrichment.records.apply import (
+    CallLogPlan,
+    apply_records,
+    keys_of_call,
+    open_unknown_call,
+    store_versions,
+)
+from app.enrichment.records.matching import CallKeys, Matching, answers, match_records
 from app.enrichment.records.set_aside import Shelf, write_apart
 from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
@@ -96,7 +102,7 @@ class Poller:
         clock: Clock,
         connections: Connections,
         limits: PlannerLimits,
-        readings: ReadingPlan,
+        readings: CallLogPlan,
         *,
         replica: str,
         page_size: int,
@@ -196,7 +202,7 @@ class Poller:
     ) -> PollAt | Rest:
         limits = rates.limits_of(HEAVY)
         state = await rates.peek(HEAVY)
-        bucket = Bucket(budget.poll_times(state, now, limits), budget.cycle_seconds(state, limits))
+        bucket = PlannerBudget(budget.poll_times(state, now, limits), budget.cycle_seconds(state, limits))
         sought = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
         plan = plan_poll(
             sought, bucket, memory.visibility, memory.rhythm, now, self._limits, pages=memory.pages
@@ -210,7 +216,7 @@ class Poller:
         Raises RingCentralError when there was no page at all.
         """
         missing = {call.call_id for call in recent if call.is_waiting}
-        sought = [as_sought(call) for call in recent]
+        sought = [keys_of_call(call) for call in recent]
         records: list[CallRecord] = []
         seen: set[RecordId] = set()
         deadline = self._clock.now() + timedelta(seconds=self._lease_seconds / 2)
@@ -247,7 +253,7 @@ class Poller:
         recent: Sequence[Recent],
         polled: Polled,
     ) -> None:
-        matching = _match(polled.records, [as_sought(call) for call in recent])
+        matching = _match(polled.records, [keys_of_call(call) for call in recent])
         found = self._answered(matching, recent, polled.sent_at)
         waiting = {call.call_id: call for call in recent if call.is_waiting}
         fresh = {call.call_id for call in recent if call.is_waiting or self._may_grow(call, polled.sent_at)}
@@ -316,15 +322,15 @@ class Poller:
             for key, records in strangers.items():
                 call = known.get(key)
                 if call is None:
-                    stranger = open_stranger(ledger, key, records, Source.ACTIVE_CALLS)
+                    stranger = open_unknown_call(ledger, key, records, Source.ACTIVE_CALLS)
                     loaded[stranger.call_id], wanted[stranger.call_id] = stranger, records
                 elif call.stage == Stage.LIVE:
                     # Events say that it goes on: its finished record raises the question whether it does.
                     loaded[call.call_id], going[call.call_id] = call, records
             await ledger.flush()
-            await keep_readings(ledger, loaded, going, Source.ACTIVE_CALLS, sent_at)
+            await store_versions(ledger, loaded, going, Source.ACTIVE_CALLS, sent_at)
             return len(
-                await apply_readings(ledger, loaded, wanted, Source.ACTIVE_CALLS, sent_at, self._readings)
+                await apply_records(ledger, loaded, wanted, Source.ACTIVE_CALLS, sent_at, self._readings)
             )
 
     def _answered(
@@ -413,7 +419,7 @@ class _Memory:
         self.rhythm = hear(self.rhythm, [call.ended_at for call in news], now)
         self.heard_until = max([call.end_known_at for call in news], default=self.heard_until)
 
-    def learn(self, looks: Sequence[Look]) -> None:
+    def learn(self, looks: Sequence[Observation]) -> None:
         self.visibility = visibility.learn(self.visibility, looks)
 
     def changes(self) -> dict[str, object]:
@@ -439,18 +445,18 @@ def _wrong_account(target: Target, polled: Polled) -> RingCentralError | None:
     )
 
 
-def _match(records: Sequence[CallRecord], sought: Sequence[Sought]) -> Matching:
+def _match(records: Sequence[CallRecord], sought: Sequence[CallKeys]) -> Matching:
     return match_records(records, sought, _START_TOLERANCE_SECONDS)
 
 
-def _look(call: Recent, polled: Polled) -> Look:
+def _look(call: Recent, polled: Polled) -> Observation:
     unseen = _looked_seconds(call) or 0.0
-    return Look(max(0.0, unseen), max(0.0, (polled.answered_at - call.ended_at).total_seconds()))
+    return Observation(max(0.0, unseen), max(0.0, (polled.answered_at - call.ended_at).total_seconds()))
 
 
-def _vain_look(call: Recent, polled: Polled, limits: PlannerLimits) -> Look | None:
+def _vain_look(call: Recent, polled: Polled, limits: PlannerLimits) -> Observation | None:
     age = (polled.sent_at - call.ended_at).total_seconds()
-    return visibility.vain_look(age, _looked_seconds(call), limits.last_look_seconds)
+    return visibility.missed_observation(age, _looked_seconds(call), limits.last_look_seconds)
 
 
 def _looked_seconds(call: Recent) -> float | None:

@@ -44,7 +44,7 @@ _DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """What one call taught: not there at `unseen_seconds` after its end, there at `seen_seconds`.
 
     `unseen_seconds` is 0 when the first look had it, `seen_seconds` None when its last look was in vain (`vain_look`).
@@ -155,7 +155,9 @@ def fits(
     return begun.edges == visibility.edges and begun.prior == visibility.prior
 
 
-def vain_look(age_seconds: float, looked_seconds: float | None, last_from_seconds: float) -> Look | None:
+def missed_observation(
+    age_seconds: float, looked_seconds: float | None, last_from_seconds: float
+) -> Observation | None:
     """Return what a look in vain at this age teaches; None: nothing as yet, for further looks will tell.
 
     Only the last look of a call teaches, one at `last_from_seconds` or later, and only the first of such;
@@ -164,10 +166,10 @@ def vain_look(age_seconds: float, looked_seconds: float | None, last_from_second
     left out instead, those that do appear would make every absence look like lateness, worth request after request.
     """
     had_last_look = looked_seconds is not None and looked_seconds >= last_from_seconds
-    return Look(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_look else None
+    return Observation(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_look else None
 
 
-def learn(visibility: Visibility, looks: Iterable[Look]) -> Visibility:
+def learn(visibility: Visibility, looks: Iterable[Observation]) -> Visibility:
     """Return the knowledge enriched by these samples, in their order; older ones fade."""
     weights, samples = list(visibility.weights), visibility.samples
     never = visibility.never
@@ -185,7 +187,7 @@ def learn(visibility: Visibility, looks: Iterable[Look]) -> Visibility:
 
 
 def _posterior(
-    edges: Sequence[float], weights: Sequence[float], never: float, look: Look
+    edges: Sequence[float], weights: Sequence[float], never: float, look: Observation
 ) -> tuple[list[float], float]:
     """Where this sample's one unit of weight belongs, given what is known: over the bins, and to never."""
     low = max(0.0, look.unseen_seconds)

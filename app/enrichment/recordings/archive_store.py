@@ -44,17 +44,17 @@ def open_archive(settings: Settings) -> Archive | None:
         return None
     parts = urlsplit(settings.archive_url)
     if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-        return Folder(Path(unquote(parts.path)))
+        return FolderArchive(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
         if find_spec("obstore") is None:
             raise SettingsError(
                 "AFTERCALL_ARCHIVE_URL names a bucket, which needs the extra `aftercall[s3]`; see docs/settings.md"
             )
-        return Bucket(parts.netloc, parts.path.strip("/"), settings.archive_endpoint_url)
+        return BucketArchive(parts.netloc, parts.path.strip("/"), settings.archive_endpoint_url)
     raise SettingsError("AFTERCALL_ARCHIVE_URL must be file:///folder or s3://bucket/prefix")
 
 
-class Folder:
+class FolderArchive:
     """Files below one folder. A save is written beside its place, flushed to the disk, and moved there."""
 
     def __init__(self, root: Path) -> None:
@@ -120,7 +120,7 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
-class Bucket:
+class BucketArchive:
     """A bucket, through `obstore`. Credentials and region come from the environment by AWS's own names.
 
     `endpoint` is for stores that are not Amazon's; one with `http://` is taken to be meant so.

@@ -25,13 +25,13 @@ from app.calls.recordings import State
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.recordings.archive_store import Archive
-from app.enrichment.recordings.audio_stream import OutOfRangeError, Sound, open_sound
+from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange
 from app.enrichment.recordings.watcher import (
     NO_CREDENTIALS,
     RecordingPlan,
-    find_hearer,
-    note_missing_right,
+    find_recording_connection,
+    note_missing_permission,
     take_not_found,
 )
 from app.errors import (
@@ -106,7 +106,7 @@ _AWAY = (ArchiveUnavailable, OSError, RingCentralUnreachable, CredentialsRefused
 """Failures that say nothing of the recording."""
 
 
-class Archivist:
+class Archiver:
     """The background work that fills the archive, one recording of an account at a time."""
 
     def __init__(
@@ -196,7 +196,7 @@ class Archivist:
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], denied: _Denied
     ) -> None:
         """Leave it to another user who sees the call, or wait until the right is granted."""
-        if not await note_missing_right(self._connections, denied.connection, denied.error):
+        if not await note_missing_permission(self._connections, denied.connection, denied.error):
             await self._failed(account_id, recording_id, rows, denied.error)
             return
         other = await self._find_hearer(account_id, rows)
@@ -249,7 +249,7 @@ class Archivist:
 
     async def _find_hearer(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
         now, call_ids = self._clock.now(), [row.call_id for row in rows]
-        return await find_hearer(self._database, self._connections, account_id, call_ids, now)
+        return await find_recording_connection(self._database, self._connections, account_id, call_ids, now)
 
     async def _started_at(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> datetime:
         async with self._database.read() as db:
@@ -303,7 +303,7 @@ async def _download(connection: Connection, content_uri: str, part: Path, clock:
     have = await asyncio.to_thread(_size, part)
     asked = ByteRange(have - _OVERLAP_BYTES, None) if have > _OVERLAP_BYTES else None
     try:
-        async with open_sound(connection.client, content_uri, asked, deadline=clock.now()) as sound:
+        async with open_audio_stream(connection.client, content_uri, asked, deadline=clock.now()) as sound:
             await _write(sound, part, clock)
             return sound.content_type
     except (OutOfRangeError, _Unlike):
@@ -311,7 +311,7 @@ async def _download(connection: Connection, content_uri: str, part: Path, clock:
         raise
 
 
-async def _write(sound: Sound, part: Path, clock: Clock) -> None:
+async def _write(sound: AudioStream, part: Path, clock: Clock) -> None:
     """Append what comes to what is there, which has to begin alike where they overlap."""
     place = sound.span.first
     known = await asyncio.to_thread(_read_from, part, place) if place else b""

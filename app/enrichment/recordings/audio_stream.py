@@ -29,7 +29,7 @@ class OutOfRangeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioStream:
     """What comes: the bytes of `span`; `is_part` says whether that answers a range. `chunks` can be read once."""
 
     span: Span
@@ -39,13 +39,13 @@ class Sound:
 
 
 @asynccontextmanager
-async def open_sound(
+async def open_audio_stream(
     client: RingCentralClient,
     content_uri: str,
     asked: ByteRange | None = None,
     *,
     deadline: datetime | None = None,
-) -> AsyncIterator[Sound]:
+) -> AsyncIterator[AudioStream]:
     """Open a recording, or the part of it that is asked for.
 
     Where RingCentral neither honours the range nor says how large the whole is, the whole comes. Raises
@@ -62,7 +62,7 @@ async def open_sound(
             _check(held, span.first, span.total)
             is_part = asked is not None and (stream.status == 206 or held.total is not None)
             async with aclosing(_pull(client, content_uri, stream, held, span)) as chunks:
-                yield Sound(span, is_part, stream.headers.get("content-type"), chunks)
+                yield AudioStream(span, is_part, stream.headers.get("content-type"), chunks)
     except RangeRefused as refusal:
         raise OutOfRangeError(refusal.total) from refusal
 

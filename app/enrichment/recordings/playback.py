@@ -21,13 +21,13 @@ from app.calls.recordings import OPEN, State
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.recordings.archive_store import Archive
-from app.enrichment.recordings.audio_stream import OutOfRangeError, Sound, open_sound
+from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange, Span, is_same_version, satisfy
 from app.enrichment.recordings.watcher import (
     READ_RECORDINGS,
-    note_missing_right,
+    columns_of,
+    note_missing_permission,
     take_not_found,
-    told_of,
     was_refused,
 )
 from app.errors import (
@@ -49,10 +49,10 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PlayableAudio:
     """A sound with what is known of the whole. `sha256` in hex, of what is archived."""
 
-    sound: Sound
+    sound: AudioStream
     content_type: str | None
     sha256: str | None = None
 
@@ -62,7 +62,7 @@ def etag_of(sha256: str) -> str:
     return f'"{sha256}"'
 
 
-class Listening:
+class Playback:
     """The ways to recordings, for the readers of one process. `patience`: seconds to wait for the rate budget."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Listening:
         if found is None:
             await self._note_not_found(account_id, recording_id, rows)
         else:
-            await self._note(account_id, recording_id, **told_of(found))
+            await self._note(account_id, recording_id, **columns_of(found))
         return await self.load(account_id, recording_id)
 
     async def fetch(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> Recording:
@@ -119,7 +119,7 @@ class Listening:
         try:
             return await connection.client.fetch_recording(recording_id, priority=priority, deadline=deadline)
         except PermissionMissing as error:
-            await note_missing_right(self._connections, connection, error)
+            await note_missing_permission(self._connections, connection, error)
             raise
 
     @asynccontextmanager
@@ -129,7 +129,7 @@ class Listening:
         recording_id: str,
         asked: ByteRange | None,
         if_range: str | None = None,
-    ) -> AsyncIterator[Heard]:
+    ) -> AsyncIterator[PlayableAudio]:
         """Open a recording, or a part of it; the whole where `if_range` names another version than there is.
 
         RingCentral tells no versions, so nothing but the archive answers `if_range` with a part. Raises NotFound,
@@ -144,7 +144,7 @@ class Listening:
 
     async def _from_archive(
         self, rows: Sequence[Row[Any]], asked: ByteRange | None, if_range: str | None
-    ) -> AbstractAsyncContextManager[Heard] | None:
+    ) -> AbstractAsyncContextManager[PlayableAudio] | None:
         row = next((row for row in rows if row.archive_path is not None), None)
         if row is None or self._archive is None:
             return None
@@ -166,30 +166,34 @@ class Listening:
     @asynccontextmanager
     async def _kept(
         self, archive: Archive, row: Row[Any], span: Span, *, is_part: bool
-    ) -> AsyncIterator[Heard]:
+    ) -> AsyncIterator[PlayableAudio]:
         last = -1 if span.last is None else span.last
         async with aclosing(archive.read(row.archive_path, span.first, last)) as chunks:
-            yield Heard(Sound(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256)
+            yield PlayableAudio(
+                AudioStream(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256
+            )
 
     @asynccontextmanager
     async def _from_ringcentral(
         self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], asked: ByteRange | None
-    ) -> AsyncIterator[Heard]:
+    ) -> AsyncIterator[PlayableAudio]:
         if rows and all(row.state in _GONE and not was_refused(row) for row in rows):
             raise _not_there(recording_id, rows)
         connection = await self._reach(account_id, rows)
         content_uri, content_type = await self._address(account_id, recording_id, rows)
         try:
-            async with open_sound(connection.client, content_uri, asked, deadline=self._deadline()) as sound:
+            async with open_audio_stream(
+                connection.client, content_uri, asked, deadline=self._deadline()
+            ) as sound:
                 if any(row.state in OPEN for row in rows):
                     await self._look_soon(account_id, recording_id)
                 elif rows and sound.content_type and all(row.content_type is None for row in rows):
                     await self._note(
                         account_id, recording_id, content_type=sound.content_type[: widths.CONTENT_TYPE]
                     )
-                yield Heard(sound, sound.content_type or content_type)
+                yield PlayableAudio(sound, sound.content_type or content_type)
         except PermissionMissing as error:
-            await note_missing_right(self._connections, connection, error)
+            await note_missing_permission(self._connections, connection, error)
             raise
         except RequestRefused as refusal:
             if refusal.status != 404:

@@ -20,12 +20,12 @@ from app.api.auth import CallsReader, Key, check_still_valid, watch
 from app.api.dependencies import CurrentServices, JsonAnswer, Services
 from app.api.problems import problem_responses
 from app.calls.recordings import OPEN, State, best_of
-from app.calls.schemas import Answer, RecordingIdText, RecordingState
+from app.calls.schemas import ApiModel, RecordingIdText, RecordingState
 from app.calls.views import content_url, time_text
 from app.enrichment.recordings.archiver import suffix_of
 from app.enrichment.recordings.audio_stream import OutOfRangeError
 from app.enrichment.recordings.byte_ranges import ByteRange, read_range
-from app.enrichment.recordings.playback import Heard, Listening, etag_of
+from app.enrichment.recordings.playback import PlayableAudio, Playback, etag_of
 from app.errors import AftercallError, RangeNotSatisfiable
 from app.ringcentral.models import Recording
 
@@ -38,19 +38,19 @@ _CACHED = "private, max-age=300"
 log = structlog.get_logger(__name__)
 
 
-async def current_listening(request: Request) -> Listening:
+async def current_playback(request: Request) -> Playback:
     """The ways to recordings that this process has opened."""
-    listening: Listening = request.app.state.process.listening
+    listening: Playback = request.app.state.process.listening
     return listening
 
 
-CurrentListening = Annotated[Listening, Depends(current_listening)]
+CurrentListening = Annotated[Playback, Depends(current_playback)]
 RecordingName = Annotated[
     RecordingIdText, Path(description="RingCentral's id of the recording.", examples=["3019664700"])
 ]
 
 
-class ArchivedOut(Answer):
+class ArchivedOut(ApiModel):
     """The copy that we keep."""
 
     bytes: int = Field(examples=[736213])
@@ -58,7 +58,7 @@ class ArchivedOut(Answer):
     archived_at: str
 
 
-class RecordingOut(Answer):
+class RecordingOut(ApiModel):
     """A recording, and how far it is."""
 
     model_config = ConfigDict(
@@ -111,7 +111,7 @@ async def get_recording(
     if rows:
         return JsonAnswer(_kept_json(rows), headers={"Cache-Control": "private, no-cache"})
     found = await listening.fetch(key.account_id, recording_id, rows)
-    return JsonAnswer(_told_json(found), headers={"Cache-Control": _CACHED})
+    return JsonAnswer(_parsed_json(found), headers={"Cache-Control": _CACHED})
 
 
 def _kept_json(rows: Sequence[Row[Any]]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _kept_json(rows: Sequence[Row[Any]]) -> dict[str, Any]:
     }
 
 
-def _told_json(found: Recording) -> dict[str, Any]:
+def _parsed_json(found: Recording) -> dict[str, Any]:
     return {
         "id": found.id,
         "callIds": [],
@@ -238,7 +238,7 @@ async def _while_valid(services: Services, key: Key, chunks: AsyncIterator[bytes
             yield chunk
 
 
-def _headers(recording_id: str, heard: Heard, *, download: bool) -> dict[str, str]:
+def _headers(recording_id: str, heard: PlayableAudio, *, download: bool) -> dict[str, str]:
     told = (heard.content_type or "").partition(";")[0].strip().lower()
     # Whatever else it is, a browser must not take it for a page of ours.
     content_type = told if told.startswith("audio/") else "application/octet-stream"

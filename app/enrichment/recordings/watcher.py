@@ -71,7 +71,7 @@ class RecordingPlan:
         return self.gaps[attempts] if attempts < len(self.gaps) else None
 
 
-class RecordingKeeper:
+class RecordingWatcher:
     """The background work that looks for recordings."""
 
     def __init__(
@@ -157,7 +157,7 @@ class RecordingKeeper:
             await self._put_off(account_id, recording_id, error.retry_at)
             self._rounds.hold_back(account_id, error.retry_at)
         except PermissionMissing as error:
-            await note_missing_right(self._connections, connection, error)
+            await note_missing_permission(self._connections, connection, error)
             other = await self._find_hearer(account_id, rows)
             if other is None or other.name == connection.name:
                 await self._refuse(account_id, recording_id, error.code)
@@ -184,7 +184,9 @@ class RecordingKeeper:
 
     async def _find_hearer(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
         now = self._clock.now()
-        return await find_hearer(self._database, self._connections, account_id, _calls_of(rows), now)
+        return await find_recording_connection(
+            self._database, self._connections, account_id, _calls_of(rows), now
+        )
 
     async def _put_off(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         async with self._database.write() as db:
@@ -246,7 +248,7 @@ class RecordingKeeper:
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
             rows = await recordings.load(db, account_id, recording_id)
             news = _calls_of([row for row in rows if row.state != State.READY])
-            await recordings.change(db, account_id, recording_id, **told_of(found), updated_at=now)
+            await recordings.change(db, account_id, recording_id, **columns_of(found), updated_at=now)
             if not news:
                 return
             await recordings.change(db, account_id, recording_id, news, **ready)
@@ -255,7 +257,7 @@ class RecordingKeeper:
         log.info("a recording is ready", recording_id=recording_id)
 
 
-async def find_hearer(
+async def find_recording_connection(
     database: Database,
     connections: Connections,
     account_id: AccountId,
@@ -269,7 +271,7 @@ async def find_hearer(
     return await find_connection(connections, account_id, concerned, READ_RECORDINGS, now)
 
 
-def told_of(found: Recording) -> dict[str, Any]:
+def columns_of(found: Recording) -> dict[str, Any]:
     """Return what the metadata of a recording say of it, as columns of its rows; what they leave out stays."""
     told = {
         "content_type": found.content_type,
@@ -284,7 +286,7 @@ def was_refused(row: Row[Any]) -> bool:
     return row.problem == NO_RIGHT or str(row.problem or "").startswith("CMN-4")
 
 
-async def note_missing_right(
+async def note_missing_permission(
     connections: Connections, connection: Connection, error: PermissionMissing
 ) -> bool:
     """Remember that a connection hears no recordings, so that operators are told and it is not asked again.

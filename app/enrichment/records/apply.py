@@ -11,17 +11,24 @@ from app import metrics
 from app.calls import recordings, store
 from app.calls.attachments.store import join_parked
 from app.calls.insights import store as insights_store
-from app.calls.insights.availability import expect_insights, load_outlook
+from app.calls.insights.availability import expect_insights, load_availability
 from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
 from app.calls.store import DueCall, Recent
 from app.db.engine import wake
-from app.enrichment.records.linked_sessions import told_links
-from app.enrichment.records.matching import Sought
-from app.enrichment.records.merging import Reading, Summary, end_of, merge_readings, summarise, tells_news
-from app.enrichment.records.named_recordings import take_mentions, take_settled
+from app.enrichment.records.linked_sessions import links_of_records
+from app.enrichment.records.matching import CallKeys
+from app.enrichment.records.merging import (
+    RecordSummary,
+    RecordVersion,
+    brings_news,
+    end_of,
+    merge_versions,
+    summarise,
+)
+from app.enrichment.records.named_recordings import take_named_recordings, take_settled
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 from app.work.wakeups import ENDS
@@ -38,7 +45,7 @@ RECORDS_END = "recordsEnd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingPlan:
+class CallLogPlan:
     """When a call is read in the Call Log, in seconds; see `Settings`."""
 
     first_after: float
@@ -58,10 +65,10 @@ class ReadingPlan:
     """From the end of a recorded call to the look for its insights; None: nobody looks."""
 
 
-def as_sought(call: Call | Recent | DueCall) -> Sought:
+def keys_of_call(call: Call | Recent | DueCall) -> CallKeys:
     """Say by what a call's records are recognised."""
     numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
-    return Sought(
+    return CallKeys(
         call_id=call.call_id,
         telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
         session_id=call.session_id,
@@ -70,20 +77,20 @@ def as_sought(call: Call | Recent | DueCall) -> Sought:
     )
 
 
-async def apply_readings(
+async def apply_records(
     ledger: Ledger,
     calls: Mapping[str, Call],
     found: Mapping[str, Sequence[CallRecord]],
     source: Source,
     fetched_at: datetime,
-    plan: ReadingPlan,
+    plan: CallLogPlan,
 ) -> list[Call]:
     """Write what a source said of calls; return those that got their first record by it.
 
     `found` holds records by call id, as they were at `fetched_at` or later: the moment when they were asked for, since
     an answer may be long on its way. Calls whose records say nothing new stay as they are.
     """
-    kept = await _load_readings(ledger, calls, found)
+    kept = await _load_versions(ledger, calls, found)
     heard = await recordings.load_of_calls(ledger.db, ledger.account_id, list(found))
     bootstrapped: list[Call] = []
     names: dict[str, Call] = {}
@@ -91,20 +98,20 @@ async def apply_readings(
     rows: list[dict[str, Any]] = []
     recording_rows: list[dict[str, Any]] = []
     recorded: dict[str, Call] = {}
-    outlook = None if plan.insights_after is None else await load_outlook(ledger.db, ledger.account_id)
+    outlook = None if plan.insights_after is None else await load_availability(ledger.db, ledger.account_id)
     taken = await _find_taken(ledger, calls, found)
     for call_id, records in found.items():
         call = calls[call_id]
         early = _is_early(call, fetched_at)
-        news = merge_readings(
-            kept[call_id], [Reading(record, source, fetched_at, early) for record in records]
+        news = merge_versions(
+            kept[call_id], [RecordVersion(record, source, fetched_at, early) for record in records]
         )
         rows += [_row(call, reading) for reading in news.values()]
         standing = {**kept[call_id], **news}
         summary = _summarise(standing.values())
         if summary is None:
             continue
-        mentioned = take_mentions(
+        mentioned = take_named_recordings(
             call,
             [reading.record for reading in standing.values()],
             heard[call_id],
@@ -115,11 +122,11 @@ async def apply_readings(
         recorded |= {one.id: call for record in records for one in record.recordings}
         if plan.insights_after is not None and outlook is not None and summary.has_recording:
             expect_insights(call, outlook, plan.insights_after, ledger.now)
-        has_news = bool(mentioned) or tells_news(news, kept[call_id])
+        has_news = bool(mentioned) or brings_news(news, kept[call_id])
         if take_record(ledger, call, summary, standing, source, has_news=has_news, plan=plan):
             bootstrapped.append(call)
         names |= _name(ledger, call, summary, records, taken)
-        links[call_id] = told_links(call, [reading.record for reading in standing.values()])
+        links[call_id] = links_of_records(call, [reading.record for reading in standing.values()])
     await ledger.flush()
     await store.save_records(ledger.db, rows)
     await recordings.save(ledger.db, recording_rows)
@@ -130,7 +137,7 @@ async def apply_readings(
     return bootstrapped
 
 
-async def keep_readings(
+async def store_versions(
     ledger: Ledger,
     calls: Mapping[str, Call],
     found: Mapping[str, Sequence[CallRecord]],
@@ -143,12 +150,13 @@ async def keep_readings(
     """
     for call_id, records in found.items():
         _question(ledger, calls[call_id], records)
-    kept = await _load_readings(ledger, calls, found)
+    kept = await _load_versions(ledger, calls, found)
     rows = [
         _row(calls[call_id], reading)
         for call_id, records in found.items()
-        for reading in merge_readings(
-            kept[call_id], [Reading(record, source, fetched_at, is_provisional=True) for record in records]
+        for reading in merge_versions(
+            kept[call_id],
+            [RecordVersion(record, source, fetched_at, is_provisional=True) for record in records],
         ).values()
     ]
     await store.save_records(ledger.db, rows)
@@ -164,14 +172,14 @@ def _question(ledger: Ledger, call: Call, records: Sequence[CallRecord]) -> None
         wake(ledger.db, ENDS)
 
 
-def restate(call: Call, rows: Iterable[Any]) -> None:
+def reapply_records(call: Call, rows: Iterable[Any]) -> None:
     """Say anew what the kept records of a call (rows of `call_records`) say of it."""
     summary = _summarise([reading for _, reading in _read_rows(call, rows)])
     if summary is not None:
         _copy(call, summary)
 
 
-def open_stranger(
+def open_unknown_call(
     ledger: Ledger, telephony_session_id: str, records: Sequence[CallRecord], source: Source
 ) -> Call:
     """Open a call that no event told us of; its records are applied by `apply_readings`."""
@@ -205,12 +213,12 @@ def open_stranger(
 def take_record(
     ledger: Ledger,
     call: Call,
-    summary: Summary,
-    standing: Mapping[str, Reading],
+    summary: RecordSummary,
+    standing: Mapping[str, RecordVersion],
     source: Source,
     *,
     has_news: bool,
-    plan: ReadingPlan,
+    plan: CallLogPlan,
 ) -> bool:
     """Bring the call to what its records say; say whether it got its first record by this."""
     is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
@@ -230,7 +238,7 @@ def take_record(
     return is_first
 
 
-def _is_truth(call: Call, reading: Reading) -> bool:
+def _is_truth(call: Call, reading: RecordVersion) -> bool:
     """Whether a reading is of the Call Log, Detailed, and from after the end: before that it is provisional."""
     return reading.is_detailed_log and not _is_early(call, reading.fetched_at)
 
@@ -256,7 +264,7 @@ def _records_end(call: Call) -> datetime | None:
     return None if told is None else datetime.fromisoformat(told)
 
 
-def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, plan: ReadingPlan) -> None:
+def _bootstrap(ledger: Ledger, call: Call, summary: RecordSummary, source: Source, plan: CallLogPlan) -> None:
     now = ledger.now
     call.bootstrapped_at = now
     call.bootstrapped_by = source
@@ -278,7 +286,7 @@ def _bootstrap(ledger: Ledger, call: Call, summary: Summary, source: Source, pla
     )
 
 
-def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading]) -> None:
+def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, RecordVersion]) -> None:
     """Note a Detailed reading of the Call Log, and since when it has not changed."""
     digest = _digest(standing)
     if call.stage == Stage.BOOTSTRAPPED:
@@ -293,20 +301,20 @@ def _reconcile(ledger: Ledger, call: Call, standing: Mapping[str, Reading]) -> N
         ledger.keep(call)
 
 
-def _recording_after(call: Call, plan: ReadingPlan) -> timedelta:
+def _recording_after(call: Call, plan: CallLogPlan) -> timedelta:
     """How long after the end to look for a recording: one that a final call gets, which nobody reads again, at once."""
     return timedelta(seconds=0.0 if call.stage == Stage.FINAL else plan.recording_after)
 
 
-async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: ReadingPlan, seen_at: datetime) -> None:
+async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: CallLogPlan, seen_at: datetime) -> None:
     """Settle those of the calls, whose records were as they are at `seen_at`, that had stood for long enough then.
 
     Final ones too, for a recording that came late. A reconciled one that has changed after its last reading is read
     once more.
     """
-    standing = [call for call in calls if _is_unsettled(call) and stands(call, plan, seen_at)]
+    standing = [call for call in calls if _is_unsettled(call) and is_stable(call, plan, seen_at)]
     for call in calls:
-        if call.stage == Stage.RECONCILED and call.read_at is None and not stands(call, plan, seen_at):
+        if call.stage == Stage.RECONCILED and call.read_at is None and not is_stable(call, plan, seen_at):
             call.read_at = ledger.now + timedelta(seconds=plan.settled_after)
             ledger.keep(call)
     awaited = [call.call_id for call in standing if recordings.is_awaited(call)]
@@ -315,7 +323,7 @@ async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: ReadingPla
     await recordings.save(ledger.db, rows)
 
 
-def settle(ledger: Ledger, call: Call, heard: Mapping[str, Any], plan: ReadingPlan) -> list[dict[str, Any]]:
+def settle(ledger: Ledger, call: Call, heard: Mapping[str, Any], plan: CallLogPlan) -> list[dict[str, Any]]:
     """Ask no more for a call whose records stand; return what that changes of its recordings.
 
     `heard` has the kept rows of its recordings by id, if it awaits any.
@@ -335,7 +343,7 @@ def _is_unsettled(call: Call) -> bool:
     return call.stage == Stage.RECONCILED or (call.stage == Stage.FINAL and recordings.is_awaited(call))
 
 
-def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None:
+def _modified_at(call: Call, standing: Mapping[str, RecordVersion]) -> datetime | None:
     """Return when RingCentral last changed a record of the call, after its end; None where it does not say so."""
     modified = [reading.record.last_modified_time for reading in standing.values()]
     latest = max((moment for moment in modified if moment is not None), default=None)
@@ -344,7 +352,7 @@ def _modified_at(call: Call, standing: Mapping[str, Reading]) -> datetime | None
     return latest
 
 
-def stands(call: Call, plan: ReadingPlan, seen_at: datetime) -> bool:
+def is_stable(call: Call, plan: CallLogPlan, seen_at: datetime) -> bool:
     """Whether the Detailed record, seen as it is at `seen_at`, had not changed for long enough then."""
     since = call.record_unchanged_since
     return since is not None and (seen_at - since).total_seconds() >= plan.settled_after
@@ -358,7 +366,7 @@ def finish(ledger: Ledger, call: Call, **data: Any) -> None:
         ledger.move(call, Stage.FINAL, "call.final", **data)
 
 
-def _summarise(readings: Collection[Reading]) -> Summary | None:
+def _summarise(readings: Collection[RecordVersion]) -> RecordSummary | None:
     provisional = {reading.record.id for reading in readings if reading.is_provisional}
     return summarise([reading.record for reading in readings], provisional)
 
@@ -375,14 +383,14 @@ def _complete(told: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[s
     return (dict(said) if differs else {**told, **said}) or None
 
 
-def _outcome(call: Call, summary: Summary) -> Outcome:
+def _outcome(call: Call, summary: RecordSummary) -> Outcome:
     """Say how a call went: its records know, unless all that we may see of it is the missed one of somebody else than
     who answered (one user's Call Log has his own records only)."""
     is_answered = call.answered_at is not None and call.details.get("answeredByHuman") is True
     return Outcome.ANSWERED if summary.outcome is Outcome.MISSED and is_answered else summary.outcome
 
 
-def _copy(call: Call, summary: Summary) -> None:
+def _copy(call: Call, summary: RecordSummary) -> None:
     call.primary_record_id = summary.primary_id
     call.direction = summary.direction or call.direction
     call.action = summary.action
@@ -416,7 +424,7 @@ def _keys_of(records: Iterable[CallRecord]) -> set[str]:
 
 
 def _name(
-    ledger: Ledger, call: Call, summary: Summary, records: Iterable[CallRecord], taken: set[str]
+    ledger: Ledger, call: Call, summary: RecordSummary, records: Iterable[CallRecord], taken: set[str]
 ) -> dict[str, Call]:
     """Give the call the names that its records know; return them for what waits under them.
 
@@ -437,22 +445,22 @@ def _name(
     return dict.fromkeys(names, call)
 
 
-async def _load_readings(
+async def _load_versions(
     ledger: Ledger, calls: Mapping[str, Call], found: Mapping[str, object]
-) -> dict[str, dict[str, Reading]]:
+) -> dict[str, dict[str, RecordVersion]]:
     rows = await store.load_records(ledger.db, ledger.account_id, list(found))
     return {call_id: dict(_read_rows(calls[call_id], call_rows)) for call_id, call_rows in rows.items()}
 
 
-def _read_rows(call: Call, rows: Iterable[Any]) -> Iterable[tuple[str, Reading]]:
+def _read_rows(call: Call, rows: Iterable[Any]) -> Iterable[tuple[str, RecordVersion]]:
     for row in rows:
         record = read_call_record(row.raw)
         if not isinstance(record, BadRecord):
             early = _is_early(call, row.fetched_at)
-            yield record.id, Reading(record, Source(row.source), row.fetched_at, early)
+            yield record.id, RecordVersion(record, Source(row.source), row.fetched_at, early)
 
 
-def _row(call: Call, reading: Reading) -> dict[str, Any]:
+def _row(call: Call, reading: RecordVersion) -> dict[str, Any]:
     return {
         "account_id": call.account_id,
         "call_id": call.call_id,
@@ -465,7 +473,7 @@ def _row(call: Call, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _digest(standing: Mapping[str, Reading]) -> str:
+def _digest(standing: Mapping[str, RecordVersion]) -> str:
     # PostgreSQL gives an object's keys back in another order.
     parts = [json.dumps(dict(standing[key].record.raw), sort_keys=True).encode() for key in sorted(standing)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

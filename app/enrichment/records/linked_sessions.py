@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.calls.model import Call
-from app.calls.related.links import Kind, Link
+from app.calls.related.links import Link, LinkKind
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 
 
-def told_links(call: Call, records: Iterable[CallRecord]) -> list[Link]:
+def links_of_records(call: Call, records: Iterable[CallRecord]) -> list[Link]:
     """Return the links that a call's records tell of, each once."""
     own = call.telephony_session_id
     found: dict[tuple[str, str], Link] = {}
@@ -20,14 +20,14 @@ def told_links(call: Call, records: Iterable[CallRecord]) -> list[Link]:
         for part in (record, *(record.legs or ())):
             for other in (part.transfer_target, part.transferee):
                 if other and other != own:
-                    found[(other, Kind.ATTENDED_TRANSFER)] = Link(own, other, Kind.ATTENDED_TRANSFER)
+                    found[(other, LinkKind.ATTENDED_TRANSFER)] = Link(own, other, LinkKind.ATTENDED_TRANSFER)
             elsewhere = part.telephony_session_id
             if elsewhere and elsewhere not in (own, record.telephony_session_id):
-                found[(elsewhere, Kind.LINKED)] = Link(own, elsewhere, Kind.LINKED)
+                found[(elsewhere, LinkKind.LINKED)] = Link(own, elsewhere, LinkKind.LINKED)
     return list(found.values())
 
 
 def links_of_rows(call: Call, rows: Iterable[Any]) -> list[Link]:
     """Return the links that the kept records of a call (rows of `call_records`) tell of."""
     records = [read_call_record(row.raw) for row in rows]
-    return told_links(call, [record for record in records if not isinstance(record, BadRecord)])
+    return links_of_records(call, [record for record in records if not isinstance(record, BadRecord)])

@@ -19,7 +19,7 @@ from app.ringcentral.models import CallRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sought:
+class CallKeys:
     """A call as we look for it. `telephony_session_id` is None while only a `sessionId` is known."""
 
     call_id: str
@@ -38,7 +38,7 @@ class Matching:
 
 
 def match_records(
-    records: Iterable[CallRecord], sought: Collection[Sought], start_tolerance_seconds: float
+    records: Iterable[CallRecord], sought: Collection[CallKeys], start_tolerance_seconds: float
 ) -> Matching:
     """Sort records by the call that they belong to. A record belongs to one call at most."""
     index = _Index(sought, timedelta(seconds=start_tolerance_seconds))
@@ -59,10 +59,10 @@ def answers(records: Sequence[CallRecord]) -> list[CallRecord]:
 
 
 class _Index:
-    def __init__(self, sought: Collection[Sought], tolerance: timedelta) -> None:
+    def __init__(self, sought: Collection[CallKeys], tolerance: timedelta) -> None:
         self._tolerance = tolerance
         self._by_key = {call.telephony_session_id: call for call in sought if call.telephony_session_id}
-        self._by_session: dict[str, list[Sought]] = defaultdict(list)
+        self._by_session: dict[str, list[CallKeys]] = defaultdict(list)
         self._nameless = [call for call in sought if call.telephony_session_id is None]
         for call in sought:
             if call.session_id is not None and is_alias(call.session_id):
@@ -82,7 +82,7 @@ class _Index:
         alike = [call for call in named or self._nameless if self._is_alike(record, call)]
         return alike[0].call_id if len(alike) == 1 else None
 
-    def _is_alike(self, record: CallRecord, call: Sought) -> bool:
+    def _is_alike(self, record: CallRecord, call: CallKeys) -> bool:
         if record.start_time is None or call.started_at is None or not call.numbers:
             return False
         numbers = {record.from_party.phone_number, record.to_party.phone_number} - {None}

@@ -21,7 +21,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RecordVersion:
     """A record as one source showed it at one moment; `is_provisional` when that was before the end of the call."""
 
     record: CallRecord
@@ -39,7 +39,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class RecordSummary:
     """What a call is by its records. `None` where they do not say."""
 
     primary_id: str
@@ -59,7 +59,9 @@ class Summary:
     numbers: tuple[str, ...]
 
 
-def merge_readings(kept: Mapping[str, Reading], fresh: Iterable[Reading]) -> dict[str, Reading]:
+def merge_versions(
+    kept: Mapping[str, RecordVersion], fresh: Iterable[RecordVersion]
+) -> dict[str, RecordVersion]:
     """Return the readings that replace what is kept, by record id: also those that only confirm it later.
 
     Idempotent: merging what was merged changes nothing. The order of `fresh` does not matter, nor in how many
@@ -73,23 +75,23 @@ def merge_readings(kept: Mapping[str, Reading], fresh: Iterable[Reading]) -> dic
     return {key: reading for key, reading in standing.items() if reading is not kept.get(key)}
 
 
-def tells_news(replaced: Mapping[str, Reading], kept: Mapping[str, Reading]) -> bool:
+def brings_news(replaced: Mapping[str, RecordVersion], kept: Mapping[str, RecordVersion]) -> bool:
     """Whether what was replaced says anything that was not kept before."""
     return any(_says_more(reading, kept.get(key)) for key, reading in replaced.items())
 
 
-def _replaces(new: Reading, old: Reading) -> bool:
+def _replaces(new: RecordVersion, old: RecordVersion) -> bool:
     if new.record.is_in_progress != old.record.is_in_progress:
         return old.record.is_in_progress
     return _weight(new) > _weight(old)
 
 
-def _weight(reading: Reading) -> tuple[int, datetime, datetime, str]:
+def _weight(reading: RecordVersion) -> tuple[int, datetime, datetime, str]:
     modified = reading.record.last_modified_time or _EARLIEST
     return (reading.rank, modified, reading.fetched_at, repr(sorted(reading.record.raw.items(), key=str)))
 
 
-def _says_more(reading: Reading, old: Reading | None) -> bool:
+def _says_more(reading: RecordVersion, old: RecordVersion | None) -> bool:
     return old is None or (reading.record.raw, reading.source) != (old.record.raw, old.source)
 
 
@@ -119,7 +121,9 @@ def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, 
     )
 
 
-def summarise(records: Sequence[CallRecord], provisional: Container[str] = frozenset()) -> Summary | None:
+def summarise(
+    records: Sequence[CallRecord], provisional: Container[str] = frozenset()
+) -> RecordSummary | None:
     """Say what the call is; None while no record is an answer. Those with ids in `provisional` were read before
     its end."""
     primary = primary_of(records, provisional)
@@ -127,7 +131,7 @@ def summarise(records: Sequence[CallRecord], provisional: Container[str] = froze
         return None
     is_inbound = (primary.direction or "").casefold() == "inbound"
     outside = primary.from_party if is_inbound else primary.to_party
-    return Summary(
+    return RecordSummary(
         primary_id=primary.id,
         direction=primary.direction,
         action=primary.action,

@@ -25,7 +25,7 @@ _KEPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mentions:
+class NamedRecordings:
     """What records say: recordings by id, with type and RingCentral's address; how many records say that theirs was
     too short."""
 
@@ -33,7 +33,7 @@ class Mentions:
     too_short: int
 
 
-def read_mentions(records: Iterable[CallRecord]) -> Mentions:
+def read_named_recordings(records: Iterable[CallRecord]) -> NamedRecordings:
     """Collect recordings of records and legs, each once: they repeat each other with the same id."""
     named: dict[str, tuple[str | None, str | None]] = {}
     too_short = 0
@@ -47,10 +47,10 @@ def read_mentions(records: Iterable[CallRecord]) -> Mentions:
                     kind or part.recording.type,
                     address or part.recording.content_uri,
                 )
-    return Mentions(named, too_short)
+    return NamedRecordings(named, too_short)
 
 
-def take_mentions(
+def take_named_recordings(
     call: Call,
     records: Iterable[CallRecord],
     known: Mapping[str, Any],
@@ -62,7 +62,7 @@ def take_mentions(
     `known` has the kept rows by recording id. What is settled stays so when records repeat it; a recording
     that seemed to be none, and is named after all, is looked for, and what came of earlier looks counts no more.
     """
-    mentions = read_mentions(records)
+    mentions = read_named_recordings(records)
     announced = [str(one) for one in call.details.get("recordingIds") or ()]
     wanted = {
         **{one: (_announced(mentions, announced), None, None) for one in announced},
@@ -132,7 +132,7 @@ def _tell_call(
     call.ready(PART, readiness_of(states.values()), now)
 
 
-def _announced(mentions: Mentions, announced: Collection[str]) -> State:
+def _announced(mentions: NamedRecordings, announced: Collection[str]) -> State:
     """Say what an announced recording is that no record names. A record that tells of one too short does not say
     which: of a call that was handed on, another part may have its recording yet to come."""
     unnamed = sum(one not in mentions.named for one in announced)

@@ -16,8 +16,8 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.accounts.credentials import Kind
-from app.accounts.onboarding import Admitted, Code, Onboarding
+from app.accounts.credentials import CredentialKind
+from app.accounts.onboarding import Admitted, AuthorizationCode, Onboarding
 from app.accounts.overview import NEEDED_SCOPES, missing_scopes
 from app.errors import (
     AftercallError,
@@ -58,7 +58,7 @@ class Begun:
     redirect_uri: str
 
 
-class Refused(AftercallError):
+class SignInRefused(AftercallError):
     """The sign-in cannot go on; `todo` says what helps."""
 
     def __init__(self, title: str, todo: str, *, status: int = 400) -> None:
@@ -105,9 +105,9 @@ class SignInFlow:
         """Return the nonce of a state of ours. Raises Refused for any other, and for one that is too old."""
         said = self._opened(_STATE, state)
         if "nonce" not in said or "until" not in said:
-            raise Refused("This sign-in was not begun here", _BEGIN_AGAIN)
+            raise SignInRefused("This sign-in was not begun here", _BEGIN_AGAIN)
         if now >= datetime.fromisoformat(said["until"]):
-            raise Refused(
+            raise SignInRefused(
                 "This sign-in took too long",
                 f"It has to be done within {SIGN_IN_MINUTES} minutes. {_BEGIN_AGAIN}",
             )
@@ -117,7 +117,7 @@ class SignInFlow:
         """Return what the browser that began was given. Raises Refused when this is another, or comes twice."""
         said = self._opened(_BROWSER, cookie or "")
         if not hmac.compare_digest(said.get("nonce", "").encode(), nonce.encode()):
-            raise Refused(
+            raise SignInRefused(
                 "This browser has not begun this sign-in, or has finished it",
                 "If this page told you before that the account is connected, it is. Else begin again from the link "
                 "that brought you here, in one browser.",
@@ -220,12 +220,12 @@ async def _check_may_begin(
     if flow.is_invited(invitation, now):
         return
     if invitation is not None:
-        raise Refused(
+        raise SignInRefused(
             "This invitation is not valid any more", "Ask whoever sent it for another one.", status=403
         )
     viewer = await dashboard.sign_in.find_viewer(request)
     if viewer is None or not viewer.oversees:
-        raise Refused(
+        raise SignInRefused(
             "You may not connect accounts here",
             "Sign in to the dashboard with an admin key of the service first, or open an invitation: "
             "`aftercall accounts invite` makes one.",
@@ -253,7 +253,7 @@ async def callback(
         if error is not None or not code:
             raise _declined(error, error_description)
         onboarding: Onboarding = request.app.state.process.onboarding
-        admitted = await onboarding.by_code(Code(code, begun.verifier, begun.redirect_uri))
+        admitted = await onboarding.by_code(AuthorizationCode(code, begun.verifier, begun.redirect_uri))
         answer = _draw_success(dashboard, admitted)
     except AftercallError as failure:
         answer = _draw(dashboard, failure)
@@ -263,15 +263,15 @@ async def callback(
     return answer
 
 
-def _declined(error: str | None, description: str | None) -> Refused:
+def _declined(error: str | None, description: str | None) -> SignInRefused:
     if error == "access_denied":
-        return Refused(
+        return SignInRefused(
             "The account was not connected",
             "You did not agree. To change your mind, begin again.",
             status=200,
         )
     said = f"{error or 'no code'}: {description or 'RingCentral gave no reason'}"[:300]
-    return Refused(
+    return SignInRefused(
         "RingCentral did not let you sign in",
         f"It said “{said}”. Check that the app in the developer console has the authorization code flow switched on and "
         "lists the address of this page, up to the question mark, as a redirect URI.",
@@ -297,55 +297,59 @@ def _draw_success(dashboard: Dashboard, admitted: Admitted) -> Response:
         title="The account is connected" if admitted.is_new else "The account is connected anew",
         lines=[f"Account {admitted.account_id}, as the user {access.owner_id or admitted.name}.", *lines],
         is_well=access.problem is None and not lacking,
-        kind=Kind.OAUTH.value,
+        kind=CredentialKind.OAUTH.value,
     )
 
 
 def _draw(dashboard: Dashboard, error: AftercallError) -> Response:
     """Say what went wrong and what to do, on a page for people."""
-    refused = error if isinstance(error, Refused) else _explain(error)
+    refused = error if isinstance(error, SignInRefused) else _explain(error)
     log.info("a sign-in was not finished", why=refused.title)
     return dashboard.page(
         "oauth.html", refused.status, title=refused.title, lines=[refused.todo], is_well=False, kind="refused"
     )
 
 
-def _explain(error: AftercallError) -> Refused:
+def _explain(error: AftercallError) -> SignInRefused:
     match error:
         case SettingsError():
             if "PUBLIC_URL" in str(error):
-                return Refused("This service does not know its own address", f"For its operator: {error}.")
-            return Refused(
+                return SignInRefused(
+                    "This service does not know its own address", f"For its operator: {error}."
+                )
+            return SignInRefused(
                 "This service has no RingCentral app to sign in with",
                 f"Its operator has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
                 status=503,
             )
         case CredentialsRefused(code="no-refresh-token"):
-            return Refused("The sign-in would not last", f"{error.detail}. Then sign in again.", status=502)
+            return SignInRefused(
+                "The sign-in would not last", f"{error.detail}. Then sign in again.", status=502
+            )
         case CredentialsRefused():
-            return Refused(
+            return SignInRefused(
                 "RingCentral refused the sign-in",
                 f"It said “{error.detail}” ({error.code or error.status}). A code works once and for a minute: begin "
                 "again. If it happens again, check RC_CLIENT_ID and RC_CLIENT_SECRET.",
                 status=502,
             )
         case PermissionMissing():
-            return Refused(
+            return SignInRefused(
                 "RingCentral does not tell which account this is",
                 f"Grant the app the scope {error.permission or 'ReadCallLog'} in the developer console, then sign in again.",
                 status=502,
             )
         case RateLimited():
-            return Refused(
+            return SignInRefused(
                 "RingCentral asks us to wait", "Begin again in a minute. Nothing was stored.", status=503
             )
         case RingCentralError():
-            return Refused(
+            return SignInRefused(
                 "RingCentral gave no usable answer", f"Begin again in a minute ({error.detail}).", status=502
             )
         case StorageUnavailable():
-            return Refused(
+            return SignInRefused(
                 "The database does not answer", "Begin again in a minute. Nothing was stored.", status=503
             )
         case _:
-            return Refused("The account could not be connected", str(error), status=502)
+            return SignInRefused("The account could not be connected", str(error), status=502)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from app.accounts.onboarding import Onboarding
-from app.accounts.overview import Account, Member, load_roster
+from app.accounts.overview import AccountOverview, CredentialStatus, load_overview
 from app.accounts.remedies import why_not_stored
 from app.api import keys
 from app.api.auth import ALL_SCOPES, CONNECTOR_SCOPES, Administrator, Key, Scope
@@ -306,13 +306,13 @@ async def revoke_key(
     return Response(status_code=204)
 
 
-async def _load(services: Services, account_id: AccountId | None) -> Sequence[Account]:
+async def _load(services: Services, account_id: AccountId | None) -> Sequence[AccountOverview]:
     vault = Vault(services.settings.secrets()[0])
     async with services.database.read() as db:
-        return await load_roster(db, services.settings, vault, services.clock.now(), account_id)
+        return await load_overview(db, services.settings, vault, services.clock.now(), account_id)
 
 
-def _view(account: Account) -> AccountView:
+def _view(account: AccountOverview) -> AccountView:
     return AccountView(
         account_id=account.account_id,
         is_own=account.is_own,
@@ -322,7 +322,7 @@ def _view(account: Account) -> AccountView:
     )
 
 
-def _credentials(member: Member) -> CredentialsView:
+def _credentials(member: CredentialStatus) -> CredentialsView:
     return CredentialsView(
         name=member.name,
         kind=member.kind,

@@ -18,7 +18,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls, notes, sentiments
 from app.ops.completeness import Completeness, load_completeness
-from app.ops.summary import Summary, load_scope, load_summary
+from app.ops.summary import ServiceSummary, load_scope, load_summary
 from app.settings import Settings
 
 LANES = 12
@@ -162,11 +162,11 @@ class Snapshot:
 
     at: datetime
     lanes: tuple[Lane, ...]
-    summary: Summary
+    summary: ServiceSummary
     ledger: Completeness
 
 
-class Board:
+class ViewerBoard:
     """The board of one account, or of all for None; whoever `oversees` the service sees what all accounts want."""
 
     def __init__(
@@ -186,7 +186,7 @@ class Board:
         self._one_asks = asyncio.Lock()
         self._lanes: tuple[Lane, ...] = ()
         self._lanes_again = 0.0
-        self._summary: Summary | None = None
+        self._summary: ServiceSummary | None = None
         self._summary_again = 0.0
         self._ledger: Completeness | None = None
         self._ledger_again = 0.0
@@ -213,7 +213,7 @@ class Board:
             self._lanes = tuple(await load_lanes(db, scope, shown, now))
         self._lanes_again = self._clock.monotonic() + _LANES_GAP_SECONDS
 
-    async def _count(self, now: datetime) -> Summary:
+    async def _count(self, now: datetime) -> ServiceSummary:
         started = self._clock.monotonic()
         async with self._database.read() as db:
             summary = await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
@@ -242,13 +242,13 @@ class Boards:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._boards: dict[tuple[str | None, bool], Board] = {}
+        self._boards: dict[tuple[str | None, bool], ViewerBoard] = {}
 
-    def of(self, account_id: str | None, *, oversees: bool = False) -> Board:
+    def of(self, account_id: str | None, *, oversees: bool = False) -> ViewerBoard:
         """Return the board of this account, of all accounts for None."""
         key = account_id, oversees
         if key not in self._boards:
-            self._boards[key] = Board(
+            self._boards[key] = ViewerBoard(
                 self._database, self._settings, self._clock, account_id, oversees=oversees
             )
         return self._boards[key]

@@ -14,9 +14,9 @@ from app.accounts.credentials import OWN
 from app.calls.model import Outcome, Source, Stage
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.dashboard.board import Lane
-from app.ops.problems_to_fix import Problem
+from app.ops.problems_to_fix import ProblemToFix
 from app.ops.states import MOST_COUNTED, InboxState, is_backlog
-from app.ops.summary import Budget, CallFigures, Summary
+from app.ops.summary import Budget, CallFigures, ServiceSummary
 from app.settings import Settings
 
 _NONE = "–"
@@ -127,7 +127,7 @@ def mask_number(number: str) -> str:
     return f"{head} ••• {digits[-min(4, len(digits) - 5) :]}"
 
 
-def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dict[str, Any]:
+def show_summary(summary: ServiceSummary, settings: Settings, *, unmasked: bool) -> dict[str, Any]:
     """Describe the figures. Each top-level entry can be sent by itself when it has changed."""
     now = summary.at
     return {
@@ -169,7 +169,7 @@ def show_summary(summary: Summary, settings: Settings, *, unmasked: bool) -> dic
     }
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: ServiceSummary) -> str:
     """Say in one sentence or two, each on a line of its own, how it goes."""
     calls = summary.calls
     if any(problem.about != "setup" for problem in summary.problems):
@@ -192,7 +192,7 @@ def headline(summary: Summary) -> str:
     return f"{ended}\n{_join(missing)}."
 
 
-def _figures(summary: Summary) -> dict[str, dict[str, str]]:
+def _figures(summary: ServiceSummary) -> dict[str, dict[str, str]]:
     calls, delays = summary.calls, summary.delays
     share = calls.found_share
     return {
@@ -228,7 +228,7 @@ def _found_tone(share: float | None) -> str:
     return "good" if share >= 0.99 else "waiting" if share >= 0.9 else "bad"
 
 
-def _p99_note(summary: Summary) -> str:
+def _p99_note(summary: ServiceSummary) -> str:
     worst = summary.delays.p99_seconds
     if worst is None:
         return f"of a window of {summary.window_seconds:g} s"
@@ -237,7 +237,7 @@ def _p99_note(summary: Summary) -> str:
     return f"{worst / summary.window_seconds:.0%} of the window used"
 
 
-def _budget(summary: Summary, settings: Settings) -> dict[str, Any]:
+def _budget(summary: ServiceSummary, settings: Settings) -> dict[str, Any]:
     budget = summary.budget
     if budget is None:
         limit = settings.rate_limit_heavy
@@ -270,7 +270,7 @@ def _inbox(inbox: InboxState, window_seconds: float) -> dict[str, str]:
     return figure(f"{count(inbox.waiting)} waiting", f"the oldest for {duration(age)}", tone)
 
 
-def _subscription(summary: Summary, settings: Settings, now: datetime) -> dict[str, str]:
+def _subscription(summary: ServiceSummary, settings: Settings, now: datetime) -> dict[str, str]:
     """Say how the subscription stands. It is never called well while a problem says that events may not come."""
     of_it = [problem for problem in summary.problems if problem.about == "subscription"]
     troubles = [*of_it, *(problem for problem in summary.problems if problem.about == "reach")]
@@ -299,7 +299,7 @@ def _subscription(summary: Summary, settings: Settings, now: datetime) -> dict[s
     return figure(best.status, f"renewed within {left}", "good")
 
 
-def _no_subscription(settings: Settings, troubles: Sequence[Problem]) -> dict[str, str]:
+def _no_subscription(settings: Settings, troubles: Sequence[ProblemToFix]) -> dict[str, str]:
     if settings.public_url is None:
         return figure("None", "set AFTERCALL_PUBLIC_URL to have one", "waiting")
     if troubles:
@@ -307,7 +307,7 @@ def _no_subscription(settings: Settings, troubles: Sequence[Problem]) -> dict[st
     return figure("Not yet", "being created", "waiting")
 
 
-def show_problem(problem: Problem) -> dict[str, str]:
+def show_problem(problem: ProblemToFix) -> dict[str, str]:
     """Say what is wrong, where, and what a person can do about it."""
     return {
         "title": problem.title,
@@ -318,14 +318,14 @@ def show_problem(problem: Problem) -> dict[str, str]:
     }
 
 
-def where(problem: Problem) -> str:
+def where(problem: ProblemToFix) -> str:
     """Name the account and the credentials that a problem is about; empty for the service as a whole."""
     account = "" if problem.account_id == UNBOUND_ACCOUNT else f"account {problem.account_id}"
     own = problem.credentials in (None, OWN)
     return " · ".join(part for part in (account, "" if own else problem.credentials) if part)
 
 
-def first_steps(summary: Summary, settings: Settings) -> list[dict[str, Any]]:
+def first_steps(summary: ServiceSummary, settings: Settings) -> list[dict[str, Any]]:
     """List what has to be done before the first call can show, and what of it is done."""
     active = any(one.is_active for one in summary.subscriptions)
     steps = (

@@ -9,14 +9,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from app.accounts.access import Level
-from app.accounts.credentials import OWN, Kind
-from app.accounts.overview import Account, Member
+from app.accounts.credentials import OWN, CredentialKind
+from app.accounts.overview import AccountOverview, CredentialStatus
 from app.calls.model import Stage
 from app.enrichment.call_log.gaps import Reason, Sweep
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.completeness import MOST_CALLS, SINCE_GAP, TOO_LONG, Completeness, Day, Doubtful, Recordless
 from app.ops.dashboard.call_rows import ago, count, figure, lower_first, ms, plural, sentence
-from app.ops.summary import Summary
+from app.ops.summary import ServiceSummary
 
 MOST_LINES = 6
 """Gaps and calls that are listed; `more` counts the rest."""
@@ -47,8 +47,8 @@ _CALLS: Mapping[str, str] = {
 }
 _KINDS: Mapping[str, str] = {
     OWN: "JWT of the environment",
-    Kind.JWT: "JWT credential",
-    Kind.OAUTH: "signed in",
+    CredentialKind.JWT: "JWT credential",
+    CredentialKind.OAUTH: "signed in",
 }
 
 
@@ -195,14 +195,14 @@ def _more(number: int, *, is_all: bool = True) -> str:
     return f"and {count(number - MOST_LINES)}{'' if is_all else ' or'} more" if number > MOST_LINES else ""
 
 
-def show_accounts(summary: Summary) -> dict[str, Any]:
+def show_accounts(summary: ServiceSummary) -> dict[str, Any]:
     """Describe whose credentials serve which account, how far they reach, and what they want of a person."""
     lines = [_account(account) for account in summary.accounts]
     served = [line for line in lines if line["credentials"]]
     return {"state": _state_of_accounts(summary, served), "lines": lines}
 
 
-def _state_of_accounts(summary: Summary, served: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _state_of_accounts(summary: ServiceSummary, served: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Say whether all accounts can be read; only when somebody has read lately and nothing is known against it."""
     if not served:
         return figure("None", "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT", "waiting")
@@ -228,7 +228,7 @@ def _accounts(number: int) -> str:
     return f"{count(number)} {plural(number, 'account')}"
 
 
-def _account(account: Account) -> dict[str, Any]:
+def _account(account: AccountOverview) -> dict[str, Any]:
     blocked = [member.is_blocked for member in account.members]
     wants = any(member.problems for member in account.members)
     tone = "bad" if blocked and all(blocked) else "waiting" if wants else "good" if account.members else ""
@@ -242,7 +242,7 @@ def _account(account: Account) -> dict[str, Any]:
     }
 
 
-def _member(member: Member) -> dict[str, Any]:
+def _member(member: CredentialStatus) -> dict[str, Any]:
     is_narrow = member.access.level is Level.EXTENSION
     return {
         "name": member.name,

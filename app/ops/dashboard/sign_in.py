@@ -61,7 +61,7 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class DashboardSession:
     """What the cookie says: which key of which account, until when."""
 
     owner: str
@@ -95,7 +95,7 @@ class SignIn:
             return Viewer(account_id=None, may_unmask=False, is_admin=True)
         return None
 
-    async def _find_signed_in(self, session: Session) -> Viewer | None:
+    async def _find_signed_in(self, session: DashboardSession) -> Viewer | None:
         query = select(api_keys.c.name, api_keys.c.scopes).where(
             api_keys.c.account_id == session.owner,
             api_keys.c.key_id == session.key_id,
@@ -153,14 +153,14 @@ class SignIn:
         content = json.dumps({"owner": key.owner, "key": key.key_id, "until": until.isoformat()}).encode()
         return f"{_encode(content)}.{_encode(self._sign(content))}"
 
-    def read_cookie(self, cookie: str | None, now: datetime) -> Session | None:
+    def read_cookie(self, cookie: str | None, now: datetime) -> DashboardSession | None:
         """Return the session of a cookie of ours that has not run out; None for anything else."""
         try:
             content, signature = (urlsafe_b64decode(part) for part in (cookie or "").split("."))
             if not hmac.compare_digest(signature, self._sign(content)):
                 return None
             said = json.loads(content)
-            session = Session(said["owner"], said["key"], datetime.fromisoformat(said["until"]))
+            session = DashboardSession(said["owner"], said["key"], datetime.fromisoformat(said["until"]))
         except (ValueError, NotBase64, KeyError, TypeError):
             return None
         return session if now < session.until else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.simulator.scripting.company import Customer, Extension, World
 from app.simulator.scripting.model import Json
-from app.simulator.scripting.timeline import Tape
+from app.simulator.scripting.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Casting:
     """Who plays, and for how long."""
 
-    tape: Tape
+    tape: Timeline
     world: World
     agent: Extension
     colleague: Extension
@@ -49,7 +49,7 @@ class UnknownNumberError(ValueError):
     """No extension of the company has the number that was asked for."""
 
 
-def cast_for(tape: Tape, world: World, wishes: Wishes) -> Cast:
+def casting_for(tape: Timeline, world: World, wishes: Wishes) -> Casting:
     """Fill the roles. The draws are the same whatever was wished, so that one wish changes one thing."""
     rng = tape.rng
     first, second = rng.sample(
@@ -65,7 +65,7 @@ def cast_for(tape: Tape, world: World, wishes: Wishes) -> Cast:
             Customer(wishes.customer, wishes.customer),
         )
     tape.knows(customer.number, customer.name)
-    return Cast(
+    return Casting(
         tape,
         world,
         agent,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from app.simulator.scripting.casting import Cast, Wishes, cast_for, seen
+from app.simulator.scripting.casting import Casting, Wishes, casting_for, seen
 from app.simulator.scripting.company import World
 from app.simulator.scripting.model import ON_DEMAND, SILENCE, ScriptedCall, Sound
 from app.simulator.scripting.multi_party import conference, own_number, ringout, supervised
@@ -34,7 +34,7 @@ from app.simulator.scripting.steps import (
 )
 from app.simulator.scripting.timeline import (
     SHORTEST_KEPT_RECORDING_SECONDS,
-    Tape,
+    Timeline,
     without,
 )
 from app.simulator.scripting.transfers import (
@@ -47,7 +47,7 @@ from app.simulator.scripting.transfers import (
 )
 
 
-def _inbound_to_the_end(cast: Cast, *, hold: bool = False, tells: bool = True) -> None:
+def _inbound_to_the_end(cast: Casting, *, hold: bool = False, tells: bool = True) -> None:
     """A whole direct call from outside with its record and, where recorded, its recording.
 
     `tells`: the record says of a recording that it was too short.
@@ -62,17 +62,17 @@ def _inbound_to_the_end(cast: Cast, *, hold: bool = False, tells: bool = True) -
     log_inbound(cast, session, answered=answered, ended=ended, sound=sound if tells else Sound(sound.kept))
 
 
-def inbound_direct(cast: Cast) -> None:
+def inbound_direct(cast: Casting) -> None:
     """A customer calls a direct number and the agent answers."""
     _inbound_to_the_end(cast)
 
 
-def inbound_recorded_with_hold(cast: Cast) -> None:
+def inbound_recorded_with_hold(cast: Casting) -> None:
     """A recorded call from outside that is put on hold once."""
     _inbound_to_the_end(replace(cast, recorded=True), hold=True)
 
 
-def inbound_missed(cast: Cast) -> None:
+def inbound_missed(cast: Casting) -> None:
     """A customer gives up while the agent's phone is still ringing."""
     session = cast.tape.session()
     caller = arrives(cast, session, cast.agent.direct_number)
@@ -82,7 +82,7 @@ def inbound_missed(cast: Cast) -> None:
     log_missed(cast, session, cast.agent, rings=0.0, ended=cast.ring + 0.009)
 
 
-def outbound_answered(cast: Cast) -> None:
+def outbound_answered(cast: Casting) -> None:
     """The agent calls a customer, who answers."""
     session = cast.tape.session()
     agent, callee = dials(cast, session)
@@ -93,7 +93,7 @@ def outbound_answered(cast: Cast) -> None:
     log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
 
 
-def outbound_busy(cast: Cast) -> None:
+def outbound_busy(cast: Casting) -> None:
     """The agent calls a customer whose line is busy."""
     session = cast.tape.session()
     agent, callee = dials(cast, session)
@@ -102,7 +102,7 @@ def outbound_busy(cast: Cast) -> None:
     log_outbound(cast, session, ended=2.412, result="Busy")
 
 
-def outbound_no_answer(cast: Cast) -> None:
+def outbound_no_answer(cast: Casting) -> None:
     """The agent calls a customer who does not answer."""
     session = cast.tape.session()
     agent, callee = dials(cast, session)
@@ -112,7 +112,7 @@ def outbound_no_answer(cast: Cast) -> None:
     log_outbound(cast, session, ended=gives_up + 0.014, result="No Answer")
 
 
-def internal(cast: Cast) -> None:
+def internal(cast: Casting) -> None:
     """One extension calls another; the caller's party is Answered before the colleague really answers."""
     session = cast.tape.session()
     caller = session.party(OUTBOUND, seen(cast.agent), {"phoneNumber": cast.colleague.number}, cast.agent)
@@ -126,26 +126,26 @@ def internal(cast: Cast) -> None:
     log_internal(cast, session, cast.agent, cast.colleague, starts=0.0, ended=ended)
 
 
-def short_call(cast: Cast) -> None:
+def short_call(cast: Casting) -> None:
     """A recorded call that was over too soon for its recording to be kept."""
     _inbound_to_the_end(_cut_short(cast))
 
 
-def _cut_short(cast: Cast) -> Cast:
+def _cut_short(cast: Casting) -> Casting:
     return replace(cast, recorded=True, talk=min(cast.talk, TOO_SHORT_SECONDS))
 
 
-def first_seen_disconnected(cast: Cast) -> None:
+def first_seen_disconnected(cast: Casting) -> None:
     """The listener was down: all that it hears of the call is its last event."""
     _inbound_to_the_end(cast)
 
 
-def events_lost(cast: Cast) -> None:
+def events_lost(cast: Casting) -> None:
     """No event of the call is ever delivered; only the call log knows it."""
     _inbound_to_the_end(cast)
 
 
-def test_call(cast: Cast) -> None:
+def test_call(cast: Casting) -> None:
     """A test call of the platform: events, but nobody's conversation and no record."""
     session = cast.tape.session("TestCall")
     caller = session.party(OUTBOUND, seen(cast.agent), {"phoneNumber": "*1"}, cast.agent)
@@ -154,12 +154,12 @@ def test_call(cast: Cast) -> None:
     caller.turns(0.4 + min(cast.talk, 8.0), "Disconnected")
 
 
-def short_call_untold(cast: Cast) -> None:
+def short_call_untold(cast: Casting) -> None:
     """A recorded call that was over too soon, whose record does not say what became of the announced recording."""
     _inbound_to_the_end(_cut_short(cast), tells=False)
 
 
-def recorded_on_demand(cast: Cast) -> None:
+def recorded_on_demand(cast: Casting) -> None:
     """The agent calls a customer and starts the recording in mid-call."""
     cast = replace(cast, recorded=False, talk=max(cast.talk, 2 * SHORTEST_KEPT_RECORDING_SECONDS))
     session = cast.tape.session()
@@ -174,7 +174,7 @@ def recorded_on_demand(cast: Cast) -> None:
     log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
 
 
-def recorded_twice(cast: Cast) -> None:
+def recorded_twice(cast: Casting) -> None:
     """The agent starts and stops the recording twice in one call: two recordings on demand."""
     cast = replace(cast, recorded=False, talk=max(cast.talk, 3 * SHORTEST_KEPT_RECORDING_SECONDS))
     session, caller, party, answered = answered_inbound(cast)
@@ -189,7 +189,7 @@ def recorded_twice(cast: Cast) -> None:
     log_inbound(cast, session, answered=answered, ended=ended, sound=sound)
 
 
-Script = Callable[[Cast], None]
+Script = Callable[[Casting], None]
 
 SCRIPTS: Mapping[str, Script] = {
     script.__name__: script
@@ -238,8 +238,8 @@ def play(
 ) -> ScriptedCall:
     """Plan the call. `number` is its ordinal in this run; raises KeyError for an unknown script."""
     script = SCRIPTS[name]
-    tape = Tape(world, start, speed, seed, number)
-    script(cast_for(tape, world, wishes))
+    tape = Timeline(world, start, speed, seed, number)
+    script(casting_for(tape, world, wishes))
     call = tape.finish(name)
     kept = _EVENTS_THAT_ARRIVE.get(name)
     return call if kept is None else without(call, kept)

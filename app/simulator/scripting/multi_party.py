@@ -1,11 +1,11 @@
 """Scripts with more than two parties, and calls that RingCentral places itself."""
 
-from app.simulator.scripting.casting import Cast, inside, seen
+from app.simulator.scripting.casting import Casting, inside, seen
 from app.simulator.scripting.records import INBOUND, OUTBOUND, log_inbound, log_internal, log_outbound
 from app.simulator.scripting.steps import answered_inbound, answers, dials, hang_up
 
 
-def conference(cast: Cast) -> None:
+def conference(cast: Casting) -> None:
     """The agent's call is merged into a conference, whose session calls itself "0"."""
     tape, session = cast.tape, cast.tape.session()
     agent, callee = dials(cast, session)
@@ -40,7 +40,7 @@ def conference(cast: Cast) -> None:
     )
 
 
-def ringout(cast: Cast) -> None:
+def ringout(cast: Casting) -> None:
     """The platform calls the agent first and then the customer: two sessions, two close `sessionId`s."""
     tape = cast.tape
     first, second = tape.session("RingOut"), tape.session("RingOut")
@@ -79,7 +79,7 @@ def ringout(cast: Cast) -> None:
     )
 
 
-def own_number(cast: Cast) -> None:
+def own_number(cast: Casting) -> None:
     """Somebody calls their own number: two records under one `sessionId`, of one extension."""
     session = cast.tape.session()
     caller = session.party(OUTBOUND, seen(cast.agent), {"phoneNumber": cast.agent.direct_number}, cast.agent)
@@ -92,7 +92,7 @@ def own_number(cast: Cast) -> None:
     log_internal(cast, session, cast.agent, cast.agent, starts=0.0, ended=ended)
 
 
-def supervised(cast: Cast) -> None:
+def supervised(cast: Casting) -> None:
     """A colleague listens in: his own session says where he has gone to."""
     tape = cast.tape
     session, caller, party, answered = answered_inbound(cast)

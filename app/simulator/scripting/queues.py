@@ -1,6 +1,6 @@
 """Scripts of call queues, menus and voicemail."""
 
-from app.simulator.scripting.casting import Cast
+from app.simulator.scripting.casting import Casting
 from app.simulator.scripting.records import (
     INBOUND,
     QUEUE_GREETING_SECONDS,
@@ -12,7 +12,7 @@ from app.simulator.scripting.records import (
 from app.simulator.scripting.steps import answers, arrives, enters_queue, hang_up, rings_at
 
 
-def ivr_then_agent(cast: Cast) -> None:
+def ivr_then_agent(cast: Casting) -> None:
     """The menu answers and leaves without a reason in mid-call, then an agent takes over."""
     world, session = cast.world, cast.tape.session()
     caller = arrives(cast, session, world.main_number)
@@ -30,7 +30,7 @@ def ivr_then_agent(cast: Cast) -> None:
     log_inbound(cast, session, answered=answered, ended=ended, dialled=world.main_number, sound=sound)
 
 
-def queue_answered(cast: Cast) -> None:
+def queue_answered(cast: Casting) -> None:
     """Two members of the queue ring, one answers; the record of the winner turns round at hang-up."""
     session, caller, greeting, (winner, loser) = enters_queue(cast)
     answered = QUEUE_GREETING_SECONDS + cast.ring
@@ -50,7 +50,7 @@ def queue_answered(cast: Cast) -> None:
     )
 
 
-def queue_abandoned(cast: Cast) -> None:
+def queue_abandoned(cast: Casting) -> None:
     """The customer hangs up while the members of the queue are still ringing."""
     session, caller, greeting, members = enters_queue(cast)
     gives_up = QUEUE_GREETING_SECONDS + cast.ring
@@ -64,7 +64,7 @@ def queue_abandoned(cast: Cast) -> None:
         log_missed(cast, session, extension, rings=QUEUE_GREETING_SECONDS, ended=ended, dialled=dialled)
 
 
-def voicemail(cast: Cast) -> None:
+def voicemail(cast: Casting) -> None:
     """Nobody answers and the customer leaves a message."""
     session = cast.tape.session()
     caller = arrives(cast, session, cast.agent.direct_number)

@@ -3,10 +3,10 @@
 While a call goes on its records are provisional: direction, parties and legs can all change at hang-up.
 """
 
-from app.simulator.scripting.casting import Cast, inside, logged, raw_caller
+from app.simulator.scripting.casting import Casting, inside, logged, raw_caller
 from app.simulator.scripting.company import Extension
 from app.simulator.scripting.model import IN_PROGRESS, SILENCE, Face, Json, Leg, Sound
-from app.simulator.scripting.timeline import SessionTape
+from app.simulator.scripting.timeline import SessionTimeline
 
 INBOUND = "Inbound"
 OUTBOUND = "Outbound"
@@ -16,13 +16,15 @@ QUEUE_GREETING_SECONDS = 3.4
 """How long a caller hears the queue's greeting before its members ring."""
 
 
-def leg_of(cast: Cast, second: float, face: Face, extension: Extension, leg_type: str, transport: str) -> Leg:
+def leg_of(
+    cast: Casting, second: float, face: Face, extension: Extension, leg_type: str, transport: str
+) -> Leg:
     return Leg(cast.tape.moment(second), face, extension.id, leg_type, transport)
 
 
 def log_inbound(
-    cast: Cast,
-    session: SessionTape,
+    cast: Casting,
+    session: SessionTimeline,
     *,
     answered: float,
     ended: float,
@@ -32,7 +34,7 @@ def log_inbound(
     result: str = "Accepted",
     sound: Sound = SILENCE,
     message: bool = False,
-    target: SessionTape | None = None,
+    target: SessionTimeline | None = None,
 ) -> None:
     """Plan the record of a call from outside that somebody (or a voicemail box) took."""
     agent = agent or cast.agent
@@ -67,8 +69,8 @@ def log_inbound(
 
 
 def log_missed(
-    cast: Cast,
-    session: SessionTape,
+    cast: Casting,
+    session: SessionTimeline,
     extension: Extension,
     *,
     rings: float,
@@ -88,8 +90,8 @@ def log_missed(
 
 
 def log_outbound(
-    cast: Cast,
-    session: SessionTape,
+    cast: Casting,
+    session: SessionTimeline,
     *,
     ended: float,
     result: str,
@@ -99,7 +101,7 @@ def log_outbound(
     action: str = VOIP_CALL,
     leg_type: str = "SipToPstnUnmetered",
     sound: Sound = SILENCE,
-    target: SessionTape | None = None,
+    target: SessionTimeline | None = None,
 ) -> None:
     """Plan the record of a call that one of ours made."""
     agent = agent or cast.agent
@@ -124,15 +126,15 @@ def log_outbound(
 
 
 def log_internal(
-    cast: Cast,
-    session: SessionTape,
+    cast: Casting,
+    session: SessionTimeline,
     caller: Extension,
     called: Extension,
     *,
     starts: float,
     ended: float,
-    target: SessionTape | None = None,
-    transferee: SessionTape | None = None,
+    target: SessionTimeline | None = None,
+    transferee: SessionTimeline | None = None,
 ) -> None:
     """Plan the two records of a call between extensions, one for each side."""
     sides = (inside(caller), inside(called))
@@ -153,11 +155,13 @@ def log_internal(
     cast.tape.record(session, called, stages(INBOUND, "Accepted", "Accept"), transferee=transferee)
 
 
-def queue_number(cast: Cast) -> str:
+def queue_number(cast: Casting) -> str:
     return cast.world.queue.direct_number
 
 
-def log_queue_winner(cast: Cast, session: SessionTape, answered: float, ended: float, sound: Sound) -> None:
+def log_queue_winner(
+    cast: Casting, session: SessionTimeline, answered: float, ended: float, sound: Sound
+) -> None:
     """While the call goes on the record looks like a call of the agent to themselves."""
     agent, queue, customer = cast.agent, cast.world.queue, cast.customer
     lasts, talks = cast.tape.lasting(0.0, ended), cast.tape.lasting(answered, ended)

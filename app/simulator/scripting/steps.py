@@ -1,19 +1,21 @@
 """What parties do again and again in scripted calls, as the telephony stream tells it. No I/O."""
 
-from app.simulator.scripting.casting import Cast, seen
+from app.simulator.scripting.casting import Casting, seen
 from app.simulator.scripting.company import Extension
 from app.simulator.scripting.records import INBOUND, OUTBOUND, QUEUE_GREETING_SECONDS
-from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, PartyTape, SessionTape
+from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, PartyTimeline, SessionTimeline
 
 
-def arrives(cast: Cast, session: SessionTape, dialled: str) -> PartyTape:
+def arrives(cast: Casting, session: SessionTimeline, dialled: str) -> PartyTimeline:
     """The customer's party is set up; it stays the first one of every call from outside."""
     caller = session.party(OUTBOUND, cast.caller, {"phoneNumber": dialled})
     caller.turns(0.0, "Setup")
     return caller
 
 
-def rings_at(cast: Cast, session: SessionTape, extension: Extension, at: float, dialled: str) -> PartyTape:
+def rings_at(
+    cast: Casting, session: SessionTimeline, extension: Extension, at: float, dialled: str
+) -> PartyTimeline:
     """A party for the extension is set up and rings."""
     party = session.party(INBOUND, cast.caller, seen(extension, dialled), extension)
     party.turns(at, "Setup")
@@ -21,14 +23,14 @@ def rings_at(cast: Cast, session: SessionTape, extension: Extension, at: float, 
     return party
 
 
-def answers(cast: Cast, party: PartyTape, at: float, *, recorded: bool | None = None) -> None:
+def answers(cast: Casting, party: PartyTimeline, at: float, *, recorded: bool | None = None) -> None:
     """The party answers, and its recording starts if the call is recorded."""
     if cast.recorded if recorded is None else recorded:
         cast.tape.announce_recording(party)
     party.turns(at, "Answered", recording=True)
 
 
-def hang_up(first: PartyTape, second: PartyTape, at: float, apart: float = 0.012) -> float:
+def hang_up(first: PartyTimeline, second: PartyTimeline, at: float, apart: float = 0.012) -> float:
     """Both parties leave within milliseconds; returns the second of the last event."""
     first.turns(at, "Disconnected", recording=False)
     second.turns(at + apart, "Disconnected", recording=False)
@@ -36,8 +38,8 @@ def hang_up(first: PartyTape, second: PartyTape, at: float, apart: float = 0.012
 
 
 def answered_inbound(
-    cast: Cast, dialled: str | None = None
-) -> tuple[SessionTape, PartyTape, PartyTape, float]:
+    cast: Casting, dialled: str | None = None
+) -> tuple[SessionTimeline, PartyTimeline, PartyTimeline, float]:
     """Start a call from outside that the agent answers: session, caller, agent's party, answering second."""
     session = cast.tape.session()
     number = dialled or cast.agent.direct_number
@@ -48,7 +50,7 @@ def answered_inbound(
     return session, caller, party, cast.ring
 
 
-def dials(cast: Cast, session: SessionTape, at: float = 0.0) -> tuple[PartyTape, PartyTape]:
+def dials(cast: Casting, session: SessionTimeline, at: float = 0.0) -> tuple[PartyTimeline, PartyTimeline]:
     """The agent dials the customer; returns the agent's party and the customer's."""
     number = {"phoneNumber": cast.customer.number}
     agent = session.party(OUTBOUND, seen(cast.agent), number, cast.agent)
@@ -59,7 +61,7 @@ def dials(cast: Cast, session: SessionTape, at: float = 0.0) -> tuple[PartyTape,
     return agent, callee
 
 
-def enters_queue(cast: Cast) -> tuple[SessionTape, PartyTape, PartyTape, list[PartyTape]]:
+def enters_queue(cast: Casting) -> tuple[SessionTimeline, PartyTimeline, PartyTimeline, list[PartyTimeline]]:
     """The customer enters the queue and two members ring: session, caller, queue's party, members."""
     queue, session = cast.world.queue, cast.tape.session()
     caller = arrives(cast, session, queue.direct_number)

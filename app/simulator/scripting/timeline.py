@@ -46,11 +46,11 @@ class _Mark:
 
 
 @dataclass(slots=True)
-class PartyTape:
+class PartyTimeline:
     """One party of a session."""
 
     id: str
-    session: "SessionTape"
+    session: "SessionTimeline"
     body: Json
     extension_id: str | None
     recording_ids: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class PartyTape:
         code: str,
         reason: str | None = None,
         *,
-        peer: "PartyTape | None" = None,
+        peer: "PartyTimeline | None" = None,
         recording: bool | None = None,
         missed: bool | None = None,
     ) -> None:
@@ -92,10 +92,10 @@ class PartyTape:
         self.session.mark(at, self.extension_id, party)
 
 
-class SessionTape:
+class SessionTimeline:
     """One telephony session while it is being written."""
 
-    def __init__(self, tape: "Tape", session_id: str, origin: str, starts: float) -> None:
+    def __init__(self, tape: "Timeline", session_id: str, origin: str, starts: float) -> None:
         self.tape = tape
         self.session_id = session_id
         self.telephony_session_id = tape.make_telephony_session_id()
@@ -112,7 +112,7 @@ class SessionTape:
         receiver: Json,
         extension: Extension | None = None,
         **extra: object,
-    ) -> PartyTape:
+    ) -> PartyTimeline:
         """Add a party; parties are numbered in the order in which they are added."""
         self._parties += 1
         party_id = f"p-{self.telephony_session_id[2:]}-{self._parties}"
@@ -121,7 +121,7 @@ class SessionTape:
             body["extensionId"] = extension.id
         body |= {"id": party_id, "direction": direction, "from": sender, "to": receiver, "park": {}}
         body |= {"missedCall": False, "standAlone": False, "muted": False} | extra
-        return PartyTape(party_id, self, body, None if extension is None else extension.id)
+        return PartyTimeline(party_id, self, body, None if extension is None else extension.id)
 
     def mark(self, at: float, extension_id: str | None, party: Json) -> None:
         self.marks.append(_Mark(at, len(self.marks), extension_id, party))
@@ -133,16 +133,16 @@ class SessionTape:
 
 @dataclass(slots=True)
 class _RecordDraft:
-    session: SessionTape
+    session: SessionTimeline
     extension_id: str
     stages: Sequence[tuple[float, Face, Sequence[Leg]]]
     sound: Sound
     message: bool
-    target: SessionTape | None
-    transferee: SessionTape | None
+    target: SessionTimeline | None
+    transferee: SessionTimeline | None
 
 
-class Tape:
+class Timeline:
     """Collects what a script writes; `finish()` makes the plan of it."""
 
     def __init__(self, world: World, start: datetime, speed: float, seed: int, number: int) -> None:
@@ -152,7 +152,7 @@ class Tape:
         self.number = number
         self.rng = random.Random(f"{seed}/{number}")
         self._ids = random.Random(f"{seed}/{number}/{start.isoformat()}")
-        self._sessions: list[SessionTape] = []
+        self._sessions: list[SessionTimeline] = []
         self._drafts: list[_RecordDraft] = []
         self._recordings: list[Recording] = []
         self._true_names: dict[str, str] = {}
@@ -170,31 +170,31 @@ class Tape:
 
     def session(
         self, origin: str = "Call", *, starts: float = 0.0, session_id: str | None = None
-    ) -> SessionTape:
+    ) -> SessionTimeline:
         chosen = session_id if session_id is not None else self._make_session_id(starts)
-        session = SessionTape(self, chosen, origin, starts)
+        session = SessionTimeline(self, chosen, origin, starts)
         self._sessions.append(session)
         return session
 
     def record(
         self,
-        session: SessionTape,
+        session: SessionTimeline,
         extension: Extension,
         stages: Sequence[tuple[float, Face, Sequence[Leg]]],
         *,
         sound: Sound = SILENCE,
         message: bool = False,
-        target: SessionTape | None = None,
-        transferee: SessionTape | None = None,
+        target: SessionTimeline | None = None,
+        transferee: SessionTimeline | None = None,
     ) -> None:
         """Plan a record by its stages; the last one is what it finally says."""
         self._drafts.append(_RecordDraft(session, extension.id, stages, sound, message, target, transferee))
 
-    def announce_recording(self, party: PartyTape) -> None:
+    def announce_recording(self, party: PartyTimeline) -> None:
         """Give the party the id under which its next recording will be known."""
         party.recording_ids.append(str(self._ids.randrange(3_000_000_000, 3_999_999_999)))
 
-    def keep_recording(self, party: PartyTape, begin: float, end: float, kind: str = AUTOMATIC) -> Sound:
+    def keep_recording(self, party: PartyTimeline, begin: float, end: float, kind: str = AUTOMATIC) -> Sound:
         """Keep the latest announced recording if it is long enough; without one there is silence."""
         if not party.recording_ids:
             return SILENCE
@@ -239,7 +239,7 @@ class Tape:
             recordings=tuple(self._recordings),
         )
 
-    def _close(self, tape: SessionTape) -> Session:
+    def _close(self, tape: SessionTimeline) -> Session:
         return Session(
             tape.telephony_session_id,
             tape.session_id,
@@ -248,7 +248,7 @@ class Tape:
             self.moment(tape.end_second()),
         )
 
-    def _number(self, tape: SessionTape, session: Session) -> list[PartyEvent]:
+    def _number(self, tape: SessionTimeline, session: Session) -> list[PartyEvent]:
         ordered = sorted(tape.marks, key=lambda mark: (mark.at, mark.order))
         return [
             PartyEvent(self.moment(mark.at), session, sequence, mark.extension_id, mark.party)

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-from app.simulator.scripting.casting import Cast, seen
+from app.simulator.scripting.casting import Casting, seen
 from app.simulator.scripting.records import INBOUND, OUTBOUND, log_inbound, log_internal, log_outbound
 from app.simulator.scripting.steps import TOO_SHORT_SECONDS, answered_inbound, answers, hang_up
-from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, PartyTape, SessionTape
+from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, PartyTimeline, SessionTimeline
 
 
-def blind_transfer(cast: Cast) -> None:
+def blind_transfer(cast: Casting) -> None:
     """The agent hands the customer to a colleague without asking; the call goes on."""
     _hand_over(cast, cast.talk / 2, cast.talk / 2)
 
 
-def _hand_over(cast: Cast, first_talk: float, second_talk: float) -> None:
+def _hand_over(cast: Casting, first_talk: float, second_talk: float) -> None:
     session, caller, party, answered = answered_inbound(cast)
     hands_over = answered + first_talk
     party.turns(hands_over, "Disconnected", "BlindTransfer", recording=False)
@@ -42,7 +42,7 @@ def _hand_over(cast: Cast, first_talk: float, second_talk: float) -> None:
     )
 
 
-def warm_transfer(cast: Cast) -> None:
+def warm_transfer(cast: Casting) -> None:
     """The agent asks a colleague in a second session, then joins the two; the talk goes on there."""
     tape = cast.tape
     session, caller, party, answered = answered_inbound(cast)
@@ -82,7 +82,7 @@ def warm_transfer(cast: Cast) -> None:
     )
 
 
-def park_and_pickup(cast: Cast) -> None:
+def park_and_pickup(cast: Casting) -> None:
     """The agent parks the customer, a colleague picks the call up half a minute later."""
     session, caller, party, answered = answered_inbound(cast)
     parks = answered + cast.talk / 2
@@ -92,7 +92,7 @@ def park_and_pickup(cast: Cast) -> None:
     _is_picked_up(cast, session, caller, party, answered, parks, picks_up)
 
 
-def park_revived(cast: Cast) -> None:
+def park_revived(cast: Casting) -> None:
     """All parties leave when the call is parked, and 50 seconds later it lives again."""
     session, caller, party, answered = answered_inbound(cast)
     parks = answered + cast.talk / 2
@@ -102,10 +102,10 @@ def park_revived(cast: Cast) -> None:
 
 
 def _is_picked_up(
-    cast: Cast,
-    session: SessionTape,
-    caller: PartyTape,
-    party: PartyTape,
+    cast: Casting,
+    session: SessionTimeline,
+    caller: PartyTimeline,
+    party: PartyTimeline,
     answered: float,
     parks: float,
     picks_up: float,
@@ -135,7 +135,7 @@ def _is_picked_up(
     )
 
 
-def picked_up_elsewhere(cast: Cast) -> None:
+def picked_up_elsewhere(cast: Casting) -> None:
     """The agent parks the customer, and a colleague picks the call up from a session of his own."""
     tape = cast.tape
     session, caller, party, answered = answered_inbound(cast)
@@ -172,7 +172,7 @@ def picked_up_elsewhere(cast: Cast) -> None:
     )
 
 
-def transferred_soon(cast: Cast) -> None:
+def transferred_soon(cast: Casting) -> None:
     """A recorded call is handed on at once: only the colleague's part is long enough for a recording."""
     talk = max(cast.talk, 1.5 * SHORTEST_KEPT_RECORDING_SECONDS)
     _hand_over(replace(cast, recorded=True), TOO_SHORT_SECONDS, talk)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from app.calls.insights.model import Version
-from app.calls.insights.store import BY_EVENT, Arrival
+from app.calls.insights.store import BY_EVENT, InsightsArrival
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.values.storable import BadJson
 from app.webhooks.intake.deliveries import BARE
@@ -41,7 +41,7 @@ class Batch:
     """
 
     facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
-    insights: list[Arrival] = field(default_factory=list)
+    insights: list[InsightsArrival] = field(default_factory=list)
     notes: dict[str, str | None] = field(default_factory=dict)
     reminded: set[str] = field(default_factory=set)
     fact_count: int = 0
@@ -130,11 +130,11 @@ def note_of(told: Notification, owner: AccountId, uuid: str) -> str | None:
             return None
 
 
-def _arrival(told: InsightsEvent, at: datetime) -> Arrival:
+def _arrival(told: InsightsEvent, at: datetime) -> InsightsArrival:
     version = Version(
         telephony_session_id=told.telephony_session_id,
         recording_id=told.recording_id,
         last_modified_at=told.last_modified_at,
         raw=told.body,
     )
-    return Arrival(version, BY_EVENT, at)
+    return InsightsArrival(version, BY_EVENT, at)

@@ -137,7 +137,7 @@ class PartyView:
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
+class RelatedSession:
     """Another session that this one is linked with."""
 
     kind: str
@@ -187,7 +187,7 @@ class CallView:
     outcome_if_over: Outcome
     queue_name: str | None
     recording_ids: tuple[str, ...]
-    related: tuple[Related, ...]
+    related: tuple[RelatedSession, ...]
     extension_ids: tuple[str, ...]
     ring_seconds: float | None
     talk_seconds: float

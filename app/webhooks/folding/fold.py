@@ -28,7 +28,7 @@ from app.db.engine import Database, wake
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.db.lists import is_one_of
 from app.db.tables import deliveries, subscriptions
-from app.enrichment.records.apply import RECORDS_END, finish, later_end, restate
+from app.enrichment.records.apply import RECORDS_END, finish, later_end, reapply_records
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, CallId, new_id
 from app.webhooks.folding.batches import Telling, read_batch
@@ -318,7 +318,7 @@ async def fold_facts(
             await clock.sleep(0)  # others of this process may answer meanwhile
             work = 0
         view, names = _fold_call(ledger, call, told, records.get(call.call_id, ()), rules, is_new=is_new)
-        links[call.call_id] = told_links(call, view)
+        links[call.call_id] = links_of_events(call, view)
         joins |= dict.fromkeys(sorted(names), call)
     await ledger.flush()
     await link_calls(ledger, links, {one: call for one, (call, _, _) in touched.items()}, joins)
@@ -404,7 +404,7 @@ def _fold_call(
     facts = kept.union(told)
     call.facts = facts.to_json()
     view = read_parties(facts)
-    show(call, view)
+    copy_view(call, view)
     if is_new:
         call.ready("record", "pending", ledger.now)
         ledger.open(call, "call.live", direction=call.direction)
@@ -414,7 +414,7 @@ def _fold_call(
     call.state_known_at = known_until(facts, call.state_known_at)
     if records:
         # After the end is known: which of the records are provisional depends on it.
-        restate(call, records)
+        reapply_records(call, records)
         _tell_change(ledger, call, before)
     ledger.keep(call)
     names = {name for name in (*view.session_ids, call.telephony_session_id) if name not in old_names}
@@ -423,13 +423,13 @@ def _fold_call(
     return view, names
 
 
-def told_links(call: Call, view: CallView) -> list[Link]:
+def links_of_events(call: Call, view: CallView) -> list[Link]:
     """Return what a call's events say of other sessions that belong with it."""
     named = [(key_of(link.telephony_session_id, link.session_id), link) for link in view.related]
     return [Link(call.telephony_session_id, key, link.kind, link.session_id) for key, link in named if key]
 
 
-def show(call: Call, view: CallView) -> None:
+def copy_view(call: Call, view: CallView) -> None:
     """Copy what events tell. Once a record is there, who called whom and how it went is the record's to say."""
     call.session_id = view.session_id or call.session_id
     call.parties = [party.to_json() for party in view.parties]

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from app.webhooks.folding.call_view import CallView, Moment, PartyView, Related, _Cast, _seconds, same
+from app.webhooks.folding.call_view import CallView, Moment, PartyView, RelatedSession, _Cast, _seconds, same
 from app.webhooks.folding.durations import _hold, _ring_seconds, _talk, _without
 from app.webhooks.folding.outcome import _outcome
 from app.webhooks.payloads.facts import (
@@ -385,8 +385,8 @@ def _external_number(cast: _Cast, from_: Endpoint, to: Endpoint) -> str | None:
 # What became of it
 
 
-def _related(told: Iterable[Fact]) -> tuple[Related, ...]:
-    links: dict[tuple[str, str | None, str | None], Related] = {}
+def _related(told: Iterable[Fact]) -> tuple[RelatedSession, ...]:
+    links: dict[tuple[str, str | None, str | None], RelatedSession] = {}
     for fact in told:
         if len(links) == MOST_RELATED:
             break
@@ -394,7 +394,9 @@ def _related(told: Iterable[Fact]) -> tuple[Related, ...]:
         if peer and peer.telephony_session_id != (fact.telephony_session_id or ""):
             kind = _LINKS.get((fact.reason or "").lower(), "linked")
             name = (kind, peer.telephony_session_id, peer.session_id)
-            links.setdefault(name, Related(kind, peer.telephony_session_id, peer.session_id, peer.party_id))
+            links.setdefault(
+                name, RelatedSession(kind, peer.telephony_session_id, peer.session_id, peer.party_id)
+            )
     return tuple(links.values())
 
 

@@ -15,13 +15,13 @@ from app.calls.related.store import find_unknown, link_calls
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import deliveries
-from app.enrichment.records.apply import restate
+from app.enrichment.records.apply import reapply_records
 from app.enrichment.records.linked_sessions import links_of_rows
 from app.ids import AccountId
 from app.settings import Settings
 from app.webhooks.folding.batches import read_delivery
 from app.webhooks.folding.call_view import CallView
-from app.webhooks.folding.fold import show, told_links
+from app.webhooks.folding.fold import copy_view, links_of_events
 from app.webhooks.folding.parties import read_parties
 from app.webhooks.payloads.facts import Fact, SessionFacts
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent
@@ -75,8 +75,8 @@ async def replay_calls(
                 view = _rebuild(call, facts[key])
                 if images[call.call_id]["primary_record_id"] is not None:
                     # Those of a call that goes on are put aside, and tell nothing of it yet.
-                    restate(call, records[call.call_id])
-                links[call.call_id] = told_links(call, view) + links_of_rows(call, records[call.call_id])
+                    reapply_records(call, records[call.call_id])
+                links[call.call_id] = links_of_events(call, view) + links_of_rows(call, records[call.call_id])
             unlinked = await find_unknown(db, account_id, links)
             for call in found.values():
                 before = images[call.call_id]
@@ -124,7 +124,7 @@ def _rebuild(call: Call, told: Iterable[Fact]) -> CallView:
     call.facts = facts.to_json()
     call.primary_record_id = None
     view = read_parties(facts)
-    show(call, view)
+    copy_view(call, view)
     return view
 
 

@@ -45,7 +45,7 @@ class _Lost:
     detail: str | None = None
 
 
-class Pulse:
+class Heartbeat:
     """The background work of every process that takes deliveries in. `replica` names this one among all."""
 
     def __init__(

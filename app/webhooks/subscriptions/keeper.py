@@ -84,7 +84,7 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownSubscription:
     """What was written down of a subscription when it was last found well."""
 
     subscription_id: str
@@ -127,7 +127,7 @@ def choose(
 
 
 def why_deaf(
-    known: Known | None, found: Sequence[Subscription], wanted: Wanted, now: datetime
+    known: KnownSubscription | None, found: Sequence[Subscription], wanted: Wanted, now: datetime
 ) -> tuple[Reason, datetime] | None:
     """Say why the known subscription delivers no more and since when; None when it does, or none is known.
 
@@ -274,7 +274,7 @@ class SubscriptionKeeper:
         return kept.subscription, due_at
 
     async def _carry_out(
-        self, choice: Keep | Update | Create, known: Known | None, now: datetime
+        self, choice: Keep | Update | Create, known: KnownSubscription | None, now: datetime
     ) -> _Kept | None:
         """Do what was chosen; None when the subscription is not there any more."""
         match choice:
@@ -295,7 +295,7 @@ class SubscriptionKeeper:
         )
         return _Kept(renewed)
 
-    async def _load_known(self) -> Known | None:
+    async def _load_known(self) -> KnownSubscription | None:
         """Return what was last written down of the subscription that this connection keeps."""
         column = subscriptions.c
         query = select(
@@ -304,9 +304,11 @@ class SubscriptionKeeper:
         ).where(column.account_id == self._holder, column.name == self._name).order_by(column.checked_at.desc())  # fmt: skip
         async with self._database.read() as db:
             row = (await db.execute(query.limit(1))).one_or_none()
-        return None if row is None else Known(**row._mapping)  # noqa: SLF001 - the documented way to keywords
+        return None if row is None else KnownSubscription(**row._mapping)  # noqa: SLF001 - the documented way to keywords
 
-    async def _note_deaf(self, known: Known | None, found: Sequence[Subscription], now: datetime) -> None:
+    async def _note_deaf(
+        self, known: KnownSubscription | None, found: Sequence[Subscription], now: datetime
+    ) -> None:
         """Write down that the known subscription delivers no more, before anything is tried against it.
 
         One that RingCentral suspended had failed for a while before, although it was called active: only until the
@@ -349,7 +351,9 @@ class SubscriptionKeeper:
         )
         return created
 
-    async def _save(self, kept: _Kept, known: Known | None, asked_at: datetime) -> datetime | None:
+    async def _save(
+        self, kept: _Kept, known: KnownSubscription | None, asked_at: datetime
+    ) -> datetime | None:
         """Write down that this one delivers, as was asked for at `asked_at`; a gap that there was is over. Return when
         to renew it."""
         now, subscription = self._clock.now(), kept.subscription
@@ -420,7 +424,7 @@ def name_of(kind: str) -> str:
     return kind.partition(":")[2] or OWN
 
 
-def _is_due(subscription: Subscription, known: Known | None, now: datetime) -> bool:
+def _is_due(subscription: Subscription, known: KnownSubscription | None, now: datetime) -> bool:
     if known is not None and known.subscription_id == subscription.id and known.renew_at is not None:
         return known.renew_at <= now
     # Adopted: how long it was meant to live is not known, so renew it once and know.

@@ -32,7 +32,7 @@ Key = tuple[AccountId, str]
 log = structlog.get_logger(__name__)
 
 
-class SubscriptionGuard:
+class SubscriptionSupervisor:
     """The keepers of all accounts: one for each whose calls somebody sees all of, else one for each user."""
 
     def __init__(
@@ -71,7 +71,9 @@ class SubscriptionGuard:
         One that takes longer than our patience is looked after beside the others.
         """
         everybody = {_key_of(connection): connection for connection in await self._connections.all()}
-        kept = {_key_of(connection): connection for connection in who_keeps(list(everybody.values()))}
+        kept = {
+            _key_of(connection): connection for connection in subscription_owner(list(everybody.values()))
+        }
         stored = await self._load_stored()
         due = self._due_keepers(kept, stored) | self._left_over(everybody, kept, stored)
         due = {key: serve for key, serve in due.items() if not self._lanes.has(key)}
@@ -203,7 +205,7 @@ class SubscriptionGuard:
         return keeper
 
 
-def who_keeps(connections: Sequence[Connection]) -> list[Connection]:
+def subscription_owner(connections: Sequence[Connection]) -> list[Connection]:
     """Pick the connections that keep a subscription; those of a holder stand in order, company-wide ones first.
 
     Who sees all and has no problem keeps the one for all; else each user keeps his own.

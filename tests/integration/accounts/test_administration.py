@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts.credentials import rotate
-from app.accounts.overview import load_roster
-from app.accounts.token_refresh import SignIns
+from app.accounts.overview import load_overview
+from app.accounts.token_refresh import TokenRefresher
 from app.db.tables import credentials, rate_buckets
 from app.main import Role
 from app.ringcentral.ports import Priority
@@ -96,7 +96,7 @@ async def test_the_user_of_the_environment_is_not_added_beside_himself(
 ) -> None:
     async with staged(make_settings, sqlite_url, Role.WEB, rc_jwt="tea") as stage:
         await stage.process.onboarding.learn_own()
-        await SignIns(stage.process.connections, stage.process.clock).step()
+        await TokenRefresher(stage.process.connections, stage.process.clock).step()
         twice = await add(stage, "tea")
         assert twice.status_code == 422
         assert "RC_JWT" in twice.json()["detail"]
@@ -208,9 +208,9 @@ async def test_a_new_secret_key_takes_over_without_signing_in_again(stage: Stage
         lost = await rotate(db, Vault("x" * 32))
         assert lost.unreadable == 4
     async with database.read() as db:
-        fine = await load_roster(db, settings, Vault(new), stage.process.clock.now())
+        fine = await load_overview(db, settings, Vault(new), stage.process.clock.now())
         assert any(account.members for account in fine)
         assert all(not member.problems for account in fine for member in account.members)
-        broken = await load_roster(db, settings, Vault(old), stage.process.clock.now())
+        broken = await load_overview(db, settings, Vault(old), stage.process.clock.now())
     problems = [problem["code"] for account in broken for one in account.members for problem in one.problems]
     assert problems == ["unreadable", "unreadable"]

@@ -11,17 +11,17 @@ from sqlalchemy import select
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection, serving
-from app.accounts.credentials import Kind, Secret, save
-from app.accounts.overview import load_roster
+from app.accounts.credentials import CredentialKind, Secret, save
+from app.accounts.overview import load_overview
 from app.accounts.remedies import WRONG_ACCOUNT
-from app.accounts.token_refresh import SignIns
+from app.accounts.token_refresh import TokenRefresher
 from app.calls import store
 from app.calls.accounts import was_added
 from app.calls.model import Call, Outcome, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import credentials, rate_buckets
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.polling.poller import Poller
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
@@ -85,8 +85,8 @@ class Company:
             replica="one", page_size=1000, lease_seconds=60.0, patience_seconds=patience_seconds,
         )  # fmt: skip
 
-    def make_reader(self, patience_seconds: float | None = None) -> Reader:
-        return Reader(
+    def make_reader(self, patience_seconds: float | None = None) -> CallLogReader:
+        return CallLogReader(
             self.database, self.clock, self.connections, PLAN,
             page_size=1000, patience_seconds=patience_seconds,
         )  # fmt: skip
@@ -108,7 +108,7 @@ class Company:
                 VAULT,
                 account_id,
                 name,
-                Kind.JWT,
+                CredentialKind.JWT,
                 Secret("app", "secret", "jwt"),
                 TOKEN,
                 (access or Access()).to_json(),
@@ -170,7 +170,7 @@ class Company:
     async def problems(self) -> dict[tuple[str, str], list[str]]:
         """The codes of what a person has to do, by account and credentials."""
         async with self.database.read() as db:
-            found = await load_roster(db, self.settings, VAULT, self.clock.now())
+            found = await load_overview(db, self.settings, VAULT, self.clock.now())
         return {
             (account.account_id, member.name): [problem["code"] for problem in member.problems]
             for account in found
@@ -451,10 +451,10 @@ async def test_credentials_that_only_read_the_call_log_say_so_when_they_work_aga
 async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(company: Company) -> None:
     theirs = await company.connect(OTHER, "ext-1")
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook")
-    await SignIns(company.connections, company.clock).step()
+    await TokenRefresher(company.connections, company.clock).step()
     assert await company.problems() == {(OTHER, "ext-1"): ["CMN-401"]}
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook", "CallControl")
-    await SignIns(company.connections, company.clock).step()
+    await TokenRefresher(company.connections, company.clock).step()
     assert await company.problems() == {}
 
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from app.accounts import credentials
 from app.accounts.access import Access
 from app.accounts.connections import Connection, Connections
-from app.accounts.credentials import Kind, Secret
-from app.accounts.overview import load_roster
+from app.accounts.credentials import CredentialKind, Secret
+from app.accounts.overview import load_overview
 from app.calls.accounts import open_unbound
 from app.db.engine import Database
 from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
@@ -70,7 +70,7 @@ async def sign_in(house: House, endpoint: TokenEndpoint, name: str, secret_key: 
             Vault(secret_key),
             COFFEE,
             "ext-711000101",
-            Kind.OAUTH,
+            CredentialKind.OAUTH,
             Secret("app", sign_in=name),
             token,
             Access().to_json(),
@@ -104,7 +104,15 @@ async def test_a_former_sign_in_does_not_lock_out_the_credential_that_took_its_p
     token = replace(endpoint.sign_in(), fingerprint="of the credential", refresh_token=None)
     async with house.database.write() as db:
         await credentials.save(
-            db, Vault(OLD), COFFEE, "ext-711000101", Kind.JWT, secret, token, Access().to_json(), clock.now()
+            db,
+            Vault(OLD),
+            COFFEE,
+            "ext-711000101",
+            CredentialKind.JWT,
+            secret,
+            token,
+            Access().to_json(),
+            clock.now(),
         )
     clock.advance(3600)
     with pytest.raises(RingCentralUnreachable, match="replaced"):
@@ -121,8 +129,8 @@ async def test_a_sign_in_whose_tokens_cannot_be_read_wants_its_key_back(
     (ahead,) = await house.replica(f"{NEW},{OLD}").of(COFFEE)
     await ahead.client.fetch_token()
     async with house.database.read() as db:
-        (account,) = await load_roster(db, house.settings, Vault(OLD), clock.now(), COFFEE)
-        (fine,) = await load_roster(db, house.settings, Vault(f"{NEW},{OLD}"), clock.now(), COFFEE)
+        (account,) = await load_overview(db, house.settings, Vault(OLD), clock.now(), COFFEE)
+        (fine,) = await load_overview(db, house.settings, Vault(f"{NEW},{OLD}"), clock.now(), COFFEE)
     assert account.problem is not None
     assert account.problem["code"] == "unreadable"
     assert fine.problem is None
@@ -148,7 +156,7 @@ async def test_other_credentials_in_the_environment_begin_without_the_troubles_o
     assert known(present) == known(own)
     async with house.database.write() as db:
         await open_unbound(db, house.clock.now())
-        (account,) = await load_roster(db, settings, Vault(OLD), house.clock.now())
+        (account,) = await load_overview(db, settings, Vault(OLD), house.clock.now())
     assert [member.problems for member in account.members] == [()]
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts.connections import Connections, serving
-from app.accounts.token_refresh import CHECK_SECONDS, SignIns
+from app.accounts.token_refresh import CHECK_SECONDS, TokenRefresher
 from app.db.engine import Database
 from app.db.tables import credentials
 from app.ids import UNBOUND_ACCOUNT
@@ -38,11 +38,11 @@ class Site:
             200, json={"access_token": f"t{self.asked}", "expires_in": 60, "owner_id": "711"}
         )
 
-    def start(self) -> tuple[Connections, SignIns]:
+    def start(self) -> tuple[Connections, TokenRefresher]:
         connections = Connections(
             self.settings, self.database, self.clock, VAULT, self.http, replica=f"r{self.asked}"
         )
-        return connections, SignIns(connections, self.clock)
+        return connections, TokenRefresher(connections, self.clock)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from app.accounts.shared_token import SharedTokens
+from app.accounts.shared_token import SharedTokenStore
 from app.db.engine import Database
 from app.db.tables import credentials
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
@@ -31,8 +31,10 @@ TOKEN = StoredToken(
 )
 
 
-def store(database: Database, clock: FakeClock, replica: str = "one", secret: str = "s" * 32) -> SharedTokens:
-    return SharedTokens(database, clock, Vault(secret), replica=replica, lease_seconds=10.0)
+def store(
+    database: Database, clock: FakeClock, replica: str = "one", secret: str = "s" * 32
+) -> SharedTokenStore:
+    return SharedTokenStore(database, clock, Vault(secret), replica=replica, lease_seconds=10.0)
 
 
 async def test_replicas_share_the_token_and_the_database_cannot_read_it(
@@ -114,7 +116,7 @@ async def test_a_token_bought_under_a_lease_that_another_took_is_not_kept(
 
 
 async def test_credentials_that_were_removed_do_not_come_back(database: Database, clock: FakeClock) -> None:
-    of_account = SharedTokens(
+    of_account = SharedTokenStore(
         database,
         clock,
         Vault("s" * 32),
@@ -135,7 +137,7 @@ async def test_credentials_that_were_removed_do_not_come_back(database: Database
 async def test_the_lease_is_renewed_while_a_token_is_being_bought(
     database: Database, clock: FakeClock
 ) -> None:
-    buying = SharedTokens(database, clock, Vault("s" * 32), replica="one", lease_seconds=0.03)
+    buying = SharedTokenStore(database, clock, Vault("s" * 32), replica="one", lease_seconds=0.03)
     async with buying.lock():
         clock.advance(60)
         async with asyncio.timeout(20):
@@ -160,7 +162,7 @@ class SignedIn:
 
     def replica(self, name: str, secret: str = "s" * 32) -> TokenKeeper:
         # So long a lease is renewed by nobody while a test runs, however slow the machine.
-        shared = SharedTokens(
+        shared = SharedTokenStore(
             self.database, self.clock, Vault(secret), replica=name, lease_seconds=LEASE_SECONDS
         )
         transport = Transport(self.http, ClientConfig(server_url=SERVER), Ledger(), self.clock)

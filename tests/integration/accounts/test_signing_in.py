@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts.connections import Connections
-from app.accounts.token_refresh import SignIns
+from app.accounts.token_refresh import TokenRefresher
 from app.db.tables import credentials
 from app.errors import CredentialsRefused
 from app.main import Role
@@ -240,7 +240,7 @@ async def test_a_sign_in_lives_on_while_no_calls_come(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     (session,) = tokens.sessions
     first = session.refresh_token
-    keeper = SignIns(stage.process.connections, stage.process.clock)
+    keeper = TokenRefresher(stage.process.connections, stage.process.clock)
 
     async def traded() -> bool:
         await keeper.step()

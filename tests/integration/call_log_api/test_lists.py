@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app.accounts.access import Access, Level
-from app.call_log_api.lists import ReaderLists
-from app.call_log_api.response_cache import SharedAnswers
+from app.call_log_api.lists import CallLogLists
+from app.call_log_api.response_cache import ResponseCache
 from app.call_log_api.router import CallLogAsked
 from app.db.tables import credentials, rc_cache
 from app.ids import ExtensionId
@@ -250,8 +250,8 @@ async def test_readers_at_once_share_one_request(any_stage: Stage) -> None:
 
 async def test_replicas_share_one_request(any_stage: Stage) -> None:
     process = any_stage.process
-    memory = SharedAnswers(process.database, process.clock, lease=60.0)
-    other = ReaderLists(process.clock, process.connections, memory, process.lists.rules)
+    memory = ResponseCache(process.database, process.clock, lease=60.0)
+    other = CallLogLists(process.clock, process.connections, memory, process.lists.rules)
     any_stage.faults(latency_seconds=0.3)
     query = ActiveCallsQuery()
     answers = await asyncio.gather(

@@ -20,7 +20,7 @@ from app.cli.context import out
 from app.db.engine import Database
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.checks import Finding
+from app.ops.checks import CheckResult
 from tests.conftest import SECRETS
 
 ROOT = Path(__file__).parents[3]
@@ -124,7 +124,7 @@ def test_an_error_is_one_line_as_it_was_written(
 
 
 def test_a_finding_is_shown_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
-    out.print(_line(Finding("account [1]", False, "[s3] is not [bold]")))
+    out.print(_line(CheckResult("account [1]", False, "[s3] is not [bold]")))
     assert capsys.readouterr().out.split() == ["not", "ok", "account", "[1]:", "[s3]", "is", "not", "[bold]"]
 
 

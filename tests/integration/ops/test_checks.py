@@ -11,7 +11,7 @@ from app.accounts.connections import Connections
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import PermissionMissing
-from app.ops.checks import Finding, check_accounts, run_checks
+from app.ops.checks import CheckResult, check_accounts, run_checks
 from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
 from app.simulator.platform.subscriptions import Subscription, read_filter
@@ -59,7 +59,7 @@ def listen(simulator: Simulator, text: str) -> None:
     simulator.subscriptions[subscription.id] = subscription
 
 
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
+def by_name(findings: list[CheckResult]) -> dict[str, CheckResult]:
     return {finding.what: finding for finding in findings}
 
 

@@ -25,7 +25,7 @@ from app.ops.dashboard.board import load_lanes
 from app.ops.health import check_all
 from app.ops.metrics_router import refresh_gauges
 from app.ops.summary import load_summary
-from app.rate_limits.bucket import BucketState, Priority, Slot
+from app.rate_limits.bucket import BucketState, Priority, RequestSlot
 from app.vault import Vault
 from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call, seed_note, seed_sentiment
@@ -179,7 +179,7 @@ async def test_a_window_that_closed_without_a_record_is_overdue(
 async def test_problems_subscription_and_budget_are_those_of_the_account(
     services: Services, account: AccountId
 ) -> None:
-    state = BucketState(slots=(Slot(1, Priority.POLL, NOW, NOW),), last_token=1, limit=10)
+    state = BucketState(slots=(RequestSlot(1, Priority.POLL, NOW, NOW),), last_token=1, limit=10)
     async with services.database.write() as db:
         await seed_rights(db, account, "ext-1", problem=REFUSED)
         await db.execute(

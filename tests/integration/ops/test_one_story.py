@@ -17,11 +17,11 @@ from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops import checks
-from app.ops.checks import Finding, Looked, check_service
+from app.ops.checks import CheckResult, Looked, check_service
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import Viewer
 from app.ops.router import OpsSummary
-from app.ops.summary import Summary, load_summary
+from app.ops.summary import ServiceSummary, load_summary
 from app.vault import Vault
 from tests.conftest import SECRETS
 from tests.fakes.clock import FakeClock
@@ -214,10 +214,10 @@ async def seed_good_day(db: AsyncConnection) -> None:
 class Stories:
     """What the three of them say of one state."""
 
-    summary: Summary
+    summary: ServiceSummary
     api: OpsSummary
     board: dict[str, Any]
-    findings: list[Finding]
+    findings: list[CheckResult]
 
     @property
     def green(self) -> set[str]:

@@ -13,7 +13,7 @@ from app.errors import RateLimited, StorageUnavailable
 from app.ids import AccountId
 from app.rate_limits.shared_buckets import SharedRates
 from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
-from app.ringcentral.wire import HEAVY, LIGHT, Answer, RateHeaders, read_rate_headers
+from app.ringcentral.wire import HEAVY, LIGHT, RateHeaders, Response, read_rate_headers
 from tests.fakes.clock import FakeClock
 from tests.fakes.desk import shared_rates
 
@@ -173,7 +173,7 @@ async def test_absurd_rate_headers_are_counted(database: Database, clock: FakeCl
     windows = metrics.RATE_HEADERS_IGNORED.labels(header="x-rate-limit-window")._value
     before = counted.get(), windows.get()
     headers = {"X-Rate-Limit-Limit": "999999999999", "X-Rate-Limit-Window": "0.5"}
-    read = read_rate_headers(Answer.of(200, headers, sent_at=clock.now()), clock.now())
+    read = read_rate_headers(Response.of(200, headers, sent_at=clock.now()), clock.now())
     await rates.settle(await rates.acquire(HEAVY, Priority.POLL, None), answered(clock, rates=read))
     assert (counted.get(), windows.get()) == (before[0] + 1, before[1] + 1)
     state = await rates.peek(HEAVY)

@@ -14,7 +14,7 @@ from app.rate_limits.shared_buckets import SharedRates
 from app.rate_limits.silences import load_silences
 from app.ringcentral.ports import Outcome, Priority
 from app.ringcentral.protocol_errors import penalty_of
-from app.ringcentral.wire import AUTH, HEAVY, LIGHT, Answer
+from app.ringcentral.wire import AUTH, HEAVY, LIGHT, Response
 from tests.fakes.clock import FakeClock
 from tests.fakes.desk import shared_rates
 
@@ -22,7 +22,7 @@ from tests.fakes.desk import shared_rates
 async def refuse(rates: SharedRates, clock: FakeClock, group: str, retry_after: str) -> None:
     slot = await rates.acquire(group, Priority.POLL, None)
     now = clock.now()
-    answer = Answer.of(429, {"Retry-After": retry_after}, sent_at=now)
+    answer = Response.of(429, {"Retry-After": retry_after}, sent_at=now)
     await rates.settle(slot, Outcome(was_sent=True, at=now, status=429, penalty=penalty_of(answer, now)))
 
 

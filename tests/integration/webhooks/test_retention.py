@@ -9,16 +9,18 @@ from sqlalchemy import Table, func, select
 from app.db.engine import Database
 from app.db.tables import deliveries, idempotency_keys
 from app.webhooks import retention as upkeep
-from app.webhooks.retention import Upkeep
+from app.webhooks.retention import Retention
 from tests.fakes.clock import START, FakeClock
 
 
 @pytest.fixture
 def keeper(
     database: Database, clock: FakeClock, make_settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> Upkeep:
+) -> Retention:
     monkeypatch.setattr(upkeep, "BATCH", 3)
-    return Upkeep(database, clock, make_settings(delivery_retention_days=7, idempotency_retention_hours=24))
+    return Retention(
+        database, clock, make_settings(delivery_retention_days=7, idempotency_retention_hours=24)
+    )
 
 
 async def receive(database: Database, uuid: str, *, is_folded: bool = True) -> None:
@@ -42,7 +44,7 @@ async def count(database: Database, table: Table) -> int:
         return await db.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_what_is_young_stays(database: Database, clock: FakeClock, keeper: Upkeep) -> None:
+async def test_what_is_young_stays(database: Database, clock: FakeClock, keeper: Retention) -> None:
     await receive(database, "a")
     await carry_out(database, "b")
     clock.advance(timedelta(hours=23).total_seconds())
@@ -51,7 +53,7 @@ async def test_what_is_young_stays(database: Database, clock: FakeClock, keeper:
 
 
 async def test_what_is_old_goes_a_little_at_a_time(
-    database: Database, clock: FakeClock, keeper: Upkeep
+    database: Database, clock: FakeClock, keeper: Retention
 ) -> None:
     for number in range(7):
         await receive(database, f"d-{number}")
@@ -68,7 +70,7 @@ async def test_what_is_old_goes_a_little_at_a_time(
 
 
 async def test_what_was_not_folded_is_never_forgotten(
-    database: Database, clock: FakeClock, keeper: Upkeep
+    database: Database, clock: FakeClock, keeper: Retention
 ) -> None:
     await receive(database, "a", is_folded=False)
     clock.advance(timedelta(days=800).total_seconds())

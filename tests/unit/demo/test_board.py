@@ -2,14 +2,14 @@ from typing import Any
 
 import pytest
 
-from app.demo.board import Board, Sent, describe_pieces, describe_sides
+from app.demo.board import DemoBoard, Sent, describe_pieces, describe_sides
 from app.demo.notes import pieces_after, pieces_before
 
 from .samples import at, call, change, session, truth
 
 
-def board_with(*truths: dict[str, Any], speed: float = 1.0) -> Board:
-    board = Board(speed, 120.0)
+def board_with(*truths: dict[str, Any], speed: float = 1.0) -> DemoBoard:
+    board = DemoBoard(speed, 120.0)
     for number, one in enumerate(truths, start=1):
         board.plan(number, one)
     return board

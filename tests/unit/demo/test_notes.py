@@ -1,6 +1,6 @@
 import pytest
 
-from app.demo.notes import Kind, When, is_attached, pieces_after, pieces_before, pieces_during
+from app.demo.notes import NoteKind, When, is_attached, pieces_after, pieces_before, pieces_during
 
 from .samples import call
 
@@ -11,7 +11,7 @@ SESSIONS = [str(number) for number in range(1000, 1040)]
 def test_calls_that_the_crm_dials_have_their_reason_noted_beforehand(script: str) -> None:
     (piece,) = pieces_before(script, "1001")
 
-    assert (piece.kind, piece.when) == (Kind.NOTE, When.BEFORE)
+    assert (piece.kind, piece.when) == (NoteKind.NOTE, When.BEFORE)
 
 
 def test_nobody_can_note_anything_before_a_customer_calls() -> None:
@@ -27,7 +27,7 @@ def test_some_agents_type_during_the_call_and_some_do_not() -> None:
 
 @pytest.mark.parametrize("outcome", ["missed", "abandoned", "noAnswer", "busy"])
 def test_a_call_that_reached_nobody_is_to_be_called_back(outcome: str) -> None:
-    assert [piece.kind for piece in pieces_after("1001", outcome)] == [Kind.DISPOSITION]
+    assert [piece.kind for piece in pieces_after("1001", outcome)] == [NoteKind.DISPOSITION]
 
 
 @pytest.mark.parametrize("session", SESSIONS)
@@ -39,9 +39,9 @@ def test_scores_and_keys_are_what_the_api_takes(session: str) -> None:
     ]
 
     assert len({(piece.kind, piece.key) for piece in pieces}) == len(pieces)
-    assert {piece.kind for piece in pieces} >= {Kind.SENTIMENT, Kind.NOTE}
-    assert all(-1 <= piece.body["score"] <= 1 for piece in pieces if piece.kind is Kind.SENTIMENT)
-    assert all(piece.body["text"] for piece in pieces if piece.kind is Kind.NOTE)
+    assert {piece.kind for piece in pieces} >= {NoteKind.SENTIMENT, NoteKind.NOTE}
+    assert all(-1 <= piece.body["score"] <= 1 for piece in pieces if piece.kind is NoteKind.SENTIMENT)
+    assert all(piece.body["text"] for piece in pieces if piece.kind is NoteKind.NOTE)
 
 
 def test_a_note_is_attached_only_once_and_with_its_own_text() -> None:

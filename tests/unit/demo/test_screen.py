@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from app.demo.board import Board, Sent, Summary
+from app.demo.board import DemoBoard, DemoSummary, Sent
 from app.demo.judge import judge
 from app.demo.notes import pieces_after
 from app.demo.screen import Headline, Requests, Screen, complaints, sum_up
@@ -17,13 +17,13 @@ def plain_screen(speed: float = 10.0) -> tuple[Screen, io.StringIO]:
     return Screen(Console(file=out, width=80, highlight=False), speed), out
 
 
-def played(speed: float = 10.0) -> Board:
-    board = Board(speed, 120.0)
+def played(speed: float = 10.0) -> DemoBoard:
+    board = DemoBoard(speed, 120.0)
     board.plan(1, truth())
     return board
 
 
-def summary_of(board: Board) -> Summary:
+def summary_of(board: DemoBoard) -> DemoSummary:
     return board.summarize(at(20))
 
 

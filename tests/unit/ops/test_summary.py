@@ -89,7 +89,7 @@ def test_a_bucket_shows_what_occupies_it() -> None:
     limits = budget.Limits(request_timeout_seconds=10.0)
     granted = budget.admit(budget.BucketState(), budget.Priority.POLL, NOW, limits)
     assert isinstance(granted, budget.Granted)
-    state = budget.settle(granted.state, granted.token, budget.Answer(200), NOW, limits)
+    state = budget.settle(granted.state, granted.token, budget.RateResponse(200), NOW, limits)
     told = read_budget(state.to_json(), Settings(), NOW + timedelta(seconds=20))
     assert (told.limit, told.free, told.silent_until) == (10, 9, None)
     assert [slot.priority for slot in told.slots] == ["poll"]
@@ -100,7 +100,7 @@ def test_a_penalty_leaves_nothing_free() -> None:
     limits = budget.Limits()
     granted = budget.admit(budget.BucketState(), budget.Priority.POLL, NOW, limits)
     assert isinstance(granted, budget.Granted)
-    refused = budget.Answer(429, retry_after_seconds=30)
+    refused = budget.RateResponse(429, retry_after_seconds=30)
     told = read_budget(
         budget.settle(granted.state, granted.token, refused, NOW, limits).to_json(), Settings(), NOW
     )

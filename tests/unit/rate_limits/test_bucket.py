@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from app.rate_limits import bucket as budget
-from app.rate_limits.bucket import NO_ANSWER, Answer, BucketState, Granted, Limits, Priority, Refused
+from app.rate_limits.bucket import NO_ANSWER, BucketState, Denied, Granted, Limits, Priority, RateResponse
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = Limits(
     limit=10, window_seconds=60, penalty_seconds=60, request_timeout_seconds=30, margin_share=1 / 600
 )
-OK = Answer(200)
+OK = RateResponse(200)
 
 
 def at(seconds: float) -> datetime:
@@ -32,9 +32,9 @@ def grant(
 
 def refuse(
     state: BucketState, seconds: float, priority: Priority = Priority.POLL, *, polls_waiting: bool = False
-) -> Refused:
+) -> Denied:
     verdict = budget.admit(state, priority, at(seconds), LIMITS, polls_waiting=polls_waiting)
-    assert isinstance(verdict, Refused), verdict
+    assert isinstance(verdict, Denied), verdict
     return verdict
 
 
@@ -87,7 +87,9 @@ def test_tokens_are_never_used_twice() -> None:
 
 def test_a_429_silences_the_bucket_for_retry_after_counted_from_the_answer() -> None:
     granted = grant(BucketState(), 0)
-    state = budget.settle(granted.state, granted.token, Answer(429, retry_after_seconds=30), at(2), LIMITS)
+    state = budget.settle(
+        granted.state, granted.token, RateResponse(429, retry_after_seconds=30), at(2), LIMITS
+    )
     refused = refuse(state, 31)
     assert refused.reason == "penalty"
     assert refused.until == at(32.05)
@@ -97,38 +99,38 @@ def test_a_429_silences_the_bucket_for_retry_after_counted_from_the_answer() -> 
 
 def test_a_429_without_retry_after_costs_the_default_penalty() -> None:
     granted = grant(BucketState(), 0)
-    state = budget.settle(granted.state, granted.token, Answer(429), at(2), LIMITS)
+    state = budget.settle(granted.state, granted.token, RateResponse(429), at(2), LIMITS)
     assert refuse(state, 3).until == at(62.1)
 
 
 def test_a_later_429_of_a_request_under_way_extends_the_silence() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
-    state = budget.settle(second.state, first.token, Answer(429), at(1), LIMITS)
-    state = budget.settle(state, second.token, Answer(429), at(5), LIMITS)
+    state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
+    state = budget.settle(state, second.token, RateResponse(429), at(5), LIMITS)
     assert budget.next_free_at(state, at(6), LIMITS) == at(65.1)
 
 
 def test_an_earlier_end_of_a_penalty_does_not_shorten_a_later_one() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
-    state = budget.settle(second.state, first.token, Answer(429, retry_after_seconds=60), at(1), LIMITS)
-    state = budget.settle(state, second.token, Answer(429, retry_after_seconds=1), at(2), LIMITS)
+    state = budget.settle(second.state, first.token, RateResponse(429, retry_after_seconds=60), at(1), LIMITS)
+    state = budget.settle(state, second.token, RateResponse(429, retry_after_seconds=1), at(2), LIMITS)
     assert budget.next_free_at(state, at(3), LIMITS) == at(61.1)
 
 
 def test_a_success_during_the_penalty_does_not_end_it() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
-    state = budget.settle(second.state, first.token, Answer(429), at(1), LIMITS)
-    state = budget.settle(state, second.token, Answer(200), at(2), LIMITS)
+    state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
+    state = budget.settle(state, second.token, RateResponse(200), at(2), LIMITS)
     assert budget.next_free_at(state, at(3), LIMITS) == at(61.1)
 
 
 def test_a_request_that_is_lost_in_a_penalty_may_have_started_it_anew() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
-    state = budget.settle(second.state, first.token, Answer(429), at(1), LIMITS)
+    state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
     # Unanswered: it may arrive until 30 s after its sending.
     assert budget.silent_until(state, LIMITS) == at(90.1)
     state = budget.settle(state, second.token, NO_ANSWER, at(10), LIMITS)
@@ -144,7 +146,7 @@ def test_an_unanswered_request_without_a_penalty_silences_nothing() -> None:
 def test_headers_overrule_the_settings() -> None:
     granted = grant(BucketState(), 0)
     state = budget.settle(
-        granted.state, granted.token, Answer(200, limit=3, window_seconds=20), at(1), LIMITS
+        granted.state, granted.token, RateResponse(200, limit=3, window_seconds=20), at(1), LIMITS
     )
     assert len(budget.poll_times(state, at(1), LIMITS)) == 3
     assert budget.cycle_seconds(state, LIMITS) == pytest.approx(20 * (1 + 1 / 600))
@@ -156,7 +158,7 @@ def test_headers_overrule_the_settings() -> None:
 def test_a_limit_lowered_below_what_is_in_use_waits_for_enough_slots() -> None:
     state = spent(5)
     granted = grant(state, 10)
-    state = budget.settle(granted.state, granted.token, Answer(200, limit=2), at(11), LIMITS)
+    state = budget.settle(granted.state, granted.token, RateResponse(200, limit=2), at(11), LIMITS)
     refused = refuse(state, 12)
     # Five end at 60.6, the sixth at 71.1: with two slots the first is free when five have ended.
     assert refused.until == at(60.6)
@@ -164,22 +166,26 @@ def test_a_limit_lowered_below_what_is_in_use_waits_for_enough_slots() -> None:
 
 def test_less_remaining_than_we_know_of_means_that_others_share_the_bucket() -> None:
     granted = grant(BucketState(), 0)
-    state = budget.settle(granted.state, granted.token, Answer(200, limit=10, remaining=4), at(1), LIMITS)
+    state = budget.settle(
+        granted.state, granted.token, RateResponse(200, limit=10, remaining=4), at(1), LIMITS
+    )
     assert budget.free_slots(state, at(1), LIMITS) == 4
 
 
 def test_more_remaining_than_feared_gives_the_slots_of_others_back() -> None:
     first = grant(BucketState(), 0)
-    state = budget.settle(first.state, first.token, Answer(200, limit=10, remaining=4), at(1), LIMITS)
+    state = budget.settle(first.state, first.token, RateResponse(200, limit=10, remaining=4), at(1), LIMITS)
     second = grant(state, 20)
-    state = budget.settle(second.state, second.token, Answer(200, limit=10, remaining=7), at(21), LIMITS)
+    state = budget.settle(
+        second.state, second.token, RateResponse(200, limit=10, remaining=7), at(21), LIMITS
+    )
     assert budget.free_slots(state, at(21), LIMITS) == 7
 
 
 def test_a_remaining_that_counts_requests_under_way_invents_no_others() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
-    state = budget.settle(second.state, first.token, Answer(200, limit=10, remaining=8), at(1), LIMITS)
+    state = budget.settle(second.state, first.token, RateResponse(200, limit=10, remaining=8), at(1), LIMITS)
     assert budget.free_slots(state, at(1), LIMITS) == 8
 
 
@@ -225,7 +231,7 @@ def test_a_stored_bucket_of_any_kind_heals(stored: Any) -> None:
     assert isinstance(answer, Granted)
     assert len(state.slots) <= budget.MOST_SLOTS
     state = budget.settle(
-        state, answer.token, Answer(200, limit=10, remaining=9, window_seconds=60.0), moment, LIMITS
+        state, answer.token, RateResponse(200, limit=10, remaining=9, window_seconds=60.0), moment, LIMITS
     )
     assert budget.poll_times(state, moment, LIMITS)
 
@@ -238,7 +244,7 @@ def test_a_limit_that_drops_to_one_grants_one_request_a_window() -> None:
             budget.settle(
                 answer.state,
                 answer.token,
-                Answer(200, limit=1, remaining=0, window_seconds=60.0),
+                RateResponse(200, limit=1, remaining=0, window_seconds=60.0),
                 at(second),
                 LIMITS,
             )
@@ -246,7 +252,7 @@ def test_a_limit_that_drops_to_one_grants_one_request_a_window() -> None:
             else answer.state
         )
     refused = budget.admit(state, Priority.POLL, at(8), LIMITS)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Denied)
     assert refused.until > at(60)
     assert isinstance(budget.admit(refused.state, Priority.POLL, at(140), LIMITS), Granted)
 
@@ -254,13 +260,15 @@ def test_a_limit_that_drops_to_one_grants_one_request_a_window() -> None:
 @pytest.mark.parametrize("window", [1e-3, 0.5, 10**6])
 def test_a_window_far_from_the_configured_one_is_not_believed(window: float) -> None:
     first = grant(BucketState(), 0)
-    state = budget.settle(first.state, first.token, Answer(200, window_seconds=window), at(1), LIMITS)
+    state = budget.settle(first.state, first.token, RateResponse(200, window_seconds=window), at(1), LIMITS)
     assert budget.window_seconds(state, LIMITS) == LIMITS.window_seconds
 
 
 def test_others_take_no_more_slots_than_there_are() -> None:
     first = grant(BucketState(), 0)
-    state = budget.settle(first.state, first.token, Answer(200, limit=10_000, remaining=0), at(1), LIMITS)
+    state = budget.settle(
+        first.state, first.token, RateResponse(200, limit=10_000, remaining=0), at(1), LIMITS
+    )
     assert len(state.slots) <= budget.MOST_SLOTS
 
 
@@ -338,8 +346,10 @@ def test_a_bucket_survives_json_with_everything_in_it() -> None:
     state = spent(9)
     state = refuse(state, 0.6, Priority.CALL_LOG, polls_waiting=True).state
     granted = grant(state, 1)
-    other = grant(budget.settle(granted.state, granted.token, Answer(200, 12, 1, 61.5), at(2), LIMITS), 3)
-    state = budget.settle(other.state, other.token, Answer(429), at(3), LIMITS)
+    other = grant(
+        budget.settle(granted.state, granted.token, RateResponse(200, 12, 1, 61.5), at(2), LIMITS), 3
+    )
+    state = budget.settle(other.state, other.token, RateResponse(429), at(3), LIMITS)
     assert BucketState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 

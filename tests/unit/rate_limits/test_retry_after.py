@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.rate_limits.bucket import Answer, BucketState, Granted, Limits, Priority, Refused, admit, settle
-from app.rate_limits.retry_after import chance_at, noted_until
+from app.rate_limits.bucket import BucketState, Denied, Granted, Limits, Priority, RateResponse, admit, settle
+from app.rate_limits.retry_after import estimate_retry_at, noted_until
 from tests.fakes.clock import START
 
 LIMITS = Limits()
@@ -25,12 +25,12 @@ class Bucket:
         self._others = others
         self._next = dict.fromkeys(others, START)
 
-    def ask(self, priority: Priority) -> Granted | Refused:
+    def ask(self, priority: Priority) -> Granted | Denied:
         answer = admit(self._state, priority, self.now, LIMITS, polls_waiting=self._polls_waiting)
         self._state = answer.state
         if isinstance(answer, Granted):
             answered_at = self.now + timedelta(milliseconds=300)
-            self._state = settle(self._state, answer.token, Answer(200), answered_at, LIMITS)
+            self._state = settle(self._state, answer.token, RateResponse(200), answered_at, LIMITS)
         return answer
 
     def let_others_ask_until(self, moment: timedelta) -> None:
@@ -47,9 +47,11 @@ class Bucket:
     def read(self) -> timedelta | None:
         """Ask as a reader who waits a moment; return how long to stay away, None when it was granted."""
         came_at = self.now
-        while isinstance(answer := self.ask(Priority.CONTENT), Refused):
+        while isinstance(answer := self.ask(Priority.CONTENT), Denied):
             if answer.until > came_at + PATIENCE:
-                chance = chance_at(answer, Priority.CONTENT, LIMITS, polls_waiting=self._polls_waiting)
+                chance = estimate_retry_at(
+                    answer, Priority.CONTENT, LIMITS, polls_waiting=self._polls_waiting
+                )
                 self._state = noted_until(self._state, Priority.CONTENT, chance, LIMITS)
                 return chance - self.now
             self.let_others_ask_until(answer.until - START)
@@ -93,8 +95,10 @@ def test_when_nobody_else_asks_the_chance_is_the_next_slot_that_readers_may_have
 def test_a_penalty_is_waited_for() -> None:
     state = BucketState(penalty_until=START + timedelta(seconds=42))
     answer = admit(state, Priority.CONTENT, START, LIMITS)
-    assert isinstance(answer, Refused)
-    assert chance_at(answer, Priority.CONTENT, LIMITS, polls_waiting=False) == START + timedelta(seconds=42)
+    assert isinstance(answer, Denied)
+    assert estimate_retry_at(answer, Priority.CONTENT, LIMITS, polls_waiting=False) == START + timedelta(
+        seconds=42
+    )
 
 
 def test_only_the_kind_that_was_told_stays_noted() -> None:

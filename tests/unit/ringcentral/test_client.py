@@ -28,7 +28,7 @@ from app.ringcentral.ports import Priority, Silence
 from app.ringcentral.protocol import decode_records_page
 from app.ringcentral.protocol_errors import SyncTokenRefused
 from app.ringcentral.transport import ClientConfig
-from app.ringcentral.wire import Answer
+from app.ringcentral.wire import Response
 from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, MEDIA, SERVER
 from tests.unit.ringcentral.doubles import NOON, Ledger
@@ -104,7 +104,7 @@ async def test_the_loop_goes_on_while_a_large_answer_is_decoded(
     ringcentral.get(ACTIVE_CALLS).mock(return_value=page({"id": "r1", "note": "x" * LARGE_BYTES}))
     loop, went_on = asyncio.get_running_loop(), threading.Event()
 
-    def decode_slowly(answer: Answer) -> RecordsPage:
+    def decode_slowly(answer: Response) -> RecordsPage:
         loop.call_soon_threadsafe(went_on.set)
         assert went_on.wait(5), "the loop stands still"
         return decode_records_page(answer)

@@ -4,14 +4,14 @@ from structlog.testing import capture_logs
 
 from app import metrics
 from app.ringcentral.journal import Journal
-from app.ringcentral.wire import HEAVY, Answer, Request
+from app.ringcentral.wire import HEAVY, Request, Response
 from tests.fakes.clock import FakeClock
 
 REQUEST = Request(method="GET", url="/restapi/v1.0/account/1/call-log", route="/call-log", group=HEAVY)
 
 
-def answer(status: int, clock: FakeClock) -> Answer:
-    return Answer.of(status, [], b"", sent_at=clock.now())
+def answer(status: int, clock: FakeClock) -> Response:
+    return Response.of(status, [], b"", sent_at=clock.now())
 
 
 def test_an_outage_of_ringcentral_is_one_line_at_its_beginning_and_one_at_its_end() -> None:

@@ -13,7 +13,7 @@ from app.ringcentral.oauth import (
     token_by_code,
     verifier_of,
 )
-from app.ringcentral.wire import Answer
+from app.ringcentral.wire import Response
 from tests.fakes.clock import START
 
 RFC_BYTES = bytes(
@@ -81,5 +81,5 @@ def test_a_code_is_traded_with_verifier_and_the_same_address_and_never_twice() -
     ],
 )
 def test_the_account_is_read_by_id_or_address(body: bytes, expected: str | None) -> None:
-    assert decode_account_id(Answer.of(200, {}, body, sent_at=START)) == expected
+    assert decode_account_id(Response.of(200, {}, body, sent_at=START)) == expected
     assert account_info().group == "Light"

@@ -29,7 +29,7 @@ from app.ringcentral.multistatus import split_parts
 from app.ringcentral.ports import Silence
 from app.ringcentral.protocol import CallLogQuery
 from app.ringcentral.protocol_errors import ParameterExcluded, SyncTokenRefused, TokenRefused, TooManyIds
-from app.ringcentral.wire import Answer, read_error, read_rate_headers
+from app.ringcentral.wire import Response, read_error, read_rate_headers
 from app.values.storable import decode_json
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
@@ -37,10 +37,10 @@ SEEN = {RecordId("a")}
 RCV = "https://platform.ringcentral.com"
 
 
-def answer(status: int, body: Any = None, **headers: str) -> Answer:
+def answer(status: int, body: Any = None, **headers: str) -> Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer.of(status, told, content, sent_at=NOW)
+    return Response.of(status, told, content, sent_at=NOW)
 
 
 def record(record_id: str, **fields: Any) -> CallRecord:
@@ -215,7 +215,7 @@ def test_two_limits_that_differ_are_none() -> None:
         ("X-Rate-Limit-Window", "60"),
         ("X-Rate-Limit-Window", "60"),
     ]
-    rates = read_rate_headers(Answer.of(200, pairs, sent_at=NOW), NOW)
+    rates = read_rate_headers(Response.of(200, pairs, sent_at=NOW), NOW)
     assert (rates.limit, rates.window_seconds, rates.ignored) == (None, 60.0, ("x-rate-limit-limit",))
 
 
@@ -432,7 +432,7 @@ IDS = [RecordId(name) for name in ("a", "b", "c", "d")]
 
 
 def test_a_multipart_answer_gives_each_id_its_outcome() -> None:
-    told = Answer.of(200, {"Content-Type": 'multipart/mixed; boundary="B_1"'}, BULK, sent_at=NOW)
+    told = Response.of(200, {"Content-Type": 'multipart/mixed; boundary="B_1"'}, BULK, sent_at=NOW)
     items = protocol.decode_call_records(told, IDS)
     assert [(item.id, item.status, item.record is not None) for item in items] == [
         ("a", 200, True),
@@ -505,7 +505,7 @@ def test_a_bulk_read_of_nothing_is_not_asked_for() -> None:
 def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id() -> None:
     body = b'--B\n\n{"id":"b"}\n--B\n\n{"errorCode":"CMN-102"}\n--B--'
     items = protocol.decode_call_records(
-        Answer.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body, sent_at=NOW), IDS[:2]
+        Response.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body, sent_at=NOW), IDS[:2]
     )
     assert [(item.record is not None, item.why) for item in items] == [
         (False, "not the record asked for"),

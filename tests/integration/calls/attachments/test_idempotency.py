@@ -10,7 +10,7 @@ import pytest
 from app.api import keys
 from app.calls.attachments import idempotency
 from app.calls.attachments import store as attachments
-from app.calls.attachments.idempotency import Answer, request_digest
+from app.calls.attachments.idempotency import StoredResponse, request_digest
 from app.calls.ledger import open_ledger
 from app.db.engine import Database
 from app.ids import UNBOUND_ACCOUNT
@@ -120,11 +120,11 @@ async def test_old_answers_are_forgotten(database: Database) -> None:
     digest = request_digest("POST", {"text": "one"})
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
         await idempotency.keep_answer(
-            ledger, "key_1", "k", digest, Answer(201, {"ETag": '"v1"'}, {"id": "note_1"})
+            ledger, "key_1", "k", digest, StoredResponse(201, {"ETag": '"v1"'}, {"id": "note_1"})
         )
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
         assert await idempotency.forget_answers(db, START) == 0
-        assert await idempotency.find_answer(ledger, "key_1", "k", digest) == Answer(
+        assert await idempotency.find_answer(ledger, "key_1", "k", digest) == StoredResponse(
             201, {"ETag": '"v1"'}, {"id": "note_1"}
         )
         assert await idempotency.forget_answers(db, START + timedelta(seconds=1)) == 1

@@ -11,7 +11,7 @@ from sqlalchemy import Row, event, select
 
 from app.calls import accounts, store
 from app.calls.attachments import store as attachments
-from app.calls.attachments.store import DISPOSITION, LINK, NOTE, SENTIMENT, Kind, Written
+from app.calls.attachments.store import DISPOSITION, LINK, NOTE, SENTIMENT, AttachmentKind, Written
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
 from app.db.engine import Database
@@ -55,7 +55,7 @@ async def write_note(
 
 async def put(
     database: Database,
-    kind: Kind,
+    kind: AttachmentKind,
     name: str,
     slot: dict[str, Any],
     content: dict[str, Any],
@@ -80,7 +80,7 @@ async def arrive(
     return call
 
 
-async def rows_of(database: Database, kind: Kind) -> Sequence[Row[Any]]:
+async def rows_of(database: Database, kind: AttachmentKind) -> Sequence[Row[Any]]:
     async with database.read() as db:
         return (await db.execute(select(kind.table).order_by(kind.table.c.created_at))).all()
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.accounts.connections import Connection
 from app.calls import store
 from app.db.tables import calls, work
-from app.enrichment.call_log.change_feed import MOST_REQUESTS, Feed, FeedBusyError
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.change_feed import MOST_REQUESTS, CallLogFeed, FeedBusyError
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.call_log.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -21,12 +21,14 @@ from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.call_log.test_sweeper import RULES, logged, stages
 
 
-def make_feed(desk: Desk, replica: str = "one") -> Feed:
-    return Feed(desk.database, desk.clock, PLAN, replica=replica, lease_seconds=120.0)
+def make_feed(desk: Desk, replica: str = "one") -> CallLogFeed:
+    return CallLogFeed(desk.database, desk.clock, PLAN, replica=replica, lease_seconds=120.0)
 
 
-def make_reader(desk: Desk) -> Reader:
-    return Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=make_feed(desk))
+def make_reader(desk: Desk) -> CallLogReader:
+    return CallLogReader(
+        desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=make_feed(desk)
+    )
 
 
 async def own(desk: Desk) -> Connection:
@@ -39,7 +41,7 @@ def changed(number: int, change: int, **fields: Any) -> dict[str, Any]:
     return logged(number, START - timedelta(seconds=90), **fields) | {"changed": change}
 
 
-async def read_for(desk: Desk, reader: Reader, seconds: float) -> None:
+async def read_for(desk: Desk, reader: CallLogReader, seconds: float) -> None:
     until = desk.clock.now() + timedelta(seconds=seconds)
     while desk.clock.now() < until:
         await reader.step()
@@ -138,7 +140,7 @@ async def test_the_token_is_stored_after_the_records(desk: Desk, monkeypatch: py
         raise RuntimeError("the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.enrichment.call_log.change_feed.bring_in", crash)
+        patch.setattr("app.enrichment.call_log.change_feed.ingest", crash)
         with pytest.raises(RuntimeError):
             await feed.read(await own(desk))
     await make_feed(desk).read(await own(desk))
@@ -362,7 +364,7 @@ async def test_a_recording_is_settled_however_long_a_reading_takes(
         return told
 
     monkeypatch.setattr(target, name, stall)
-    reader = Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
+    reader = CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
     await reader.step()
     assert (await desk.call(1)).readiness["recording"]["state"] == "pending", "its record may still change"
     monkeypatch.undo()

@@ -11,16 +11,16 @@ from app.calls import store
 from app.calls.attachments import store as attachments
 from app.db.tables import calls
 from app.enrichment.call_log import reader as readings
-from app.enrichment.call_log.reader import Reader
+from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.call_log.reading_plan import (
     ByRecords,
     BySession,
     ByWindow,
     Due,
-    plan_reading,
+    plan_read,
     seconds_per_page,
 )
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
@@ -181,7 +181,7 @@ async def test_replicas_do_not_ask_for_the_same_calls_twice(desk: Desk) -> None:
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
-    other = Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica="two")
+    other = CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica="two")
     await asyncio.gather(desk.reader.step(), other.step())
     assert len(desk.ringcentral.asked) == 1
     assert (await desk.call()).reads == 1
@@ -191,7 +191,7 @@ async def test_replicas_gather_together(desk: Desk) -> None:
     await desk.end_call(1)
     desk.clock.advance(121)
     readers = [
-        Reader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica=name)
+        CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica=name)
         for name in ("one", "two")
     ]
     await readers[0].step()
@@ -227,14 +227,14 @@ def due(number: int, **fields: Any) -> Due:
 
 
 def test_a_lone_call_is_asked_for_by_its_session_first_and_by_start_time_then() -> None:
-    assert plan_reading([due(1)]) == BySession(("call_1",), SessionId("1"))
-    assert isinstance(plan_reading([due(1, reads=1)]), ByWindow)
-    assert isinstance(plan_reading([due(1, reads=2)]), BySession)
+    assert plan_read([due(1)]) == BySession(("call_1",), SessionId("1"))
+    assert isinstance(plan_read([due(1, reads=1)]), ByWindow)
+    assert isinstance(plan_read([due(1, reads=2)]), BySession)
 
 
 def test_a_conference_is_never_asked_for_by_its_session() -> None:
     for session_id in ("0", None, "s-1"):
-        assert isinstance(plan_reading([due(1, session_id=session_id)]), ByWindow)
+        assert isinstance(plan_read([due(1, session_id=session_id)]), ByWindow)
 
 
 def test_a_window_covers_the_starts_of_all_that_it_serves_and_leaves_far_ones_out() -> None:
@@ -242,7 +242,7 @@ def test_a_window_covers_the_starts_of_all_that_it_serves_and_leaves_far_ones_ou
         due(2, started_at=START + timedelta(seconds=600)),
         due(3, started_at=START + timedelta(hours=5)),
     )
-    request = plan_reading([due(1), near, far])
+    request = plan_read([due(1), near, far])
     assert isinstance(request, ByWindow)
     assert request.call_ids == ("call_1", "call_2")
     assert request.date_from < START < near.started_at < request.date_to
@@ -253,7 +253,7 @@ def test_calls_that_only_have_to_be_confirmed_share_a_request_wherever_they_bega
         due(number, started_at=START - timedelta(hours=5 * number), record_ids=(f"a{number}", f"b{number}"))
         for number in range(1, 30)
     ]
-    request = plan_reading([*scattered, due(99)])
+    request = plan_read([*scattered, due(99)])
     assert isinstance(request, ByRecords)
     assert request.call_ids == tuple(f"call_{number}" for number in range(1, 16)), (
         "whole calls, thirty records"
@@ -263,13 +263,13 @@ def test_calls_that_only_have_to_be_confirmed_share_a_request_wherever_they_bega
 
 def test_a_window_is_preferred_where_it_serves_as_many() -> None:
     near = [due(number, record_ids=(f"r{number}",)) for number in range(1, 5)]
-    assert isinstance(plan_reading(near), ByWindow)
+    assert isinstance(plan_read(near), ByWindow)
 
 
 def test_the_window_in_which_most_is_waited_for_per_page_comes_first() -> None:
     lone = due(1, started_at=START - timedelta(minutes=20))
     crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
-    request = plan_reading([lone, *crowd], page_seconds=300.0)
+    request = plan_read([lone, *crowd], page_seconds=300.0)
     assert isinstance(request, ByWindow)
     assert request.call_ids == tuple(call.call_id for call in crowd)
     assert request.date_to - request.date_from <= timedelta(seconds=300)
@@ -278,14 +278,14 @@ def test_the_window_in_which_most_is_waited_for_per_page_comes_first() -> None:
 def test_a_call_that_has_waited_for_long_is_worth_a_page_of_its_own() -> None:
     lone = due(1, started_at=START - timedelta(minutes=20), waited=600.0)
     crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
-    request = plan_reading([lone, *crowd], page_seconds=300.0)
+    request = plan_read([lone, *crowd], page_seconds=300.0)
     assert isinstance(request, ByWindow)
     assert request.call_ids == ("call_1",)
 
 
 def test_pages_that_hold_less_than_a_windows_margins_still_bring_something() -> None:
     crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(1, 400)]
-    request = plan_reading(crowd, page_seconds=50.0)
+    request = plan_read(crowd, page_seconds=50.0)
     assert isinstance(request, ByWindow)
     assert len(request.call_ids) == 1
 
@@ -437,15 +437,15 @@ async def test_a_page_serves_also_known_calls_that_are_not_due(desk: Desk) -> No
 
 def test_what_misses_its_record_is_not_asked_for_by_ids() -> None:
     far = due(2, started_at=START - timedelta(hours=9), record_ids=("r2",))
-    assert isinstance(plan_reading([due(1), far]), ByWindow)
+    assert isinstance(plan_read([due(1), far]), ByWindow)
 
 
 def test_a_call_of_very_many_records_is_confirmed_alone() -> None:
     many = due(1, record_ids=tuple(f"r{number}" for number in range(40)))
     far = due(2, started_at=START - timedelta(hours=9), record_ids=("x",))
     further = due(3, started_at=START - timedelta(hours=19), record_ids=("y",))
-    assert isinstance(plan_reading([many, far, further]), ByWindow)
-    request = plan_reading([far, many, further])
+    assert isinstance(plan_read([many, far, further]), ByWindow)
+    request = plan_read([far, many, further])
     assert isinstance(request, ByRecords)
     assert request.call_ids == ("call_2", "call_3")
 
@@ -501,7 +501,7 @@ async def test_a_call_that_active_calls_alone_knew_waits_for_its_recording(desk:
     assert (call.stage, call.readiness["legs"]["state"]) == ("bootstrapped", "none")
     plan = RecordingPlan()
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type="audio/mpeg")
-    await RecordingKeeper(desk.database, desk.clock, desk.connections, plan).step()
+    await RecordingWatcher(desk.database, desk.clock, desk.connections, plan).step()
     assert (await desk.call()).stage == "final"
 
 

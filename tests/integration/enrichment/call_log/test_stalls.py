@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from app.enrichment.call_log.change_feed import Feed
-from app.enrichment.call_log.reader import Reader
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.reader import CallLogReader
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, RecordsSync
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.desk import PLAN, Desk
@@ -108,9 +108,11 @@ async def test_every_call_ends_final_with_the_last_word_on_it(desk: Desk, has_fe
         await desk.end_call(number, ended_at=ended_at, read_at=ended_at + timedelta(seconds=30))
         story(desk, ringcentral, number, chance)
     connections = FakeConnections(ringcentral, desk.settings, desk.database, desk.clock)
-    feed = Feed(desk.database, desk.clock, PLAN, replica="one", lease_seconds=900.0)
-    reader = Reader(desk.database, desk.clock, connections, PLAN, page_size=1000, feed=feed)
-    keeper = RecordingKeeper(desk.database, desk.clock, connections, RecordingPlan(gaps=(60.0, 120.0, 300.0)))
+    feed = CallLogFeed(desk.database, desk.clock, PLAN, replica="one", lease_seconds=900.0)
+    reader = CallLogReader(desk.database, desk.clock, connections, PLAN, page_size=1000, feed=feed)
+    keeper = RecordingWatcher(
+        desk.database, desk.clock, connections, RecordingPlan(gaps=(60.0, 120.0, 300.0))
+    )
     until = START + timedelta(seconds=1200)
     while desk.clock.now() < until:
         pauses = [await reader.step(), await keeper.step(), 10.0]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.accounts.access import Access, Level
-from app.accounts.credentials import Kind, Secret, remove, save
+from app.accounts.credentials import CredentialKind, Secret, remove, save
 from app.calls.model import Call
 from app.db.tables import accounts, calls, credentials, sweeps
 from app.enrichment.call_log import gaps
@@ -563,7 +563,7 @@ async def connect_user(desk: Desk, name: str, access: Access) -> None:
     )
     async with desk.database.write() as db:
         await save(
-            db, VAULT, ACCOUNT, name, Kind.JWT, Secret("app", "secret", "jwt"), token, access.to_json(),
+            db, VAULT, ACCOUNT, name, CredentialKind.JWT, Secret("app", "secret", "jwt"), token, access.to_json(),
             desk.clock.now(),
         )  # fmt: skip
     desk.connections.forget()

@@ -11,15 +11,15 @@ from sqlalchemy import select
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
-from app.calls.insights.availability import load_outlook
+from app.calls.insights.availability import load_availability
 from app.calls.insights.model import Version
-from app.calls.insights.store import BY_EVENT, Arrival, take
+from app.calls.insights.store import BY_EVENT, InsightsArrival, take
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.engine import upsert_into
 from app.db.tables import calls, credentials, insights, sentiments
 from app.enrichment.insights.reader import InsightsPlan, InsightsReader
-from app.enrichment.records.apply import ReadingPlan, apply_readings
+from app.enrichment.records.apply import CallLogPlan, apply_records
 from app.errors import (
     CredentialsRefused,
     PermissionMissing,
@@ -35,7 +35,7 @@ from tests.fakes.desk import Desk
 from tests.fakes.ringcentral import FakeRingCentral
 
 HOUR, SIX_HOURS = 3600.0, 21_600.0
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0, insights_after=HOUR)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0, insights_after=HOUR)
 REFUSED = PermissionMissing("no", permission="RingSense", code="CMN-401")
 
 
@@ -54,7 +54,7 @@ async def record_call(desk: Desk, number: int = 1, *, recorded: bool = True, **f
     assert isinstance(record, CallRecord)
     now = desk.clock.now()
     async with desk.database.write() as db, open_ledger(db, AccountId(ACCOUNT), now) as ledger:
-        await apply_readings(
+        await apply_records(
             ledger, {str(call.call_id): call}, {str(call.call_id): [record]}, Source.CALL_LOG, now, PLAN
         )
     return call
@@ -161,7 +161,7 @@ async def test_a_refused_call_still_takes_what_an_event_brings(desk: Desk) -> No
     version = Version(telephony_session_id="s-1", recording_id="3001", last_modified_at=None, raw=raw)
     now = desk.clock.now()
     async with desk.database.write() as db, open_ledger(db, AccountId(ACCOUNT), now) as ledger:
-        await take(ledger, [Arrival(version, BY_EVENT, now)])
+        await take(ledger, [InsightsArrival(version, BY_EVENT, now)])
     assert state(await desk.call()) == ("ready", None)
 
 
@@ -172,7 +172,7 @@ async def test_no_look_is_needed_where_the_event_came_first(desk: Desk) -> None:
     version = Version(telephony_session_id="s-1", recording_id="3001", last_modified_at=None, raw=analysed())
     now = desk.clock.now()
     async with desk.database.write() as db, open_ledger(db, AccountId(ACCOUNT), now) as ledger:
-        await take(ledger, [Arrival(version, BY_EVENT, now)])
+        await take(ledger, [InsightsArrival(version, BY_EVENT, now)])
     await work_for(desk, reader, 3 * HOUR)
     assert len(desk.ringcentral.asked) == 1
 
@@ -261,7 +261,7 @@ async def test_what_is_read_is_kept_as_it_came(desk: Desk) -> None:
     async with desk.database.read() as db:
         (row,) = (await db.execute(select(insights))).all()
         (feeling,) = (await db.execute(select(sentiments))).all()
-        assert (await load_outlook(db, AccountId(ACCOUNT))).answered
+        assert (await load_availability(db, AccountId(ACCOUNT))).answered
     assert row.raw == analysed()
     assert (row.source, row.recording_id) == ("insights", "3001")
     assert (feeling.source, feeling.label, feeling.scope) == ("ringsense", "positive", {"type": "call"})

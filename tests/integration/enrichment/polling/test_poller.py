@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.tables import accounts, call_records, calls, poll_targets
-from app.enrichment.records.apply import keep_readings
+from app.enrichment.records.apply import store_versions
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
@@ -337,7 +337,7 @@ async def test_a_record_put_aside_while_the_call_went_on_stands_for_it_once_it_h
         read = read_call_record(desk.ringcentral.active[0])
         assert isinstance(read, CallRecord)
         loaded: dict[str, Call] = {call.call_id: call}
-        await keep_readings(ledger, loaded, {call.call_id: [read]}, Source.ACTIVE_CALLS, desk.clock.now())
+        await store_versions(ledger, loaded, {call.call_id: [read]}, Source.ACTIVE_CALLS, desk.clock.now())
     await desk.poller.step()
     found = await desk.call()
     assert (found.stage, found.primary_record_id, found.result) == ("bootstrapped", "rec-1", "Accepted")

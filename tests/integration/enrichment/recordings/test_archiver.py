@@ -18,11 +18,11 @@ from app.accounts.connections import Connection
 from app.calls import recordings
 from app.clock import Clock, SystemClock
 from app.db.tables import credentials
-from app.enrichment.recordings.archive_store import Folder
-from app.enrichment.recordings.archiver import Archivist, _download
-from app.enrichment.recordings.audio_stream import Sound
+from app.enrichment.recordings.archive_store import FolderArchive
+from app.enrichment.recordings.archiver import Archiver, _download
+from app.enrichment.recordings.audio_stream import AudioStream
 from app.enrichment.recordings.byte_ranges import Span
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.errors import ArchiveUnavailable, PermissionMissing
 from app.ids import ExtensionId
 from tests.factories_calls import ACCOUNT, ANA
@@ -47,17 +47,17 @@ class Desk:
         self.stage = stage
         self.kept = folder / "kept"
         self.spool = folder / "spool"
-        self.archive = Folder(self.kept)
+        self.archive = FolderArchive(self.kept)
         process = stage.process
         process.archive = self.archive
         process.listening._archive = self.archive
         self.archivist = self.replica()
-        self.keeper = RecordingKeeper(process.database, process.clock, process.connections, PLAN)
+        self.keeper = RecordingWatcher(process.database, process.clock, process.connections, PLAN)
 
-    def replica(self, clock: Clock | None = None) -> Archivist:
+    def replica(self, clock: Clock | None = None) -> Archiver:
         """Another archivist of the same machine, whom no failure holds back yet."""
         process = self.stage.process
-        return Archivist(
+        return Archiver(
             process.database,
             clock or process.clock,
             process.connections,
@@ -180,10 +180,10 @@ async def test_a_download_is_on_the_disk_long_before_its_end(
         raise KeyboardInterrupt  # and the process is gone
 
     @asynccontextmanager
-    async def opened(*_: Any, **__: Any) -> AsyncIterator[Sound]:
-        yield Sound(Span(0, None, None), False, "audio/mpeg", come())
+    async def opened(*_: Any, **__: Any) -> AsyncIterator[AudioStream]:
+        yield AudioStream(Span(0, None, None), False, "audio/mpeg", come())
 
-    monkeypatch.setattr("app.enrichment.recordings.archiver.open_sound", opened)
+    monkeypatch.setattr("app.enrichment.recordings.archiver.open_audio_stream", opened)
     (connection,) = await desk.stage.process.connections.all()
     with pytest.raises(KeyboardInterrupt):
         await _download(connection, "", desk.part(recording_id), clock)
@@ -403,7 +403,7 @@ async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
     desk, plan = any_desk, replace(PLAN, lease=0.6)
     process = desk.stage.process
     one, other = (
-        Archivist(process.database, process.clock, process.connections, desk.archive, plan, spool=desk.spool)
+        Archiver(process.database, process.clock, process.connections, desk.archive, plan, spool=desk.spool)
         for _ in range(2)
     )
     recording_id = await desk.due()

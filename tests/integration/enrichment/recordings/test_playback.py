@@ -11,9 +11,9 @@ import pytest
 
 from app.calls import recordings
 from app.calls.recordings import State
-from app.enrichment.recordings.audio_stream import Sound
+from app.enrichment.recordings.audio_stream import AudioStream
 from app.enrichment.recordings.byte_ranges import Span
-from app.enrichment.recordings.playback import Heard
+from app.enrichment.recordings.playback import PlayableAudio
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT
@@ -244,7 +244,9 @@ async def test_a_reader_who_leaves_ends_the_download(stage: Stage, monkeypatch: 
     @asynccontextmanager
     async def never_ends(*_: Any) -> Any:
         try:
-            yield Heard(Sound(Span(0, None, None), False, "audio/mpeg", endless()), "audio/mpeg")
+            yield PlayableAudio(
+                AudioStream(Span(0, None, None), False, "audio/mpeg", endless()), "audio/mpeg"
+            )
         finally:
             closed.set()
 

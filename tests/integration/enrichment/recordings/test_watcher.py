@@ -13,9 +13,9 @@ from app.accounts.connections import Connection
 from app.calls import recordings
 from app.db.engine import upsert_into
 from app.db.tables import call_parties, credentials
-from app.enrichment.call_log.change_feed import Feed
-from app.enrichment.call_log.reader import Reader
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.reader import CallLogReader
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import Recording
@@ -34,8 +34,8 @@ PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0))
 
 
 @pytest.fixture
-def keeper(desk: Desk) -> RecordingKeeper:
-    return RecordingKeeper(desk.database, desk.clock, desk.connections, PLAN)
+def keeper(desk: Desk) -> RecordingWatcher:
+    return RecordingWatcher(desk.database, desk.clock, desk.connections, PLAN)
 
 
 async def rows(desk: Desk) -> list[Row[Any]]:
@@ -72,7 +72,7 @@ async def read_linked_calls_of_which_one_is_settled(desk: Desk, **fields: Any) -
     return settled
 
 
-async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
+async def keep_for(desk: Desk, keeper: RecordingWatcher, seconds: float) -> None:
     until = desk.clock.now() + timedelta(seconds=seconds)
     while desk.clock.now() < until:
         pause = await keeper.step()
@@ -81,7 +81,7 @@ async def keep_for(desk: Desk, keeper: RecordingKeeper, seconds: float) -> None:
 
 
 async def test_a_recording_that_can_be_heard_is_shown_on_its_call(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     assert (await desk.call()).readiness["recording"]["state"] == "pending"
@@ -101,7 +101,7 @@ async def test_a_recording_that_can_be_heard_is_shown_on_its_call(
 
 
 async def test_it_is_asked_for_with_growing_gaps_and_given_up_after_the_last(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     began, asked = desk.clock.now(), []
@@ -117,7 +117,9 @@ async def test_it_is_asked_for_with_growing_gaps_and_given_up_after_the_last(
     assert (await desk.events(call))[-1] == "recording.expired"
 
 
-async def test_a_call_is_not_final_before_its_recording_is_there(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_a_call_is_not_final_before_its_recording_is_there(
+    desk: Desk, keeper: RecordingWatcher
+) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 600)
     call = await desk.call()
@@ -133,7 +135,7 @@ async def test_a_call_is_not_final_before_its_recording_is_there(desk: Desk, kee
 
 
 async def test_a_recording_that_comes_first_leaves_the_record_its_minute(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.recordings["77"] = HEARD
@@ -144,7 +146,7 @@ async def test_a_recording_that_comes_first_leaves_the_record_its_minute(
 
 
 async def test_a_call_whose_recording_never_comes_is_final_when_it_is_given_up(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 90)
@@ -153,7 +155,7 @@ async def test_a_call_whose_recording_never_comes_is_final_when_it_is_given_up(
 
 
 async def test_a_record_that_does_not_change_any_more_settles_the_recording_that_it_gives_the_address_of(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk, recording=RECORDING | ADDRESS)
     assert (await desk.call()).readiness["recording"]["state"] == "pending"
@@ -168,8 +170,8 @@ async def test_a_record_that_does_not_change_any_more_settles_the_recording_that
 
 async def test_the_feed_settles_a_recording_by_not_showing_its_call_again(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
-    feed = Feed(desk.database, desk.clock, PLAN_OF_READINGS, replica="one", lease_seconds=120.0)
-    desk.reader = Reader(
+    feed = CallLogFeed(desk.database, desk.clock, PLAN_OF_READINGS, replica="one", lease_seconds=120.0)
+    desk.reader = CallLogReader(
         desk.database, desk.clock, desk.connections, PLAN_OF_READINGS, page_size=1000, feed=feed
     )
     await read_recorded_call(desk, recording=RECORDING | ADDRESS, changed=1)
@@ -180,7 +182,7 @@ async def test_the_feed_settles_a_recording_by_not_showing_its_call_again(desk: 
 
 async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(desk: Desk) -> None:
     plan = replace(PLAN_OF_READINGS, archives=True)
-    desk.reader = Reader(desk.database, desk.clock, desk.connections, plan, page_size=1000)
+    desk.reader = CallLogReader(desk.database, desk.clock, desk.connections, plan, page_size=1000)
     await read_recorded_call(desk, recording=RECORDING | ADDRESS)
     await read_for(desk, 90)
     (row,) = await rows(desk)
@@ -189,7 +191,7 @@ async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(des
 
 
 async def test_what_an_event_announced_and_no_settled_record_names_is_looked_for_at_once(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await desk.end_call(details={"recordingIds": ["77"]})
     desk.ringcentral.log = [detailed(desk)]
@@ -204,7 +206,7 @@ async def test_what_an_event_announced_and_no_settled_record_names_is_looked_for
 
 
 async def test_what_events_announced_and_no_record_ever_names_is_soon_taken_for_none(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await desk.end_call(details={"recordingIds": ["77"]})
     desk.ringcentral.log = [detailed(desk)]
@@ -224,7 +226,7 @@ async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recordi
     assert (await desk.call()).stage == "reconciled"
 
 
-async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = RateLimited("full", retry_at=desk.clock.now() + timedelta(seconds=30))
     assert await keeper.step() == pytest.approx(30)
@@ -236,7 +238,7 @@ async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, keeper: Record
     assert (await rows(desk))[0].state == "ready"
 
 
-async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = RingCentralUnreachable("away")
     await keeper.step()
@@ -244,7 +246,7 @@ async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingKeeper) -
 
 
 async def test_a_missing_right_is_told_once_and_costs_one_request(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     refusal = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
@@ -265,7 +267,7 @@ async def test_a_missing_right_is_told_once_and_costs_one_request(
     assert desk.ringcentral.asked.count("recording 78") == 0
 
 
-async def test_a_colleagues_recording_says_nothing_of_ones_own(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_a_colleagues_recording_says_nothing_of_ones_own(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, ANA)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-408")
@@ -281,7 +283,7 @@ async def test_a_colleagues_recording_says_nothing_of_ones_own(desk: Desk, keepe
     assert connection.access.lacks == {}
 
 
-async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, BEN)
     await keeper.step()
@@ -289,7 +291,7 @@ async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: Rec
     assert (await rows(desk))[0].problem == "no credentials"
 
 
-async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, BEN)
     await keep_for(desk, keeper, 12 * 3600)
@@ -304,7 +306,7 @@ async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keep
     assert (row.state, row.problem) == ("ready", None)
 
 
-async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = CredentialsRefused("no", code="OAU-213")
     await keeper.step()
@@ -313,7 +315,7 @@ async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: Rec
 
 
 async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 90)
@@ -328,7 +330,7 @@ async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
     "refusal", [None, PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")]
 )
 async def test_a_look_in_vain_leaves_a_recording_alone_that_a_record_settled_meanwhile(
-    desk: Desk, keeper: RecordingKeeper, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+    desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
 ) -> None:
     await read_recorded_call(desk)
 
@@ -347,7 +349,7 @@ async def test_a_look_in_vain_leaves_a_recording_alone_that_a_record_settled_mea
 
 
 async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record_settled_it(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     settled = await read_linked_calls_of_which_one_is_settled(desk)
     await keep_for(desk, keeper, 900)
@@ -358,7 +360,7 @@ async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record
     assert "recording.expired" not in await desk.events(await desk.call(2))
 
 
-async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     async with desk.database.write() as db:
         now = desk.clock.now()
@@ -372,7 +374,7 @@ async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: 
 
 
 async def test_linked_calls_that_name_one_recording_are_both_told(
-    desk: Desk, keeper: RecordingKeeper
+    desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_linked_calls(desk)
     desk.ringcentral.recordings["77"] = HEARD
@@ -381,13 +383,13 @@ async def test_linked_calls_that_name_one_recording_are_both_told(
     assert {(await desk.call(one)).readiness["recording"]["state"] for one in (1, 2)} == {"ready"}
 
 
-async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: RecordingKeeper) -> None:
+async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: RecordingWatcher) -> None:
     archived = {"archive_path": "77.mp3", "content_type": "audio/wav"}
     knows = await read_linked_calls_of_which_one_is_settled(desk, **archived)
     before = await desk.events(await desk.call(2))
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type=None, duration_seconds=92.0)
     archiving = replace(PLAN, archives=True)
-    await RecordingKeeper(desk.database, desk.clock, desk.connections, archiving).step()
+    await RecordingWatcher(desk.database, desk.clock, desk.connections, archiving).step()
     assert await desk.events(await desk.call(2)) == before
     assert "recording.ready" in await desk.events(await desk.call(1))
     told = {row.call_id == knows: row for row in await rows(desk)}
@@ -397,7 +399,7 @@ async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: Re
 
 
 async def test_where_one_user_hears_no_recordings_another_who_was_in_the_call_is_asked(
-    desk: Desk, keeper: RecordingKeeper, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await read_recorded_call(desk)
     own, of = await desk.connections.own(), desk.connections.of

@@ -12,7 +12,7 @@ from app import metrics
 from app.calls.model import Stage
 from app.db.tables import call_records, calls, metadata, recordings, work
 from app.db.types import UtcDateTime
-from app.enrichment.recordings.watcher import RecordingKeeper, RecordingPlan
+from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.enrichment.records.set_aside import KIND, load_set_aside
 from app.errors import StorageUnavailable
 from app.ringcentral.models import Recording
@@ -198,7 +198,7 @@ async def test_a_recording_that_cannot_be_stored_is_set_aside_alone(desk: Desk) 
             id=f"77{number}", content_type="refused" if number == 2 else "audio/mpeg"
         )
     await refuse_value(desk, "recordings", "content_type", "UPDATE")
-    keeper = RecordingKeeper(desk.database, desk.clock, desk.connections, RecordingPlan())
+    keeper = RecordingWatcher(desk.database, desk.clock, desk.connections, RecordingPlan())
     for _ in range(10):
         desk.clock.advance(max(1.0, await keeper.step() or 60.0))
     await allow_value(desk, "recordings")

@@ -27,7 +27,7 @@ from app.db.tables import api_keys, credentials
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.dashboard.board import Board
+from app.ops.dashboard.board import ViewerBoard
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import REFUSAL_SECONDS, SESSION_HOURS, SignIn, TooManySignIns, Viewer
 from app.vault import Vault
@@ -358,7 +358,7 @@ async def test_many_viewers_ask_the_database_once(
     services: Services, account: AccountId, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = 0
-    board = Board(services.database, services.settings, clock, None)
+    board = ViewerBoard(services.database, services.settings, clock, None)
     read = services.database.read
 
     def count_reads() -> Any:

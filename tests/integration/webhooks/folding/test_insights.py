@@ -13,7 +13,7 @@ from app.calls.attachments.inputs import SentimentIn
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.tables import calls, insights, sentiments, timeline
-from app.enrichment.records.apply import ReadingPlan, apply_readings
+from app.enrichment.records.apply import CallLogPlan, apply_records
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.conftest import build_app, open_client
@@ -25,7 +25,7 @@ from tests.integration.webhooks.conftest import Intake
 
 OWNER = AccountId(ACCOUNT)
 LATER: dict[str, Any] = {"lastModifiedTime": rc_time(READY + timedelta(minutes=5))}
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
 
 async def rows(intake: Intake, table: Any) -> list[Any]:
@@ -96,7 +96,7 @@ async def test_insights_that_name_the_recording_alone_join_when_a_record_names_i
     assert isinstance(record, CallRecord)
     async with intake.database.write() as db, open_ledger(db, OWNER, intake.clock.now()) as ledger:
         found = {str(call.call_id): [record]}
-        await apply_readings(
+        await apply_records(
             ledger, {str(call.call_id): call}, found, Source.CALL_LOG, intake.clock.now(), PLAN
         )
     (row,) = await rows(intake, insights)

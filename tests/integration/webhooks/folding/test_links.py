@@ -12,7 +12,7 @@ from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.engine import Database
 from app.db.tables import call_links, deliveries
-from app.enrichment.records.apply import ReadingPlan, apply_readings, open_stranger
+from app.enrichment.records.apply import CallLogPlan, apply_records, open_unknown_call
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.conftest import build_app, open_client
@@ -34,7 +34,7 @@ from tests.factories import (
 from tests.factories_calls import raw_record
 from tests.integration.webhooks.conftest import Intake
 
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
 
 def record(**fields: Any) -> CallRecord:
@@ -153,10 +153,10 @@ async def read(intake: Intake, records: dict[str, list[CallRecord]]) -> None:
         }
         calls, found = {}, {}
         for key, rows in records.items():
-            call = known.get(key) or open_stranger(ledger, key, rows, Source.CALL_LOG)
+            call = known.get(key) or open_unknown_call(ledger, key, rows, Source.CALL_LOG)
             calls[str(call.call_id)], found[str(call.call_id)] = call, rows
         await ledger.flush()
-        await apply_readings(ledger, calls, found, Source.CALL_LOG, now, PLAN)
+        await apply_records(ledger, calls, found, Source.CALL_LOG, now, PLAN)
 
 
 @pytest.mark.parametrize("field", ["transferTarget", "transferee"])

@@ -10,7 +10,7 @@ from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
 from app.db.tables import calls, timeline
-from app.enrichment.records.apply import apply_readings, keep_readings
+from app.enrichment.records.apply import apply_records, store_versions
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from app.settings import Settings
@@ -46,7 +46,7 @@ async def give_records(intake: Intake, source: Source = Source.ACTIVE_CALLS, **f
             )
             assert isinstance(record, CallRecord)
             found[call.call_id] = [record]
-        await apply_readings(ledger, loaded, found, source, intake.clock.now(), PLAN)
+        await apply_records(ledger, loaded, found, source, intake.clock.now(), PLAN)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it
     ):
         record = read_call_record(raw_record(result="Stopped"))
         assert isinstance(record, CallRecord)
-        await keep_readings(
+        await store_versions(
             ledger, {call.call_id: call}, {call.call_id: [record]}, Source.CALL_LOG, intake.clock.now()
         )
     report = await replay_calls(intake.database, intake.clock, settings, OWN)

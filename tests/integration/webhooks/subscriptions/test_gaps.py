@@ -14,7 +14,7 @@ from app.calls.model import Call, Source
 from app.db.tables import calls, credentials, subscriptions, sweeps
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
-from app.enrichment.records.apply import ReadingPlan, apply_readings, keep_readings, open_stranger
+from app.enrichment.records.apply import CallLogPlan, apply_records, open_unknown_call, store_versions
 from app.errors import (
     CredentialsRefused,
     PermissionMissing,
@@ -29,7 +29,7 @@ from tests.factories_calls import raw_record
 from tests.fakes.clock import START
 from tests.integration.webhooks.conftest import Intake
 
-PLAN = ReadingPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
+PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=3600.0, settled_after=60.0)
 
 
 async def note_gap(intake: Intake, seconds: float) -> None:
@@ -250,7 +250,7 @@ async def keep_records(intake: Intake, *rows: dict[str, Any], seconds_ago: float
     found = [record for row in rows if isinstance(record := read_call_record(row), CallRecord)]
     async with intake.database.write() as db, open_ledger(db, call.account_id, intake.clock.now()) as ledger:
         loaded = (await store.load_by_ids(db, call.account_id, [call.call_id]))[call.call_id]
-        await keep_readings(ledger, {call.call_id: loaded}, {call.call_id: found}, Source.CALL_LOG, now)
+        await store_versions(ledger, {call.call_id: loaded}, {call.call_id: found}, Source.CALL_LOG, now)
 
 
 def finished(told: list[dict[str, Any]]) -> dict[str, Any]:
@@ -318,9 +318,9 @@ async def test_late_events_fold_into_the_call_that_the_sweep_found(intake: Intak
     account = AccountId(ACCOUNT)
     now = intake.clock.now()
     async with intake.database.write() as db, open_ledger(db, account, now) as ledger:
-        stranger = open_stranger(ledger, TELEPHONY_SESSION, [record], Source.SWEEP)
+        stranger = open_unknown_call(ledger, TELEPHONY_SESSION, [record], Source.SWEEP)
         await ledger.flush()
-        await apply_readings(
+        await apply_records(
             ledger, {stranger.call_id: stranger}, {stranger.call_id: [record]}, Source.CALL_LOG, now, PLAN
         )
     await intake.fold(told)

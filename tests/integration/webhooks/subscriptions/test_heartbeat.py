@@ -15,7 +15,7 @@ from app.enrichment.call_log.gaps import Reason, end_gaps, note_gap
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.intake.refusals import Refusals
-from app.webhooks.subscriptions.heartbeat import Pulse
+from app.webhooks.subscriptions.heartbeat import Heartbeat
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
 from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
@@ -27,7 +27,7 @@ def refused() -> dict[str, datetime]:
     return {}
 
 
-class Replica(Pulse):
+class Replica(Heartbeat):
     """A pulse whose proofs fail as the test says."""
 
     def __init__(self, name: str, database: Database, clock: FakeClock, *rest: Any) -> None:

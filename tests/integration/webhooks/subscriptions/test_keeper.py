@@ -17,7 +17,7 @@ from app.enrichment.call_log.gaps import Sweep
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, ExtensionId
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted, of_extension, pause_after
-from app.webhooks.subscriptions.supervisor import SubscriptionGuard, who_keeps
+from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor, subscription_owner
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral, subscription_row
@@ -47,8 +47,8 @@ def make_keeper(
 
 def make_guard(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, settings: Any
-) -> SubscriptionGuard:
-    return SubscriptionGuard(
+) -> SubscriptionSupervisor:
+    return SubscriptionSupervisor(
         database, clock, FakeConnections(ringcentral, settings, database, clock), WANTED,
         replica="one", check_seconds=180.0, lease_seconds=60.0, sweep_after_seconds=60.0,
     )  # fmt: skip
@@ -516,5 +516,5 @@ def test_who_sees_all_keeps_one_for_the_account_and_others_each_their_own() -> N
     ana, ben = (Connection(AccountId("1"), name, nothing, nothing, limited) for name in ("ana", "ben"))
     service = Connection(AccountId("1"), "service", nothing, nothing)
     other = Connection(AccountId("2"), "other", nothing, nothing, limited)
-    assert who_keeps([ana, ben, other]) == [ana, ben, other]
-    assert who_keeps([ana, ben, service, other]) == [service, other]
+    assert subscription_owner([ana, ben, other]) == [ana, ben, other]
+    assert subscription_owner([ana, ben, service, other]) == [service, other]

@@ -15,7 +15,7 @@ from app.errors import RequestRefused, RingCentralUnreachable, StorageUnavailabl
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.models import Subscription
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
-from app.webhooks.subscriptions.supervisor import SubscriptionGuard
+from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from tests.conftest import until
 from tests.fakes.clock import FakeClock
 from tests.fakes.ringcentral import FakeRingCentral
@@ -49,8 +49,8 @@ class Guarded(Company):
         self.connections.behind[OWN] = self.own
         self.guard = self.make_guard()
 
-    def make_guard(self, patience_seconds: float | None = None) -> SubscriptionGuard:
-        return SubscriptionGuard(
+    def make_guard(self, patience_seconds: float | None = None) -> SubscriptionSupervisor:
+        return SubscriptionSupervisor(
             self.database, self.clock, self.connections, WANTED, replica="one", check_seconds=180.0,
             lease_seconds=15.0, sweep_after_seconds=60.0, patience_seconds=patience_seconds,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from app.calls.insights.availability import Outlook, expect_insights
+from app.calls.insights.availability import Availability, expect_insights
 from app.calls.model import Call, Stage
 from app.enrichment.insights.reader import Closed, Found, Hopeless, Later, NotThere, learn
 from app.ids import AccountId, CallId
@@ -26,22 +26,22 @@ def ended_call() -> Call:
 
 def test_the_first_call_of_an_unknown_account_is_looked_for_at_once() -> None:
     call, now = ended_call(), START + timedelta(seconds=10)
-    expect_insights(call, Outlook(), 3600.0, now)
+    expect_insights(call, Availability(), 3600.0, now)
     assert call.insights_at == now
     assert call.awaits("insights")
 
 
 def test_where_they_are_known_to_come_the_look_waits_for_an_hour() -> None:
     call = ended_call()
-    expect_insights(call, Outlook(answered=True), 3600.0, START + timedelta(seconds=10))
+    expect_insights(call, Availability(answered=True), 3600.0, START + timedelta(seconds=10))
     assert call.insights_at == START + timedelta(hours=1)
     late = ended_call()
-    expect_insights(late, Outlook(answered=True), 3600.0, START + timedelta(days=1))
+    expect_insights(late, Availability(answered=True), 3600.0, START + timedelta(days=1))
     assert late.insights_at == START + timedelta(days=1)
 
 
 def test_an_account_without_them_is_left_in_peace_until_the_refusal_is_old() -> None:
-    closed = Outlook().closed("no-licence", HOURS)
+    closed = Availability().closed("no-licence", HOURS)
     call = ended_call()
     expect_insights(call, closed, 3600.0, START)
     assert call.insights_at is None
@@ -55,13 +55,13 @@ def test_an_account_without_them_is_left_in_peace_until_the_refusal_is_old() -> 
 def test_what_was_said_of_a_call_is_not_said_again() -> None:
     call = ended_call()
     call.ready("insights", "ready", START)
-    expect_insights(call, Outlook(), 3600.0, START)
+    expect_insights(call, Availability(), 3600.0, START)
     assert (call.insights_at, call.readiness["insights"]["state"]) == (None, "ready")
 
 
 def test_refusals_close_until_the_first_of_them_is_old() -> None:
     sooner = START + timedelta(hours=1)
-    known = Outlook().turned_away("own", sooner)
+    known = Availability().turned_away("own", sooner)
     learnt = learn(known, Closed("no-scope", {"second": HOURS}), START)
     assert (learnt.reason, learnt.closed_until) == ("no-scope", sooner)
     assert learnt.is_refused("second", START)
@@ -69,16 +69,16 @@ def test_refusals_close_until_the_first_of_them_is_old() -> None:
 
 
 def test_an_answer_opens_again_and_failures_teach_nothing() -> None:
-    closed = Outlook().turned_away("own", HOURS).closed("no-licence", HOURS)
+    closed = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
     for answer in (Found([]), NotThere()):
         opened = learn(closed, answer, HOURS)
         assert opened.answered
         assert not opened.is_closed(START)
     assert learn(closed, Later(HOURS), START) == closed
-    assert learn(Outlook(), Hopeless("unreachable"), START) == Outlook()
+    assert learn(Availability(), Hopeless("unreachable"), START) == Availability()
 
 
 def test_it_is_kept_as_json() -> None:
-    outlook = Outlook().turned_away("own", HOURS).closed("no-licence", HOURS)
-    assert Outlook.from_json(outlook.to_json()) == outlook
-    assert Outlook.from_json(None) == Outlook()
+    outlook = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
+    assert Availability.from_json(outlook.to_json()) == outlook
+    assert Availability.from_json(None) == Availability()

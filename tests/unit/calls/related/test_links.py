@@ -7,9 +7,9 @@ import pytest
 
 from app.calls.related.links import (
     Half,
-    Kind,
-    Known,
+    KnownCall,
     Link,
+    LinkKind,
     are_ring_out,
     conversation_of,
     key_of,
@@ -19,10 +19,10 @@ from app.calls.related.links import (
 )
 from tests.fakes.clock import START
 
-FIRST = Known("call_1", "s-1", "1001")
-SECOND = Known("call_2", "s-2", "2002")
-ROOM = Known("call_3", "s-3", None)
-TRANSFER = Link("s-1", "s-2", Kind.ATTENDED_TRANSFER, "2002")
+FIRST = KnownCall("call_1", "s-1", "1001")
+SECOND = KnownCall("call_2", "s-2", "2002")
+ROOM = KnownCall("call_3", "s-3", None)
+TRANSFER = Link("s-1", "s-2", LinkKind.ATTENDED_TRANSFER, "2002")
 
 
 def test_a_link_that_one_side_tells_shows_on_both() -> None:
@@ -41,7 +41,7 @@ def test_a_session_that_nobody_knows_yet_is_named_as_far_as_it_was_told() -> Non
 
 
 def test_a_peer_that_was_named_by_its_session_id_alone_is_the_same_call() -> None:
-    by_number = Link("s-1", key_of(None, "2002"), Kind.PICKUP, "2002")
+    by_number = Link("s-1", key_of(None, "2002"), LinkKind.PICKUP, "2002")
     assert [link["callId"] for link in related_of(FIRST, [by_number], [SECOND])] == ["call_2"]
     assert [link["callId"] for link in related_of(SECOND, [by_number], [FIRST])] == ["call_1"]
     (unknown,) = related_of(FIRST, [by_number], [])
@@ -49,12 +49,12 @@ def test_a_peer_that_was_named_by_its_session_id_alone_is_the_same_call() -> Non
 
 
 def test_what_both_sides_tell_is_one_link() -> None:
-    back = Link("s-2", "s-1", Kind.ATTENDED_TRANSFER, "1001")
+    back = Link("s-2", "s-1", LinkKind.ATTENDED_TRANSFER, "1001")
     assert len(related_of(FIRST, [TRANSFER, back], [SECOND])) == 1
 
 
 def test_a_link_of_unknown_kind_gives_way_to_one_that_is_known() -> None:
-    vague = Link("s-2", "s-1", Kind.LINKED)
+    vague = Link("s-2", "s-1", LinkKind.LINKED)
     assert [link["kind"] for link in related_of(FIRST, [vague, TRANSFER], [SECOND])] == ["attendedTransfer"]
     assert [link["kind"] for link in related_of(FIRST, [vague], [SECOND])] == ["linked"]
 
@@ -64,7 +64,7 @@ def test_links_of_others_are_not_shown() -> None:
 
 
 def test_all_that_links_join_is_one_conversation() -> None:
-    links = [TRANSFER, Link("s-2", "s-3", Kind.CONFERENCE)]
+    links = [TRANSFER, Link("s-2", "s-3", LinkKind.CONFERENCE)]
     everybody = [FIRST, SECOND, ROOM]
     ids = {conversation_of(one, links, everybody) for one in everybody}
     assert len(ids) == 1
@@ -74,7 +74,7 @@ def test_all_that_links_join_is_one_conversation() -> None:
 
 def test_conferences_are_not_joined_by_their_zero() -> None:
     assert key_of(None, "0") == ""
-    assert Known("call_3", "s-3", "0").names == {"s-3"}
+    assert KnownCall("call_3", "s-3", "0").names == {"s-3"}
 
 
 def half(**fields: object) -> Half:

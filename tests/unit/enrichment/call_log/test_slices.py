@@ -11,7 +11,7 @@ from app.enrichment.call_log.slices import (
     FIRST_SPAN_SECONDS,
     LONGEST_SPAN_SECONDS,
     SHORTEST_SPAN_SECONDS,
-    Slice,
+    TimeSlice,
     belonging_to,
     is_over,
     key_of,
@@ -63,29 +63,29 @@ def test_a_range_that_has_no_length_has_no_slice() -> None:
 
 
 def test_a_cursor_before_the_range_does_not_count() -> None:
-    assert next_slice(START, at(9), at(-9), None) == Slice(START, at(9))
+    assert next_slice(START, at(9), at(-9), None) == TimeSlice(START, at(9))
 
 
 def test_the_first_slice_is_an_hour() -> None:
-    assert next_slice(START, at(999_999), None, None) == Slice(START, at(FIRST_SPAN_SECONDS))
+    assert next_slice(START, at(999_999), None, None) == TimeSlice(START, at(FIRST_SPAN_SECONDS))
 
 
 def test_a_quiet_hour_is_followed_by_a_longer_slice_and_a_busy_one_by_a_shorter() -> None:
-    hour = Slice(START, at(3600))
+    hour = TimeSlice(START, at(3600))
     assert next_span(hour, 0, 2000) == 4 * 3600
     assert next_span(hour, 4000, 2000) == 1800
     assert next_span(hour, 1_000_000, 2000) == 900
 
 
 def test_a_slice_that_is_too_much_is_cut_to_what_its_first_page_shows() -> None:
-    hour = Slice(START, at(3600))
+    hour = TimeSlice(START, at(3600))
     cut = shorter(hour, 60.0, at(3600 - 140), 4)
-    assert cut == Slice(START, at(480)), (
+    assert cut == TimeSlice(START, at(480)), (
         "a page holds 200 s, four of them three quarters full 600, less the margins"
     )
     assert shorter(hour, 60.0, at(100), 4) is None, "it fits"
     assert shorter(hour, 60.0, None, 4) is None
-    assert shorter(hour, 60.0, at(3659), 4) == Slice(START, at(SHORTEST_SPAN_SECONDS))
+    assert shorter(hour, 60.0, at(3659), 4) == TimeSlice(START, at(SHORTEST_SPAN_SECONDS))
 
 
 def test_a_call_belongs_to_the_slice_in_which_its_first_record_starts() -> None:
@@ -98,13 +98,13 @@ def test_a_call_belongs_to_the_slice_in_which_its_first_record_starts() -> None:
             record("next", 601, telephonySessionId="s-c"),
         ]
     )
-    mine = belonging_to(Slice(START, at(600)), calls)
+    mine = belonging_to(TimeSlice(START, at(600)), calls)
     assert {key[0]: [item.id for item in rows] for key, rows in mine.items()} == {"s-a": ["late", "first"]}
 
 
 def test_a_slice_begins_with_its_whole_second() -> None:
     calls = sort_by_call([record(started=0)])
-    assert belonging_to(Slice(START + timedelta(milliseconds=400), at(600)), calls)
+    assert belonging_to(TimeSlice(START + timedelta(milliseconds=400), at(600)), calls)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.enrichment.polling.planner import (
-    Bucket,
+    PlannerBudget,
     PlannerLimits,
     PollAt,
     Rest,
@@ -33,8 +33,8 @@ def ended(*ages: float, looked: float | None = None) -> list[Waiting]:
     return [Waiting(at(-age), None if looked is None or looked > age else at(-looked)) for age in ages]
 
 
-def bucket(*free_in: float) -> Bucket:
-    return Bucket(tuple(at(seconds) for seconds in free_in), 60.1)
+def bucket(*free_in: float) -> PlannerBudget:
+    return PlannerBudget(tuple(at(seconds) for seconds in free_in), 60.1)
 
 
 ALL_FREE = bucket(*[0.0] * 10)
@@ -51,7 +51,7 @@ def busy_rhythm(per_second: float) -> Rhythm:
 
 
 def seconds_to_poll(
-    waiting: list[Waiting], free: Bucket = ALL_FREE, rhythm: Rhythm | None = None, pages: int = 1
+    waiting: list[Waiting], free: PlannerBudget = ALL_FREE, rhythm: Rhythm | None = None, pages: int = 1
 ) -> float:
     plan = plan_poll(waiting, free, PRIOR, rhythm or quiet_rhythm(), NOW, LIMITS, pages=pages)
     assert isinstance(plan, PollAt), plan
@@ -102,7 +102,7 @@ def test_no_poll_before_the_budget_allows_it() -> None:
 
 
 def test_the_plan_says_exactly_when_the_slot_is_free() -> None:
-    free = Bucket((NOW + timedelta(microseconds=1_234_567),), 60.1)
+    free = PlannerBudget((NOW + timedelta(microseconds=1_234_567),), 60.1)
     plan = plan_poll(ended(9.0), free, PRIOR, busy_rhythm(0.1), NOW, LIMITS)
     assert isinstance(plan, PollAt)
     assert plan.when >= free.free_at[0]
@@ -139,7 +139,7 @@ def test_calls_that_cease_do_not_leave_the_last_one_waiting() -> None:
 
 
 def test_a_high_limit_is_made_use_of() -> None:
-    many = Bucket(tuple([NOW] * 200), 60.1)
+    many = PlannerBudget(tuple([NOW] * 200), 60.1)
     assert seconds_to_poll(ended(*[0.25 * index for index in range(40)]), many, busy_rhythm(4.0)) <= 1.0
 
 

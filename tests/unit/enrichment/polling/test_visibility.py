@@ -5,12 +5,19 @@ import random
 
 import pytest
 
-from app.enrichment.polling.visibility import Look, Visibility, fits, learn, prior_visibility, vain_look
+from app.enrichment.polling.visibility import (
+    Observation,
+    Visibility,
+    fits,
+    learn,
+    missed_observation,
+    prior_visibility,
+)
 
 PRIOR = prior_visibility(120.0, 3.0, 10.0)
 
 
-def looks(count: int, low: float, mode: float, high: float, *, every: float = 2.0) -> list[Look]:
+def looks(count: int, low: float, mode: float, high: float, *, every: float = 2.0) -> list[Observation]:
     """What polls at fixed distances, with a random phase, see of calls with a triangular delay."""
     chance = random.Random(7)
     samples = []
@@ -18,7 +25,7 @@ def looks(count: int, low: float, mode: float, high: float, *, every: float = 2.
         delay, phase = chance.triangular(low, high, mode), chance.uniform(0, every)
         before = max(0.0, phase + every * ((delay - phase) // every))
         samples.append(
-            Look(before if before < delay else 0.0, phase + every * ((delay - phase) // every + 1))
+            Observation(before if before < delay else 0.0, phase + every * ((delay - phase) // every + 1))
         )
     return samples
 
@@ -67,23 +74,29 @@ def test_coarse_looks_still_find_the_shape() -> None:
 
 
 def test_calls_that_never_appear_are_learnt() -> None:
-    learnt = learn(PRIOR, [Look(100.0, None) if index % 4 == 0 else Look(4.0, 6.0) for index in range(400)])
+    learnt = learn(
+        PRIOR, [Observation(100.0, None) if index % 4 == 0 else Observation(4.0, 6.0) for index in range(400)]
+    )
     assert learnt.never == pytest.approx(0.25, abs=0.08)
 
 
 def test_only_the_last_look_in_vain_teaches_and_only_once() -> None:
-    assert vain_look(40.0, 25.0, last_from_seconds=90.0) is None
-    assert vain_look(96.0, 40.0, last_from_seconds=90.0) == Look(96.0, None)
-    assert vain_look(96.0, None, last_from_seconds=90.0) == Look(96.0, None)
-    assert vain_look(110.0, 96.0, last_from_seconds=90.0) is None, (
+    assert missed_observation(40.0, 25.0, last_from_seconds=90.0) is None
+    assert missed_observation(96.0, 40.0, last_from_seconds=90.0) == Observation(96.0, None)
+    assert missed_observation(96.0, None, last_from_seconds=90.0) == Observation(96.0, None)
+    assert missed_observation(110.0, 96.0, last_from_seconds=90.0) is None, (
         "others were looked for, and it was not there again"
     )
 
 
 def test_without_those_that_never_appear_absence_would_pass_for_lateness() -> None:
     rng = random.Random(5)
-    seen = [Look(max(0.0, delay - 2.0), delay) for delay in (rng.triangular(3.0, 10.0) for _ in range(300))]
-    told = [look for one in seen for look in ([one, Look(96.0, None)] if rng.random() < 0.5 else [one])]
+    seen = [
+        Observation(max(0.0, delay - 2.0), delay) for delay in (rng.triangular(3.0, 10.0) for _ in range(300))
+    ]
+    told = [
+        look for one in seen for look in ([one, Observation(96.0, None)] if rng.random() < 0.5 else [one])
+    ]
     only_seen, both = learn(PRIOR, seen), learn(PRIOR, told)
 
     def chance(knowledge: Visibility) -> float:
@@ -96,20 +109,20 @@ def test_without_those_that_never_appear_absence_would_pass_for_lateness() -> No
 
 
 def test_an_old_behaviour_fades() -> None:
-    slow = learn(PRIOR, [Look(8.0, 9.0)] * 2000)
-    changed = learn(slow, [Look(4.0, 5.0)] * 800)
+    slow = learn(PRIOR, [Observation(8.0, 9.0)] * 2000)
+    changed = learn(slow, [Observation(4.0, 5.0)] * 800)
     assert changed.probability_by(6.0) > 0.8
 
 
 def test_the_unexpected_is_never_impossible() -> None:
-    learnt = learn(PRIOR, [Look(4.0, 4.5)] * 5000)
+    learnt = learn(PRIOR, [Observation(4.0, 4.5)] * 5000)
     assert learnt.probability_by(10.0) - learnt.probability_by(5.0) > 0.0
     assert learnt.probability_by(120.0) <= 1.0
 
 
 def test_a_sample_where_nothing_was_expected_does_not_break_anything() -> None:
     nothing = Visibility((0.0, 1.0, 2.0), (0.0, 0.0), (0.0, 0.0))
-    assert learn(nothing, [Look(1.2, 1.4)]).weights[1] > 0.0
+    assert learn(nothing, [Observation(1.2, 1.4)]).weights[1] > 0.0
 
 
 def test_no_samples_teach_nothing() -> None:
@@ -128,7 +141,7 @@ def test_stored_knowledge_that_does_not_fit_together_is_refused() -> None:
 
 
 def test_knowledge_begun_under_other_settings_is_noticed() -> None:
-    assert fits(learn(PRIOR, [Look(4.0, 5.0)]), 120.0, 3.0, 10.0)
+    assert fits(learn(PRIOR, [Observation(4.0, 5.0)]), 120.0, 3.0, 10.0)
     assert not fits(PRIOR, 12.0, 0.3, 1.0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.recordings.archive_store import Archive, Bucket, Folder, open_archive
+from app.enrichment.recordings.archive_store import Archive, BucketArchive, FolderArchive, open_archive
 from app.enrichment.recordings.archiver import place_of, suffix_of
 from app.errors import ArchiveUnavailable, SettingsError
 from app.settings import read_settings
@@ -32,10 +32,10 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeBucket]:
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=needs_obstore)])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
     if request.param == "folder":
-        yield Folder(tmp_path / "kept")
+        yield FolderArchive(tmp_path / "kept")
     else:
         made: FakeBucket = request.getfixturevalue("store")
-        yield Bucket("calls", "audio", made.url)
+        yield BucketArchive("calls", "audio", made.url)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_the_name_of_what_is_kept_is_on_the_disk_too(
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
     root = tmp_path / "kept"
-    await Folder(root).save("908070001/2026/77.mp3", file)
+    await FolderArchive(root).save("908070001/2026/77.mp3", file)
     kept = ["908070001/2026/77.mp3", "908070001/2026", "908070001", ""]
     assert flushed == [(root / name).stat().st_ino for name in kept]
 
@@ -79,7 +79,7 @@ async def test_a_folder_whose_names_cannot_be_flushed_is_used_all_the_same(
             raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    archive = Folder(tmp_path / "kept")
+    archive = FolderArchive(tmp_path / "kept")
     await archive.save("77.mp3", file)
     assert await archive.size("77.mp3") == len(SOUND)
 
@@ -92,14 +92,14 @@ async def test_what_is_not_there_cannot_be_read(archive: Archive) -> None:
 async def test_a_folder_leaves_nothing_half_done_behind(tmp_path: Path, file: Path) -> None:
     (tmp_path / "kept").write_text("in the way")
     with pytest.raises(ArchiveUnavailable):
-        await Folder(tmp_path / "kept").save("a/77.mp3", file)
-    folder = Folder(tmp_path / "good")
+        await FolderArchive(tmp_path / "kept").save("a/77.mp3", file)
+    folder = FolderArchive(tmp_path / "good")
     await folder.save("a/77.mp3", file)
     assert [found.name for found in (tmp_path / "good" / "a").iterdir()] == ["77.mp3"]
 
 
 async def test_a_kept_file_that_has_shrunk_is_noticed(tmp_path: Path, file: Path) -> None:
-    folder = Folder(tmp_path)
+    folder = FolderArchive(tmp_path)
     with pytest.raises(ArchiveUnavailable):
         await read(folder, file.name, 0, len(SOUND))
 
@@ -108,7 +108,7 @@ async def test_a_kept_file_that_has_shrunk_is_noticed(tmp_path: Path, file: Path
 async def test_a_bucket_is_spoken_to_below_its_prefix_and_refusals_are_told(
     store: FakeBucket, file: Path
 ) -> None:
-    made = Bucket("calls", "audio", store.url)
+    made = BucketArchive("calls", "audio", store.url)
     await made.save("1/77.mp3", file)
     assert list(store.files) == ["calls/audio/1/77.mp3"]
     store.refuses = True
@@ -121,7 +121,7 @@ async def test_a_bucket_is_spoken_to_below_its_prefix_and_refusals_are_told(
 async def test_a_long_recording_goes_into_a_bucket_in_parts(store: FakeBucket, tmp_path: Path) -> None:
     long = tmp_path / "long.mp3"
     long.write_bytes(SOUND * 20)
-    made = Bucket("calls", "", store.url)
+    made = BucketArchive("calls", "", store.url)
     await made.save("1/77.mp3", long)
     assert len(store.parts) == 3
     assert store.files["calls/1/77.mp3"] == SOUND * 20
@@ -143,7 +143,7 @@ def test_a_bucket_without_its_library_says_what_to_install(monkeypatch: Any) -> 
 
 def test_without_a_setting_nothing_is_kept(tmp_path: Path) -> None:
     assert open_archive(read_settings()) is None
-    assert isinstance(open_archive(read_settings(archive_url=f"file://{tmp_path}/my%20audio")), Folder)
+    assert isinstance(open_archive(read_settings(archive_url=f"file://{tmp_path}/my%20audio")), FolderArchive)
 
 
 def test_a_place_has_the_month_of_the_call_and_cannot_climb() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.enrichment.recordings.audio_stream import OutOfRangeError, Sound, open_sound
+from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange, read_range, satisfy
 from app.errors import RequestRefused, RingCentralUnreachable
 from app.ringcentral.client import RingCentralClient
@@ -73,8 +73,8 @@ class Server:
             yield piece
 
 
-async def listen(server: Server, asked: ByteRange | None = None) -> tuple[Sound, bytes]:
-    async with open_sound(server.client, "https://media/77", asked) as sound:
+async def listen(server: Server, asked: ByteRange | None = None) -> tuple[AudioStream, bytes]:
+    async with open_audio_stream(server.client, "https://media/77", asked) as sound:
         return sound, b"".join([chunk async for chunk in sound.chunks])
 
 
@@ -185,7 +185,7 @@ async def test_206_without_saying_which_bytes_is_no_answer() -> None:
 
 async def test_a_reader_who_leaves_closes_what_was_open() -> None:
     server = Server(content(1000), gives=100)
-    async with open_sound(server.client, "u") as sound, aclosing(sound.chunks) as chunks:  # type: ignore[type-var]
+    async with open_audio_stream(server.client, "u") as sound, aclosing(sound.chunks) as chunks:  # type: ignore[type-var]
         async for _ in chunks:
             if len(server.asked) == 2:
                 break

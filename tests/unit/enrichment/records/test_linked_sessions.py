@@ -6,7 +6,7 @@ import pytest
 
 from app.calls.model import Call
 from app.calls.related.links import Link
-from app.enrichment.records.linked_sessions import told_links
+from app.enrichment.records.linked_sessions import links_of_records
 from app.enrichment.records.merging import summarise
 from app.ids import AccountId, CallId
 from app.ringcentral.models import CallRecord, read_call_record
@@ -32,7 +32,7 @@ def told(*records: CallRecord) -> list[Link]:
         created_at=START,
         updated_at=START,
     )
-    return told_links(call, records)
+    return links_of_records(call, records)
 
 
 @pytest.mark.parametrize("field", ["transferTarget", "transferee"])

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.records.matching import Sought, answers, match_records
+from app.enrichment.records.matching import CallKeys, answers, match_records
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START
@@ -15,12 +15,12 @@ def record(record_id: str = "r", **fields: Any) -> CallRecord:
     return read
 
 
-def sought(call_id: str = "call_1", **fields: Any) -> Sought:
+def sought(call_id: str = "call_1", **fields: Any) -> CallKeys:
     values: dict[str, Any] = {"call_id": call_id, "telephony_session_id": "s-1", "session_id": "1001"}
-    return Sought(**values | fields)
+    return CallKeys(**values | fields)
 
 
-def match(records: list[CallRecord], *calls: Sought) -> dict[str, list[str]]:
+def match(records: list[CallRecord], *calls: CallKeys) -> dict[str, list[str]]:
     found = match_records(records, calls, 5.0).found
     return {call_id: [item.id for item in items] for call_id, items in found.items()}
 

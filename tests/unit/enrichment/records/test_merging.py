@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.calls.model import Outcome, Source
-from app.enrichment.records.merging import Reading, merge_readings, primary_of, summarise, tells_news
+from app.enrichment.records.merging import RecordVersion, brings_news, merge_versions, primary_of, summarise
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START
@@ -19,15 +19,15 @@ def record(record_id: str = "r", **fields: Any) -> CallRecord:
     return read
 
 
-def reading(source: Source = Source.ACTIVE_CALLS, after: float = 0, **fields: Any) -> Reading:
-    return Reading(record(**fields), source, START + timedelta(seconds=after))
+def reading(source: Source = Source.ACTIVE_CALLS, after: float = 0, **fields: Any) -> RecordVersion:
+    return RecordVersion(record(**fields), source, START + timedelta(seconds=after))
 
 
 LEGS = [{"legType": "Accept", "master": True}]
 
 
-def standing(kept: Reading, fresh: Reading) -> Reading:
-    news = merge_readings({"r": kept}, [fresh])
+def standing(kept: RecordVersion, fresh: RecordVersion) -> RecordVersion:
+    news = merge_versions({"r": kept}, [fresh])
     return news.get("r", kept)
 
 
@@ -64,8 +64,8 @@ def test_the_later_modification_wins_whatever_the_order_of_reading() -> None:
 def test_merging_what_was_merged_changes_nothing() -> None:
     kept = reading(Source.CALL_LOG, legs=LEGS)
     again = reading(Source.CALL_LOG, after=300, legs=LEGS)
-    assert merge_readings({"r": kept}, [kept]) == {}
-    assert not tells_news(merge_readings({"r": kept}, [again]), {"r": kept})
+    assert merge_versions({"r": kept}, [kept]) == {}
+    assert not brings_news(merge_versions({"r": kept}, [again]), {"r": kept})
 
 
 def test_a_confirmation_counts_although_it_says_nothing_new() -> None:
@@ -92,11 +92,13 @@ readings = st.lists(
 
 
 @given(readings, st.randoms())
-def test_any_order_of_readings_ends_with_the_same_records(told: list[Reading], chance: random.Random) -> None:
-    def end(order: list[Reading]) -> dict[str, Any]:
-        kept: dict[str, Reading] = {}
+def test_any_order_of_readings_ends_with_the_same_records(
+    told: list[RecordVersion], chance: random.Random
+) -> None:
+    def end(order: list[RecordVersion]) -> dict[str, Any]:
+        kept: dict[str, RecordVersion] = {}
         for item in order:
-            kept |= merge_readings(kept, [item])
+            kept |= merge_versions(kept, [item])
         return {name: (item.record.raw, item.source) for name, item in kept.items()}
 
     shuffled = list(told)
@@ -200,7 +202,7 @@ def test_a_party_without_anything_is_a_party_too() -> None:
 
 
 def test_what_was_read_while_the_call_went_on_never_stands_against_what_was_read_after_it() -> None:
-    early = Reading(
+    early = RecordVersion(
         record(legs=LEGS, result="Stopped", duration=0), Source.CALL_LOG, START, is_provisional=True
     )
     after = reading(after=10)

@@ -8,7 +8,7 @@ import pytest
 
 from app.calls.model import Call
 from app.calls.recordings import NOT_THERE, State, readiness_of
-from app.enrichment.records.named_recordings import take_mentions, take_settled
+from app.enrichment.records.named_recordings import take_named_recordings, take_settled
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import call_values, raw_record
 from tests.fakes.clock import START
@@ -42,7 +42,7 @@ def kept(state: State, **fields: Any) -> Any:
 
 def test_a_recording_told_by_record_and_legs_is_one_row() -> None:
     told = call()
-    rows = take_mentions(told, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST)
+    rows = take_named_recordings(told, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST)
     assert [(row["recording_id"], row["state"], row["type"]) for row in rows] == [
         ("77", "pending", "Automatic")
     ]
@@ -51,25 +51,28 @@ def test_a_recording_told_by_record_and_legs_is_one_row() -> None:
 
 def test_the_first_look_comes_a_while_after_the_end_and_never_in_the_past() -> None:
     fresh, old = call(ended_at=NOW), call(ended_at=NOW - timedelta(hours=1))
-    due = [take_mentions(one, [record(recording=NAMED)], {}, NOW, FIRST)[0]["due_at"] for one in (fresh, old)]
+    due = [
+        take_named_recordings(one, [record(recording=NAMED)], {}, NOW, FIRST)[0]["due_at"]
+        for one in (fresh, old)
+    ]
     assert due == [NOW + FIRST, NOW]
 
 
 def test_a_call_without_any_is_done_at_once() -> None:
     told = call()
-    assert take_mentions(told, [record()], {}, NOW, FIRST) == []
+    assert take_named_recordings(told, [record()], {}, NOW, FIRST) == []
     assert told.readiness["recording"]["state"] == "none"
 
 
 def test_what_an_event_announced_is_waited_for() -> None:
     told = call(details={"recordingIds": ["77"]})
-    rows = take_mentions(told, [record()], {}, NOW, FIRST)
+    rows = take_named_recordings(told, [record()], {}, NOW, FIRST)
     assert (rows[0]["state"], told.readiness["recording"]["state"]) == ("announced", "pending")
 
 
 def test_a_recording_too_short_to_be_kept_is_not_waited_for() -> None:
     told = call(details={"recordingIds": ["77"]})
-    rows = take_mentions(told, [record(shortRecording=True)], {}, NOW, FIRST)
+    rows = take_named_recordings(told, [record(shortRecording=True)], {}, NOW, FIRST)
     assert (rows[0]["state"], rows[0]["due_at"]) == ("none", None)
     assert told.readiness["recording"]["state"] == "none"
 
@@ -77,10 +80,10 @@ def test_a_recording_too_short_to_be_kept_is_not_waited_for() -> None:
 def test_a_short_part_of_a_call_that_was_handed_on_does_not_speak_for_the_other_part() -> None:
     told = call(details={"recordingIds": ["76", "77"]})
     short = record(shortRecording=True, legs=[{"shortRecording": True}])
-    rows = take_mentions(told, [short, record(id="B")], {}, NOW, FIRST)
+    rows = take_named_recordings(told, [short, record(id="B")], {}, NOW, FIRST)
     assert [row["state"] for row in rows] == ["announced", "announced"]
     assert told.readiness["recording"]["state"] == "pending"
-    rows = take_mentions(told, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
+    rows = take_named_recordings(told, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
     assert {row["recording_id"]: row["state"] for row in rows} == {"76": "none", "77": "pending"}
 
 
@@ -95,13 +98,13 @@ def test_records_that_name_it_open_a_recording_but_never_reopen_a_settled_one(
     before: State, after: str | None
 ) -> None:
     known = {"77": kept(before, type="Automatic", content_uri=NAMED["contentUri"])}
-    rows = take_mentions(call(), [record(recording=NAMED)], known, NOW, FIRST)
+    rows = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
     assert [row["state"] for row in rows] == ([after] if after else [])
 
 
 def test_an_address_told_later_is_kept_without_changing_the_state() -> None:
     known = {"77": kept(State.READY, type="Automatic")}
-    (row,) = take_mentions(call(), [record(recording=NAMED)], known, NOW, FIRST)
+    (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
     assert (row["state"], row["content_uri"], row["due_at"]) == ("ready", NAMED["contentUri"], None)
 
 
@@ -119,7 +122,7 @@ def test_the_recordings_of_a_call_are_ready_when_none_is_open_and_one_can_be_hea
 
 
 def kept_row(recording_id: str, **fields: Any) -> Any:
-    row = take_mentions(call(), [record(recording=NAMED | {"id": recording_id})], {}, NOW, FIRST)[0]
+    row = take_named_recordings(call(), [record(recording=NAMED | {"id": recording_id})], {}, NOW, FIRST)[0]
     return SimpleNamespace(**row | fields)
 
 
@@ -152,7 +155,7 @@ def test_what_ringcentral_was_asked_for_and_did_not_have_is_not_settled_by_its_r
 @pytest.mark.parametrize("before", [{"state": "announced"}, {"state": "pending"}])
 def test_an_address_that_comes_after_looks_in_vain_is_believed(before: dict[str, Any]) -> None:
     known = {"77": kept_row("77", content_uri=None, attempts=2, problem=NOT_THERE, **before)}
-    (row,) = take_mentions(call(), [record(recording=NAMED)], known, NOW, FIRST)
+    (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
     assert (row["state"], row["attempts"], row["problem"]) == ("pending", 0, None)
     (settled,) = take_settled(call(), {"77": SimpleNamespace(**row)}, NOW, archives=False)
     assert settled["state"] == "ready"

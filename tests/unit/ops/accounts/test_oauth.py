@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.accounts.onboarding import Code
+from app.accounts.onboarding import AuthorizationCode
 from app.errors import SettingsError
-from app.ops.accounts.oauth import Refused, SignInFlow, SignInStart, cookie_name
+from app.ops.accounts.oauth import SignInFlow, SignInRefused, SignInStart, cookie_name
 from app.ringcentral.oauth import challenge_of
 from app.settings import Settings
 from app.vault import Vault
@@ -54,7 +54,7 @@ def test_the_cookie_of_another_sign_in_does_not_fit(flow: SignInFlow) -> None:
     one, two = flow.begin(HERE, START), flow.begin(HERE, START)
     nonce = flow.read_state(state_of(one), START)
     for cookie in (two.cookie, None, "", "forged", state_of(one)):
-        with pytest.raises(Refused, match="has not begun"):
+        with pytest.raises(SignInRefused, match="has not begun"):
             flow.read_cookie(nonce, cookie)
 
 
@@ -64,24 +64,24 @@ def test_another_replica_with_the_same_secret_takes_over_and_one_with_another_do
     begun = flow.begin(HERE, START)
     replica = SignInFlow(settings, Vault(f"{'n' * 32},{'k' * 32}"))
     assert replica.read_cookie(replica.read_state(state_of(begun), START), begun.cookie)
-    with pytest.raises(Refused, match="not begun here"):
+    with pytest.raises(SignInRefused, match="not begun here"):
         SignInFlow(settings, Vault("x" * 32)).read_state(state_of(begun), START)
 
 
 @pytest.mark.parametrize("state", ["", "x", "gAAAAA", "é" * 10, "x" * 100_000])
 def test_a_state_that_is_none_of_ours_is_refused(flow: SignInFlow, state: str) -> None:
-    with pytest.raises(Refused, match="not begun here"):
+    with pytest.raises(SignInRefused, match="not begun here"):
         flow.read_state(state, START)
 
 
 def test_an_invitation_cannot_pass_for_a_state(flow: SignInFlow) -> None:
-    with pytest.raises(Refused, match="not begun here"):
+    with pytest.raises(SignInRefused, match="not begun here"):
         flow.read_state(flow.invite(START, timedelta(hours=1)), START)
     assert not flow.is_invited(state_of(flow.begin(HERE, START)), START)
 
 
 def test_a_state_lives_for_ten_minutes(flow: SignInFlow) -> None:
-    with pytest.raises(Refused, match="too long"):
+    with pytest.raises(SignInRefused, match="too long"):
         flow.read_state(state_of(flow.begin(HERE, START)), START + timedelta(minutes=10))
 
 
@@ -105,6 +105,6 @@ def test_without_an_app_nothing_begins(make_settings: Any) -> None:
 def test_what_a_sign_in_lives_by_does_not_show(flow: SignInFlow) -> None:
     begun = flow.begin(HERE, START)
     found = flow.read_cookie(flow.read_state(state_of(begun), START), begun.cookie)
-    code = Code("EXAMPLE-CODE", found.verifier, found.redirect_uri)
+    code = AuthorizationCode("EXAMPLE-CODE", found.verifier, found.redirect_uri)
     shown = f"{begun!r} {found!r} {code!r}"
     assert all(secret not in shown for secret in (begun.cookie, found.verifier, "EXAMPLE-CODE"))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.accounts.access import Access
-from app.accounts.overview import Account, Member
+from app.accounts.overview import AccountOverview, CredentialStatus
 from app.calls.model import Outcome, Source, Stage
 from app.ids import AccountId
 from app.ops.dashboard import call_rows as view
 from app.ops.dashboard.board import Lane
-from app.ops.problems_to_fix import Problem
+from app.ops.problems_to_fix import ProblemToFix
 from app.ops.states import InboxState, SubscriptionState, status_of
-from app.ops.summary import Budget, CallFigures, SlotUse, Summary, WaitingCall
+from app.ops.summary import Budget, CallFigures, ServiceSummary, SlotUse, WaitingCall
 from app.settings import Settings
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
@@ -42,14 +42,14 @@ def lane(**fields: Any) -> Lane:
     return Lane(**values | fields)
 
 
-def summary(**fields: Any) -> Summary:
+def summary(**fields: Any) -> ServiceSummary:
     values: dict[str, Any] = {
         "at": NOW,
         "window_seconds": 120.0,
         "lag_min_seconds": 3.0,
         "lag_max_seconds": 10.0,
     }
-    return Summary(**values | fields)
+    return ServiceSummary(**values | fields)
 
 
 def settings(**fields: Any) -> Settings:
@@ -155,7 +155,7 @@ def test_the_headline_says_what_is_missing(figures: CallFigures, said: str) -> N
 
 
 def test_a_problem_outranks_every_figure() -> None:
-    problem = Problem("908070001", "account", "CMN-408", "[ReadCompanyCallLog] permission required")
+    problem = ProblemToFix("908070001", "account", "CMN-408", "[ReadCompanyCallLog] permission required")
     told = summary(calls=CallFigures(ended=1, in_window=1), problems=(problem,))
     assert view.headline(told) == "Something here needs a person."
     shown = view.show_problem(problem)
@@ -182,7 +182,7 @@ def test_a_problem_outranks_every_figure() -> None:
     ],
 )
 def test_each_problem_has_words_of_its_own(about: str, code: str, title: str) -> None:
-    shown = view.show_problem(Problem("~", about, code, "said RingCentral"))
+    shown = view.show_problem(ProblemToFix("~", about, code, "said RingCentral"))
     assert shown["title"] == title
     assert shown["todo"]
 
@@ -190,13 +190,13 @@ def test_each_problem_has_words_of_its_own(about: str, code: str, title: str) ->
 @pytest.mark.parametrize(
     ("problem", "where"),
     [
-        (Problem("908070001", "credentials", "CMN-401", "", None, "ext-1"), "account 908070001 · ext-1"),
-        (Problem("908070001", "credentials", "CMN-401", "", None, "own"), "account 908070001"),
-        (Problem("~", "subscription", "SUB-521", ""), ""),
-        (Problem("~", "clock", "clock-skew", ""), ""),
+        (ProblemToFix("908070001", "credentials", "CMN-401", "", None, "ext-1"), "account 908070001 · ext-1"),
+        (ProblemToFix("908070001", "credentials", "CMN-401", "", None, "own"), "account 908070001"),
+        (ProblemToFix("~", "subscription", "SUB-521", ""), ""),
+        (ProblemToFix("~", "clock", "clock-skew", ""), ""),
     ],
 )
-def test_a_problem_says_whose_it_is(problem: Problem, where: str) -> None:
+def test_a_problem_says_whose_it_is(problem: ProblemToFix, where: str) -> None:
     assert view.show_problem(problem)["where"] == where
 
 
@@ -236,8 +236,8 @@ def test_the_first_steps_tick_off_what_is_done(make_settings: Any) -> None:
 
 
 def test_an_added_account_is_a_user_of_ringcentral_as_well(make_settings: Any) -> None:
-    member = Member(AccountId("908070002"), "ext-1", "oauth", Access(), (), NOW)
-    added = Account(AccountId("908070002"), False, NOW, (member,))
+    member = CredentialStatus(AccountId("908070002"), "ext-1", "oauth", Access(), (), NOW)
+    added = AccountOverview(AccountId("908070002"), False, NOW, (member,))
     steps = view.first_steps(summary(accounts=(added,)), make_settings())
     assert [step["done"] for step in steps] == [True, False, False, False]
     assert "accounts add" in steps[0]["how"]
@@ -303,7 +303,7 @@ def test_the_subscription_is_not_green_beside_a_problem(
     status: str, code: str | None, shown: tuple[str, str]
 ) -> None:
     about = "reach" if code and code.startswith("unreachable") else "subscription"
-    problems = (Problem("~", about, code, "refused"),) if code else ()
+    problems = (ProblemToFix("~", about, code, "refused"),) if code else ()
     one = SubscriptionState("~", status, NOW + timedelta(days=1), NOW)
     told = view.show_summary(summary(subscriptions=(one,), problems=problems), settings(), unmasked=False)
     assert (told["subscription"]["value"], told["subscription"]["tone"]) == shown
@@ -324,7 +324,7 @@ def test_a_subscription_stands_as_we_know_it(told: str, expires_in: int, refused
 
 
 def test_a_problem_that_is_only_about_setting_up_is_no_alarm() -> None:
-    problem = Problem("~", "setup", "no-public-url", "Without it no event comes.")
+    problem = ProblemToFix("~", "setup", "no-public-url", "Without it no event comes.")
     told = summary(calls=CallFigures(ended=1, in_window=1), problems=(problem,))
     assert view.headline(told).startswith("1 call ended")
     assert view.show_problem(problem)["tone"] == "waiting"

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from app.accounts.access import Access, Level
-from app.accounts.overview import Account, Member
+from app.accounts.overview import AccountOverview, CredentialStatus
 from app.calls.model import Stage
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep
 from app.ids import AccountId, ExtensionId
 from app.ops.completeness import MOST_CALLS, SINCE_GAP, Completeness, Day, Doubtful, Recordless
 from app.ops.dashboard.completeness_rows import MOST_LINES, show_accounts, show_ledger
-from app.ops.problems_to_fix import Problem
-from app.ops.summary import DeadLetters, Summary
+from app.ops.problems_to_fix import ProblemToFix
+from app.ops.summary import DeadLetters, ServiceSummary
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
 TODAY = date(2026, 3, 10)
@@ -34,7 +34,7 @@ def ledger(**fields: Any) -> Completeness:
     return Completeness(**values | fields)
 
 
-def summary_of(accounts: list[Account], **fields: Any) -> Summary:
+def summary_of(accounts: list[AccountOverview], **fields: Any) -> ServiceSummary:
     values: dict[str, Any] = {
         "at": NOW,
         "window_seconds": 120.0,
@@ -43,7 +43,7 @@ def summary_of(accounts: list[Account], **fields: Any) -> Summary:
         "last_read_at": NOW - timedelta(minutes=5),
         "accounts": tuple(accounts),
     }
-    return Summary(**values | fields)
+    return ServiceSummary(**values | fields)
 
 
 def sweep(reason: str = "service-down", **fields: Any) -> Sweep:
@@ -89,8 +89,10 @@ def test_a_call_in_doubt_is_listed_with_what_is_in_doubt() -> None:
     assert (shown["name"], shown["why"]) == ("1229", "live since before a gap: is it over?")
 
 
-def member(name: str = "own", *problems: dict[str, Any], **fields: Any) -> Member:
-    return Member(AccountId("~"), name, "own" if name == "own" else "jwt", Access(), problems, NOW, **fields)
+def member(name: str = "own", *problems: dict[str, Any], **fields: Any) -> CredentialStatus:
+    return CredentialStatus(
+        AccountId("~"), name, "own" if name == "own" else "jwt", Access(), problems, NOW, **fields
+    )
 
 
 def verdict(told: Completeness) -> tuple[str, str]:
@@ -220,7 +222,7 @@ def test_a_list_that_was_cut_short_does_not_claim_to_be_all() -> None:
 
 
 def test_accounts_say_whose_credentials_reach_how_far_and_what_they_want() -> None:
-    alone = Member(
+    alone = CredentialStatus(
         TEA,
         "ext-2",
         "oauth",
@@ -229,7 +231,7 @@ def test_accounts_say_whose_credentials_reach_how_far_and_what_they_want() -> No
         NOW,
         is_blocked=True,
     )
-    shown = show_accounts(summary_of([Account(TEA, True, None, (member(), alone))]))
+    shown = show_accounts(summary_of([AccountOverview(TEA, True, None, (member(), alone))]))
     (line,) = shown["lines"]
     assert (line["name"], line["tone"]) == ("Account 908070001", "waiting")
     assert [(one["kind"], one["sees"], one["tone"], one["todo"]) for one in line["credentials"]] == [
@@ -243,26 +245,26 @@ def test_accounts_say_whose_credentials_reach_how_far_and_what_they_want() -> No
     ("accounts", "state"),
     [
         ([], ("None", "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT", "waiting")),
-        ([Account(TEA, True, None, (member(),))], ("1 account", "can be read", "good")),
+        ([AccountOverview(TEA, True, None, (member(),))], ("1 account", "can be read", "good")),
         (
             [
-                Account(TEA, True, None, (member(),)),
-                Account(AccountId("2"), False, NOW, (member("ext-1", ENDED, is_blocked=True),)),
-                Account(AccountId("3"), False, NOW, ()),
+                AccountOverview(TEA, True, None, (member(),)),
+                AccountOverview(AccountId("2"), False, NOW, (member("ext-1", ENDED, is_blocked=True),)),
+                AccountOverview(AccountId("3"), False, NOW, ()),
             ],
             ("2 accounts", "1 of 2 needs a person", "bad"),
         ),
     ],
 )
 def test_the_state_of_all_accounts_fits_on_a_line(
-    accounts: list[Account], state: tuple[str, str, str]
+    accounts: list[AccountOverview], state: tuple[str, str, str]
 ) -> None:
     shown = show_accounts(summary_of(accounts))["state"]
     assert (shown["value"], shown["note"], shown["tone"]) == state
 
 
 def test_an_account_without_credentials_says_so() -> None:
-    (line,) = show_accounts(summary_of([Account(TEA, False, NOW, ())]))["lines"]
+    (line,) = show_accounts(summary_of([AccountOverview(TEA, False, NOW, ())]))["lines"]
     assert (line["credentials"], line["tone"]) == ([], "")
     assert "No credentials" in line["note"]
 
@@ -273,7 +275,7 @@ def test_an_account_without_credentials_says_so() -> None:
         ({"last_read_at": None}, ("1 account", "not read yet", "")),
         ({"last_read_at": NOW - timedelta(hours=3)}, ("1 account", "last read 3 h 00 min ago", "waiting")),
         (
-            {"problems": (Problem("~", "reach", "unreachable-name", "no answer"),)},
+            {"problems": (ProblemToFix("~", "reach", "unreachable-name", "no answer"),)},
             ("1 account", "not now: RingCentral cannot be reached", "bad"),
         ),
     ],
@@ -281,5 +283,5 @@ def test_an_account_without_credentials_says_so() -> None:
 def test_nobody_is_said_to_be_readable_whom_nobody_could_read_lately(
     fields: dict[str, Any], state: tuple[str, str, str]
 ) -> None:
-    shown = show_accounts(summary_of([Account(TEA, True, None, (member(),))], **fields))["state"]
+    shown = show_accounts(summary_of([AccountOverview(TEA, True, None, (member(),))], **fields))["state"]
     assert (shown["value"], shown["note"], shown["tone"]) == state
