@@ -266,6 +266,16 @@ class Settings(BaseSettings):
         return self.sweep_seconds or self.active_calls_window_seconds * 7.5
 
     @cached_property
+    def step_seconds(self) -> float:
+        """How often loops on the window's time scale look for work that nobody woke them for."""
+        return min(1.0, self.active_calls_window_seconds / 60)
+
+    @cached_property
+    def beat_seconds(self) -> float:
+        """How often a process proves that deliveries can be stored."""
+        return max(1.0, self.active_calls_window_seconds / 12)
+
+    @cached_property
     def short_lease_seconds(self) -> float:
         """How long work on the window's time scale is leased; it is renewed while the work goes on."""
         return max(2.0, self.active_calls_window_seconds / 8)

@@ -99,7 +99,11 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
 def _docstring_lines(tree: ast.Module) -> set[int]:
     lines: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 
@@ -108,9 +112,7 @@ def measure(modules: Sequence[Module]) -> list[Measure]:
     """Return the rows of the table."""
     folders = Counter(module.path.parent for module in modules if module.path.name != "__init__.py")
     imports = sorted(module.imports for module in modules)
-    functions = [
-        (f"{module.path} {name}", length) for module in modules for name, length in module.functions
-    ]
+    functions = [(f"{module.path} {name}", length) for module in modules for name, length in module.functions]
     comments = 100 * sum(module.comments for module in modules) / sum(module.code_lines for module in modules)
     return [
         Measure("files", len(modules)),

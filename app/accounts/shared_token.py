@@ -8,19 +8,18 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 
 from cryptography.fernet import InvalidToken
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
-from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
+from app.errors import CredentialsRefused, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.ports import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
 from app.vault import Vault
-from app.work.leases import renewed
+from app.work.leases import Lease, renewing
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -44,14 +43,14 @@ class SharedTokenStore:
         self._clock = clock
         self._vault = vault
         self._replica = replica
-        self._lease = timedelta(seconds=lease_seconds)
+        self._lease_seconds = lease_seconds
         self._longest = timedelta(seconds=longest_seconds or lease_seconds)
         self._key = {"account_id": holder, "name": name}
         self._mine = (credentials.c.account_id == holder) & (credentials.c.name == name)
         # The environment's credentials have no row until something is kept of them; a row of others that is
         # gone was removed by somebody and must not come back.
         self._may_open = holder == UNBOUND_ACCOUNT
-        self._held: str | None = None
+        self._held: Lease | None = None
 
     async def load(self) -> StoredToken | None:
         """Return the newest token. Raises TokenUnreadable for one that was encrypted with another secret key."""
@@ -86,10 +85,7 @@ class SharedTokenStore:
         values = {**values, "updated_at": self._clock.now()}
         async with self._database.write() as db:
             if self._held is not None:
-                held = self._mine & (credentials.c.lease_owner == self._held)
-                kept = await db.execute(update(credentials).where(held).values(values))
-                if kept.rowcount != 1:
-                    raise LeaseLost("the lease of a token ran out while it was asked for")
+                await self._held.save(db, **values)
             elif not self._may_open:
                 await db.execute(update(credentials).where(self._mine).values(values))
             else:
@@ -106,29 +102,22 @@ class SharedTokenStore:
         when the credentials were removed meanwhile.
         """
         owner = f"{self._replica[:48]}:{secrets.token_hex(6)}"
+        lease = Lease(credentials, self._key, owner, self._lease_seconds, "the lease of a token")
         give_up_at = self._clock.now() + self._longest
-        while not await self._take(owner):
+        while not await self._take(lease):
             if self._clock.now() >= give_up_at:
                 raise RingCentralUnreachable("another replica has been asking for a token for too long")
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
-        self._held = owner
+        self._held = lease
         try:
-            async with renewed(partial(self._renew, owner), self._lease.total_seconds() / 3):
+            async with renewing(self._database, self._clock, lease):
                 yield
         finally:
             self._held = None
             async with self._database.write() as db:
-                mine = self._mine & (credentials.c.lease_owner == owner)
-                await db.execute(update(credentials).where(mine).values(lease_owner=None, lease_until=None))
+                await lease.drop(db)
 
-    async def _renew(self, owner: str) -> None:
-        async with self._database.write() as db:
-            mine = self._mine & (credentials.c.lease_owner == owner)
-            await db.execute(
-                update(credentials).where(mine).values(lease_until=self._clock.now() + self._lease)
-            )
-
-    async def _take(self, owner: str) -> bool:
+    async def _take(self, lease: Lease) -> bool:
         now = self._clock.now()
         async with self._database.write() as db:
             if self._may_open:
@@ -136,10 +125,4 @@ class SharedTokenStore:
                 await db.execute(opened.on_conflict_do_nothing())
             elif await db.scalar(select(credentials.c.name).where(self._mine)) is None:
                 raise CredentialsRefused("these credentials were removed", code="removed")
-            free = or_(credentials.c.lease_until.is_(None), credentials.c.lease_until < now)
-            taken = await db.execute(
-                update(credentials)
-                .where(self._mine, free)
-                .values(lease_owner=owner, lease_until=now + self._lease)
-            )
-        return taken.rowcount == 1
+            return await lease.take(db, now) is not None

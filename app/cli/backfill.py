@@ -77,7 +77,7 @@ async def _backfill(
             with bar:
                 return await run_backfill(
                     database, clock, connections, call_log_plan(settings), sweep_rules(settings), account_id, begin,
-                    end, page_size=settings.active_calls_page_size, report=report,
+                    end, report=report,
                 )  # fmt: skip
     finally:
         await database.close()

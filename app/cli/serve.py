@@ -12,7 +12,8 @@ import uvicorn
 
 from app import __version__, log
 from app.cli.group import wait_for_sqlite
-from app.main import Process, Role, create_app
+from app.main import create_app
+from app.process import Process, Role
 from app.settings import Settings, read_settings
 
 logger = structlog.get_logger(__name__)

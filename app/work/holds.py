@@ -1,43 +1,53 @@
-"""Holds back who failed, and nobody else: each failure in a row makes the next wait longer."""
+"""Holds back single keys, such as accounts, while all others go on."""
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from app.clock import Clock
+from app.work.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
 
+DEFAULT_BACKOFF = Backoff(first=0.5, longest=60.0)
+
 
 class Holds(Generic[K]):
-    """What a loop remembers of those that failed, by key. A restart forgets it, and all have their turn at once."""
+    """Which keys wait, and until when. Kept in memory: after a restart every key has its turn at once."""
 
-    def __init__(self, clock: Clock, *, first_seconds: float = 0.5, longest_seconds: float = 60.0) -> None:
+    def __init__(self, clock: Clock, backoff: Backoff = DEFAULT_BACKOFF) -> None:
         self._clock = clock
-        self._first = first_seconds
-        self._longest = longest_seconds
+        self._backoff = backoff
         self._failures: dict[K, int] = {}
         self._until: dict[K, datetime] = {}
 
-    def has(self, key: K) -> bool:
-        """Whether it is not this key's turn yet."""
+    def __contains__(self, key: K) -> bool:
+        return self.remaining(key) > 0.0
+
+    def remaining(self, key: K) -> float:
+        """Return in how many seconds the key has its turn; 0.0 when it has it now."""
         until = self._until.get(key)
-        return until is not None and self._clock.now() < until
+        return 0.0 if until is None else max(0.0, (until - self._clock.now()).total_seconds())
+
+    def hold(self, key: K, until: datetime) -> None:
+        """Hold a key back that has not failed, such as one whose rate limit is used up."""
+        self._until[key] = until
+
+    def hold_for(self, key: K, seconds: float) -> float:
+        """Hold a key back for some seconds, and return them."""
+        self.hold(key, self._clock.now() + timedelta(seconds=seconds))
+        return seconds
 
     def fail(self, key: K) -> float:
-        """Note a failure; return in how many seconds the next turn is."""
+        """Count a failure; return the pause in seconds, which grows with each failure in a row."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause = min(self._longest, self._first * 2.0 ** min(failures - 1, 20))
-        self._until[key] = self._clock.now() + timedelta(seconds=pause)
-        return pause
+        return self.hold_for(key, self._backoff.pause(failures))
 
     def succeed(self, key: K) -> None:
-        """Forget the failures of a key."""
+        """Forget the failures of a key, and let it have its turn."""
         self._failures.pop(key, None)
         self._until.pop(key, None)
 
     def next_turn(self) -> float | None:
-        """Return in how many seconds the first of those held back has its turn; None when nobody is."""
-        if not self._until:
-            return None
-        return max(0.0, (min(self._until.values()) - self._clock.now()).total_seconds())
+        """Return in how many seconds the first of the keys has its turn; None when none is held back."""
+        return min((self.remaining(key) for key in self._until), default=None)

@@ -15,15 +15,15 @@ from structlog.contextvars import bind_contextvars
 from app import metrics
 from app.errors import StorageUnavailable
 from app.repeats import STILL_SECONDS, Repeats
+from app.work.backoff import Backoff
 from app.work.log_context import account_of_key
 
 K = TypeVar("K", bound=Hashable)
 Serve = Callable[[], Awaitable[float | None]]
 
 AT_ONCE = 16
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 30.0
-_LONGEST_AWAY_SECONDS = 10.0
+_BACKOFF = Backoff(first=0.5, longest=30.0)
+_DATABASE_BACKOFF = Backoff(first=0.5, longest=10.0)
 
 log = structlog.get_logger(__name__)
 
@@ -116,8 +116,7 @@ class Lanes(Generic[K]):
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         metrics.LOOP_FAILURES.labels(loop=self._name).inc()
         is_away = isinstance(error, StorageUnavailable)
-        longest = _LONGEST_AWAY_SECONDS if is_away else _LONGEST_PAUSE_SECONDS
-        pause = min(longest, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
+        pause = (_DATABASE_BACKOFF if is_away else _BACKOFF).pause(failures)
         if is_away:
             # The database's own outage is logged where it is noticed, once for all loops.
             log.debug(

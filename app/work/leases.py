@@ -1,25 +1,135 @@
-"""Leases: one replica's turn at a piece of work, kept alive while the work goes on.
+"""Leases: one replica's turn at a row, renewed while the work goes on.
 
-That way a lease can be short, and what a crashed replica holds is soon free.
+A lease can therefore be short, and what a crashed replica holds is soon free.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, Row, Table, and_, or_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import work
-from app.errors import StorageUnavailable
+from app.errors import LeaseLost, StorageUnavailable
 from app.ids import AccountId
 from app.work.wakeups import wait
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A turn at the row of `table` with this `key`, whose columns `lease_owner` and `lease_until` say who has it.
+
+    `what` names the work in errors. `opens` inserts the row when it is missing.
+    """
+
+    table: Table
+    key: Mapping[str, Any]
+    owner: str
+    seconds: float
+    what: str
+    opens: bool = False
+
+    @property
+    def row(self) -> ColumnElement[bool]:
+        """The condition that selects the row, whoever holds it."""
+        return and_(*(self.table.c[name] == value for name, value in self.key.items()))
+
+    @property
+    def held(self) -> ColumnElement[bool]:
+        """The condition that selects the row while this lease holds it."""
+        return and_(self.row, self.table.c.lease_owner == self.owner)
+
+    async def take(
+        self, db: AsyncConnection, now: datetime, *conditions: ColumnElement[bool]
+    ) -> Row[Any] | None:
+        """Take the row if it is free, or already held by this owner, and meets `conditions`. Return the row."""
+        if self.opens:
+            await db.execute(upsert_into(db, self.table).values(**self.key).on_conflict_do_nothing())
+        free = or_(is_free(self.table, now), self.table.c.lease_owner == self.owner)
+        taken = update(self.table).where(self.row, free, *conditions).values(self._until(now))
+        return (await db.execute(taken.returning(*self.table.c))).one_or_none()
+
+    async def renew(self, db: AsyncConnection, now: datetime) -> None:
+        """Hold the row for longer. Does nothing when another owner has taken it."""
+        await db.execute(update(self.table).where(self.held).values(self._until(now)))
+
+    async def confirm(self, db: AsyncConnection) -> None:
+        """Check that the row is still held when this transaction commits. Raises LeaseLost."""
+        await self._change(db, lease_owner=self.owner)
+
+    async def save(self, db: AsyncConnection, **changes: Any) -> None:
+        """Write columns of the held row. Raises LeaseLost: then nothing of this turn may be written."""
+        await self._change(db, **changes)
+
+    async def release(self, db: AsyncConnection, **changes: Any) -> None:
+        """Give the row back with what was learnt. Raises LeaseLost as `save` does."""
+        await self._change(db, lease_owner=None, lease_until=None, **changes)
+
+    async def drop(self, db: AsyncConnection) -> None:
+        """Give the row back as it is, if it is still held: the work was interrupted."""
+        freed = {"lease_owner": None, "lease_until": None}
+        await db.execute(update(self.table).where(self.held).values(freed))
+
+    async def _change(self, db: AsyncConnection, **changes: Any) -> None:
+        changed = await db.execute(update(self.table).where(self.held).values(changes))
+        if changed.rowcount != 1:
+            raise LeaseLost(f"{self.what} was taken over")
+
+    def _until(self, now: datetime) -> dict[str, Any]:
+        return {"lease_owner": self.owner, "lease_until": now + timedelta(seconds=self.seconds)}
+
+
+def is_free(table: Table, now: datetime) -> ColumnElement[bool]:
+    """Return the condition for rows that no replica works on."""
+    return or_(table.c.lease_until.is_(None), table.c.lease_until < now)
+
+
+def work_lease(account_id: AccountId, kind: str, owner: str, seconds: float) -> Lease:
+    """Return the lease of one kind of work of one account, a row of the table `work`."""
+    key = {"account_id": account_id, "kind": kind}
+    return Lease(work, key, owner, seconds, f"the work {kind} of account {account_id}", opens=True)
+
+
+@asynccontextmanager
+async def leased(database: Database, clock: Clock, lease: Lease) -> AsyncIterator[bool]:
+    """Hold a row of `work` while the block runs.
+
+    Yields False, without waiting, when another replica has it or the work rests until its `due_at`.
+    """
+    now = clock.now()
+    rested = or_(work.c.due_at.is_(None), work.c.due_at <= now)
+    async with database.write() as db:
+        is_taken = await lease.take(db, now, rested) is not None
+    if not is_taken:
+        yield False
+        return
+    try:
+        async with renewing(database, clock, lease):
+            yield True
+    finally:
+        async with database.write() as db:
+            await lease.drop(db)
+
+
+@asynccontextmanager
+async def renewing(database: Database, clock: Clock, lease: Lease) -> AsyncIterator[None]:
+    """Renew a lease that was taken, until the block ends."""
+
+    async def renew() -> None:
+        async with database.write() as db:
+            await lease.renew(db, clock.now())
+
+    async with renewed(renew, lease.seconds / 3):
+        yield
 
 
 @asynccontextmanager
@@ -31,7 +141,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) ->
         while not await wait(done, every_seconds):
             try:
                 await renew()
-            except Exception as error:  # noqa: BLE001 - the work's end tells whether it still holds
+            except Exception as error:  # noqa: BLE001 - the end of the work shows whether the lease still holds
                 write = log.debug if isinstance(error, StorageUnavailable) else log.warning
                 write("a lease could not be renewed", why=str(error))
 
@@ -43,61 +153,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) ->
         await keeper
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A turn at one kind of work of one account, kept in the table `work`."""
-
-    account_id: AccountId
-    kind: str
-    replica: str
-    seconds: float
-
-
-@asynccontextmanager
-async def leased(database: Database, clock: Clock, lease: Lease) -> AsyncIterator[bool]:
-    """Hold the lease while the block runs; yields False, at once, where another replica has it or the work rests."""
-    if not await _take(database, clock.now(), lease):
-        yield False
-        return
-
-    async def renew() -> None:
-        await _hold_until(database, lease, clock.now() + timedelta(seconds=lease.seconds))
-
-    try:
-        async with renewed(renew, lease.seconds / 3):
-            yield True
-    finally:
-        await _hold_until(database, lease, None)
-
-
 async def rest(database: Database, lease: Lease, until: datetime) -> None:
-    """Let no replica take the lease before a moment; for its holder to say."""
+    """Let the work of a held lease rest: no replica takes it before `until`."""
     async with database.write() as db:
-        await db.execute(update(work).where(_mine(lease)).values(due_at=until))
-
-
-async def _take(database: Database, now: datetime, lease: Lease) -> bool:
-    async with database.write() as db:
-        fresh = upsert_into(db, work).values(account_id=lease.account_id, kind=lease.kind)
-        await db.execute(fresh.on_conflict_do_nothing())
-        free = or_(
-            work.c.lease_until.is_(None), work.c.lease_until < now, work.c.lease_owner == lease.replica
-        )
-        rested = or_(work.c.due_at.is_(None), work.c.due_at <= now)
-        taken = await db.execute(
-            update(work)
-            .where(work.c.account_id == lease.account_id, work.c.kind == lease.kind, free, rested)
-            .values(lease_owner=lease.replica, lease_until=now + timedelta(seconds=lease.seconds))
-        )
-    return taken.rowcount == 1
-
-
-async def _hold_until(database: Database, lease: Lease, until: datetime | None) -> None:
-    async with database.write() as db:
-        await db.execute(update(work).where(_mine(lease)).values(lease_until=until))
-
-
-def _mine(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        work.c.account_id == lease.account_id, work.c.kind == lease.kind, work.c.lease_owner == lease.replica
-    )
+        await db.execute(update(lease.table).where(lease.held).values(due_at=until))

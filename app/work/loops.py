@@ -6,7 +6,7 @@ database, so a loop may be stopped at any instant.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,12 +16,13 @@ from app import metrics
 from app.clock import Clock
 from app.errors import StorageUnavailable
 from app.repeats import Outage
+from app.work.backoff import Backoff
 from app.work.wakeups import Wakeups, wait
 
 Step = Callable[[], Awaitable[float | None]]
 
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 10.0
+_BACKOFF = Backoff(first=0.5, longest=10.0)
+_START_SECONDS = 2.0
 _STOP_SECONDS = 5.0
 _RECOVERED_SECONDS = 60.0
 
@@ -33,7 +34,8 @@ class Loop:
     """One kind of background work. `at_least_every` seconds it looks even if nobody woke it; `gather` seconds
     after a wake-up it begins, so that what comes close together is done at once.
 
-    `close` ends what the step has left running beside it.
+    `close` ends what the step has left running beside it. `after` is waited for, up to two seconds, before the
+    first step.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Loop:
     at_least_every: float
     close: Callable[[], Awaitable[None]] | None = None
     gather: float = 0.0
+    after: asyncio.Event | None = None
     failures: int = field(default=0, init=False)
     _outage: Outage = field(init=False, repr=False)
 
@@ -52,6 +55,8 @@ class Loop:
         """Run until cancelled."""
         self._outage.clock = clock
         try:
+            if self.after is not None:
+                await wait(self.after, _START_SECONDS)
             with bound_contextvars(loop=self.name):
                 await self._run(wakeups, clock)
         finally:
@@ -89,7 +94,7 @@ class Loop:
     def _failed(self, why: str, error: Exception) -> float:
         self.failures += 1
         metrics.LOOP_FAILURES.labels(loop=self.name).inc()
-        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10))
+        pause = _BACKOFF.pause(self.failures)
         log.debug(
             "background step will be tried again", loop=self.name, why=why, error=str(error), seconds=pause
         )
@@ -111,7 +116,7 @@ class Crew:
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, loops: Sequence[Loop]) -> None:
+    def start(self, loops: Iterable[Loop]) -> None:
         """Start each loop as a task of its own."""
         for loop in loops:
             self._tasks.append(asyncio.create_task(loop.run(self._wakeups, self._clock), name=loop.name))

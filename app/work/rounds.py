@@ -10,9 +10,9 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.clock import Clock
-from app.db.engine import Database
 from app.ids import AccountId
+from app.work.context import WorkContext
+from app.work.holds import Holds
 from app.work.lanes import Lanes
 
 
@@ -31,36 +31,28 @@ class Agenda:
 class Rounds:
     """The rounds of one loop. `most_at_once` things of an account are done before the others' turn comes again.
 
-    An account that takes longer than `patience_seconds` goes on beside the others (None: it is waited for), up to
-    `longest_seconds`.
+    An account that takes longer than the context's patience goes on beside the others, up to `longest_seconds`.
     """
 
     def __init__(
         self,
         name: str,
-        database: Database,
-        clock: Clock,
+        context: WorkContext,
         agenda: Agenda,
         *,
         most_at_once: int,
         longest_seconds: float,
-        patience_seconds: float | None = None,
     ) -> None:
-        self._database = database
-        self._clock = clock
+        self._database = context.database
+        self._clock = context.clock
         self._agenda = agenda
         self._most_at_once = most_at_once
-        self._not_before: dict[AccountId, datetime] = {}
-        self._lanes: Lanes[AccountId] = Lanes(
-            name,
-            wake=lambda: None,  # nobody waits for this work: the loop's own interval will do
-            longest_seconds=longest_seconds,
-            patience_seconds=patience_seconds,
-        )
+        self._holds: Holds[AccountId] = Holds(context.clock)
+        self._lanes: Lanes[AccountId] = context.lanes(name, None, longest_seconds=longest_seconds)
 
     def hold_back(self, account_id: AccountId, until: datetime) -> None:
         """Leave an account alone until its budget allows more; each replica finds that out for itself."""
-        self._not_before[account_id] = until
+        self._holds.hold(account_id, until)
 
     async def step(self) -> float | None:
         """Make one round; say in how many seconds the next thing is due."""
@@ -81,9 +73,8 @@ class Rounds:
 
     async def _serve(self, account_id: AccountId) -> float | None:
         for _ in range(self._most_at_once):
-            held_back = self._not_before.get(account_id)
-            if held_back is not None and (now := self._clock.now()) < held_back:
-                return (held_back - now).total_seconds()
+            if account_id in self._holds:
+                return self._holds.remaining(account_id)
             if not await self._agenda.serve(account_id):
                 return None
         return 0.0

@@ -24,7 +24,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from app.calls import accounts
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.main import Role, create_app
+from app.main import create_app
+from app.process import Role
 from app.settings import read_settings
 from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call

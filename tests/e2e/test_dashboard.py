@@ -28,7 +28,8 @@ from app.db.engine import Database
 from app.db.tables import credentials, sweeps
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
-from app.main import Role, create_app
+from app.main import create_app
+from app.process import Role
 from app.settings import Settings
 from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call, seed_note

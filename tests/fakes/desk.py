@@ -23,6 +23,7 @@ from app.settings import Settings
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import accounts_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 VAULT = Vault("0123456789abcdef0123456789abcdef")
@@ -46,13 +47,16 @@ class Desk:
         self.ringcentral = FakeRingCentral(clock)
         self.connections = FakeConnections(self.ringcentral, settings, database, clock)
         self.poller = self.make_poller("one")
-        self.reader = CallLogReader(database, clock, self.connections, PLAN, page_size=1000)
+        self.reader = CallLogReader(accounts_context(database, clock, self.connections), PLAN)
 
     def make_poller(self, replica: str) -> Poller:
         return Poller(
-            self.database, self.clock, self.connections, PlannerLimits(), PLAN,
-            replica=replica, page_size=1000, lease_seconds=60.0,
-        )  # fmt: skip
+            accounts_context(
+                self.database, self.clock, self.connections, replica=replica, lease_seconds=60.0
+            ),
+            PlannerLimits(),
+            PLAN,
+        )
 
     async def end_call(self, number: int = 1, **fields: Any) -> Call:
         """A call that has just ended and waits."""

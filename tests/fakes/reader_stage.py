@@ -17,7 +17,8 @@ from fastapi import FastAPI
 from app.calls import accounts, recordings
 from app.calls.recordings import State
 from app.db.engine import Database
-from app.main import Process, Role, create_app
+from app.main import create_app
+from app.process import Process, Role
 from app.settings import Settings
 from app.simulator import Faults, Simulator, SimulatorSettings, Timing, serving
 from tests.conftest import SECRETS, answer_to

@@ -15,7 +15,8 @@ from app import metrics
 from app.clock import SystemClock
 from app.db.engine import Database, after_commit
 from app.errors import RingCentralUnreachable, StorageUnavailable
-from app.main import Role, create_app
+from app.main import create_app
+from app.process import Role
 from app.webhooks.intake.router import PATH
 from app.work.failures import log_failure
 from app.work.lanes import Lanes

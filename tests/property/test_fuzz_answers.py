@@ -35,6 +35,7 @@ from app.values.storable import BadJson, decode_json
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import accounts_context, work_context
 from tests.mutations import bodies, dump, mutated
 
 PLAN = CallLogPlan(first_after=60.0, gap=30.0, horizon=1800.0, settled_after=60.0, recording_after=60.0)
@@ -176,11 +177,13 @@ async def _work(database: Database, clock: FakeClock, http: httpx.AsyncClient, m
     vault = Vault("0123456789abcdef0123456789abcdef")
     connections = Connections(made, database, clock, vault, http, replica="one")
     poller = Poller(
-        database, clock, connections, PlannerLimits(), PLAN, replica="one", page_size=1000, lease_seconds=60.0
+        accounts_context(database, clock, connections, replica="one", lease_seconds=60.0),
+        PlannerLimits(),
+        PLAN,
     )
-    feed = CallLogFeed(database, clock, PLAN, replica="one", lease_seconds=60.0)
-    reader = CallLogReader(database, clock, connections, PLAN, page_size=1000, feed=feed)
-    keeper = RecordingWatcher(database, clock, connections, RecordingPlan())
+    feed = CallLogFeed(work_context(database, clock, replica="one", lease_seconds=60.0), PLAN)
+    reader = CallLogReader(accounts_context(database, clock, connections), PLAN, feed=feed)
+    keeper = RecordingWatcher(accounts_context(database, clock, connections), RecordingPlan())
     end = clock.now() + timedelta(seconds=360)
     clock.advance(12)
     while clock.now() < end:

@@ -47,6 +47,7 @@ from tests.factories import (
 )
 from tests.factories_insights import insights_event
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 from tests.fuzzing import fuzz
 from tests.integration.webhooks.conftest import RULES
@@ -119,9 +120,11 @@ class World:
             await accounts.add(db, OTHER_ACCOUNT, clock.now())  # type: ignore[arg-type]
 
     async def _settle(self, clock: FakeClock) -> None:
-        folder = Folder(self.database, clock, RULES)
+        folder = Folder(work_context(self.database, clock), RULES)
         connections = FakeConnections(FakeRingCentral(clock), self.settings, self.database, clock)
-        ends = EndWatch(self.database, clock, RULES, connections, replica="one", lease_seconds=15.0)
+        ends = EndWatch(
+            accounts_context(self.database, clock, connections, replica="one", lease_seconds=15.0), RULES
+        )
         for _ in range(STEPS):
             if await folder.step() is None:
                 break

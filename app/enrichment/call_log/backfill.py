@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from app.accounts.connections import Connections
+from app.accounts.context import AccountsContext
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database
@@ -14,11 +15,10 @@ from app.enrichment.call_log.sweeper import Sweeper, SweepRules
 from app.enrichment.records.apply import CallLogPlan
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.work.backoff import Backoff
 
-PAUSE_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 60.0
-"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up; the first,
-and the longest after many tries in vain."""
+_BACKOFF = Backoff(first=2.0, longest=60.0)
+"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up."""
 
 
 class Stuck(SettingsError):
@@ -35,7 +35,6 @@ async def backfill(
     from_at: datetime,
     to_at: datetime | None,
     *,
-    page_size: int,
     report: Callable[[Sweep], None],
 ) -> Sweep:
     """Look for the calls that started from `from_at` on and before `to_at` (None: now); return the finished row.
@@ -54,12 +53,13 @@ async def backfill(
     async with database.write() as db:
         sweep = await gaps.open_backfill(db, holder, from_at, to_at, now)
     replica = f"backfill-{secrets.token_hex(6)}"
-    sweeper = Sweeper(database, clock, connections, plan, rules, replica=replica, page_size=page_size)
+    context = AccountsContext(database=database, clock=clock, replica=replica, connections=connections)
+    sweeper = Sweeper(context, plan, rules)
     try:
         return await _run(database, clock, sweeper, sweep, report)
     finally:
         async with database.write() as db:
-            await gaps.let_go(db, sweep, replica)
+            await gaps.lease_of(sweep, replica).drop(db)
 
 
 async def _holder(database: Database, account_id: AccountId) -> AccountId:
@@ -87,5 +87,5 @@ async def _run(
         # The first refusal may be for the whole account alone: then each user is asked for his own calls.
         if sweep.problem is not None and tries > 1:
             raise Stuck(str(sweep.problem.get("detail")))
-        await clock.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(max(tries - 1, 0), 10)))
+        await clock.sleep(_BACKOFF.pause(tries))
     return sweep

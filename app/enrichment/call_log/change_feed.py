@@ -14,8 +14,6 @@ from sqlalchemy import and_, select, update
 
 from app import metrics
 from app.accounts.connections import Connection
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.tables import work
 from app.enrichment.call_log.gaps import Reason
 from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
@@ -25,7 +23,8 @@ from app.errors import PermissionMissing, RequestRefused, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import RecordsSync
 from app.ringcentral.protocol_errors import SyncTokenRefused
-from app.work.leases import Lease, leased
+from app.work.context import WorkContext, Worker
+from app.work.leases import leased
 
 KIND = "changes"
 MOST_REQUESTS = 4
@@ -107,25 +106,14 @@ class FeedBusyError(Exception):
     """Another replica reads the feed, and brings in what is in it."""
 
 
-class CallLogFeed:
+class CallLogFeed(Worker):
     """The feeds of all accounts; one replica at a time reads one."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        plan: CallLogPlan,
-        *,
-        replica: str,
-        lease_seconds: float,
-        patience_seconds: float = 60.0,
-    ) -> None:
+    def __init__(self, context: WorkContext, plan: CallLogPlan, *, patience_seconds: float = 60.0) -> None:
         """`patience_seconds` is how long a request may wait for its turn; the lease is renewed meanwhile."""
-        self._database = database
-        self._clock = clock
+        super().__init__(context)
+        self._context = context
         self._plan = plan
-        self._replica = replica
-        self._lease_seconds = lease_seconds
         self._patience_seconds = patience_seconds
         self._pause = _PROBE_AGAIN
         self._missing: dict[tuple[AccountId, str], datetime] = {}
@@ -139,7 +127,7 @@ class CallLogFeed:
         now = self._clock.now()
         if not connection.is_company_wide or now < self._missing.get(key, now):
             return None
-        lease = Lease(connection.holder, _kind(connection), self._replica, self._lease_seconds)
+        lease = self._context.lease(connection.holder, _kind(connection))
         async with leased(self._database, self._clock, lease) as is_ours:
             if not is_ours:
                 raise FeedBusyError
@@ -229,7 +217,7 @@ class CallLogFeed:
 
     async def _save(self, connection: Connection, place: _Place) -> None:
         """Write down how far the feed is read, unless another replica has taken over."""
-        mine = and_(_row_of(connection), work.c.lease_owner == self._replica)
+        mine = self._context.lease(connection.holder, _kind(connection)).held
         async with self._database.write() as db:
             await db.execute(update(work).where(mine).values(state=place.to_json()))
 

@@ -17,8 +17,8 @@ from app.calls import accounts
 from app.db.engine import upsert_into, wake
 from app.db.lists import is_one_of
 from app.db.tables import calls, sweeps
-from app.errors import LeaseLost
 from app.ids import AccountId, new_id
+from app.work.leases import Lease, is_free
 from app.work.wakeups import SWEEPS
 
 
@@ -231,8 +231,7 @@ async def load(db: AsyncConnection, account_id: AccountId, sweep_id: str) -> Swe
 
 async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:
     """Return what is due and nobody works on: of each account what is due longest, gaps before the regular look."""
-    free = or_(sweeps.c.lease_until.is_(None), sweeps.c.lease_until < now)
-    query = select(sweeps).where(sweeps.c.due_at <= now, free).order_by(sweeps.c.due_at)
+    query = select(sweeps).where(sweeps.c.due_at <= now, is_free(sweeps, now)).order_by(sweeps.c.due_at)
     due = [read_row(row) for row in await db.execute(query)]
     first: dict[str, Sweep] = {}
     for sweep in sorted(due, key=lambda one: not one.is_gap):
@@ -243,49 +242,20 @@ async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:
 async def claim(
     db: AsyncConnection, sweep: Sweep, replica: str, now: datetime, lease_seconds: float
 ) -> Sweep | None:
-    """Take a row for a while and return it as it is now; None when another replica has it or it has changed."""
-    free = or_(sweeps.c.lease_until.is_(None), sweeps.c.lease_until < now, sweeps.c.lease_owner == replica)
-    taken = (
-        update(sweeps)
-        .where(
-            _key(sweep.account_id, sweep.sweep_id),
-            free,
-            sweeps.c.done_at.is_not_distinct_from(sweep.done_at),
-            sweeps.c.due_at.is_not_distinct_from(sweep.due_at),
-        )
-        .values(lease_owner=replica, lease_until=now + timedelta(seconds=lease_seconds))
-        .returning(*sweeps.c)
+    """Take a row for a while and return it as it is now. Return None when another replica has it or it has changed."""
+    row = await lease_of(sweep, replica, lease_seconds).take(
+        db,
+        now,
+        sweeps.c.done_at.is_not_distinct_from(sweep.done_at),
+        sweeps.c.due_at.is_not_distinct_from(sweep.due_at),
     )
-    row = (await db.execute(taken)).one_or_none()
     return None if row is None else read_row(row)
 
 
-async def renew(db: AsyncConnection, sweep: Sweep, replica: str, now: datetime, lease_seconds: float) -> None:
-    """Hold a row for longer; does nothing when it was taken over."""
-    until = now + timedelta(seconds=lease_seconds)
-    await db.execute(update(sweeps).where(_held(sweep, replica)).values(lease_until=until))
-
-
-def _held(sweep: Sweep, replica: str) -> ColumnElement[bool]:
-    return and_(_key(sweep.account_id, sweep.sweep_id), sweeps.c.lease_owner == replica)
-
-
-async def release(db: AsyncConnection, sweep: Sweep, replica: str, **changes: Any) -> None:
-    """Give a row back with how far it came.
-
-    Raises LeaseLost when it was taken over, or its range has changed: then it is read anew.
-    """
-    given_back = await db.execute(
-        update(sweeps).where(_held(sweep, replica)).values(lease_owner=None, lease_until=None, **changes)
-    )
-    if given_back.rowcount != 1:
-        raise LeaseLost(f"the sweep {sweep.sweep_id} of account {sweep.account_id} was taken over")
-
-
-async def let_go(db: AsyncConnection, sweep: Sweep, replica: str) -> None:
-    """Give a row back as it is, if it is still held: whoever worked on it was interrupted."""
-    freed = {"lease_owner": None, "lease_until": None}
-    await db.execute(update(sweeps).where(_held(sweep, replica)).values(**freed))
+def lease_of(sweep: Sweep, replica: str, seconds: float = 0.0) -> Lease:
+    """Return a replica's lease of a row. Where its range changes, the lease is lost and the row is read again."""
+    key = {"account_id": sweep.account_id, "sweep_id": sweep.sweep_id}
+    return Lease(sweeps, key, replica, seconds, f"the sweep {sweep.sweep_id} of account {sweep.account_id}")
 
 
 _LATELY = timedelta(days=2)

@@ -14,13 +14,12 @@ from typing import Any
 import structlog
 from sqlalchemy import and_, func, select
 
-from app.accounts.connections import Connection, Connections, serving
+from app.accounts.connections import Connection, serving
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.store import DueCall
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError, FeedRead
 from app.enrichment.call_log.ingest import batches, ingest
@@ -54,6 +53,7 @@ from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.protocol_errors import PERMISSION_CODES
 from app.work.failures import log_failure
+from app.work.holds import Holds
 from app.work.lanes import Lanes, Serve
 from app.work.leases import Lease, leased, rest
 from app.work.wakeups import READINGS
@@ -89,39 +89,21 @@ def _lacks_permission(problem: Mapping[str, Any]) -> bool:
     return problem.get("code") in {*PERMISSION_CODES, "permission-missing"}
 
 
-class CallLogReader:
+class CallLogReader(AccountsWorker):
     """The background work that reads the Call Log, and closes what its horizon has passed."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        plan: CallLogPlan,
-        *,
-        page_size: int,
-        patience_seconds: float | None = None,
-        feed: CallLogFeed | None = None,
-        replica: str = "one",
-        lease_seconds: float = 15.0,
-    ) -> None:
+    def __init__(self, context: AccountsContext, plan: CallLogPlan, feed: CallLogFeed | None = None) -> None:
+        super().__init__(context)
+        self._context = context
         self._feed = feed
-        self._shelf = Shelf(database, clock)
-        self._replica = replica
-        self._lease_seconds = lease_seconds
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+        self._shelf = Shelf(context.database, context.clock)
         self._pause = plan.gap / 6
         self._plan = plan
-        self._page_size = page_size
-        self._not_before: dict[tuple[AccountId, str], datetime] = {}
+        self._page_size = plan.page_size
+        self._holds: Holds[tuple[AccountId, str]] = Holds(context.clock)
         self._page_seconds: dict[tuple[AccountId, str], float | None] = {}
-        self._lanes: Lanes[AccountId] = Lanes(
-            "readings",
-            wake=lambda: database.wake((READINGS,)),
-            longest_seconds=LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
+        self._lanes: Lanes[AccountId] = context.lanes(
+            "readings", READINGS, longest_seconds=LONGEST_TURN_SECONDS
         )
 
     async def step(self) -> float | None:
@@ -165,10 +147,8 @@ class CallLogReader:
 
     async def _read_with(self, account_id: AccountId, connection: Connection) -> float | None:
         """Let one connection read what is due; return in how many seconds it wants to go on."""
-        now = self._clock.now()
-        held_back = self._not_before.get((account_id, connection.name))
-        if held_back is not None and now < held_back:
-            return (held_back - now).total_seconds()
+        if (account_id, connection.name) in self._holds:
+            return self._holds.remaining((account_id, connection.name))
         if not await self._find_due(account_id, connection, 1):
             return None
         async with leased(self._database, self._clock, self._lease(account_id, connection)) as is_ours:
@@ -192,8 +172,7 @@ class CallLogReader:
             )
 
     def _lease(self, account_id: AccountId, connection: Connection) -> Lease:
-        kind = f"readings:{connection.name}"
-        return Lease(account_id, kind, self._replica, self._lease_seconds)
+        return self._context.lease(account_id, f"readings:{connection.name}")
 
     async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> None:
         feed = await self._feed.read(connection) if self._feed is not None else None
@@ -208,7 +187,7 @@ class CallLogReader:
         if not has_more:
             # Those that become due meanwhile share the next request.
             until = self._clock.now() + timedelta(seconds=self._plan.gap)
-            self._not_before[(account_id, connection.name)] = until
+            self._holds.hold((account_id, connection.name), until)
             await rest(self._database, self._lease(account_id, connection), until)
 
     async def _ask(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> int:
@@ -425,7 +404,7 @@ class CallLogReader:
     async def _excuse(self, account_id: AccountId, connection: Connection, error: RingCentralError) -> float:
         now = self._clock.now()
         retry_at = error.retry_at if isinstance(error, RateLimited) else now + timedelta(seconds=self._pause)
-        self._not_before[(account_id, connection.name)] = retry_at
+        self._holds.hold((account_id, connection.name), retry_at)
         log_failure(log, "reading the call log failed", error)
         await self._connections.note(connection, error)
         return max(0.0, (retry_at - now).total_seconds())

@@ -14,10 +14,9 @@ from typing import Any
 import structlog
 
 from app import metrics
-from app.accounts.connections import Connection, Connections, serving
+from app.accounts.connections import Connection, serving
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.remedies import describe
-from app.clock import Clock
-from app.db.engine import Database
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError
 from app.enrichment.call_log.gaps import Reason, Sweep
@@ -39,7 +38,7 @@ from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol import wants_next_page
 from app.work.failures import log_failure
 from app.work.lanes import Lanes
-from app.work.leases import renewed
+from app.work.leases import Lease, renewing
 from app.work.wakeups import SWEEPS
 
 MOST_PAGES = 4
@@ -118,37 +117,23 @@ class _CutShort(Exception):
         self.error = error
 
 
-class Sweeper:
-    """The background work that sweeps. `replica` names this process among all."""
+class Sweeper(AccountsWorker):
+    """The background work that sweeps."""
 
     def __init__(
         self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
+        context: AccountsContext,
         plan: CallLogPlan,
         rules: SweepRules,
-        *,
-        replica: str,
-        page_size: int,
         feed: CallLogFeed | None = None,
-        patience_seconds: float | None = None,
     ) -> None:
+        super().__init__(context)
         self._feed = feed
-        self._database = database
-        self._clock = clock
-        self._connections = connections
         self._plan = plan
         self._rules = rules
-        self._replica = replica
-        self._page_size = page_size
+        self._page_size = plan.page_size
         self._looked_over: set[AccountId] = set()
-        self._lanes: Lanes[AccountId] = Lanes(
-            "sweeps",
-            wake=lambda: database.wake((SWEEPS,)),
-            longest_seconds=rules.longest * 2,
-            patience_seconds=patience_seconds,
-        )
+        self._lanes: Lanes[AccountId] = context.lanes("sweeps", SWEEPS, longest_seconds=rules.longest * 2)
 
     async def step(self) -> float | None:
         """Read one slice of each account that has something due; 0 when there may be more.
@@ -185,7 +170,7 @@ class Sweeper:
         if sweep is None:
             return False
         try:
-            async with renewed(partial(self._renew, sweep), self._rules.lease / 3):
+            async with renewing(self._database, self._clock, self._lease(sweep)):
                 return await self._advance(sweep)
         except RingCentralError as error:
             return await self._excuse(sweep, error)
@@ -195,9 +180,8 @@ class Sweeper:
             log.warning("a sweep begins anew", why=str(lost))
             return True
 
-    async def _renew(self, sweep: Sweep) -> None:
-        async with self._database.write() as db:
-            await gaps.renew(db, sweep, self._replica, self._clock.now(), self._rules.lease)
+    def _lease(self, sweep: Sweep) -> Lease:
+        return gaps.lease_of(sweep, self._replica, self._rules.lease)
 
     async def _advance(self, sweep: Sweep) -> bool:
         connections = await self._connections.of(sweep.account_id)
@@ -350,10 +334,8 @@ class Sweeper:
         )  # fmt: skip
         waits_for_nobody = timedelta(seconds=0.0 if sweep.is_gap else self._rules.spacing)
         async with self._database.write() as db:
-            await gaps.release(
+            await self._lease(sweep).release(
                 db,
-                sweep,
-                self._replica,
                 cursor_at=reading.part.end,
                 span_seconds=next_span(reading.part, len(reading.records), MOST_PAGES * self._page_size // 2),
                 due_at=None if sweep.due_at is None else now + waits_for_nobody,
@@ -380,7 +362,7 @@ class Sweeper:
         else:
             changes |= {"due_at": None, "done_at": now}
         async with self._database.write() as db:
-            await gaps.release(db, sweep, self._replica, **changes)
+            await self._lease(sweep).release(db, **changes)
 
     def _next_look(self, sweep: Sweep, passes: int, now: datetime) -> dict[str, Any]:
         """Plan the next regular look, from the end of this one on; what was before we began is not ours."""
@@ -425,10 +407,8 @@ class Sweeper:
         begins_anew = unasked is not None and problem is not None and problem["code"] != UNASKED
         changes: dict[str, Any] = {"cursor_at": None} if begins_anew else {}
         async with self._database.write() as db:
-            await gaps.release(
+            await self._lease(sweep).release(
                 db,
-                sweep,
-                self._replica,
                 span_seconds=sweep.span_seconds,
                 due_at=None if sweep.due_at is None else due_at,
                 problem=self._told(sweep, problem or unasked),

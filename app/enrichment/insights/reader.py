@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.accounts.connections import Connection, Connections
+from app.accounts.connections import Connection
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.selection import find_connections
 from app.calls import recordings, store
 from app.calls.insights.availability import Availability, load_availability, next_check_at, save_availability
@@ -23,8 +24,6 @@ from app.calls.insights.model import Version
 from app.calls.insights.store import BY_READING, PART, InsightsArrival, take
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.records.apply import finish
 from app.enrichment.records.set_aside import PASSING, UNSTORABLE, Shelf
@@ -101,31 +100,19 @@ class Later:
 Answer = Found | NotThere | Closed | Hopeless | Later
 
 
-class InsightsReader:
+class InsightsReader(AccountsWorker):
     """The background work that looks for insights."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        plan: InsightsPlan,
-        *,
-        patience_seconds: float | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+    def __init__(self, context: AccountsContext, plan: InsightsPlan) -> None:
+        super().__init__(context)
         self._plan = plan
-        self._shelf = Shelf(database, clock)
+        self._shelf = Shelf(context.database, context.clock)
         self._rounds = Rounds(
             "insights",
-            database,
-            clock,
+            context,
             Agenda(find_accounts=_find_due_accounts, find_next=_find_next_due, serve=self._serve),
             most_at_once=_MOST_AT_ONCE,
             longest_seconds=_LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
         )
 
     async def step(self) -> float | None:

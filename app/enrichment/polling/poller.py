@@ -14,14 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.accounts.connections import Connection, Connections, serving
+from app.accounts.connections import Connection, serving
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.remedies import WRONG_ACCOUNT
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source, Stage
 from app.calls.store import Recent
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.call_log.ingest import batches
 from app.enrichment.polling import targets, visibility
@@ -55,8 +54,9 @@ from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol import wants_next_page
 from app.ringcentral.wire import HEAVY
 from app.work.failures import log_failure
+from app.work.holds import Holds
 from app.work.lanes import Lanes, Serve
-from app.work.leases import renewed
+from app.work.leases import renewing
 from app.work.wakeups import POLLS
 
 MOST_PAGES = 50
@@ -93,39 +93,20 @@ class _Item:
     records: Sequence[CallRecord]
 
 
-class Poller:
-    """The background work that polls. `replica` names this process among all."""
+class Poller(AccountsWorker):
+    """The background work that polls."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        limits: PlannerLimits,
-        readings: CallLogPlan,
-        *,
-        replica: str,
-        page_size: int,
-        lease_seconds: float,
-        patience_seconds: float | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+    def __init__(self, context: AccountsContext, limits: PlannerLimits, readings: CallLogPlan) -> None:
+        super().__init__(context)
         self._limits = limits
         self._readings = readings
-        self._shelf = Shelf(database, clock)
-        self._replica = replica
-        self._page_size = page_size
-        self._lease_seconds = lease_seconds
-        self._not_before: dict[tuple[AccountId, str], datetime] = {}
+        self._shelf = Shelf(context.database, context.clock)
+        self._lease_seconds = context.lease_seconds
+        self._holds: Holds[tuple[AccountId, str]] = Holds(context.clock)
         # A moment of the window: what a call can spare when something goes wrong.
         self._pause = limits.window_seconds / 60
-        self._lanes: Lanes[tuple[AccountId, str]] = Lanes(
-            "polls",
-            wake=lambda: database.wake((POLLS,)),
-            longest_seconds=_LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
+        self._lanes: Lanes[tuple[AccountId, str]] = context.lanes(
+            "polls", POLLS, longest_seconds=_LONGEST_TURN_SECONDS
         )
 
     async def step(self) -> float | None:
@@ -151,9 +132,8 @@ class Poller:
 
     async def _turn(self, account_id: AccountId, connection: Connection) -> float | None:
         name, now = _target_of(connection), self._clock.now()
-        held_back = self._not_before.get((account_id, name))
-        if held_back is not None and now < held_back:
-            return (held_back - now).total_seconds()
+        if (account_id, name) in self._holds:
+            return self._holds.remaining((account_id, name))
         async with self._database.write() as db:
             recent = await store.find_recent(db, account_id, now, connection.extension_id)
             if not any(call.is_waiting for call in recent):
@@ -184,7 +164,7 @@ class Poller:
             await self._release(target, memory)
             return (plan.when - now).total_seconds()
         try:
-            async with renewed(partial(self._renew, target), self._lease_seconds / 3):
+            async with renewing(self._database, self._clock, target.lease):
                 polled = await self._poll(target, connection, recent)
         except RingCentralError as error:
             pause = await self._excuse(target, connection, error)
@@ -192,10 +172,6 @@ class Poller:
             return pause
         await self._write(target, connection, memory, recent, polled)
         return 0.0 if polled.failure is None else await self._excuse(target, connection, polled.failure)
-
-    async def _renew(self, target: Target) -> None:
-        async with self._database.write() as db:
-            await targets.renew(db, target, self._replica, self._clock.now(), self._lease_seconds)
 
     async def _plan(
         self, rates: SharedRates, waiting: Sequence[Recent], memory: "_Memory", now: datetime
@@ -226,7 +202,7 @@ class Poller:
         for number in range(1, MOST_PAGES + 1):
             try:
                 page = await connection.client.fetch_active_calls_page(
-                    number, self._page_size, extension_id=connection.extension_id, deadline=deadline
+                    number, self._readings.page_size, extension_id=connection.extension_id, deadline=deadline
                 )
             except RingCentralError as error:
                 if number == 1:
@@ -265,12 +241,12 @@ class Poller:
         got = await self._take(target, matching, found, fresh, polled.sent_at)
         async with self._database.write() as db:
             await store.mark_missed(db, target.account_id, missed, polled.sent_at)
-            await targets.release(db, target, self._replica, last_poll_at=polled.sent_at, **memory.changes())
+            await target.lease.release(db, last_poll_at=polled.sent_at, **memory.changes())
         wrong = _wrong_account(target, polled)
         await self._connections.note_account(connection, wrong)
         if wrong is not None:
             # It shows nobody that waits, so no poll would count as a look and the next come at once.
-            self._not_before[(target.account_id, target.target)] = self._clock.now() + _WRONG_ACCOUNT_AGAIN
+            self._holds.hold((target.account_id, target.target), self._clock.now() + _WRONG_ACCOUNT_AGAIN)
         if polled.failure is None:
             await self._connections.note(connection, None)
             metrics.POLLS.labels(outcome="found" if got else "nothing-new").inc()
@@ -292,7 +268,7 @@ class Poller:
             async with self._database.write() as db:
                 taken = await self._take_some(db, target.account_id, some, sent_at)
                 # Without the target write nothing: another replica has asked since.
-                await targets.confirm(db, target, self._replica)
+                await target.lease.confirm(db)
                 return taken
 
         async def set_aside(item: _Item, error: Exception) -> None:
@@ -378,13 +354,13 @@ class Poller:
             metrics.POLLS.labels(outcome="refused").inc()
         else:
             metrics.POLLS.labels(outcome="failed").inc()
-        self._not_before[(target.account_id, target.target)] = retry_at
+        self._holds.hold((target.account_id, target.target), retry_at)
         log_failure(log, "poll failed", error)
         return (retry_at - now).total_seconds()
 
     async def _release(self, target: Target, memory: "_Memory") -> None:
         async with self._database.write() as db:
-            await targets.release(db, target, self._replica, **memory.changes())
+            await target.lease.release(db, **memory.changes())
 
 
 @dataclass(slots=True)

@@ -18,12 +18,12 @@ import structlog
 from sqlalchemy import Row
 
 from app import metrics
-from app.accounts.connections import Connection, Connections
+from app.accounts.connections import Connection
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
 from app.calls.recordings import State
 from app.clock import Clock
-from app.db.engine import Database
 from app.enrichment.recordings.archive_store import Archive
 from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange
@@ -106,31 +106,20 @@ _AWAY = (ArchiveUnavailable, OSError, RingCentralUnreachable, CredentialsRefused
 """Failures that say nothing of the recording."""
 
 
-class Archiver:
+class Archiver(AccountsWorker):
     """The background work that fills the archive, one recording of an account at a time."""
 
     def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        archive: Archive,
-        plan: RecordingPlan,
-        *,
-        spool: Path | None = None,
-        patience_seconds: float | None = None,
+        self, context: AccountsContext, archive: Archive, plan: RecordingPlan, *, spool: Path | None = None
     ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+        super().__init__(context)
         self._archive = archive
         self._plan = plan
         self._tidied_at: float | None = None
         self._spool = spool or Path(tempfile.gettempdir()) / "aftercall-recordings"
         self._rounds = Rounds(
             "archive",
-            database,
-            clock,
+            context,
             Agenda(
                 find_accounts=lambda db, now: recordings.find_due_accounts(db, READY, now),
                 find_next=lambda db, now: recordings.find_next_due(db, READY, now),
@@ -138,7 +127,6 @@ class Archiver:
             ),
             most_at_once=1,
             longest_seconds=_LONGEST_COPY_SECONDS,
-            patience_seconds=patience_seconds,
         )
 
     async def step(self) -> float | None:

@@ -17,11 +17,11 @@ from sqlalchemy import Row
 
 from app import metrics
 from app.accounts.connections import Connection, Connections
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.selection import find_connection
 from app.calls import recordings, store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.recordings import NOT_THERE, OPEN, PART, State, readiness_of
-from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.records.apply import finish
 from app.enrichment.records.set_aside import PASSING, UNSTORABLE, Shelf
@@ -71,27 +71,16 @@ class RecordingPlan:
         return self.gaps[attempts] if attempts < len(self.gaps) else None
 
 
-class RecordingWatcher:
+class RecordingWatcher(AccountsWorker):
     """The background work that looks for recordings."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        plan: RecordingPlan,
-        *,
-        patience_seconds: float | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+    def __init__(self, context: AccountsContext, plan: RecordingPlan) -> None:
+        super().__init__(context)
         self._plan = plan
-        self._shelf = Shelf(database, clock)
+        self._shelf = Shelf(context.database, context.clock)
         self._rounds = Rounds(
             "recordings",
-            database,
-            clock,
+            context,
             Agenda(
                 find_accounts=lambda db, now: recordings.find_due_accounts(db, OPEN, now),
                 find_next=lambda db, now: recordings.find_next_due(db, OPEN, now),
@@ -99,7 +88,6 @@ class RecordingWatcher:
             ),
             most_at_once=_MOST_AT_ONCE,
             longest_seconds=_LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
         )
 
     async def step(self) -> float | None:

@@ -61,6 +61,9 @@ class CallLogPlan:
     archives: bool = False
     """Whether recordings are copied once they can be heard."""
 
+    page_size: int = 1000
+    """Records that are asked for at a time."""
+
     insights_after: float | None = None
     """From the end of a recorded call to the look for its insights; None: nobody looks."""
 

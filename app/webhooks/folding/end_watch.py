@@ -9,12 +9,10 @@ from sqlalchemy import and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.accounts.connections import Connections
+from app.accounts.context import AccountsContext
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.failures import describe_failure, is_data_fault
 from app.db.lists import is_one_of
 from app.db.tables import calls
@@ -24,6 +22,7 @@ from app.webhooks.folding.fold import FACTS_AT_A_STRETCH, MOST_WORK, EndRules, j
 from app.webhooks.folding.live_calls import LiveCalls
 from app.webhooks.folding.parties import read_parties
 from app.webhooks.payloads.facts import SessionFacts
+from app.work.context import Worker
 from app.work.holds import Holds
 from app.work.lanes import Lanes
 from app.work.wakeups import ENDS
@@ -39,40 +38,18 @@ _LOOK_AGAIN_SECONDS = 900.0
 log = structlog.get_logger(__name__)
 
 
-class EndWatch:
+class EndWatch(Worker):
     """The background work that ends calls. `replica` names this process among all."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        rules: EndRules,
-        connections: Connections,
-        *,
-        replica: str,
-        lease_seconds: float,
-        patience_seconds: float | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, context: AccountsContext, rules: EndRules) -> None:
+        super().__init__(context)
         self._rules = rules
-        self._live = LiveCalls(
-            database, clock, rules, connections, replica=replica, lease_seconds=lease_seconds
+        self._live = LiveCalls(context, rules)
+        self._holds: Holds[AccountId] = Holds(context.clock)
+        self._judging: Lanes[AccountId] = context.lanes(
+            "ends", ENDS, longest_seconds=_LONGEST_TURN_SECONDS, at_once=_AT_ONCE
         )
-        self._holds: Holds[AccountId] = Holds(clock)
-        self._judging: Lanes[AccountId] = Lanes(
-            "ends",
-            wake=lambda: database.wake((ENDS,)),
-            longest_seconds=_LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
-            at_once=_AT_ONCE,
-        )
-        self._lanes: Lanes[str] = Lanes(
-            "ends",
-            wake=lambda: database.wake((ENDS,)),
-            longest_seconds=_LOOK_AGAIN_SECONDS,
-            patience_seconds=patience_seconds,
-        )
+        self._lanes: Lanes[str] = context.lanes("ends", ENDS, longest_seconds=_LOOK_AGAIN_SECONDS)
 
     async def step(self) -> float | None:
         """Judge the calls that are due; say in how many seconds the next one is.
@@ -81,12 +58,12 @@ class EndWatch:
         """
         async with self._database.read() as db:
             account_ids = await _due_accounts(db, self._clock.now())
-        ready = [one for one in account_ids if not self._holds.has(one)]
+        ready = [one for one in account_ids if one not in self._holds]
         await self._judging.run({one: partial(self._judge_account, one) for one in ready})
         pause = await self._lanes.run(await self._live.find_work())
         await self._live.mark_settled()
         async with self._database.read() as db:
-            waiting = [one for one in account_ids if self._holds.has(one) or self._judging.has(one)]
+            waiting = [one for one in account_ids if one in self._holds or self._judging.has(one)]
             due_at = await _next_due(db, waiting)
         held = self._holds.next_turn()
         due = None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())

@@ -24,7 +24,7 @@ from app.calls.model import NO_SESSION, Call, Stage, time_text
 from app.calls.related.links import Link, key_of
 from app.calls.related.store import link_calls
 from app.clock import Clock
-from app.db.engine import Database, wake
+from app.db.engine import wake
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.db.lists import is_one_of
 from app.db.tables import deliveries, subscriptions
@@ -38,6 +38,7 @@ from app.webhooks.folding.parties import read_parties
 from app.webhooks.intake.inbox import Inbox
 from app.webhooks.payloads.facts import Fact, SessionFacts, known_until
 from app.webhooks.payloads.notification import CallKey
+from app.work.context import WorkContext, Worker
 from app.work.holds import Holds
 from app.work.lanes import Lanes, Serve
 from app.work.log_context import about_account
@@ -79,36 +80,23 @@ class EndRules:
     """From an end that has moved to the reading that tells of it."""
 
 
-class Folder:
+class Folder(Worker):
     """The background work that empties the inbox, account by account, several side by side.
 
     An account that fails waits for its next turn; the others do not. `patience_seconds` is how long a step waits for
     the slow ones (None: until all are through).
     """
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        rules: EndRules,
-        inbox: Inbox | None = None,
-        *,
-        patience_seconds: float | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, context: WorkContext, rules: EndRules, inbox: Inbox | None = None) -> None:
+        super().__init__(context)
         self._rules = rules
         self._inbox = inbox
         self._is_rushed = False
-        self._holds: Holds[AccountId] = Holds(clock)
+        self._holds: Holds[AccountId] = Holds(context.clock)
         self._begun: dict[AccountId, set[Telling]] = {}
         """What is folded of deliveries that are not folded as a whole. A restart begins them anew, which changes nothing."""
-        self._lanes: Lanes[AccountId] = Lanes(
-            "fold",
-            wake=lambda: database.wake((INBOX,)),
-            longest_seconds=_LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
-            at_once=_AT_ONCE,
+        self._lanes: Lanes[AccountId] = context.lanes(
+            "fold", INBOX, longest_seconds=_LONGEST_TURN_SECONDS, at_once=_AT_ONCE
         )
 
     async def step(self) -> float | None:
@@ -122,7 +110,7 @@ class Folder:
         turns: dict[AccountId, Serve] = {
             account_id: partial(self._serve, account_id, limit)
             for account_id in account_ids
-            if not self._holds.has(account_id)
+            if account_id not in self._holds
         }
         pause = await self._lanes.run(turns)
         self._is_rushed = pause == 0.0 and self._arrived() - arrived > limit * len(turns)

@@ -20,12 +20,11 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import CALL_READING
-from app.accounts.connections import Connection, Connections, serving
+from app.accounts.connections import Connection, serving
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
-from app.clock import Clock
-from app.db.engine import Database
 from app.db.tables import calls
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import GapEnd
@@ -36,8 +35,10 @@ from app.ringcentral.models import BadRecord, CallRecord, TelephonySession, read
 from app.webhooks.folding.fold import EndRules, end
 from app.webhooks.folding.parties import read_parties
 from app.webhooks.payloads.facts import TERMINAL, SessionFacts, known_code, known_until
+from app.work.backoff import Backoff
+from app.work.holds import Holds
 from app.work.lanes import Serve
-from app.work.leases import Lease, leased
+from app.work.leases import leased
 
 BATCH = 50
 """Calls that are asked after in one turn."""
@@ -84,29 +85,17 @@ def unsettled_since(gap_end: datetime) -> ColumnElement[bool]:
     )
 
 
-class LiveCalls:
-    """The part of `EndWatch` that asks. `replica` names this process among all."""
+class LiveCalls(AccountsWorker):
+    """The part of `EndWatch` that asks."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        rules: EndRules,
-        connections: Connections,
-        *,
-        replica: str,
-        lease_seconds: float,
-    ) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, context: AccountsContext, rules: EndRules) -> None:
+        super().__init__(context)
+        self._context = context
         self._rules = rules
-        self._connections = connections
-        self._replica = replica
-        self._lease_seconds = lease_seconds
-        self._not_before: dict[AccountId, datetime] = {}
-        self._pauses: dict[AccountId, float] = {}
+        backoff = Backoff(first=rules.window / 8, longest=rules.window * _LONGEST_PAUSE_WINDOWS)
+        self._holds: Holds[AccountId] = Holds(context.clock, backoff)
         self._ends: Mapping[AccountId, GapEnd] = {}
-        self._gaps_again_at = clock.now()
+        self._gaps_again_at = context.clock.now()
 
     async def find_work(self) -> Mapping[str, Serve]:
         """Return what is to be asked now, by account."""
@@ -122,7 +111,7 @@ class LiveCalls:
                     query = select(calls.c.call_id).where(calls.c.account_id == account_id, mine).limit(1)
                     if await db.scalar(query) is not None:
                         found.add(account_id)
-        ready = [one for one in map(AccountId, sorted(found)) if self._not_before.get(one, now) <= now]
+        ready = [one for one in map(AccountId, sorted(found)) if one not in self._holds]
         return {one: partial(self._serve, one) for one in ready}
 
     async def _accounts_with_live_calls(self, db: AsyncConnection) -> Sequence[AccountId]:
@@ -149,35 +138,26 @@ class LiveCalls:
                 await gaps.mark_asked(db, settled, now)
 
     async def _serve(self, account_id: AccountId) -> float | None:
-        lease = Lease(account_id, "live-calls", self._replica, self._lease_seconds)
+        lease = self._context.lease(account_id, "live-calls")
         async with leased(self._database, self._clock, lease) as is_mine:
             if not is_mine:
-                return self._hold_back(account_id, self._rules.window / 24)
+                return self._holds.hold_for(account_id, self._rules.window / 24)
             try:
                 return await self._ask(account_id)
             except RateLimited as error:
                 pause = (error.retry_at - self._clock.now()).total_seconds()
-                return self._hold_back(account_id, max(1.0, pause))
+                return self._holds.hold_for(account_id, max(1.0, pause))
             except RingCentralError as error:
                 log.warning("live calls could not be asked after", account_id=account_id, why=error.detail)
-                return self._hold_back(account_id, self._growing_pause(account_id))
-
-    def _hold_back(self, account_id: AccountId, seconds: float) -> float:
-        self._not_before[account_id] = self._clock.now() + timedelta(seconds=seconds)
-        return seconds
-
-    def _growing_pause(self, account_id: AccountId) -> float:
-        pause = self._pauses.get(account_id, self._rules.window / 8)
-        self._pauses[account_id] = min(2 * pause, self._rules.window * _LONGEST_PAUSE_WINDOWS)
-        return pause
+                return self._holds.fail(account_id)
 
     async def _ask(self, account_id: AccountId) -> float | None:
         asked, is_all = await self._load(account_id)
         if not asked:
-            return self._hold_back(account_id, self._rules.window / 24)
+            return self._holds.hold_for(account_id, self._rules.window / 24)
         readers = serving(await self._connections.of(account_id), beside_polls=True)
         if not readers:
-            return self._hold_back(account_id, self._growing_pause(account_id))
+            return self._holds.fail(account_id)
         witness = readers[0] if readers[0].is_company_wide else None
         reads = 0
         for call in asked:
@@ -192,9 +172,9 @@ class LiveCalls:
             if reads < MOST_READ:
                 reads += 1
                 await self._read(readers, call)
-        self._pauses.pop(account_id, None)
+        self._holds.succeed(account_id)
         if reads == MOST_READ:
-            return self._hold_back(account_id, self._rules.window / 4)
+            return self._holds.hold_for(account_id, self._rules.window / 4)
         if not is_all:
             self._gaps_again_at = self._clock.now()
             return 0.0

@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import delete, select, update
 
 from app.accounts.credentials import OWN
 from app.calls import accounts
-from app.clock import Clock
-from app.db.engine import Database, upsert_into
+from app.db.engine import upsert_into
 from app.db.tables import subscriptions, work
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
@@ -29,14 +28,14 @@ from app.ringcentral.models import DisabledFilter, Subscription
 from app.ringcentral.protocol import has_same_filters
 from app.ringcentral.reachability import code_of
 from app.webhooks.subscriptions.remedies import advise
+from app.work.backoff import Backoff
+from app.work.context import WorkContext, Worker
 from app.work.failures import log_failure
-from app.work.leases import Lease, leased
+from app.work.leases import leased
 
 KIND = "subscription"
 TOO_MANY = "SUB-505"
-_FIRST_PAUSE_SECONDS = 2.0
-_LONGEST_PAUSE_SECONDS = 120.0
-_MOST_DOUBLINGS = 10
+_BACKOFF = Backoff(first=2.0, longest=120.0)
 _SHORTEST_CHECK_SECONDS = 1.0
 _ASK_REFUSED_AGAIN = timedelta(hours=1)
 _STATUSES = {
@@ -188,7 +187,7 @@ def pause_after(failures: int, error: RingCentralError, now: datetime) -> float:
     """Return in how many seconds to try again after so many failures in a row, the last of which was `error`."""
     if isinstance(error, RateLimited):
         return max(_SHORTEST_CHECK_SECONDS, (error.retry_at - now).total_seconds())
-    return min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+    return _BACKOFF.pause(failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,28 +199,24 @@ class _Kept:
     is_renewed: bool = True
 
 
-class SubscriptionKeeper:
+class SubscriptionKeeper(Worker):
     """The background work that keeps the subscription of one connection; one replica at a time does it."""
 
     def __init__(
         self,
-        database: Database,
-        clock: Clock,
+        context: WorkContext,
         client: RingCentralClient,
         wanted: Wanted,
         *,
-        replica: str,
         check_seconds: float,
-        lease_seconds: float,
         holder: AccountId = UNBOUND_ACCOUNT,
         name: str = OWN,
         sweep_after_seconds: float = 60.0,
     ) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(context)
         self.client = client
         self.wanted = wanted
-        self._lease = Lease(holder, kind_of(name), replica, lease_seconds)
+        self._lease = context.lease(holder, kind_of(name))
         self._check_seconds = check_seconds
         self._holder = holder
         self._name = name
@@ -404,14 +399,8 @@ class SubscriptionKeeper:
     async def _tell(self, problem: dict[str, Any] | None) -> None:
         """Write down how it stands, for whoever watches."""
         async with self._database.write() as db:
-            mine = and_(
-                work.c.account_id == self._holder,
-                work.c.kind == self._lease.kind,
-                work.c.lease_owner == self._lease.replica,
-            )
-            await db.execute(
-                update(work).where(mine).values(failures=self._failures, state={"problem": problem})
-            )
+            values = {"failures": self._failures, "state": {"problem": problem}}
+            await db.execute(update(work).where(self._lease.held).values(values))
 
 
 def kind_of(name: str) -> str:

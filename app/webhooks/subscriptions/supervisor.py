@@ -10,9 +10,8 @@ import structlog
 from sqlalchemy import delete, select
 
 from app.accounts.access import CALL_READING
-from app.accounts.connections import Connection, Connections
-from app.clock import Clock
-from app.db.engine import Database
+from app.accounts.connections import Connection
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.db.tables import credentials, subscriptions, work
 from app.errors import RingCentralError, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -32,37 +31,26 @@ Key = tuple[AccountId, str]
 log = structlog.get_logger(__name__)
 
 
-class SubscriptionSupervisor:
+class SubscriptionSupervisor(AccountsWorker):
     """The keepers of all accounts: one for each whose calls somebody sees all of, else one for each user."""
 
     def __init__(
         self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
+        context: AccountsContext,
         wanted: Wanted,
         *,
-        replica: str,
         check_seconds: float,
-        lease_seconds: float,
         sweep_after_seconds: float,
-        patience_seconds: float | None = None,
     ) -> None:
-        self._database = database
-        self._clock = clock
-        self._connections = connections
+        super().__init__(context)
+        self._context = context
         self._wanted = wanted
-        self._replica = replica
         self._check_seconds = check_seconds
-        self._lease_seconds = lease_seconds
         self._sweep_after_seconds = sweep_after_seconds
         self._keepers: dict[Key, SubscriptionKeeper] = {}
         self._due_at: dict[Key, datetime] = {}
-        self._lanes: Lanes[Key] = Lanes(
-            "subscriptions",
-            wake=lambda: database.wake((SUBSCRIPTIONS,)),
-            longest_seconds=LONGEST_TURN_SECONDS,
-            patience_seconds=patience_seconds,
+        self._lanes: Lanes[Key] = context.lanes(
+            "subscriptions", SUBSCRIPTIONS, longest_seconds=LONGEST_TURN_SECONDS
         )
 
     async def step(self) -> float | None:
@@ -190,13 +178,10 @@ class SubscriptionSupervisor:
         keeper = self._keepers.get(key)
         if keeper is None or keeper.client is not connection.client or keeper.wanted != wanted:
             keeper = SubscriptionKeeper(
-                self._database,
-                self._clock,
+                self._context,
                 connection.client,
                 wanted,
-                replica=self._replica,
                 check_seconds=self._check_seconds,
-                lease_seconds=self._lease_seconds,
                 holder=connection.holder,
                 name=connection.name,
                 sweep_after_seconds=self._sweep_after_seconds,

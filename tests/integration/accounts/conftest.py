@@ -13,7 +13,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from app.main import Process, Role, create_app
+from app.main import create_app
+from app.process import Process, Role
 from app.simulator import Simulator, SimulatorSettings, Timing, serving_together
 from tests.conftest import SECRETS
 

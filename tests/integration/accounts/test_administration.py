@@ -10,7 +10,7 @@ from app.accounts.credentials import rotate
 from app.accounts.overview import load_overview
 from app.accounts.token_refresh import TokenRefresher
 from app.db.tables import credentials, rate_buckets
-from app.main import Role
+from app.process import Role
 from app.ringcentral.ports import Priority
 from app.vault import Vault
 from tests.conftest import SECRETS

@@ -32,6 +32,7 @@ from app.ringcentral.ports import Priority, StoredToken
 from app.settings import Settings
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import accounts_context
 from tests.fakes.desk import PLAN, VAULT
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
@@ -81,15 +82,23 @@ class Company:
     def make_poller(self, patience_seconds: float | None = None) -> Poller:
         """Without patience every step ends with all that it began: none of the test's time passes meanwhile."""
         return Poller(
-            self.database, self.clock, self.connections, PlannerLimits(), PLAN,
-            replica="one", page_size=1000, lease_seconds=60.0, patience_seconds=patience_seconds,
-        )  # fmt: skip
+            accounts_context(
+                self.database,
+                self.clock,
+                self.connections,
+                replica="one",
+                lease_seconds=60.0,
+                patience_seconds=patience_seconds,
+            ),
+            PlannerLimits(),
+            PLAN,
+        )
 
     def make_reader(self, patience_seconds: float | None = None) -> CallLogReader:
         return CallLogReader(
-            self.database, self.clock, self.connections, PLAN,
-            page_size=1000, patience_seconds=patience_seconds,
-        )  # fmt: skip
+            accounts_context(self.database, self.clock, self.connections, patience_seconds=patience_seconds),
+            PLAN,
+        )
 
     async def connect(
         self,

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from app.main import Role, create_app
+from app.main import create_app
+from app.process import Role
 from tests.conftest import SECRETS
 
 KEY = {"Authorization": f"Bearer {SECRETS['api_key']}"}

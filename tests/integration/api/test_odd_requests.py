@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI
 
-from app.main import Role, create_app
+from app.main import create_app
 from app.ops.dashboard import sign_in as signin
+from app.process import Role
 from tests.conftest import SECRETS
 from tests.factories_calls import seed_call
 

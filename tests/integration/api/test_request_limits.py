@@ -12,7 +12,8 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from app.api.http_protocol import patient_protocol
-from app.main import Role, create_app
+from app.main import create_app
+from app.process import Role
 from app.settings import Settings
 
 INTAKE = "/webhooks/ringcentral"

@@ -21,6 +21,7 @@ from app.webhooks.folding.fold import EndRules, end
 from app.webhooks.folding.parties import read_parties
 from app.webhooks.payloads.facts import SessionFacts
 from tests.factories_calls import ACCOUNT
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.call_log.test_reader import detailed, read_for
 
@@ -58,7 +59,7 @@ async def read_beside_others(desk: Desk, *numbers: int) -> None:
 
 async def test_sound_that_ringcentral_denied_is_not_taken_to_be_there_by_its_record_again(desk: Desk) -> None:
     plan = replace(PLAN, insights_after=3600.0)
-    desk.reader = CallLogReader(desk.database, desk.clock, desk.connections, plan, page_size=1000)
+    desk.reader = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections), plan)
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk, recording=RECORDING)]
     desk.clock.advance(121)
@@ -74,7 +75,9 @@ async def test_sound_that_ringcentral_denied_is_not_taken_to_be_there_by_its_rec
     await read_beside_others(desk, 2, 3)
     row = await recording(desk)
     assert (row.state, row.attempts, row.problem) == ("pending", 0, NOT_THERE)
-    await RecordingWatcher(desk.database, desk.clock, desk.connections, RecordingPlan()).step()
+    await RecordingWatcher(
+        accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan()
+    ).step()
     await read_beside_others(desk, 4, 5)
     row = await recording(desk)
     assert (row.state, row.attempts, row.problem) == ("pending", 1, NOT_THERE)
@@ -123,7 +126,9 @@ async def test_a_recording_that_a_final_call_gets_is_looked_for_at_once(desk: De
     await read_beside_others(desk, 2, 3)
     assert (await recording(desk)).due_at == desk.clock.now()
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type="audio/mpeg", duration_seconds=92.0)
-    await RecordingWatcher(desk.database, desk.clock, desk.connections, RecordingPlan()).step()
+    await RecordingWatcher(
+        accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan()
+    ).step()
     call = await desk.call()
     assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
 
@@ -136,7 +141,9 @@ async def test_a_call_that_active_calls_alone_knew_is_final_once_its_recording_i
     async with desk.database.write() as db:
         await db.execute(update(calls).values(read_at=None))
         await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
-    keeper = RecordingWatcher(desk.database, desk.clock, desk.connections, RecordingPlan(gaps=(60.0, 120.0)))
+    keeper = RecordingWatcher(
+        accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan(gaps=(60.0, 120.0))
+    )
     await keeper.step()
     assert (await desk.call()).stage == "bootstrapped"
     desk.clock.advance(121)
@@ -219,8 +226,10 @@ async def test_a_call_whose_end_has_moved_is_final_though_the_feed_does_not_show
     desk: Desk, late_seconds: int
 ) -> None:
     desk.ringcentral.has_feed = True
-    feed = CallLogFeed(desk.database, desk.clock, PLAN, replica="one", lease_seconds=120.0)
-    desk.reader = CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
+    feed = CallLogFeed(work_context(desk.database, desk.clock, replica="one", lease_seconds=120.0), PLAN)
+    desk.reader = CallLogReader(
+        accounts_context(desk.database, desk.clock, desk.connections), PLAN, feed=feed
+    )
     ended_at = desk.clock.now()
     await desk.end_call()
     modified_at = ended_at + timedelta(seconds=100)

@@ -17,6 +17,7 @@ from app.webhooks.folding.fold import EndRules, Folder
 from app.webhooks.payloads.notification import peek
 from tests.factories import received_at
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
@@ -29,11 +30,17 @@ class Intake:
         self.database = database
         self.clock = clock
         self.ringcentral = FakeRingCentral(clock)
-        self.folder = Folder(database, clock, RULES)
+        self.folder = Folder(work_context(database, clock), RULES)
         self.ends = EndWatch(
-            database, clock, RULES, FakeConnections(self.ringcentral, settings, database, clock),
-            replica="one", lease_seconds=15.0,
-        )  # fmt: skip
+            accounts_context(
+                database,
+                clock,
+                FakeConnections(self.ringcentral, settings, database, clock),
+                replica="one",
+                lease_seconds=15.0,
+            ),
+            RULES,
+        )
 
     async def store(self, payloads: Iterable[Any]) -> None:
         async with self.database.write() as db:

@@ -12,6 +12,7 @@ from app.ids import AccountId
 from app.work.rounds import Agenda, Rounds
 from tests.conftest import until
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import work_context
 
 ANA, BEN = AccountId("ana"), AccountId("ben")
 
@@ -25,9 +26,12 @@ class Desk:
         self.next_at: datetime | None = None
         self.slow = {BEN: asyncio.Event()}
         self.rounds = Rounds(
-            "test", database, clock, Agenda(find_accounts=self.find, find_next=self.find_next, serve=self.serve),
-            most_at_once=2, longest_seconds=30.0, patience_seconds=2.0,
-        )  # fmt: skip
+            "test",
+            work_context(database, clock, patience_seconds=2.0),
+            Agenda(find_accounts=self.find, find_next=self.find_next, serve=self.serve),
+            most_at_once=2,
+            longest_seconds=30.0,
+        )
 
     async def find(self, *_: Any) -> list[AccountId]:
         return sorted(self.due)

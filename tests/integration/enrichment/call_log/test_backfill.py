@@ -44,7 +44,7 @@ async def run(desk: Desk, *, account: str = "~", to_at: Any = START, stop_after:
 
     return await backfill(
         desk.database, desk.clock, desk.connections, PLAN, RULES, AccountId(account), BEGIN, to_at,
-        page_size=1000, report=report,
+        report=report,
     )  # fmt: skip
 
 

@@ -17,17 +17,18 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.protocol_errors import SyncTokenRefused
 from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.clock import START
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN, Desk
 from tests.integration.enrichment.call_log.test_sweeper import RULES, logged, stages
 
 
 def make_feed(desk: Desk, replica: str = "one") -> CallLogFeed:
-    return CallLogFeed(desk.database, desk.clock, PLAN, replica=replica, lease_seconds=120.0)
+    return CallLogFeed(work_context(desk.database, desk.clock, replica=replica, lease_seconds=120.0), PLAN)
 
 
 def make_reader(desk: Desk) -> CallLogReader:
     return CallLogReader(
-        desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=make_feed(desk)
+        accounts_context(desk.database, desk.clock, desk.connections), PLAN, feed=make_feed(desk)
     )
 
 
@@ -296,9 +297,11 @@ async def test_a_feed_that_is_not_read_to_its_end_leaves_the_others_due(desk: De
 async def test_a_regular_look_reads_the_feed_and_now_and_then_the_log_itself(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     sweeper = Sweeper(
-        desk.database, desk.clock, desk.connections, PLAN, RULES,
-        replica="one", page_size=1000, feed=make_feed(desk),
-    )  # fmt: skip
+        accounts_context(desk.database, desk.clock, desk.connections, replica="one"),
+        PLAN,
+        RULES,
+        feed=make_feed(desk),
+    )
     for _ in range(10):
         await sweeper.step()
         desk.clock.advance(901)
@@ -364,7 +367,7 @@ async def test_a_recording_is_settled_however_long_a_reading_takes(
         return told
 
     monkeypatch.setattr(target, name, stall)
-    reader = CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, feed=feed)
+    reader = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections), PLAN, feed=feed)
     await reader.step()
     assert (await desk.call(1)).readiness["recording"]["state"] == "pending", "its record may still change"
     monkeypatch.undo()

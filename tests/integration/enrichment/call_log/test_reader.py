@@ -26,6 +26,7 @@ from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
+from tests.fakes.context import accounts_context
 from tests.fakes.desk import PLAN, Desk, limit_to
 
 
@@ -181,7 +182,7 @@ async def test_replicas_do_not_ask_for_the_same_calls_twice(desk: Desk) -> None:
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
-    other = CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica="two")
+    other = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections, replica="two"), PLAN)
     await asyncio.gather(desk.reader.step(), other.step())
     assert len(desk.ringcentral.asked) == 1
     assert (await desk.call()).reads == 1
@@ -191,7 +192,7 @@ async def test_replicas_gather_together(desk: Desk) -> None:
     await desk.end_call(1)
     desk.clock.advance(121)
     readers = [
-        CallLogReader(desk.database, desk.clock, desk.connections, PLAN, page_size=1000, replica=name)
+        CallLogReader(accounts_context(desk.database, desk.clock, desk.connections, replica=name), PLAN)
         for name in ("one", "two")
     ]
     await readers[0].step()
@@ -501,7 +502,7 @@ async def test_a_call_that_active_calls_alone_knew_waits_for_its_recording(desk:
     assert (call.stage, call.readiness["legs"]["state"]) == ("bootstrapped", "none")
     plan = RecordingPlan()
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type="audio/mpeg")
-    await RecordingWatcher(desk.database, desk.clock, desk.connections, plan).step()
+    await RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), plan).step()
     assert (await desk.call()).stage == "final"
 
 

@@ -13,6 +13,7 @@ from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, RecordsSync
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN, Desk
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 from tests.integration.enrichment.call_log.test_reader import detailed
@@ -108,10 +109,10 @@ async def test_every_call_ends_final_with_the_last_word_on_it(desk: Desk, has_fe
         await desk.end_call(number, ended_at=ended_at, read_at=ended_at + timedelta(seconds=30))
         story(desk, ringcentral, number, chance)
     connections = FakeConnections(ringcentral, desk.settings, desk.database, desk.clock)
-    feed = CallLogFeed(desk.database, desk.clock, PLAN, replica="one", lease_seconds=900.0)
-    reader = CallLogReader(desk.database, desk.clock, connections, PLAN, page_size=1000, feed=feed)
+    feed = CallLogFeed(work_context(desk.database, desk.clock, replica="one", lease_seconds=900.0), PLAN)
+    reader = CallLogReader(accounts_context(desk.database, desk.clock, connections), PLAN, feed=feed)
     keeper = RecordingWatcher(
-        desk.database, desk.clock, connections, RecordingPlan(gaps=(60.0, 120.0, 300.0))
+        accounts_context(desk.database, desk.clock, connections), RecordingPlan(gaps=(60.0, 120.0, 300.0))
     )
     until = START + timedelta(seconds=1200)
     while desk.clock.now() < until:

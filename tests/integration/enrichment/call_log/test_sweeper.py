@@ -20,6 +20,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.ports import StoredToken
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START
+from tests.fakes.context import accounts_context
 from tests.fakes.desk import PLAN, VAULT, Desk, limit_to
 
 RULES = SweepRules(
@@ -31,7 +32,9 @@ AFTER = timedelta(seconds=60)
 
 def make_sweeper(desk: Desk, replica: str = "one", page_size: int = 1000) -> Sweeper:
     return Sweeper(
-        desk.database, desk.clock, desk.connections, PLAN, RULES, replica=replica, page_size=page_size
+        accounts_context(desk.database, desk.clock, desk.connections, replica=replica),
+        replace(PLAN, page_size=page_size),
+        RULES,
     )
 
 
@@ -258,7 +261,7 @@ async def test_a_slice_that_outlasts_its_lease_is_not_read_twice(
 ) -> None:
     rules = replace(RULES, lease=0.03)
     one, two = (
-        Sweeper(desk.database, desk.clock, desk.connections, PLAN, rules, replica=name, page_size=1000)
+        Sweeper(accounts_context(desk.database, desk.clock, desk.connections, replica=name), PLAN, rules)
         for name in ("one", "two")
     )
     await note_gap(desk, START - timedelta(minutes=10), START)

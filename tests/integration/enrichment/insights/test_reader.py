@@ -31,6 +31,7 @@ from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.factories_insights import insights as make_insights
+from tests.fakes.context import accounts_context
 from tests.fakes.desk import Desk
 from tests.fakes.ringcentral import FakeRingCentral
 
@@ -41,7 +42,7 @@ REFUSED = PermissionMissing("no", permission="RingSense", code="CMN-401")
 
 def reader_of(desk: Desk, *, after: float | None = HOUR) -> InsightsReader:
     plan = InsightsPlan(after=after, forget=SIX_HOURS, lease=120.0)
-    return InsightsReader(desk.database, desk.clock, desk.connections, plan)
+    return InsightsReader(accounts_context(desk.database, desk.clock, desk.connections), plan)
 
 
 async def record_call(desk: Desk, number: int = 1, *, recorded: bool = True, **fields: Any) -> Call:

@@ -26,6 +26,7 @@ from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
 from app.errors import ArchiveUnavailable, PermissionMissing
 from app.ids import ExtensionId
 from tests.factories_calls import ACCOUNT, ANA
+from tests.fakes.context import accounts_context
 from tests.fakes.reader_stage import Stage
 
 PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
@@ -52,15 +53,15 @@ class Desk:
         process.archive = self.archive
         process.listening._archive = self.archive
         self.archivist = self.replica()
-        self.keeper = RecordingWatcher(process.database, process.clock, process.connections, PLAN)
+        self.keeper = RecordingWatcher(
+            accounts_context(process.database, process.clock, process.connections), PLAN
+        )
 
     def replica(self, clock: Clock | None = None) -> Archiver:
         """Another archivist of the same machine, whom no failure holds back yet."""
         process = self.stage.process
         return Archiver(
-            process.database,
-            clock or process.clock,
-            process.connections,
+            accounts_context(process.database, clock or process.clock, process.connections),
             self.archive,
             PLAN,
             spool=self.spool,
@@ -403,7 +404,12 @@ async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
     desk, plan = any_desk, replace(PLAN, lease=0.6)
     process = desk.stage.process
     one, other = (
-        Archiver(process.database, process.clock, process.connections, desk.archive, plan, spool=desk.spool)
+        Archiver(
+            accounts_context(process.database, process.clock, process.connections),
+            desk.archive,
+            plan,
+            spool=desk.spool,
+        )
         for _ in range(2)
     )
     recording_id = await desk.due()

@@ -20,6 +20,7 @@ from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingC
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT, ANA, BEN
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN as PLAN_OF_READINGS
 from tests.fakes.desk import Desk, limit_to
 from tests.fakes.ringcentral import FakeRingCentral
@@ -35,7 +36,7 @@ PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0))
 
 @pytest.fixture
 def keeper(desk: Desk) -> RecordingWatcher:
-    return RecordingWatcher(desk.database, desk.clock, desk.connections, PLAN)
+    return RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), PLAN)
 
 
 async def rows(desk: Desk) -> list[Row[Any]]:
@@ -170,9 +171,11 @@ async def test_a_record_that_does_not_change_any_more_settles_the_recording_that
 
 async def test_the_feed_settles_a_recording_by_not_showing_its_call_again(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
-    feed = CallLogFeed(desk.database, desk.clock, PLAN_OF_READINGS, replica="one", lease_seconds=120.0)
+    feed = CallLogFeed(
+        work_context(desk.database, desk.clock, replica="one", lease_seconds=120.0), PLAN_OF_READINGS
+    )
     desk.reader = CallLogReader(
-        desk.database, desk.clock, desk.connections, PLAN_OF_READINGS, page_size=1000, feed=feed
+        accounts_context(desk.database, desk.clock, desk.connections), PLAN_OF_READINGS, feed=feed
     )
     await read_recorded_call(desk, recording=RECORDING | ADDRESS, changed=1)
     await read_for(desk, 120)
@@ -182,7 +185,7 @@ async def test_the_feed_settles_a_recording_by_not_showing_its_call_again(desk: 
 
 async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(desk: Desk) -> None:
     plan = replace(PLAN_OF_READINGS, archives=True)
-    desk.reader = CallLogReader(desk.database, desk.clock, desk.connections, plan, page_size=1000)
+    desk.reader = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections), plan)
     await read_recorded_call(desk, recording=RECORDING | ADDRESS)
     await read_for(desk, 90)
     (row,) = await rows(desk)
@@ -389,7 +392,7 @@ async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: Re
     before = await desk.events(await desk.call(2))
     desk.ringcentral.recordings["77"] = Recording(id="77", content_type=None, duration_seconds=92.0)
     archiving = replace(PLAN, archives=True)
-    await RecordingWatcher(desk.database, desk.clock, desk.connections, archiving).step()
+    await RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), archiving).step()
     assert await desk.events(await desk.call(2)) == before
     assert "recording.ready" in await desk.events(await desk.call(1))
     told = {row.call_id == knows: row for row in await rows(desk)}

@@ -17,6 +17,7 @@ from app.enrichment.records.set_aside import KIND, load_set_aside
 from app.errors import StorageUnavailable
 from app.ringcentral.models import Recording
 from app.values.storable import EARLIEST, LATEST, MAX_INTEGER, decode_json
+from tests.fakes.context import accounts_context
 from tests.fakes.desk import Desk
 from tests.integration.enrichment.insights.test_reader import (
     HOUR,
@@ -198,7 +199,7 @@ async def test_a_recording_that_cannot_be_stored_is_set_aside_alone(desk: Desk) 
             id=f"77{number}", content_type="refused" if number == 2 else "audio/mpeg"
         )
     await refuse_value(desk, "recordings", "content_type", "UPDATE")
-    keeper = RecordingWatcher(desk.database, desk.clock, desk.connections, RecordingPlan())
+    keeper = RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan())
     for _ in range(10):
         desk.clock.advance(max(1.0, await keeper.step() or 60.0))
     await allow_value(desk, "recordings")

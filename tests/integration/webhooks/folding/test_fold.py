@@ -24,6 +24,7 @@ from tests.factories import (
     party,
     received_at,
 )
+from tests.fakes.context import work_context
 from tests.integration.webhooks.conftest import RULES, Intake
 
 
@@ -265,7 +266,7 @@ async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_al
 
     monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
     await intake.store([poison, *inbound_answered()[:3]])
-    other = fold.Folder(intake.database, intake.clock, RULES)
+    other = fold.Folder(work_context(intake.database, intake.clock), RULES)
     await asyncio.gather(intake.folder.step(), other.step())
     noted = await intake.notes_on_deliveries()
     assert noted.pop("poison") == "error: RuntimeError"

@@ -10,6 +10,7 @@ from app.ids import AccountId
 from app.webhooks.folding.fold import BATCH, BUSY_BATCH, RUSH_BATCH, RUSH_PAUSE_SECONDS, EndRules, Folder
 from app.webhooks.intake.inbox import Inbox
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import work_context
 
 RULES = EndRules(quiet=3, handover=30, stale=14_400, window=120)
 
@@ -38,7 +39,7 @@ async def waiting(database: Database) -> int:
 async def test_all_is_folded_while_nobody_waits(
     database: Database, clock: FakeClock, account: AccountId
 ) -> None:
-    folder = Folder(database, clock, RULES, Inbox(database, clock))
+    folder = Folder(work_context(database, clock), RULES, Inbox(database, clock))
     await fill(database, clock, account, BATCH + 5)
     assert await folder.step() == 0.0
     assert await waiting(database) == 5
@@ -53,7 +54,7 @@ async def test_who_waits_for_an_answer_waits_for_a_small_batch_at_most(
     class Busy(Inbox):
         is_busy = True
 
-    folder = Folder(database, clock, RULES, Busy(database, clock))
+    folder = Folder(work_context(database, clock), RULES, Busy(database, clock))
     await fill(database, clock, account, BATCH)
     assert await folder.step() == 0.0
     assert await waiting(database) == BATCH - BUSY_BATCH
@@ -63,7 +64,7 @@ async def test_folding_trickles_while_more_arrives_than_it_can_fold_and_then_cat
     database: Database, clock: FakeClock, account: AccountId
 ) -> None:
     inbox = Inbox(database, clock)
-    folder = Folder(database, clock, RULES, inbox)
+    folder = Folder(work_context(database, clock), RULES, inbox)
     await fill(database, clock, account, 3 * BATCH)
 
     folding = asyncio.create_task(folder.step())

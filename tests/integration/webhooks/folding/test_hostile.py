@@ -28,6 +28,7 @@ from tests.factories import (
     sides,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import work_context
 from tests.integration.webhooks.conftest import RULES, Intake
 
 OTHER = "908070002"
@@ -105,7 +106,7 @@ async def test_an_event_of_heavy_calls_is_folded_in_several_transactions(
     notes = []
     for _ in range(4 if is_restarted else 2):
         if is_restarted:
-            intake.folder = fold.Folder(intake.database, clock, RULES)
+            intake.folder = fold.Folder(work_context(intake.database, clock), RULES)
         assert await intake.folder.step() == 0.0
         notes.append(await intake.notes_on_deliveries())
     assert all((said["2"], said["3"]) == ("unfolded", "unfolded") for said in notes)

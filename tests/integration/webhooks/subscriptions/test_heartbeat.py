@@ -19,6 +19,7 @@ from app.webhooks.subscriptions.heartbeat import Heartbeat
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
 from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import work_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 
@@ -341,7 +342,10 @@ async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
     pulse, ringcentral = make_pulse(), FakeRingCentral(clock)
     wanted = Wanted(address="https://a.example.com", filters=("/f",), token="t", expires_in_seconds=600)
     keeper = SubscriptionKeeper(
-        database, clock, ringcentral.client, wanted, replica="one", check_seconds=180.0, lease_seconds=60.0
+        work_context(database, clock, replica="one", lease_seconds=60.0),
+        ringcentral.client,
+        wanted,
+        check_seconds=180.0,
     )
     await keeper.step()
     await pulse.step()

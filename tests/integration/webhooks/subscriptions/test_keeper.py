@@ -20,6 +20,7 @@ from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted, of_ext
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor, subscription_owner
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral, subscription_row
 
 ADDRESS = "https://crm-hook.example.com/webhooks/ringcentral"
@@ -41,7 +42,10 @@ def make_keeper(
 ) -> SubscriptionKeeper:
     wanted = replace(WANTED, token=token)
     return SubscriptionKeeper(
-        database, clock, ringcentral.client, wanted, replica=replica, check_seconds=180.0, lease_seconds=60.0
+        work_context(database, clock, replica=replica, lease_seconds=60.0),
+        ringcentral.client,
+        wanted,
+        check_seconds=180.0,
     )
 
 
@@ -49,9 +53,17 @@ def make_guard(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, settings: Any
 ) -> SubscriptionSupervisor:
     return SubscriptionSupervisor(
-        database, clock, FakeConnections(ringcentral, settings, database, clock), WANTED,
-        replica="one", check_seconds=180.0, lease_seconds=60.0, sweep_after_seconds=60.0,
-    )  # fmt: skip
+        accounts_context(
+            database,
+            clock,
+            FakeConnections(ringcentral, settings, database, clock),
+            replica="one",
+            lease_seconds=60.0,
+        ),
+        WANTED,
+        check_seconds=180.0,
+        sweep_after_seconds=60.0,
+    )
 
 
 async def gaps_of(database: Database) -> list[Sweep]:
@@ -204,13 +216,10 @@ async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
     """RingCentral answers a creation after it has shaken hands: up to a minute."""
     keeper, other = (
         SubscriptionKeeper(
-            database,
-            clock,
+            work_context(database, clock, replica=replica, lease_seconds=0.03),
             ringcentral.client,
             WANTED,
-            replica=replica,
             check_seconds=180.0,
-            lease_seconds=0.03,
         )
         for replica in ("one", "two")
     )

@@ -18,6 +18,7 @@ from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from tests.conftest import until
 from tests.fakes.clock import FakeClock
+from tests.fakes.context import accounts_context
 from tests.fakes.ringcentral import FakeRingCentral
 from tests.integration.accounts.test_connections import ANA, BEN, OTHER, Company
 
@@ -51,9 +52,18 @@ class Guarded(Company):
 
     def make_guard(self, patience_seconds: float | None = None) -> SubscriptionSupervisor:
         return SubscriptionSupervisor(
-            self.database, self.clock, self.connections, WANTED, replica="one", check_seconds=180.0,
-            lease_seconds=15.0, sweep_after_seconds=60.0, patience_seconds=patience_seconds,
-        )  # fmt: skip
+            accounts_context(
+                self.database,
+                self.clock,
+                self.connections,
+                replica="one",
+                lease_seconds=15.0,
+                patience_seconds=patience_seconds,
+            ),
+            WANTED,
+            check_seconds=180.0,
+            sweep_after_seconds=60.0,
+        )
 
     async def look(self, ringcentral: FakeRingCentral, count: int) -> None:
         """Let time pass until RingCentral was asked for so many lists."""

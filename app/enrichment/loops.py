@@ -1,0 +1,46 @@
+"""The background work of enrichment: polls, Call Log reads, sweeps, recordings, and insights."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from app.accounts.context import AccountsContext
+from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.reader import CallLogReader
+from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment.insights.reader import InsightsReader
+from app.enrichment.polling.poller import Poller
+from app.enrichment.recordings.archive_store import Archive
+from app.enrichment.recordings.archiver import Archiver
+from app.enrichment.recordings.watcher import RecordingWatcher
+from app.enrichment.rules import call_log_plan, insights_plan, planner_limits, recording_plan, sweep_rules
+from app.settings import Settings
+from app.work import wakeups
+from app.work.loops import Loop
+
+
+def enrichment_loops(context: AccountsContext, settings: Settings, archive: Archive | None) -> Iterator[Loop]:
+    """Yield the loops of a worker."""
+    plan, step = call_log_plan(settings), settings.step_seconds
+    poller = Poller(context, planner_limits(settings), plan)
+    yield Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close)
+    reader = CallLogReader(context, plan, _feed(context, settings, "readings"))
+    yield Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close)
+    sweeper = Sweeper(context, plan, sweep_rules(settings), _feed(context, settings, "sweeps"))
+    yield Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close)
+    recordings = recording_plan(settings)
+    watcher = RecordingWatcher(context, recordings)
+    yield Loop("recordings", watcher.step, (), step * 2, watcher.close)
+    if archive is not None:
+        spool = settings.archive_spool_folder
+        archiver = Archiver(context, archive, recordings, spool=Path(spool) if spool else None)
+        yield Loop("archive", archiver.step, (), step * 2, archiver.close)
+    insights = InsightsReader(context, insights_plan(settings))
+    yield Loop("insights", insights.step, (), step * 2, insights.close)
+
+
+def _feed(context: AccountsContext, settings: Settings, reader: str) -> CallLogFeed:
+    # Each reader of the feed is a lease owner of its own: two in one process must not share a turn.
+    own = replace(context, replica=f"{context.replica}-{reader}")
+    patience = max(settings.lease_seconds / 2, settings.rate_limit_window_seconds)
+    return CallLogFeed(own, call_log_plan(settings), patience_seconds=patience)
