@@ -10,7 +10,7 @@ from app.clock import SystemClock
 from app.db.engine import Database
 from app.ids import AccountId
 from app.settings import read_settings
-from app.webhooks.folding.replay import replay_calls
+from app.webhooks.replay import replay_calls
 
 
 def replay(

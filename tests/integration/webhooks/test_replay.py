@@ -14,7 +14,7 @@ from app.enrichment.records.apply import apply_records, store_versions
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from app.settings import Settings
-from app.webhooks.folding.replay import replay_calls
+from app.webhooks.replay import replay_calls
 from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
 from tests.fakes.desk import PLAN
