@@ -94,7 +94,7 @@ class Process:
             cache = ResponseCache(database, clock, lease=settings.lease_seconds)
             stack.push_async_callback(cache.close)
             self.lists = CallLogLists(clock, self.connections, cache, list_rules(settings))
-            self.listening = Playback(
+            self.playback = Playback(
                 database, clock, self.connections, self.archive, patience=settings.reader_patience_seconds
             )
             heartbeat = self._heartbeat()

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 async def current_playback(request: Request) -> Playback:
     """The ways to recordings that this process has opened."""
-    listening: Playback = request.app.state.process.listening
+    listening: Playback = request.app.state.process.playback
     return listening
 
 

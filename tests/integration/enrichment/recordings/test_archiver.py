@@ -51,7 +51,7 @@ class Desk:
         self.archive = FolderArchive(self.kept)
         process = stage.process
         process.archive = self.archive
-        process.listening._archive = self.archive
+        process.playback._archive = self.archive
         self.archivist = self.replica()
         self.keeper = RecordingWatcher(
             accounts_context(process.database, process.clock, process.connections), PLAN
@@ -80,7 +80,7 @@ class Desk:
         return recording_id
 
     async def row(self, recording_id: str) -> Row[Any]:
-        row, *_ = await self.stage.process.listening.load(ACCOUNT, recording_id)
+        row, *_ = await self.stage.process.playback.load(ACCOUNT, recording_id)
         return row
 
     def part(self, recording_id: str) -> Path:
@@ -293,7 +293,7 @@ async def test_a_recording_of_two_calls_is_archived_once_and_told_of_both(desk: 
     asked = len(desk.stage.asked())
     await desk.stage.know(recording_id, due_at=desk.stage.process.clock.now())
     await desk.archivist.step()
-    one, other = await desk.stage.process.listening.load(ACCOUNT, recording_id)
+    one, other = await desk.stage.process.playback.load(ACCOUNT, recording_id)
     assert len(desk.stage.asked()) == asked
     assert (one.archive_path, one.archive_sha256) == (other.archive_path, other.archive_sha256)
     assert one.archive_path is not None
@@ -315,7 +315,7 @@ async def test_a_call_that_still_waits_for_the_same_recording_is_left_alone(
     look_at = desk.stage.process.clock.now() + timedelta(minutes=30)
     waiting = await desk.stage.know(recording_id, recordings.State.PENDING, due_at=look_at)
     await desk.archivist.step()
-    rows = await desk.stage.process.listening.load(ACCOUNT, recording_id)
+    rows = await desk.stage.process.playback.load(ACCOUNT, recording_id)
     known = {row.call_id == waiting: (row.state, row.due_at, row.problem) for row in rows}
     assert known[True] == ("pending", look_at, None)
     assert known[False][2] == ("the disk is full" if refuses else None)

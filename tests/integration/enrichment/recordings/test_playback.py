@@ -109,7 +109,7 @@ async def test_a_reader_who_hears_a_pending_recording_lets_the_keeper_look_at_on
     recording_id = await stage.recorded()
     await stage.know(recording_id, State.PENDING)
     assert (await stage.reader.get(path(recording_id))).status_code == 200
-    (row,) = await stage.process.listening.load(ACCOUNT, recording_id)
+    (row,) = await stage.process.playback.load(ACCOUNT, recording_id)
     assert row.due_at <= stage.process.clock.now()
 
 
@@ -139,7 +139,7 @@ async def test_what_its_record_said_too_early_is_looked_for_again(stage: Stage) 
     assert "not ready yet" in answer.json()["detail"]
     shown = (await stage.reader.get(f"/v1/calls/{call_id}")).json()
     assert shown["readiness"]["recording"]["state"] == "pending"
-    (row,) = await stage.process.listening.load(ACCOUNT, recording_id)
+    (row,) = await stage.process.playback.load(ACCOUNT, recording_id)
     assert row.due_at <= stage.process.clock.now()
 
 
@@ -250,7 +250,7 @@ async def test_a_reader_who_leaves_ends_the_download(stage: Stage, monkeypatch: 
         finally:
             closed.set()
 
-    monkeypatch.setattr(stage.process.listening, "open", never_ends)
+    monkeypatch.setattr(stage.process.playback, "open", never_ends)
     async with stage.reader.stream("GET", path(recording_id)) as answer:
         async for _ in answer.aiter_raw():
             break
@@ -335,12 +335,12 @@ async def test_a_reader_who_leaves_the_archive_closes_it(
             finally:
                 closed.append(last)
 
-    monkeypatch.setattr(stage.process.listening, "_archive", Long())
+    monkeypatch.setattr(stage.process.playback, "_archive", Long())
     await stage.know("4711")
     kept: dict[str, Any] = {"archive_path": "p", "archive_bytes": 3, "archive_sha256": "00" * 32}
     async with stage.database.write() as db:
         await recordings.change(db, ACCOUNT, "4711", **kept)
-    async with stage.process.listening.open(ACCOUNT, "4711", None) as heard:
+    async with stage.process.playback.open(ACCOUNT, "4711", None) as heard:
         assert await anext(heard.sound.chunks) == b"x"
         assert closed == []
     assert closed == [2]
