@@ -1,8 +1,8 @@
-"""How a delivery's body is decoded, by the intake, the fold and the replay alike. Does no input or output.
+"""Decodes the body of a delivery, for the intake, the fold and the replay. Does no input or output.
 
-Nearly all bodies take the fast decoder. What it refuses (half of a surrogate pair, bytes that are not UTF-8, a byte order
-mark, NaN, deep nesting, a very long integer), and what could not be stored, is read by `app.values.storable.decode_json`, as
-RingCentral's answers are.
+The fast decoder reads nearly all bodies. What it refuses (half of a surrogate pair, bytes that are not UTF-8,
+a byte order mark, NaN, deep nesting, a very long integer), and what cannot be stored, goes to
+`app.values.storable.decode_json`, which also reads RingCentral's responses.
 """
 
 import re
@@ -16,7 +16,7 @@ _ESCAPED_NUL = re.compile(rb"\\u0000")
 
 
 def decode_body(body: bytes) -> Any:
-    """Decode the body of a delivery. Raises BadJson when it is not JSON at all."""
+    """Decode the body of a delivery. Raises BadJson when it is not JSON."""
     if b"\\u" in body and _ESCAPED_NUL.search(body):
         return decode_json(body)
     try:

@@ -1,8 +1,8 @@
-"""What one event tells about one party: a fact, and the set of facts of a call.
+"""Facts: what one event says about one party, and the set of all facts of a call.
 
-Notifications come late, twice and out of order (guide "Receiving webhooks"), so nothing here is ever
-applied to a state. Facts are collected in a set, and everything we say about a call is computed from the
-whole set. A set does not care in which order, how often or in which batches its members came.
+Notifications arrive late, twice and out of order (guide "Receiving webhooks"), so they are never applied to a
+state one by one. Facts are collected in a set, and everything about a call is computed from the whole set.
+The order, the number of repetitions and the batches in which its members came make no difference.
 
 Does no input or output and reads no clock.
 """
@@ -16,14 +16,15 @@ from typing import Any
 
 FIRST_FACTS = 500
 LAST_FACTS = 1500
-"""Of a call that is told of without end, the first and the last facts are kept: how it began, and how it ended."""
+"""Of a call with more facts than this together, the first and the last are kept: its beginning and its
+end."""
 
 EXTENSION_PARTY = "ext:"
-"""Begins the name that we give to a party whose id an event left out, followed by its extension id."""
+"""Prefix of the name that we give to a party whose id is missing in an event; its extension id follows."""
 
 
 class Source(StrEnum):
-    """Which stream told it. The session stream is the better witness, presence the second one."""
+    """The stream that a fact came from. The session stream is more reliable than presence."""
 
     TELEPHONY = "telephony"
     PRESENCE = "presence"
@@ -44,13 +45,13 @@ class Code(StrEnum):
 
 
 TERMINAL = frozenset({Code.DISCONNECTED, Code.GONE})
-"""Everything else, unknown codes too, means that the party is alive."""
+"""All other codes, unknown ones too, mean that the party is alive."""
 
 _CODES = {code.lower(): code for code in Code} | {"vmscreening": Code.VOICEMAIL_SCREENING}
 
 
 def known_code(raw: str | None) -> Code | None:
-    """Return the state that a raw code means, None for one that no decision depends on.
+    """Return the state that a raw code means, None when no decision depends on it.
 
     Case and spelling differ between RingCentral's releases: `Voicemail`, `VoiceMail`, `VMScreening`.
     """
@@ -59,7 +60,10 @@ def known_code(raw: str | None) -> Code | None:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One side of a call as an event shows it; any field may be missing or only an extension number."""
+    """One side of a call as an event shows it.
+
+    Any field may be missing, and the number can be an extension.
+    """
 
     phone_number: str | None = None
     name: str | None = None
@@ -79,7 +83,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The linked session that a party has gone to."""
+    """The linked session that a party moved to."""
 
     session_id: str | None = None
     telephony_session_id: str | None = None
@@ -91,7 +95,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A recording that an event announces; `active` while it runs."""
+    """A recording that an event announces; `active` while it is running."""
 
     id: str
     active: bool | None = None
@@ -101,9 +105,9 @@ class Announced:
 class Fact:
     """One party of one event. `uuid` and `part`, its place in the event, are its identity.
 
-    `event_time` is the moment of this change, despite what the API description says; where an event has
-    none, the time of sending or of arrival stands in. Texts are raw, enum values too. Points in time are
-    aware UTC.
+    `event_time` is the moment of this change, despite what the API description says; where an event has none,
+    it is the time of sending or of arrival. Texts, enum values included, are raw. Points in time are aware
+    UTC.
     """
 
     source: Source
@@ -134,7 +138,7 @@ class Fact:
     queue_name: str | None = None
     caller_name: str | None = None
     started_at: datetime | None = None
-    """The call's start, which only presence tells."""
+    """The call's start, which only presence events have."""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -174,7 +178,7 @@ class Fact:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Fact":
-        """Undo `to_json`. Raises KeyError or ValueError if it is not of our making."""
+        """Undo `to_json`. Raises KeyError or ValueError for anything else."""
         started_at = stored.get("b")
         return cls(
             source=_SOURCES[stored["s"]],
@@ -216,7 +220,7 @@ def _time_text(when: datetime) -> str:
 
 
 def _trimmed(*values: Any) -> list[Any]:
-    """Return the values as a list without the empty ones at its end."""
+    """Return the values as a list without the trailing None values."""
     kept = list(values)
     while kept and kept[-1] is None:
         kept.pop()
@@ -225,16 +229,16 @@ def _trimmed(*values: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """All facts of one call, each once, in an order that depends on nothing but the facts themselves.
+    """All facts of one call, each once, in an order that depends only on the facts.
 
-    Build it with `of`, grow it with `union`.
+    Made by `of`, extended by `union`.
     """
 
     facts: tuple[Fact, ...] = ()
 
     @classmethod
     def of(cls, facts: Iterable[Fact]) -> "SessionFacts":
-        """Collect facts. One that came twice counts as received when it came first."""
+        """Collect facts. A repeated fact counts as received when it came first."""
         by_key: dict[tuple[str, str, int], Fact] = {}
         for fact in facts:
             known = by_key.get(fact.key)
@@ -245,9 +249,9 @@ class SessionFacts:
         return cls(tuple(ordered))
 
     def union(self, more: "SessionFacts | Iterable[Fact]") -> "SessionFacts":
-        """Return both sets as one: idempotent, commutative and associative.
+        """Return both sets as one. Idempotent, commutative and associative.
 
-        So it is beyond the limit too: the first and the last of a whole are among the first and the last of its parts.
+        This holds beyond the limit too: the first and last facts of a whole are among those of its parts.
         """
         return SessionFacts.of((*self.facts, *more))
 
@@ -256,7 +260,7 @@ class SessionFacts:
 
     @classmethod
     def from_json(cls, stored: Sequence[Mapping[str, Any]]) -> "SessionFacts":
-        """Undo `to_json`. Raises KeyError or ValueError if it is not of our making."""
+        """Undo `to_json`. Raises KeyError or ValueError for anything else."""
         return cls.of(Fact.from_json(fact) for fact in stored)
 
     def __iter__(self) -> Iterator[Fact]:
@@ -267,10 +271,10 @@ class SessionFacts:
 
 
 def known_until(facts: SessionFacts, answered_at: datetime | None) -> datetime | None:
-    """Return until when it is known whether the call goes on: by its events, and by an answer of `answered_at`.
+    """Return until when the call is known to go on, by its events and a response from `answered_at`.
 
-    After a goodbye it is open: where the goodbye of another party was lost, nothing else would tell that the call is
-    over now.
+    Only moments after the last goodbye of a party count: if the goodbye of another party was lost, nothing
+    else would show that the call is over now.
     """
     left_at = max((fact.event_time for fact in facts if known_code(fact.code) in TERMINAL), default=None)
     seen_at = max((fact.event_time for fact in facts if known_code(fact.code) not in TERMINAL), default=None)
@@ -279,7 +283,7 @@ def known_until(facts: SessionFacts, answered_at: datetime | None) -> datetime |
 
 
 def _earlier(one: Fact, other: Fact) -> Fact:
-    """Choose between two tellings of one fact, the same way whichever came first."""
+    """Choose between two versions of one fact, independent of their order."""
     if one == other:
         return one
     return min(one, other, key=lambda fact: (fact.received_at, json.dumps(fact.to_json(), sort_keys=True)))
