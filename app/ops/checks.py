@@ -40,9 +40,9 @@ from app.ringcentral.protocol import has_same_filters
 from app.ringcentral.reachability import code_of
 from app.settings import Settings, read_settings
 from app.vault import Vault
-from app.webhooks.subscriptions.keeper import describe_disabled, of_extension
+from app.webhooks.subscriptions.choice import describe_disabled, of_extension
 from app.webhooks.subscriptions.remedies import advise
-from app.webhooks.subscriptions.supervisor import subscription_owner
+from app.webhooks.subscriptions.supervisor import subscription_owners
 
 _OF_ACCOUNTS = ("reach", "credentials", "subscription", "clock", "rate-limit")
 _LABELS = {"reach": "RingCentral", "sweep": "Call Log", "rate-limit": "rate limit"}
@@ -124,7 +124,7 @@ async def _look_at_all(
     async with httpx.AsyncClient() as http:
         connections = Connections(settings, database, clock, vault, http, replica="check")
         own_first = sorted(await connections.all(), key=lambda one: one.kind != OWN)
-        listening = {(one.holder, one.name) for one in subscription_owner(own_first)}
+        listening = {(one.holder, one.name) for one in subscription_owners(own_first)}
         async with database.read() as db:
             own_id = await accounts.resolve(db, UNBOUND_ACCOUNT)
         look = _Look(settings, connections, own_id)

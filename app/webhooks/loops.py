@@ -10,8 +10,8 @@ from app.webhooks.folding.fold import Folder
 from app.webhooks.intake.inbox import Inbox
 from app.webhooks.retention import Retention
 from app.webhooks.rules import end_rules
+from app.webhooks.subscriptions.choice import Wanted
 from app.webhooks.subscriptions.heartbeat import Heartbeat
-from app.webhooks.subscriptions.keeper import Wanted
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from app.work import wakeups
 from app.work.loops import Loop
@@ -22,7 +22,10 @@ _RETENTION_SECONDS = 600.0
 def webhook_loops(
     context: AccountsContext, settings: Settings, inbox: Inbox, token: str, serving: asyncio.Event
 ) -> Iterator[Loop]:
-    """Yield the loops of a worker. `token` is the webhook's secret; `serving` is set once connections are accepted."""
+    """Yield the loops of a worker.
+
+    `token` is the webhook's secret; `serving` is set once connections are accepted.
+    """
     rules, step = end_rules(settings), settings.step_seconds
     folder = Folder(context, rules, inbox)
     yield Loop("fold", folder.step, (wakeups.INBOX,), step, folder.close, gather=step / 20)

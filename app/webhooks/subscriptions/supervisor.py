@@ -1,13 +1,14 @@
-"""Guards the subscriptions of all accounts, side by side: an account whose RingCentral hangs delays no other."""
+"""Keeps the subscriptions of all accounts, side by side: a slow account delays no other."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import CALL_READING
 from app.accounts.connections import Connection
@@ -15,24 +16,35 @@ from app.accounts.context import AccountsContext, AccountsWorker
 from app.db.tables import credentials, subscriptions, work
 from app.errors import RingCentralError, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.webhooks.subscriptions.keeper import KIND, SubscriptionKeeper, Wanted, kind_of, name_of, of_extension
+from app.webhooks.subscriptions.choice import Wanted, of_extension
+from app.webhooks.subscriptions.keeper import KIND, SubscriptionKeeper, kind_of, name_of
 from app.work.lanes import Lanes, Serve
 from app.work.wakeups import SUBSCRIPTIONS
 
 LONGEST_TURN_SECONDS = 600.0
-"""A handful of requests, each of which may wait for its budget, be tried again, and last until a handshake is done."""
+"""A few requests, each of which may wait for its budget, be tried again, and take as long as a handshake."""
 
-_LOCKED_SECONDS = 1.0
-"""From a turn that the database ended to the next one."""
+_AFTER_OUTAGE_SECONDS = 1.0
+"""From a turn that failed for lack of the database to the next one."""
 
 Key = tuple[AccountId, str]
 """Holder and name of a connection."""
+
+
+class _Stored(NamedTuple):
+    """What the supervisor needs of a stored subscription."""
+
+    key: Key
+    subscription_id: str
+    renew_at: datetime | None
+    refused_since: datetime | None
+
 
 log = structlog.get_logger(__name__)
 
 
 class SubscriptionSupervisor(AccountsWorker):
-    """The keepers of all accounts: one for each whose calls somebody sees all of, else one for each user."""
+    """The keepers: one for each account with a company-wide connection, else one for each user."""
 
     def __init__(
         self,
@@ -54,87 +66,85 @@ class SubscriptionSupervisor(AccountsWorker):
         )
 
     async def step(self) -> float | None:
-        """Look after every subscription that it is time for; say in how many seconds to look again.
-
-        One that takes longer than our patience is looked after beside the others.
-        """
-        everybody = {_key_of(connection): connection for connection in await self._connections.all()}
-        kept = {
-            _key_of(connection): connection for connection in subscription_owner(list(everybody.values()))
-        }
+        """Check every subscription that is due; return in how many seconds the next one is."""
+        connections = {_key_of(connection): connection for connection in await self._connections.all()}
+        owners = {_key_of(owner): owner for owner in subscription_owners(list(connections.values()))}
         stored = await self._load_stored()
-        due = self._due_keepers(kept, stored) | self._left_over(everybody, kept, stored)
+        due = self._due_keepers(owners, stored) | self._surplus(connections, owners, stored)
         due = {key: serve for key, serve in due.items() if not self._lanes.has(key)}
         for key in due:
-            # Until it is known better.
+            # Until the turn has ended: one that never ends is not begun again at once.
             self._due_at[key] = self._clock.now() + timedelta(seconds=self._check_seconds)
         await self._lanes.run(due)
         await self._forget_removed()
-        return self._pause(kept)
+        return self._pause(owners)
 
     def _pause(self, keys: Iterable[Key]) -> float | None:
-        """Return in how many seconds the next one has its turn; those that are through with theirs wake us."""
+        """Return in how many seconds the next turn is; a turn that ends wakes the loop by itself."""
         now = self._clock.now()
         due_at = [self._due_at.get(key, now) for key in keys if not self._lanes.has(key)]
         return max(0.0, (min(due_at) - now).total_seconds()) if due_at else None
 
     async def close(self) -> None:
-        """Stop what is under way; it is looked after again."""
+        """Stop what is under way; it is due again."""
         await self._lanes.close()
 
-    async def _load_stored(self) -> list[Any]:
+    async def _load_stored(self) -> list[_Stored]:
         column = subscriptions.c
         query = select(
             column.account_id, column.name, column.subscription_id, column.renew_at, column.refused_since
         )
         async with self._database.read() as db:
-            return list(await db.execute(query))
+            rows = await db.execute(query)
+            return [_Stored((AccountId(holder), name), *values) for holder, name, *values in rows]
 
-    def _due_keepers(self, kept: Mapping[Key, Connection], stored: Sequence[Any]) -> dict[Key, Serve]:
-        """Return what it is time for, or what has to be renewed or replaced at once."""
+    def _due_keepers(self, owners: Mapping[Key, Connection], stored: Sequence[_Stored]) -> dict[Key, Serve]:
+        """Return the turns that are due, or needed at once to renew or replace a subscription."""
         now = self._clock.now()
-        urgent = {
-            _key_in(row) for row in stored if row.refused_since or (row.renew_at and row.renew_at <= now)
-        }
-        self._keepers = {key: self._keeper(key, connection) for key, connection in kept.items()}
+        urgent = {one.key for one in stored if one.refused_since or (one.renew_at and one.renew_at <= now)}
+        self._keepers = {key: self._keeper(key, connection) for key, connection in owners.items()}
         return {
-            key: partial(self._serve, kept[key], keeper)
+            key: partial(self._serve, owners[key], keeper)
             for key, keeper in self._keepers.items()
-            # Whoever failed waits for his turn, with pauses that grow, also where haste is needed.
+            # One that failed waits for its turn, with growing pauses, even if it is urgent.
             if self._is_due(key) or (key in urgent and keeper.refusal is None)
         }
 
-    def _left_over(
-        self, everybody: Mapping[Key, Connection], kept: Mapping[Key, Connection], stored: Sequence[Any]
+    def _surplus(
+        self,
+        connections: Mapping[Key, Connection],
+        owners: Mapping[Key, Connection],
+        stored: Sequence[_Stored],
     ) -> dict[Key, Serve]:
-        """Return the subscriptions of users for whom somebody else keeps one now, and it delivers."""
-        served = {key[0] for key in kept if sees_all(kept[key]) and self._keepers[key].is_well}
+        """Return turns that delete users' subscriptions where the account has one that delivers everything.
+        """
+        served = {key[0] for key in owners if sees_all(owners[key]) and self._keepers[key].is_well}
         return {
-            key: partial(self._retire, everybody[key], row.subscription_id)
-            for row in stored
-            if (key := _key_in(row)) in everybody and key not in kept and key[0] in served
-            if everybody[key].access.problem is None and self._is_due(key)
+            one.key: partial(self._retire, connections[one.key], one.subscription_id)
+            for one in stored
+            if one.key in connections and one.key not in owners and one.key[0] in served
+            if connections[one.key].access.problem is None and self._is_due(one.key)
         }
 
     def _is_due(self, key: Key) -> bool:
         return key not in self._due_at or self._due_at[key] <= self._clock.now()
 
     async def _serve(self, connection: Connection, keeper: SubscriptionKeeper) -> None:
-        """Look after one subscription."""
+        """Check one subscription."""
         key = _key_of(connection)
         try:
             pause = await keeper.step()
         except StorageUnavailable:
-            self._due_at[key] = self._clock.now() + timedelta(seconds=_LOCKED_SECONDS)
+            self._due_at[key] = self._clock.now() + timedelta(seconds=_AFTER_OUTAGE_SECONDS)
             raise
         if self._keepers.get(key) is not keeper:
-            pause = 0.0  # what it should be has become known meanwhile: its successor's turn is now
+            pause = 0.0  # the wanted subscription has changed meanwhile: the next keeper's turn is now
         self._due_at[key] = self._clock.now() + timedelta(seconds=pause)
         if keeper.refusal is not None:
             await self._connections.note(connection, keeper.refusal)
 
     async def _retire(self, connection: Connection, subscription_id: str) -> None:
-        """Delete what would deliver everything twice."""
+        """Delete a subscription that would deliver everything again."""
         try:
             await connection.client.delete_subscription(subscription_id)
         except RingCentralError as error:
@@ -144,19 +154,17 @@ class SubscriptionSupervisor(AccountsWorker):
         await self._forget([_key_of(connection)])
 
     async def _forget_removed(self) -> None:
-        """Forget the subscriptions of users whose credentials were removed, and what they wanted of a person.
+        """Forget the subscriptions of users whose credentials were removed, and the problems of these.
 
-        Not those of the environment's: they may be missing by mistake, and what is known tells of the gap.
+        Those of the environment's credentials are kept: they may be missing by mistake, and what is known of
+        the subscription shows the gap.
         """
-        columns = (subscriptions.c.account_id, subscriptions.c.name)
         async with self._database.read() as db:
-            told = await db.execute(
+            turns = await db.execute(
                 select(work.c.account_id, work.c.kind).where(work.c.kind.startswith(KIND))
             )
-            known = {(AccountId(row.account_id), name_of(row.kind)) for row in told}
-            known |= {_key_in(row) for row in await db.execute(select(*columns))}
-            there = await db.execute(select(credentials.c.account_id, credentials.c.name))
-            known -= {_key_in(row) for row in there}
+            known = {(AccountId(holder), name_of(kind)) for holder, kind in turns}
+            known = (known | await _keys_in(db, subscriptions)) - await _keys_in(db, credentials)
         await self._forget(sorted(key for key in known if key[0] != UNBOUND_ACCOUNT))
 
     async def _forget(self, keys: Sequence[Key]) -> None:
@@ -171,7 +179,7 @@ class SubscriptionSupervisor(AccountsWorker):
                 await db.execute(delete(work).where(turns))
 
     def _keeper(self, key: Key, connection: Connection) -> SubscriptionKeeper:
-        """Return the keeper for what a connection may have now; a new one has its turn at once."""
+        """Return the keeper for what a connection may subscribe to now; a new one has its turn at once."""
         wanted = self._wanted
         if not sees_all(connection):
             wanted = replace(wanted, filters=of_extension(wanted.filters))
@@ -190,10 +198,13 @@ class SubscriptionSupervisor(AccountsWorker):
         return keeper
 
 
-def subscription_owner(connections: Sequence[Connection]) -> list[Connection]:
-    """Pick the connections that keep a subscription; those of a holder stand in order, company-wide ones first.
+def subscription_owners(connections: Sequence[Connection]) -> list[Connection]:
+    """Return the connections that keep a subscription.
 
-    Who sees all and has no problem keeps the one for all; else each user keeps his own.
+    Those of one holder are given company-wide ones first.
+
+    One that sees all calls and has no problem keeps the subscription for the account; else each user keeps
+    their own.
     """
     served: set[AccountId] = set()
     chosen = []
@@ -209,10 +220,11 @@ def subscription_owner(connections: Sequence[Connection]) -> list[Connection]:
 
 
 def sees_all(connection: Connection) -> bool:
-    """Whether a connection is known to reach the whole account.
+    """Whether a connection is known to have access to the whole account.
 
-    One that reaches an extension, and is only tried with the whole account, is not: RingCentral grants a part of the
-    filters that are asked for, and a subscription that was changed in vain would be deaf.
+    One that has access to an extension, and is only probed for the whole account, is not: RingCentral grants
+    those of the requested filters that it can, and a subscription that was changed for nothing would deliver
+    nothing.
     """
     access = connection.access
     is_tried = access.probe_at is not None and (
@@ -225,5 +237,6 @@ def _key_of(connection: Connection) -> Key:
     return connection.holder, connection.name
 
 
-def _key_in(row: Any) -> Key:
-    return AccountId(row.account_id), row.name
+async def _keys_in(db: AsyncConnection, table: Table) -> set[Key]:
+    rows = await db.execute(select(table.c.account_id, table.c.name))
+    return {(AccountId(holder), name) for holder, name in rows}

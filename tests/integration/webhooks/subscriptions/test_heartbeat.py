@@ -15,8 +15,9 @@ from app.enrichment.call_log.gaps import Reason, end_gaps, note_gap
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.intake.refusals import Refusals
+from app.webhooks.subscriptions.choice import Wanted
 from app.webhooks.subscriptions.heartbeat import Heartbeat
-from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper
 from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import work_context

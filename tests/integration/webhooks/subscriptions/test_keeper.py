@@ -16,8 +16,9 @@ from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Sweep
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, ExtensionId
-from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted, of_extension, pause_after
-from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor, subscription_owner
+from app.webhooks.subscriptions.choice import Wanted, of_extension, pause_after
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper
+from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor, subscription_owners
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import accounts_context, work_context
@@ -525,5 +526,5 @@ def test_who_sees_all_keeps_one_for_the_account_and_others_each_their_own() -> N
     ana, ben = (Connection(AccountId("1"), name, nothing, nothing, limited) for name in ("ana", "ben"))
     service = Connection(AccountId("1"), "service", nothing, nothing)
     other = Connection(AccountId("2"), "other", nothing, nothing, limited)
-    assert subscription_owner([ana, ben, other]) == [ana, ben, other]
-    assert subscription_owner([ana, ben, service, other]) == [service, other]
+    assert subscription_owners([ana, ben, other]) == [ana, ben, other]
+    assert subscription_owners([ana, ben, service, other]) == [service, other]

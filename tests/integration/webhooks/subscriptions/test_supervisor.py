@@ -14,7 +14,8 @@ from app.db.tables import subscriptions, work
 from app.errors import RequestRefused, RingCentralUnreachable, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.models import Subscription
-from app.webhooks.subscriptions.keeper import SubscriptionKeeper, Wanted
+from app.webhooks.subscriptions.choice import Wanted
+from app.webhooks.subscriptions.keeper import SubscriptionKeeper
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from tests.conftest import until
 from tests.fakes.clock import FakeClock
