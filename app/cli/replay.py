@@ -9,7 +9,6 @@ from app.cli.context import out, with_schema
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.ids import AccountId
-from app.settings import read_settings
 from app.webhooks.replay import replay_calls
 
 
@@ -29,7 +28,6 @@ def replay(
         report = await replay_calls(
             database,
             SystemClock(),
-            read_settings(),
             AccountId(account),
             session=session,
             since=since,

@@ -16,8 +16,8 @@ from app.db.tables import calls, sweeps
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
 from app.ops.summary import DeadLetters, load_dead_letters, load_scope
+from app.webhooks.folding.doubt import unsettled_since
 from app.webhooks.folding.ending import STALE_SECONDS
-from app.webhooks.folding.live_calls import unsettled_since
 
 MOST_CALLS = 200
 """Calls without a record that are listed, latest first; the counts go on."""

@@ -34,7 +34,8 @@ class Retention:
 
     async def _forget(self, old: ColumnElement[bool], *key: Column[Any]) -> bool:
         """Delete some of the old rows of a table, by its primary `key`; say whether there may be more."""
-        # Found outside of the transaction that deletes: looking takes longer than anybody should wait to write.
+        # Found outside of the transaction that deletes: looking takes longer than anybody should wait to
+        # write.
         async with self._database.read() as db:
             found = [tuple(row) for row in await db.execute(select(*key).where(old).limit(BATCH))]
         if found:

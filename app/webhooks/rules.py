@@ -1,7 +1,7 @@
 """What the decision that a call has ended waits for, made from the settings."""
 
 from app.settings import Settings
-from app.webhooks.folding.fold import EndRules
+from app.webhooks.folding.stages import EndRules
 
 
 def end_rules(settings: Settings) -> EndRules:

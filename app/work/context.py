@@ -41,6 +41,7 @@ class WorkContext:
         longest_seconds: float,
         at_once: int = AT_ONCE,
         account_of: Callable[[K], str | None] = account_of_key,
+        loop: str | None = None,
     ) -> Lanes[K]:
         """Return lanes for a loop that `topic` wakes. Without a topic the loop's own interval is enough."""
 
@@ -55,6 +56,7 @@ class WorkContext:
             patience_seconds=self.patience_seconds,
             at_once=at_once,
             account_of=account_of,
+            loop=loop,
         )
 
 

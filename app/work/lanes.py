@@ -45,9 +45,14 @@ class Lanes(Generic[K]):
         patience_seconds: float | None = None,
         at_once: int = AT_ONCE,
         account_of: Callable[[K], str | None] = account_of_key,
+        loop: str | None = None,
     ) -> None:
-        """`account_of` gives the id of the account that a key is about, for the log."""
+        """`account_of` gives the id of the account that a key is about, for the log.
+
+        `loop` is the name of the loop in metrics and logs, for a loop that has several lanes.
+        """
         self._name = name
+        self._loop = loop or name
         self._wake = wake
         self._longest = longest_seconds
         self._patience = patience_seconds
@@ -114,19 +119,19 @@ class Lanes(Generic[K]):
 
     def _failed(self, key: K, error: BaseException) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        metrics.LOOP_FAILURES.labels(loop=self._name).inc()
+        metrics.LOOP_FAILURES.labels(loop=self._loop).inc()
         is_away = isinstance(error, StorageUnavailable)
         pause = (_DATABASE_BACKOFF if is_away else _BACKOFF).pause(failures)
         if is_away:
             # The database's own outage is logged where it is noticed, once for all loops.
             log.debug(
                 "one of many waits for the database",
-                loop=self._name, account_id=self._account_of(key), why=str(error), seconds=pause,
+                loop=self._loop, account_id=self._account_of(key), why=str(error), seconds=pause,
             )  # fmt: skip
             return pause
         why = "took too long" if isinstance(error, TimeoutError) else "unexpected"
         self._repeats.tell(
             log.error, "one of many failed", key=(key, type(error)),
-            loop=self._name, account_id=self._account_of(key), why=why, seconds=pause, exc_info=error,
+            loop=self._loop, account_id=self._account_of(key), why=why, seconds=pause, exc_info=error,
         )  # fmt: skip
         return pause

@@ -119,8 +119,8 @@ def verdicts(payloads: list[dict[str, Any]], silence: float = 3.0) -> list[type]
     kinds = []
     for length in range(1, len(payloads) + 1):
         view = view_of(payloads[:length])
-        assert view.heard_at is not None
-        kinds.append(type(judge_end(view, view.heard_at + timedelta(seconds=silence), 3.0, 30.0)))
+        assert view.last_news_at is not None
+        kinds.append(type(judge_end(view, view.last_news_at + timedelta(seconds=silence), 3.0, 30.0)))
     return kinds
 
 
@@ -191,4 +191,4 @@ def test_the_presence_sample_tells_the_end_of_the_same_call() -> None:
 def test_presence_joins_the_call_of_the_session_stream_and_takes_nothing_away() -> None:
     both, alone = view_of([*sample_a(), load(PRESENCE)]), view_of(sample_a())
     assert [party.history for party in both.parties] == [party.history for party in alone.parties]
-    assert (both.last_terminal_at, both.heard_at) == (alone.last_terminal_at, alone.heard_at)
+    assert (both.last_terminal_at, both.last_news_at) == (alone.last_terminal_at, alone.last_news_at)

@@ -142,7 +142,7 @@ def test_any_order_repetition_and_batching_gives_the_same_call_and_verdict(
         view = read_parties(facts)
         assert read_parties(mixed[session]) == view
         for silence in (0.0, 2.9, 3.0, 33.0, 99_999.0):
-            now = (view.heard_at or NOON) + timedelta(seconds=silence)
+            now = (view.last_news_at or NOON) + timedelta(seconds=silence)
             assert judge_end(read_parties(mixed[session]), now, QUIET, HANDOVER) == judge_end(
                 view, now, QUIET, HANDOVER
             )
@@ -196,9 +196,9 @@ def test_no_call_is_over_before_it_is_quiet(told: list[Json], after: float, data
         view = read_parties(facts)
         now = NOON + timedelta(seconds=after)
         verdict = judge_end(view, now, QUIET, HANDOVER)
-        assert view.heard_at is not None
+        assert view.last_news_at is not None
         if isinstance(verdict, Over):
-            assert now >= view.heard_at + timedelta(seconds=QUIET)
+            assert now >= view.last_news_at + timedelta(seconds=QUIET)
             assert verdict.ended_at == view.last_terminal_at
         if isinstance(verdict, EndingAt):
             assert now < verdict.check_at
@@ -251,8 +251,8 @@ def test_once_everybody_is_gone_every_call_ends_within_quiet_and_hand_over_time(
         tape.deliveries[-1]["body"]["sequence"] = 1000 + ordinal
     for facts in fold([[(payload, received_at(payload)) for payload in tape.deliveries]]).values():
         view = read_parties(facts)
-        assert view.heard_at is not None
-        now = view.heard_at + timedelta(seconds=silence)
+        assert view.last_news_at is not None
+        now = view.last_news_at + timedelta(seconds=silence)
         assert isinstance(judge_end(view, now, QUIET, HANDOVER), Over)
 
 

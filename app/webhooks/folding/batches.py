@@ -1,15 +1,18 @@
-"""What a number of stored deliveries say together, sorted by call; no more than one transaction may take."""
+"""What a number of stored deliveries say together, sorted by call.
+
+A batch is no more than one transaction may take.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 from app.calls.insights.model import Version
 from app.calls.insights.store import BY_EVENT, InsightsArrival
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.values.storable import BadJson
+from app.webhooks.folding.unfolded import Unfolded
 from app.webhooks.intake.deliveries import BARE
 from app.webhooks.payloads.decoding import decode_body
 from app.webhooks.payloads.facts import Fact
@@ -26,74 +29,79 @@ from app.webhooks.payloads.notification import (
 
 MOST_CALLS = 100
 MOST_FACTS = 1000
-"""Of one batch. The delivery that reaches a limit is still part of it: one delivery alone is bounded as well, see
-`webhooks.notification`."""
+"""Limits of one batch. The delivery that reaches a limit is still part of it; a single delivery has limits of
+its own, see `app.webhooks.payloads.notification`."""
 
-Telling = tuple[str, CallKey]
-"""What one delivery, by its uuid, says of one call."""
+Statement = tuple[str, CallKey]
+"""What one delivery, by its uuid, says about one call."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What deliveries say. `notes` says by uuid why nothing came of one, or not all; None when all became calls.
+    """What deliveries say.
 
-    `reminded` has the subscriptions that will end soon.
+    `notes` has each delivery by uuid, with the reason why nothing, or not everything, of it became a call;
+    None when everything did. `statements` has what each delivery says about calls, `left_out` how many of its
+    calls or parties are not read. `reminded` are the subscriptions that will end soon.
     """
 
     facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
     insights: list[InsightsArrival] = field(default_factory=list)
     notes: dict[str, str | None] = field(default_factory=dict)
+    statements: dict[str, set[Statement]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     reminded: set[str] = field(default_factory=set)
     fact_count: int = 0
-    left_out: dict[str, int] = field(default_factory=dict)
-    """By delivery, how many of its calls or parties are not read."""
-    told_by: dict[str, set[Telling]] = field(default_factory=dict)
-    """By delivery, what it says of calls; the uuid of a telling is that of its facts."""
 
     @property
     def is_full(self) -> bool:
         return len(self.facts) >= MOST_CALLS or self.fact_count >= MOST_FACTS
 
     @property
-    def tellings(self) -> set[Telling]:
-        return set().union(*self.told_by.values())
+    def all_statements(self) -> set[Statement]:
+        return set().union(*self.statements.values())
 
-    def without(
-        self, folded: Collection[Telling], most_calls: int | None = None
+    def facts_without(
+        self, folded: Collection[Statement], most_calls: int | None = None
     ) -> dict[CallKey, list[Fact]]:
-        """Return the facts that are not folded yet, of at most so many calls."""
+        """Return the facts that are not folded yet, of at most `most_calls` calls."""
         rest = (
-            (key, [fact for fact in told if (fact.uuid, key) not in folded])
-            for key, told in self.facts.items()
+            (key, [fact for fact in facts if (fact.uuid, key) not in folded])
+            for key, facts in self.facts.items()
         )
-        return dict(islice(((key, told) for key, told in rest if told), most_calls))
+        return dict(islice(((key, facts) for key, facts in rest if facts), most_calls))
 
-    def put_off(self, folded: Collection[Telling]) -> None:
-        """Leave the deliveries for later of which something is not folded yet; the others are done with."""
-        for uuid, tellings in list(self.told_by.items()):
-            if tellings.issubset(folded):
-                del self.told_by[uuid]
+    def keep_unfinished(self, folded: Collection[Statement]) -> None:
+        """Take the deliveries of which something is not folded yet out of `notes`: they stay in the inbox."""
+        for uuid, statements in list(self.statements.items()):
+            if statements.issubset(folded):
+                del self.statements[uuid]
             else:
                 del self.notes[uuid]
 
 
-def read_batch(rows: Iterable[Any], owner: AccountId) -> Batch:
-    """Read rows of `deliveries` until there are no more or the batch is full."""
+def read_batch(rows: Iterable[Unfolded], owner: AccountId) -> Batch:
+    """Read deliveries until there are no more or the batch is full."""
     batch = Batch()
     for row in rows:
-        told = read_delivery(row.raw, row.received_at)
-        note = batch.notes[row.uuid] = note_of(told, owner, row.uuid)
-        if isinstance(told, ReminderEvent) and told.subscription_id is not None:
-            batch.reminded.add(told.subscription_id)
-        elif isinstance(told, InsightsEvent) and note is None:
-            batch.insights.append(_arrival(told, row.received_at))
-        elif isinstance(told, TelephonyEvent | PresenceEvent) and (note is None or note in _PARTLY.values()):
-            for call in told.calls:
+        event = read_delivery(row.raw, row.received_at)
+        note = batch.notes[row.uuid] = note_of(event, owner, row.uuid)
+        if isinstance(event, ReminderEvent) and event.subscription_id is not None:
+            batch.reminded.add(event.subscription_id)
+        elif isinstance(event, InsightsEvent) and note is None:
+            batch.insights.append(_arrival(event, row.received_at))
+        elif isinstance(event, TelephonyEvent | PresenceEvent) and (
+            note is None or note in _TRUNCATED.values()
+        ):
+            for call in event.calls:
                 batch.facts.setdefault(call.key, []).extend(call.facts)
                 batch.fact_count += len(call.facts)
-                batch.told_by.setdefault(row.uuid, set()).update((fact.uuid, call.key) for fact in call.facts)
-            if told.left_out:
-                batch.left_out[row.uuid] = told.left_out
+                # A fact's uuid is the one inside the body. It can differ from that of the row.
+                batch.statements.setdefault(row.uuid, set()).update(
+                    (fact.uuid, call.key) for fact in call.facts
+                )
+            if event.left_out:
+                batch.left_out[row.uuid] = event.left_out
         if batch.is_full:
             break
     return batch
@@ -108,12 +116,12 @@ def read_delivery(raw: bytes, received_at: datetime) -> Notification:
     return read_notification(payload, received_at)
 
 
-_PARTLY = {TelephonyEvent: "truncated: too many parties", PresenceEvent: "truncated: too many calls"}
+_TRUNCATED = {TelephonyEvent: "truncated: too many parties", PresenceEvent: "truncated: too many calls"}
 
 
-def note_of(told: Notification, owner: AccountId, uuid: str) -> str | None:
-    """Say why nothing comes of a delivery, or not all of it; None when it belongs to a call."""
-    match told:
+def note_of(event: Notification, owner: AccountId, uuid: str) -> str | None:
+    """Return why nothing, or not everything, of a delivery becomes a call; None when everything does."""
+    match event:
         case Ignored(reason=reason):
             return f"ignored: {reason}"
         case _ if uuid.startswith(BARE):
@@ -124,17 +132,17 @@ def note_of(told: Notification, owner: AccountId, uuid: str) -> str | None:
             return "kept: reminder"
         case _ if owner == UNBOUND_ACCOUNT:
             return "ignored: unknown-account"
-        case TelephonyEvent() | PresenceEvent() if told.left_out:
-            return _PARTLY[type(told)]
+        case TelephonyEvent() | PresenceEvent() if event.left_out:
+            return _TRUNCATED[type(event)]
         case _:
             return None
 
 
-def _arrival(told: InsightsEvent, at: datetime) -> InsightsArrival:
+def _arrival(event: InsightsEvent, at: datetime) -> InsightsArrival:
     version = Version(
-        telephony_session_id=told.telephony_session_id,
-        recording_id=told.recording_id,
-        last_modified_at=told.last_modified_at,
-        raw=told.body,
+        telephony_session_id=event.telephony_session_id,
+        recording_id=event.recording_id,
+        last_modified_at=event.last_modified_at,
+        raw=event.body,
     )
     return InsightsArrival(version, BY_EVENT, at)

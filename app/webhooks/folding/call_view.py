@@ -1,6 +1,6 @@
-"""What a call's events show: the parties, and the call that they make up."""
+"""The shape of what a call's events show: its parties, and the call that they make up. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,11 +32,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class PartyView:
-    """One party with everything its facts say, the latest word on each field winning.
+    """One party with everything its facts say; the latest fact decides each field.
 
-    `ended_at` is None while it lives, `end_reason` the reason of its leaving. `first_at` and `last_at` are
-    the first and last event that named it. A party whose events never said a state has no history and
-    counts neither as alive nor as gone.
+    `ended_at` is None while the party is alive, `end_reason` is why it left. `first_at` and `last_at` are the
+    times of the first and last event that named it. A party whose events never gave a state has no history
+    and counts neither as alive nor as gone.
     """
 
     id: str
@@ -58,7 +58,7 @@ class PartyView:
 
     @property
     def code(self) -> str | None:
-        """The present state, raw."""
+        """The current state, raw."""
         return self.history[-1].code if self.history else None
 
     @property
@@ -95,7 +95,7 @@ class PartyView:
         return next((moment.at for moment in self.history if moment.known in codes), None)
 
     def spans(self, *codes: Code) -> list[Span]:
-        """Return the times spent in these states; an open one lasts until the party's last event."""
+        """Return the times spent in these states; an open span lasts until the party's last event."""
         ends = [moment.at for moment in self.history[1:]] + [self.last_at]
         return [
             (moment.at, end)
@@ -104,11 +104,11 @@ class PartyView:
         ]
 
     def ringing(self) -> list[Span]:
-        """Return when it rang: Proceeding, or Setup where no Proceeding was seen."""
+        """Return when the party rang: in Proceeding, or in Setup where no Proceeding was seen."""
         return self.spans(Code.PROCEEDING) or self.spans(Code.SETUP)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the party for readers, in camelCase, without what is not known."""
+        """Return the party as the API shows it, in camelCase, without unknown fields."""
         ringing = self.ringing()
         full: dict[str, Any] = {
             "id": self.id,
@@ -123,9 +123,9 @@ class PartyView:
             "conferenceRole": self.conference_role,
             "answeredAt": _json_time(self.answered_at),
             "endedAt": _json_time(self.ended_at),
-            "ringSeconds": _seconds(ringing) if ringing else None,
-            "talkSeconds": _seconds(self.spans(Code.ANSWERED)) if self.answered_at else None,
-            "holdSeconds": _seconds(self.spans(Code.HOLD)) or None,
+            "ringSeconds": total_seconds(ringing) if ringing else None,
+            "talkSeconds": total_seconds(self.spans(Code.ANSWERED)) if self.answered_at else None,
+            "holdSeconds": total_seconds(self.spans(Code.HOLD)) or None,
             "history": [
                 {"status": moment.code, "reason": moment.reason, "at": _json_time(moment.at)}
                 if moment.reason
@@ -157,15 +157,15 @@ class RelatedSession:
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call as all its facts together show it. Seconds are fractions, points in time aware UTC.
+    """A call as all its facts together show it. Durations are in seconds, points in time are aware UTC.
 
-    `direction` is the company's: Inbound or Outbound. `session_ids` never holds "0". `saw_start` is False if
-    the first events were missed, then `started_at` is only the earliest moment that we know of.
+    `direction` is the company's: Inbound or Outbound. `session_ids` never contains "0". `saw_start` is False
+    when the first events were missed; then `started_at` is only the earliest known moment.
     `answered_by_human` means that a user's extension, or the far side of an outbound call, was in Answered;
-    menus, queues and voicemail do not count. `outcome` is inProgress as long as a party lives and nobody has
-    answered, `outcome_if_over` is what it comes to if nothing more happens. `last_terminal_at` is the largest
-    event time at which a party left, the call's end if it is over. `heard_at` is the arrival of the last
-    event that told anything new, None if there is none.
+    menus, queues and voicemail do not count. `outcome` is inProgress while a party is alive and nobody has
+    answered, `outcome_if_over` is the outcome if nothing more happens. `last_terminal_at` is the latest event
+    time at which a party left, and the call's end if it is over. `last_news_at` is when the last event with
+    news arrived, None if there was none.
     """
 
     telephony_session_id: str | None
@@ -182,7 +182,7 @@ class CallView:
     answered_by: str | None
     answered_by_human: bool
     last_terminal_at: datetime | None
-    heard_at: datetime | None
+    last_news_at: datetime | None
     outcome: Outcome
     outcome_if_over: Outcome
     queue_name: str | None
@@ -205,46 +205,23 @@ class CallView:
 
 
 def same(raw: str | None, word: str) -> bool:
-    """Whether a raw enum value is this word; case differs between RingCentral's releases."""
+    """Whether a raw enum value is this word, in any case: that differs between RingCentral's releases."""
     return raw is not None and raw.lower() == word.lower()
 
 
 def endpoint_json(side: Endpoint) -> dict[str, str] | None:
-    """Return a side in RingCentral's own field names, None if nothing is known of it."""
+    """Return one side of a call under RingCentral's field names, None if nothing is known about it."""
     full = {"phoneNumber": side.phone_number, "name": side.name, "extensionId": side.extension_id}
     return {key: value for key, value in full.items() if value} or None
 
 
-@dataclass(frozen=True, slots=True)
-class _Cast:
-    """The parties by role. `called` are all but the caller; queues and menus are among them."""
-
-    parties: tuple[PartyView, ...]
-    caller: PartyView | None
-    called: tuple[PartyView, ...]
-    queues: frozenset[str]
-    menus: frozenset[str]
-    direction: str | None
-    internal: bool
-
-    def humans(self) -> Iterator[PartyView]:
-        """Yield the called parties that were answered by somebody, as far as events can tell.
-
-        In an inbound call only an extension counts: a party without one may be an announcement.
-        """
-        for party in self.called:
-            machine = party.id in self.queues or party.id in self.menus
-            ours = party.extension_id is not None or self.direction == "Outbound"
-            if party.answered_at and ours and not machine:
-                yield party
+def total_seconds(spans: Iterable[Span]) -> float:
+    """Return how long the spans last together; overlaps count once."""
+    return round(sum((end - start).total_seconds() for start, end in join_spans(spans)), 6) or 0.0
 
 
-def _seconds(spans: Iterable[Span]) -> float:
-    """Return the time that the spans cover together, overlaps once."""
-    return round(sum((end - start).total_seconds() for start, end in _joined(spans)), 6) or 0.0
-
-
-def _joined(spans: Iterable[Span]) -> list[Span]:
+def join_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans in order, with overlapping ones merged."""
     joined: list[Span] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:

@@ -1,4 +1,4 @@
-"""Looks again at calls that seemed over, once it has been quiet for long enough; and at calls gone silent."""
+"""Checks calls again: those that seemed over, once they have been quiet, and those that have gone silent."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,9 +18,10 @@ from app.db.lists import is_one_of
 from app.db.tables import calls
 from app.errors import StorageUnavailable
 from app.ids import AccountId
-from app.webhooks.folding.fold import FACTS_AT_A_STRETCH, MOST_WORK, EndRules, judge
+from app.webhooks.folding.apply import MOST_WORK, Breaks
 from app.webhooks.folding.live_calls import LiveCalls
 from app.webhooks.folding.parties import read_parties
+from app.webhooks.folding.stages import EndRules, judge
 from app.webhooks.payloads.facts import SessionFacts
 from app.work.context import Worker
 from app.work.holds import Holds
@@ -28,18 +29,17 @@ from app.work.lanes import Lanes
 from app.work.wakeups import ENDS
 
 BATCH = 50
-"""Calls judged in one transaction; others wait to write meanwhile."""
+"""Calls judged in one transaction. Other writers wait meanwhile."""
 
 _AT_ONCE = 4
 _LONGEST_TURN_SECONDS = 120.0
-
-_LOOK_AGAIN_SECONDS = 900.0
+_CHECK_AGAIN_SECONDS = 900.0
 
 log = structlog.get_logger(__name__)
 
 
 class EndWatch(Worker):
-    """The background work that ends calls. `replica` names this process among all."""
+    """The background work that ends calls."""
 
     def __init__(self, context: AccountsContext, rules: EndRules) -> None:
         super().__init__(context)
@@ -47,20 +47,22 @@ class EndWatch(Worker):
         self._live = LiveCalls(context, rules)
         self._holds: Holds[AccountId] = Holds(context.clock)
         self._judging: Lanes[AccountId] = context.lanes(
-            "ends", ENDS, longest_seconds=_LONGEST_TURN_SECONDS, at_once=_AT_ONCE
+            "ends: judge", ENDS, loop="ends", longest_seconds=_LONGEST_TURN_SECONDS, at_once=_AT_ONCE
         )
-        self._lanes: Lanes[str] = context.lanes("ends", ENDS, longest_seconds=_LOOK_AGAIN_SECONDS)
+        self._asking: Lanes[str] = context.lanes(
+            "ends: ask RingCentral", ENDS, loop="ends", longest_seconds=_CHECK_AGAIN_SECONDS
+        )
 
     async def step(self) -> float | None:
-        """Judge the calls that are due; say in how many seconds the next one is.
+        """Judge the calls that are due; return in how many seconds the next one is.
 
-        Looking calls up at RingCentral may take long; that goes on beside the ends of all others.
+        Calls to RingCentral can take long. They continue beside the judging of all other calls.
         """
         async with self._database.read() as db:
             account_ids = await _due_accounts(db, self._clock.now())
         ready = [one for one in account_ids if one not in self._holds]
         await self._judging.run({one: partial(self._judge_account, one) for one in ready})
-        pause = await self._lanes.run(await self._live.find_work())
+        pause = await self._asking.run(await self._live.find_work())
         await self._live.mark_settled()
         async with self._database.read() as db:
             waiting = [one for one in account_ids if one in self._holds or self._judging.has(one)]
@@ -70,20 +72,23 @@ class EndWatch(Worker):
         return min((one for one in (pause, due, held) if one is not None), default=None)
 
     async def close(self) -> None:
-        """Stop what is under way; the calls are judged and looked up again later."""
+        """Stop what is under way; the calls are judged and checked again later."""
         await self._judging.close()
-        await self._lanes.close()
+        await self._asking.close()
 
     async def _judge_account(self, account_id: AccountId) -> None:
-        """Judge the due calls of an account. A failure holds up this account alone, and one call nobody else."""
+        """Judge the due calls of an account.
+
+        A failure delays this account alone, and one call no other call.
+        """
         try:
             await self._judge_apart(account_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other accounts have their turn
             pause = self._holds.fail(account_id)
             metrics.LOOP_FAILURES.labels(loop="ends").inc()
             # An outage is logged once, where the database is used; here it would be a line per account.
-            tell = log.debug if isinstance(error, StorageUnavailable) else log.warning
-            tell("the ends of an account wait", why=describe_failure(error), seconds=pause)
+            write = log.debug if isinstance(error, StorageUnavailable) else log.warning
+            write("the ends of an account wait", why=describe_failure(error), seconds=pause)
         else:
             self._holds.succeed(account_id)
 
@@ -93,7 +98,7 @@ class EndWatch(Worker):
         except Exception as error:
             if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                 raise
-            log.exception("a batch of calls could not be judged; taking them one by one")
+            log.exception("a batch of calls could not be judged; judging them one by one")
         else:
             return
         async with self._database.read() as db:
@@ -104,34 +109,33 @@ class EndWatch(Worker):
             except Exception as error:
                 if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                     raise
-                log.exception("a call cannot be judged and is put off", call_id=call_id)
-                await self._put_off(account_id, call_id)
+                log.exception("a call cannot be judged and is postponed", call_id=call_id)
+                await self._postpone(account_id, call_id)
 
-    async def _put_off(self, account_id: AccountId, call_id: str) -> None:
+    async def _postpone(self, account_id: AccountId, call_id: str) -> None:
         async with self._database.write() as db:
             mine = (calls.c.account_id == account_id) & (calls.c.call_id == call_id)
-            later = self._clock.now() + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+            later = self._clock.now() + timedelta(seconds=_CHECK_AGAIN_SECONDS)
             await db.execute(update(calls).where(mine).values(end_check_at=later))
 
     async def _judge_due(self, account_id: AccountId, call_id: str | None = None) -> None:
-        """Judge calls again; those that have been silent for hours are asked after.
+        """Judge calls again; calls that have been silent for hours are checked with RingCentral.
 
         What is more than one transaction may take stays due.
         """
-        work = total = 0
+        work, breaks = 0, Breaks(self._clock)
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
             for call in await _due_calls(db, account_id, ledger.now, call_id):
-                if total >= MOST_WORK:
+                if work >= MOST_WORK:
                     break
-                total += len(call.facts)
                 work += len(call.facts)
-                if work > FACTS_AT_A_STRETCH:
-                    await self._clock.sleep(0)  # others of this process may answer meanwhile
-                    work = 0
+                await breaks.before(len(call.facts))
                 view = read_parties(SessionFacts.from_json(call.facts))
                 judge(ledger, call, view, self._rules)
                 if call.end_check_at is not None and call.end_check_at <= ledger.now:
-                    call.end_check_at = ledger.now + timedelta(seconds=_LOOK_AGAIN_SECONDS)
+                    # Silent for too long. Checked again in any case, so that a lost reply leaves no call
+                    # behind.
+                    call.end_check_at = ledger.now + timedelta(seconds=_CHECK_AGAIN_SECONDS)
                     if call.stage == Stage.LIVE and call.ask_at is None:
                         call.ask_at = ledger.now
                 ledger.keep(call)
@@ -143,11 +147,11 @@ async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
     return [AccountId(account_id) for account_id in await db.scalars(query)]
 
 
-async def _next_due(db: AsyncConnection, but: Sequence[AccountId]) -> datetime | None:
+async def _next_due(db: AsyncConnection, held_back: Sequence[AccountId]) -> datetime | None:
     """Return when the next call is due, leaving out accounts that are held back."""
     query = select(func.min(calls.c.end_check_at)).where(calls.c.end_check_at.is_not(None))
-    if but:
-        query = query.where(~is_one_of(calls.c.account_id, but))
+    if held_back:
+        query = query.where(~is_one_of(calls.c.account_id, held_back))
     due_at: datetime | None = await db.scalar(query)
     return due_at
 

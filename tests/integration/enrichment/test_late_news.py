@@ -17,8 +17,8 @@ from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher, take_not_found
 from app.ids import AccountId
 from app.ringcentral.models import Recording
-from app.webhooks.folding.fold import EndRules, end
 from app.webhooks.folding.parties import read_parties
+from app.webhooks.folding.stages import EndRules, end
 from app.webhooks.payloads.facts import SessionFacts
 from tests.factories_calls import ACCOUNT
 from tests.fakes.context import accounts_context, work_context

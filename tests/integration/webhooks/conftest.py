@@ -13,7 +13,8 @@ from app.db.engine import Database
 from app.db.tables import calls, deliveries, timeline
 from app.settings import Settings
 from app.webhooks.folding.end_watch import EndWatch
-from app.webhooks.folding.fold import EndRules, Folder
+from app.webhooks.folding.fold import Folder
+from app.webhooks.folding.stages import EndRules
 from app.webhooks.payloads.notification import peek
 from tests.factories import received_at
 from tests.fakes.clock import FakeClock

@@ -13,7 +13,6 @@ from app.db.tables import calls, timeline
 from app.enrichment.records.apply import apply_records, store_versions
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
-from app.settings import Settings
 from app.webhooks.replay import replay_calls
 from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
@@ -52,29 +51,27 @@ async def give_records(intake: Intake, source: Source = Source.ACTIVE_CALLS, **f
 @pytest.mark.parametrize(
     "name", ["inbound_answered", "queue_answered", "warm_transfer", "conference", "voicemail"]
 )
-async def test_a_replay_gives_the_same_calls(intake: Intake, settings: Settings, name: str) -> None:
+async def test_a_replay_gives_the_same_calls(intake: Intake, name: str) -> None:
     await intake.play(SCRIPTS[name]())
     await give_records(intake)
     before = await intake.calls()
-    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    report = await replay_calls(intake.database, intake.clock, OWN)
     assert (report.calls, report.same, report.different) == (len(before), len(before), {})
     assert await intake.calls() == before
 
 
-async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(
-    intake: Intake, settings: Settings
-) -> None:
+async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(intake: Intake) -> None:
     await intake.play(SCRIPTS["inbound_answered"]())
     await give_records(intake)
     (before,) = await intake.calls()
     async with intake.database.write() as db:
         await db.execute(update(calls).values(outcome="busy", facts=[], parties=[], result=None))
 
-    looked = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    looked = await replay_calls(intake.database, intake.clock, OWN, write=False)
     assert sorted(looked.different[before.call_id]) == ["facts", "outcome", "parties", "result"]
     assert (await intake.calls())[0].outcome == "busy", "a dry run writes nothing"
 
-    await replay_calls(intake.database, intake.clock, settings, OWN)
+    await replay_calls(intake.database, intake.clock, OWN)
     (after,) = await intake.calls()
     assert (after.outcome, after.result, after.parties, after.facts) == (
         before.outcome,
@@ -88,16 +85,14 @@ async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(
     assert (last.type, last.data["source"]) == ("call.updated", "replay")
 
 
-async def test_one_session_can_be_replayed_alone(intake: Intake, settings: Settings) -> None:
+async def test_one_session_can_be_replayed_alone(intake: Intake) -> None:
     await intake.play(SCRIPTS["warm_transfer"]())
     session = (await intake.calls())[0].telephony_session_id
-    report = await replay_calls(intake.database, intake.clock, settings, OWN, session=session)
+    report = await replay_calls(intake.database, intake.clock, OWN, session=session)
     assert report.calls == 1
 
 
-async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_later(
-    intake: Intake, settings: Settings
-) -> None:
+async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_later(intake: Intake) -> None:
     (first, late, *rest) = SCRIPTS["inbound_answered"]()
     await intake.play([first, *rest])
     (heard,) = await intake.calls()
@@ -110,14 +105,14 @@ async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_late
     await intake.fold([late])
     (call,) = await intake.calls()
     assert (call.ended_at, call.stage) == (end, "bootstrapped")
-    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    report = await replay_calls(intake.database, intake.clock, OWN)
     assert report.different == {}
     assert await intake.calls() == [call]
 
 
 @pytest.mark.parametrize("late", [[0], [1], [2, 3], [2, 3, 4, 5, 6], [7]])
 async def test_events_that_come_after_a_record_give_the_call_that_they_give_before_it(
-    intake: Intake, settings: Settings, late: list[int]
+    intake: Intake, late: list[int]
 ) -> None:
     """The record is one that says less than the events do: somebody else's, who missed the call."""
     script = SCRIPTS["inbound_answered"]()
@@ -134,13 +129,11 @@ async def test_events_that_come_after_a_record_give_the_call_that_they_give_befo
     (call,) = await intake.calls()
     assert call.outcome == "answered"
     assert call.caller == {"name": "Dana", "phoneNumber": DANA_NUMBER}
-    report = await replay_calls(intake.database, intake.clock, settings, OWN, write=False)
+    report = await replay_calls(intake.database, intake.clock, OWN, write=False)
     assert report.different == {}
 
 
-async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it(
-    intake: Intake, settings: Settings
-) -> None:
+async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it(intake: Intake) -> None:
     (first, *_) = SCRIPTS["inbound_answered"]()
     await intake.fold([first])
     (call,) = await intake.calls()
@@ -153,5 +146,5 @@ async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it
         await store_versions(
             ledger, {call.call_id: call}, {call.call_id: [record]}, Source.CALL_LOG, intake.clock.now()
         )
-    report = await replay_calls(intake.database, intake.clock, settings, OWN)
+    report = await replay_calls(intake.database, intake.clock, OWN)
     assert (report.same, report.different) == (1, {})

@@ -12,7 +12,7 @@ from app.calls.attachments import store as attachments
 from app.calls.model import Call
 from app.db.tables import accounts, calls, deliveries, notes, timeline
 from app.ids import UNBOUND_ACCOUNT
-from app.webhooks.folding import fold
+from app.webhooks.folding import apply, fold
 from app.webhooks.folding.parties import read_parties
 from tests.factories import (
     ACCOUNT,
@@ -171,7 +171,7 @@ async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_holds_up_nobody
             raise RuntimeError("cannot be read")
         return honest(facts)
 
-    monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
+    monkeypatch.setattr(apply, "read_parties", breaks_on_poison)
     await intake.fold([*told[:2], poison, *told[2:]])
     noted = await intake.notes_on_deliveries()
     assert noted.pop("poison") == "error: RuntimeError"
@@ -264,7 +264,7 @@ async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_al
             raise RuntimeError("cannot be read")
         return honest(facts)
 
-    monkeypatch.setattr(fold, "read_parties", breaks_on_poison)
+    monkeypatch.setattr(apply, "read_parties", breaks_on_poison)
     await intake.store([poison, *inbound_answered()[:3]])
     other = fold.Folder(work_context(intake.database, intake.clock), RULES)
     await asyncio.gather(intake.folder.step(), other.step())

@@ -7,7 +7,8 @@ from sqlalchemy import func, insert, select
 from app.db.engine import Database
 from app.db.tables import deliveries
 from app.ids import AccountId
-from app.webhooks.folding.fold import BATCH, BUSY_BATCH, RUSH_BATCH, RUSH_PAUSE_SECONDS, EndRules, Folder
+from app.webhooks.folding.fold import BATCH, BUSY_BATCH, RUSH_BATCH, RUSH_PAUSE_SECONDS, Folder
+from app.webhooks.folding.stages import EndRules
 from app.webhooks.intake.inbox import Inbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.context import work_context

@@ -13,7 +13,7 @@ from app.db.tables import call_parties, calls, deliveries, insights
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks.folding import end_watch as ends
-from app.webhooks.folding import fold
+from app.webhooks.folding import fold, unfolded
 from app.webhooks.folding.batches import MOST_CALLS, MOST_FACTS, read_batch
 from app.webhooks.payloads.facts import FIRST_FACTS, LAST_FACTS
 from app.webhooks.payloads.notification import MAX_CALLS, MAX_PARTIES, TelephonyEvent, read_notification
@@ -198,14 +198,14 @@ async def test_what_the_intake_kept_by_its_bytes_is_folded_into_no_call(intake: 
 async def broken(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """What folding raises for every delivery of the first account, as long as there is something in the list."""
     failures: list[Exception] = []
-    real = fold._owner
+    real = unfolded.find_owner
 
     async def failing(db: Any, account_id: Any, now: Any) -> Any:
         if failures and account_id == ACCOUNT:
             raise failures[0]
         return await real(db, account_id, now)
 
-    monkeypatch.setattr(fold, "_owner", failing)
+    monkeypatch.setattr(fold, "find_owner", failing)
     return failures
 
 

@@ -65,8 +65,8 @@ def judge(
 ) -> Verdict:
     """Judge `silence` seconds after the last arrival."""
     view = view_of(deliveries, telephony_session_id)
-    assert view.heard_at is not None
-    return judge_end(view, view.heard_at + timedelta(seconds=silence), QUIET, HANDOVER)
+    assert view.last_news_at is not None
+    return judge_end(view, view.last_news_at + timedelta(seconds=silence), QUIET, HANDOVER)
 
 
 SESSIONS = [
@@ -101,7 +101,7 @@ def test_a_call_is_over_once_everybody_has_left_and_it_is_quiet(
     script: str, session: str, ended: float
 ) -> None:
     told = SCRIPTS[script]()
-    heard_at = view_of(told, session).heard_at
+    heard_at = view_of(told, session).last_news_at
     assert heard_at is not None
     assert judge(told, 2.999, session) == EndingAt(heard_at + timedelta(seconds=3), ALL_LEFT)
     assert judge(told, 3.0, session) == Over(after(ended), ALL_LEFT)

@@ -313,7 +313,7 @@ def test_presence_that_repeats_itself_is_no_news() -> None:
     told = SCRIPTS["presence_only"]()
     end = told[-1]
     again = presence(active_call("NoCall", final=True), at=NOON + timedelta(minutes=9), sequence=34999)
-    assert view_of([*told, again]).heard_at == received_at(end)
+    assert view_of([*told, again]).last_news_at == received_at(end)
 
 
 def test_presence_ends_the_party_whose_end_the_session_stream_lost() -> None:
@@ -328,7 +328,7 @@ def test_presence_never_brings_a_party_back_to_life() -> None:
     late = presence(active_call("CallConnected"), at=NOON + timedelta(minutes=5))
     view = view_of([*inbound_answered(), late])
     assert view.alive == ()
-    assert view.heard_at == view_of("inbound_answered").heard_at
+    assert view.last_news_at == view_of("inbound_answered").last_news_at
 
 
 def test_presence_that_is_older_than_the_session_stream_ends_nothing() -> None:
@@ -363,7 +363,7 @@ def test_a_party_keeps_its_history() -> None:
 
 def test_nothing_known_is_a_call_of_which_nothing_is_known() -> None:
     view = read_parties(SessionFacts())
-    assert (view.parties, view.heard_at, view.started_at, view.direction) == ((), None, None, None)
+    assert (view.parties, view.last_news_at, view.started_at, view.direction) == ((), None, None, None)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
