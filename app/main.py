@@ -2,16 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__
-from app.api import problems
-from app.api.head_requests import HeadAsGet
-from app.api.redirects import RelativeRedirects
-from app.api.request_limits import Limits
+from app.api import head_requests, problems, redirects, request_limits
 from app.api.request_log import LogsRequests, RequestLog
 from app.api.strictness import refuse_misunderstandings, refuse_repeated
 from app.call_log_api import router as readers_router
@@ -31,12 +27,13 @@ from app.webhooks.intake import router as webhooks
 
 
 class _App(LogsRequests, webhooks.IntakeApp):
-    """Logs every request, then gives deliveries to the intake and the rest to FastAPI."""
+    """Logs every request, then passes deliveries to the intake and the rest to FastAPI."""
 
 
 _DESCRIPTION = """
-From hang-up to enriched call record. RingCentral tells this service of calls, connectors read the enriched record
-here and attach notes and sentiment, by `sessionId` or `telephonySessionId`, also before the record exists.
+From hang-up to enriched call record. RingCentral notifies this service of calls. Connectors read the enriched
+record here and attach notes and sentiment, by `sessionId` or `telephonySessionId`, even before the record
+exists.
 
 Every error is a problem document (RFC 9457) that says whose fault it is and what to do.
 """
@@ -45,7 +42,7 @@ Every error is a problem document (RFC 9457) that says whose fault it is and wha
 def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None = None) -> FastAPI:
     """Return the service as an ASGI app. Nothing is opened before its lifespan begins.
 
-    Raises SettingsError when the service may not start as it is set.
+    Raises SettingsError when the service cannot start with these settings.
     """
     process = Process(settings, role, clock or SystemClock())
 
@@ -64,7 +61,6 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     )
     app.state.services = process.services
     app.state.process = process
-    webhooks.mount(app, process.endpoint)
     for router in (
         calls_router.router,
         calls_router.feed,
@@ -81,24 +77,13 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(RelativeRedirects)
-    app.add_middleware(Limits, but=frozenset({webhooks.PATH}))
+    app.add_middleware(head_requests.HeadAsGet)
+    app.add_middleware(redirects.RelativeRedirects)
+    app.add_middleware(request_limits.Limits, but=frozenset({webhooks.PATH}))
     problems.install(app)
     api_docs.install(app)
-    _describe_webhook(app)
+    # Last: its route goes before all others, and its description is complete already.
+    webhooks.mount(app, process.intake.endpoint)
     app.request_log = RequestLog(process.clock, webhooks.PATH)
     app.request_log.learn_routes(app.routes)
     return app
-
-
-def _describe_webhook(app: FastAPI) -> None:
-    """Put the intake, a route of its own kind, into the API description."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        description = plain()
-        description["paths"] = {webhooks.PATH: webhooks.OPENAPI, **description["paths"]}
-        return description
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -125,7 +125,7 @@ def _proof(request: Request, services: Services) -> WriteProof:
     state = request.app.state
     if not hasattr(state, "write_proof"):
         process = getattr(state, "process", None)
-        state.write_proof = WriteProof(services, process and process.inbox.prove_writable)
+        state.write_proof = WriteProof(services, process and process.intake.inbox.prove_writable)
     proof: WriteProof = state.write_proof
     return proof
 

@@ -1,4 +1,4 @@
-"""The background work of webhooks: folding, ends of calls, subscriptions, the heartbeat, and retention."""
+"""The background work of webhooks: folding, ends of calls, subscriptions, and retention."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,11 +7,10 @@ from app.accounts.context import AccountsContext
 from app.settings import Settings
 from app.webhooks.folding.end_watch import EndWatch
 from app.webhooks.folding.fold import Folder
-from app.webhooks.intake.inbox import Inbox
+from app.webhooks.intake_service import IntakeService
 from app.webhooks.retention import Retention
 from app.webhooks.rules import end_rules
 from app.webhooks.subscriptions.choice import Wanted
-from app.webhooks.subscriptions.heartbeat import Heartbeat
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from app.work import wakeups
 from app.work.loops import Loop
@@ -20,14 +19,11 @@ _RETENTION_SECONDS = 600.0
 
 
 def webhook_loops(
-    context: AccountsContext, settings: Settings, inbox: Inbox, token: str, serving: asyncio.Event
+    context: AccountsContext, settings: Settings, intake: IntakeService, serving: asyncio.Event
 ) -> Iterator[Loop]:
-    """Yield the loops of a worker.
-
-    `token` is the webhook's secret; `serving` is set once connections are accepted.
-    """
+    """Yield the loops of a worker; `serving` is set once connections are accepted."""
     rules, step = end_rules(settings), settings.step_seconds
-    folder = Folder(context, rules, inbox)
+    folder = Folder(context, rules, intake.inbox)
     yield Loop("fold", folder.step, (wakeups.INBOX,), step, folder.close, gather=step / 20)
     ends = EndWatch(context, rules)
     yield Loop("ends", ends.step, (wakeups.ENDS,), step, ends.close)
@@ -39,7 +35,7 @@ def webhook_loops(
             Wanted(
                 address=settings.webhook_address,
                 filters=settings.event_filters,
-                token=token,
+                token=intake.token,
                 expires_in_seconds=settings.subscription_expires_seconds,
             ),
             check_seconds=settings.subscription_check_seconds,
@@ -54,9 +50,3 @@ def webhook_loops(
             supervisor.close,
             after=serving,
         )
-
-
-def heartbeat_loop(heartbeat: Heartbeat, settings: Settings, serving: asyncio.Event) -> Loop:
-    """Return the loop of every process that takes deliveries in."""
-    # A gap ends when deliveries are accepted again, not before.
-    return Loop("pulse", heartbeat.step, (), settings.beat_seconds, after=serving)

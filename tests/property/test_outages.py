@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from app.errors import StorageUnavailable
 from app.webhooks.intake.refusals import Refusals
-from app.webhooks.subscriptions import heartbeat as pulse_module
+from app.webhooks.subscriptions import heartbeat as module
 from app.webhooks.subscriptions.beats import Beat
-from app.webhooks.subscriptions.heartbeat import Heartbeat
+from app.webhooks.subscriptions.heartbeat import Heartbeat, IntakeHealth
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.context import accounts_context
 
 INTERVAL = 10
 DRAIN = 5
@@ -53,10 +54,12 @@ class Replica:
         self.next_step = 0.0
         self.died_at: float | None = None
         self.hung_at: float | None = None
-        self.pulse = Heartbeat(
-            shared, clock, shared, dict, prove=self._prove, refusals=self.refusals, replica=name,  # type: ignore[arg-type]
-            interval_seconds=INTERVAL, sweep_after_seconds=60,
-        )  # fmt: skip
+        self.heartbeat = Heartbeat(
+            accounts_context(shared, clock, shared, replica=name),  # type: ignore[arg-type]
+            IntakeHealth(prove=self._prove, refusals=self.refusals, take_refused=dict),
+            interval_seconds=INTERVAL,
+            sweep_after_seconds=60,
+        )
 
     async def _prove(self) -> None:
         if self._shared.is_away or self._shared.is_locked:
@@ -67,7 +70,7 @@ class Replica:
             return
         self.hung_at = None
         try:
-            await self.pulse.step()
+            await self.heartbeat.step()
             self.next_step = now + INTERVAL
         except StorageUnavailable:
             self.next_step = now + 2
@@ -88,10 +91,10 @@ def in_memory(shared: Shared) -> Iterator[None]:
         shared.gaps.append((begin, end))
 
     with (
-        mock.patch.object(pulse_module, "_load", load),
-        mock.patch.object(pulse_module, "_save", save),
+        mock.patch.object(module, "_load", load),
+        mock.patch.object(module, "_save", save),
         mock.patch("app.enrichment.call_log.gaps.note_gap", note),
-        mock.patch.object(pulse_module, "log", mock.Mock()),
+        mock.patch.object(module, "log", mock.Mock()),
     ):
         yield
 
@@ -139,7 +142,7 @@ class World:
                 while self.alive:
                     self.bury(self.alive.pop())
             case "stop" if self.alive and self.alive[0].hung_at is None:
-                await self.alive.pop(0).pulse.stop()
+                await self.alive.pop(0).heartbeat.stop()
             case "stop" if self.alive:  # one that hangs does not stop in order
                 self.bury(self.alive.pop(0))
             case "hang" if self.alive:

@@ -1,8 +1,8 @@
 """Where RingCentral's webhooks come in: POST /webhooks/ringcentral.
 
-A plain ASGI endpoint beside the FastAPI routers: it is the one hot path, and RingCentral wants an answer of
-at most 1024 bytes, headers included, within 3 s (guide "Creating webhooks"). What a delivery means is
-found out after the answer, see `webhooks.fold`.
+A plain ASGI endpoint beside the FastAPI routers: it is the hot path, and RingCentral expects a response of at
+most 1024 bytes, headers included, within 3 s (guide "Creating webhooks"). Deliveries are read after the
+response, see `app.webhooks.folding.fold`.
 """
 
 import hmac
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class NotificationEndpoint:
-    """The handshake, and deliveries checked against the shared secret in constant time."""
+    """Answers the handshake, and checks deliveries against the shared secret in constant time."""
 
     def __init__(self, inbox: Inbox, token: str, max_body_bytes: int, clock: Clock) -> None:
         self._inbox = inbox
@@ -44,12 +44,12 @@ class NotificationEndpoint:
         self._clock = clock
         self._refused: dict[str, datetime] = {}
         self.refusals = Refusals(clock.now)
-        """Deliveries of the right sender that were not stored."""
+        """Deliveries with the right secret that were not stored."""
 
     def take_refused(self) -> dict[str, datetime]:
-        """Return the subscriptions whose deliveries were refused since the last time, with the first moment.
+        """Return the subscriptions whose deliveries had another secret since the last call, and since when.
 
-        Whoever sends a forged delivery names what he likes here: compare the ids with those that are ours.
+        A forged delivery can name any subscription: compare the ids with ours.
         """
         refused, self._refused = self._refused, {}
         return refused
@@ -59,15 +59,15 @@ class NotificationEndpoint:
         try:
             echo = await self._receive(scope, receive)
         except BaseException as error:
-            # Whatever the reason: a delivery of the right sender that gets no 200 may be an event that we miss.
-            # Nobody else can make gaps.
+            # Whatever the reason: a delivery that gets no 200 may be an event that we miss. Only deliveries
+            # with the right secret count, so that nobody else can create gaps.
             if self._is_token(_presented(scope)):
                 self.refusals.note(arrived_at, str(error) or type(error).__name__)
             raise
         await _answer(send, echo)
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Store a delivery, or return what to echo of a handshake."""
+        """Store a delivery, or return the token to echo in a handshake."""
         body = await _read_body(receive, self.max_body_bytes)
         validation = _header(scope, b"validation-token")
         if validation is not None and not self._is_delivery(
@@ -84,13 +84,13 @@ class NotificationEndpoint:
         return None
 
     def _is_delivery(self, body: bytes, validation: bytes, verification: bytes | None) -> bool:
-        """Tell a delivery from a handshake, whose body is empty or says nothing."""
+        """Distinguish a delivery from a handshake, whose body is empty or has no event."""
         if not body.strip():
             return False
         try:
             payload = decode_body(body)
         except BadJson:
-            # Damaged on its way; a handshake does not know the token.
+            # Damaged on its way: only a delivery has the secret.
             return self._is_token(validation) or self._is_token(verification)
         return isinstance(payload, dict) and not payload.keys().isdisjoint(
             {"uuid", "event", "body", "pn_apns"}
@@ -104,8 +104,9 @@ class NotificationEndpoint:
             self._note_refused(body)
             metrics.DELIVERIES.labels(outcome="unauthenticated").inc()
             raise Unauthenticated(
-                "The Verification-Token of this delivery is missing or is not the one of the subscription. "
-                "Set AFTERCALL_WEBHOOK_TOKEN to the subscription's verificationToken, or create the subscription anew."
+                "The Verification-Token of this delivery is missing or is not that of the subscription. "
+                "Set AFTERCALL_WEBHOOK_TOKEN to the subscription's verificationToken, or create the "
+                "subscription again."
             )
 
     def _note_refused(self, body: bytes) -> None:
@@ -117,7 +118,7 @@ class NotificationEndpoint:
         try:
             about = peek(decode_body(body))
         except BadJson:
-            # Not JSON, and stored all the same: folding makes it a dead letter (docs/decisions/always-200.md).
+            # Not JSON, but stored: folding makes it a dead letter (docs/decisions/always-200.md).
             return Delivery.bare(body, self._clock.now())
         return Delivery(
             account_id=about.account_id,
@@ -129,9 +130,9 @@ class NotificationEndpoint:
 
 
 class IntakeApp(FastAPI):
-    """FastAPI, with a way past its layers for deliveries: the layers cost nearly as much as the endpoint.
+    """FastAPI, with a shortcut for deliveries: its layers cost nearly as much as the endpoint.
 
-    What the endpoint raises is drawn by the app's own handlers; other methods of the path take the long way.
+    The app's own handlers render what the endpoint raises. Other methods of the path take the normal way.
     """
 
     intake: NotificationEndpoint | None = None
@@ -145,26 +146,34 @@ class IntakeApp(FastAPI):
             _check_head(scope, self.intake.max_body_bytes)
             await self.intake(scope, receive, send)
         except ClientDisconnect:
-            return  # nobody waits for an answer
-        except Exception as error:  # noqa: BLE001 - drawn and logged like everywhere else
+            return  # nobody waits for a response
+        except Exception as error:  # noqa: BLE001 - rendered and logged like all other errors
             scope["app"] = self
-            draw: Any = next(
+            render: Any = next(
                 self.exception_handlers[kind]
                 for kind in type(error).__mro__
                 if kind in self.exception_handlers
             )
-            answer = await draw(Request(scope, receive), error)
-            await answer(scope, receive, send)
+            response = await render(Request(scope, receive), error)
+            await response(scope, receive, send)
 
 
 def mount(app: IntakeApp, endpoint: NotificationEndpoint) -> None:
-    """Let `app` take deliveries; its route goes before all others."""
+    """Let `app` accept deliveries, on a route before all others, and describe that route."""
     app.intake = endpoint
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        description = describe()
+        description["paths"] = {PATH: OPENAPI, **description["paths"]}
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]
     app.router.routes.insert(0, Route(PATH, endpoint, methods=["POST"], name="receive_notification"))
 
 
 def _subscription_of(body: bytes) -> str | None:
-    """Return the id of the subscription that a delivery names."""
+    """Return the id of the subscription in a delivery."""
     try:
         payload = decode_body(body)
     except BadJson:
@@ -173,7 +182,7 @@ def _subscription_of(body: bytes) -> str | None:
 
 
 def _echo(token: bytes) -> bytes:
-    """Check a handshake's token: it goes into a header of ours, so only short printable ASCII may."""
+    """Check the token of a handshake: it goes into a response header, so it must be short printable ASCII."""
     if not 0 < len(token) <= _LONGEST_ECHO or not all(0x21 <= byte <= 0x7E for byte in token):
         metrics.DELIVERIES.labels(outcome="malformed").inc()
         raise BadInput(f"Validation-Token must be 1 to {_LONGEST_ECHO} printable ASCII characters.")
@@ -184,8 +193,8 @@ def _echo(token: bytes) -> bytes:
 def _presented(scope: Scope) -> bytes | None:
     """Return the secret that a request carries.
 
-    RingCentral's guide names the secret's header Validation-Token on deliveries, its API description
-    Verification-Token, which is what arrives. The other one is accepted where this one is missing.
+    RingCentral's guide names its header Validation-Token on deliveries, its API description
+    Verification-Token, which is what arrives. The former is accepted if the latter is missing.
     """
     verification = _header(scope, b"verification-token")
     return verification if verification is not None else _header(scope, b"validation-token")
@@ -209,7 +218,7 @@ def _check_head(scope: Scope, limit: int) -> None:
 def _too_large(limit: int) -> PayloadTooLarge:
     metrics.DELIVERIES.labels(outcome="too-large").inc()
     return PayloadTooLarge(
-        f"A delivery may have {limit} bytes; AFTERCALL_WEBHOOK_MAX_BODY_BYTES raises this."
+        f"A delivery may have up to {limit} bytes; AFTERCALL_WEBHOOK_MAX_BODY_BYTES sets this limit."
     )
 
 
@@ -240,11 +249,12 @@ async def _answer(send: Send, echo: bytes | None = None) -> None:
 OPENAPI: dict[str, Any] = {
     "post": {
         "tags": ["webhooks"],
-        "summary": "Receive a notification of RingCentral",
+        "summary": "Receive a notification from RingCentral",
         "description": (
-            "The target of the webhook subscription. A request with `Validation-Token` and no event is the handshake: "
-            "the header is echoed. Anything else must carry the subscription's `Verification-Token`; it is stored before "
-            "the 200, also when the event means nothing to us. 503 asks RingCentral to send it again."
+            "The target of the webhook subscription. A request with `Validation-Token` and no event is the "
+            "handshake: the header is echoed. Any other request must carry the subscription's "
+            "`Verification-Token`; it is stored before the 200, even if its event is not used. 503 asks "
+            "RingCentral to send it again."
         ),
         "operationId": "receive_notification",
         "parameters": [
@@ -252,14 +262,14 @@ OPENAPI: dict[str, Any] = {
                 "name": "Verification-Token",
                 "in": "header",
                 "required": False,
-                "description": "The subscription's `verificationToken`; on every delivery.",
+                "description": "The subscription's `verificationToken`, on every delivery.",
                 "schema": {"type": "string"},
             },
             {
                 "name": "Validation-Token",
                 "in": "header",
                 "required": False,
-                "description": "Of the handshake: 1 to 256 printable ASCII characters, echoed.",
+                "description": "Part of the handshake: 1 to 256 printable ASCII characters, echoed.",
                 "schema": {"type": "string", "maxLength": _LONGEST_ECHO},
             },
         ],
@@ -267,7 +277,7 @@ OPENAPI: dict[str, Any] = {
             "required": False,
             "content": {
                 "application/json": {
-                    "schema": {"description": "Anything is stored; what it means is found out later."},
+                    "schema": {"description": "Any body is stored; it is interpreted later."},
                     "example": {
                         "uuid": "7841958329667892286",
                         "event": "/restapi/v1.0/account/908070001/telephony/sessions",
@@ -292,7 +302,7 @@ OPENAPI: dict[str, Any] = {
             },
         },
         "responses": {
-            "200": {"description": "Stored (or stored before, or the handshake); the body is empty."},
+            "200": {"description": "Stored now or before, or the handshake. The body is empty."},
             "400": {"$ref": "#/components/responses/Problem"},
             "401": {"$ref": "#/components/responses/Problem"},
             "413": {"$ref": "#/components/responses/Problem"},

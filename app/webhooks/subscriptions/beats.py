@@ -1,7 +1,7 @@
-"""When no delivery could be accepted, worked out from the beats of all replicas.
+"""When no delivery could be accepted, derived from the beats of all replicas.
 
-A beat of a replica says: at this moment it was proven that deliveries can be stored, and all deliveries that this
-replica refused before are written down. Does no input or output and reads no clock.
+A beat of a replica says: at this moment it was proven that deliveries can be stored, and all deliveries that
+this replica refused before are recorded. Does no input or output and reads no clock.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The last beat of one replica, and its first one. A replica that shut down in order has `stopped`."""
+    """The first and the last beat of one replica.
+
+    `stopped` is set once it has shut down in an orderly way.
+    """
 
     since: datetime
     at: datetime
@@ -20,41 +25,35 @@ class Beat:
 
 
 Beats = Mapping[str, Beat]
+Period = tuple[datetime, datetime]
 
-Outage = tuple[datetime, datetime]
-"""From and to."""
+_STORED = TypeAdapter(dict[str, Beat])
 
 FORMER = "former"
-"""Stands for the replicas of a version that kept one beat for all."""
+"""Stands for the replicas of a version that stored one beat for all."""
 
 
 def read_beats(state: Any, last_at: datetime | None) -> dict[str, Beat]:
-    """Read the beats as they are stored. `last_at` is the one beat that former versions kept."""
+    """Read the beats as they are stored. `last_at` is the single beat that former versions stored."""
     if state is None:
         return {} if last_at is None else {FORMER: Beat(last_at, last_at)}
-    return {
-        replica: Beat(
-            datetime.fromisoformat(beat["since"]), datetime.fromisoformat(beat["at"]), bool(beat["stopped"])
-        )
-        for replica, beat in state.items()
-    }
+    return _STORED.validate_python(state)
 
 
 def beats_json(beats: Beats) -> dict[str, Any]:
-    return {
-        replica: {"since": beat.since.isoformat(), "at": beat.at.isoformat(), "stopped": beat.stopped}
-        for replica, beat in beats.items()
-    }
+    """Return the beats as they are stored, by replica."""
+    stored: dict[str, Any] = _STORED.dump_python(dict(beats), mode="json")
+    return stored
 
 
 def find_outages(
     beats: Beats, me: str, beat: Beat, now: datetime, silent: Collection[str]
-) -> tuple[dict[str, Beat], list[Outage]]:
-    """Return the beats as they are after this replica's, and when other replicas may have refused deliveries.
+) -> tuple[dict[str, Beat], list[Period]]:
+    """Return the beats with this replica's `beat`, and when other replicas may have refused deliveries.
 
-    `silent` are the replicas that are late with their beats. One that is silent has crashed or hangs: from its last
-    beat on it may have refused what was sent to it, also while others did well. One that stopped in order has
-    refused nothing while another one was there to take over.
+    `silent` are the replicas whose beats are late. Such a replica has crashed or hangs: since its last beat
+    it may have refused what was sent to it, even while others worked. A replica that stopped in an orderly
+    way has refused nothing while another one was there to take over.
     """
     others = {replica: other for replica, other in beats.items() if replica != me}
     crashed = {replica for replica, other in others.items() if replica in silent and not other.stopped}
@@ -73,5 +72,5 @@ def _took_over(other: Beat, stopped: Beat) -> bool:
 
 
 def is_late(at: datetime, now: datetime, allowed_seconds: float) -> bool:
-    """Whether a beat is older than a replica that is well would let it become."""
+    """Whether a beat is older than that of a healthy replica can be."""
     return now - at > timedelta(seconds=allowed_seconds)

@@ -1,8 +1,8 @@
-"""Proves every few seconds that deliveries can be stored, and writes down as a gap when they could not.
+"""Proves every few seconds that deliveries can be stored, and records a gap when they could not.
 
-A beat takes the way of a delivery: into the table that deliveries go into. A process that was away, one that hung, a
-database that did not answer, a lock and a full disk look alike, and all of them mean that events may be lost.
-RingCentral's own repetitions of a delivery are not relied on: how often it tries is not published.
+A beat takes the path of a delivery: into the table that deliveries go into. A process that was away, one that
+hung, a database that did not respond, a lock and a full disk look alike, and each means that events may be
+lost. RingCentral's retries of a delivery are not relied on: how often it retries is not published.
 """
 
 import asyncio
@@ -14,9 +14,8 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.connections import Connections
-from app.clock import Clock
-from app.db.engine import Database, upsert_into, wake
+from app.accounts.context import AccountsContext, AccountsWorker
+from app.db.engine import upsert_into, wake
 from app.db.tables import subscriptions, work
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
@@ -30,14 +29,14 @@ from app.work.wakeups import SUBSCRIPTIONS
 
 KIND = "pulse"
 MISSED_BEATS = 3
-"""A replica that is late by this many beats counts as a gap."""
+"""A replica that misses this many beats counts as a gap."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    """A time in which deliveries were or may have been refused."""
+    """A period in which deliveries were refused, or may have been."""
 
     reason: Reason
     begin: datetime
@@ -45,35 +44,35 @@ class _Lost:
     detail: str | None = None
 
 
-class Heartbeat:
-    """The background work of every process that takes deliveries in. `replica` names this one among all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeHealth:
+    """What the heartbeat has to know about the intake of its process.
+
+    `prove` returns once a delivery could be stored, and raises StorageUnavailable if none could. `refusals`
+    are the deliveries that got no 200. `take_refused` returns the subscriptions whose deliveries carried
+    another secret, with the time of the first one, and forgets them.
+    """
+
+    prove: Callable[[], Awaitable[None]]
+    refusals: Refusals
+    take_refused: Callable[[], dict[str, datetime]]
+
+
+class Heartbeat(AccountsWorker):
+    """The background work of every process that accepts deliveries."""
 
     def __init__(
         self,
-        database: Database,
-        clock: Clock,
-        connections: Connections,
-        take_refused: Callable[[], dict[str, datetime]],
+        context: AccountsContext,
+        intake: IntakeHealth,
         *,
-        prove: Callable[[], Awaitable[None]],
-        refusals: Refusals,
-        replica: str,
         interval_seconds: float,
         sweep_after_seconds: float,
         stopping: StopSignal | None = None,
     ) -> None:
-        """`take_refused` gives subscriptions whose deliveries were refused, with since when, and forgets them.
-
-        `prove` returns once a delivery could be stored, and raises StorageUnavailable where none could. Once
-        `stopping` is set nothing is proven any more: the process takes no connections.
-        """
-        self._database = database
-        self._clock = clock
-        self._connections = connections
-        self._take_refused = take_refused
-        self._prove = prove
-        self._refusals = refusals
-        self._replica = replica
+        """Once `stopping` is set nothing is proven any more: the process accepts no connections."""
+        super().__init__(context)
+        self._intake = intake
         self._stopping = stopping
         self._refused: dict[str, datetime] = {}
         self._interval = interval_seconds
@@ -81,25 +80,26 @@ class Heartbeat:
         self._sweep_after = timedelta(seconds=sweep_after_seconds)
         self._beat: Beat | None = None
         self._beat_at = 0.0
-        self._could_not: str | None = None
+        self._failure: str | None = None
+        """Why deliveries cannot be stored since the last beat."""
         self._seen: dict[str, tuple[datetime, float]] = {}
 
     async def step(self) -> float | None:
-        """Beat once; say in how many seconds to beat again.
+        """Beat once; return in how many seconds to beat again.
 
-        Raises StorageUnavailable where no delivery could be stored: that is no beat.
+        Raises StorageUnavailable, without a beat, if no delivery could be stored.
         """
         if self._is_stopping:
             return self._interval
-        # What is proven holds from here on: a delivery that comes now would be stored.
-        begun = self._clock.now()
+        # The proof covers the time from here on: a delivery that comes now would be stored.
+        proven_from = self._clock.now()
         try:
-            await self._prove()
+            await self._intake.prove()
         except StorageUnavailable as error:
-            self._could_not = str(error)
-            await self._note_meanwhile()
+            self._failure = str(error)
+            await self._record_lasting()
             raise
-        await self._write(begun)
+        await self._write(proven_from)
         return self._interval
 
     @property
@@ -107,9 +107,9 @@ class Heartbeat:
         return self._stopping is not None and self._stopping.is_set()
 
     async def stop(self) -> None:
-        """Write down what is still unwritten, and that this process stopped in order.
+        """Record what is not recorded yet, and that this process stopped in an orderly way.
 
-        Where that fails the next start finds that this one fell silent after its last beat.
+        If that fails, the next start finds that this process has been silent since its last beat.
         """
         if self._beat is None:
             return
@@ -117,53 +117,56 @@ class Heartbeat:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._write(None)
         except (StorageUnavailable, TimeoutError) as error:
-            log.warning("the end could not be written down", error=str(error))
+            log.warning("the orderly stop could not be recorded", error=str(error))
 
-    async def _note_meanwhile(self) -> None:
-        """Write down what lasts, if only deliveries cannot be stored; it grows until they can again."""
+    async def _record_lasting(self) -> None:
+        """Record an outage that lasts, in case only deliveries cannot be stored.
+
+        It grows until they can again.
+        """
         lost = self._own_outages(self._clock.now(), None, None)
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 holders = await self._holders()
                 async with self._database.write() as db:
-                    await self._note(db, holders, lost)
+                    await self._record(db, holders, lost)
         except (StorageUnavailable, TimeoutError):
             # The outage itself is logged once, where the database is used.
-            log.debug("an outage is written down later: nothing can be written")
+            log.debug("an outage is recorded later: nothing can be written")
 
-    async def _write(self, begun: datetime | None) -> None:
-        """Write a beat that was proven from `begun` on, or the end (None), and every outage that is known now."""
+    async def _write(self, proven_from: datetime | None) -> None:
+        """Store a beat that is proven from `proven_from` on, or the stop (None), and all known outages."""
         holders = await self._holders()
-        refused = self._refusals.take()
-        # What was taken and not written is written before more is taken.
-        self._refused = self._refused or self._take_refused()
+        refused = self._intake.refusals.take()
+        # What was taken and could not be stored is stored before more is taken.
+        self._refused = self._refused or self._intake.take_refused()
         try:
             async with self._database.write() as db:
-                # Read under the lock of the row: the replicas' beats follow each other in time.
+                # The row is locked while it is read: beats of several replicas are ordered in time.
                 beats = await _load(db)
                 now = self._clock.now()
-                # Subscriptions before gaps: the order in which their keeper locks rows.
-                await _note_refused(db, self._refused)
-                beat = self._next_beat(begun)
+                # Subscriptions before gaps: their keeper locks rows in the same order.
+                await _mark_refused(db, self._refused)
+                beat = self._next_beat(proven_from)
                 alive, outages = find_outages(beats, self._replica, beat, now, self._silent(beats, now))
-                lost = self._own_outages(now, begun, refused)
+                lost = self._own_outages(now, proven_from, refused)
                 lost += [_Lost(Reason.SERVICE_DOWN, *outage) for outage in outages]
-                await self._note(db, holders, lost)
-                await _save(db, alive, begun)
+                await self._record(db, holders, lost)
+                await _save(db, alive, proven_from)
         except BaseException:
-            self._refusals.put_back(refused)
+            self._intake.refusals.put_back(refused)
             raise
-        self._refused, self._could_not = {}, None
+        self._refused, self._failure = {}, None
         self._beat, self._beat_at = beat, self._clock.monotonic()
 
-    def _next_beat(self, begun: datetime | None) -> Beat:
-        if begun is None:
+    def _next_beat(self, proven_from: datetime | None) -> Beat:
+        if proven_from is None:
             assert self._beat is not None  # noqa: S101 - only a process that has beaten stops
-            # Until it stopped, this process stored what came or notes it as refused with this write.
-            well = self._could_not is None and not self._has_hung
-            end = max(self._beat.at, self._stopped_at) if well else self._beat.at
+            # Until it stopped, this process stored each delivery, or records it as refused with this write.
+            is_well = self._failure is None and not self._has_hung
+            end = max(self._beat.at, self._stopped_at) if is_well else self._beat.at
             return Beat(self._beat.since, end, stopped=True)
-        return Beat(begun if self._beat is None else self._beat.since, begun)
+        return Beat(proven_from if self._beat is None else self._beat.since, proven_from)
 
     @property
     def _stopped_at(self) -> datetime:
@@ -174,24 +177,27 @@ class Heartbeat:
     def _has_hung(self) -> bool:
         return self._clock.monotonic() - self._beat_at > self._allowed
 
-    def _own_outages(self, now: datetime, begun: datetime | None, refused: Refused | None) -> list[_Lost]:
-        """Return when this process stored no deliveries: from its last beat on, or from what it refused first on."""
+    def _own_outages(
+        self, now: datetime, proven_from: datetime | None, refused: Refused | None
+    ) -> list[_Lost]:
+        """Return when this process stored no deliveries: since its last beat, or since its first refusal."""
         since = [] if self._beat is None else [self._beat.at]
         if refused is not None:
             begin = min([refused.first_at, *since])
             number = "a delivery was" if refused.count == 1 else f"{refused.count} deliveries were"
             detail = f"{number} refused: {refused.why}"
             return [_Lost(Reason.NOT_STORED, begin, max(now, refused.last_at), detail)]
-        if self._could_not is not None and since:
-            return [_Lost(Reason.NOT_STORED, *_in_order(since[0], now), self._could_not)]
-        if since and begun is not None and self._has_hung:
+        if self._failure is not None and since:
+            return [_Lost(Reason.NOT_STORED, *_in_order(since[0], now), self._failure)]
+        if since and proven_from is not None and self._has_hung:
             return [_Lost(Reason.SERVICE_DOWN, *_in_order(since[0], now))]
         return []
 
     def _silent(self, beats: dict[str, Beat], now: datetime) -> Collection[str]:
         """Return the replicas whose beats are late.
 
-        By our own clock once we have seen them beat, since theirs may go wrong; else by the time of the beat.
+        Measured by our own clock from when we saw a beat, since their clocks may be wrong; for a replica that
+        is seen for the first time, by the time of its beat.
         """
         moment = self._clock.monotonic()
         seen = {}
@@ -207,39 +213,30 @@ class Heartbeat:
         }
 
     async def _holders(self) -> Sequence[AccountId]:
-        """Return for whom gaps are noted: all that there are credentials for, or a subscription."""
+        """Return the holders to record gaps for: all with credentials or a subscription."""
         async with self._database.read() as db:
             subscribed = list(await db.scalars(select(subscriptions.c.account_id).distinct()))
         connected = {connection.holder for connection in await self._connections.all()}
         return sorted(connected | {AccountId(account_id) for account_id in subscribed})
 
-    async def _note(
+    async def _record(
         self, db: AsyncConnection, holders: Sequence[AccountId], outages: Sequence[_Lost]
     ) -> None:
         now = self._clock.now()
         for lost in outages:
             log.warning(
                 "no delivery could be accepted",
-                why=lost.reason.value,
-                since=str(lost.begin),
-                until=str(lost.end),
-                detail=lost.detail,
-            )
+                why=lost.reason.value, since=str(lost.begin), until=str(lost.end), detail=lost.detail,
+            )  # fmt: skip
             for holder in holders:
                 await gaps.note_gap(
-                    db,
-                    holder,
-                    lost.reason,
-                    lost.begin,
-                    lost.end,
-                    now,
-                    sweep_after=self._sweep_after,
-                    detail=lost.detail,
-                )
+                    db, holder, lost.reason, lost.begin, lost.end, now,
+                    sweep_after=self._sweep_after, detail=lost.detail,
+                )  # fmt: skip
 
 
 def _in_order(one: datetime, other: datetime) -> tuple[datetime, datetime]:
-    """A clock that was set back in between makes no gap that ends before it begins."""
+    """Return both in order: a clock may have been set back in between."""
     return min(one, other), max(one, other)
 
 
@@ -247,7 +244,7 @@ _ROW = (work.c.account_id == UNBOUND_ACCOUNT) & (work.c.kind == KIND)
 
 
 async def _load(db: AsyncConnection) -> dict[str, Beat]:
-    """Return the beats of all replicas, whose row is held until the end of the transaction."""
+    """Return the beats of all replicas. Their row stays locked until the end of the transaction."""
     fresh = upsert_into(db, work).values(account_id=UNBOUND_ACCOUNT, kind=KIND)
     await db.execute(fresh.on_conflict_do_nothing())
     query = select(work.c.state, work.c.lease_until).where(_ROW).with_for_update()
@@ -255,13 +252,13 @@ async def _load(db: AsyncConnection) -> dict[str, Beat]:
     return read_beats(row.state, row.lease_until)
 
 
-async def _save(db: AsyncConnection, beats: dict[str, Beat], begun: datetime | None) -> None:
-    changes = {"state": beats_json(beats)} | ({} if begun is None else {"lease_until": begun})
+async def _save(db: AsyncConnection, beats: dict[str, Beat], proven_from: datetime | None) -> None:
+    changes = {"state": beats_json(beats)} | ({} if proven_from is None else {"lease_until": proven_from})
     await db.execute(update(work).where(_ROW).values(**changes))
 
 
-async def _note_refused(db: AsyncConnection, refused: dict[str, datetime]) -> None:
-    """Note which of our subscriptions deliver with another secret. Others are nobody's business here."""
+async def _mark_refused(db: AsyncConnection, refused: dict[str, datetime]) -> None:
+    """Mark those of our subscriptions that deliver with another secret. Other ids are ignored."""
     if not refused:
         return
     column = subscriptions.c

@@ -116,8 +116,7 @@ class SubscriptionSupervisor(AccountsWorker):
         owners: Mapping[Key, Connection],
         stored: Sequence[_Stored],
     ) -> dict[Key, Serve]:
-        """Return turns that delete users' subscriptions where the account has one that delivers everything.
-        """
+        """Return turns that delete users' subscriptions where the account has one for all calls."""
         served = {key[0] for key in owners if sees_all(owners[key]) and self._keepers[key].is_well}
         return {
             one.key: partial(self._retire, connections[one.key], one.subscription_id)

@@ -194,5 +194,5 @@ async def test_the_whole_service_starts_and_takes_deliveries(settings_of: Settin
             for path in ("/readyz", "/readyz?for=intake"):
                 ready = await client.get(path)
                 assert ready.status_code == 200, ready.text
-        inbox = app.state.process.inbox
+        inbox = app.state.process.intake.inbox
         await asyncio.gather(*(inbox.accept(a_delivery(f"{number}")) for number in range(30)))

@@ -98,7 +98,7 @@ async def test_old_code_serves_on_a_newer_schema_that_serves_it(
     await await_schema(database, SystemClock())
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        await app.state.process.inbox.accept(a_delivery("1"))
+        await app.state.process.intake.inbox.accept(a_delivery("1"))
     with pytest.raises(SettingsError, match="made by newer code than this"):
         await migrate(database, "-1")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts.context import AccountsContext
 from app.db.engine import Database
 from app.db.tables import subscriptions, sweeps, work
 from app.enrichment.call_log.gaps import Reason, end_gaps, note_gap
@@ -16,11 +18,11 @@ from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.intake.refusals import Refusals
 from app.webhooks.subscriptions.choice import Wanted
-from app.webhooks.subscriptions.heartbeat import Heartbeat
+from app.webhooks.subscriptions.heartbeat import Heartbeat, IntakeHealth
 from app.webhooks.subscriptions.keeper import SubscriptionKeeper
 from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
-from tests.fakes.context import work_context
+from tests.fakes.context import accounts_context, work_context
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 
@@ -30,23 +32,23 @@ def refused() -> dict[str, datetime]:
 
 
 class Replica(Heartbeat):
-    """A pulse whose proofs fail as the test says."""
+    """A heartbeat whose proofs fail as the test says."""
 
-    def __init__(self, name: str, database: Database, clock: FakeClock, *rest: Any) -> None:
+    def __init__(self, context: AccountsContext, take_refused: Callable[[], dict[str, datetime]]) -> None:
         self.away: str | None = None
-        self.refusals = Refusals(clock.now)
-        super().__init__(
-            database, clock, *rest, prove=self._look, refusals=self.refusals, replica=name,
-            interval_seconds=10.0, sweep_after_seconds=60.0,
-        )  # fmt: skip
+        self.refusals = Refusals(context.clock.now)
+        health = IntakeHealth(prove=self._prove, refusals=self.refusals, take_refused=take_refused)
+        super().__init__(context, health, interval_seconds=10.0, sweep_after_seconds=60.0)
 
-    async def _look(self) -> None:
+    async def _prove(self) -> None:
         if self.away is not None:
             raise StorageUnavailable(self.away)
 
 
 @pytest.fixture
-def make_pulse(database: Database, clock: FakeClock, make_settings: Any, refused: dict[str, datetime]) -> Any:
+def make_replica(
+    database: Database, clock: FakeClock, make_settings: Any, refused: dict[str, datetime]
+) -> Any:
     settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
 
     def take_refused() -> dict[str, datetime]:
@@ -58,7 +60,8 @@ def make_pulse(database: Database, clock: FakeClock, make_settings: Any, refused
 
     def make() -> Replica:
         connections = FakeConnections(FakeRingCentral(clock), settings, database, clock)
-        return Replica(f"replica-{next(names)}", database, clock, connections, take_refused)
+        name = f"replica-{next(names)}"
+        return Replica(accounts_context(database, clock, connections, replica=name), take_refused)
 
     return make
 
@@ -83,30 +86,32 @@ async def gaps_of(database: Database) -> list[tuple[str, datetime, datetime]]:
         return [(row.reason, row.from_at, row.to_at) for row in rows]
 
 
-async def test_the_first_beat_of_all_is_no_gap(database: Database, clock: FakeClock, make_pulse: Any) -> None:
-    assert await make_pulse().step() == 10.0
+async def test_the_first_beat_of_all_is_no_gap(
+    database: Database, clock: FakeClock, make_replica: Any
+) -> None:
+    assert await make_replica().step() == 10.0
     assert await gaps_of(database) == []
 
 
 async def test_a_service_that_was_away_finds_its_gap(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    before = make_pulse()
+    before = make_replica()
     await before.step()
     clock.advance(10)
     await before.step()
     clock.advance(600)
-    await make_pulse().step()
+    await make_replica().step()
     assert await gaps_of(database) == [("service-down", START + timedelta(seconds=10), clock.now())]
     clock.advance(10)
-    await make_pulse().step()
+    await make_replica().step()
     assert len(await gaps_of(database)) == 1
 
 
 async def test_a_restart_beside_another_replica_is_no_gap(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    staying, leaving = make_pulse(), make_pulse()
+    staying, leaving = make_replica(), make_replica()
     await staying.step()
     clock.advance(1)
     await leaving.step()
@@ -114,27 +119,27 @@ async def test_a_restart_beside_another_replica_is_no_gap(
     for _ in range(60):
         clock.advance(10)
         await staying.step()
-    await make_pulse().step()
+    await make_replica().step()
     assert await gaps_of(database) == []
 
 
 async def test_a_restart_without_another_replica_is_a_gap_however_short(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    before = make_pulse()
+    before = make_replica()
     await before.step()
     clock.advance(4)
     await before.stop()
     clock.advance(3)
-    await make_pulse().step()
+    await make_replica().step()
     stopped_at, started_at = START + timedelta(seconds=4), START + timedelta(seconds=7)
     assert await gaps_of(database) == [("service-down", stopped_at, started_at)]
 
 
 async def test_a_replica_that_dies_beside_another_leaves_a_gap_from_its_last_beat(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    staying, dying = make_pulse(), make_pulse()
+    staying, dying = make_replica(), make_replica()
     await dying.step()
     for _ in range(6):
         await staying.step()
@@ -145,11 +150,11 @@ async def test_a_replica_that_dies_beside_another_leaves_a_gap_from_its_last_bea
 
 
 async def test_a_crash_and_a_quick_restart_are_a_gap_from_the_last_beat(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    await make_pulse().step()
+    await make_replica().step()
     clock.advance(9)
-    after = make_pulse()
+    after = make_replica()
     for _ in range(6):
         await after.step()
         clock.advance(10)
@@ -159,9 +164,9 @@ async def test_a_crash_and_a_quick_restart_are_a_gap_from_the_last_beat(
 
 
 async def test_a_replica_with_a_wrong_clock_is_not_taken_for_dead_again_and_again(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    staying, behind = make_pulse(), make_pulse()
+    staying, behind = make_replica(), make_replica()
     await staying.step()
     slow = FakeClock(START - timedelta(minutes=5))
     behind._clock = slow
@@ -174,16 +179,16 @@ async def test_a_replica_with_a_wrong_clock_is_not_taken_for_dead_again_and_agai
 
 
 async def test_refused_deliveries_are_a_gap_from_the_last_beat_that_was_proven(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    pulse = make_pulse()
-    await pulse.step()
+    heartbeat = make_replica()
+    await heartbeat.step()
     clock.advance(4)
-    pulse.refusals.note(clock.now(), "the database took too long to commit")
+    heartbeat.refusals.note(clock.now(), "the database took too long to commit")
     clock.advance(6)
-    await pulse.step()
+    await heartbeat.step()
     clock.advance(10)
-    await pulse.step()
+    await heartbeat.step()
     assert await gaps_of(database) == [("deliveries-not-stored", START, START + timedelta(seconds=10))]
     async with database.read() as db:
         detail = await db.scalar(select(sweeps.c.detail))
@@ -191,9 +196,9 @@ async def test_refused_deliveries_are_a_gap_from_the_last_beat_that_was_proven(
 
 
 async def test_a_healthy_replica_does_not_hide_that_another_one_refuses(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    healthy, sick = make_pulse(), make_pulse()
+    healthy, sick = make_replica(), make_replica()
     await sick.step()
     sick.away = "locked"
     for _ in range(3):
@@ -211,31 +216,31 @@ async def test_a_healthy_replica_does_not_hide_that_another_one_refuses(
 
 
 async def test_what_only_keeps_deliveries_out_shows_while_it_lasts(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    pulse = make_pulse()
-    await pulse.step()
-    pulse.away = "a lock"
+    heartbeat = make_replica()
+    await heartbeat.step()
+    heartbeat.away = "a lock"
     for _ in range(3):
         clock.advance(10)
         with pytest.raises(StorageUnavailable):
-            await pulse.step()
+            await heartbeat.step()
         assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
-    pulse.away = None
+    heartbeat.away = None
     clock.advance(10)
-    await pulse.step()
+    await heartbeat.step()
     assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
 
 
 async def test_a_gap_that_grows_is_swept_meanwhile(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    pulse = make_pulse()
-    await pulse.step()
+    heartbeat = make_replica()
+    await heartbeat.step()
     for _ in range(30):
         clock.advance(10)
-        pulse.refusals.note(clock.now(), "again")
-        await pulse.step()
+        heartbeat.refusals.note(clock.now(), "again")
+        await heartbeat.step()
     async with database.read() as db:
         due_at = await db.scalar(select(sweeps.c.due_at))
     assert due_at is not None
@@ -243,26 +248,26 @@ async def test_a_gap_that_grows_is_swept_meanwhile(
 
 
 async def test_refusals_that_nobody_wrote_down_lie_in_the_gap_of_the_next_start(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    dying = make_pulse()
+    dying = make_replica()
     await dying.step()
     dying.away = "locked"
     for _ in range(20):
         clock.advance(10)
         dying.refusals.note(clock.now(), "locked")
-    after = make_pulse()
+    after = make_replica()
     await after.step()
     assert await gaps_of(database) == [("service-down", START, clock.now())]
 
 
 async def test_refusals_that_could_not_be_written_are_written_later(
-    database: Database, clock: FakeClock, make_pulse: Any, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: FakeClock, make_replica: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pulse = make_pulse()
-    await pulse.step()
+    heartbeat = make_replica()
+    await heartbeat.step()
     clock.advance(5)
-    pulse.refusals.note(clock.now(), "first")
+    heartbeat.refusals.note(clock.now(), "first")
 
     async def away(*_: Any) -> None:
         raise StorageUnavailable("away")
@@ -270,55 +275,55 @@ async def test_refusals_that_could_not_be_written_are_written_later(
     with monkeypatch.context() as patch:
         patch.setattr("app.webhooks.subscriptions.heartbeat._save", away)
         with pytest.raises(StorageUnavailable):
-            await pulse.step()
-    pulse.refusals.note(clock.now(), "second")
-    await pulse.stop()
+            await heartbeat.step()
+    heartbeat.refusals.note(clock.now(), "second")
+    await heartbeat.stop()
     assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
 
 
 async def test_nothing_is_proven_once_the_process_takes_no_connections(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
-    pulse = make_pulse()
-    await pulse.step()
-    pulse._stopping = StopSignal()
-    pulse._stopping.begin(clock.now())
+    heartbeat = make_replica()
+    await heartbeat.step()
+    heartbeat._stopping = StopSignal()
+    heartbeat._stopping.begin(clock.now())
     clock.advance(10)
-    await pulse.step()
-    await pulse.stop()
+    await heartbeat.step()
+    await heartbeat.stop()
     clock.advance(1)
-    await make_pulse().step()
+    await make_replica().step()
     assert await gaps_of(database) == [("service-down", START, clock.now())]
 
 
 async def test_a_beat_of_a_former_version_counts(
-    database: Database, clock: FakeClock, make_pulse: Any
+    database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     async with database.write() as db:
         await db.execute(work.insert().values(account_id="~", kind="pulse", lease_until=START))
     clock.advance(600)
-    await make_pulse().step()
+    await make_replica().step()
     assert await gaps_of(database) == [("service-down", START, clock.now())]
 
 
 async def test_a_subscription_of_ours_that_delivers_with_another_secret_is_noted(
-    database: Database, clock: FakeClock, make_pulse: Any, refused: dict[str, datetime]
+    database: Database, clock: FakeClock, make_replica: Any, refused: dict[str, datetime]
 ) -> None:
     await subscribe(database)
     refused |= {"ours": START - timedelta(seconds=5), "made up": START}
-    await make_pulse().step()
+    await make_replica().step()
     refused["ours"] = START
-    await make_pulse().step()
+    await make_replica().step()
     async with database.read() as db:
         assert await db.scalar(select(subscriptions.c.refused_since)) == START - timedelta(seconds=5)
 
 
 async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
-    database: Database, make_pulse: Any, refused: dict[str, datetime], monkeypatch: pytest.MonkeyPatch
+    database: Database, make_replica: Any, refused: dict[str, datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subscribe(database)
     refused["ours"] = START
-    pulse = make_pulse()
+    heartbeat = make_replica()
 
     async def away(*_: Any) -> None:
         raise StorageUnavailable("away")
@@ -326,8 +331,8 @@ async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
     with monkeypatch.context() as patch:
         patch.setattr("app.webhooks.subscriptions.heartbeat._save", away)
         with pytest.raises(StorageUnavailable):
-            await pulse.step()
-    await pulse.step()
+            await heartbeat.step()
+    await heartbeat.step()
     async with database.read() as db:
         assert await db.scalar(select(subscriptions.c.refused_since)) == START
 
@@ -335,12 +340,12 @@ async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
 async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
     database: Database,
     clock: FakeClock,
-    make_pulse: Any,
+    make_replica: Any,
     refused: dict[str, datetime],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both write subscriptions and gaps: in one order, or PostgreSQL ends one of them as a deadlock."""
-    pulse, ringcentral = make_pulse(), FakeRingCentral(clock)
+    heartbeat, ringcentral = make_replica(), FakeRingCentral(clock)
     wanted = Wanted(address="https://a.example.com", filters=("/f",), token="t", expires_in_seconds=600)
     keeper = SubscriptionKeeper(
         work_context(database, clock, replica="one", lease_seconds=60.0),
@@ -349,7 +354,7 @@ async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
         check_seconds=180.0,
     )
     await keeper.step()
-    await pulse.step()
+    await heartbeat.step()
     async with database.write() as db:
         await note_gap(
             db, UNBOUND_ACCOUNT, Reason.EXPIRED, START + timedelta(seconds=5), None, START,
@@ -360,7 +365,7 @@ async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
     beats: list[asyncio.Task[Any]] = []
 
     async def end_later(db: AsyncConnection, *rest: Any) -> None:
-        beats.append(asyncio.create_task(pulse.step()))
+        beats.append(asyncio.create_task(heartbeat.step()))
         while not database.is_sqlite and not await db.scalar(_ANYBODY_WAITS):  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.01)
         await end_gaps(db, *rest)
