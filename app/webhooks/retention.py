@@ -1,4 +1,4 @@
-"""Forgets what has been kept for long enough: folded raw deliveries, idempotency keys."""
+"""Deletes what has been kept long enough: folded raw deliveries, idempotency keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ BATCH = 400
 
 
 class Retention:
-    """The background work that deletes, a little at a time so that nobody waits for it."""
+    """The background work that deletes, in small batches so that no other writer waits for long."""
 
     def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
         self._database = database
@@ -23,19 +23,18 @@ class Retention:
         self._idempotency = timedelta(hours=settings.idempotency_retention_hours)
 
     async def step(self) -> float | None:
-        """Delete one batch of each; 0 when there may be more."""
+        """Delete one batch of each table; return 0 when there may be more."""
         now, delivery, key = self._clock.now(), deliveries.c, idempotency_keys.c
         old_delivery = delivery.folded_at.is_not(None) & (delivery.received_at < now - self._deliveries)
         has_more = [
-            await self._forget(old_delivery, delivery.account_id, delivery.uuid),
-            await self._forget(key.created_at < now - self._idempotency, key.account_id, key.key_id, key.key),
+            await self._delete(old_delivery, delivery.account_id, delivery.uuid),
+            await self._delete(key.created_at < now - self._idempotency, key.account_id, key.key_id, key.key),
         ]
         return 0.0 if any(has_more) else None
 
-    async def _forget(self, old: ColumnElement[bool], *key: Column[Any]) -> bool:
-        """Delete some of the old rows of a table, by its primary `key`; say whether there may be more."""
-        # Found outside of the transaction that deletes: looking takes longer than anybody should wait to
-        # write.
+    async def _delete(self, old: ColumnElement[bool], *key: Column[Any]) -> bool:
+        """Delete some of the old rows of a table, by its primary `key`; return whether there may be more."""
+        # Search outside of the transaction that deletes: it takes longer than other writers should wait.
         async with self._database.read() as db:
             found = [tuple(row) for row in await db.execute(select(*key).where(old).limit(BATCH))]
         if found:

@@ -1,11 +1,11 @@
-"""What the decision that a call has ended waits for, made from the settings."""
+"""Makes the rules of the end decision from the settings."""
 
 from app.settings import Settings
 from app.webhooks.folding.stages import EndRules
 
 
 def end_rules(settings: Settings) -> EndRules:
-    """Return what the end decision waits for."""
+    """Return how long the end decision waits for what."""
     return EndRules(
         quiet=settings.call_end_quiet_seconds,
         handover=settings.handover_seconds,

@@ -1,1 +1,1 @@
-"""Where deliveries come in: checked, stored, answered."""
+"""Where deliveries come in: they are checked, stored and answered."""

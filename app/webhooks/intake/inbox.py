@@ -1,7 +1,7 @@
 """The inbox: a delivery is stored, durably and once, before RingCentral gets its 200.
 
-Group commit: requests that arrive together share one INSERT and one commit. While one commit is under
-way the next batch gathers, so the batch grows with the load and a lone delivery never waits for company.
+Group commit: requests that arrive together share one INSERT and one commit. While one commit runs, the next
+batch gathers, so batches grow with the load and a single delivery never waits for others.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from app.errors import StorageUnavailable
 from app.webhooks.intake.deliveries import Delivery, open_writer
 
 COMMIT_SECONDS = 2.5
-"""RingCentral counts an answer after 3 s as a failure (guide "Creating webhooks"); before that we say 503."""
+"""RingCentral counts a response after 3 s as a failure (guide "Creating webhooks"). Before that we answer
+503."""
 
 LARGEST_BATCH = 512
 MOST_PENDING = 20_000
@@ -42,11 +43,11 @@ class Inbox:
         self._is_writing = False
 
     def start(self) -> None:
-        """Begin to write what is accepted."""
-        self._writer = asyncio.create_task(self._write_for_ever(), name="inbox")
+        """Begin to store what is accepted."""
+        self._writer = asyncio.create_task(self._write_until_stopped(), name="inbox")
 
     async def stop(self) -> None:
-        """Take nothing more, write what was accepted so far, then stop."""
+        """Accept nothing more, store what was accepted so far, then stop."""
         self._stopping = True
         self._filled.set()
         if self._writer is not None:
@@ -58,28 +59,27 @@ class Inbox:
         await self._store.close()
 
     async def accept(self, delivery: Delivery) -> None:
-        """Return once the delivery is committed; a repeated one is as good as stored.
+        """Return once the delivery is committed; a repeated one counts as stored.
 
-        Raises StorageUnavailable when it could not be stored; nothing was accepted then, RingCentral should
-        send it again.
+        Raises StorageUnavailable when it could not be stored and RingCentral should send it again.
         """
         if not self._is_open or len(self._pending) >= MOST_PENDING:
             metrics.DELIVERIES.labels(outcome="unavailable").inc()
-            raise StorageUnavailable("the inbox takes nothing just now")
+            raise StorageUnavailable("the inbox does not accept deliveries now")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((delivery, stored))
         self._filled.set()
         await stored
 
     async def prove_writable(self) -> None:
-        """Return once a delivery could be committed, by the way that all deliveries take.
+        """Return once a delivery could be committed, on the path of all deliveries.
 
-        A batch of deliveries that is committed is proof enough. Without one, a row is written and deleted in one
-        transaction. Takes at most twice `COMMIT_SECONDS`. Raises StorageUnavailable when a delivery would have been
-        refused.
+        A committed batch of deliveries is proof enough. Without one, a row is written and deleted in one
+        transaction. Takes at most twice `COMMIT_SECONDS`. Raises StorageUnavailable when a delivery would
+        have been refused.
         """
         if not self._is_open:
-            raise StorageUnavailable("the inbox takes nothing just now")
+            raise StorageUnavailable("the inbox does not accept deliveries now")
         proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._proofs.append(proof)
         self._filled.set()
@@ -91,13 +91,13 @@ class Inbox:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody waits for an answer."""
+        """Whether a request waits for its response."""
         return bool(self._pending) or self._is_writing
 
-    async def _write_for_ever(self) -> None:
+    async def _write_until_stopped(self) -> None:
         while True:
             await self._filled.wait()
-            await self._clock.sleep(0)  # requests that are ready in this turn of the loop come along
+            await self._clock.sleep(0)  # let requests that are ready join the batch
             self._filled.clear()
             self._is_writing = True
             while self._pending or self._proofs:
@@ -126,7 +126,7 @@ class Inbox:
             _fail(proofs, StorageUnavailable("the service is stopping"))
             raise
         except Exception as error:
-            log.exception("whether deliveries can be stored could not be found out")
+            log.exception("the proof that deliveries can be stored failed")
             _fail(proofs, StorageUnavailable(str(error)))
         else:
             _confirm(proofs)
@@ -134,7 +134,7 @@ class Inbox:
     async def _write(
         self, batch: list[tuple[Delivery, asyncio.Future[None]]], proofs: list[asyncio.Future[None]]
     ) -> None:
-        # One row per key, in key order: replicas that store the same deliveries cannot deadlock.
+        # One row per key, in key order, so that replicas that store the same deliveries cannot deadlock.
         unique = {_key(item): item for item, _ in reversed(batch)}
         rows = [unique[key] for key in sorted(unique)]
         started = self._clock.monotonic()
@@ -158,29 +158,29 @@ class Inbox:
         except Exception as error:
             log.exception("a batch of deliveries could not be stored")
             self._refuse(batch, StorageUnavailable(str(error)))
-            self._proofs += proofs  # these deliveries may be at fault, not the database
+            self._proofs += proofs  # tried again without these deliveries: they may be the cause
         else:
             self._outage.worked()
             _confirm(proofs)
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))
             if refused:
-                left_out = [entry for entry in batch if _key(entry[0]) in refused]
-                self._refuse(left_out, StorageUnavailable("the database refuses this delivery in any form"))
+                reason = StorageUnavailable("the database refuses this delivery in any form")
+                self._refuse([entry for entry in batch if _key(entry[0]) in refused], reason)
                 batch = [entry for entry in batch if _key(entry[0]) not in refused]
             self._accept(batch, stored)
 
     async def _store_apart(self, rows: list[Delivery]) -> tuple[int, set[tuple[str, str]]]:
-        """Store rows; return how many were new, and the keys of those that the database refuses in any form.
+        """Store rows; return how many were new, and the keys of rows that the database refuses in any form.
 
-        A row that it refuses as data must not cost the others their 200: halves are tried until it stands alone. It is
-        kept by its bytes then, as a dead letter.
+        A row with data that it refuses must not cost the others their 200: the batch is halved until the row
+        is alone. Then it is stored by its bytes, as a dead letter.
         """
         try:
             return await self._store.write(rows), set()
         except StorageUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - the writer says that the data is at fault
+        except Exception as error:  # noqa: BLE001 - any other error of the writer means faulty data
             if len(rows) > 1:
                 middle = len(rows) // 2
                 first, refused = await self._store_apart(rows[:middle])
@@ -195,7 +195,7 @@ class Inbox:
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            # No traceback: drawing it can take longer than RingCentral waits.
+            # No traceback: formatting it can take longer than RingCentral waits.
             log.error(  # noqa: TRY400
                 "the database refuses a delivery in any form", uuid=row.uuid, why=describe_failure(error)
             )

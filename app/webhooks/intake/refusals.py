@@ -1,4 +1,4 @@
-"""Remembers which deliveries this process refused, until that is written down as a gap."""
+"""Remembers which deliveries this process refused, until they are recorded as a gap."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Deliveries that were refused: from the arrival of the first to the answer to the last."""
+    """Deliveries that were refused, from the arrival of the first to the response to the last."""
 
     first_at: datetime
     last_at: datetime
@@ -25,7 +25,7 @@ class Refused:
 
 
 class Refusals:
-    """The refused deliveries of one process. Without a database nothing can be written, so they are kept here."""
+    """The refused deliveries of one process, in memory: the database may be what is missing."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -37,11 +37,11 @@ class Refusals:
         self._refused = one if self._refused is None else self._refused | one
 
     def take(self) -> Refused | None:
-        """Return what was refused since the last time, and forget it."""
+        """Return what was refused since the last call, and forget it."""
         taken, self._refused = self._refused, None
         return taken
 
     def put_back(self, refused: Refused | None) -> None:
-        """Remember again what was taken and could not be written."""
+        """Remember again what was taken and could not be stored."""
         if refused is not None:
             self._refused = refused if self._refused is None else refused | self._refused
