@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.startup import prepare_database
 from app.vault import Vault
 from app.webhooks.intake_service import IntakeService, heartbeat_loop
-from app.work.loops import Crew
+from app.work.loops import LoopGroup
 from app.work.wakeups import Wakeups, relay
 
 _PATIENCE_SECONDS = 0.5
@@ -64,7 +64,7 @@ class Process:
         self.database.waker = self.wakeups.wake
         self.archive = archive_store.open_archive(settings)
         self.intake = IntakeService(self.database, clock, settings, webhook_token)
-        self.crew = Crew(self.wakeups, clock)
+        self.crew = LoopGroup(self.wakeups, clock)
         self.services = Services(settings, self.database, self.wakeups, clock)
 
     @asynccontextmanager

@@ -1,1 +1,1 @@
-"""What background work stands on: wake-ups, leases and loops."""
+"""The kit of background work: loops and lanes, leases, backoff, holds, wake-ups."""

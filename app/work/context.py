@@ -1,4 +1,4 @@
-"""What every worker of a process is given, and what workers share."""
+"""What every background worker of a process is given."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class WorkContext:
     """The surroundings of background work.
 
     `replica` names this process among all that share the database. `lease_seconds` is how long a lease lasts
-    without renewal. `patience_seconds` is how long a step waits for slow accounts before it goes on beside them
-    (None: until all are done).
+    without renewal. `patience_seconds` is how long a step waits for slow accounts before it continues without
+    them (None: until all are done).
     """
 
     database: Database
@@ -43,7 +43,7 @@ class WorkContext:
         account_of: Callable[[K], str | None] = account_of_key,
         loop: str | None = None,
     ) -> Lanes[K]:
-        """Return lanes for a loop that `topic` wakes. Without a topic the loop's own interval is enough."""
+        """Return lanes for a loop that `topic` wakes; None if the loop's own interval is enough."""
 
         def wake() -> None:
             if topic is not None:
@@ -61,7 +61,7 @@ class WorkContext:
 
 
 class Worker:
-    """Base of background workers: the parts of their context under the names that steps use."""
+    """Base of background workers; has the parts of the context that steps use."""
 
     def __init__(self, context: WorkContext) -> None:
         self._database = context.database

@@ -1,4 +1,4 @@
-"""Holds back single keys, such as accounts, while all others go on."""
+"""Holds back single keys, such as accounts, while all others continue."""
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ DEFAULT_BACKOFF = Backoff(first=0.5, longest=60.0)
 
 
 class Holds(Generic[K]):
-    """Which keys wait, and until when. Kept in memory: after a restart every key has its turn at once."""
+    """Which keys wait, and until when. In memory: after a restart every key has its turn at once."""
 
     def __init__(self, clock: Clock, backoff: Backoff = DEFAULT_BACKOFF) -> None:
         self._clock = clock

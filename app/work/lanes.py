@@ -1,8 +1,8 @@
-"""Side by side, one lane each: who is slow or fails holds up nobody else.
+"""Serves keys side by side, one lane each: a key that is slow or fails delays no other.
 
-A step of a loop hands over what is to be served, by key. Each key is served by a task of its own, never by two at
-a time. The step waits for them, but not for ever: a task that takes longer goes on by itself, and the loop is
-woken when it is through.
+A step of a loop passes what to serve, by key. Each key is served by a task of its own, never by two at a
+time. The step waits for the tasks, but only for a limited time: a task that takes longer continues by itself,
+and the loop is woken when it has finished.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 class Lanes(Generic[K]):
     """The tasks of one loop.
 
-    `patience_seconds` is how long a step waits for the slow (None: until all are through), `longest_seconds` after
-    what time a task is given up, `wake` what wakes the loop. At most `at_once` keys are served at a time, first
-    come, first served.
+    `patience_seconds` is how long a step waits for slow tasks (None: until all have finished),
+    `longest_seconds` how long a task may take before it is cancelled, `wake` wakes the loop. At most
+    `at_once` keys are served at a time, first come, first served.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Lanes(Generic[K]):
         account_of: Callable[[K], str | None] = account_of_key,
         loop: str | None = None,
     ) -> None:
-        """`account_of` gives the id of the account that a key is about, for the log.
+        """`account_of` returns the account id of a key, for the log.
 
         `loop` is the name of the loop in metrics and logs, for a loop that has several lanes.
         """
@@ -59,29 +59,34 @@ class Lanes(Generic[K]):
         self._turns = asyncio.Semaphore(at_once)
         self._tasks: dict[K, asyncio.Task[float | None]] = {}
         self._failures: dict[K, int] = {}
-        self._left_alone = False
+        self._is_detached = False
         self._account_of = account_of
         self._repeats = Repeats(every_seconds=STILL_SECONDS)
 
     async def run(self, work: Mapping[K, Serve]) -> float | None:
-        """Serve each key that is not being served already; return the shortest pause that those through ask for.
+        """Serve each key that is not being served already; return the shortest pause of the finished ones.
 
-        Whoever raises, StorageUnavailable too, asks for a pause that grows. One key may wait for a lock while the
-        database serves all others; that it is away, the step finds out when it looks for what is to be served.
+        A task that raises, StorageUnavailable included, gets a growing pause. StorageUnavailable does not end
+        the step: one key may wait for a lock while the database serves all others. If the database is
+        unavailable, the step notices when it searches for work.
         """
         fresh = [self._start(key, serve) for key, serve in work.items() if key not in self._tasks]
-        self._left_alone = False
+        # Tasks that finish from here on are collected below; only those that finish later wake the loop.
+        self._is_detached = False
         if fresh:
             await asyncio.wait(fresh, timeout=self._patience)
-        self._left_alone = True
-        return self._harvest()
+        self._is_detached = True
+        return self._collect()
 
     def has(self, key: K) -> bool:
-        """Whether a key is being served, or was and the next `run` tells what came of it: it takes no other turn then."""
+        """Whether a key is being served, or has a result that the next `run` collects.
+
+        It takes no other turn then.
+        """
         return key in self._tasks
 
     async def close(self) -> None:
-        """Stop everybody."""
+        """Cancel all tasks."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
@@ -90,48 +95,48 @@ class Lanes(Generic[K]):
 
     def _start(self, key: K, serve: Serve) -> asyncio.Task[float | None]:
         async def served() -> float | None:
-            # The task has a context of its own: this says nothing of the others.
+            # The task has a context of its own, so this does not affect others.
             bind_contextvars(account_id=self._account_of(key))
             async with self._turns, asyncio.timeout(self._longest):
                 return await serve()
 
         task = asyncio.create_task(served(), name=f"{self._name} {key}")
-        task.add_done_callback(self._through)
+        task.add_done_callback(self._on_done)
         self._tasks[key] = task
         return task
 
-    def _through(self, task: asyncio.Task[float | None]) -> None:
-        if self._left_alone and not task.cancelled():
+    def _on_done(self, task: asyncio.Task[float | None]) -> None:
+        if self._is_detached and not task.cancelled():
             self._wake()
 
-    def _harvest(self) -> float | None:
+    def _collect(self) -> float | None:
         pauses: list[float] = []
         for key in [key for key, task in self._tasks.items() if task.done()]:
             task = self._tasks.pop(key)
             error = task.exception() if not task.cancelled() else None
             if error is not None:
-                pauses.append(self._failed(key, error))
+                pauses.append(self._record_failure(key, error))
             else:
                 self._failures.pop(key, None)
                 pause = None if task.cancelled() else task.result()
                 pauses += [] if pause is None else [pause]
         return min(pauses, default=None)
 
-    def _failed(self, key: K, error: BaseException) -> float:
+    def _record_failure(self, key: K, error: BaseException) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         metrics.LOOP_FAILURES.labels(loop=self._loop).inc()
-        is_away = isinstance(error, StorageUnavailable)
-        pause = (_DATABASE_BACKOFF if is_away else _BACKOFF).pause(failures)
-        if is_away:
+        is_unavailable = isinstance(error, StorageUnavailable)
+        pause = (_DATABASE_BACKOFF if is_unavailable else _BACKOFF).pause(failures)
+        if is_unavailable:
             # The database's own outage is logged where it is noticed, once for all loops.
             log.debug(
-                "one of many waits for the database",
+                "a lane waits for the database",
                 loop=self._loop, account_id=self._account_of(key), why=str(error), seconds=pause,
             )  # fmt: skip
             return pause
         why = "took too long" if isinstance(error, TimeoutError) else "unexpected"
         self._repeats.tell(
-            log.error, "one of many failed", key=(key, type(error)),
+            log.error, "a lane failed", key=(key, type(error)),
             loop=self._loop, account_id=self._account_of(key), why=why, seconds=pause, exc_info=error,
         )  # fmt: skip
         return pause

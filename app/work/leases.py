@@ -1,6 +1,6 @@
-"""Leases: one replica's turn at a row, renewed while the work goes on.
+"""Leases: one replica's turn at a row, renewed while the work continues.
 
-A lease can therefore be short, and what a crashed replica holds is soon free.
+So a lease can be short, and a row that a crashed replica holds is soon free again.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A turn at the row of `table` with this `key`, whose columns `lease_owner` and `lease_until` say who has it.
+    """A turn at the row of `table` with this `key`, which has the columns `lease_owner` and `lease_until`.
 
     `what` names the work in errors. `opens` inserts the row when it is missing.
     """
@@ -40,7 +40,7 @@ class Lease:
 
     @property
     def row(self) -> ColumnElement[bool]:
-        """The condition that selects the row, whoever holds it."""
+        """The condition that selects the row, held or not."""
         return and_(*(self.table.c[name] == value for name, value in self.key.items()))
 
     @property
@@ -51,7 +51,7 @@ class Lease:
     async def take(
         self, db: AsyncConnection, now: datetime, *conditions: ColumnElement[bool]
     ) -> Row[Any] | None:
-        """Take the row if it is free, or already held by this owner, and meets `conditions`. Return the row."""
+        """Take the row if it is free, or held by this owner already, and meets `conditions`; return it."""
         if self.opens:
             await db.execute(upsert_into(db, self.table).values(**self.key).on_conflict_do_nothing())
         free = or_(is_free(self.table, now), self.table.c.lease_owner == self.owner)
@@ -71,11 +71,11 @@ class Lease:
         await self._change(db, **changes)
 
     async def release(self, db: AsyncConnection, **changes: Any) -> None:
-        """Give the row back with what was learnt. Raises LeaseLost as `save` does."""
+        """Give the row back with `changes`. Raises LeaseLost as `save` does."""
         await self._change(db, lease_owner=None, lease_until=None, **changes)
 
     async def drop(self, db: AsyncConnection) -> None:
-        """Give the row back as it is, if it is still held: the work was interrupted."""
+        """Give the row back unchanged, if it is still held: the work was interrupted."""
         freed = {"lease_owner": None, "lease_until": None}
         await db.execute(update(self.table).where(self.held).values(freed))
 
@@ -89,7 +89,7 @@ class Lease:
 
 
 def is_free(table: Table, now: datetime) -> ColumnElement[bool]:
-    """Return the condition for rows that no replica works on."""
+    """Return the condition that no replica holds the row."""
     return or_(table.c.lease_until.is_(None), table.c.lease_until < now)
 
 
@@ -134,23 +134,24 @@ async def renewing(database: Database, clock: Clock, lease: Lease) -> AsyncItera
 
 @asynccontextmanager
 async def renewed(renew: Callable[[], Awaitable[None]], every_seconds: float) -> AsyncIterator[None]:
-    """Call `renew` from time to time until the block ends. A renewal that fails is tried again the next time."""
+    """Call `renew` periodically until the block ends. A renewal that fails is tried again the next time."""
     done = asyncio.Event()
 
-    async def keep() -> None:
+    async def renew_until_done() -> None:
         while not await wait(done, every_seconds):
             try:
                 await renew()
-            except Exception as error:  # noqa: BLE001 - the end of the work shows whether the lease still holds
+            except Exception as error:  # noqa: BLE001 - the end of the work shows if the lease still holds
                 write = log.debug if isinstance(error, StorageUnavailable) else log.warning
                 write("a lease could not be renewed", why=str(error))
 
-    keeper = asyncio.create_task(keep(), name="lease")
+    task = asyncio.create_task(renew_until_done(), name="lease")
     try:
         yield
     finally:
+        # Awaited, so that no renewal runs after the caller has given the lease back.
         done.set()
-        await keeper
+        await task
 
 
 async def rest(database: Database, lease: Lease, until: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Puts ids on every line that is logged while something is worked on: `account_id` here, others where they are known."""
+"""Adds `account_id` to every line that is logged during a piece of work."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -16,7 +16,7 @@ R = TypeVar("R")
 def about_account(
     method: Callable[Concatenate[S, AccountId, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, AccountId, P], Awaitable[R]]:
-    """Let a method, whose first argument is an account's id, log with that id."""
+    """Let a method whose first argument is an account id log with that id."""
 
     @wraps(method)
     async def bound(self: S, account_id: AccountId, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -27,6 +27,6 @@ def about_account(
 
 
 def account_of_key(key: Any) -> str | None:
-    """Return the account's id that a lane's key begins with: the key itself, or the first of a tuple."""
+    """Return the account id of a lane's key: the key itself, or the first item of a tuple."""
     first = key[0] if isinstance(key, tuple) and key else key
     return first if isinstance(first, str) else None

@@ -1,8 +1,8 @@
-"""A loop of background work: it runs a step when woken, when due, and from time to time anyway.
+"""Loops of background work: each runs a step when woken, when due, and at regular intervals.
 
-A step says in how many seconds it wants to run again (None: when woken). A step that fails is logged,
-counted and tried again after a growing pause; it never ends the loop. Steps keep what they do in the
-database, so a loop may be stopped at any instant.
+A step returns in how many seconds to run again (None: when woken). A step that fails is logged, counted and
+tried again after a growing pause; it never ends the loop. Steps keep their state in the database, so a loop
+can be stopped at any moment.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Loop:
-    """One kind of background work. `at_least_every` seconds it looks even if nobody woke it; `gather` seconds
-    after a wake-up it begins, so that what comes close together is done at once.
+    """One kind of background work.
 
-    `close` ends what the step has left running beside it. `after` is waited for, up to two seconds, before the
-    first step.
+    The step runs every `at_least_every` seconds even without a wake-up. After a wake-up it waits `gather`
+    seconds, so that work that comes close together is done at once. `close` ends tasks that the step has left
+    running. The first step waits for `after`, up to two seconds.
     """
 
     name: str
@@ -78,20 +78,20 @@ class Loop:
 
     async def _step(self) -> float:
         try:
-            wanted = await self.step()
+            pause = await self.step()
         except StorageUnavailable as error:
             _stop_if_cancelled()
             # The database's own outage is logged where it is noticed, once for all loops.
-            return self._failed("the database is away", error)
+            return self._fail("the database is unavailable", error)
         except Exception as error:  # noqa: BLE001 - logged once, counted each time
             _stop_if_cancelled()
             self._outage.failed(str(error) or type(error).__name__, exc_info=error)
-            return self._failed("unexpected", error)
+            return self._fail("unexpected", error)
         self.failures = 0
         self._outage.worked()
-        return self.at_least_every if wanted is None else min(wanted, self.at_least_every)
+        return self.at_least_every if pause is None else min(pause, self.at_least_every)
 
-    def _failed(self, why: str, error: Exception) -> float:
+    def _fail(self, why: str, error: Exception) -> float:
         self.failures += 1
         metrics.LOOP_FAILURES.labels(loop=self.name).inc()
         pause = _BACKOFF.pause(self.failures)
@@ -102,13 +102,13 @@ class Loop:
 
 
 def _stop_if_cancelled() -> None:
-    """Obey a cancellation that came back as an error: the rollback on its way out can fail and hide it."""
+    """Obey a cancellation that came back as an error: a failing rollback can hide it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
-class Crew:
+class LoopGroup:
     """The loops of one process, started together and stopped together."""
 
     def __init__(self, wakeups: Wakeups, clock: Clock) -> None:
@@ -117,12 +117,12 @@ class Crew:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, loops: Iterable[Loop]) -> None:
-        """Start each loop as a task of its own."""
+        """Start each loop in its own task."""
         for loop in loops:
             self._tasks.append(asyncio.create_task(loop.run(self._wakeups, self._clock), name=loop.name))
 
     def watch(self, coroutine: Awaitable[None], name: str) -> None:
-        """Run a side task beside the loops."""
+        """Run another task together with the loops."""
 
         async def run() -> None:
             await coroutine
@@ -130,7 +130,7 @@ class Crew:
         self._tasks.append(asyncio.create_task(run(), name=name))
 
     async def stop(self) -> None:
-        """Cancel everything and wait until it has let go; whoever hangs is left behind."""
+        """Cancel all tasks and wait until they have ended, up to five seconds."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -1,6 +1,6 @@
-"""Rounds over the accounts that have something due: of each one thing after another, the accounts side by side.
+"""Rounds over the accounts that have something due: the accounts side by side, each one's items one by one.
 
-What is due, and how it is claimed, is the business of whoever makes the rounds; see `Agenda`.
+The caller decides what is due and how it is claimed; see `Agenda`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +18,10 @@ from app.work.lanes import Lanes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agenda:
-    """What is due. `serve` claims one thing of an account and does it; False: there was nothing to claim.
+    """What is due.
 
-    `find_next` says when the next thing is due that is not yet (`now` is given), whosever it is.
+    `serve` claims one item of an account and does it; it returns False if there was none. `find_next` returns
+    when the next item of any account is due after `now`.
     """
 
     find_accounts: Callable[[AsyncConnection, datetime], Awaitable[Sequence[AccountId]]]
@@ -29,9 +30,10 @@ class Agenda:
 
 
 class Rounds:
-    """The rounds of one loop. `most_at_once` things of an account are done before the others' turn comes again.
+    """The rounds of one loop. In each, at most `most_at_once` items of an account are done.
 
-    An account that takes longer than the context's patience goes on beside the others, up to `longest_seconds`.
+    An account that takes longer than the context's patience continues beside the others, up to
+    `longest_seconds`.
     """
 
     def __init__(
@@ -51,11 +53,11 @@ class Rounds:
         self._lanes: Lanes[AccountId] = context.lanes(name, None, longest_seconds=longest_seconds)
 
     def hold_back(self, account_id: AccountId, until: datetime) -> None:
-        """Leave an account alone until its budget allows more; each replica finds that out for itself."""
+        """Skip an account until its budget allows more; each replica learns that for itself."""
         self._holds.hold(account_id, until)
 
     async def step(self) -> float | None:
-        """Make one round; say in how many seconds the next thing is due."""
+        """Make one round; return in how many seconds the next item is due."""
         now = self._clock.now()
         async with self._database.read() as db:
             account_ids = await self._agenda.find_accounts(db, now)
@@ -68,7 +70,7 @@ class Rounds:
         return min(pauses, default=None)
 
     async def close(self) -> None:
-        """Stop what is under way; it is due again when its claim runs out."""
+        """Stop what is under way; it is due again when its claim expires."""
         await self._lanes.close()
 
     async def _serve(self, account_id: AccountId) -> float | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 
 class StopSignal(asyncio.Event):
-    """Set once the process takes no more connections. `since` says from when on."""
+    """Set once the process accepts no more connections; `since` is when that began."""
 
     since: datetime | None = None
 

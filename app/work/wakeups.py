@@ -1,10 +1,10 @@
-"""Who waits for what: topics that a commit wakes, in this process and, on PostgreSQL, in every other.
+"""Wake-ups by topic: a commit wakes the listeners in this process and, on PostgreSQL, in every other.
 
 Topics: `inbox` (a delivery was stored), `ends` (a call may be over soon), `polls` (a call waits for Active
-Calls), `readings` (a call is to be read in the Call Log), `sweeps` (a range of time is), `subscriptions` (one of them needs
-work), `refusals` (somebody looks at credentials that were refused), `keys` (an API key was revoked), `timeline`
-(something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost; whatever waits also
-looks by itself from time to time.
+Calls), `readings` (a call is due for a Call Log read), `sweeps` (a range of time is due), `subscriptions`
+(one of them needs work), `refusals` (refused credentials are being viewed), `keys` (an API key was revoked),
+`timeline` (something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost:
+listeners also check periodically.
 """
 
 import asyncio
@@ -36,27 +36,28 @@ _ANSWER_SECONDS = 5.0
 _STILL_THERE_SECONDS = 30.0
 _POOLED_SECONDS = 300.0
 _DIRECT_URL = (
-    "A pooler in transaction mode stands before the database, and LISTEN does not work through it: set "
-    "AFTERCALL_DATABASE_DIRECT_URL to the server itself. Until then replicas find each other's work by looking for it."
+    "The database is behind a pooler in transaction mode, and LISTEN does not work through it: set "
+    "AFTERCALL_DATABASE_DIRECT_URL to the server itself. Until then replicas find each other's work by "
+    "polling."
 )
 
 log = structlog.get_logger(__name__)
 
 
 def of_call(call_id: str) -> str:
-    """The topic of one call."""
+    """Return the topic of one call."""
     return f"call:{call_id}"
 
 
 class Wakeups:
-    """Topics and the events that wait on them. Belongs to one event loop."""
+    """The listeners of each topic. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
     def listen(self, *topics: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set at each wake-up of one of `topics`; the listener clears it."""
+        """Yield an event that is set at each wake-up of one of `topics`; the listener clears it."""
         woken = asyncio.Event()
         for topic in topics:
             self._waiting[topic].add(woken)
@@ -69,14 +70,14 @@ class Wakeups:
                     del self._waiting[topic]
 
     def wake(self, topics: Collection[str]) -> None:
-        """Wake everybody in this process who listens to one of `topics`."""
+        """Wake all listeners to `topics` in this process."""
         for topic in topics:
             for woken in self._waiting.get(topic, ()):
                 woken.set()
 
 
 async def wait(woken: asyncio.Event, seconds: float) -> bool:
-    """Wait for a wake-up at most so long; say whether one came, and clear it."""
+    """Wait for a wake-up for at most `seconds`; return whether one came, and clear it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, seconds)):
             await woken.wait()
@@ -86,10 +87,10 @@ async def wait(woken: asyncio.Event, seconds: float) -> bool:
 
 
 async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:
-    """Pass the NOTIFYs of other replicas on, until cancelled. On SQLite there are none.
+    """Pass on the NOTIFYs of other replicas until cancelled. On SQLite there are none.
 
-    Through a pooler in transaction mode none arrive: then every replica finds the work of others by looking from time
-    to time, and the log says what to set.
+    None arrive through a pooler in transaction mode: then every replica finds the work of others by polling,
+    and the log says what to set.
     """
     if database.direct is None:
         return
@@ -104,13 +105,13 @@ async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:
         except _NotDelivered:
             log.warning("wake-ups between replicas do not arrive", detail=_DIRECT_URL)
             pause = _POOLED_SECONDS
-        except Exception as error:  # noqa: BLE001 - without a listener this replica hears of nothing
+        except Exception as error:  # noqa: BLE001 - without a listener this replica is never woken
             outage.failed(str(error) or type(error).__name__)
         await clock.sleep(pause)
 
 
 class _NotDelivered(Exception):
-    """Somebody stands between who does not pass notifications on."""
+    """Something between us and the server does not pass notifications on."""
 
 
 async def _relay_until_lost(database: Database, wakeups: Wakeups, outage: Outage) -> None:
@@ -131,7 +132,8 @@ async def _relay_until_lost(database: Database, wakeups: Wakeups, outage: Outage
             await _prove(database, proof, proven)
         outage.worked()
         while not await wait(lost, _STILL_THERE_SECONDS):
-            # A connection that a firewall forgot looks alive, and a server that became a standby notifies of nothing.
+            # A connection that a firewall dropped looks alive, and a server that became a standby sends
+            # nothing.
             if await connection.fetchval("SELECT pg_is_in_recovery()"):
                 raise ConnectionError("the server has become a standby")
     finally:
@@ -140,7 +142,7 @@ async def _relay_until_lost(database: Database, wakeups: Wakeups, outage: Outage
 
 
 async def _prove(database: Database, proof: str, proven: asyncio.Event) -> None:
-    """Notify by another connection, and see that it arrives.
+    """Notify through another connection, and wait until it arrives.
 
     Raises _NotDelivered when it does not.
     """

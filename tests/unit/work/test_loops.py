@@ -2,7 +2,7 @@ import asyncio
 
 from app.errors import StorageUnavailable
 from app.work.leases import renewed
-from app.work.loops import Crew, Loop
+from app.work.loops import Loop, LoopGroup
 from app.work.wakeups import Wakeups, wait
 from tests.fakes.clock import FakeClock
 
@@ -18,7 +18,7 @@ async def test_a_loop_runs_again_at_once_while_there_is_more() -> None:
             enough.set()
         return 0.0 if runs < 3 else None
 
-    crew = Crew(Wakeups(), FakeClock())
+    crew = LoopGroup(Wakeups(), FakeClock())
     crew.start([Loop("test", step, (), 60.0)])
     await enough.wait()
     await crew.stop()
@@ -38,7 +38,7 @@ async def test_a_loop_that_failed_goes_on_when_it_is_woken() -> None:
         done.set()
         return None
 
-    crew = Crew(wakeups, FakeClock())
+    crew = LoopGroup(wakeups, FakeClock())
     crew.start([Loop("test", step, ("topic",), 60.0)])
     while not done.is_set():
         wakeups.wake(["topic"])
