@@ -3,7 +3,7 @@
 #   make demo ARGS="--calls 20 --speed 10 --exit"     make test ARGS="tests/unit -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate serve test fuzz lint format types contracts bench lock clean
+.PHONY: help demo simulate serve test fuzz lint format types contracts bench docs lock clean
 
 .NOTPARALLEL:
 
@@ -39,6 +39,12 @@ $(BIN)/.runtime: requirements.lock requirements-build.lock $(BIN)/.made
 $(BIN)/.dev: requirements-dev.lock $(BIN)/.made
 	@echo "Installing what the tests need"
 	@$(INSTALL_LOCK) -r requirements-dev.lock
+	@rm -f $(BIN)/.checked
+	@touch $@
+
+$(BIN)/.docs: requirements-docs.lock $(BIN)/.made
+	@echo "Installing what the documentation site needs"
+	@$(INSTALL_LOCK) -r requirements-docs.lock
 	@rm -f $(BIN)/.checked
 	@touch $@
 
@@ -99,6 +105,10 @@ contracts: $(DEV) ## who may import whom
 bench: $(DEV) ## measure, and print the table of docs/performance.md
 	$(BIN)/python -m bench $(ARGS)
 
+docs: $(BIN)/.docs ## the documentation as a site in ./site; fails on a broken link
+	@$(PIP) check
+	$(BIN)/zensical build --strict --clean
+
 # --- upkeep ----------------------------------------------------------------------------------------------------
 # The locks name versions and hashes, never where packages come from.
 
@@ -110,8 +120,9 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock pyproject.toml -o requirements.lock
 	printf 'editables\nhatchling\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+	$(COMPILE) -c requirements-dev.lock --group docs -o requirements-docs.lock
 	printf 'obstore\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-s3.lock
 
 clean: ## remove the environment, caches and what tests leave behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist .coverage .coverage.*
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist site .cache .coverage .coverage.*
 	find app bench migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +

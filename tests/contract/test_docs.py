@@ -82,6 +82,11 @@ def test_every_page_is_on_the_map() -> None:
     ] == []
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert listed == {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+
+
 def test_the_guide_lists_every_filter_and_order() -> None:
     guide = (ROOT / "docs/api/guide.md").read_text()
     paragraph = re.search(r"^Filters: .+?\n\n", guide, re.MULTILINE | re.DOTALL)

@@ -14,12 +14,15 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.contract.locks import find_missing, locked_here, make_wheel, read_entries
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-RUNTIME, DEV, BUILD, S3 = (ROOT / f"requirements{kind}.lock" for kind in ("", "-dev", "-build", "-s3"))
+RUNTIME, DEV, BUILD, S3, DOCS = (
+    ROOT / f"requirements{kind}.lock" for kind in ("", "-dev", "-build", "-s3", "-docs")
+)
 NEEDS = {
     RUNTIME: PROJECT["project"]["dependencies"],
     S3: PROJECT["project"]["optional-dependencies"]["s3"],
@@ -35,7 +38,9 @@ FILES = (
     *(ROOT / ".github").rglob("*.yml"),
     *(ROOT / "docs").rglob("*.md"),
 )
-LOCKS = pytest.mark.parametrize("lock", NEEDS, ids=lambda lock: lock.name)
+COMPLETE = pytest.mark.parametrize("lock", NEEDS, ids=lambda lock: lock.name)
+# What the documentation site needs is not installed for the tests; `make docs` proves that its lock is complete.
+LOCKS = pytest.mark.parametrize("lock", [*NEEDS, DOCS], ids=lambda lock: lock.name)
 
 
 # --- what the locks say ------------------------------------------------------------------------------------------
@@ -53,7 +58,7 @@ def test_a_lock_names_one_version_and_its_hashes(lock: Path) -> None:
     assert "://" not in lock.read_text()
 
 
-@LOCKS
+@COMPLETE
 def test_a_lock_is_complete(lock: Path) -> None:
     """Under this Python and on this platform; the requirements are those of the installed packages."""
     assert find_missing(NEEDS[lock], locked_here(lock)) == []
@@ -70,6 +75,15 @@ def test_a_lock_without_what_an_extra_requires_is_incomplete() -> None:
 def test_the_locks_agree(lock: Path) -> None:
     """The environment of the tests is that of the service, and more."""
     assert locked_here(lock).items() <= locked_here(DEV).items()
+
+
+def test_the_lock_of_the_site_changes_no_other_package() -> None:
+    """`make docs` installs into the environment of the tests."""
+    ours, theirs = locked_here(DOCS), locked_here(DEV)
+    assert {name: ours[name] for name in ours.keys() & theirs} == {
+        name: theirs[name] for name in ours.keys() & theirs
+    }
+    assert {Requirement(line).name for line in PROJECT["dependency-groups"]["docs"]} <= ours.keys()
 
 
 def test_every_installation_is_of_a_lock_alone() -> None:
