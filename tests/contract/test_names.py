@@ -65,8 +65,16 @@ RINGCENTRAL = {
     *("PSTN", "ReadCallLog", "ReadCallRecording", "Simple", "SubscriptionWebhook", "VoIP", "Voice"),
 }
 LIBRARIES = {
-    *("BaseModel", "EventSource", "InterfaceError", "OperationalError", "TypeAdapter"),
-    *("asyncio.Task", "asyncio.TaskGroup", "email.parser", "email.policy", "json.loads", "urllib.parse"),
+    *(
+        "BaseModel",
+        "EventSource",
+        "FileResponse",
+        "make_url",
+        "InterfaceError",
+        "OperationalError",
+        "TypeAdapter",
+    ),
+    *("asyncio.Task", "asyncio.TaskGroup", "email.parser", "email.utils", "json.loads", "urllib.parse"),
     *("pgbouncer", "xmin"),
 }
 NOT_PYTHON = re.compile(r"\.(?:md|py|yml|toml|json|lock|log|mp3|svg)$|^(?:www|status)\.|\.com$|^\d")
