@@ -1,6 +1,7 @@
 """The words around the code are true: links lead somewhere, and names that pages mention exist."""
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -68,6 +69,25 @@ def test_every_name_beside_a_module_is_in_it(page: Path) -> None:
 def test_architecture_names_what_it_talks_of() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     assert len(NAMES.findall(page)) >= 20
+
+
+def test_architecture_draws_the_layers_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    lines = next(one["layers"] for one in contracts if one["containers"] == ["app"])
+    page = (ROOT / "docs/architecture.md").read_text()
+    drawn = re.search(r"^```\n(__main__ .+?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert drawn is not None
+    assert [one.strip().replace(", ", " | ") for one in drawn[1].split(">")] == lines
+
+
+def test_architecture_lists_every_package_with_its_sub_packages() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `app/(\w+)` \| [^|]+ \| ([^|]*)\|$", page, re.MULTILINE)
+    listed = {name: sorted(re.findall(r"`(\w+)`", inside)) for name, inside in rows}
+    assert listed == {
+        found.parent.name: sorted(inner.parent.name for inner in found.parent.glob("*/__init__.py"))
+        for found in (ROOT / "app").glob("*/__init__.py")
+    }
 
 
 def test_every_page_is_on_the_map() -> None:
