@@ -122,3 +122,15 @@ def test_the_page_of_problems_tells_of_each_what_the_service_tells() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \| `(\w+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
     told = {name: (int(status), fault, title, advice) for name, status, fault, title, advice in rows}
     assert told == {name: (kind.status, kind.fault, kind.title, kind.advice) for name, kind in KINDS.items()}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=named)
+def test_every_problem_that_a_page_shows_is_as_the_service_words_it(page: Path) -> None:
+    shown = re.findall(
+        r'"type": "/problems/([\w-]+)",\s+"title": "([^"]+)",\s+"status": (\d+)',
+        page.read_text(),
+        re.MULTILINE,
+    )
+    assert all(
+        (KINDS[name].title, str(KINDS[name].status)) == (title, status) for name, title, status in shown
+    )
