@@ -7,7 +7,7 @@ from app.cli.context import out, with_schema
 from app.cli.group import run_to_end
 from app.clock import SystemClock
 from app.db.engine import Database
-from app.ops.checks import CheckResult, check_accounts, run_checks
+from app.ops.checks.service import CheckResult, check_accounts, run_checks
 from app.settings import read_settings
 from app.vault import Vault
 

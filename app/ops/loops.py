@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from app.accounts.context import AccountsContext
-from app.ops.clock_skew import LOOK_SECONDS, ClockWatch
-from app.ops.reachability import LOOK_SECONDS as REACH_SECONDS
-from app.ops.reachability import ReachWatch
+from app.ops.problems.clock_skew import LOOK_SECONDS, ClockWatch
+from app.ops.problems.reachability import LOOK_SECONDS as REACH_SECONDS
+from app.ops.problems.reachability import ReachWatch
 from app.settings import Settings
 from app.work.loops import Loop
 

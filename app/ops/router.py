@@ -13,9 +13,15 @@ from app.api.problems import problem_responses
 from app.calls.schemas import Instant
 from app.enrichment.call_log.gaps import Sweep
 from app.ops.accounts.router import is_operator
-from app.ops.completeness import MOST_CALLS, load_completeness
-from app.ops.problems_to_fix import read_problem
-from app.ops.summary import MINUTE_SECONDS, PERIOD_SECONDS, ServiceSummary, load_dead_letters, load_summary
+from app.ops.figures.completeness import MOST_CALLS, load_completeness
+from app.ops.figures.summary import (
+    MINUTE_SECONDS,
+    PERIOD_SECONDS,
+    ServiceSummary,
+    load_dead_letters,
+    load_summary,
+)
+from app.ops.problems.listing import read_problem
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import yaml  # type: ignore[import-untyped]
 
 from app.main import create_app
-from app.ops.health import LONGEST_SECONDS
+from app.ops.health.router import LONGEST_SECONDS
 from app.settings import read_settings
 from tests.conftest import SECRETS
 

@@ -17,8 +17,8 @@ from app.calls.model import Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls, notes, sentiments
-from app.ops.completeness import Completeness, load_completeness
-from app.ops.summary import ServiceSummary, load_scope, load_summary
+from app.ops.figures.completeness import Completeness, load_completeness
+from app.ops.figures.summary import ServiceSummary, load_scope, load_summary
 from app.settings import Settings
 
 LANES = 12

@@ -14,9 +14,9 @@ from app.accounts.credentials import OWN
 from app.calls.model import Outcome, Source, Stage
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.dashboard.board import Lane
-from app.ops.problems_to_fix import ProblemToFix
+from app.ops.figures.summary import Budget, CallFigures, ServiceSummary
+from app.ops.problems.listing import ProblemToFix
 from app.ops.states import MOST_COUNTED, InboxState, is_backlog
-from app.ops.summary import Budget, CallFigures, ServiceSummary
 from app.settings import Settings
 
 _NONE = "–"

@@ -14,9 +14,17 @@ from app.accounts.overview import AccountOverview, CredentialStatus
 from app.calls.model import Stage
 from app.enrichment.call_log.gaps import Reason, Sweep
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.completeness import MOST_CALLS, SINCE_GAP, TOO_LONG, Completeness, Day, Doubtful, Recordless
 from app.ops.dashboard.call_rows import ago, count, figure, lower_first, ms, plural, sentence
-from app.ops.summary import ServiceSummary
+from app.ops.figures.completeness import (
+    MOST_CALLS,
+    SINCE_GAP,
+    TOO_LONG,
+    Completeness,
+    Day,
+    Doubtful,
+    Recordless,
+)
+from app.ops.figures.summary import ServiceSummary
 
 MOST_LINES = 6
 """Gaps and calls that are listed; `more` counts the rest."""

@@ -32,7 +32,7 @@ from app.ops.dashboard.sign_in import (
     Viewer,
     is_own_page,
 )
-from app.ops.summary import BINS
+from app.ops.figures.summary import BINS
 from app.values.exact_json import write_json
 from app.vault import Vault
 from app.work.wakeups import KEYS, REFUSALS, TIMELINE, wait

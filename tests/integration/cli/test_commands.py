@@ -20,7 +20,7 @@ from app.cli.context import out
 from app.db.engine import Database
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.checks import CheckResult
+from app.ops.checks.service import CheckResult
 from tests.conftest import SECRETS
 
 ROOT = Path(__file__).parents[3]

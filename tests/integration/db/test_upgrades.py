@@ -18,7 +18,7 @@ from app.db.migrations import await_schema, current_revision, head, migrate
 from app.db.schema import schema_state
 from app.errors import SettingsError, StorageUnavailable
 from app.main import create_app
-from app.ops.health import check_all
+from app.ops.health.router import check_all
 from app.settings import Settings
 from app.webhooks.intake.inbox import Inbox
 from tests.conftest import answer_to, until

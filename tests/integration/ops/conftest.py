@@ -7,9 +7,11 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.dependencies import Services
-from app.ops import health, metrics_router, router
+from app.ops import router
 from app.ops.dashboard import router as dashboard
 from app.ops.dashboard.router import Dashboard
+from app.ops.health import router as health
+from app.ops.prometheus import router as metrics_router
 
 
 @pytest.fixture

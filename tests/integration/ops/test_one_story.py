@@ -16,16 +16,16 @@ from app.db.tables import accounts, deliveries, poll_targets, subscriptions, swe
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops import checks
-from app.ops.checks import CheckResult, Looked, check_service
+from app.ops.checks import service as checks
+from app.ops.checks.service import CheckResult, Looked, check_service
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import Viewer
+from app.ops.figures.summary import ServiceSummary, load_summary
 from app.ops.router import OpsSummary
-from app.ops.summary import ServiceSummary, load_summary
 from app.vault import Vault
 from tests.conftest import SECRETS
 from tests.fakes.clock import FakeClock
-from tests.integration.ops.test_figures import NOW, seed_rights
+from tests.integration.ops.figures.test_figures import NOW, seed_rights
 
 HOUR = timedelta(hours=1)
 OPERATOR = Viewer(account_id=None, may_unmask=False)

@@ -8,8 +8,8 @@ from app.api.dependencies import Services
 from app.db.engine import Database
 from app.errors import RateLimited
 from app.ids import AccountId
-from app.ops.checks import _lines
-from app.ops.summary import load_summary
+from app.ops.checks.service import _lines
+from app.ops.figures.summary import load_summary
 from app.rate_limits.shared_buckets import SharedRates
 from app.rate_limits.silences import load_silences
 from app.ringcentral.ports import Outcome, Priority

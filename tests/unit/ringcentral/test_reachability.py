@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.errors import RequestRefused, RingCentralUnreachable
-from app.ops.reachability import describe_failing
+from app.ops.problems.reachability import describe_failing
 from app.ringcentral.reachability import ReachMeter, Unreached, cause_of, code_of
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)

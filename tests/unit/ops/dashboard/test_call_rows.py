@@ -15,9 +15,9 @@ from app.calls.model import Outcome, Source, Stage
 from app.ids import AccountId
 from app.ops.dashboard import call_rows as view
 from app.ops.dashboard.board import Lane
-from app.ops.problems_to_fix import ProblemToFix
+from app.ops.figures.summary import Budget, CallFigures, ServiceSummary, SlotUse, WaitingCall
+from app.ops.problems.listing import ProblemToFix
 from app.ops.states import InboxState, SubscriptionState, status_of
-from app.ops.summary import Budget, CallFigures, ServiceSummary, SlotUse, WaitingCall
 from app.settings import Settings
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)

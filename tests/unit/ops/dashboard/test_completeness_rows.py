@@ -10,10 +10,10 @@ from app.accounts.overview import AccountOverview, CredentialStatus
 from app.calls.model import Stage
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep
 from app.ids import AccountId, ExtensionId
-from app.ops.completeness import MOST_CALLS, SINCE_GAP, Completeness, Day, Doubtful, Recordless
 from app.ops.dashboard.completeness_rows import MOST_LINES, show_accounts, show_ledger
-from app.ops.problems_to_fix import ProblemToFix
-from app.ops.summary import DeadLetters, ServiceSummary
+from app.ops.figures.completeness import MOST_CALLS, SINCE_GAP, Completeness, Day, Doubtful, Recordless
+from app.ops.figures.summary import DeadLetters, ServiceSummary
+from app.ops.problems.listing import ProblemToFix
 
 NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
 TODAY = date(2026, 3, 10)

@@ -31,9 +31,9 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.clock_skew import describe_skew
-from app.ops.problems_to_fix import MISSING, ProblemToFix, each_once, read_problem
-from app.ops.summary import ServiceSummary, load_summary
+from app.ops.figures.summary import ServiceSummary, load_summary
+from app.ops.problems.clock_skew import describe_skew
+from app.ops.problems.listing import MISSING, ProblemToFix, each_once, read_problem
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol import has_same_filters

@@ -26,8 +26,8 @@ from app.enrichment.call_log.gaps import NO_GAPS
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.metric_labels import OTHER
+from app.ops.figures.summary import count_waiting, load_budget, load_inbox
 from app.ops.states import MOST_COUNTED
-from app.ops.summary import count_waiting, load_budget, load_inbox
 from app.settings import Settings
 from app.vault import Vault
 

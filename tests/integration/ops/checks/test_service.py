@@ -11,7 +11,7 @@ from app.accounts.connections import Connections
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import PermissionMissing
-from app.ops.checks import CheckResult, check_accounts, run_checks
+from app.ops.checks.service import CheckResult, check_accounts, run_checks
 from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
 from app.simulator.platform.subscriptions import Subscription, read_filter

@@ -17,7 +17,7 @@ from app.db.pool import pool_state
 from app.db.tables import calls, subscriptions, sweeps
 from app.errors import StorageUnavailable
 from app.ids import AccountId
-from app.ops.gauges import GaugeReader, subscription_state
+from app.ops.prometheus.gauges import GaugeReader, subscription_state
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
 

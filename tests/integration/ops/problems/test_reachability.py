@@ -6,7 +6,7 @@ import httpx
 from structlog.testing import capture_logs
 
 from app.db.engine import Database
-from app.ops.reachability import ReachWatch
+from app.ops.problems.reachability import ReachWatch
 from app.ringcentral.reachability import ReachMeter, Unreached
 from tests.fakes.clock import FakeClock
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.dependencies import CurrentServices, Services
 from app.db.schema import SchemaState, schema_state
 from app.errors import StorageUnavailable
-from app.ops.problems_to_fix import BACKLOG
-from app.ops.remedies import remedy_of
+from app.ops.figures.summary import load_inbox
+from app.ops.health.write_proof import WriteProof, todo_about
+from app.ops.problems.listing import BACKLOG
+from app.ops.problems.remedies import remedy_of
 from app.ops.states import InboxState, is_backlog
-from app.ops.summary import load_inbox
-from app.ops.write_proof import WriteProof, todo_about
 
 LONGEST_SECONDS = 4.0
 """The longest that a probe waits for its answer; probes need a longer time-out than this."""

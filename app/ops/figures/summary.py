@@ -20,8 +20,8 @@ from app.db.tables import accounts, calls, deliveries, poll_targets, rate_bucket
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.clock_skew import load_skews
-from app.ops.problems_to_fix import ProblemToFix, among, load_problems
+from app.ops.problems.clock_skew import load_skews
+from app.ops.problems.listing import ProblemToFix, among, load_problems
 from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, status_of
 from app.rate_limits import bucket as budget
 from app.settings import Settings

@@ -1,6 +1,6 @@
 """What readiness makes of what it sees."""
 
-from app.ops.health import check_inbox, check_schema
+from app.ops.health.router import check_inbox, check_schema
 from app.ops.states import MOST_COUNTED, InboxState
 
 

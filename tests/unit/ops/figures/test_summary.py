@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ops.problems_to_fix import read_problem
-from app.ops.summary import (
+from app.ops.figures.summary import (
     BINS,
     TICKS,
     CallFigures,
@@ -19,6 +18,7 @@ from app.ops.summary import (
     period_start,
     read_budget,
 )
+from app.ops.problems.listing import read_problem
 from app.rate_limits import bucket as budget
 from app.settings import Settings
 

@@ -14,9 +14,9 @@ from app.db.tables import accounts, sweeps, work
 from app.enrichment.call_log.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.clock_skew import load_skews
-from app.ops.reachability import load_unreached
-from app.ops.remedies import remedy_of
+from app.ops.problems.clock_skew import load_skews
+from app.ops.problems.reachability import load_unreached
+from app.ops.problems.remedies import remedy_of
 from app.ops.states import InboxState, SubscriptionState, is_backlog
 from app.rate_limits.silences import load_silences
 from app.ringcentral.reachability import FAILURES_BEFORE_ALARM

@@ -15,7 +15,7 @@ from app.calls.model import Source, Stage
 from app.db.tables import calls, sweeps
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
-from app.ops.summary import DeadLetters, load_dead_letters, load_scope
+from app.ops.figures.summary import DeadLetters, load_dead_letters, load_scope
 from app.webhooks.folding.doubt import unsettled_since
 from app.webhooks.folding.ending import STALE_SECONDS
 

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.dependencies import CurrentServices, Services
 from app.db.engine import Database
-from app.ops.gauges import GaugeReader
+from app.ops.prometheus.gauges import GaugeReader
 
 router = APIRouter(include_in_schema=False)
 

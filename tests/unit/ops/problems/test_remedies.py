@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from app.accounts.overview import OTHER_APP, UNREADABLE
-from app.ops.remedies import all_titles, remedy_of
+from app.ops.problems.remedies import all_titles, remedy_of
 from app.ringcentral.reachability import Unreached
 from app.webhooks.subscriptions.remedies import ADVICE
 
-PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[4] / "docs" / "operations.md"
 
 
 def test_the_docs_list_the_problems_that_can_be_shown_and_no_others() -> None:

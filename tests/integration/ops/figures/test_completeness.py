@@ -11,10 +11,10 @@ from app.db.engine import Database
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.completeness import add_up
+from app.ops.figures.completeness import add_up
 from tests.factories_calls import seed_call
 from tests.fakes.clock import START, FakeClock
-from tests.integration.ops.test_figures import seed_delivery
+from tests.integration.ops.figures.test_figures import seed_delivery
 
 YESTERDAY = START - timedelta(days=1)
 

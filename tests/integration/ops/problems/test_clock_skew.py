@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from app import metrics
 from app.db.engine import Database
 from app.db.tables import work
-from app.ops.clock_skew import LOOK_SECONDS, ClockWatch
+from app.ops.problems.clock_skew import LOOK_SECONDS, ClockWatch
 from app.ringcentral.skew import SkewMeter
 from tests.fakes.clock import FakeClock
 

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from app.api.dependencies import Services
 from app.db.engine import Database
 from app.errors import StorageUnavailable
-from app.ops import health, write_proof
-from app.ops.health import check_all
-from app.ops.write_proof import WriteProof, todo_about
+from app.ops.health import router as health
+from app.ops.health import write_proof
+from app.ops.health.router import check_all
+from app.ops.health.write_proof import WriteProof, todo_about
 from app.work.wakeups import Wakeups
 from tests.fakes.clock import FakeClock
 

@@ -22,9 +22,9 @@ from app.db.engine import Database
 from app.db.tables import credentials, deliveries, rate_buckets, subscriptions, work
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.dashboard.board import load_lanes
-from app.ops.health import check_all
-from app.ops.metrics_router import refresh_gauges
-from app.ops.summary import load_summary
+from app.ops.figures.summary import load_summary
+from app.ops.health.router import check_all
+from app.ops.prometheus.router import refresh_gauges
 from app.rate_limits.bucket import BucketState, Priority, RequestSlot
 from app.vault import Vault
 from tests.conftest import SECRETS

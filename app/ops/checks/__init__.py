@@ -1,0 +1,1 @@
+"""What `aftercall check` looks at."""

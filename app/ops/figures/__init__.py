@@ -1,0 +1,1 @@
+"""How the service is doing, counted in the database."""

@@ -1,0 +1,1 @@
+"""What needs a person: the list of problems, their remedies, and the watches that report some."""
