@@ -1,83 +1,45 @@
-"""The commands `aftercall accounts …`: RingCentral accounts beside, or instead of, that of the environment."""
+"""`aftercall accounts`: RingCentral accounts in addition to, or instead of, that of the environment."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-import httpx
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.accounts.connections import Connections
 from app.accounts.onboarding import Onboarding
 from app.accounts.overview import NEEDED_SCOPES, load_overview, missing_scopes
 from app.accounts.remedies import why_not_stored
-from app.cli.group import run_to_end
-from app.clock import Clock, SystemClock
-from app.db.engine import Database
+from app.cli.context import CommandContext, out, run_with_database
+from app.clock import SystemClock
 from app.db.migrations import migrate
 from app.errors import RingCentralError, SettingsError
 from app.ids import AccountId
 from app.ops.accounts.oauth import SignInFlow, invitation_address
-from app.settings import Settings, read_settings
+from app.ops.problems.model import Subject, read_problem
+from app.settings import read_settings
 from app.vault import Vault
 
 STANDARD_INPUT = "-"
 
 accounts_app = typer.Typer(
-    no_args_is_help=True, help="RingCentral accounts beside, or instead of, that of the environment."
+    no_args_is_help=True,
+    help="RingCentral accounts in addition to, or instead of, that of the environment.",
 )
-out = Console()
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    settings: Settings
-    database: Database
-    clock: Clock
-    vault: Vault
-    onboarding: Onboarding
-
-
-@asynccontextmanager
-async def _opened() -> AsyncIterator[_Desk]:
-    settings, clock = read_settings(), SystemClock()
-    vault, database = (
-        Vault(settings.secrets()[0]),
-        Database(settings.database_url, direct_url=settings.database_direct_url),
-    )
-    try:
-        await migrate(database)
-        async with httpx.AsyncClient() as http:
-            connections = Connections(settings, database, clock, vault, http, replica="accounts")
-            onboarding = Onboarding(settings, database, clock, vault, http, connections)
-            yield _Desk(settings, database, clock, vault, onboarding)
-    finally:
-        await database.close()
-
-
-def _run(work: Callable[[_Desk], Awaitable[None]]) -> None:
-    async def opened() -> None:
-        async with _opened() as desk:
-            await work(desk)
-
-    run_to_end(opened())
-
-
-def _secret(value: str | None, what: str) -> str:
-    """Take a secret from where it was given: `-` is the first line of standard input, nothing asks for it."""
+def _secret(value: str | None, name: str) -> str:
+    """Return a secret; `-` reads a line of standard input, None prompts. Raises SettingsError if empty."""
     if value == STANDARD_INPUT:
         value = sys.stdin.readline()
     elif value is None:
-        value = typer.prompt(what, hide_input=True)
+        value = typer.prompt(name, hide_input=True)
     secret = value.strip()
     if not secret:
-        raise SettingsError(f"{what}: nothing was given")
+        raise SettingsError(f"{name}: no value was given")
     return secret
 
 
@@ -88,8 +50,8 @@ def add_account(
         typer.Option(
             envvar="AFTERCALL_ACCOUNT_JWT",
             show_envvar=True,
-            help="The JWT credential; `-` reads a line of standard input. Without: asked for. "
-            "Other users of the machine can read what stands on the command line.",
+            help="The JWT credential; `-` reads a line of standard input. Without it, the command prompts. "
+            "Other users of the machine can read what is on the command line.",
         ),
     ] = None,
     client_id: Annotated[
@@ -98,12 +60,15 @@ def add_account(
     client_secret: Annotated[
         str | None,
         typer.Option(
-            envvar="AFTERCALL_ACCOUNT_CLIENT_SECRET", help="Its secret; `-` and nothing as for the JWT."
+            envvar="AFTERCALL_ACCOUNT_CLIENT_SECRET",
+            help="The app's client secret; `-` reads a line, and without it the command prompts.",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="Default: ext- and the user's extension id; replaces the one so called."),
+        typer.Option(
+            help="Default: ext- and the user's extension id. Replaces the credentials of that name."
+        ),
     ] = None,
 ) -> None:
     """Store a JWT credential, encrypted, after asking RingCentral whose it is."""
@@ -111,46 +76,49 @@ def add_account(
     if client_id is not None:
         client_secret = _secret(client_secret, "Client secret")
 
-    async def run(desk: _Desk) -> None:
-        try:
-            admitted = await desk.onboarding.by_jwt(
-                jwt, client_id=client_id, client_secret=client_secret, name=name
-            )
-        except RingCentralError as error:
-            raise SettingsError(why_not_stored(error)) from error
+    async def run(context: CommandContext) -> None:
+        async with _onboarding(context) as onboarding:
+            try:
+                admitted = await onboarding.by_jwt(
+                    jwt, client_id=client_id, client_secret=client_secret, name=name
+                )
+            except RingCentralError as error:
+                raise SettingsError(why_not_stored(error)) from error
         access = admitted.access
-        reach = (
-            "the whole account" if access.extension_id is None else f"extension {access.extension_id} alone"
-        )
+        reach = f"extension {access.extension_id} only" if access.extension_id else "the whole account"
         verb = "Added" if admitted.is_new else "Replaced"
-        out.print(f"{verb} {escape(admitted.name)} of account {admitted.account_id}: sees {reach}.")
+        out.print(f"{verb} {escape(admitted.name)} of account {admitted.account_id}: can see {reach}.")
         if access.problem is not None:
-            out.print(f"[red]to do[/]  {escape(str(access.problem.get('detail')))}")
+            problem = read_problem(Subject.CREDENTIALS, admitted.account_id, access.problem)
+            out.print(f"[red]to do[/]  {escape(problem.detail)}")
         for scope in missing_scopes(access.scopes):
             out.print(f"[red]to do[/]  grant the app the scope {scope}, to {NEEDED_SCOPES[scope]}")
 
-    _run(run)
+    run_with_database(run, migrate)
 
 
 @accounts_app.command("list")
 def list_accounts() -> None:
-    """Show all accounts, whose credentials serve them, and what they need."""
+    """Show all accounts, their credentials, and what these need."""
 
-    async def run(desk: _Desk) -> None:
-        table = Table("account", "credentials", "kind", "sees", "to do")
-        async with desk.database.read() as db:
-            found = await load_overview(db, desk.settings, desk.vault, desk.clock.now())
+    async def run(context: CommandContext) -> None:
+        table = Table("account", "credentials", "kind", "can see", "to do")
+        async with context.database.read() as db:
+            found = await load_overview(db, context.settings, context.vault, context.clock.now())
         for account in found:
             label = f"{account.account_id} (own)" if account.is_own else account.account_id
             if not account.members:
                 table.add_row(label, "none", "", "", "")
             for member in account.members:
-                told = "\n".join(str(problem["detail"]) for problem in member.problems)
-                sees = member.access.extension_id or "everything"
-                table.add_row(label, escape(member.name), member.kind, sees, escape(told))
+                problems = [
+                    read_problem(Subject.CREDENTIALS, account.account_id, one) for one in member.problems
+                ]
+                todo = escape("\n".join(problem.detail for problem in problems))
+                reach = member.access.extension_id or "everything"
+                table.add_row(label, escape(member.name), member.kind, reach, todo)
         out.print(table)
 
-    _run(run)
+    run_with_database(run, migrate)
 
 
 @accounts_app.command("remove")
@@ -158,23 +126,31 @@ def remove_credentials(
     account: Annotated[str, typer.Argument(help="RingCentral account id.")],
     name: Annotated[str, typer.Argument(help="Name of the credentials; `accounts list` shows it.")],
 ) -> None:
-    """Forget credentials and end their session at RingCentral. Calls, notes and records stay."""
+    """Delete credentials and end their session at RingCentral. Calls, notes and records remain."""
 
-    async def run(desk: _Desk) -> None:
-        if not await desk.onboarding.remove(AccountId(account), name):
-            raise SettingsError(
-                f"account {account} has no stored credentials {name}; `aftercall accounts list` shows them"
-            )
+    async def run(context: CommandContext) -> None:
+        async with _onboarding(context) as onboarding:
+            if not await onboarding.remove(AccountId(account), name):
+                raise SettingsError(
+                    f"account {account} has no stored credentials {name}; `aftercall accounts list` shows "
+                    "them"
+                )
         out.print(f"Removed {escape(name)} of account {escape(account)}.")
 
-    _run(run)
+    run_with_database(run, migrate)
+
+
+@asynccontextmanager
+async def _onboarding(context: CommandContext) -> AsyncIterator[Onboarding]:
+    async with context.connect("accounts") as (http, connections):
+        yield Onboarding(context.settings, context.database, context.clock, context.vault, http, connections)
 
 
 @accounts_app.command("invite")
 def invite(
-    hours: Annotated[float, typer.Option(min=0.1, max=720.0, help="How long the link works.")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.1, max=720.0, help="How long the link is valid.")] = 24.0,
 ) -> None:
-    """Print a link with which somebody connects an account by signing in with RingCentral."""
+    """Print a link that connects an account when its user signs in with RingCentral."""
     settings = read_settings()
     if not settings.has_app:
         raise SettingsError("set RC_CLIENT_ID and RC_CLIENT_SECRET: there is no app to sign in with")

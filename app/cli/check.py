@@ -1,41 +1,40 @@
-"""`aftercall check` and `aftercall accounts check`: what is well, and what to do about the rest."""
+"""`aftercall check` and `aftercall accounts check`: what works, and what to do about the rest."""
+
+from collections.abc import Iterable
 
 import typer
 from rich.markup import escape
 
-from app.cli.context import out, with_schema
+from app.cli.context import CommandContext, out, run_with_database
 from app.cli.group import run_to_end
-from app.clock import SystemClock
-from app.db.engine import Database
-from app.ops.checks.service import CheckResult, check_accounts, run_checks
-from app.settings import read_settings
-from app.vault import Vault
+from app.ops.checks.results import CheckResult
+from app.ops.checks.service import check_accounts, run_checks
 
 
 def check() -> None:
-    """Look at settings, database, credentials and subscription; a line each, with what to do about it."""
-    findings = run_to_end(run_checks())
-    for finding in findings:
-        out.print(_line(finding), soft_wrap=True)
-    if not all(finding.is_well for finding in findings):
-        raise typer.Exit(1)
+    """Check settings, database, credentials and subscription; a line each, with what to do."""
+    _report(run_to_end(run_checks()))
 
 
 def check_credentials() -> None:
-    """Try the credentials of all accounts; a line each, with what to do about it."""
-    settings = read_settings()
-    vault = Vault(settings.secrets()[0])
+    """Check the credentials of all accounts; a line each, with what to do."""
 
-    async def run(database: Database) -> None:
-        findings = await check_accounts(settings, database, vault, SystemClock())
-        for finding in findings:
-            out.print(_line(finding), soft_wrap=True)
-        if not all(finding.is_well for finding in findings):
-            raise typer.Exit(1)
+    async def run(context: CommandContext) -> None:
+        _report(await check_accounts(context.settings, context.database, context.vault, context.clock))
 
-    with_schema(run)
+    run_with_database(run)
 
 
-def _line(finding: CheckResult) -> str:
-    mark = "[green]ok[/]    " if finding.is_well else "[red]not ok[/]"
-    return f"{mark} [bold]{escape(finding.what)}[/]: {escape(finding.detail)}"
+def _report(results: Iterable[CheckResult]) -> None:
+    """Print the lines. Raises typer.Exit(1) if a check failed."""
+    failed = False
+    for result in results:
+        out.print(_line(result), soft_wrap=True)
+        failed = failed or not result.ok
+    if failed:
+        raise typer.Exit(1)
+
+
+def _line(result: CheckResult) -> str:
+    mark = "[green]ok[/]    " if result.ok else "[red]not ok[/]"
+    return f"{mark} [bold]{escape(result.subject)}[/]: {escape(result.detail)}"

@@ -1,4 +1,4 @@
-"""The command `aftercall`: puts the commands together, one file each."""
+"""The command `aftercall`, put together from one file per command."""
 
 import sys
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 @app.callback()
 def prepare() -> None:
-    """Commands say themselves what they have to say; those that go on for long set up their own log."""
+    """Silence the log: commands print their results. Long-running commands configure the log themselves."""
     log.configure("critical", "console")
 
 
@@ -48,7 +48,7 @@ app.add_typer(accounts_app, name="accounts")
 
 
 def main() -> None:
-    """Run a command; an error of ours is one line that says what to do, not a traceback."""
+    """Run a command. An error of ours is printed as one line that says what to do, without a traceback."""
     try:
         app()
     except AftercallError as error:

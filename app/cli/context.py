@@ -1,38 +1,70 @@
-"""What commands share: the database, and the way to the terminal."""
+"""What commands share: their context, and the terminal."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
+import httpx
 from rich.console import Console
 
+from app.accounts.connections import Connections
 from app.cli.group import run_to_end
+from app.clock import Clock, SystemClock
 from app.db.engine import Database
 from app.db.migrations import check_schema
 from app.settings import Settings, read_settings
+from app.vault import Vault
+
+T = TypeVar("T")
 
 out = Console()
-
-
 err = Console(stderr=True)
 
 
-def with_schema(run: Callable[[Database], Awaitable[None]]) -> None:
-    """Run what needs the tables to be there. Raises SchemaMismatch if they are not, or are of another version."""
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """The settings, the open database and the clock of a command."""
 
-    async def checked(database: Database) -> None:
-        await check_schema(database)
-        await run(database)
+    settings: Settings
+    database: Database
+    clock: Clock
 
-    with_database(checked)
+    @property
+    def vault(self) -> Vault:
+        """What encrypts stored credentials. Raises SettingsError without AFTERCALL_SECRET_KEY."""
+        return Vault(self.settings.secrets()[0])
+
+    @asynccontextmanager
+    async def connect(self, replica: str) -> AsyncIterator[tuple[httpx.AsyncClient, Connections]]:
+        """Open an HTTP client, and the connections to RingCentral that use it."""
+        async with httpx.AsyncClient() as http:
+            yield (
+                http,
+                Connections(self.settings, self.database, self.clock, self.vault, http, replica=replica),
+            )
 
 
-def with_database(run: Callable[[Database], Awaitable[None]]) -> None:
-    settings: Settings = read_settings()
+async def keep_schema(_database: Database) -> None:
+    """Leave the schema as it is, for commands that do not need one."""
 
-    async def opened() -> None:
+
+def run_with_database(
+    work: Callable[[CommandContext], Awaitable[T]],
+    prepare: Callable[[Database], Awaitable[object]] = check_schema,
+) -> T:
+    """Run a command's work on the database. `prepare` checks the schema, migrates it, or keeps it as it is.
+
+    Raises SchemaMismatch if the schema does not fit this code.
+    """
+    settings = read_settings()
+
+    async def opened() -> T:
         database = Database(settings.database_url, direct_url=settings.database_direct_url)
         try:
-            await run(database)
+            await prepare(database)
+            return await work(CommandContext(settings, database, SystemClock()))
         finally:
             await database.close()
 
-    run_to_end(opened())
+    return run_to_end(opened())

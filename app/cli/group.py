@@ -1,4 +1,4 @@
-"""What all commands share: how they run, and how they say that the database cannot be used."""
+"""How commands run, and how they report that the database cannot be used."""
 
 import asyncio
 import threading
@@ -20,15 +20,15 @@ _THREAD_SECONDS = 2.0
 
 
 class Commands(TyperGroup):
-    """The group of all commands. An error of the database leaves it as one sentence, DatabaseUnusable."""
+    """The group of all commands. It turns an error of the database into one sentence, DatabaseUnusable."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run the command that was asked for. Raises DatabaseUnusable."""
+        """Run the command. Raises DatabaseUnusable."""
         try:
             return super().invoke(ctx)
         except CommandError as error:
             raise SettingsError(
-                f"{error}. Without an argument `aftercall migrate` goes to the newest revision."
+                f"{error}. Without an argument `aftercall migrate` upgrades to the newest revision."
             ) from error
         except Exception as error:
             found = diagnose(error, read_settings().database_url) if is_of_database(error) else None

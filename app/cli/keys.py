@@ -10,14 +10,10 @@ from app.accounts.credentials import rotate
 from app.api import keys
 from app.api.auth import CONNECTOR_SCOPES, Scope
 from app.calls import accounts
-from app.cli.context import err, out, with_database, with_schema
-from app.clock import SystemClock
-from app.db.engine import Database
-from app.db.migrations import migrate as migrate_database
+from app.cli.context import CommandContext, err, out, run_with_database
+from app.db.migrations import migrate
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.settings import read_settings
-from app.vault import Vault
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of connectors and operators; the secret key.")
 
@@ -31,38 +27,39 @@ def create_key(
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help=f"What it may do; repeat. Default: what a connector needs, {' and '.join(CONNECTOR_SCOPES)}."
+            help="What the key may do; repeat for more. Default: what a connector needs, "
+            f"{' and '.join(CONNECTOR_SCOPES)}."
         ),
     ] = None,
 ) -> None:
-    """Make an API key and print it once; only its digest is kept."""
+    """Create an API key and print it once; only its digest is stored."""
 
-    async def run(database: Database) -> None:
-        await migrate_database(database)
-        async with database.write() as db:
-            now = SystemClock().now()
+    async def run(context: CommandContext) -> None:
+        now = context.clock.now()
+        async with context.database.write() as db:
             await accounts.open_unbound(db, now)
             created = await keys.create_key(
                 db, AccountId(account), name, now, tuple(scope or CONNECTOR_SCOPES)
             )
-        # The key alone on standard output, so that a script can take it.
+        # Only the key goes to standard output, so that a script can read it.
         err.print(
-            f"Key {created.info.key_id} for account {escape(account)}. It may {', '.join(created.info.scopes)}. It is shown this once:"
+            f"Key {created.info.key_id} for account {escape(account)}, with the scopes "
+            f"{', '.join(created.info.scopes)}. It is shown only once:"
         )
         print(created.plain)  # noqa: T201
 
-    with_database(run)
+    run_with_database(run, migrate)
 
 
 @keys_app.command("list")
 def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUND_ACCOUNT) -> None:
     """Show the keys of an account."""
 
-    async def run(database: Database) -> None:
+    async def run(context: CommandContext) -> None:
         table = Table("name", "scopes", "created", "revoked")
-        # An id that is cut short cannot be revoked by it.
+        # A truncated id cannot be used to revoke the key.
         table.add_column("id", no_wrap=True, overflow="ignore", min_width=30)
-        async with database.read() as db:
+        async with context.database.read() as db:
             for info in await keys.list_keys(db, AccountId(account)):
                 table.add_row(
                     escape(info.name),
@@ -73,39 +70,39 @@ def list_keys(account: Annotated[str, typer.Option(help="Account id.")] = UNBOUN
                 )
         out.print(table)
 
-    with_schema(run)
+    run_with_database(run)
 
 
 @keys_app.command("revoke")
 def revoke_key(
     key_id: str, account: Annotated[str, typer.Option(help="Account id.")] = UNBOUND_ACCOUNT
 ) -> None:
-    """Make a key useless at once."""
+    """Revoke a key immediately."""
 
-    async def run(database: Database) -> None:
-        async with database.write() as db:
-            if not await keys.revoke_key(db, AccountId(account), key_id, SystemClock().now()):
+    async def run(context: CommandContext) -> None:
+        async with context.database.write() as db:
+            if not await keys.revoke_key(db, AccountId(account), key_id, context.clock.now()):
                 raise SettingsError(
-                    f"account {account} has no key {key_id} that is in force; `aftercall keys list` shows them"
+                    f"account {account} has no active key {key_id}; `aftercall keys list` shows its keys"
                 )
         out.print(f"Revoked {escape(key_id)}.")
 
-    with_schema(run)
+    run_with_database(run)
 
 
 @keys_app.command("rotate-secrets")
 def rotate_secrets() -> None:
-    """Encrypt stored credentials anew with the first key of AFTERCALL_SECRET_KEY, so that the others can go."""
-    vault = Vault(read_settings().secrets()[0])
+    """Encrypt stored credentials with the first key of AFTERCALL_SECRET_KEY, so that others can be removed."""
 
-    async def run(database: Database) -> None:
-        async with database.write() as db:
+    async def run(context: CommandContext) -> None:
+        vault = context.vault
+        async with context.database.write() as db:
             done = await rotate(db, vault)
-        out.print(f"{done.renewed} secrets encrypted anew, {done.kept} were so already.")
+        out.print(f"{done.renewed} secrets encrypted again, {done.kept} already had the first key.")
         if done.unreadable:
             err.print(
-                f"{done.unreadable} can be read with none of the keys; `aftercall accounts list` says whose."
+                f"None of the keys decrypts {done.unreadable} secrets; `aftercall accounts list` shows whose."
             )
             raise typer.Exit(1)
 
-    with_schema(run)
+    run_with_database(run)

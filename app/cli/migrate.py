@@ -1,13 +1,11 @@
-"""`aftercall migrate`: bring the schema up to date, or take it back."""
+"""`aftercall migrate`: upgrade the schema, or take it back."""
 
 from typing import Annotated
 
 import typer
 
-from app.cli.context import out, with_database
-from app.db.engine import Database
-from app.db.migrations import current_revision
-from app.db.migrations import migrate as migrate_database
+from app.cli.context import CommandContext, keep_schema, out, run_with_database
+from app.db import migrations
 
 
 def migrate(
@@ -15,10 +13,10 @@ def migrate(
         str, typer.Argument(help="Revision to go to; -1 is one step down, base is empty.")
     ] = "head",
 ) -> None:
-    """Bring the database's schema up to date (or down)."""
+    """Upgrade the database's schema, or downgrade it."""
 
-    async def run(database: Database) -> None:
-        await migrate_database(database, revision)
-        out.print(f"The schema is at {await current_revision(database) or 'base'}.")
+    async def run(context: CommandContext) -> None:
+        await migrations.migrate(context.database, revision)
+        out.print(f"The schema is at {await migrations.current_revision(context.database) or 'base'}.")
 
-    with_database(run)
+    run_with_database(run, keep_schema)

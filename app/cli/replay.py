@@ -1,13 +1,11 @@
-"""`aftercall replay`: rebuild calls from what was kept of them."""
+"""`aftercall replay`: rebuild calls from their stored deliveries and records."""
 
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from app.cli.context import out, with_schema
-from app.clock import SystemClock
-from app.db.engine import Database
+from app.cli.context import CommandContext, out, run_with_database
 from app.ids import AccountId
 from app.webhooks.replay import replay_calls
 
@@ -22,22 +20,23 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare only; write nothing.")] = False,
 ) -> None:
-    """Rebuild calls from the raw deliveries and records that were kept, and say whether anything differs."""
+    """Rebuild calls from the stored deliveries and records, and report every difference."""
 
-    async def run(database: Database) -> None:
+    async def run(context: CommandContext) -> None:
         report = await replay_calls(
-            database,
-            SystemClock(),
+            context.database,
+            context.clock,
             AccountId(account),
             session=session,
             since=since,
             write=not dry_run,
         )
-        verb = "would differ" if dry_run else "mended"
+        verb = "would change" if dry_run else "corrected"
         out.print(
-            f"{report.calls} calls rebuilt from {report.deliveries} deliveries: {report.same} the same, {len(report.different)} {verb}."
+            f"{report.calls} calls rebuilt from {report.deliveries} deliveries: {report.same} unchanged, "
+            f"{len(report.different)} {verb}."
         )
-        for call_id, what in report.different.items():
-            out.print(f"  {call_id}: {', '.join(what)}")
+        for call_id, fields in report.different.items():
+            out.print(f"  {call_id}: {', '.join(fields)}")
 
-    with_schema(run)
+    run_with_database(run)

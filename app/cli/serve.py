@@ -23,7 +23,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     role: Annotated[
-        Role, typer.Option(help="web answers requests, worker does the background work.")
+        Role, typer.Option(help="web serves requests, worker does the background work.")
     ] = Role.ALL,
 ) -> None:
     """Run the service. Reads AFTERCALL_* and RC_* from the environment; see docs/settings.md."""
@@ -45,7 +45,7 @@ def serve(
 
 
 def _http_protocol(settings: Settings) -> Any:
-    """Return uvicorn's protocol with our patience; where its parser is not installed, uvicorn's own choice."""
+    """Return uvicorn's protocol with our time limit for requests, or uvicorn's default without its parser."""
     if importlib.util.find_spec("httptools") is None:
         return "auto"
     from app.api.http_protocol import patient_protocol
@@ -54,7 +54,7 @@ def _http_protocol(settings: Settings) -> Any:
 
 
 class _Server(uvicorn.Server):
-    """Tells the process when it serves and when it stops, and calms the garbage collector."""
+    """Tells the process when it serves and when it stops, and tunes the garbage collector."""
 
     def __init__(self, config: uvicorn.Config, process: Process) -> None:
         super().__init__(config)
@@ -68,30 +68,30 @@ class _Server(uvicorn.Server):
             await wait_for_sqlite()
 
     async def startup(self, sockets: Any = None) -> None:
-        # Before the lifespan, in which an error would be logged with its traceback. Raises what `Commands` explains.
+        # Before the lifespan, which would log an error with its traceback. `Commands` explains it instead.
         await self._process.prepare_database()
         await super().startup(sockets=sockets)
         if not self.started:
             return
-        # What start-up made lives as long as the process: a collector that does not walk it again cuts the p99.
+        # What start-up created lives as long as the process. Not visiting it in collections lowers the p99.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 25, 50)
-        logger.info("serving", **_particulars(self._process, self.servers))
+        logger.info("serving", **_log_fields(self._process, self.servers))
         self._process.serving.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        # Streams and long polls end by themselves, so that nobody has to be cut off.
+        # Streams and long polls end by themselves, so that no response is cut off.
         self._process.services.stopping.begin(self._process.clock.now())
         await super().shutdown(sockets=sockets)
 
 
-def _particulars(process: Process, servers: Sequence[asyncio.Server]) -> dict[str, Any]:
-    """Return what an operator wants to know of a process that has just begun to serve."""
+def _log_fields(process: Process, servers: Sequence[asyncio.Server]) -> dict[str, Any]:
+    """Return the log fields that describe a process which has just started to serve."""
     addresses = [
         f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         for server in servers
-        for host, port, *_ in (listening.getsockname() for listening in server.sockets)
+        for host, port, *_ in (one.getsockname() for one in server.sockets)
     ]
     return {
         "version": __version__,

@@ -1,6 +1,7 @@
 """Says in one sentence why a database cannot be used, and what to do about it.
 
-Reads the whole chain of an exception: SQLAlchemy and `app.db.engine` wrap what the driver and the system raise.
+Reads the whole chain of an exception: SQLAlchemy and `app.db.engine` wrap what the driver and the system
+raise.
 """
 
 import errno
@@ -21,7 +22,10 @@ _MIGRATE = "Run `aftercall migrate`."
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is wrong, and what to do. `passes` says that it may end by itself: a server that is being started."""
+    """What is wrong, and what to do.
+
+    `passes` says that it may end by itself: a server that is being started.
+    """
 
     sentence: str
     passes: bool = False
@@ -32,13 +36,26 @@ def diagnose(error: BaseException, url: str) -> Diagnosis | None:
     if not is_of_database(error):
         return None
     where = describe(url)
-    for one in _chain(error):
-        found = _of_schema(one) or _of_postgresql(one) or _of_sqlite(one, url) or _of_system(one)
-        if found is not None:
-            return Diagnosis(f"{where}: {found.sentence}", found.passes)
+    found = next(
+        filter(None, (_of_database(one, url) or _of_system(one) for one in _chain(error))),
+        None,
+    )
+    if found is not None:
+        return Diagnosis(f"{where}: {found.sentence}", found.passes)
     if isinstance(error, StorageUnavailable):
         return Diagnosis(f"{where}: {error}. Check that the server is up and that {VARIABLE} is right.", True)
     return None
+
+
+def explain_refused_write(error: StorageUnavailable, url: str) -> str:
+    """Return why the database at `url` does not store a row, and what to do, without naming the address."""
+    found = next(filter(None, (_of_database(one, url) for one in _chain(error))), None)
+    if found is None:
+        # Before the errors of the system: a commit that takes too long ends in a TimeoutError of ours.
+        said = str(error).lower()
+        found = next((_explain(code, url) for words, code in _WORDS.items() if words in said), None)
+    sentence = found.sentence if found else _UNKNOWN
+    return sentence[0].upper() + sentence[1:]
 
 
 def is_of_database(error: BaseException) -> bool:
@@ -69,45 +86,57 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [getattr(one, "orig", None), one.__cause__, one.__context__]
 
 
-def _of_schema(error: BaseException) -> Diagnosis | None:
-    return Diagnosis(str(error)) if isinstance(error, SchemaMismatch) else None
+def _of_database(error: BaseException, url: str) -> Diagnosis | None:
+    if isinstance(error, SchemaMismatch):
+        return Diagnosis(str(error))
+    state, name = (str(getattr(error, key, None) or "") for key in ("sqlstate", "sqlite_errorname"))
+    return _explain(state or name, url) or (_of_missing_table(error) if name else None)
 
 
-# --- PostgreSQL: by SQLSTATE -------------------------------------------------------------------------------------
+def _explain(code: str, url: str) -> Diagnosis | None:
+    """Look up a SQLSTATE of PostgreSQL, or the name of a result code of SQLite."""
+    if code in _POSTGRESQL:
+        return Diagnosis(*_POSTGRESQL[code])
+    for beginning, explain in _SQLITE.items():
+        if code.startswith(beginning):
+            address = read_database_url(url)
+            return explain(Path(address.path if isinstance(address, SqliteAddress) else ""))
+    return None
 
+
+# --- PostgreSQL: by SQLSTATE --------------------------------------------------------------------------------
+
+_READ_ONLY = (
+    "the server is read-only: it is a standby, or was set so, as hosting providers do when a disk fills up. "
+    f"Point {VARIABLE} to the primary, or list all hosts: the one that accepts writes is used."
+)
+_LOCKED = (
+    "another transaction locks the table. Find it (on PostgreSQL: pg_stat_activity, pg_locks) and end it; "
+    "create indexes with CREATE INDEX CONCURRENTLY."
+)
+_NO_CONNECTION = (
+    "the server has no connection left. Raise max_connections, or lower AFTERCALL_DATABASE_POOL_SIZE."
+)
 _POSTGRESQL: Mapping[str, tuple[str, bool]] = {
     "28P01": (f"the password is wrong. Correct it in {VARIABLE}.", False),
-    "28000": (f"the server does not let this user in. Correct user and host in {VARIABLE}, or pg_hba.conf.", False),
-    "3D000": (f"the database does not exist. Create it (`createdb`), or correct its name in {VARIABLE}.", False),
-    "42501": ("the user may not do this. Grant it the rights on the database and its schema `public`.", False),
-    "25006": (f"the server is read-only. Point {VARIABLE} to the primary.", False),
+    "28000": (f"the server does not let this user in. Correct it in {VARIABLE}, or change pg_hba.conf.", False),
+    "3D000": (f"the database does not exist. Create it (`createdb`), or correct it in {VARIABLE}.", False),
+    "42501": ("the user may not do this. Grant it rights on the database and its schema `public`.", False),
+    "25006": (_READ_ONLY, False),
     "42P01": (f"a table is missing. {_MIGRATE}", False),
     "42703": (f"a column is missing. {_MIGRATE}", False),
-    "53300": ("the server has no connection left. Raise max_connections, or lower AFTERCALL_DATABASE_POOL_SIZE.", True),
+    "53300": (_NO_CONNECTION, True),
     "53100": ("the server's disk is full. Free space on it.", True),
+    "55P03": (_LOCKED, True),
+    "57014": (f"the statement was cancelled because it took too long, usually because {_LOCKED}", True),
     "57P03": ("the server is starting or stopping. Try again.", True),
 }  # fmt: skip
 
 
-def _of_postgresql(error: BaseException) -> Diagnosis | None:
-    state = str(getattr(error, "sqlstate", None) or "")
-    if state not in _POSTGRESQL:
-        return None
-    sentence, passes = _POSTGRESQL[state]
-    return Diagnosis(sentence, passes)
+# --- SQLite: by result code ---------------------------------------------------------------------------------
 
 
-# --- SQLite: by result code --------------------------------------------------------------------------------------
-
-
-def _of_sqlite(error: BaseException, url: str) -> Diagnosis | None:
-    name = str(getattr(error, "sqlite_errorname", None) or "")
-    if not name:
-        return None
-    address = read_database_url(url)
-    for beginning, explain in _SQLITE.items():
-        if name.startswith(beginning):
-            return explain(Path(address.path if isinstance(address, SqliteAddress) else ""))
+def _of_missing_table(error: BaseException) -> Diagnosis | None:
     text = str(error)
     if text.startswith(("no such table", "no such column")) or "has no column named" in text:
         return Diagnosis(f"{text}. {_MIGRATE}")
@@ -124,7 +153,8 @@ def _cannot_open(path: Path) -> Diagnosis:
 
 def _cannot_write(path: Path) -> Diagnosis:
     return Diagnosis(
-        f"this user may not write to the file and its folder {path.parent}. Change their owner, or correct {VARIABLE}."
+        f"this user may not write to the file and its folder {path.parent}. Change their owner, or correct "
+        f"{VARIABLE}."
     )
 
 
@@ -140,7 +170,22 @@ _SQLITE: Mapping[str, Callable[[Path], Diagnosis]] = {
 }
 
 
-# --- the way to a server -----------------------------------------------------------------------------------------
+# --- by the message, where it is all that is left of the cause ----------------------------------------------
+
+_WORDS: Mapping[str, str] = {
+    "read-only transaction": "25006",
+    "takes writes": "25006",
+    "is full": "53100",
+    "no space left": "53100",
+    "readonly database": "SQLITE_READONLY",
+    "unable to open": "SQLITE_CANTOPEN",
+    "locked": "55P03",
+    "too long": "55P03",
+}
+_UNKNOWN = f"Check the log of the database, and that {VARIABLE} leads to a server that accepts writes."
+
+
+# --- the way to a server ------------------------------------------------------------------------------------
 
 
 def _of_system(error: BaseException) -> Diagnosis | None:

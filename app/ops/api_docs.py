@@ -1,7 +1,8 @@
-"""GET /docs: the API description as a page to read and to try out; and the last strokes of the description.
+"""GET /docs: the API description as a page to read and to try out, and the final changes to the description.
 
-Swagger UI is shipped with the service (see static/vendor), so the page asks no other host for anything; its
-Content-Security-Policy holds it to that. Addresses are relative, so that it works below a path of a proxy, too.
+Swagger UI is part of the service (see static/vendor), so the page loads nothing from other hosts; its
+Content-Security-Policy enforces it. Addresses are relative, so that the page also works below a path of a
+proxy.
 """
 
 from collections.abc import Mapping
@@ -16,30 +17,30 @@ from app.ops.dashboard.router import STATIC_PATH
 PATH = "/docs"
 
 TAGS: list[dict[str, Any]] = [
-    {"name": "calls", "description": "Read calls: one, many, or as they come."},
+    {"name": "calls", "description": "Read calls: one, many, or as they change."},
     {
         "name": "call log",
-        "description": "RingCentral's own lists, through our rate limit and shared while they are fresh.",
+        "description": "RingCentral's own lists, within our rate limit and cached while they are fresh.",
     },
     {
         "name": "recordings",
-        "description": "Hear a recording: streamed from RingCentral, or out of the archive.",
+        "description": "Play a recording: streamed from RingCentral, or from the archive.",
     },
     {"name": "changes", "description": "Follow every change of every call, once and in order."},
     {
         "name": "notes and sentiment",
-        "description": "Attach what people and CRMs know of a call, also before the call exists here.",
+        "description": "Attach what people and CRMs know about a call, even before the call exists here.",
     },
     {"name": "operations", "description": "How the service is doing. Needs a key with the scope `admin`."},
     {
         "name": "administration",
         "description": "Accounts, their credentials, and API keys. Needs a key with the scope `admin`.",
     },
-    {"name": "health", "description": "For whatever starts and watches the process."},
+    {"name": "health", "description": "For whatever starts and monitors the process."},
     {"name": "problems", "description": "What the `type` of an error means and what to do about it."},
-    {"name": "webhooks", "description": "Where RingCentral's notifications come in; not for connectors."},
+    {"name": "webhooks", "description": "Where RingCentral sends its notifications; not for connectors."},
 ]
-"""The groups of the API, in the order in which a reader meets them."""
+"""The groups of the API, in the order of the page."""
 
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -78,39 +79,38 @@ router = APIRouter(include_in_schema=False)
 
 @router.get(PATH)
 async def show_docs() -> HTMLResponse:
-    """The page. It needs no key; what is tried out on it does."""
+    """Return the page. It needs no key; requests that are tried out on it do."""
     return HTMLResponse(_PAGE, headers=dict(_HEADERS))
 
 
-_STREAMED = """\
-id: 4711-9f8e7d6c5b4a
-event: call.bootstrapped
-data: {"cursor":"4711-9f8e7d6c5b4a","type":"call.bootstrapped","callId":"call_01jp0v7s4v8x2m6c9q3t5r7w1e","version":4}
-
-"""
+_STREAMED = (
+    "id: 4711-9f8e7d6c5b4a\n"
+    "event: call.bootstrapped\n"
+    'data: {"cursor":"4711-9f8e7d6c5b4a","type":"call.bootstrapped",'
+    '"callId":"call_01jp0v7s4v8x2m6c9q3t5r7w1e","version":4}\n\n'
+)
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page, and bring the API description of `app` into the order and the form that it is shown in."""
+    """Serve the page, and arrange the API description of `app` for it."""
     app.include_router(router)
     app.openapi_tags = TAGS
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _keep_to_the_standard(plain())
+            _conform_to_3_1(plain())
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _keep_to_the_standard(description: dict[str, Any]) -> None:
-    """Describe event streams as OpenAPI 3.1 can: FastAPI says `itemSchema`, a word of version 3.2."""
+def _conform_to_3_1(description: dict[str, Any]) -> None:
+    """Describe event streams as OpenAPI 3.1 can: FastAPI uses `itemSchema`, a keyword of version 3.2."""
     for operations in description["paths"].values():
         for operation in operations.values():
-            for answer in operation["responses"].values():
-                for shape in answer.get("content", {}).values():
-                    item = shape.pop("itemSchema", None)
-                    if item is not None:
-                        shape["schema"] = {"type": "string", "description": "Server-sent events."}
-                        shape["example"] = _STREAMED
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    if content.pop("itemSchema", None) is not None:
+                        content["schema"] = {"type": "string", "description": "Server-sent events."}
+                        content["example"] = _STREAMED

@@ -1,10 +1,10 @@
-"""What the service stands on, as plain values: the inbox and the subscriptions. No I/O."""
+"""The state of the inbox and of the subscriptions, as plain values. No I/O."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 MOST_COUNTED = 10_001
-"""Backlogs are counted up to here: beyond it the figure no longer matters, and counting would cost."""
+"""Backlogs are counted up to here: beyond it the exact figure does not matter, and counting would be slow."""
 
 ACTIVE = "active"
 
@@ -22,19 +22,19 @@ class InboxState:
 
     @property
     def number(self) -> str:
-        """How many wait, as far as they were counted."""
-        return str(self.waiting) if self.waiting < MOST_COUNTED else f"{MOST_COUNTED - 1} and more"
+        """How many are waiting, as far as they were counted."""
+        return str(self.waiting) if self.waiting < MOST_COUNTED else f"{MOST_COUNTED - 1} or more"
 
 
 def is_backlog(inbox: InboxState, window_seconds: float) -> bool:
-    """Whether so much waits that an end may become known too late to look the call up in time."""
+    """Whether the end of a call may become known too late to look the call up within its window."""
     oldest = inbox.oldest_seconds or 0.0
     return inbox.waiting > 0 and (oldest > window_seconds / 2 or inbox.waiting >= MOST_COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """A webhook subscription as it stands: `status` is ours where we know better than RingCentral's last word.
+    """A webhook subscription. `status` is ours where we know better than RingCentral's last response.
 
     `lost_at` is since when it is known to deliver nothing, None while it delivers.
     """
@@ -52,12 +52,12 @@ class SubscriptionState:
         return self.status.lower() == ACTIVE
 
 
-def status_of(
-    told: str, expires_at: datetime | None, refused_since: datetime | None, now: datetime
+def current_status(
+    reported: str, expires_at: datetime | None, refused_since: datetime | None, now: datetime
 ) -> tuple[str, datetime | None]:
-    """Return how a subscription stands and, where that follows from a moment, since when it delivers nothing."""
+    """Return the status of a subscription and, if known, since when it delivers nothing."""
     if refused_since is not None:
         return "Refused", refused_since
-    if told.lower() == ACTIVE and expires_at is not None and expires_at <= now:
+    if reported.lower() == ACTIVE and expires_at is not None and expires_at <= now:
         return "Expired", expires_at
-    return told, None
+    return reported, None

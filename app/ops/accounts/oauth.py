@@ -1,8 +1,10 @@
-"""Connecting an account by signing in with RingCentral: GET /oauth/ringcentral/start and /oauth/ringcentral/callback.
+"""Connecting an account by signing in with RingCentral: GET /oauth/ringcentral/start and
+/oauth/ringcentral/callback.
 
-The authorization code flow with PKCE. Nothing is kept here between the two requests, so any replica may answer the
-second: `state` goes through RingCentral and back, the verifier waits in a cookie of the browser that began, both
-sealed with our key, and they belong together by a nonce. Who may begin: docs/decisions/connecting-accounts.md.
+The authorization code flow with PKCE. The service stores nothing between the two requests, so any replica may
+handle the second: `state` passes through RingCentral, the verifier is in a cookie of the browser that
+started, both are sealed with our key, and a nonce ties them together. Who may start:
+docs/decisions/connecting-accounts.md.
 """
 
 import hmac
@@ -29,6 +31,7 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.ops.dashboard.router import CurrentDashboard, Dashboard
+from app.ops.problems.model import Subject, read_problem
 from app.ringcentral.oauth import VERIFIER_BYTES, authorize_address, challenge_of, verifier_of
 from app.settings import LOCAL_HOSTS, Settings
 from app.vault import InvalidToken, Vault
@@ -36,14 +39,14 @@ from app.vault import InvalidToken, Vault
 PATH = "/oauth/ringcentral"
 SIGN_IN_MINUTES = 10
 _STATE, _BROWSER, _INVITATION = "oauth-state", "oauth-browser", "oauth-invitation"
-_LONGEST = 4096
+_LONGEST = 4096  # characters
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SignInStart:
-    """What the browser is given: where to go, and the cookie to come back with."""
+    """What the browser gets: the address to open, and the cookie to come back with."""
 
     address: str
     cookie_name: str
@@ -51,15 +54,15 @@ class SignInStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A sign-in that this browser began."""
+class StartedSignIn:
+    """A sign-in that this browser started."""
 
     verifier: str = field(repr=False)
     redirect_uri: str
 
 
 class SignInRefused(AftercallError):
-    """The sign-in cannot go on; `todo` says what helps."""
+    """The sign-in cannot continue; `todo` says what to do."""
 
     def __init__(self, title: str, todo: str, *, status: int = 400) -> None:
         super().__init__(title)
@@ -68,18 +71,18 @@ class SignInRefused(AftercallError):
         self.status = status
 
 
-_BEGIN_AGAIN = "Begin again from the link that brought you here. Nothing was stored."
+_START_AGAIN = "Start again from the link that brought you here. Nothing was stored."
 
 
 class SignInFlow:
-    """The two halves of a sign-in, as values: what to send, and whether what came back belongs to it."""
+    """The two halves of a sign-in, as values: what to send, and whether a response belongs to it."""
 
     def __init__(self, settings: Settings, vault: Vault) -> None:
         self._settings = settings
         self._vault = vault
 
-    def begin(self, base_address: str, now: datetime) -> SignInStart:
-        """Make state, verifier and cookie. Raises SettingsError without an app."""
+    def start(self, base_address: str, now: datetime) -> SignInStart:
+        """Create state, verifier and cookie. Raises SettingsError without an app."""
         if not self._settings.has_app or self._settings.rc_client_id is None:
             raise SettingsError("RC_CLIENT_ID and RC_CLIENT_SECRET are not set")
         nonce = secrets.token_urlsafe(24)
@@ -95,49 +98,48 @@ class SignInFlow:
             state=self._seal(_STATE, state),
             challenge=challenge_of(verifier),
         )
-        return SignInStart(
-            address,
-            cookie_name(nonce, base_address),
-            self._seal(_BROWSER, browser),
-        )
+        return SignInStart(address, cookie_name(nonce, base_address), self._seal(_BROWSER, browser))
 
     def read_state(self, state: str, now: datetime) -> str:
-        """Return the nonce of a state of ours. Raises Refused for any other, and for one that is too old."""
-        said = self._opened(_STATE, state)
-        if "nonce" not in said or "until" not in said:
-            raise SignInRefused("This sign-in was not begun here", _BEGIN_AGAIN)
-        if now >= datetime.fromisoformat(said["until"]):
+        """Return the nonce of a state of ours.
+
+        Raises SignInRefused for any other, and for one that has expired.
+        """
+        values = self._open(_STATE, state)
+        if "nonce" not in values or "until" not in values:
+            raise SignInRefused("This sign-in was not started here", _START_AGAIN)
+        if now >= datetime.fromisoformat(values["until"]):
             raise SignInRefused(
                 "This sign-in took too long",
-                f"It has to be done within {SIGN_IN_MINUTES} minutes. {_BEGIN_AGAIN}",
+                f"It must be completed within {SIGN_IN_MINUTES} minutes. {_START_AGAIN}",
             )
-        return said["nonce"]
+        return values["nonce"]
 
-    def read_cookie(self, nonce: str, cookie: str | None) -> Begun:
-        """Return what the browser that began was given. Raises Refused when this is another, or comes twice."""
-        said = self._opened(_BROWSER, cookie or "")
-        if not hmac.compare_digest(said.get("nonce", "").encode(), nonce.encode()):
+    def read_cookie(self, nonce: str, cookie: str | None) -> StartedSignIn:
+        """Return what the cookie holds. Raises SignInRefused for another browser, and for a repetition."""
+        values = self._open(_BROWSER, cookie or "")
+        if not hmac.compare_digest(values.get("nonce", "").encode(), nonce.encode()):
             raise SignInRefused(
-                "This browser has not begun this sign-in, or has finished it",
-                "If this page told you before that the account is connected, it is. Else begin again from the link "
-                "that brought you here, in one browser.",
+                "This browser did not start this sign-in, or has completed it",
+                "If this page has already said that the account is connected, it is. Otherwise start again "
+                "from the link that brought you here, in one browser.",
             )
-        return Begun(said["verifier"], said["redirectUri"])
+        return StartedSignIn(values["verifier"], values["redirectUri"])
 
     def invite(self, now: datetime, lasts: timedelta) -> str:
-        """Return an invitation: whoever has it may connect an account of his own."""
+        """Return an invitation. It lets its bearer connect their own account."""
         return self._seal(_INVITATION, {"until": (now + lasts).isoformat()})
 
     def is_invited(self, invitation: str | None, now: datetime) -> bool:
-        """Whether this is an invitation of ours that has not run out."""
-        until = self._opened(_INVITATION, invitation or "").get("until")
+        """Whether this is an invitation of ours that has not expired."""
+        until = self._open(_INVITATION, invitation or "").get("until")
         return until is not None and now < datetime.fromisoformat(until)
 
     def _seal(self, use: str, content: dict[str, str]) -> str:
         return self._vault.seal(use, json.dumps(content).encode())
 
-    def _opened(self, use: str, sealed: str) -> dict[str, str]:
-        """Return what we sealed for this use; nothing for whatever we did not."""
+    def _open(self, use: str, sealed: str) -> dict[str, str]:
+        """Return what we sealed for this use; nothing for anything else."""
         if len(sealed) > _LONGEST:
             return {}
         try:
@@ -148,16 +150,16 @@ class SignInFlow:
 
 
 def cookie_name(nonce: str, base_address: str) -> str:
-    """Name the cookie of one sign-in, so that two in one browser do not meet."""
+    """Return the name of a sign-in's cookie, which differs for two sign-ins in one browser."""
     prefix = "__Host-" if base_address.startswith("https:") else ""
     return f"{prefix}aftercall-oauth-{nonce[:10]}"
 
 
 def base_address(request: Request, settings: Settings) -> str:
-    """Return where the browser reaches this service, as it is registered with RingCentral.
+    """Return the address at which the browser reaches this service, as registered with RingCentral.
 
-    What a request names as its host may be anything: without a public address only this machine's own names are believed.
-    A link to another host would hand the invitation, and the code that RingCentral sends, to the owner of that host.
+    A request can name any host: without a public address only this machine's own names are trusted. A link to
+    another host would give the invitation, and the code that RingCentral sends, to the owner of that host.
 
     Raises SettingsError.
     """
@@ -165,7 +167,8 @@ def base_address(request: Request, settings: Settings) -> str:
         return settings.public_url
     if request.url.hostname not in LOCAL_HOSTS:
         raise SettingsError(
-            "AFTERCALL_PUBLIC_URL is not set, so the address of this service is not known; set it to where browsers reach it"
+            "AFTERCALL_PUBLIC_URL is not set, so the address of this service is unknown; set it to the "
+            "address that browsers use"
         )
     return str(request.base_url).rstrip("/")
 
@@ -180,7 +183,7 @@ router = APIRouter(prefix=PATH, include_in_schema=False)
 
 
 async def current_flow(request: Request) -> SignInFlow:
-    """The sign-in of this app."""
+    """Return the sign-in flow of this app."""
     settings: Settings = request.app.state.services.settings
     return SignInFlow(settings, Vault(settings.secrets()[0]))
 
@@ -195,40 +198,38 @@ async def start(
     flow: CurrentFlow,
     invitation: Annotated[str | None, Query(max_length=_LONGEST)] = None,
 ) -> Response:
-    """Send the browser to RingCentral to sign in."""
+    """Redirect the browser to RingCentral to sign in."""
     now = dashboard.services.clock.now()
     try:
-        await _check_may_begin(request, dashboard, flow, invitation, now)
-        begun = flow.begin(base_address(request, dashboard.services.settings), now)
+        await _check_may_start(request, dashboard, flow, invitation, now)
+        started = flow.start(base_address(request, dashboard.services.settings), now)
     except AftercallError as error:
         return _draw(dashboard, error)
-    answer = RedirectResponse(begun.address, 302, headers=dashboard.headers())
-    answer.set_cookie(
-        begun.cookie_name,
-        begun.cookie,
+    response = RedirectResponse(started.address, 302, headers=dashboard.headers())
+    response.set_cookie(
+        started.cookie_name,
+        started.cookie,
         max_age=SIGN_IN_MINUTES * 60,
-        secure=begun.cookie_name.startswith("__Host-"),
+        secure=started.cookie_name.startswith("__Host-"),
         httponly=True,
-        samesite="lax",  # it has to come along when RingCentral sends the browser back
+        samesite="lax",  # it has to be sent when RingCentral redirects the browser back
     )
-    return answer
+    return response
 
 
-async def _check_may_begin(
+async def _check_may_start(
     request: Request, dashboard: Dashboard, flow: SignInFlow, invitation: str | None, now: datetime
 ) -> None:
     if flow.is_invited(invitation, now):
         return
     if invitation is not None:
-        raise SignInRefused(
-            "This invitation is not valid any more", "Ask whoever sent it for another one.", status=403
-        )
+        raise SignInRefused("This invitation is no longer valid", "Ask its sender for a new one.", status=403)
     viewer = await dashboard.sign_in.find_viewer(request)
     if viewer is None or not viewer.oversees:
         raise SignInRefused(
             "You may not connect accounts here",
-            "Sign in to the dashboard with an admin key of the service first, or open an invitation: "
-            "`aftercall accounts invite` makes one.",
+            "First sign in to the dashboard with an admin key of the service, or open an invitation: "
+            "`aftercall accounts invite` creates one.",
             status=403,
         )
 
@@ -243,58 +244,58 @@ async def callback(
     error: Annotated[str | None, Query(max_length=_LONGEST)] = None,
     error_description: Annotated[str | None, Query(max_length=_LONGEST)] = None,
 ) -> Response:
-    """Take the code that the browser brings from RingCentral, and say what came of it."""
+    """Exchange the code that the browser brings from RingCentral, and show the result."""
     name = None
     try:
         nonce = flow.read_state(state, dashboard.services.clock.now())
         # Its name depends on the scheme alone.
         name = cookie_name(nonce, dashboard.services.settings.public_url or str(request.base_url))
-        begun = flow.read_cookie(nonce, request.cookies.get(name))
+        started = flow.read_cookie(nonce, request.cookies.get(name))
         if error is not None or not code:
             raise _declined(error, error_description)
         onboarding: Onboarding = request.app.state.process.onboarding
-        admitted = await onboarding.by_code(AuthorizationCode(code, begun.verifier, begun.redirect_uri))
-        answer = _draw_success(dashboard, admitted)
+        admitted = await onboarding.by_code(AuthorizationCode(code, started.verifier, started.redirect_uri))
+        response = _draw_success(dashboard, admitted)
     except AftercallError as failure:
-        answer = _draw(dashboard, failure)
+        response = _draw(dashboard, failure)
     if name is not None:
-        # Whatever came of it, the code is spent.
-        answer.delete_cookie(name, secure=name.startswith("__Host-"), httponly=True, samesite="lax")
-    return answer
+        # The code works once, so the cookie is of no use after a failure either.
+        response.delete_cookie(name, secure=name.startswith("__Host-"), httponly=True, samesite="lax")
+    return response
 
 
 def _declined(error: str | None, description: str | None) -> SignInRefused:
     if error == "access_denied":
         return SignInRefused(
             "The account was not connected",
-            "You did not agree. To change your mind, begin again.",
+            "You did not agree. If you change your mind, start again.",
             status=200,
         )
-    said = f"{error or 'no code'}: {description or 'RingCentral gave no reason'}"[:300]
+    reason = f"{error or 'no code'}: {description or 'RingCentral gave no reason'}"[:300]
     return SignInRefused(
-        "RingCentral did not let you sign in",
-        f"It said “{said}”. Check that the app in the developer console has the authorization code flow switched on and "
-        "lists the address of this page, up to the question mark, as a redirect URI.",
+        "RingCentral refused the authorization",
+        f"Its message: “{reason}”. Check that the app in the developer console has the authorization code "
+        "flow enabled and lists the address of this page, up to the question mark, as a redirect URI.",
     )
 
 
 def _draw_success(dashboard: Dashboard, admitted: Admitted) -> Response:
     access = admitted.access
     lines = [
-        "From now on its calls are enriched, of the whole account."
+        "From now on the calls of the whole account are enriched."
         if access.problem is None and access.extension_id is None
-        else "From now on the calls of your own extension are enriched. For those of the whole account, an administrator "
-        "has to grant you the permission ReadCompanyCallLog; it is noticed within the hour."
+        else "From now on the calls of your own extension are enriched. For those of the whole account, an "
+        "administrator must grant you the permission ReadCompanyCallLog; it takes effect within an hour."
         if access.problem is None
-        else str(access.problem.get("detail")),
+        else read_problem(Subject.CREDENTIALS, admitted.account_id, access.problem).detail,
     ]
     lacking = missing_scopes(access.scopes)
     if lacking:
-        words = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
-        lines.append(f"The app still lacks {words}: grant it in the developer console and sign in once more.")
+        scopes = ", ".join(f"{scope} (to {NEEDED_SCOPES[scope]})" for scope in lacking)
+        lines.append(f"The app still lacks {scopes}: grant it in the developer console, then sign in again.")
     return dashboard.page(
         "oauth.html",
-        title="The account is connected" if admitted.is_new else "The account is connected anew",
+        title="The account is connected" if admitted.is_new else "The account is connected again",
         lines=[f"Account {admitted.account_id}, as the user {access.owner_id or admitted.name}.", *lines],
         is_well=access.problem is None and not lacking,
         kind=CredentialKind.OAUTH.value,
@@ -302,9 +303,9 @@ def _draw_success(dashboard: Dashboard, admitted: Admitted) -> Response:
 
 
 def _draw(dashboard: Dashboard, error: AftercallError) -> Response:
-    """Say what went wrong and what to do, on a page for people."""
+    """Return a page that says what went wrong and what to do."""
     refused = error if isinstance(error, SignInRefused) else _explain(error)
-    log.info("a sign-in was not finished", why=refused.title)
+    log.info("a sign-in failed", why=refused.title)
     return dashboard.page(
         "oauth.html", refused.status, title=refused.title, lines=[refused.todo], is_well=False, kind="refused"
     )
@@ -315,11 +316,11 @@ def _explain(error: AftercallError) -> SignInRefused:
         case SettingsError():
             if "PUBLIC_URL" in str(error):
                 return SignInRefused(
-                    "This service does not know its own address", f"For its operator: {error}."
+                    "This service does not know its own address", f"For the operator: {error}."
                 )
             return SignInRefused(
                 "This service has no RingCentral app to sign in with",
-                f"Its operator has to set RC_CLIENT_ID and RC_CLIENT_SECRET and restart ({error}).",
+                f"The operator must set RC_CLIENT_ID and RC_CLIENT_SECRET, then restart ({error}).",
                 status=503,
             )
         case CredentialsRefused(code="no-refresh-token"):
@@ -329,27 +330,30 @@ def _explain(error: AftercallError) -> SignInRefused:
         case CredentialsRefused():
             return SignInRefused(
                 "RingCentral refused the sign-in",
-                f"It said “{error.detail}” ({error.code or error.status}). A code works once and for a minute: begin "
-                "again. If it happens again, check RC_CLIENT_ID and RC_CLIENT_SECRET.",
+                f"Its message: “{error.detail}” ({error.code or error.status}). A code works once and for a "
+                "minute: start again. If it happens again, check RC_CLIENT_ID and RC_CLIENT_SECRET.",
                 status=502,
             )
         case PermissionMissing():
             return SignInRefused(
-                "RingCentral does not tell which account this is",
-                f"Grant the app the scope {error.permission or 'ReadCallLog'} in the developer console, then sign in again.",
+                "RingCentral does not say which account this is",
+                f"Grant the app the scope {error.permission or 'ReadCallLog'} in the developer console, then "
+                "sign in again.",
                 status=502,
             )
         case RateLimited():
             return SignInRefused(
-                "RingCentral asks us to wait", "Begin again in a minute. Nothing was stored.", status=503
+                "RingCentral asks us to wait", "Start again in a minute. Nothing was stored.", status=503
             )
         case RingCentralError():
             return SignInRefused(
-                "RingCentral gave no usable answer", f"Begin again in a minute ({error.detail}).", status=502
+                "RingCentral gave no usable response",
+                f"Start again in a minute ({error.detail}).",
+                status=502,
             )
         case StorageUnavailable():
             return SignInRefused(
-                "The database does not answer", "Begin again in a minute. Nothing was stored.", status=503
+                "The database does not respond", "Start again in a minute. Nothing was stored.", status=503
             )
         case _:
             return SignInRefused("The account could not be connected", str(error), status=502)

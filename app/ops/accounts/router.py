@@ -1,10 +1,10 @@
 """Administration: /v1/accounts and /v1/api-keys. For keys with the scope `admin`.
 
-A key of `~`, the service's own account, administers the service: all accounts and keys. A key of any other account
-administers that one alone.
+A key of `~`, the service's own account, administers the service: all accounts and keys. A key of any other
+account administers only that account.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -31,6 +31,8 @@ from app.errors import (
 )
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.accounts.oauth import CurrentFlow, invitation_address
+from app.ops.problems.model import Subject, read_problem
+from app.ops.schemas import ResponseModel
 from app.vault import Vault
 
 ACCOUNT_PATTERN = r"^(~|[0-9]{1,32})$"
@@ -40,60 +42,54 @@ LONGEST_INVITATION_HOURS = 24 * 30
 router = APIRouter(prefix="/v1", tags=["administration"])
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="ignore"
-    )
-
-
 class _Input(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
-class Trouble(_Shape):
+class AccountProblem(ResponseModel):
     """What a person has to do."""
 
-    code: str = Field(description="RingCentral's own code where it gave one.", examples=["CMN-408"])
+    code: str = Field(description="RingCentral's code if it gave one, else ours.", examples=["CMN-408"])
     detail: str
     since: Instant | None
 
 
-class CredentialsView(_Shape):
+class CredentialsView(ResponseModel):
     """One user's credentials, without their secrets."""
 
     name: str = Field(examples=["ext-711000101"])
     kind: str = Field(
-        description="`own`: of the environment; `jwt`: a JWT credential; `oauth`: somebody signed in.",
+        description="`own`: of the environment; `jwt`: a JWT credential; `oauth`: a person signed in.",
         examples=["oauth"],
     )
-    level: str = Field(description="`account`: sees everybody's calls; `extension`: the user's own.")
-    extension_id: str | None = Field(description="Whose calls it sees, at level `extension`.")
+    level: str = Field(description="`account`: can see all calls; `extension`: only the user's own.")
+    extension_id: str | None = Field(description="Whose calls it can see, at level `extension`.")
     owner_id: str | None = Field(description="The extension that it acts as.", examples=["711000101"])
-    scopes: list[str] = Field(description="What the app may do, as RingCentral told at the sign-in.")
-    problems: list[Trouble]
+    scopes: list[str] = Field(description="What the app may do, as RingCentral stated at the sign-in.")
+    problems: list[AccountProblem]
     updated_at: Instant | None
 
 
-class AccountView(_Shape):
+class AccountView(ResponseModel):
     """A RingCentral account."""
 
     account_id: str = Field(
-        description="`~` while the service's own account has not been learnt.", examples=["908070001"]
+        description="`~` while the service's own account is not known yet.", examples=["908070001"]
     )
     is_own: bool = Field(description="Whether `~` means this account.")
-    added_at: Instant | None = Field(description="When somebody first gave credentials for it.")
-    problem: Trouble | None = Field(description="Why nobody can read its calls.")
+    added_at: Instant | None = Field(description="When credentials were first added for it.")
+    problem: AccountProblem | None = Field(description="Why its calls cannot be read.")
     credentials: list[CredentialsView]
 
 
-class AccountList(_Shape):
+class AccountList(ResponseModel):
     """Accounts by id."""
 
     data: list[AccountView]
 
 
 class NewCredentials(_Input):
-    """A JWT credential. Without an app of its own it belongs to the app of the environment."""
+    """A JWT credential. Without a client id it belongs to the app of the environment."""
 
     jwt: SecretStr = Field(min_length=1, max_length=8192, examples=["eyJraWQiOiI4NzYy…"])
     client_id: str | None = Field(None, min_length=1, max_length=128)
@@ -107,19 +103,19 @@ class NewCredentials(_Input):
 
 
 class NewInvitation(_Input):
-    """How long the link works."""
+    """How long the link is valid."""
 
     hours: float = Field(24.0, gt=0, le=LONGEST_INVITATION_HOURS, examples=[24])
 
 
-class Invitation(_Shape):
-    """A link. Whoever opens it signs in with RingCentral and connects the account of his own."""
+class Invitation(ResponseModel):
+    """A link. A person who opens it signs in with RingCentral, which connects their account."""
 
     url: str = Field(examples=["https://calls.example.com/oauth/ringcentral/start?invitation=gAAAAABl…"])
     expires_at: Instant
 
 
-class KeyView(_Shape):
+class KeyView(ResponseModel):
     """An API key, without the key itself."""
 
     key_id: str = Field(examples=["key_01kdv6x3q8m7a2c5e9r4t1y6wz"])
@@ -130,8 +126,8 @@ class KeyView(_Shape):
     revoked_at: Instant | None
 
 
-class KeyList(_Shape):
-    """Keys of an account, revoked ones too, oldest first."""
+class KeyList(ResponseModel):
+    """The keys of an account, including revoked ones, oldest first."""
 
     data: list[KeyView]
 
@@ -149,13 +145,13 @@ class NewKey(_Input):
     account_id: str | None = Field(
         None,
         pattern=ACCOUNT_PATTERN,
-        description="Default: the account of the key that asks.",
+        description="Default: the account of the key that is used.",
         examples=["~"],
     )
 
 
 class CreatedKey(KeyView):
-    """A key just made. `key` is told this once."""
+    """A new key. `key` is returned only once."""
 
     key: str = Field(examples=["ak_Xo3fV0Jc2uYhQm8s1bTz5wR7nL4kD6gE9aPiC0tUyHq"])
 
@@ -172,29 +168,32 @@ AccountQuery = Annotated[
     Query(
         alias="accountId",
         pattern=ACCOUNT_PATTERN,
-        description="Default: the account of the key that asks.",
+        description="Default: the account of the key that is used.",
         examples=["908070001"],
     ),
 ]
 
 
 def is_operator(key: Key) -> bool:
-    """Whether this admin key administers the service and not one account alone."""
+    """Whether this admin key administers the service, not a single account."""
     return key.owner == UNBOUND_ACCOUNT
 
 
 def chosen_account(key: Key, account_id: str | None) -> AccountId:
-    """Return the account that is meant. Raises Forbidden for another than one's own."""
+    """Return the account that a request is about.
+
+    Raises Forbidden for one that the key does not administer.
+    """
     if account_id is None or account_id in (key.owner, key.account_id):
         return key.owner
     if not is_operator(key):
-        raise Forbidden("This API key administers its own account alone")
+        raise Forbidden("This API key administers only its own account")
     return AccountId(account_id)
 
 
 @router.get("/accounts", summary="All accounts and what they need", responses=problem_responses())
 async def list_accounts(services: CurrentServices, key: Administrator) -> AccountList:
-    """List the accounts that this key administers: whose credentials serve them, how far these reach, what is wrong."""
+    """List the accounts that this key administers, with their credentials and problems."""
     found = await _load(services, None if is_operator(key) else key.account_id)
     return AccountList(data=[_view(account) for account in found])
 
@@ -208,7 +207,10 @@ async def list_accounts(services: CurrentServices, key: Administrator) -> Accoun
 async def add_account(
     request: Request, new: NewCredentials, services: CurrentServices, key: Administrator
 ) -> AccountView:
-    """Ask RingCentral whose credential this is, and store it encrypted. The same user's former one is replaced."""
+    """Ask RingCentral whose credential this is, and store it encrypted.
+
+    It replaces the same user's previous one.
+    """
     if not is_operator(key):
         raise Forbidden("Only a key of the service's own account may add accounts")
     onboarding: Onboarding = request.app.state.process.onboarding
@@ -233,13 +235,13 @@ async def add_account(
 @router.post(
     "/accounts/invitations",
     status_code=201,
-    summary="Invite somebody to connect an account",
+    summary="Invite a person to connect an account",
     responses=problem_responses(400),
 )
 async def invite(
     request: Request, new: NewInvitation, services: CurrentServices, flow: CurrentFlow, key: Administrator
 ) -> Invitation:
-    """Make a link with which an administrator of another company connects its account, by signing in with RingCentral."""
+    """Create a link that connects another company's account when its administrator signs in."""
     if not is_operator(key):
         raise Forbidden("Only a key of the service's own account may invite")
     if not services.settings.has_app:
@@ -261,7 +263,7 @@ async def invite(
 async def remove_credentials(
     request: Request, account: AccountPath, name: CredentialsPath, key: Administrator
 ) -> Response:
-    """Forget credentials and end their session at RingCentral. Calls, notes and records stay."""
+    """Delete credentials and end their session at RingCentral. Calls, notes and records remain."""
     account_id = chosen_account(key, account)
     onboarding: Onboarding = request.app.state.process.onboarding
     holder = key.account_id if account_id == key.owner else account_id
@@ -280,13 +282,13 @@ async def list_keys(
     return KeyList(data=[KeyView.model_validate(info) for info in found])
 
 
-@router.post("/api-keys", status_code=201, summary="Make an API key", responses=problem_responses(400, 404))
+@router.post("/api-keys", status_code=201, summary="Create an API key", responses=problem_responses(400, 404))
 async def create_key(new: NewKey, services: CurrentServices, key: Administrator) -> CreatedKey:
-    """Make a key. It is shown this once; only its digest is kept."""
+    """Create a key. It is returned only once; the service stores only its digest."""
     owner = chosen_account(key, new.account_id)
     async with services.database.write() as db:
         if owner != UNBOUND_ACCOUNT and not await accounts.is_known(db, owner):
-            raise NotFound(f"There is no account {owner} here")
+            raise NotFound(f"There is no account {owner}")
         created = await keys.create_key(db, owner, new.name, services.clock.now(), new.scopes)
     info = KeyView.model_validate(created.info)
     return CreatedKey(**info.model_dump(), key=created.plain)
@@ -298,7 +300,7 @@ async def create_key(new: NewKey, services: CurrentServices, key: Administrator)
 async def revoke_key(
     key_id: KeyIdPath, services: CurrentServices, key: Administrator, account_id: AccountQuery = None
 ) -> Response:
-    """Refuse a key from now on. Repeating it changes nothing."""
+    """Refuse a key from now on. Repeating the request changes nothing."""
     async with services.database.write() as db:
         found = await keys.revoke_key(db, chosen_account(key, account_id), key_id, services.clock.now())
     if not found:
@@ -317,7 +319,7 @@ def _view(account: AccountOverview) -> AccountView:
         account_id=account.account_id,
         is_own=account.is_own,
         added_at=account.added_at,
-        problem=_trouble(account.problem) if account.problem else None,
+        problem=_problem(account.account_id, account.problem) if account.problem else None,
         credentials=[_credentials(member) for member in account.members],
     )
 
@@ -330,14 +332,10 @@ def _credentials(member: CredentialStatus) -> CredentialsView:
         extension_id=member.access.extension_id,
         owner_id=member.access.owner_id,
         scopes=list(member.access.scopes),
-        problems=[_trouble(problem) for problem in member.problems],
+        problems=[_problem(member.holder, problem) for problem in member.problems],
         updated_at=member.updated_at,
     )
 
 
-def _trouble(problem: dict[str, Any]) -> Trouble:
-    return Trouble(
-        code=str(problem.get("code") or "unknown"),
-        detail=str(problem.get("detail") or ""),
-        since=problem.get("since"),
-    )
+def _problem(account_id: str, stored: Mapping[str, Any]) -> AccountProblem:
+    return AccountProblem.model_validate(read_problem(Subject.CREDENTIALS, account_id, stored))

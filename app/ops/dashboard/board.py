@@ -1,7 +1,7 @@
 """The calls on the live board, and what all viewers of a process share.
 
-However many people look, the database is asked once: whoever asks first refreshes, the others take what is
-there. Nothing runs while nobody looks.
+The database is queried once, however many viewers there are: the first one refreshes, the others reuse the
+result. Nothing runs without viewers.
 """
 
 import asyncio
@@ -10,54 +10,50 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import calls, notes, sentiments
+from app.ops.account_scope import load_scope
 from app.ops.figures.completeness import Completeness, load_completeness
-from app.ops.figures.summary import ServiceSummary, load_scope, load_summary
+from app.ops.figures.summary import ServiceSummary, load_summary
 from app.settings import Settings
 
 LANES = 12
-"""Calls on the board."""
+"""The most calls on the board."""
 
 STAY_SECONDS = 6.0
-"""A found call keeps its lane at least this long, so that a person sees what became of it."""
+"""A found call stays on the board at least this long, so that a person sees what became of it."""
 
 _LANES_GAP_SECONDS = 0.25
 _SUMMARY_GAP_SECONDS = 1.0
 _LEDGER_GAP_SECONDS = 2.0
 _LEDGER_DAYS = 2
 _COUNTING_SHARE = 0.05
-"""Most of the time that each kind of counting may take: where it takes long it happens more rarely."""
+"""The share of the time that each kind of counting may take: slow counting happens less often."""
 
 _LONGEST_GAP_SECONDS = 15.0
-"""One slow answer of the database must not leave the page with an old story for minutes."""
+"""One slow response of the database must not leave the page outdated for minutes."""
 
 _COLUMNS = (
     calls.c.call_id,
-    calls.c.version,
     calls.c.stage,
     calls.c.direction,
     calls.c.internal,
     calls.c.outcome,
     calls.c.caller,
     calls.c.callee,
-    calls.c.external_number,
-    calls.c.queue_name,
     calls.c.started_at,
     calls.c.answered_at,
     calls.c.ended_at,
-    calls.c.duration_seconds,
     calls.c.has_recording,
     calls.c.window_closes_at,
     calls.c.bootstrapped_at,
     calls.c.bootstrapped_by,
     calls.c.absent_reason,
-    calls.c.looks,
     calls.c.source,
 )
 
@@ -67,7 +63,6 @@ class Lane:
     """One call on the board. `sentiment` is the label that was set last."""
 
     call_id: str
-    version: int
     stage: str
     started_at: datetime
     direction: str | None = None
@@ -75,35 +70,31 @@ class Lane:
     outcome: str = "inProgress"
     caller: Mapping[str, Any] | None = None
     callee: Mapping[str, Any] | None = None
-    external_number: str | None = None
-    queue_name: str | None = None
     answered_at: datetime | None = None
     ended_at: datetime | None = None
-    duration_seconds: int | None = None
     has_recording: bool = False
     window_closes_at: datetime | None = None
     bootstrapped_at: datetime | None = None
     bootstrapped_by: str | None = None
     absent_reason: str | None = None
-    looks: int = 0
     source: str = Source.WEBHOOK
     notes: int = 0
     sentiment: str | None = None
 
 
 def choose(candidates: Sequence[Lane], shown: frozenset[str], now: datetime, size: int = LANES) -> list[Lane]:
-    """Pick the calls for the board, latest begun first.
+    """Choose the calls for the board, the latest start first.
 
-    A call that waits for its record is worth more than one that goes on, and that more than one that is done. Of
-    equals, who has a lane keeps it, unless both are done: then the later one gets it. So a quiet company sees
-    its last calls, and a busy one sees each call that is shown to its end.
+    A call that waits for its record takes precedence over a live one, and a live one over a finished one.
+    Among equals a call that is on the board stays, unless both are finished: then the later one is chosen. So
+    a quiet company sees its last calls, and a busy one sees each call on the board until it is finished.
     """
 
-    def worth(lane: Lane) -> tuple[int, bool, datetime]:
+    def rank(lane: Lane) -> tuple[int, bool, datetime]:
         interest = _interest(lane, now)
         return interest, interest > 0 and lane.call_id in shown, lane.started_at
 
-    best = sorted(candidates, key=worth, reverse=True)[:size]
+    best = sorted(candidates, key=rank, reverse=True)[:size]
     return sorted(best, key=lambda lane: (lane.started_at, lane.call_id), reverse=True)
 
 
@@ -119,7 +110,7 @@ def _interest(lane: Lane, now: datetime) -> int:
 async def load_lanes(
     db: AsyncConnection, scope: Sequence[str], shown: frozenset[str], now: datetime
 ) -> list[Lane]:
-    """Return the calls for the board of these accounts, given those that are on it."""
+    """Return the calls for the board of these accounts; `shown` are on it already."""
     present: Select[Any] = select(*_COLUMNS).where(
         calls.c.account_id.in_(scope), calls.c.call_id.in_(sorted(shown))
     )
@@ -127,7 +118,12 @@ async def load_lanes(
     for account_id in scope:
         queries.append(_newest(account_id, calls.c.started_at))
         queries.append(_newest(account_id, calls.c.ended_at, calls.c.ended_at.is_not(None)))
-    found = {row.call_id: _lane(row) for query in queries for row in await db.execute(query)}
+    # The mapping of a row is its documented way to keywords.
+    found = {
+        row.call_id: Lane(**row._mapping)  # noqa: SLF001
+        for query in queries
+        for row in await db.execute(query)
+    }
     return await _with_marks(db, scope, choose(list(found.values()), shown, now))
 
 
@@ -136,12 +132,8 @@ def _newest(account_id: str, order: ColumnElement[Any], *conditions: ColumnEleme
     return query.order_by(order.desc(), calls.c.call_id.desc()).limit(LANES)
 
 
-def _lane(row: Row[Any]) -> Lane:
-    return Lane(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
-
-
 async def _with_marks(db: AsyncConnection, scope: Sequence[str], lanes: Sequence[Lane]) -> list[Lane]:
-    """Add how many notes each call has, and its latest sentiment."""
+    """Add the number of notes and the latest sentiment of each call."""
     ids = [lane.call_id for lane in lanes]
     noted = select(notes.c.subject, func.count().label("number")).where(
         notes.c.account_id.in_(scope), notes.c.subject.in_(ids)
@@ -158,7 +150,7 @@ async def _with_marks(db: AsyncConnection, scope: Sequence[str], lanes: Sequence
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a viewer gets: the board and the figures, each as it was when the database was last asked."""
+    """What a viewer sees: the board and the figures, each as of the last query."""
 
     at: datetime
     lanes: tuple[Lane, ...]
@@ -167,7 +159,7 @@ class Snapshot:
 
 
 class ViewerBoard:
-    """The board of one account, or of all for None; whoever `oversees` the service sees what all accounts want."""
+    """The board of one account, None for all. With `oversees` it shows the problems of all accounts."""
 
     def __init__(
         self,
@@ -183,27 +175,27 @@ class ViewerBoard:
         self._clock = clock
         self._account_id = account_id
         self._oversees = oversees
-        self._one_asks = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self._lanes: tuple[Lane, ...] = ()
-        self._lanes_again = 0.0
+        self._lanes_due_at = 0.0
         self._summary: ServiceSummary | None = None
-        self._summary_again = 0.0
+        self._summary_due_at = 0.0
         self._ledger: Completeness | None = None
-        self._ledger_again = 0.0
+        self._ledger_due_at = 0.0
 
-    async def look(self) -> Snapshot:
-        """Return what there is to see, no older than the database should be bothered for.
+    async def snapshot(self) -> Snapshot:
+        """Return the board and the figures, refreshed if they are too old.
 
         Raises StorageUnavailable when the database cannot be reached.
         """
-        async with self._one_asks:
+        async with self._refreshing:
             now = self._clock.now()
-            if self._clock.monotonic() >= self._lanes_again:
+            if self._clock.monotonic() >= self._lanes_due_at:
                 await self._refresh_lanes(now)
-            if self._summary is None or self._clock.monotonic() >= self._summary_again:
-                self._summary = await self._count(now)
-            if self._ledger is None or self._clock.monotonic() >= self._ledger_again:
-                self._ledger = await self._account_for(now)
+            if self._summary is None or self._clock.monotonic() >= self._summary_due_at:
+                self._summary = await self._load_summary(now)
+            if self._ledger is None or self._clock.monotonic() >= self._ledger_due_at:
+                self._ledger = await self._load_ledger(now)
             return Snapshot(now, self._lanes, self._summary, self._ledger)
 
     async def _refresh_lanes(self, now: datetime) -> None:
@@ -211,32 +203,32 @@ class ViewerBoard:
         async with self._database.read() as db:
             scope = await load_scope(db, self._account_id)
             self._lanes = tuple(await load_lanes(db, scope, shown, now))
-        self._lanes_again = self._clock.monotonic() + _LANES_GAP_SECONDS
+        self._lanes_due_at = self._clock.monotonic() + _LANES_GAP_SECONDS
 
-    async def _count(self, now: datetime) -> ServiceSummary:
+    async def _load_summary(self, now: datetime) -> ServiceSummary:
         started = self._clock.monotonic()
         async with self._database.read() as db:
             summary = await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
-        self._summary_again = self._next(started, _SUMMARY_GAP_SECONDS)
+        self._summary_due_at = self._next_due(started, _SUMMARY_GAP_SECONDS)
         return summary
 
-    async def _account_for(self, now: datetime) -> Completeness:
+    async def _load_ledger(self, now: datetime) -> Completeness:
         started = self._clock.monotonic()
         async with self._database.read() as db:
             ledger = await load_completeness(
                 db, self._account_id, now, _LEDGER_DAYS, self._settings.call_stale_seconds
             )
-        self._ledger_again = self._next(started, _LEDGER_GAP_SECONDS)
+        self._ledger_due_at = self._next_due(started, _LEDGER_GAP_SECONDS)
         return ledger
 
-    def _next(self, started: float, gap: float) -> float:
-        """Say when to count again, by the monotonic clock."""
+    def _next_due(self, started: float, gap: float) -> float:
+        """Return when to count again, by the monotonic clock."""
         ended = self._clock.monotonic()
         return ended + max(gap, min(_LONGEST_GAP_SECONDS, (ended - started) / _COUNTING_SHARE))
 
 
 class Boards:
-    """The boards of a process, by account. Belongs to the app's state."""
+    """The boards of a process, by account. It belongs to the app's state."""
 
     def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
         self._database = database
@@ -245,7 +237,7 @@ class Boards:
         self._boards: dict[tuple[str | None, bool], ViewerBoard] = {}
 
     def of(self, account_id: str | None, *, oversees: bool = False) -> ViewerBoard:
-        """Return the board of this account, of all accounts for None."""
+        """Return the board of this account; None: of all."""
         key = account_id, oversees
         if key not in self._boards:
             self._boards[key] = ViewerBoard(

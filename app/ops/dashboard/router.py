@@ -1,7 +1,7 @@
-"""The dashboard: a page that is complete when it arrives, and a stream that keeps it so.
+"""The dashboard: a page that is complete when it is loaded, and a stream that keeps it up to date.
 
 GET /dashboard, GET /dashboard/events (Server-Sent Events), sign-in and sign-out. The page loads nothing from
-other hosts and runs no inline script; its Content-Security-Policy says so.
+other hosts and runs no inline script; its Content-Security-Policy enforces it.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -20,9 +20,10 @@ from app import __version__, metrics
 from app.api.dependencies import Services
 from app.db.engine import wake
 from app.errors import BadInput, PayloadTooLarge, StorageUnavailable
-from app.ops.dashboard import call_rows as view
+from app.ops.dashboard.account_rows import describe_accounts
 from app.ops.dashboard.board import LANES, Boards, Snapshot
-from app.ops.dashboard.completeness_rows import show_accounts, show_ledger
+from app.ops.dashboard.call_rows import axis_marks, describe_lane
+from app.ops.dashboard.completeness_rows import describe_completeness
 from app.ops.dashboard.sign_in import (
     LONGEST_FORM_BYTES,
     RETRY_SECONDS,
@@ -32,7 +33,9 @@ from app.ops.dashboard.sign_in import (
     Viewer,
     is_own_page,
 )
-from app.ops.figures.summary import BINS
+from app.ops.dashboard.summary_rows import describe_summary
+from app.ops.figures.call_figures import BINS
+from app.ops.problems.model import Subject
 from app.values.exact_json import write_json
 from app.vault import Vault
 from app.work.wakeups import KEYS, REFUSALS, TIMELINE, wait
@@ -41,15 +44,15 @@ PATH = "/dashboard"
 STATIC_PATH = f"{PATH}/static"
 _HERE = Path(__file__).parent
 _SHORTEST_GAP_SECONDS = 0.25
-_LOOK_EVERY_SECONDS = 1.0
-_HEARTBEAT_SECONDS = 15.0
-_CHECK_AGAIN_SECONDS = 60.0
-_ASK_AGAIN_SECONDS = 60.0
+_REFRESH_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 15.0
+_RECHECK_SECONDS = 60.0
+_RETRY_REFUSED_SECONDS = 60.0
 _MOST_FIELDS = 8
 
-_WRONG_KEY = "This key is not valid here, was revoked, or may not read calls."
+_WRONG_KEY = "This key is invalid, was revoked, or may not read calls."
 _TOO_MANY = (
-    "Too many sign-ins with wrong keys just now. Your key was not judged: wait a moment and try it again."
+    "Too many sign-ins with wrong keys at the moment. Your key was not checked: wait a moment and try again."
 )
 _FOREIGN_PAGE = "This form was sent from another page. Sign in here."
 
@@ -67,7 +70,7 @@ _HEADERS: Mapping[str, str] = {
 
 
 class Dashboard:
-    """What the dashboard's routes share: `app.state.dashboard`. Opens nothing and needs no closing.
+    """What the dashboard's routes share: `app.state.dashboard`. It needs no closing.
 
     Raises SettingsError when there is no secret key to sign cookies with.
     """
@@ -76,7 +79,7 @@ class Dashboard:
         self.services = services
         self.boards = Boards(services.database, services.settings, services.clock)
         self.sign_in = SignIn(services, Vault(services.settings.secrets()[0]))
-        self._asked_again_at: float | None = None
+        self._retried_at: float | None = None
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -92,45 +95,45 @@ class Dashboard:
         return HTMLResponse(content, status, headers=dict(_HEADERS))
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that every answer to a browser has."""
+        """Return the headers of every response to a browser."""
         return dict(_HEADERS)
 
     async def board(self, viewer: Viewer, *, unmasked: bool) -> dict[str, Any]:
-        """Return all that the page shows, as JSON.
+        """Return everything that the page shows, as JSON.
 
         Raises StorageUnavailable when the database cannot be reached.
         """
-        snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).look()
-        if any(problem.about == "credentials" for problem in snapshot.summary.problems):
-            await self._ask_again()
+        snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).snapshot()
+        if any(problem.about is Subject.CREDENTIALS for problem in snapshot.summary.problems):
+            await self._retry_refused()
         return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
 
-    async def _ask_again(self) -> None:
-        """Let refused credentials be tried again: somebody looks at the problem."""
+    async def _retry_refused(self) -> None:
+        """Wake the loop that retries refused credentials: a person is looking at the problem."""
         now = self.services.clock.monotonic()
-        if self._asked_again_at is not None and now - self._asked_again_at < _ASK_AGAIN_SECONDS:
+        if self._retried_at is not None and now - self._retried_at < _RETRY_REFUSED_SECONDS:
             return
-        self._asked_again_at = now
+        self._retried_at = now
         async with self.services.database.write() as db:
             wake(db, REFUSALS)
 
     def _describe(self, snapshot: Snapshot, *, unmasked: bool) -> dict[str, Any]:
-        lanes = [view.show_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes]
         return {
-            "lanes": lanes,
-            **view.show_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
-            "completeness": show_ledger(snapshot.ledger, snapshot.at),
-            "accounts": show_accounts(snapshot.summary),
+            "lanes": [describe_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes],
+            **describe_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
+            "completeness": describe_completeness(snapshot.ledger, snapshot.at),
+            "accounts": describe_accounts(snapshot.summary),
         }
 
     async def follow(self, request: Request, viewer: Viewer, *, unmasked: bool) -> AsyncIterator[bytes]:
-        """Stream what changes, as Server-Sent Events, until the viewer leaves or may look no more.
+        """Stream changes as Server-Sent Events until the viewer leaves, or may no longer see the dashboard.
 
-        Each message carries the entries of `board` that differ from what was sent before, so the first one is whole.
+        Each message has the entries of `board` that differ from those sent before, so the first one is
+        complete.
         """
         clock, stopping = self.services.clock, self.services.stopping
         sent: dict[str, Any] = {}
-        spoke_at = checked_at = clock.monotonic()
+        sent_at = checked_at = clock.monotonic()
         yield b"retry: 2000\n\n"
         with (
             self.services.wakeups.listen(TIMELINE, KEYS) as woken,
@@ -138,24 +141,24 @@ class Dashboard:
             metrics.STREAMS.track_inprogress(),
         ):
             while not stopping.is_set():
-                is_due = clock.monotonic() - checked_at > _CHECK_AGAIN_SECONDS
+                is_due = clock.monotonic() - checked_at > _RECHECK_SECONDS
                 if is_due:
                     checked_at = clock.monotonic()
-                if await self._is_revoked(viewer) or (is_due and not await self._may_still_look(request)):
+                if await self._is_revoked(viewer) or (is_due and not await self._is_still_allowed(request)):
                     yield b"event: signed-out\ndata: {}\n\n"
                     return
                 message = await self._message(viewer, sent, unmasked=unmasked)
-                if message or clock.monotonic() - spoke_at > _HEARTBEAT_SECONDS:
-                    spoke_at = clock.monotonic()
+                if message or clock.monotonic() - sent_at > _KEEP_ALIVE_SECONDS:
+                    sent_at = clock.monotonic()
                     yield message or b": still here\n\n"
                 await clock.sleep(_SHORTEST_GAP_SECONDS)
-                await wait(woken, _LOOK_EVERY_SECONDS - _SHORTEST_GAP_SECONDS)
+                await wait(woken, _REFRESH_SECONDS - _SHORTEST_GAP_SECONDS)
 
     async def _message(self, viewer: Viewer, sent: dict[str, Any], *, unmasked: bool) -> bytes:
         try:
             board = await self.board(viewer, unmasked=unmasked)
         except StorageUnavailable:
-            board = sent | {"headline": "The database does not answer. Events are refused until it does."}
+            board = sent | {"headline": "The database does not respond. Events are refused until it does."}
         changed = {name: value for name, value in board.items() if sent.get(name) != value}
         if not changed:
             return b""
@@ -169,7 +172,7 @@ class Dashboard:
     async def _is_revoked(self, viewer: Viewer) -> bool:
         return viewer.key is not None and await self.services.revocations.is_revoked(viewer.key)
 
-    async def _may_still_look(self, request: Request) -> bool:
+    async def _is_still_allowed(self, request: Request) -> bool:
         try:
             return await self.sign_in.find_viewer(request) is not None
         except StorageUnavailable:
@@ -182,7 +185,7 @@ def static_files() -> StaticFiles:
 
 
 async def current_dashboard(request: Request) -> Dashboard:
-    """The dashboard of this app, made when somebody first looks at it."""
+    """Return the dashboard of this app, created by the first request."""
     state = request.app.state
     if not hasattr(state, "dashboard"):
         state.dashboard = Dashboard(state.services)
@@ -196,7 +199,7 @@ router = APIRouter(prefix=PATH, include_in_schema=False)
 
 @router.get("")
 async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Response:
-    """The page, or the way to the sign-in."""
+    """Return the page, or redirect to the sign-in."""
     try:
         viewer = await dashboard.sign_in.find_viewer(request)
         if viewer is None:
@@ -210,8 +213,8 @@ async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Respo
         "dashboard.html",
         board=board,
         now=first["now"],
-        first=Markup(write_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - cannot end the script
-        axis=view.axis(board["scale"]),
+        first=Markup(write_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - without `<` it cannot end the script
+        axis=axis_marks(board["scale"]),
         lanes=LANES,
         bins=BINS,
         viewer=viewer,
@@ -222,7 +225,7 @@ async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Respo
 async def stream_events(
     request: Request, dashboard: CurrentDashboard, numbers: Annotated[str, Query(max_length=8)] = "masked"
 ) -> Response:
-    """What changes, as Server-Sent Events; `numbers=full` for those who signed in."""
+    """Stream changes as Server-Sent Events; `numbers=full` needs a sign-in."""
     viewer = await dashboard.sign_in.find_viewer(request)
     if viewer is None:
         return Response(status_code=401, headers=dict(_HEADERS))
@@ -235,7 +238,7 @@ async def stream_events(
 
 @router.get("/sign-in")
 async def show_sign_in(dashboard: CurrentDashboard) -> Response:
-    """The form."""
+    """Return the sign-in form."""
     return dashboard.page("sign_in.html", refused=None)
 
 
@@ -249,15 +252,15 @@ async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
     try:
         key = await dashboard.sign_in.try_key(form.get("key", ""), client)
     except TooManySignIns:
-        answer = dashboard.page("sign_in.html", 429, refused=_TOO_MANY)
-        answer.headers["Retry-After"] = str(RETRY_SECONDS)
-        return answer
+        response = dashboard.page("sign_in.html", 429, refused=_TOO_MANY)
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
     except StorageUnavailable:
         return dashboard.page("unavailable.html", 503)
     if key is None:
         return dashboard.page("sign_in.html", 401, refused=_WRONG_KEY)
-    welcome = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
-    welcome.set_cookie(
+    signed_in = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
+    signed_in.set_cookie(
         dashboard.sign_in.cookie_name(request),
         dashboard.sign_in.make_cookie(key, dashboard.services.clock.now()),
         max_age=SESSION_HOURS * 3600,
@@ -265,21 +268,21 @@ async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
         httponly=True,
         samesite="strict",
     )
-    return welcome
+    return signed_in
 
 
 @router.post("/sign-out")
 async def sign_out(request: Request, dashboard: CurrentDashboard) -> Response:
-    """Forget the session in this browser."""
-    answer = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
+    """End the session of this browser."""
+    response = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
     if _is_own_page(request, dashboard):
-        answer.delete_cookie(
+        response.delete_cookie(
             dashboard.sign_in.cookie_name(request),
             secure=dashboard.sign_in.is_https(request),
             httponly=True,
             samesite="strict",
         )
-    return answer
+    return response
 
 
 def _is_own_page(request: Request, dashboard: Dashboard) -> bool:
@@ -287,12 +290,12 @@ def _is_own_page(request: Request, dashboard: Dashboard) -> bool:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read a short urlencoded form; of a field that comes twice, the first."""
+    """Read a short urlencoded form; the first value of a repeated field counts."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_FORM_BYTES:
-            raise PayloadTooLarge("This form is short")
+            raise PayloadTooLarge(f"This form has at most {LONGEST_FORM_BYTES} bytes")
     try:
         fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
     except ValueError as error:

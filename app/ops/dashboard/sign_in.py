@@ -1,8 +1,8 @@
-"""Who may look at the dashboard.
+"""Who may see the dashboard.
 
-Without signing in: only from this machine, and only while the service is meant for this machine alone. All
-others sign in with an API key; the browser keeps a signed cookie, never the key. The key is looked up again
-at every request, so revoking it ends the session. Why so: docs/decisions/dashboard-access.md.
+Without signing in: only viewers on this machine, and only while the service is meant for this machine alone.
+Others sign in with an API key; the browser stores a signed cookie, never the key. The key is looked up again
+at every request, so revoking it ends the session. Why: docs/decisions/dashboard-access.md.
 """
 
 import hashlib
@@ -31,20 +31,21 @@ from app.vault import Vault
 
 SESSION_HOURS = 12
 REFUSAL_SECONDS = 0.8
-"""What a wrong key costs whoever tries it."""
+"""How long the response to a wrong key is delayed."""
 
 LONGEST_FORM_BYTES = 4096
 _MOST_OF_ONE, _MOST_OF_ALL = 8, 64
-"""Wrong keys that wait for their answer at once, of one client and of all."""
+"""Wrong keys whose responses are delayed at the same time, of one client and of all."""
 RETRY_SECONDS = 1
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who looks: `account_id` None sees all accounts. Only a key's bearer may see numbers in full.
+    """Who sees the dashboard; `account_id` None sees all accounts. Only the bearer of a key may see full
+    numbers.
 
-    `is_admin`: may also change something, within what he sees.
+    `is_admin`: may also change something of what he sees. `key` is what he signed in with.
     """
 
     account_id: str | None
@@ -52,17 +53,16 @@ class Viewer:
     signed_in_as: str | None = None
     is_admin: bool = False
     key: KeyRef | None = None
-    """With which he signed in."""
 
     @property
     def oversees(self) -> bool:
-        """Whether he administers the service, and not one account alone."""
+        """Whether he administers the service, not a single account."""
         return self.is_admin and self.account_id in (None, UNBOUND_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardSession:
-    """What the cookie says: which key of which account, until when."""
+    """The content of the cookie: which key of which account, until when."""
 
     owner: str
     key_id: str
@@ -70,11 +70,11 @@ class DashboardSession:
 
 
 class TooManySignIns(AftercallError):
-    """Too many wrong keys at once. Nobody is told that his key is wrong: it may only be in bad company."""
+    """Too many wrong keys at once. This key was not found to be wrong."""
 
 
 class SignIn:
-    """Checks viewers, and makes their cookies."""
+    """Identifies viewers, and makes their cookies."""
 
     def __init__(self, services: Services, vault: Vault) -> None:
         self._services = services
@@ -82,7 +82,7 @@ class SignIn:
         self._delayed: Counter[str] = Counter()
 
     async def find_viewer(self, request: HTTPConnection) -> Viewer | None:
-        """Return who looks, None for somebody who has to sign in first.
+        """Return the viewer, None if a sign-in is needed.
 
         Raises StorageUnavailable when the key could not be looked up.
         """
@@ -114,35 +114,37 @@ class SignIn:
         )
 
     async def try_key(self, plain: str, client: str) -> Key | None:
-        """Return the key if it may look; None, after a while, if not. `client` is the address that asks.
+        """Return the key if it may read calls, else None after a delay. `client` is the address of the
+        request.
 
-        Keys are 256 random bits and compared by their digest in constant time: nobody guesses one, so a right key is
-        always let in. The delay of wrong ones and the bound on delays at once keep guessers from costing us anything.
+        Keys are 256 random bits and compared by their digest in constant time, so they cannot be guessed, and
+        a valid key is always accepted. The delay and the bound on simultaneous delays limit what guessing
+        costs the service.
 
-        Raises TooManySignIns when too many wrong keys are being answered, those of one address or of all.
+        Raises TooManySignIns when too many wrong keys are being delayed, of this address or of all.
         """
         async with self._services.database.read() as db:
             key = await find_key(db, plain)
         if key is not None and key.allows(Scope.CALLS_READ):
             return key
-        whose = _network_of(client)
-        if self._delayed[whose] >= _MOST_OF_ONE or self._delayed.total() >= _MOST_OF_ALL:
+        network = _network_of(client)
+        if self._delayed[network] >= _MOST_OF_ONE or self._delayed.total() >= _MOST_OF_ALL:
             raise TooManySignIns
-        self._delayed[whose] += 1
+        self._delayed[network] += 1
         try:
             await self._services.clock.sleep(REFUSAL_SECONDS)
         finally:
-            self._delayed[whose] -= 1
-            if not self._delayed[whose]:
-                del self._delayed[whose]
+            self._delayed[network] -= 1
+            if not self._delayed[network]:
+                del self._delayed[network]
         return None
 
     def cookie_name(self, request: HTTPConnection) -> str:
-        """Name the cookie; over https the prefix makes browsers hold it to this host."""
+        """Return the name of the cookie; over https its prefix makes browsers bind it to this host."""
         return "__Host-aftercall" if self.is_https(request) else "aftercall"
 
     def is_https(self, request: HTTPConnection) -> bool:
-        """Whether the browser came over https, behind a proxy too."""
+        """Whether the browser uses https, perhaps through a proxy."""
         return request.url.scheme == "https" or (self._services.settings.public_url or "").startswith(
             "https:"
         )
@@ -154,13 +156,15 @@ class SignIn:
         return f"{_encode(content)}.{_encode(self._sign(content))}"
 
     def read_cookie(self, cookie: str | None, now: datetime) -> DashboardSession | None:
-        """Return the session of a cookie of ours that has not run out; None for anything else."""
+        """Return the session of a cookie of ours that has not expired; None for anything else."""
         try:
             content, signature = (urlsafe_b64decode(part) for part in (cookie or "").split("."))
             if not hmac.compare_digest(signature, self._sign(content)):
                 return None
-            said = json.loads(content)
-            session = DashboardSession(said["owner"], said["key"], datetime.fromisoformat(said["until"]))
+            values = json.loads(content)
+            session = DashboardSession(
+                values["owner"], values["key"], datetime.fromisoformat(values["until"])
+            )
         except (ValueError, NotBase64, KeyError, TypeError):
             return None
         return session if now < session.until else None
@@ -170,22 +174,22 @@ class SignIn:
 
 
 def is_this_machine(request: HTTPConnection, *, public: bool) -> bool:
-    """Whether somebody at this machine looks at a service that is meant for this machine.
+    """Whether the request comes from this machine, to a service that is meant for this machine.
 
-    The address alone would not do: a proxy on this machine has it too, and so has a foreign page whose host name
-    was made to point here (DNS rebinding), which is why the `Host` has to be local as well.
+    The address alone does not prove it: a proxy on this machine has it too, and so has a foreign page whose
+    host name resolves to this machine (DNS rebinding). Hence the `Host` has to be local as well.
     """
     if public or request.client is None or any(name in request.headers for name in _FORWARDED):
         return False
     try:
-        near = ip_address(request.client.host).is_loopback
+        is_loopback = ip_address(request.client.host).is_loopback
     except ValueError:
         return False
-    return near and request.url.hostname in LOCAL_HOSTS
+    return is_loopback and request.url.hostname in LOCAL_HOSTS
 
 
 def is_own_page(headers: Mapping[str, str], host: str, public_url: str | None) -> bool:
-    """Whether a form was sent from a page of ours. What sends neither header is no browser."""
+    """Whether a form was sent from a page of ours. A client that sends neither header is not a browser."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in {"same-origin", "none"}
@@ -193,14 +197,14 @@ def is_own_page(headers: Mapping[str, str], host: str, public_url: str | None) -
     if origin is None:
         return True
     try:
-        came_from = urlsplit(origin).netloc
+        sender = urlsplit(origin).netloc
     except ValueError:  # brackets without an IPv6 address in them
         return False
-    return came_from in {host, urlsplit(public_url or "").netloc} - {""}
+    return sender in {host, urlsplit(public_url or "").netloc} - {""}
 
 
 def _network_of(client: str) -> str:
-    """Return what counts as one client: an IPv4 address, and of IPv6 the /64 that a household or a server has."""
+    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         address = ip_address(client)
     except ValueError:

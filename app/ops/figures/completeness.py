@@ -1,12 +1,13 @@
-"""Whether a call was lost, in figures: what became of every call that ended, and when no event could come.
+"""Whether a call was lost, in figures: what became of every call that ended, and when no event could arrive.
 
-`ended` of a day is the sum of what became of its calls, by construction: each has one stage. What no source
-knows is `absent`, with a reason; what is not decided yet is `open`.
+The `ended` of a day is the sum of what became of its calls, since each call has one stage. A call that no
+source knows is `absent`, with a reason; one that is not decided yet is `open`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,20 +16,29 @@ from app.calls.model import Source, Stage
 from app.db.tables import calls, sweeps
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
-from app.ops.figures.summary import DeadLetters, load_dead_letters, load_scope
-from app.webhooks.folding.doubt import unsettled_since
+from app.ops.account_scope import load_scope
+from app.ops.figures.intake import DeadLetters, load_dead_letters
 from app.webhooks.folding.ending import STALE_SECONDS
+from app.webhooks.folding.doubt import unsettled_since
 
 MOST_CALLS = 200
-"""Calls without a record that are listed, latest first; the counts go on."""
+"""The most calls that are listed, of those without a record and of those in doubt; the counts go on."""
 
 MOST_GAPS = 100
 _DAY_SECONDS = 86_400
+_NOT_LOGGED_YET = "not-in-the-call-log-yet"
+
+
+class DoubtReason(StrEnum):
+    """Why a live call may be over."""
+
+    SINCE_GAP = "not-asked-since-the-gap"
+    TOO_LONG = "live-for-too-long"
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Calls that ended on one day (UTC). `swept` of them were told of by no event."""
+    """Calls that ended on one day (UTC). `swept` of them were announced by no event."""
 
     day: date
     final: int = 0
@@ -44,8 +54,11 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Recordless:
-    """A call that ended and has no record, its window being closed; `next_look_at` is None if none will come."""
+class CallWithoutRecord:
+    """A call that ended and has no record, although its window has closed.
+
+    `next_look_at` is None if it is not looked up again.
+    """
 
     call_id: str
     session_id: str | None
@@ -57,33 +70,33 @@ class Recordless:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubtful:
-    """A live call that may be over: of which nothing is known `since` then. `next_look_at`: not asked before."""
+class CallInDoubt:
+    """A live call that may be over: nothing is known about it `since` then.
+
+    RingCentral is not asked before `next_look_at`.
+    """
 
     call_id: str
     session_id: str | None
     telephony_session_id: str
-    reason: str
+    reason: DoubtReason
     started_at: datetime
     since: datetime
     next_look_at: datetime | None
 
 
-SINCE_GAP = "not-asked-since-the-gap"
-TOO_LONG = "live-for-too-long"
-
-
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """The ledger of some days. `last_look_at` is when the Call Log was last looked through as a rule.
+    """What became of the calls of some days.
 
-    `regular` are the looks of each account that go on for ever.
+    `regular` holds each account's regular sweep of the Call Log, `last_look_at` when the oldest of them last
+    finished.
     """
 
     since: datetime
     days: Sequence[Day]
-    calls: Sequence[Recordless]
-    live: Sequence[Doubtful]
+    calls: Sequence[CallWithoutRecord]
+    live: Sequence[CallInDoubt]
     gaps: Sequence[Sweep]
     dead_letters: DeadLetters
     last_look_at: datetime | None
@@ -97,9 +110,9 @@ async def load_completeness(
     days: int,
     stale_seconds: float = STALE_SECONDS,
 ) -> Completeness:
-    """Gather the ledger of the last `days`, today among them, of one account; None: of all.
+    """Load the completeness of the last `days`, including today, of one account; None: of all.
 
-    A live call of which nothing is known for `stale_seconds` may be over.
+    A live call without news for `stale_seconds` may be over.
     """
     scope = await load_scope(db, account_id)
     since = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), UTC)
@@ -117,7 +130,7 @@ async def load_completeness(
 
 
 Group = tuple[int, str, str | None, bool, int]
-"""Days since 1970, stage, reason of absence, whether a sweep found it, how many."""
+"""Days since 1970, stage, reason of absence, whether a sweep found the calls, number of calls."""
 
 
 async def _load_groups(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Group]:
@@ -136,7 +149,7 @@ async def _load_groups(db: AsyncConnection, scope: Sequence[str], since: datetim
 
 
 def add_up(groups: Iterable[Group], first: date, days: int) -> list[Day]:
-    """Return a row for each day, the earliest first, also for those without calls."""
+    """Return a row for each day, the earliest first, including days without calls."""
     stages: dict[date, dict[str, int]] = {}
     absent: dict[date, dict[str, int]] = {}
     swept: dict[date, int] = {}
@@ -158,13 +171,13 @@ def add_up(groups: Iterable[Group], first: date, days: int) -> list[Day]:
 
 async def _load_recordless(
     db: AsyncConnection, scope: Sequence[str], since: datetime, now: datetime
-) -> list[Recordless]:
+) -> list[CallWithoutRecord]:
     is_closed = or_(calls.c.window_closes_at.is_(None), calls.c.window_closes_at <= now)
     is_overdue = (calls.c.stage == Stage.ENDED) & is_closed
     query = (
         select(
-            calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id, calls.c.stage, calls.c.absent_reason,
-            calls.c.ended_at, calls.c.read_at,
+            calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id, calls.c.stage,
+            calls.c.absent_reason, calls.c.ended_at, calls.c.read_at,
         )
         .where(
             calls.c.account_id.in_(scope),
@@ -175,12 +188,12 @@ async def _load_recordless(
         .limit(MOST_CALLS)
     )  # fmt: skip
     return [
-        Recordless(
+        CallWithoutRecord(
             call_id=row.call_id,
             session_id=row.session_id,
             telephony_session_id=row.telephony_session_id,
             stage=row.stage,
-            reason=row.absent_reason or "not-in-the-call-log-yet",
+            reason=row.absent_reason or _NOT_LOGGED_YET,
             since=row.ended_at,
             next_look_at=row.read_at,
         )
@@ -190,8 +203,8 @@ async def _load_recordless(
 
 async def _load_doubtful(
     db: AsyncConnection, scope: Sequence[str], now: datetime, stale_seconds: float
-) -> list[Doubtful]:
-    """Return live calls that may be over, whenever they began, the oldest first."""
+) -> list[CallInDoubt]:
+    """Return live calls that may be over, however long ago they began, the oldest first."""
     ends = await find_ends(db, now)
     stale_since = now - timedelta(seconds=stale_seconds)
     known = func.coalesce(calls.c.state_known_at, calls.c.started_at)
@@ -212,11 +225,13 @@ async def _load_doubtful(
         .limit(MOST_CALLS)
     )  # fmt: skip
     return [
-        Doubtful(
+        CallInDoubt(
             call_id=row.call_id,
             session_id=row.session_id,
             telephony_session_id=row.telephony_session_id,
-            reason=TOO_LONG if (row.state_known_at or row.started_at) < stale_since else SINCE_GAP,
+            reason=DoubtReason.TOO_LONG
+            if (row.state_known_at or row.started_at) < stale_since
+            else DoubtReason.SINCE_GAP,
             started_at=row.started_at,
             since=row.state_known_at or row.started_at,
             next_look_at=row.ask_at,
@@ -226,7 +241,7 @@ async def _load_doubtful(
 
 
 async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Sweep]:
-    """Return gaps and backfills that reach into the period or are not worked off, the latest first."""
+    """Return gaps and backfills that reach into the period or are not finished, the latest first."""
     query = (
         select(sweeps)
         .where(
@@ -237,10 +252,10 @@ async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime)
         .order_by(sweeps.c.from_at.desc())
         .limit(MOST_GAPS)
     )
-    told = [read_row(row) for row in await db.execute(query)]
+    found = [read_row(row) for row in await db.execute(query)]
     return [
         replace(gap, found=await _count_swept(db, scope, gap.from_at, gap.to_at)) if gap.is_gap else gap
-        for gap in told
+        for gap in found
     ]
 
 
@@ -252,7 +267,8 @@ async def _load_regular(db: AsyncConnection, scope: Sequence[str]) -> list[Sweep
 async def _count_swept(
     db: AsyncConnection, scope: Sequence[str], from_at: datetime, to_at: datetime | None
 ) -> int:
-    """Count the calls of a time that no event told of, whoever found them first: its sweep or another look."""
+    """Count the calls of a time that no event announced, whichever sweep or read found them first."""
+    # Not the gap's own count: the regular sweep or another gap may have found them before.
     began = [calls.c.started_at >= from_at]
     if to_at is not None:
         began.append(calls.c.started_at <= to_at)

@@ -1,7 +1,7 @@
 """Whether the process is alive (GET /healthz) and whether it can do its work (GET /readyz).
 
-`readyz` looks at what the service stands on and says, for each thing that is wrong, what to do. It answers
-503 while one is. `readyz?for=intake` asks one thing only: whether a delivery could be stored here, now.
+`readyz` checks what the service depends on and returns, for each check that fails, what to do; the response
+is a 503 while one fails. `readyz?for=intake` checks only whether a delivery could be stored here and now.
 """
 
 import asyncio
@@ -13,16 +13,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dependencies import CurrentServices, Services
+from app.db.diagnosis import explain_refused_write
 from app.db.schema import SchemaState, schema_state
 from app.errors import StorageUnavailable
-from app.ops.figures.summary import load_inbox
-from app.ops.health.write_proof import WriteProof, todo_about
-from app.ops.problems.listing import BACKLOG
-from app.ops.problems.remedies import remedy_of
+from app.ops.figures.intake import load_inbox
+from app.ops.health.write_proof import WriteProof
+from app.ops.problems.model import ProblemCode, Subject
+from app.ops.problems.remedies import remedy_for
 from app.ops.states import InboxState, is_backlog
 
 LONGEST_SECONDS = 4.0
-"""The longest that a probe waits for its answer; probes need a longer time-out than this."""
+"""A probe gets its response within this time, so its own timeout has to be longer."""
 
 router = APIRouter(tags=["health"])
 
@@ -31,20 +32,20 @@ Purpose = Literal["everything", "intake"]
 
 
 class ReadyQuery(BaseModel):
-    """What `readyz` may be asked."""
+    """The query of `readyz`."""
 
     model_config = ConfigDict(extra="forbid")
 
     purpose: Purpose = Field(
         "everything",
         alias="for",
-        description="`intake`: only whether deliveries can be stored here. Not, whether a worker keeps up.",
+        description="`intake`: only whether deliveries can be stored here, not whether a worker keeps up.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `todo` says what to do about it when it is not `ok`."""
+    """The result of one check. `todo` says what to do when it is not `ok`."""
 
     name: Name
     ok: bool
@@ -81,7 +82,7 @@ _NOT_READY = {
     responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}},
 )
 async def show_alive() -> dict[str, str]:
-    """Answer as long as the process runs. Restart it when this does not answer."""
+    """Respond as long as the process runs. Restart the process when this does not respond."""
     return {"status": "ok"}
 
 
@@ -91,7 +92,7 @@ async def show_alive() -> dict[str, str]:
     responses={
         200: {"content": {"application/json": {"example": _READY}}},
         503: {
-            "description": "Something is wrong; `todo` says what to do.",
+            "description": "A check failed; `todo` says what to do.",
             "content": {"application/json": {"example": _NOT_READY}},
         },
     },
@@ -99,10 +100,10 @@ async def show_alive() -> dict[str, str]:
 async def show_ready(
     request: Request, services: CurrentServices, query: Annotated[ReadyQuery, Query()]
 ) -> JSONResponse:
-    """Say whether the database takes deliveries, its schema serves this code, and the inbox keeps up.
+    """Check that the database stores deliveries, that its schema fits this code, and that the inbox keeps up.
 
-    `?for=intake` says only whether a delivery could be stored: for load balancers. The
-    database is written to at most once a second, however many ask.
+    `?for=intake` checks only whether a delivery could be stored: use it for load balancers. The database is
+    written to at most once a second, however many probes ask.
     """
     checks = await check_all(services, query.purpose, _proof(request, services))
     ready = all(check.ok for check in checks)
@@ -121,7 +122,7 @@ async def show_ready(
 
 
 def _proof(request: Request, services: Services) -> WriteProof:
-    """Return the one proof of this app, through the intake where the process has opened one."""
+    """Return the one proof of this app, through the process' intake if it has opened one."""
     state = request.app.state
     if not hasattr(state, "write_proof"):
         process = getattr(state, "process", None)
@@ -133,15 +134,18 @@ def _proof(request: Request, services: Services) -> WriteProof:
 async def check_all(
     services: Services, purpose: Purpose = "everything", proof: WriteProof | None = None
 ) -> list[Check]:
-    """Look at the database, its schema, the intake and the inbox. What depends on something broken is not looked at."""
-    look = _check_intake if purpose == "intake" else _check_everything
+    """Check the database, its schema, the intake and the inbox.
+
+    What depends on a failed check is left out.
+    """
+    check = _check_intake if purpose == "intake" else _check_everything
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
-            return await look(services, proof or WriteProof(services))
+            return await check(services, proof or WriteProof(services))
     except StorageUnavailable as error:
-        return [_away(str(error))]
+        return [_unavailable(str(error))]
     except TimeoutError:
-        return [_away(f"the database did not answer within {LONGEST_SECONDS:g} s")]
+        return [_unavailable(f"the database did not answer within {LONGEST_SECONDS:g} s")]
 
 
 async def _check_everything(services: Services, proof: WriteProof) -> list[Check]:
@@ -155,25 +159,33 @@ async def _check_everything(services: Services, proof: WriteProof) -> list[Check
     return checks
 
 
-async def _check_intake(_services: Services, proof: WriteProof) -> list[Check]:
+async def _check_intake(services: Services, proof: WriteProof) -> list[Check]:
     try:
         await proof.prove()
     except StorageUnavailable as error:
-        return [Check("intake", ok=False, detail=str(error), todo=todo_about(error))]
+        todo = explain_refused_write(error, services.settings.database_url)
+        return [
+            Check(
+                "intake",
+                ok=False,
+                detail=str(error),
+                todo=f"Until it is fixed, deliveries are refused. {todo}",
+            )
+        ]
     return [Check("intake", ok=True, detail="deliveries can be stored")]
 
 
-def _away(detail: str) -> Check:
+def _unavailable(detail: str) -> Check:
     return Check(
         "database",
         ok=False,
         detail=detail,
-        todo="Check that the server of AFTERCALL_DATABASE_URL runs and can be reached from here.",
+        todo="Check that the server in AFTERCALL_DATABASE_URL is running and can be reached from here.",
     )
 
 
 def check_schema_state(state: SchemaState) -> Check:
-    """Say whether this code works on the schema of the database."""
+    """Check that this code works on the schema of the database."""
     return Check("schema", ok=state.serves, detail=state.detail, todo=None if state.serves else state.todo)
 
 
@@ -183,16 +195,12 @@ def check_schema(current: str | None, expected: str) -> Check:
 
 
 def check_inbox(inbox: InboxState, window_seconds: float) -> Check:
-    """Hold the backlog against the window: an end that we learn of too late cannot be looked up in time."""
+    """Compare the backlog with the window, within which the end of a call has to become known."""
     if not inbox.waiting:
         return Check("inbox", ok=True, detail="empty")
     oldest = inbox.oldest_seconds or 0.0
     detail = f"{inbox.number} waiting, the oldest for {oldest:.1f} s"
     if not is_backlog(inbox, window_seconds):
         return Check("inbox", ok=True, detail=detail)
-    return Check(
-        "inbox",
-        ok=False,
-        detail=detail,
-        todo=remedy_of("inbox", BACKLOG).todo,
-    )
+    todo = remedy_for(Subject.INBOX, ProblemCode.INBOX_BACKLOG).todo
+    return Check("inbox", ok=False, detail=detail, todo=todo)

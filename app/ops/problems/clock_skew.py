@@ -1,96 +1,90 @@
-"""Tells when the clock of this machine and RingCentral's disagree: a call's end is told in RingCentral's time, the
-window after it is reckoned in ours.
+"""Reports when this machine's clock and RingCentral's disagree.
 
-Every worker has a clock of its own; one that is off is a row, which the others and the operator's pages can see.
+A call's end is given in RingCentral's time; the window after it is computed in ours. Each worker has its own
+clock, so each reports for itself.
 """
 
 import math
 import socket
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
-from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.clock import Clock
-from app.db.engine import Database, upsert_into
-from app.db.tables import work
+from app.db.engine import Database
 from app.ids import UNBOUND_ACCOUNT
+from app.ops.problems.model import ProblemCode, ProblemToFix, Subject, read_problem
+from app.ops.problems.worker_reports import WorkerReport, load_reports
 from app.ringcentral.skew import Skew, SkewMeter
 
-CODE = "clock-skew"
 TOLERATED_SECONDS = 2.0
-"""Less is neither certain, answers being dated in whole seconds, nor does it matter within a window of 120."""
+"""Less is uncertain, since responses are dated in whole seconds, and hardly matters in a window of 120 s."""
 
-LOOK_SECONDS = 30.0
-_KIND = "clock:"
-_HOLDS = timedelta(seconds=LOOK_SECONDS * 10)
-"""A worker that has said nothing for so long is gone."""
+CHECK_SECONDS = 30.0
+_LIFETIME = timedelta(seconds=CHECK_SECONDS * 10)
 
 log = structlog.get_logger(__name__)
 
 
-def describe_skew(skew: Skew, host: str) -> dict[str, Any] | None:
-    """Return {code, detail} for a clock that is off, None for one that is right."""
+@dataclass(frozen=True, slots=True)
+class ReportedSkew:
+    """A worker's clock that is wrong; positive `seconds` are ahead of RingCentral."""
+
+    problem: ProblemToFix
+    seconds: float
+
+
+def describe_skew(skew: Skew, host: str) -> ProblemToFix | None:
+    """Return the problem of a clock that is wrong, None for one that is right."""
     if abs(skew.least) <= TOLERATED_SECONDS:
         return None
-    way = "ahead of" if skew.least > 0 else "behind"
+    direction = "ahead of" if skew.least > 0 else "behind"
     detail = (
-        f"The clock of {host} is at least {math.floor(abs(skew.least))} s {way} RingCentral's, so the window in which "
-        "a call's record can be found is reckoned wrongly: let it be set by NTP (chrony, systemd-timesyncd)."
+        f"The clock of {host} is at least {math.floor(abs(skew.least))} s {direction} RingCentral's, so the "
+        "window in which a call's record can be found is computed wrongly: synchronize it by NTP (chrony, "
+        "systemd-timesyncd)."
     )
-    return {"code": CODE, "detail": detail}
+    return ProblemToFix(UNBOUND_ACCOUNT, Subject.CLOCK, ProblemCode.CLOCK_SKEW, detail)
 
 
 class ClockWatch:
-    """The background work that compares the clocks; asks for nothing of its own. `replica` names this process."""
+    """The loop that compares the clocks. It sends no requests of its own. `replica` names this process."""
 
     def __init__(self, database: Database, clock: Clock, meter: SkewMeter, *, replica: str) -> None:
-        self._database = database
         self._clock = clock
         self._meter = meter
-        self._kind = f"{_KIND}{replica}"
-        self._off_since: datetime | None = None
+        self._report = WorkerReport(database, Subject.CLOCK, replica, _LIFETIME)
+        self._wrong_since: datetime | None = None
 
     async def step(self) -> float | None:
-        """Look once; write down and log when the clock begins to be off and when it is right again."""
+        """Compare once; report and log when the clock becomes wrong and when it is right again."""
         skew = self._meter.skew
         if skew is None:
             return None
         metrics.CLOCK_SKEW.set(skew.least)
         problem = describe_skew(skew, socket.gethostname())
         if problem is not None:
-            await self._tell(problem, skew)
-        elif self._off_since is not None:
-            await self._all_clear()
+            now, seconds = self._clock.now(), round(skew.least, 1)
+            if self._wrong_since is None:
+                log.warning("this machine's clock is wrong", seconds=seconds, detail=problem.detail)
+            since = self._wrong_since or now
+            state = {"problem": replace(problem, since=since).to_json(), "seconds": seconds}
+            await self._report.publish(state, now)
+            # Set after the commit: a report that failed is logged again.
+            self._wrong_since = since
+        elif self._wrong_since is not None:
+            await self._report.withdraw()
+            self._wrong_since = None
+            log.info("this machine's clock is right again")
         return None
 
-    async def _tell(self, problem: dict[str, Any], skew: Skew) -> None:
-        now = self._clock.now()
-        if self._off_since is None:
-            log.warning("this machine's clock is off", seconds=round(skew.least, 1), detail=problem["detail"])
-        since = self._off_since or now
-        state = {"problem": {**problem, "since": since.isoformat()}, "seconds": round(skew.least, 1)}
-        row = {"account_id": UNBOUND_ACCOUNT, "kind": self._kind}
-        values = {"lease_until": now + _HOLDS, "state": state}
-        async with self._database.write() as db:
-            await db.execute(delete(work).where(work.c.kind.startswith(_KIND), work.c.lease_until < now))
-            insert = upsert_into(db, work).values({**row, **values})
-            await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "kind"], set_=values))
-        self._off_since = since
 
-    async def _all_clear(self) -> None:
-        async with self._database.write() as db:
-            await db.execute(delete(work).where(work.c.kind == self._kind))
-        self._off_since = None
-        log.info("this machine's clock is right again")
-
-
-async def load_skews(db: AsyncConnection, now: datetime) -> list[dict[str, Any]]:
-    """Return {problem, seconds} of each worker whose clock is off; positive seconds are ahead of RingCentral."""
-    query = select(work.c.state).where(
-        work.c.account_id == UNBOUND_ACCOUNT, work.c.kind.startswith(_KIND), work.c.lease_until >= now
-    )
-    return list(await db.scalars(query.order_by(work.c.kind)))
+async def load_skews(db: AsyncConnection, now: datetime) -> list[ReportedSkew]:
+    """Return the skew of each worker whose clock is wrong."""
+    return [
+        ReportedSkew(read_problem(Subject.CLOCK, UNBOUND_ACCOUNT, state["problem"]), float(state["seconds"]))
+        for state in await load_reports(db, Subject.CLOCK, now)
+    ]

@@ -1,98 +1,60 @@
-"""What needs a person: the one list of problems that the dashboard, `aftercall check` and `/v1/ops/summary` show."""
+"""The one list of problems to fix, which the dashboard, `aftercall check` and `/v1/ops/summary` show."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.credentials import OWN
 from app.accounts.overview import AccountOverview
-from app.db.tables import accounts, sweeps, work
+from app.calls import accounts
+from app.db.tables import sweeps, work
 from app.enrichment.call_log.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.problems.clock_skew import load_skews
+from app.ops.account_scope import among
+from app.ops.problems.clock_skew import ReportedSkew
+from app.ops.problems.model import ProblemCode, ProblemToFix, Subject, read_problem
 from app.ops.problems.reachability import load_unreached
-from app.ops.problems.remedies import remedy_of
 from app.ops.states import InboxState, SubscriptionState, is_backlog
 from app.rate_limits.silences import load_silences
 from app.ringcentral.reachability import FAILURES_BEFORE_ALARM
 from app.settings import Settings
 from app.webhooks.subscriptions.keeper import KIND as SUBSCRIPTION_WORK
 
-MISSING = "subscription-missing"
-BACKLOG = "inbox-backlog"
 _REPLACED_WITHIN = timedelta(seconds=60)
-"""A subscription that is lost is replaced by then; after that somebody should look."""
-
-_UNREACHED = "unreachable-"
+"""A worker replaces a lost subscription within this time; after that a person should look."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemToFix:
-    """Something that only a person can put right.
+class KnownState:
+    """What the caller has loaded already, of the accounts whose problems are asked for."""
 
-    `about` is "setup", "reach", "credentials", "rate-limit", "records", "subscription", "sweep", "inbox" or "clock".
-    `credentials` names those that it is about, of the account.
-    """
-
-    account_id: str
-    about: str
-    code: str
-    detail: str
-    since: datetime | None = None
-    credentials: str | None = None
-
-    @property
-    def title(self) -> str:
-        return remedy_of(self.about, self.code).title
-
-    @property
-    def todo(self) -> str:
-        return remedy_of(self.about, self.code).todo
-
-
-def read_problem(about: str, account_id: str, stored: Mapping[str, Any]) -> ProblemToFix:
-    """Read the stored form of a problem: code (may be null), detail, since."""
-    since = stored.get("since")
-    code = str(stored.get("code") or about)
-    return ProblemToFix(
-        account_id=account_id,
-        about="reach" if code.startswith(_UNREACHED) else about,
-        code=code,
-        detail=str(stored.get("detail") or ""),
-        since=datetime.fromisoformat(since) if isinstance(since, str) else None,
-    )
+    now: datetime
+    accounts: tuple[AccountOverview, ...]
+    subscriptions: Sequence[SubscriptionState]
+    inbox: InboxState
+    skews: Sequence[ReportedSkew]
 
 
 async def load_problems(
-    db: AsyncConnection,
-    only: Sequence[str] | None,
-    settings: Settings,
-    now: datetime,
-    *,
-    shown: Sequence[AccountOverview],
-    subscriptions: Sequence[SubscriptionState],
-    inbox: InboxState,
+    db: AsyncConnection, only: Sequence[str] | None, settings: Settings, known: KnownState
 ) -> tuple[ProblemToFix, ...]:
-    """Return all problems of these accounts (None: of all), those of the whole service first, each once."""
-    clocks = [read_problem("clock", UNBOUND_ACCOUNT, skew["problem"]) for skew in await load_skews(db, now)]
-    reach = [read_problem("reach", UNBOUND_ACCOUNT, problem) for problem in await load_unreached(db, now)]
+    """Return the problems of these accounts (None: of all), each once, those of the whole service first."""
     refused = await _load_subscription_problems(db, only)
     return each_once(
         [
-            *setup_problems(settings, shown, only),
-            *clocks,
-            *reach,
-            *_of_credentials(shown),
-            *await _load_response_problems(db, only, now),
+            *setup_problems(settings, known.accounts, only),
+            *(skew.problem for skew in known.skews),
+            *await load_unreached(db, known.now),
+            *_credential_problems(known.accounts),
+            *await _load_response_problems(db, only, known.now),
             *refused,
-            *_of_subscriptions(settings, shown, subscriptions, refused, now),
+            *_silent_subscriptions(settings, known, refused),
             *await _load_sweep_problems(db, only),
-            *inbox_problems(inbox, settings.active_calls_window_seconds),
+            *inbox_problems(known.inbox, settings.active_calls_window_seconds),
         ]
     )
 
@@ -100,102 +62,98 @@ async def load_problems(
 def setup_problems(
     settings: Settings, shown: Iterable[AccountOverview], only: Sequence[str] | None
 ) -> list[ProblemToFix]:
-    """Return what was never set up, for who looks after the service's own account."""
+    """Return what was never configured, if the service's own account is among `only`."""
     if only is not None and UNBOUND_ACCOUNT not in only:
         return []
     if not settings.has_credentials and not any(account.members for account in shown):
-        missing = ", ".join(
-            name
-            for name, value in (
-                ("RC_CLIENT_ID", settings.rc_client_id),
-                ("RC_CLIENT_SECRET", settings.rc_client_secret),
-                ("RC_JWT", settings.rc_jwt),
-            )
-            if not value
-        )
-        detail = f"Without {missing} no call is enriched."
-        return [ProblemToFix(UNBOUND_ACCOUNT, "setup", "no-credentials", detail)]
-    if settings.webhook_address is None:
-        detail = "Without AFTERCALL_PUBLIC_URL no event of a call comes in."
-        return [ProblemToFix(UNBOUND_ACCOUNT, "setup", "no-public-url", detail)]
-    return []
+        values = {
+            "RC_CLIENT_ID": settings.rc_client_id,
+            "RC_CLIENT_SECRET": settings.rc_client_secret,
+            "RC_JWT": settings.rc_jwt,
+        }
+        missing = ", ".join(name for name, value in values.items() if not value)
+        code, detail = ProblemCode.NO_CREDENTIALS, f"Without {missing} no call is enriched."
+    elif settings.webhook_address is None:
+        code, detail = ProblemCode.NO_PUBLIC_URL, "Without AFTERCALL_PUBLIC_URL no call events arrive."
+    else:
+        return []
+    return [ProblemToFix(UNBOUND_ACCOUNT, Subject.SETUP, code, detail)]
 
 
 def inbox_problems(inbox: InboxState, window_seconds: float) -> list[ProblemToFix]:
-    """Return a problem when events wait for so long that their calls may be looked up too late."""
+    """Return a problem when events have waited so long that their calls may be looked up too late."""
     if not is_backlog(inbox, window_seconds):
         return []
     detail = f"The oldest of {inbox.number} events has waited for {inbox.oldest_seconds or 0.0:.0f} s."
-    return [ProblemToFix(UNBOUND_ACCOUNT, "inbox", BACKLOG, detail)]
+    return [ProblemToFix(UNBOUND_ACCOUNT, Subject.INBOX, ProblemCode.INBOX_BACKLOG, detail)]
 
 
-def _of_credentials(shown: Iterable[AccountOverview]) -> list[ProblemToFix]:
-    """Return what credentials want of a person, those of each account by themselves."""
+def _credential_problems(shown: Iterable[AccountOverview]) -> list[ProblemToFix]:
+    """Return the problems of each account's credentials."""
     return [
-        replace(read_problem("credentials", account.account_id, complaint), credentials=member.name)
+        read_problem(Subject.CREDENTIALS, account.account_id, problem, member.name)
         for account in shown
         for member in account.members
-        for complaint in member.problems
+        for problem in member.problems
     ]
 
 
 async def _load_response_problems(
     db: AsyncConnection, only: Sequence[str] | None, now: datetime
 ) -> list[ProblemToFix]:
-    """Return what RingCentral's responses ask of people: long silences, and records that could not be stored."""
-    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    """Return the problems of RingCentral's responses: long silences, and records that cannot be stored."""
+    own = await accounts.resolve(db, UNBOUND_ACCOUNT)
     found = [
-        *(("rate-limit", *silence) for silence in await load_silences(db, now)),
-        *(("records", aside.account_id, None, aside.problem) for aside in await load_set_aside(db, now)),
+        *((Subject.RATE_LIMIT, *silence) for silence in await load_silences(db, now)),
+        *(
+            (Subject.RECORDS, aside.account_id, None, aside.problem)
+            for aside in await load_set_aside(db, now)
+        ),
     ]
     return [
-        replace(
-            read_problem(about, own if own and account_id == UNBOUND_ACCOUNT else account_id, problem),
-            credentials=name,
-        )
+        read_problem(about, own if account_id == UNBOUND_ACCOUNT else account_id, problem, name)
         for about, account_id, name, problem in found
         if only is None or account_id in only
     ]
 
 
 async def _load_subscription_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[ProblemToFix]:
-    """Return what the keepers of subscriptions complain of."""
-    own = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    """Return the problems that the owners of subscriptions have recorded."""
+    own = await accounts.resolve(db, UNBOUND_ACCOUNT)
     query = select(work.c.account_id, work.c.kind, work.c.failures, work.c.state).where(
         among(work.c.account_id, only), work.c.kind.startswith(SUBSCRIPTION_WORK), work.c.state.is_not(None)
     )
     found = []
     for row in await db.execute(query.order_by(work.c.account_id, work.c.kind)):
-        complaint = row.state.get("problem")
-        # The first failures may be a passing trouble of the network; what RingCentral disabled is none.
-        if complaint and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
-            account_id = own if own and row.account_id == UNBOUND_ACCOUNT else row.account_id
+        problem = row.state.get("problem")
+        # The network may cause the first few failures. Filters that RingCentral disables count none.
+        if problem and (row.failures == 0 or row.failures >= FAILURES_BEFORE_ALARM):
+            account_id = own if row.account_id == UNBOUND_ACCOUNT else row.account_id
             name = row.kind.partition(":")[2] or OWN
-            found.append(replace(read_problem("subscription", account_id, complaint), credentials=name))
+            found.append(read_problem(Subject.SUBSCRIPTION, account_id, problem, name))
     return found
 
 
-def _of_subscriptions(
-    settings: Settings,
-    shown: Iterable[AccountOverview],
-    subscriptions: Sequence[SubscriptionState],
-    refused: Sequence[ProblemToFix],
-    now: datetime,
+def _silent_subscriptions(
+    settings: Settings, known: KnownState, refused: Sequence[ProblemToFix]
 ) -> list[ProblemToFix]:
-    """Return whose events do not come although nobody has said why: no worker looks after the subscription."""
+    """Return the accounts whose events do not arrive for no known reason: no worker is renewing."""
     if settings.webhook_address is None:
         return []
     explained = {problem.account_id for problem in refused}
     found = []
-    for account in shown:
+    for account in known.accounts:
         holders = {account.account_id, UNBOUND_ACCOUNT} if account.is_own else {account.account_id}
-        ours = [one for one in subscriptions if one.account_id in holders]
+        ours = [one for one in known.subscriptions if one.account_id in holders]
         lost_at = _lost_at(account, ours)
-        if account.account_id in explained or lost_at is None or now - lost_at <= _REPLACED_WITHIN:
+        if account.account_id in explained or lost_at is None or known.now - lost_at <= _REPLACED_WITHIN:
             continue
-        last = f"The last one is {ours[0].status.lower()}, and no" if ours else "None was made yet: no"
-        detail = f"{last} other one delivers the events of this account."
-        found.append(ProblemToFix(account.account_id, "subscription", MISSING, detail, lost_at))
+        detail = "No subscription has been created yet for the events of this account."
+        if ours:
+            last = ours[0].status.lower()
+            detail = f"The last subscription is {last}, and no other one delivers the events of this account."
+        code = ProblemCode.SUBSCRIPTION_MISSING
+        found.append(ProblemToFix(account.account_id, Subject.SUBSCRIPTION, code, detail, lost_at))
     return found
 
 
@@ -209,20 +167,20 @@ def _lost_at(account: AccountOverview, ours: Sequence[SubscriptionState]) -> dat
 
 
 async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[ProblemToFix]:
-    """Return why gaps, backfills and the regular look through the Call Log do not get on."""
+    """Return why gaps, backfills and the regular sweep of the Call Log make no progress."""
     query = select(sweeps.c.account_id, sweeps.c.problem).where(
         among(sweeps.c.account_id, only),
         sweeps.c.problem.is_not(None),
         (sweeps.c.done_at.is_(None)) | (sweeps.c.sweep_id == REGULAR_ID),
     )
     rows = await db.execute(query.order_by(sweeps.c.account_id, sweeps.c.from_at))
-    return [read_problem("sweep", row.account_id, row.problem) for row in rows if row.problem]
+    return [read_problem(Subject.SWEEP, row.account_id, row.problem) for row in rows if row.problem]
 
 
 def each_once(problems: Iterable[ProblemToFix]) -> tuple[ProblemToFix, ...]:
-    """Leave out what says the same again: the same refusal of the same credentials, met by somebody else.
+    """Leave out repetitions: the same refusal of the same credentials, met by another part of the service.
 
-    While RingCentral cannot be reached everything fails of that: it is one problem.
+    While RingCentral cannot be reached every request fails for that reason: it is one problem.
     """
     kept: list[ProblemToFix] = []
     for problem in problems:
@@ -232,21 +190,16 @@ def each_once(problems: Iterable[ProblemToFix]) -> tuple[ProblemToFix, ...]:
 
 
 def _is_same(problem: ProblemToFix, other: ProblemToFix) -> bool:
-    if problem.about == "reach":
-        return other.about == "reach"
-    if problem.code == other.code == MISSING:
+    if problem.about is Subject.REACH:
+        return other.about is Subject.REACH
+    if problem.code == other.code == ProblemCode.SUBSCRIPTION_MISSING:
         return problem.account_id == other.account_id
-    if problem.about == "sweep":  # it does not say whose credentials were refused
+    if problem.about is Subject.SWEEP:  # a sweep's problem does not say whose credentials were refused
         return (problem.account_id, problem.code) == (other.account_id, other.code)
-    if {problem.about, other.about} <= {"subscription", "credentials"} and problem.about != other.about:
+    if {problem.about, other.about} == {Subject.SUBSCRIPTION, Subject.CREDENTIALS}:
         return _refusal(problem) == _refusal(other)
     return replace(problem, since=None) == replace(other, since=None)
 
 
 def _refusal(problem: ProblemToFix) -> tuple[str, str | None, str]:
     return problem.account_id, problem.credentials, problem.code
-
-
-def among(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
-    """Select these accounts; None: all."""
-    return true() if only is None else column.in_(only)

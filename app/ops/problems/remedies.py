@@ -1,11 +1,10 @@
-"""What each problem means to a person: a title and what helps. No I/O.
+"""What each problem means to a person: a title, and what to do. No I/O.
 
-The dashboard, `aftercall check` and `/v1/ops/summary` take their words from here, so the same problem has the same
+The dashboard, `aftercall check` and `/v1/ops/summary` take their words from here, so a problem has the same
 name everywhere. The table in `docs/operations.md` lists every title.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.ringcentral.reachability import Unreached
@@ -13,190 +12,161 @@ from app.ringcentral.reachability import Unreached
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """`title` names the trouble, `todo` says what to do about it."""
+    """`title` names the problem, `todo` says what to do about it."""
 
     title: str
     todo: str
 
 
-_GRANTED = "What waits for it goes on by itself once it is granted."
+_UNREACHABLE = "RingCentral cannot be reached"
+_GRANTED = "What depends on it continues automatically once it is granted."
 _LATER = "Calls from this time are fetched afterwards."
-_AWAY = "RingCentral cannot be reached"
-_DEAF = "RingCentral cannot reach us"
-_REFUSED = Remedy(
-    "RingCentral refuses the subscription",
-    "No event comes until it is accepted. Correct what RingCentral names; the service tries again by itself.",
-)
 _CREDENTIALS = Remedy(
     "RingCentral refuses our credentials",
-    "The JWT may have expired, been deleted, or be meant for another app: see RingCentral's developer console.",
+    "The JWT may have expired, been deleted, or belong to another app: check RingCentral's developer "
+    "console.",
 )
-_OTHER = Remedy(
-    "Something is wrong with this account", "See the log of the service for the request that failed."
-)
-_FALLBACKS = {
-    "subscription": _REFUSED,
+_SWEEP = Remedy("Part of the Call Log cannot be read", f"Correct what the message names. {_LATER}")
+_OTHER = Remedy("Something is wrong with this account", "Find the failed request in the service's log.")
+_BY_SUBJECT = {
+    "subscription": Remedy(
+        "RingCentral refuses the subscription",
+        "No events arrive until it is accepted. Correct what RingCentral names; the service retries "
+        "automatically.",
+    ),
     "credentials": _CREDENTIALS,
-    "sweep": Remedy(
-        "A part of the Call Log is not read",
-        f"Correct what the message names. {_LATER}",
-    ),
+    "sweep": _SWEEP,
 }
-_BY_CODE: Sequence[tuple[str, Remedy]] = (
-    (
+
+
+def _rule(pattern: str, title: str, todo: str) -> tuple[re.Pattern[str], Remedy]:
+    return re.compile(pattern, re.IGNORECASE), Remedy(title, todo)
+
+
+# The first pattern that is found in a code applies, so the specific ones come before the general ones.
+_RULES = (
+    _rule(
         "no-credentials",
-        Remedy(
-            "No RingCentral user is set up",
-            "Set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT, then restart; or add an account: aftercall accounts add.",
-        ),
+        "No RingCentral credentials are configured",
+        "Set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT, then restart; or add an account: aftercall accounts "
+        "add.",
     ),
-    (
+    _rule(
         "no-public-url",
-        Remedy(
-            "No public address is set up",
-            "Set AFTERCALL_PUBLIC_URL to the https address at which RingCentral reaches this service, then restart.",
-        ),
+        "No public address is configured",
+        "Set AFTERCALL_PUBLIC_URL to the https address at which RingCentral reaches this service, then "
+        "restart.",
     ),
-    (
+    _rule(
         Unreached.NAME,
-        Remedy(
-            _AWAY,
-            "Our side: check that DNS works on this machine or in this container, and that RC_SERVER_URL is spelled "
-            f"right. {_LATER}",
-        ),
+        _UNREACHABLE,
+        "Our side: check that DNS works on this machine or in this container, and that RC_SERVER_URL is "
+        f"correct. {_LATER}",
     ),
-    (
+    _rule(
         Unreached.TLS,
-        Remedy(
-            _AWAY,
-            "Our side: a proxy that opens TLS needs its CA certificate in SSL_CERT_FILE, and the machine's clock must "
-            f"be right. {_LATER}",
-        ),
+        _UNREACHABLE,
+        "Our side: a proxy that intercepts TLS needs its CA certificate in SSL_CERT_FILE, and the machine's "
+        f"clock must be correct. {_LATER}",
     ),
-    (
+    _rule(
         f"{Unreached.CONNECTION}|{Unreached.TIMEOUT}|{Unreached.NETWORK}",
-        Remedy(
-            _AWAY,
-            "Check that no firewall or proxy is in the way: curl the address from this machine. If that answers "
-            f"nothing either, see status.ringcentral.com. {_LATER}",
-        ),
+        _UNREACHABLE,
+        "Check that no firewall or proxy blocks the requests: curl the address from this machine. If that "
+        f"gets no response either, see status.ringcentral.com. {_LATER}",
     ),
-    (
+    _rule(
         Unreached.SERVER,
-        Remedy(
-            "RingCentral answers with errors",
-            f"RingCentral's side: see status.ringcentral.com. The service tries again by itself. {_LATER}",
-        ),
+        "RingCentral answers with errors",
+        f"RingCentral's side: see status.ringcentral.com. The service retries automatically. {_LATER}",
     ),
-    (
+    _rule(
         "SUB-52[01345]",
-        Remedy(
-            _DEAF,
-            "Check that AFTERCALL_PUBLIC_URL can be reached from the internet over https, and that the proxy passes "
-            "POST /webhooks/ringcentral on unchanged.",
-        ),
+        "RingCentral cannot reach us",
+        "Check that AFTERCALL_PUBLIC_URL can be reached from the internet over https, and that the proxy "
+        "forwards POST /webhooks/ringcentral unchanged.",
     ),
-    (
+    _rule(
         "subscription-missing",
-        Remedy(
-            "No subscription delivers events",
-            "Check that a worker runs: aftercall serve, or aftercall serve --role worker. It makes or renews the "
-            "subscription by itself and says in its log if it cannot.",
-        ),
+        "No subscription delivers events",
+        "Check that a worker is running: aftercall serve, or aftercall serve --role worker. It creates or "
+        "renews the subscription and logs why it cannot.",
     ),
-    (
+    _rule(
         "inbox-backlog",
-        Remedy(
-            "Events wait to be processed",
-            "Check that a worker runs (aftercall serve --role worker) and read its log; add a worker if all are busy.",
-        ),
+        "Events are waiting to be processed",
+        "Check that a worker is running (aftercall serve --role worker) and read its log; add a worker if "
+        "all are busy.",
     ),
-    (
+    _rule(
         "sign-in-again",
-        Remedy(
-            "Somebody has to sign in again",
-            "Open /oauth/ringcentral/start on this service, or send an invitation: aftercall accounts invite makes one.",
-        ),
+        "Someone must sign in again",
+        "Open /oauth/ringcentral/start on this service, or send an invitation: aftercall accounts invite.",
     ),
-    (
+    _rule(
         "unreadable|other-app",
-        Remedy(
-            "Stored credentials cannot be used",
-            "Give them again with aftercall accounts add, or send an invitation: aftercall accounts invite makes one.",
-        ),
+        "Stored credentials cannot be used",
+        "Add them again with aftercall accounts add, or send an invitation: aftercall accounts invite.",
     ),
-    (
+    _rule(
         "wrong-account",
-        Remedy(
-            "These are credentials of another account",
-            "Set RC_JWT to a credential of the account whose events come in, and restart.",
-        ),
+        "The credentials belong to another account",
+        "Set RC_JWT to a credential of the account whose events arrive, then restart.",
     ),
-    ("users-not-asked", _FALLBACKS["sweep"]),
-    (
+    _rule("users-not-asked", _SWEEP.title, _SWEEP.todo),
+    _rule(
         "CMN-301|rate-limited",
-        Remedy(
-            "RingCentral makes us wait",
-            "It goes on by itself. If it happens often, another program uses the same user and app: give this service "
-            "a user of its own.",
-        ),
+        "RingCentral limits our requests",
+        "The service continues automatically. If it happens often, another program uses the same user and "
+        "app: give this service its own user.",
     ),
-    (
+    _rule(
         "^silenced$",
-        Remedy(
-            "RingCentral asked us to wait",
-            "Nothing needs to be done: calls are read from the Call Log afterwards. If it is unexpected, ask "
-            "RingCentral's support.",
-        ),
+        "RingCentral asked for a long pause",
+        "Nothing to do: calls are read from the Call Log afterwards. If it is unexpected, ask RingCentral's "
+        "support.",
     ),
-    (
+    _rule(
         "^record-set-aside$",
-        Remedy(
-            "A record could not be stored",
-            "Other calls are not affected. The log says which record and why; please report it.",
-        ),
+        "A record could not be stored",
+        "Other calls are not affected. The log names the record and the reason; please report it.",
     ),
-    (
+    _rule(
         "CMN-401",
-        Remedy("An app scope is missing", f"Grant it to the app in the developer console. {_GRANTED}"),
+        "An app scope is missing",
+        f"Grant it to the app in the developer console. {_GRANTED}",
     ),
-    (
+    _rule(
         "CMN-109|CMN-403",
-        Remedy(
-            "The RingCentral account lacks a feature",
-            "Ask RingCentral to enable the feature that the message names for the account. Everything else goes on.",
-        ),
+        "The RingCentral account lacks a feature",
+        "Ask RingCentral to enable the feature that the message names. Everything else continues to work.",
     ),
-    (
+    _rule(
         "CMN-40[2-8]|CMN-419|permission",
-        Remedy("A permission is missing", f"Grant it to the user in the admin portal. {_GRANTED}"),
+        "A permission is missing",
+        f"Grant it to the user in the admin portal. {_GRANTED}",
     ),
-    ("OAU-|invalid_|unauthorized|credentials", _CREDENTIALS),
-    (
+    _rule("OAU-|invalid_|unauthorized|credentials", _CREDENTIALS.title, _CREDENTIALS.todo),
+    _rule(
         "disabled-filters",
-        Remedy(
-            "RingCentral leaves some events out",
-            "Give the service user the permissions that these filters need, or take them out of "
-            "AFTERCALL_SUBSCRIPTION_FILTERS.",
-        ),
+        "RingCentral omits some events",
+        "Give the service's user the permissions that these filters need, or remove the filters from "
+        "AFTERCALL_SUBSCRIPTION_FILTERS.",
     ),
-    (
+    _rule(
         "clock-skew",
-        Remedy(
-            "A clock is off",
-            "Let the machine set its clock by NTP. The warning disappears some seconds later.",
-        ),
+        "A clock is wrong",
+        "Synchronize the machine's clock by NTP. The warning disappears some seconds later.",
     ),
 )
-_COMPILED = [(re.compile(pattern, re.IGNORECASE), remedy) for pattern, remedy in _BY_CODE]
 
 
-def remedy_of(about: str, code: str) -> Remedy:
-    """Return the words for a problem's code, RingCentral's own or ours."""
-    found = next((remedy for pattern, remedy in _COMPILED if pattern.search(code)), None)
-    return found or _FALLBACKS.get(about, _OTHER)
+def remedy_for(about: str, code: str) -> Remedy:
+    """Return the title and remedy of a problem by its code, RingCentral's or ours, else by its subject."""
+    found = next((remedy for pattern, remedy in _RULES if pattern.search(code)), None)
+    return found or _BY_SUBJECT.get(about, _OTHER)
 
 
 def all_titles() -> frozenset[str]:
     """Return the title of every problem that can be shown."""
-    return frozenset(remedy.title for remedy in (_OTHER, *_FALLBACKS.values(), *(one for _, one in _BY_CODE)))
+    return frozenset(remedy.title for remedy in (_OTHER, *_BY_SUBJECT.values(), *(one for _, one in _RULES)))

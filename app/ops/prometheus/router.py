@@ -1,7 +1,7 @@
 """GET /metrics: the metrics of this process in Prometheus' text format.
 
-Gauges that tell of the whole service are read from the database at each scrape, so every replica reports the
-same; take the maximum over replicas, not the sum. While the database is away they are not a number.
+Gauges that describe the whole service are read from the database at each scrape, so every replica reports the
+same; take the maximum over replicas, not the sum. While the database is unavailable they are not a number.
 """
 
 from weakref import WeakKeyDictionary
@@ -21,13 +21,13 @@ _readers: WeakKeyDictionary[Database, GaugeReader] = WeakKeyDictionary()
 
 @router.get("/metrics")
 async def show_metrics(services: CurrentServices) -> Response:
-    """Everything in app.metrics, and what the client library says of the process."""
+    """Return everything in app.metrics, and what the client library reports about the process."""
     await refresh_gauges(services)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def refresh_gauges(services: Services) -> None:
-    """Read from the database what no process can know by itself."""
+    """Read from the database what a process cannot know by itself."""
     reader = _readers.get(services.database)
     if reader is None:
         reader = _readers[services.database] = GaugeReader(services.clock)

@@ -56,7 +56,7 @@ async def test_nothing_stored_can_be_read_in_the_database(stage: Stage) -> None:
 async def test_signing_in_again_replaces_what_the_same_user_had(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     page = await stage.sign_in(f"{COFFEE}*101")
-    assert "connected anew" in page.text
+    assert "connected again" in page.text
     assert len(await stored(stage)) == 1
     (connection,) = await stage.process.connections.all()
     assert (await connection.client.fetch_token()).owner_id == ANA
@@ -118,7 +118,7 @@ async def test_another_browser_cannot_finish_what_one_began(quick_stage: Stage) 
     async with httpx.AsyncClient(trust_env=False) as stranger:
         page = await stranger.get(back)
     assert page.status_code == 400
-    assert "has not begun this sign-in" in page.text
+    assert "did not start this sign-in" in page.text
     assert await stored(quick_stage) == []
 
 
@@ -131,7 +131,7 @@ async def test_a_state_that_was_changed_or_is_of_another_sign_in_is_refused(quic
     for state in ("", "x", first["state"][:-6] + "AAAAA="):
         page = await stage.browser.get(callback, params={"code": code, "state": state})
         assert page.status_code == 400
-        assert "not begun here" in page.text
+        assert "not started here" in page.text
     # Of the other tab's sign-in: its verifier does not fit this code.
     page = await stage.browser.get(callback, params={"code": code, "state": first["state"]})
     assert page.status_code == 502
@@ -223,7 +223,7 @@ async def test_an_invitation_runs_out(quick_stage: Stage, monkeypatch: pytest.Mo
     monkeypatch.setattr(clock, "now", lambda: late)
     page = await quick_stage.browser.get(link)
     assert page.status_code == 403
-    assert "not valid any more" in page.text
+    assert "no longer valid" in page.text
 
 
 async def test_without_an_app_the_page_says_what_to_set(make_settings: Any, sqlite_url: str) -> None:

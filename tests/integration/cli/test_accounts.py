@@ -42,7 +42,7 @@ async def run(*words: str, typed: str | None = None) -> Result:
     return await asyncio.to_thread(lambda: CliRunner().invoke(app, list(words), typed))
 
 
-async def test_an_account_is_added_listed_checked_and_removed(companies: list[Simulator]) -> None:
+async def test_account_is_added_listed_checked_and_removed(companies: list[Simulator]) -> None:
     added = await run("accounts", "add", "--jwt", "-", typed="coffee\n")
     assert added.exit_code == 0, added.output
     assert COFFEE in added.output
@@ -60,14 +60,14 @@ async def test_an_account_is_added_listed_checked_and_removed(companies: list[Si
     assert isinstance(again.exception, AftercallError)
 
 
-async def test_the_credential_is_asked_for_without_showing_it(companies: list[Simulator]) -> None:
+async def test_credential_is_prompted_for_without_echo(companies: list[Simulator]) -> None:
     added = await run("accounts", "add", typed="coffee-limited\n")
     assert added.exit_code == 0, added.output
     assert "coffee-limited" not in added.output
-    assert "extension 711000102 alone" in added.output
+    assert "extension 711000102 only" in added.output
 
 
-async def test_the_credential_can_come_by_the_environment(
+async def test_credential_is_read_from_the_environment(
     companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFTERCALL_ACCOUNT_JWT", "coffee")
@@ -75,7 +75,7 @@ async def test_the_credential_can_come_by_the_environment(
     assert "Added backup" in added.output
 
 
-async def test_what_the_app_lacks_is_told_at_once_and_by_the_check(companies: list[Simulator]) -> None:
+async def test_missing_app_scopes_are_reported_by_add_and_check(companies: list[Simulator]) -> None:
     coffee = companies[1]
     coffee.tokens.rules = coffee.tokens.rules.__class__(
         "sim-client", "sim-secret", ("ReadCallLog",), 3600.0, 604800.0, 5
@@ -87,7 +87,7 @@ async def test_what_the_app_lacks_is_told_at_once_and_by_the_check(companies: li
     assert "SubscriptionWebhook" in checked.output
 
 
-async def test_an_invitation_is_a_link_alone_on_standard_output(
+async def test_invite_prints_only_the_link(
     companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFTERCALL_PUBLIC_URL", "https://calls.example.com")
@@ -96,12 +96,12 @@ async def test_an_invitation_is_a_link_alone_on_standard_output(
     assert line.startswith("https://calls.example.com/oauth/ringcentral/start?invitation=")
 
 
-async def test_a_secret_key_is_exchanged(companies: list[Simulator], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secret_key_rotation(companies: list[Simulator], monkeypatch: pytest.MonkeyPatch) -> None:
     await run("accounts", "add", "--jwt", "-", typed="coffee\n")
     monkeypatch.setenv("AFTERCALL_SECRET_KEY", f"{NEW},{OLD}")
     rotated = await run("keys", "rotate-secrets")
     assert rotated.exit_code == 0
-    assert rotated.output.startswith("2 secrets encrypted anew")
+    assert rotated.output.startswith("2 secrets encrypted again")
     monkeypatch.setenv("AFTERCALL_SECRET_KEY", NEW)
     assert (await run("accounts", "check")).exit_code == 0
     monkeypatch.setenv("AFTERCALL_SECRET_KEY", OLD)
@@ -112,7 +112,7 @@ async def test_a_secret_key_is_exchanged(companies: list[Simulator], monkeypatch
     assert lost.exit_code == 1
 
 
-async def test_what_the_check_meets_is_told_everywhere_and_what_is_over_is_not(
+async def test_check_records_and_clears_problems(
     companies: list[Simulator],
 ) -> None:
     coffee = companies[1]
@@ -126,7 +126,7 @@ async def test_what_the_check_meets_is_told_everywhere_and_what_is_over_is_not(
     assert "ReadCallLog" not in (await run("accounts", "list")).output
 
 
-async def test_credentials_whose_token_died_meanwhile_are_told_as_refused_and_not_as_well(
+async def test_revoked_token_fails_the_check(
     companies: list[Simulator],
 ) -> None:
     coffee = companies[1]
@@ -141,7 +141,7 @@ async def test_credentials_whose_token_died_meanwhile_are_told_as_refused_and_no
     assert "OAU-210" in (await run("accounts", "list")).output
 
 
-async def test_a_check_asks_anew_for_whom_ringcentral_has_refused_before(companies: list[Simulator]) -> None:
+async def test_check_retries_refused_credentials(companies: list[Simulator]) -> None:
     coffee = companies[1]
     await run("accounts", "add", "--jwt", "-", typed="coffee\n")
     coffee.tokens.revoke_all()
@@ -153,7 +153,7 @@ async def test_a_check_asks_anew_for_whom_ringcentral_has_refused_before(compani
     assert "OAU-210" not in (await run("accounts", "list")).output
 
 
-async def test_only_who_hears_the_events_of_an_account_needs_a_subscription(
+async def test_only_the_subscription_owner_is_checked_for_a_subscription(
     companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
@@ -165,7 +165,7 @@ async def test_only_who_hears_the_events_of_an_account_needs_a_subscription(
     assert "ext-711000101" in said[0]
 
 
-async def test_a_refused_credential_says_what_helps(companies: list[Simulator]) -> None:
+async def test_refused_credential_names_the_remedy(companies: list[Simulator]) -> None:
     refused = await run("accounts", "add", "--jwt", "-", typed="stale\n")
     assert isinstance(refused.exception, SettingsError)
     assert "OAU-210" in str(refused.exception)
@@ -178,18 +178,16 @@ async def test_a_refused_credential_says_what_helps(companies: list[Simulator]) 
 
 
 @pytest.mark.parametrize("words", [("accounts", "check"), ("keys", "list"), ("keys", "rotate-secrets")])
-async def test_a_database_without_a_schema_is_told_to_be_migrated(
+async def test_command_on_empty_database_advises_migrate(
     companies: list[Simulator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("AFTERCALL_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
-    told = await run(*words)
-    assert isinstance(told.exception, SettingsError)
-    assert "aftercall migrate" in str(told.exception)
+    found = await run(*words)
+    assert isinstance(found.exception, SettingsError)
+    assert "aftercall migrate" in str(found.exception)
 
 
-async def test_commands_say_what_they_have_to_say_themselves_and_log_nothing_beside(
-    companies: list[Simulator], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_commands_silence_the_log(companies: list[Simulator], monkeypatch: pytest.MonkeyPatch) -> None:
     levels: list[str] = []
     monkeypatch.setattr(log, "configure", lambda level, form: levels.append(level))
     await run("accounts", "list")

@@ -20,7 +20,7 @@ from app.cli.context import out
 from app.db.engine import Database
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT
-from app.ops.checks.service import CheckResult
+from app.ops.checks.results import CheckResult
 from tests.conftest import SECRETS
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,7 @@ async def listed(url: str) -> list[KeyInfo]:
     return list(found)
 
 
-async def test_serve_says_once_what_it_is_and_where(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_serve_logs_its_particulars_once(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = (sys.executable, "-m", "app", "serve", "--port", "0", "--role", "web")
     process = await asyncio.create_subprocess_exec(
         *words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE
@@ -68,7 +68,7 @@ async def test_serve_says_once_what_it_is_and_where(environment: pytest.MonkeyPa
     assert b'"serving"' not in rest
 
 
-async def test_serve_does_not_say_that_it_serves_when_it_could_not_start(
+async def test_serve_does_not_log_serving_when_start_fails(
     environment: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
 ) -> None:
     database = Database(sqlite_url)
@@ -90,9 +90,7 @@ async def test_serve_does_not_say_that_it_serves_when_it_could_not_start(
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "WEBHOOK_TOKEN", "API_KEY"])
-async def test_serve_does_not_start_with_a_secret_that_can_be_guessed(
-    environment: pytest.MonkeyPatch, name: str
-) -> None:
+async def test_serve_rejects_a_weak_secret(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(f"AFTERCALL_{name}", "secret")
     refused = await run("serve")
     assert isinstance(refused.exception, SettingsError)
@@ -100,7 +98,7 @@ async def test_serve_does_not_start_with_a_secret_that_can_be_guessed(
     assert "openssl rand" in str(refused.exception)
 
 
-async def test_a_new_key_may_do_what_a_connector_needs_unless_more_is_asked_for(
+async def test_new_key_has_connector_scopes_by_default(
     environment: pytest.MonkeyPatch, sqlite_url: str
 ) -> None:
     assert (await run("keys", "create", "--name", "crm")).exit_code == 0
@@ -110,7 +108,7 @@ async def test_a_new_key_may_do_what_a_connector_needs_unless_more_is_asked_for(
 
 
 @pytest.mark.parametrize("detail", ["install the extra `aftercall[s3]`", "[/red] closes what nobody opened"])
-def test_an_error_is_one_line_as_it_was_written(
+def test_error_is_printed_as_one_line_without_markup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], detail: str
 ) -> None:
     def fail() -> None:
@@ -123,12 +121,12 @@ def test_an_error_is_one_line_as_it_was_written(
     assert line.startswith(f"aftercall: {detail}")
 
 
-def test_a_finding_is_shown_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_result_is_printed_without_markup(capsys: pytest.CaptureFixture[str]) -> None:
     out.print(_line(CheckResult("account [1]", False, "[s3] is not [bold]")))
     assert capsys.readouterr().out.split() == ["not", "ok", "account", "[1]:", "[s3]", "is", "not", "[bold]"]
 
 
-async def test_a_key_is_listed_under_the_name_that_it_was_given(environment: pytest.MonkeyPatch) -> None:
+async def test_key_name_is_listed_without_markup(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("COLUMNS", "200")
     assert (await run("keys", "create", "--name", "crm [old]")).exit_code == 0
     assert "crm [old]" in (await run("keys", "list")).output

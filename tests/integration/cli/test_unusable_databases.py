@@ -71,19 +71,19 @@ def assert_told(done: Result, *, says: str, advises: str) -> None:
     if isinstance(done.exception, SystemExit):
         lines = [line for line in done.output.splitlines() if says in line]
         assert [line[:7] for line in lines] == ["not ok "], done.output
-        told = lines[0]
+        shown = lines[0]
     else:
         assert isinstance(done.exception, AftercallError), "".join(traceback.format_exception(done.exception))
-        told = str(done.exception)
+        shown = str(done.exception)
         # Here the log is not set up, and goes to standard output.
         assert [line for line in done.output.splitlines() if "[warning" not in line] == []
-    assert says in told
-    assert advises in told
-    assert "\n" not in told
-    assert "hush" not in told
+    assert says in shown
+    assert advises in shown
+    assert "\n" not in shown
+    assert "hush" not in shown
 
 
-def test_it_is_one_line_on_standard_error(tmp_path: Path) -> None:
+def test_serve_prints_one_line_on_standard_error(tmp_path: Path) -> None:
     """As an operator sees it: also of `serve`, whose server logs what happens at its start."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AFTERCALL_")}
     environment |= {f"AFTERCALL_{name.upper()}": value for name, value in SECRETS.items()}
@@ -105,7 +105,7 @@ def test_it_is_one_line_on_standard_error(tmp_path: Path) -> None:
     assert line.startswith(f"aftercall: sqlite:///{tmp_path}/letter.txt: the file is not an SQLite database.")
 
 
-def test_all_commands_are_tried() -> None:
+def test_all_commands_are_covered() -> None:
     group: Any = get_command(app)
     found = set()
     for name, command in group.commands.items():
@@ -117,13 +117,13 @@ def test_all_commands_are_tried() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_folder_that_does_not_exist(run: Run, command: str, tmp_path: Path) -> None:
+def test_missing_folder(run: Run, command: str, tmp_path: Path) -> None:
     done = run(f"sqlite:///{tmp_path}/nowhere/aftercall.db", *COMMANDS[command])
     assert_told(done, says=f"the folder {tmp_path}/nowhere does not exist", advises="Create it")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_scheme_that_is_not_known(run: Run, command: str) -> None:
+def test_unknown_scheme(run: Run, command: str) -> None:
     done = run("mysql://user:hush@localhost/aftercall", *COMMANDS[command])
     assert_told(done, says="must begin with sqlite://", advises="or postgresql://")
 
@@ -139,12 +139,12 @@ async def newer_url(database_url: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_newer_schema(run: Run, command: str, newer_url: str) -> None:
+def test_newer_schema(run: Run, command: str, newer_url: str) -> None:
     done = run(newer_url, *COMMANDS[command])
     assert_told(done, says=f"the schema is at {FUTURE}", advises="Run the newest version")
 
 
-async def test_a_newer_schema_is_left_as_it_is(run: Run, newer_url: str) -> None:
+async def test_newer_schema_is_left_unchanged(run: Run, newer_url: str) -> None:
     for revision in ("head", "base", "-1"):
         done = await asyncio.to_thread(run, newer_url, "migrate", "--", revision)
         assert_told(done, says=f"the schema is at {FUTURE}", advises="Run the newest version")
@@ -166,14 +166,14 @@ async def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("command", NEEDS_SCHEMA)
-def test_an_unmigrated_schema(run: Run, command: str, empty_url: str) -> None:
+def test_unmigrated_schema(run: Run, command: str, empty_url: str) -> None:
     assert_told(
         run(empty_url, *COMMANDS[command]), says="has no schema yet", advises="Run `aftercall migrate`"
     )
 
 
 @pytest.mark.parametrize("command", NEEDS_SCHEMA)
-def test_an_older_schema(run: Run, command: str, empty_url: str) -> None:
+def test_older_schema(run: Run, command: str, empty_url: str) -> None:
     assert run(empty_url, "migrate").exit_code == 0
     assert run(empty_url, "migrate", "--", "-1").exit_code == 0
     done = run(empty_url, *COMMANDS[command])
@@ -181,7 +181,7 @@ def test_an_older_schema(run: Run, command: str, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize("revision", ["nothing", "-99", "+99"])
-def test_a_revision_that_does_not_exist(run: Run, sqlite_url: str, revision: str) -> None:
+def test_unknown_revision(run: Run, sqlite_url: str, revision: str) -> None:
     done = run(sqlite_url, "migrate", "--", revision)
     assert_told(done, says="aftercall migrate", advises="newest revision")
 
@@ -205,20 +205,20 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(
     os.geteuid() == 0, reason="root may write everywhere; run the tests as another user to try it"
 )
-def test_a_folder_that_cannot_be_written_to(run: Run, command: str, closed_folder: Path) -> None:
+def test_unwritable_folder(run: Run, command: str, closed_folder: Path) -> None:
     done = run(f"sqlite:///{closed_folder}/aftercall.db", *COMMANDS[command])
     assert_told(done, says="may not write", advises="Change their owner")
 
 
 @SOME
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs /proc, where nobody can write")
-def test_a_file_system_that_cannot_be_written_to(run: Run, command: str) -> None:
+def test_read_only_file_system(run: Run, command: str) -> None:
     done = run("sqlite:////proc/aftercall.db", *COMMANDS[command])
     assert_told(done, says="may not write", advises="Change their owner")
 
 
 @SOME
-def test_a_file_that_is_not_sqlite(run: Run, command: str, tmp_path: Path) -> None:
+def test_file_that_is_not_sqlite(run: Run, command: str, tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Ana, " * 500)
     done = run(f"sqlite:///{path}", *COMMANDS[command])
@@ -227,13 +227,13 @@ def test_a_file_that_is_not_sqlite(run: Run, command: str, tmp_path: Path) -> No
 
 
 @SOME
-def test_a_folder_instead_of_a_file(run: Run, command: str, tmp_path: Path) -> None:
+def test_folder_instead_of_file(run: Run, command: str, tmp_path: Path) -> None:
     done = run(f"sqlite:///{tmp_path}", *COMMANDS[command])
     assert_told(done, says="this is a folder", advises="Name a file")
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
-def test_an_address_without_a_file(run: Run, url: str) -> None:
+def test_address_without_a_file(run: Run, url: str) -> None:
     assert_told(run(url, "migrate"), says="give a file", advises="sqlite:///aftercall.db")
 
 
@@ -247,7 +247,7 @@ def test_an_address_without_a_file(run: Run, url: str) -> None:
         ("aftercall.db", "must begin with"),
     ],
 )
-def test_an_address_that_cannot_be_read(run: Run, url: str, says: str) -> None:
+def test_unreadable_address(run: Run, url: str, says: str) -> None:
     done = run(url, "migrate")
     assert_told(done, says=says, advises="AFTERCALL_DATABASE_URL")
 
@@ -256,13 +256,13 @@ NO_SERVER = pytest.mark.parametrize("command", ["check", "migrate", "keys list",
 
 
 @NO_SERVER
-def test_a_port_where_nothing_listens(run: Run, command: str) -> None:
+def test_closed_port(run: Run, command: str) -> None:
     done = run(f"postgresql://user:hush@127.0.0.1:{free_port()}/aftercall", *COMMANDS[command])
     assert_told(done, says="nothing listens there", advises="Start the server")
 
 
 @NO_SERVER
-def test_a_host_that_is_not_known(run: Run, command: str) -> None:
+def test_unknown_host(run: Run, command: str) -> None:
     done = run("postgresql://user@no-such-host.invalid/aftercall", *COMMANDS[command])
     assert_told(done, says="this host name is not known", advises="Correct the host")
 
@@ -298,7 +298,7 @@ def _reload(cluster: Cluster) -> None:
         (None, "missing", "the database does not exist", "createdb"),
     ],
 )
-def test_a_server_that_refuses(
+def test_server_that_refuses(
     run: Run, command: str, strict_server: Cluster, user: str | None, database: str, says: str, advises: str
 ) -> None:
     who = user or strict_server.superuser
@@ -306,7 +306,7 @@ def test_a_server_that_refuses(
     assert_told(done, says=says, advises=advises)
 
 
-async def test_a_user_without_rights(run: Run, strict_server: Cluster) -> None:
+async def test_user_without_rights(run: Run, strict_server: Cluster) -> None:
     connection = await asyncpg.connect(strict_server.dsn())
     await connection.execute("DROP DATABASE IF EXISTS shut WITH (FORCE)")
     await connection.execute("DROP ROLE IF EXISTS guest")
@@ -323,13 +323,13 @@ async def test_a_user_without_rights(run: Run, strict_server: Cluster) -> None:
 # --- what `serve` waits for --------------------------------------------------------------------------------------
 
 
-def test_serve_does_not_wait_for_what_does_not_pass(run: Run, tmp_path: Path) -> None:
+def test_serve_does_not_wait_for_permanent_faults(run: Run, tmp_path: Path) -> None:
     done = run(f"sqlite:///{tmp_path}/nowhere/aftercall.db", "serve", "--port", "0")
     assert isinstance(done.exception, DatabaseUnusable)
     assert "waiting for the database" not in done.output
 
 
-def test_what_may_pass_is_told_apart() -> None:
+def test_temporary_faults_are_marked() -> None:
     url = "postgresql+asyncpg://user:hush@host/name?ssl=require"
     refused = StorageUnavailable("the database did not answer: refused")
     refused.__cause__ = ConnectionRefusedError(111, "Connection refused")
@@ -346,6 +346,6 @@ def test_what_may_pass_is_told_apart() -> None:
     assert not found.passes
 
 
-def test_an_error_of_another_kind_is_not_explained() -> None:
+def test_other_errors_are_not_explained() -> None:
     assert diagnose(ConnectionRefusedError(111, "of RingCentral"), "sqlite:///x.db") is None
     assert diagnose(ValueError("a mistake of ours"), "sqlite:///x.db") is None

@@ -20,7 +20,7 @@ async def reader(make_settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_everything_that_the_page_loads_is_served_by_us(reader: httpx.AsyncClient) -> None:
+async def test_page_loads_only_our_files(reader: httpx.AsyncClient) -> None:
     page = await reader.get("/docs")
     assert page.status_code == 200
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
@@ -30,7 +30,7 @@ async def test_everything_that_the_page_loads_is_served_by_us(reader: httpx.Asyn
         assert (await reader.get(f"/{address}")).status_code == 200, address
 
 
-async def test_the_page_may_ask_no_other_host_and_run_no_script_of_its_own(reader: httpx.AsyncClient) -> None:
+async def test_content_security_policy_of_the_docs_page(reader: httpx.AsyncClient) -> None:
     page = await reader.get("/docs")
     policy = page.headers["content-security-policy"]
     allowed = dict(part.split(" ", 1) for part in policy.split("; "))
@@ -39,11 +39,11 @@ async def test_the_page_may_ask_no_other_host_and_run_no_script_of_its_own(reade
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bon\w+=", page.text)
 
 
-async def test_it_keeps_no_key_and_asks_no_validator(reader: httpx.AsyncClient) -> None:
+async def test_docs_page_stores_no_key_and_calls_no_validator(reader: httpx.AsyncClient) -> None:
     script = (await reader.get("/dashboard/static/docs.js")).text
     assert "persistAuthorization: false" in script
     assert "validatorUrl: null" in script
 
 
-async def test_pages_that_would_load_from_elsewhere_are_gone(reader: httpx.AsyncClient) -> None:
+async def test_pages_that_load_from_other_hosts_are_disabled(reader: httpx.AsyncClient) -> None:
     assert (await reader.get("/redoc")).status_code == 404

@@ -16,12 +16,14 @@ from app.db.tables import accounts, deliveries, poll_targets, subscriptions, swe
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ops.checks import service as checks
-from app.ops.checks.service import CheckResult, Looked, check_service
+from app.ops.checks.connections import ConnectionChecker
+from app.ops.checks.results import CheckResult, Findings
+from app.ops.checks.service import check_service
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import Viewer
 from app.ops.figures.summary import ServiceSummary, load_summary
-from app.ops.router import OpsSummary
+from app.ops.problems.model import Subject
+from app.ops.schemas import OpsSummary
 from app.vault import Vault
 from tests.conftest import SECRETS
 from tests.fakes.clock import FakeClock
@@ -117,7 +119,7 @@ async def none_was_ever_made(db: AsyncConnection) -> None:
     await db.execute(update(accounts).values(added_at=NOW - HOUR))
 
 
-@trouble("RingCentral leaves some events out", "subscription")
+@trouble("RingCentral omits some events", "subscription")
 async def filters_are_disabled(db: AsyncConnection) -> None:
     problem = {"code": "disabled-filters", "detail": "/presence: no", "since": NOW.isoformat()}
     row = {"account_id": UNBOUND_ACCOUNT, "kind": "subscription", "failures": 0}
@@ -132,7 +134,7 @@ async def its_name_does_not_resolve(db: AsyncConnection) -> None:
 
 @trouble("RingCentral cannot be reached", "accounts", "subscription")
 async def the_keeper_alone_met_a_time_out(db: AsyncConnection) -> None:
-    await complain(db, "unreachable-timeout", "no answer within 10 s")
+    await complain(db, "unreachable-timeout", "no response within 10 s")
 
 
 @trouble("RingCentral answers with errors", "accounts", "subscription")
@@ -160,13 +162,13 @@ async def a_scope_is_missing(db: AsyncConnection) -> None:
     await seed_rights(db, UNBOUND_ACCOUNT, "own", scopes=("ReadCallLog", "SubscriptionWebhook"))
 
 
-@trouble("A clock is off")
+@trouble("A clock is wrong")
 async def a_clock_is_off(db: AsyncConnection) -> None:
     problem = {"code": "clock-skew", "detail": "The clock is off.", "since": NOW.isoformat()}
     await worker_says(db, "clock:one", {"problem": problem, "seconds": 9.0})
 
 
-@trouble("Events wait to be processed", "inbox")
+@trouble("Events are waiting to be processed", "inbox")
 async def events_wait(db: AsyncConnection) -> None:
     row = {
         "account_id": UNBOUND_ACCOUNT,
@@ -177,7 +179,7 @@ async def events_wait(db: AsyncConnection) -> None:
     await db.execute(insert(deliveries).values(row))
 
 
-@trouble("A part of the Call Log is not read")
+@trouble("Part of the Call Log cannot be read")
 async def a_gap_does_not_get_on(db: AsyncConnection) -> None:
     since = NOW - HOUR
     await gaps.note_gap(db, UNBOUND_ACCOUNT, Reason.SERVICE_DOWN, since, NOW, since, sweep_after=HOUR)
@@ -185,12 +187,18 @@ async def a_gap_does_not_get_on(db: AsyncConnection) -> None:
     await db.execute(update(sweeps).values(problem=unasked))
 
 
-@trouble("No public address is set up", "subscription", public_url=None)
+@trouble("No public address is configured", "subscription", public_url=None)
 async def there_is_no_public_address(db: AsyncConnection) -> None:
     await db.execute(subscriptions.delete())
 
 
-@trouble("No RingCentral user is set up", "accounts", rc_client_id=None, rc_client_secret=None, rc_jwt=None)
+@trouble(
+    "No RingCentral credentials are configured",
+    "accounts",
+    rc_client_id=None,
+    rc_client_secret=None,
+    rc_jwt=None,
+)
 async def there_are_no_credentials(db: AsyncConnection) -> None:
     await db.execute(subscriptions.delete())
 
@@ -227,10 +235,10 @@ class Stories:
 
 
 async def tell(services: Services, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Stories:
-    async def nobody_is_asked(*_args: object, **_more: object) -> Looked:
-        return Looked()
+    async def nobody_is_asked(*_args: object, **_more: object) -> Findings:
+        return Findings()
 
-    monkeypatch.setattr(checks._Look, "at", nobody_is_asked)
+    monkeypatch.setattr(ConnectionChecker, "check", nobody_is_asked)
     here = Services(settings, services.database, services.wakeups, services.clock)
     async with services.database.read() as db:
         summary = await load_summary(db, None, settings, services.clock.now(), oversees=True)
@@ -247,7 +255,7 @@ async def prepare(database: Database, clock: FakeClock, seed: Seed | None) -> No
             await seed(db)
 
 
-async def test_on_a_good_day_everything_is_well(
+async def test_all_checks_pass_without_problems(
     services: Services,
     account: AccountId,
     make_settings: Any,
@@ -255,14 +263,14 @@ async def test_on_a_good_day_everything_is_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await prepare(services.database, clock, None)
-    told = await tell(services, make_settings(**SET_UP), monkeypatch)
-    assert (told.summary.problems, told.board["problems"], told.api.problems) == ((), [], [])
-    assert all(finding.is_well for finding in told.findings)
-    assert told.green == {"subscription", "inbox", "accounts"}
+    found = await tell(services, make_settings(**SET_UP), monkeypatch)
+    assert (found.summary.problems, found.board["problems"], found.api.problems) == ((), [], [])
+    assert all(finding.ok for finding in found.findings)
+    assert found.green == {"subscription", "inbox", "accounts"}
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda one: str(one.name))
-async def test_all_name_the_same_trouble(
+async def test_dashboard_check_and_api_name_the_same_problem(
     services: Services,
     account: AccountId,
     make_settings: Any,
@@ -271,14 +279,14 @@ async def test_all_name_the_same_trouble(
     trouble: Trouble,
 ) -> None:
     await prepare(services.database, clock, trouble.seed)
-    told = await tell(services, make_settings(**{**SET_UP, **trouble.settings}), monkeypatch)
-    titles = [problem.title for problem in told.summary.problems]
+    found = await tell(services, make_settings(**{**SET_UP, **trouble.settings}), monkeypatch)
+    titles = [problem.title for problem in found.summary.problems]
     assert titles == [trouble.title]
-    assert [problem["title"] for problem in told.board["problems"]] == titles
-    assert [problem.title for problem in told.api.problems] == titles
-    (line,) = [finding for finding in told.findings if not finding.is_well]
+    assert [problem["title"] for problem in found.board["problems"]] == titles
+    assert [problem.title for problem in found.api.problems] == titles
+    (line,) = [finding for finding in found.findings if not finding.ok]
     assert line.detail.startswith(f"{trouble.title}. ")
-    assert line.detail.endswith(told.summary.problems[0].todo)
-    assert not told.green & set(trouble.figures)
-    if told.summary.problems[0].about != "setup":
-        assert told.board["headline"] == "Something here needs a person."
+    assert line.detail.endswith(found.summary.problems[0].todo)
+    assert not found.green & set(trouble.figures)
+    if found.summary.problems[0].about is not Subject.SETUP:
+        assert found.board["headline"] == "A problem needs your attention."

@@ -8,7 +8,7 @@ from app.api.dependencies import Services
 from app.db.engine import Database
 from app.errors import RateLimited
 from app.ids import AccountId
-from app.ops.checks.service import _lines
+from app.ops.checks.results import merge_lines
 from app.ops.figures.summary import load_summary
 from app.rate_limits.shared_buckets import SharedRates
 from app.rate_limits.silences import load_silences
@@ -72,8 +72,8 @@ async def test_the_summary_and_the_check_tell_of_a_long_silence(
         summary = await load_summary(db, account, services.settings, clock.now())
     (shown,) = [problem for problem in summary.problems if problem.about == "rate-limit"]
     assert (shown.code, shown.account_id) == ("silenced", account)
-    (finding,) = _lines([], [shown])
-    assert not finding.is_well
+    (finding,) = merge_lines([], [shown])
+    assert not finding.ok
     assert "2026-03-10 20:" in finding.detail
     clock.advance(timedelta(hours=3).total_seconds())
     async with database.read() as db:

@@ -58,7 +58,7 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
     assert _documented() == _defined()
 
 
-def test_no_label_could_name_a_person_or_an_account() -> None:
+def test_labels_do_not_identify_people_or_accounts() -> None:
     labels = {label for _, names in _defined().values() for label in names}
     assert labels <= {
         "outcome",
@@ -75,19 +75,19 @@ def test_no_label_could_name_a_person_or_an_account() -> None:
 
 
 def test_every_label_value_is_documented() -> None:
-    told = {}
+    found = {}
     for name, _, labels in _rows():
         for label, values in re.findall(r"`(\w+)`: ([^;]+)", labels):
             listed = re.sub(r"\([^)]*\)", "", values).split(",")
-            told[(name, label)] = {value.strip() for value in listed}
+            found[(name, label)] = {value.strip() for value in listed}
     for metric in _metrics().values():
         for label in metric._labelnames:
             key = (_name_of(metric), label)
             if key not in OPEN and label not in OPEN:
-                assert told[key] == set(metric.values[label]), key  # type: ignore[union-attr]
+                assert found[key] == set(metric.values[label]), key  # type: ignore[union-attr]
 
 
-def test_the_declared_values_are_those_of_the_code() -> None:
+def test_declared_label_values_match_the_code() -> None:
     assert set(metrics.STAGES) == set(Stage)
     assert set(metrics.GAP_REASONS) == set(Reason)
     assert set(metrics.GROUPS) == {wire.LIGHT, wire.MEDIUM, wire.HEAVY, wire.AUTH}
@@ -109,7 +109,7 @@ def test_every_loop_of_the_code_is_declared() -> None:
     assert named == set(metrics.LOOPS)
 
 
-def test_no_metric_is_declared_and_never_recorded() -> None:
+def test_every_declared_metric_is_recorded() -> None:
     elsewhere = "\n".join(text for path, text in SOURCES.items() if path.name != "metrics.py")
     assert [name for name in _metrics() if f"metrics.{name}" not in elsewhere] == []
 
@@ -148,7 +148,7 @@ def _literals(node: ast.expr) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [name for name, metric in _metrics().items() if metric._labelnames])
-def test_every_child_exists_from_the_start(name: str) -> None:
+def test_every_label_value_is_exported_from_the_start(name: str) -> None:
     metric = _metrics()[name]
     family = next(iter(metric.collect()))
     for label in metric._labelnames:
@@ -156,7 +156,7 @@ def test_every_child_exists_from_the_start(name: str) -> None:
         assert there == {*metric.values[label], OTHER}  # type: ignore[union-attr]
 
 
-def test_a_value_that_is_not_declared_counts_as_other() -> None:
+def test_undeclared_label_value_counts_as_other() -> None:
     def value_of(outcome: str) -> float:
         samples = next(iter(metrics.POLLS.collect())).samples
         return sum(

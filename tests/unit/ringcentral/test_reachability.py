@@ -59,8 +59,8 @@ def test_a_few_failures_in_a_row_are_a_problem_and_one_answer_ends_it() -> None:
         meter.failed(Unreached.NAME, "no answer: x", NOW + timedelta(seconds=number))
     told = describe_failing(meter.failing, "https://rc.example", "here")
     assert told is not None
-    assert (told["code"], told["since"]) == ("unreachable-name", NOW.isoformat())
-    assert "rc.example" in told["detail"]
+    assert (told.code, told.since) == ("unreachable-name", NOW)
+    assert "rc.example" in told.detail
     meter.answered(403, NOW)
     assert meter.failing is None
 

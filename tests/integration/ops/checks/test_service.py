@@ -11,7 +11,8 @@ from app.accounts.connections import Connections
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import PermissionMissing
-from app.ops.checks.service import CheckResult, check_accounts, run_checks
+from app.ops.checks.results import CheckResult
+from app.ops.checks.service import check_accounts, run_checks
 from app.settings import read_settings
 from app.simulator import Simulator, SimulatorSettings, serving
 from app.simulator.platform.subscriptions import Subscription, read_filter
@@ -60,40 +61,40 @@ def listen(simulator: Simulator, text: str) -> None:
 
 
 def by_name(findings: list[CheckResult]) -> dict[str, CheckResult]:
-    return {finding.what: finding for finding in findings}
+    return {finding.subject: finding for finding in findings}
 
 
-async def test_missing_secrets_are_named(environment: pytest.MonkeyPatch) -> None:
+async def test_check_names_missing_secrets(environment: pytest.MonkeyPatch) -> None:
     environment.delenv("AFTERCALL_WEBHOOK_TOKEN")
     (finding,) = await run_checks()
-    assert not finding.is_well
+    assert not finding.ok
     assert "AFTERCALL_WEBHOOK_TOKEN" in finding.detail
 
 
-async def test_an_empty_database_is_told_to_be_migrated(
+async def test_check_of_empty_database_advises_migrate(
     environment: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     environment.setenv("AFTERCALL_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
     found = by_name(await run_checks())
-    assert found["settings"].is_well
+    assert found["settings"].ok
     assert "aftercall migrate" in found["database"].detail
 
 
-async def test_a_database_that_is_away_is_told(environment: pytest.MonkeyPatch) -> None:
+async def test_check_reports_unavailable_database(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AFTERCALL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     found = by_name(await run_checks())
-    assert not found["database"].is_well
+    assert not found["database"].ok
     assert "AFTERCALL_DATABASE_URL" in found["database"].detail
 
 
-async def test_credentials_and_rights_are_found_well(
+async def test_valid_credentials_pass_the_check(
     environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
 ) -> None:
     connect(environment, simulator, sqlite_url)
     found = by_name(await run_checks())
-    assert found["credentials"].is_well
-    assert found["active calls"].is_well
-    assert found["clock"].is_well
+    assert found["credentials"].ok
+    assert found["active calls"].ok
+    assert found["clock"].ok
     assert found["clock"].detail.startswith("within ")
     assert "AFTERCALL_PUBLIC_URL" in found["setup"].detail
     environment.setenv("AFTERCALL_PUBLIC_URL", "http://127.0.0.1:1")
@@ -102,7 +103,7 @@ async def test_credentials_and_rights_are_found_well(
 
 
 @pytest.mark.parametrize("is_known", [False, True], ids=["not known yet", "known"])
-async def test_a_limited_user_listens_to_the_filters_that_serve_makes_for_him(
+async def test_check_expects_the_extension_filters_of_a_limited_user(
     environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str, is_known: bool
 ) -> None:
     connect(environment, simulator, sqlite_url)
@@ -119,13 +120,13 @@ async def test_a_limited_user_listens_to_the_filters_that_serve_makes_for_him(
     await database.close()
     listen(simulator, "/restapi/v1.0/account/~/extension/~/telephony/sessions")
     found = by_name(await run_checks())
-    assert found["subscription"].is_well, found["subscription"].detail
+    assert found["subscription"].ok, found["subscription"].detail
     listen(simulator, "/restapi/v1.0/account/~/extension/~/presence")
     found = by_name(await run_checks())
     assert "other filters" in found["subscription"].detail
 
 
-async def test_a_clock_that_is_off_and_what_was_met_at_work_are_told(
+async def test_check_reports_clock_skew_and_recorded_problems(
     environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
 ) -> None:
     connect(environment, simulator, sqlite_url)
@@ -141,24 +142,24 @@ async def test_a_clock_that_is_off_and_what_was_met_at_work_are_told(
     found = by_name(findings)
     assert found["credentials"].detail.startswith("An app scope is missing. ")
     assert "ReadCallRecording" in found["credentials"].detail
-    assert not found["clock"].is_well
+    assert not found["clock"].ok
     assert "behind RingCentral's" in found["clock"].detail
 
 
-async def test_wrong_credentials_are_told(
+async def test_check_reports_wrong_credentials(
     environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
 ) -> None:
     connect(environment, simulator, sqlite_url)
     environment.setenv("RC_JWT", "wrong")
     found = by_name(await run_checks())
-    assert not found["credentials"].is_well
+    assert not found["credentials"].ok
     assert "active calls" not in found
 
 
-async def test_without_credentials_the_variables_are_named(
+async def test_check_names_missing_credential_variables(
     environment: pytest.MonkeyPatch, sqlite_url: str
 ) -> None:
     environment.setenv("AFTERCALL_DATABASE_URL", sqlite_url)
     found = by_name(await run_checks())
-    assert found["setup"].detail.startswith("No RingCentral user is set up. ")
+    assert found["setup"].detail.startswith("No RingCentral credentials are configured. ")
     assert "RC_CLIENT_ID, RC_CLIENT_SECRET, RC_JWT" in found["setup"].detail

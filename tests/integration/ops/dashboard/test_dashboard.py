@@ -58,19 +58,19 @@ def first_data(page: str) -> dict[str, Any]:
     return data
 
 
-async def test_the_page_is_complete_when_it_arrives(
+async def test_page_is_complete_without_the_stream(
     database: Database, here: httpx.AsyncClient, account: AccountId
 ) -> None:
     await seed_waiting(database)
-    answer = await here.get("/dashboard")
-    assert answer.status_code == 200
-    assert "1 call ended in the last hour.\n1 is being looked for." in answer.text
-    assert "+1 555 ••• 9001" in answer.text
-    assert CUSTOMER not in answer.text
-    assert first_data(answer.text)["lanes"][0]["tone"] == "waiting"
+    response = await here.get("/dashboard")
+    assert response.status_code == 200
+    assert "1 call ended in the last hour.\n1 is being looked up." in response.text
+    assert "+1 555 ••• 9001" in response.text
+    assert CUSTOMER not in response.text
+    assert first_data(response.text)["lanes"][0]["tone"] == "waiting"
 
 
-async def test_what_is_missing_and_who_is_needed_is_part_of_the_board(
+async def test_board_includes_completeness_and_accounts(
     database: Database, board: Dashboard, account: AccountId, clock: FakeClock
 ) -> None:
     calm = await board.board(EVERYTHING, unmasked=False)
@@ -88,14 +88,14 @@ async def test_what_is_missing_and_who_is_needed_is_part_of_the_board(
     clock.advance(10)
     troubled = await board.board(EVERYTHING, unmasked=False)
     assert troubled["completeness"]["state"]["value"] == "No events"
-    assert troubled["completeness"]["works"][0]["title"] == "The subscription was gone"
-    assert troubled["accounts"]["state"]["note"] == "it needs a person"
+    assert troubled["completeness"]["works"][0]["title"] == "The subscription was missing"
+    assert troubled["accounts"]["state"]["note"] == "it needs attention"
     assert "for want of ReadCallLog" in troubled["accounts"]["lines"][0]["credentials"][0]["todo"]
     of_another = Viewer(account_id=AccountId("1"), may_unmask=False)
     assert (await board.board(of_another, unmasked=False))["accounts"]["lines"] == []
 
 
-async def test_whoever_administers_the_service_sees_what_other_accounts_want_and_none_of_their_calls(
+async def test_operator_sees_problems_but_no_calls_of_other_accounts(
     database: Database, board: Dashboard, clock: FakeClock
 ) -> None:
     await seed_waiting(database)
@@ -119,15 +119,13 @@ async def test_whoever_administers_the_service_sees_what_other_accounts_want_and
     assert (await board.board(of_other, unmasked=False))["lanes"] == []
 
 
-async def test_an_empty_service_says_what_to_do_first(here: httpx.AsyncClient) -> None:
+async def test_empty_service_shows_the_first_steps(here: httpx.AsyncClient) -> None:
     page = (await here.get("/dashboard")).text
     assert "Waiting for the first call." in page
     assert "Set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT" in page
 
 
-async def test_names_cannot_break_out_of_the_page(
-    database: Database, here: httpx.AsyncClient, account: AccountId
-) -> None:
+async def test_names_are_escaped(database: Database, here: httpx.AsyncClient, account: AccountId) -> None:
     evil = "</script><script>alert(1)</script>"
     await seed_waiting(database, callee={"name": evil, "extensionId": "1"})
     page = (await here.get("/dashboard")).text
@@ -135,26 +133,26 @@ async def test_names_cannot_break_out_of_the_page(
     assert first_data(page)["lanes"][0]["to"] == evil
 
 
-async def test_the_page_runs_nothing_but_its_own_files(here: httpx.AsyncClient) -> None:
-    answer = await here.get("/dashboard")
-    policy = answer.headers["content-security-policy"]
+async def test_content_security_policy_of_the_dashboard(here: httpx.AsyncClient) -> None:
+    response = await here.get("/dashboard")
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert "style=" not in answer.text
-    addresses = re.findall(r'(?:src|href)="([^"#]+)"', answer.text)
+    assert "style=" not in response.text
+    addresses = re.findall(r'(?:src|href)="([^"#]+)"', response.text)
     assert addresses
     assert all(address.startswith("/") for address in addresses)
     for address in {address for address in addresses if "/static/" in address}:
         assert (await here.get(address)).status_code == 200
 
 
-async def test_whoever_comes_over_the_network_has_to_sign_in(elsewhere: httpx.AsyncClient) -> None:
-    answer = await elsewhere.get("/dashboard")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/sign-in")
+async def test_remote_viewer_has_to_sign_in(elsewhere: httpx.AsyncClient) -> None:
+    response = await elsewhere.get("/dashboard")
+    assert (response.status_code, response.headers["location"]) == (303, "/dashboard/sign-in")
     assert (await elsewhere.get("/dashboard/events")).status_code == 401
 
 
-async def test_a_public_service_asks_this_machine_too(
+async def test_public_service_requires_sign_in_even_locally(
     services: Services, here: httpx.AsyncClient, make_settings: Any, app: Any, database_url: str
 ) -> None:
     public = make_settings(database_url=database_url, public_url="https://aftercall.test")
@@ -162,7 +160,7 @@ async def test_a_public_service_asks_this_machine_too(
     assert (await here.get("/dashboard")).status_code == 303
 
 
-async def test_a_key_opens_the_dashboard_for_half_a_day(
+async def test_key_opens_the_dashboard_for_twelve_hours(
     database: Database,
     elsewhere: httpx.AsyncClient,
     account: AccountId,
@@ -170,9 +168,9 @@ async def test_a_key_opens_the_dashboard_for_half_a_day(
     clock: FakeClock,
 ) -> None:
     await seed_waiting(database)
-    answer = await elsewhere.post("/dashboard/sign-in", data={"key": f" {api_key} "})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
-    cookie = answer.headers["set-cookie"]
+    response = await elsewhere.post("/dashboard/sign-in", data={"key": f" {api_key} "})
+    assert (response.status_code, response.headers["location"]) == (303, "/dashboard")
+    cookie = response.headers["set-cookie"]
     assert cookie.startswith("__Host-aftercall=")
     for wanted in ("HttpOnly", "SameSite=strict", "Secure", "Path=/", f"Max-Age={SESSION_HOURS * 3600}"):
         assert wanted in cookie
@@ -193,7 +191,7 @@ async def test_revoking_the_key_ends_the_session(
     assert (await elsewhere.get("/dashboard")).status_code == 303
 
 
-async def test_signing_out_forgets_the_session(
+async def test_sign_out_ends_the_session(
     elsewhere: httpx.AsyncClient, account: AccountId, api_key: str
 ) -> None:
     await elsewhere.post("/dashboard/sign-in", data={"key": api_key})
@@ -202,17 +200,17 @@ async def test_signing_out_forgets_the_session(
 
 
 @pytest.mark.parametrize("key", ["", "ak_wrong", "x" * 600])
-async def test_a_wrong_key_costs_time_and_tells_nothing(
+async def test_wrong_key_is_delayed_and_reveals_nothing(
     elsewhere: httpx.AsyncClient, clock: FakeClock, key: str
 ) -> None:
-    answer = await elsewhere.post("/dashboard/sign-in", data={"key": key})
-    assert answer.status_code == 401
-    assert "not valid here" in answer.text
-    assert "set-cookie" not in answer.headers
+    response = await elsewhere.post("/dashboard/sign-in", data={"key": key})
+    assert response.status_code == 401
+    assert "key is invalid" in response.text
+    assert "set-cookie" not in response.headers
     assert clock.slept == [REFUSAL_SECONDS]
 
 
-async def test_a_key_that_may_not_read_calls_opens_nothing(
+async def test_key_without_read_scope_is_refused(
     database: Database, elsewhere: httpx.AsyncClient, account: AccountId
 ) -> None:
     async with database.write() as db:
@@ -220,21 +218,21 @@ async def test_a_key_that_may_not_read_calls_opens_nothing(
     assert (await elsewhere.post("/dashboard/sign-in", data={"key": writer.plain})).status_code == 401
 
 
-async def test_a_form_of_another_site_is_refused(
+async def test_form_of_another_site_is_refused(
     elsewhere: httpx.AsyncClient, account: AccountId, api_key: str
 ) -> None:
     headers = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
-    answer = await elsewhere.post("/dashboard/sign-in", data={"key": api_key}, headers=headers)
-    assert answer.status_code == 403
-    assert "set-cookie" not in answer.headers
+    response = await elsewhere.post("/dashboard/sign-in", data={"key": api_key}, headers=headers)
+    assert response.status_code == 403
+    assert "set-cookie" not in response.headers
 
 
-async def test_a_huge_form_is_refused(elsewhere: httpx.AsyncClient) -> None:
-    answer = await elsewhere.post("/dashboard/sign-in", data={"key": "x" * 100_000})
-    assert answer.status_code == 413
+async def test_huge_form_is_refused(elsewhere: httpx.AsyncClient) -> None:
+    response = await elsewhere.post("/dashboard/sign-in", data={"key": "x" * 100_000})
+    assert response.status_code == 413
 
 
-async def test_a_key_shows_its_own_account_only(
+async def test_key_shows_only_its_own_account(
     database: Database, elsewhere: httpx.AsyncClient, account: AccountId
 ) -> None:
     foreign = AccountId("908070002")
@@ -263,8 +261,8 @@ def a_request(client: str = "127.0.0.1") -> Request:
 def decode(message: bytes) -> dict[str, Any]:
     event, data = message.decode().strip().split("\n")
     assert event == "event: board"
-    told: dict[str, Any] = json.loads(data.removeprefix("data: "))
-    return told
+    reported: dict[str, Any] = json.loads(data.removeprefix("data: "))
+    return reported
 
 
 async def follow(board: Dashboard, viewer: Viewer = EVERYTHING, *, unmasked: bool = False) -> Any:
@@ -274,7 +272,7 @@ async def follow(board: Dashboard, viewer: Viewer = EVERYTHING, *, unmasked: boo
     return stream
 
 
-async def test_a_stream_begins_whole_and_goes_on_with_what_changed(
+async def test_stream_starts_complete_and_continues_with_changes(
     board: Dashboard, database: Database, account: AccountId, clock: FakeClock
 ) -> None:
     call = await seed_waiting(database)
@@ -289,7 +287,7 @@ async def test_a_stream_begins_whole_and_goes_on_with_what_changed(
     await stream.aclose()
 
 
-async def test_a_stream_ends_when_the_service_stops(
+async def test_stream_ends_when_the_service_stops(
     board: Dashboard, services: Services, account: AccountId
 ) -> None:
     stream = await follow(board)
@@ -300,7 +298,7 @@ async def test_a_stream_ends_when_the_service_stops(
         await anext(stream)
 
 
-async def test_a_quiet_stream_shows_that_it_is_there(
+async def test_idle_stream_sends_keep_alive(
     board: Dashboard, services: Services, account: AccountId, clock: FakeClock
 ) -> None:
     stream = await follow(board)
@@ -311,7 +309,7 @@ async def test_a_quiet_stream_shows_that_it_is_there(
     await stream.aclose()
 
 
-async def test_a_stream_ends_with_its_session(
+async def test_stream_ends_with_its_session(
     board: Dashboard, services: Services, account: AccountId, clock: FakeClock
 ) -> None:
     stream = board.follow(a_request("203.0.113.9"), EVERYTHING, unmasked=False)
@@ -324,7 +322,7 @@ async def test_a_stream_ends_with_its_session(
         await anext(stream)
 
 
-async def test_only_a_bearer_of_a_key_sees_numbers_in_full(
+async def test_only_bearers_of_a_key_see_full_numbers(
     board: Dashboard, database: Database, account: AccountId
 ) -> None:
     await seed_waiting(database)
@@ -339,7 +337,7 @@ async def test_only_a_bearer_of_a_key_sees_numbers_in_full(
         await stream.aclose()
 
 
-async def test_a_lost_database_is_told_and_does_not_end_the_stream(
+async def test_stream_reports_lost_database_and_continues(
     board: Dashboard,
     services: Services,
     account: AccountId,
@@ -350,11 +348,11 @@ async def test_a_lost_database_is_told_and_does_not_end_the_stream(
     await anext(stream)
     board.boards.of(None)._database = Database("postgresql+asyncpg://nobody@127.0.0.1:9/nothing")
     services.wakeups.wake(["timeline"])
-    assert "database does not answer" in decode(await anext(stream))["headline"]
+    assert "database does not respond" in decode(await anext(stream))["headline"]
     await stream.aclose()
 
 
-async def test_many_viewers_ask_the_database_once(
+async def test_concurrent_viewers_share_one_query(
     services: Services, account: AccountId, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = 0
@@ -368,16 +366,16 @@ async def test_many_viewers_ask_the_database_once(
 
     monkeypatch.setattr(services.database, "read", count_reads)
     for _ in range(50):
-        await board.look()
+        await board.snapshot()
     assert counted == 3, "lanes, figures, completeness"
     clock.advance(0.3)
-    await board.look()
+    await board.snapshot()
     assert counted == 4
     clock.advance(0.8)
-    await board.look()
+    await board.snapshot()
     assert counted == 6
     clock.advance(1.0)
-    await board.look()
+    await board.snapshot()
     assert counted == 9
 
 
@@ -391,7 +389,7 @@ class HeldClock(SystemClock):
         await self.go.wait()
 
 
-async def test_a_right_key_is_let_in_among_many_wrong_ones(
+async def test_valid_key_is_accepted_among_many_wrong_ones(
     elsewhere: httpx.AsyncClient, board: Dashboard, app: FastAPI, services: Services, api_key: str
 ) -> None:
     clock = HeldClock()
@@ -404,15 +402,15 @@ async def test_a_right_key_is_let_in_among_many_wrong_ones(
         await until(lambda: sum(one.done() for one in wrong) == 16)
     clock.go.set()
     answers = await asyncio.gather(*wrong)
-    assert sorted(answer.status_code for answer in answers) == [401] * 8 + [429] * 16
-    for answer in answers:
-        if answer.status_code == 429:
-            assert answer.headers["retry-after"] == "1"
-            assert "Too many sign-ins" in answer.text
-            assert "not valid here" not in answer.text
+    assert sorted(response.status_code for response in answers) == [401] * 8 + [429] * 16
+    for response in answers:
+        if response.status_code == 429:
+            assert response.headers["retry-after"] == "1"
+            assert "Too many sign-ins" in response.text
+            assert "key is invalid" not in response.text
 
 
-async def test_wrong_keys_of_one_address_do_not_hold_up_another(
+async def test_wrong_keys_of_one_address_do_not_delay_another(
     services: Services, database: Database, account: AccountId
 ) -> None:
     clock = HeldClock()
@@ -429,34 +427,34 @@ async def test_wrong_keys_of_one_address_do_not_hold_up_another(
     assert await asyncio.gather(other, *wrong) == [None] * 9
 
 
-async def test_a_form_from_another_page_is_not_called_a_wrong_key(
+async def test_form_from_another_page_is_not_reported_as_a_wrong_key(
     elsewhere: httpx.AsyncClient, api_key: str
 ) -> None:
     headers = {"origin": "https://evil.example"}
-    answer = await elsewhere.post("/dashboard/sign-in", data={"key": api_key}, headers=headers)
-    assert answer.status_code == 403
-    assert "another page" in answer.text
-    assert "not valid here" not in answer.text
+    response = await elsewhere.post("/dashboard/sign-in", data={"key": api_key}, headers=headers)
+    assert response.status_code == 403
+    assert "another page" in response.text
+    assert "key is invalid" not in response.text
 
 
 @pytest.mark.parametrize("path", ["/dashboard/sign-in", "/dashboard/sign-out"])
 @pytest.mark.parametrize("origin", ["http://[::1", "http://[zz]"])
-async def test_a_form_whose_origin_is_no_address_is_of_another_page(
+async def test_form_with_invalid_origin_is_refused(
     elsewhere: httpx.AsyncClient, api_key: str, path: str, origin: str
 ) -> None:
-    answer = await elsewhere.post(path, data={"key": api_key}, headers={"origin": origin})
-    assert answer.status_code == (403 if path.endswith("in") else 303)
-    assert "set-cookie" not in answer.headers
+    response = await elsewhere.post(path, data={"key": api_key}, headers={"origin": origin})
+    assert response.status_code == (403 if path.endswith("in") else 303)
+    assert "set-cookie" not in response.headers
 
 
 @pytest.mark.parametrize("form", ["a=1&" * 9 + "key=x", "&" * 4_000])
-async def test_a_form_of_many_fields_is_refused(elsewhere: httpx.AsyncClient, form: str) -> None:
+async def test_form_with_many_fields_is_refused(elsewhere: httpx.AsyncClient, form: str) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    answer = await elsewhere.post("/dashboard/sign-in", content=form, headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/bad-request")
+    response = await elsewhere.post("/dashboard/sign-in", content=form, headers=headers)
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/bad-request")
 
 
-async def test_revoking_the_key_of_a_session_ends_its_stream(
+async def test_revoked_key_ends_the_stream(
     elsewhere: httpx.AsyncClient, app: FastAPI, services: Services, database: Database, api_key: str
 ) -> None:
     dashboard = Dashboard(replace(services, clock=SystemClock()))

@@ -35,9 +35,9 @@ async def test_every_call_of_a_day_is_accounted_for(
     await seed(database, Stage.ABSENT, absent_reason="never-logged")
     await seed(database, Stage.LIVE, ended_at=YESTERDAY)
     await seed(database, Stage.FINAL, START - timedelta(minutes=5))
-    answer = await client.get("/v1/ops/gaps")
-    assert answer.status_code == 200
-    yesterday, today = answer.json()["days"]
+    response = await client.get("/v1/ops/gaps")
+    assert response.status_code == 200
+    yesterday, today = response.json()["days"]
     assert yesterday == {
         "day": "2026-03-09", "ended": 8, "final": 3, "reconciled": 1, "bootstrapped": 1, "open": 1,
         "absent": {"test-call": 1, "never-logged": 1}, "swept": 1,
@@ -45,7 +45,7 @@ async def test_every_call_of_a_day_is_accounted_for(
     assert (today["day"], today["ended"], today["final"]) == ("2026-03-10", 1, 1)
 
 
-async def test_calls_without_a_record_are_listed_with_the_reason(
+async def test_calls_without_record_are_listed_with_the_reason(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     absent = await seed(database, Stage.ABSENT, absent_reason="never-logged", read_at=None)
@@ -58,16 +58,16 @@ async def test_calls_without_a_record_are_listed_with_the_reason(
         database, Stage.ENDED, START - timedelta(minutes=1), window_closes_at=START + timedelta(minutes=1)
     )
     await seed(database, Stage.FINAL)
-    told = (await client.get("/v1/ops/gaps")).json()["calls"]
-    assert [(call["callId"], call["stage"], call["reason"]) for call in told] == [
+    shown = (await client.get("/v1/ops/gaps")).json()["calls"]
+    assert [(call["callId"], call["stage"], call["reason"]) for call in shown] == [
         (overdue, "ended", "not-in-the-call-log-yet"),
         (absent, "absent", "never-logged"),
     ]
-    assert told[0]["nextLookAt"].startswith("2026-03-10T18:11:41")
-    assert told[1]["nextLookAt"] is None
+    assert shown[0]["nextLookAt"].startswith("2026-03-10T18:11:41")
+    assert shown[1]["nextLookAt"] is None
 
 
-async def test_times_without_events_are_listed_with_what_they_cost(
+async def test_gaps_are_listed_with_the_calls_they_cost(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     async with database.write() as db:
@@ -82,32 +82,32 @@ async def test_times_without_events_are_listed_with_what_they_cost(
         await gaps.open_regular(db, UNBOUND_ACCOUNT, START, timedelta(seconds=900))
     await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=30), source="sweep")
     await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=40))
-    told = (await client.get("/v1/ops/gaps")).json()
-    assert [gap["found"] for gap in told["deliveries"]] == [0, 1]
-    assert [(gap["reason"], gap["state"], gap["detail"]) for gap in told["deliveries"]] == [
+    shown = (await client.get("/v1/ops/gaps")).json()
+    assert [gap["found"] for gap in shown["deliveries"]] == [0, 1]
+    assert [(gap["reason"], gap["state"], gap["detail"]) for gap in shown["deliveries"]] == [
         ("subscription-missing", "lasting", None),
         ("subscription-suspended", "waiting", "Read timed out"),
     ]
-    assert told["deliveries"][0]["to"] is None
-    assert told["deliveries"][1]["from"].startswith("2026-03-10T15:07:41")
-    assert told["lastLookAt"] is None
+    assert shown["deliveries"][0]["to"] is None
+    assert shown["deliveries"][1]["from"].startswith("2026-03-10T15:07:41")
+    assert shown["lastLookAt"] is None
 
 
-async def test_dead_letters_are_counted_too(
+async def test_gaps_include_dead_letters(
     database: Database, client: httpx.AsyncClient, account: AccountId, clock: FakeClock
 ) -> None:
     await seed_delivery(database, "1", "ignored: test-call")
-    told = (await client.get("/v1/ops/gaps?days=3")).json()
-    assert len(told["days"]) == 3
-    assert told["deadLetters"] == [{"reason": "ignored: test-call", "count": 1}]
+    shown = (await client.get("/v1/ops/gaps?days=3")).json()
+    assert len(shown["days"]) == 3
+    assert shown["deadLetters"] == [{"reason": "ignored: test-call", "count": 1}]
 
 
 @pytest.mark.parametrize("days", ["0", "400", "x"])
-async def test_a_period_that_cannot_be_is_refused(client: httpx.AsyncClient, days: str) -> None:
+async def test_invalid_period_is_refused(client: httpx.AsyncClient, days: str) -> None:
     assert (await client.get(f"/v1/ops/gaps?days={days}")).status_code == 422
 
 
-def test_days_without_calls_are_there_too() -> None:
+def test_days_without_calls_are_listed() -> None:
     counted = add_up(
         [(20_522, "final", None, True, 2), (20_522, "absent", None, False, 1)], date(2026, 3, 9), 3
     )
@@ -115,7 +115,7 @@ def test_days_without_calls_are_there_too() -> None:
     assert counted[1].absent == {"unknown": 1}
 
 
-async def test_live_calls_that_may_be_over_are_listed(
+async def test_calls_in_doubt_are_listed(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     async with database.write() as db:
@@ -132,9 +132,9 @@ async def test_live_calls_that_may_be_over_are_listed(
         database, Stage.LIVE, started_at=START - timedelta(hours=9), ended_at=None,
         state_known_at=START - timedelta(hours=5), ask_at=START + timedelta(minutes=5),
     )  # fmt: skip
-    told = (await client.get("/v1/ops/gaps")).json()["live"]
-    assert [(call["callId"], call["reason"], call["nextLookAt"]) for call in told] == [
+    shown = (await client.get("/v1/ops/gaps")).json()["live"]
+    assert [(call["callId"], call["reason"], call["nextLookAt"]) for call in shown] == [
         (silent, "live-for-too-long", "2026-03-10T18:12:41.000Z"),
         (in_doubt, "not-asked-since-the-gap", None),
     ]
-    assert told[1]["since"] == "2026-03-10T16:57:41.000Z"
+    assert shown[1]["since"] == "2026-03-10T16:57:41.000Z"

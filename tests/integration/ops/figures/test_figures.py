@@ -87,36 +87,34 @@ async def seed_ended(
     return (await seed_call(database, account_id, **values | fields)).call_id
 
 
-async def test_calls_are_counted_by_what_became_of_them(services: Services, account: AccountId) -> None:
+async def test_calls_are_counted_by_outcome(services: Services, account: AccountId) -> None:
     await seed_company(services.database)
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    calls = told.calls
+        shown = await load_summary(db, account, services.settings, NOW)
+    calls = shown.calls
     assert (calls.ended, calls.in_window, calls.later, calls.absent) == (6, 3, 1, 1)
     assert (calls.waiting, calls.overdue, calls.live) == (1, 0, 1)
     assert calls.found_share == pytest.approx(3 / 5)
-    assert told.delays.count == 4
-    assert told.delays.median_seconds == pytest.approx(4.05, abs=0.051)
-    assert told.delays.p99_seconds == pytest.approx(180, abs=0.11)
-    assert sum(told.delays.bins[:-1]) == 3
-    assert told.delays.bins[-1] == 1
-    assert sum(minute.in_window for minute in told.minutes) == 3
-    assert [call.closes_at - NOW for call in told.waiting] == [timedelta(seconds=100)]
+    assert shown.delays.count == 4
+    assert shown.delays.median_seconds == pytest.approx(4.05, abs=0.051)
+    assert shown.delays.p99_seconds == pytest.approx(180, abs=0.11)
+    assert sum(shown.delays.bins[:-1]) == 3
+    assert shown.delays.bins[-1] == 1
+    assert sum(minute.in_window for minute in shown.minutes) == 3
+    assert [call.closes_at - NOW for call in shown.waiting] == [timedelta(seconds=100)]
 
 
-async def test_a_record_that_the_call_log_had_within_the_window_was_found_in_it(
+async def test_call_log_record_within_the_window_counts_as_in_window(
     services: Services, account: AccountId
 ) -> None:
     await seed_ended(services.database, 300, found_after=9, bootstrapped_by=Source.CALL_LOG)
     await seed_ended(services.database, 300, found_after=121, bootstrapped_by=Source.CALL_LOG)
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    assert (told.calls.in_window, told.calls.later) == (1, 1)
+        shown = await load_summary(db, account, services.settings, NOW)
+    assert (shown.calls.in_window, shown.calls.later) == (1, 1)
 
 
-async def test_swept_calls_have_a_count_of_their_own_and_no_time_to_record(
-    services: Services, account: AccountId
-) -> None:
+async def test_swept_calls_have_their_own_count_and_no_delay(services: Services, account: AccountId) -> None:
     await seed_ended(services.database, 300, found_after=3)
     for _ in range(4):
         swept: dict[str, Any] = {
@@ -126,36 +124,36 @@ async def test_swept_calls_have_a_count_of_their_own_and_no_time_to_record(
         }
         await seed_ended(services.database, 300, found_after=5.9, **swept)
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    assert (told.calls.ended, told.calls.in_window, told.calls.later, told.calls.swept) == (5, 1, 0, 4)
-    assert told.calls.found_share == 1.0
-    assert (told.delays.count, sum(minute.swept for minute in told.minutes)) == (1, 4)
+        shown = await load_summary(db, account, services.settings, NOW)
+    assert (shown.calls.ended, shown.calls.in_window, shown.calls.later, shown.calls.swept) == (5, 1, 0, 4)
+    assert shown.calls.found_share == 1.0
+    assert (shown.delays.count, sum(minute.swept for minute in shown.minutes)) == (1, 4)
 
 
-async def test_the_minutes_add_up_to_the_figures(services: Services, account: AccountId) -> None:
+async def test_minutes_add_up_to_the_figures(services: Services, account: AccountId) -> None:
     for seconds in range(3400, 3660, 20):
         await seed_ended(services.database, seconds, found_after=4)
     await seed_ended(services.database, 130, stage=Stage.ENDED)
     await seed_company(services.database)
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    calls = told.calls
+        shown = await load_summary(db, account, services.settings, NOW)
+    calls = shown.calls
     for name in ("in_window", "later", "absent", "waiting", "overdue", "swept"):
-        assert sum(getattr(minute, name) for minute in told.minutes) == getattr(calls, name), name
+        assert sum(getattr(minute, name) for minute in shown.minutes) == getattr(calls, name), name
     parts = (calls.in_window, calls.later, calls.absent, calls.waiting, calls.overdue, calls.swept)
     assert calls.ended == sum(parts)
-    assert sum(told.delays.bins) == calls.in_window + calls.later
+    assert sum(shown.delays.bins) == calls.in_window + calls.later
 
 
-async def test_the_minute_is_that_of_the_end(services: Services, account: AccountId) -> None:
+async def test_calls_count_in_the_minute_of_their_end(services: Services, account: AccountId) -> None:
     await seed_ended(services.database, 0, found_after=None, stage=Stage.ENDED)
     await seed_ended(services.database, 41.5, found_after=3)  # 18:17:41 less this: still 18:16:59
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    assert [(minute.open, minute.in_window) for minute in told.minutes[-2:]] == [(0, 1), (1, 0)]
+        shown = await load_summary(db, account, services.settings, NOW)
+    assert [(minute.open, minute.in_window) for minute in shown.minutes[-2:]] == [(0, 1), (1, 0)]
 
 
-async def test_calls_of_another_account_and_of_another_hour_do_not_count(
+async def test_calls_of_other_accounts_and_hours_are_not_counted(
     services: Services, account: AccountId
 ) -> None:
     await seed_ended(services.database, 3700, found_after=3)
@@ -167,18 +165,14 @@ async def test_calls_of_another_account_and_of_another_hour_do_not_count(
     assert everything.calls.ended == 1
 
 
-async def test_a_window_that_closed_without_a_record_is_overdue(
-    services: Services, account: AccountId
-) -> None:
+async def test_call_past_its_window_is_overdue(services: Services, account: AccountId) -> None:
     await seed_ended(services.database, 130, stage=Stage.ENDED)
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
-    assert (told.calls.waiting, told.calls.overdue, told.calls.found_share) == (0, 1, 0.0)
+        shown = await load_summary(db, account, services.settings, NOW)
+    assert (shown.calls.waiting, shown.calls.overdue, shown.calls.found_share) == (0, 1, 0.0)
 
 
-async def test_problems_subscription_and_budget_are_those_of_the_account(
-    services: Services, account: AccountId
-) -> None:
+async def test_summary_is_limited_to_the_account(services: Services, account: AccountId) -> None:
     state = BucketState(slots=(RequestSlot(1, Priority.POLL, NOW, NOW),), last_token=1, limit=10)
     async with services.database.write() as db:
         await seed_rights(db, account, "ext-1", problem=REFUSED)
@@ -200,19 +194,19 @@ async def test_problems_subscription_and_budget_are_those_of_the_account(
             )
         )
     async with services.database.read() as db:
-        told = await load_summary(db, account, services.settings, NOW)
+        shown = await load_summary(db, account, services.settings, NOW)
         foreign = await load_summary(db, OTHER, services.settings, NOW)
-    assert [(one.account_id, one.credentials, one.code) for one in told.problems] == [
+    assert [(one.account_id, one.credentials, one.code) for one in shown.problems] == [
         (UNBOUND_ACCOUNT, None, "no-public-url"),
         (account, "ext-1", "CMN-401"),
     ]
-    assert told.budget is not None
-    assert (told.budget.free, told.budget.limit) == (9, 10)
-    assert told.subscriptions[0].disabled_filters == ("/presence",)
+    assert shown.budget is not None
+    assert (shown.budget.free, shown.budget.limit) == (9, 10)
+    assert shown.subscriptions[0].disabled_filters == ("/presence",)
     assert (foreign.problems, foreign.budget, foreign.subscriptions) == ((), None, ())
 
 
-async def test_each_of_an_accounts_credentials_says_what_it_wants(
+async def test_each_problem_names_its_credentials(
     services: Services, account: AccountId, client: httpx.AsyncClient
 ) -> None:
     ended = {"code": "sign-in-again", "detail": "open /oauth/ringcentral/start", "since": None}
@@ -229,7 +223,7 @@ async def test_each_of_an_accounts_credentials_says_what_it_wants(
             "state": {"problem": REFUSED},
         }
         await db.execute(insert(work).values(keeper))
-    told = (await client.get("/v1/ops/summary")).json()["problems"]
+    shown = (await client.get("/v1/ops/summary")).json()["problems"]
     own = [
         (account, "ext-1", "credentials", "CMN-401"),
         (account, "ext-2", "credentials", "sign-in-again"),
@@ -237,19 +231,19 @@ async def test_each_of_an_accounts_credentials_says_what_it_wants(
     ]
     said = [
         (one["accountId"], one["credentials"], one["about"], one["code"])
-        for one in told
+        for one in shown
         if one["about"] != "setup"
     ]
     assert said == [*own, (OTHER, "ext-1", "credentials", "CMN-401")], "the key administers the service"
     async with services.database.read() as db:
         alone = (await load_summary(db, account, services.settings, NOW)).problems
     assert [(one.account_id, one.credentials, one.about, one.code) for one in alone[1:]] == own
-    assert told[1]["since"].startswith("2026-03-10T18:07:41")
-    assert "SubscriptionWebhook" in told[3]["detail"]
-    assert (told[3]["title"], alone[0].about) == ("An app scope is missing", "setup")
+    assert shown[1]["since"].startswith("2026-03-10T18:07:41")
+    assert "SubscriptionWebhook" in shown[3]["detail"]
+    assert (shown[3]["title"], alone[0].about) == ("An app scope is missing", "setup")
 
 
-async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
+async def test_subscription_problem_appears_after_repeated_failures(
     services: Services, account: AccountId
 ) -> None:
     failing = {"problem": {"code": None, "detail": "timeout", "since": NOW.isoformat()}}
@@ -266,7 +260,7 @@ async def test_a_subscription_has_to_fail_a_few_times_before_it_alarms(
     assert [problem.detail for problem in often.problems if problem.about == "subscription"] == ["timeout"]
 
 
-async def test_the_board_shows_notes_and_the_latest_sentiment(services: Services, account: AccountId) -> None:
+async def test_board_shows_notes_and_latest_sentiment(services: Services, account: AccountId) -> None:
     call_id = await seed_ended(services.database, 20, found_after=4, outcome=Outcome.MISSED)
     await seed_note(services.database, call_id)
     await seed_note(services.database, call_id)
@@ -279,7 +273,7 @@ async def test_the_board_shows_notes_and_the_latest_sentiment(services: Services
     assert [(lane.call_id, lane.notes, lane.sentiment) for lane in lanes] == [(call_id, 2, "positive")]
 
 
-async def test_a_call_on_the_board_stays_though_many_begin_after_it(
+async def test_waiting_call_stays_on_the_board_when_many_start_after_it(
     services: Services, account: AccountId
 ) -> None:
     call_id = await seed_ended(services.database, 100, stage=Stage.ENDED)
@@ -316,8 +310,8 @@ async def test_dead_letters_are_counted_by_reason(
     ):
         await seed_delivery(database, uuid, note)
     await seed_delivery(database, "4", None)
-    answer = await client.get("/v1/ops/dead-letters")
-    assert answer.json()["data"] == [
+    response = await client.get("/v1/ops/dead-letters")
+    assert response.json()["data"] == [
         {"reason": "ignored: test-call", "count": 2},
         {"reason": "ignored: not-understood", "count": 1},
     ]
@@ -325,19 +319,19 @@ async def test_dead_letters_are_counted_by_reason(
     assert (await client.get("/v1/ops/dead-letters?hours=0")).status_code == 422
 
 
-async def test_the_summary_is_camel_case_and_has_no_numbers_of_people(
+async def test_summary_is_camel_case_without_phone_numbers(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     clock.set(NOW)
     await seed_company(database)
-    answer = await client.get("/v1/ops/summary")
-    assert answer.status_code == 200
-    told = answer.json()
-    assert told["calls"]["inWindow"] == 3
-    assert told["delays"]["medianSeconds"] == pytest.approx(4.05, abs=0.051)
-    assert told["waiting"][0]["sessionId"]
-    assert len(told["minutes"]) == 60
-    assert "+1555" not in answer.text
+    response = await client.get("/v1/ops/summary")
+    assert response.status_code == 200
+    shown = response.json()
+    assert shown["calls"]["inWindow"] == 3
+    assert shown["delays"]["medianSeconds"] == pytest.approx(4.05, abs=0.051)
+    assert shown["waiting"][0]["sessionId"]
+    assert len(shown["minutes"]) == 60
+    assert "+1555" not in response.text
 
 
 async def test_only_administrators_read_the_summary(
@@ -351,33 +345,33 @@ async def test_only_administrators_read_the_summary(
         assert refused.status_code == 403
 
 
-async def test_a_healthy_service_is_ready(anonymous: httpx.AsyncClient) -> None:
+async def test_healthy_service_is_ready(anonymous: httpx.AsyncClient) -> None:
     assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
-    answer = await anonymous.get("/readyz")
-    assert answer.status_code == 200
-    assert [check["name"] for check in answer.json()["checks"]] == ["database", "schema", "intake", "inbox"]
+    response = await anonymous.get("/readyz")
+    assert response.status_code == 200
+    assert [check["name"] for check in response.json()["checks"]] == ["database", "schema", "intake", "inbox"]
 
 
-async def test_an_inbox_that_is_not_worked_off_makes_the_service_unready(
+async def test_inbox_backlog_is_not_ready(
     database: Database, anonymous: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     await seed_delivery(database, "1", None, folded=False)
     clock.set(NOW)
-    answer = await anonymous.get("/readyz")
-    assert answer.status_code == 503
-    wrong = [check for check in answer.json()["checks"] if not check["ok"]]
+    response = await anonymous.get("/readyz")
+    assert response.status_code == 503
+    wrong = [check for check in response.json()["checks"] if not check["ok"]]
     assert [check["name"] for check in wrong] == ["inbox"]
     assert "worker" in wrong[0]["todo"]
 
 
-async def test_an_old_schema_makes_the_service_unready(services: Services) -> None:
+async def test_missing_schema_is_not_ready(services: Services) -> None:
     async with services.database.write() as db:
         await db.execute(text("DELETE FROM alembic_version"))
     checks = await check_all(services)
     assert [(check.name, check.ok) for check in checks] == [("database", True), ("schema", False)]
 
 
-async def test_a_database_that_is_away_makes_the_service_unready(services: Services) -> None:
+async def test_unavailable_database_is_not_ready(services: Services) -> None:
     away = Services(
         services.settings,
         Database("postgresql+asyncpg://nobody@127.0.0.1:9/nothing"),
@@ -395,17 +389,17 @@ async def test_gauges_are_read_from_the_database_at_each_scrape(
     clock.set(NOW)
     await seed_company(database)
     await seed_delivery(database, "1", None, folded=False)
-    told = _gauges((await anonymous.get("/metrics")).text)
-    assert told["aftercall_waiting_calls"] == 1
-    assert told["aftercall_budget_free_requests"] == 10
-    assert told["aftercall_inbox_deliveries"] == 1
-    assert told["aftercall_inbox_oldest_seconds"] == 120
+    shown = _gauges((await anonymous.get("/metrics")).text)
+    assert shown["aftercall_waiting_calls"] == 1
+    assert shown["aftercall_budget_free_requests"] == 10
+    assert shown["aftercall_inbox_deliveries"] == 1
+    assert shown["aftercall_inbox_oldest_seconds"] == 120
     async with database.write() as db:
         await db.execute(delete(deliveries))
     assert _gauges((await anonymous.get("/metrics")).text)["aftercall_inbox_deliveries"] == 0
 
 
-async def test_gauges_are_not_a_number_while_the_database_is_away(
+async def test_gauges_are_nan_without_the_database(
     services: Services,
 ) -> None:
     away = Services(

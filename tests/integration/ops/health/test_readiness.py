@@ -10,18 +10,19 @@ import pytest
 from sqlalchemy import text
 
 from app.api.dependencies import Services
+from app.db.diagnosis import explain_refused_write
 from app.db.engine import Database
 from app.errors import StorageUnavailable
 from app.ops.health import router as health
 from app.ops.health import write_proof
 from app.ops.health.router import check_all
-from app.ops.health.write_proof import WriteProof, todo_about
+from app.ops.health.write_proof import WriteProof
 from app.work.wakeups import Wakeups
 from tests.fakes.clock import FakeClock
 
 
-def names(answer: httpx.Response) -> dict[str, bool]:
-    return {check["name"]: check["ok"] for check in answer.json()["checks"]}
+def names(response: httpx.Response) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in response.json()["checks"]}
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +42,13 @@ def services_on(make_settings: Any, database: Database) -> Services:
     return Services(make_settings(database_url=url), database, Wakeups(), FakeClock())
 
 
-async def test_everything_is_looked_at(here: httpx.AsyncClient) -> None:
-    answer = await here.get("/readyz")
-    assert answer.status_code == 200, answer.text
-    assert names(answer) == {"database": True, "schema": True, "intake": True, "inbox": True}
+async def test_readiness_runs_all_checks(here: httpx.AsyncClient) -> None:
+    response = await here.get("/readyz")
+    assert response.status_code == 200, response.text
+    assert names(response) == {"database": True, "schema": True, "intake": True, "inbox": True}
 
 
-async def test_a_backlog_takes_no_replica_away_from_the_intake(
-    here: httpx.AsyncClient, database: Database
-) -> None:
+async def test_backlog_does_not_affect_intake_readiness(here: httpx.AsyncClient, database: Database) -> None:
     async with database.write() as db:
         await db.execute(
             text(
@@ -59,23 +58,23 @@ async def test_a_backlog_takes_no_replica_away_from_the_intake(
             )
         )
     assert (await here.get("/readyz")).status_code == 503
-    answer = await here.get("/readyz?for=intake")
-    assert answer.status_code == 200
-    assert names(answer) == {"intake": True}
+    response = await here.get("/readyz?for=intake")
+    assert response.status_code == 200
+    assert names(response) == {"intake": True}
 
 
 @pytest.mark.parametrize("query", ["for=nothing", "for=", "fro=intake", "for=intake&more=1"])
-async def test_a_question_that_there_is_not_is_refused(here: httpx.AsyncClient, query: str) -> None:
+async def test_unknown_readiness_query_is_refused(here: httpx.AsyncClient, query: str) -> None:
     assert (await here.get(f"/readyz?{query}")).status_code == 422
 
 
-async def test_a_proof_leaves_nothing_behind(here: httpx.AsyncClient, database: Database) -> None:
+async def test_write_proof_stores_no_row(here: httpx.AsyncClient, database: Database) -> None:
     await here.get("/readyz?for=intake")
     async with database.read() as db:
         assert await db.scalar(text("SELECT count(*) FROM deliveries")) == 0
 
 
-async def test_however_many_ask_one_proof_a_second_is_made(
+async def test_concurrent_probes_share_one_write_proof(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_proof, "_FRESH_SECONDS", 1000.0)
@@ -98,7 +97,7 @@ async def test_however_many_ask_one_proof_a_second_is_made(
             await proof.prove()
 
 
-async def test_a_proof_that_hangs_is_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_write_proof_is_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_proof, "_LONGEST_SECONDS", 0.05)
     release = asyncio.Event()
 
@@ -111,7 +110,7 @@ async def test_a_proof_that_hangs_is_not_ready(services: Services, monkeypatch: 
     release.set()
 
 
-async def test_a_lock_on_the_deliveries_is_not_ready(on_postgres: Services, postgres_url: str) -> None:
+async def test_locked_deliveries_table_is_not_ready(on_postgres: Services, postgres_url: str) -> None:
     holder = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
     async with holder.transaction():
         await holder.execute("LOCK TABLE deliveries IN SHARE MODE")  # what CREATE INDEX takes
@@ -123,7 +122,7 @@ async def test_a_lock_on_the_deliveries_is_not_ready(on_postgres: Services, post
     assert check.ok
 
 
-async def test_a_server_that_takes_no_writes_is_not_ready(make_settings: Any, postgres_url: str) -> None:
+async def test_read_only_server_is_not_ready(make_settings: Any, postgres_url: str) -> None:
     standby = Database(f"{postgres_url}?options=-cdefault_transaction_read_only%3Don")
     checks = {check.name: check for check in await check_all(services_on(make_settings, standby))}
     assert checks["schema"].ok
@@ -132,7 +131,7 @@ async def test_a_server_that_takes_no_writes_is_not_ready(make_settings: Any, po
     await standby.close()
 
 
-async def test_a_file_that_others_lock_or_that_is_full_is_not_ready(
+async def test_locked_sqlite_file_is_not_ready(
     sqlite_url: str, make_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.db.engine._BUSY_MILLISECONDS", 50)
@@ -155,17 +154,18 @@ async def test_a_file_that_others_lock_or_that_is_full_is_not_ready(
     [
         ("could not extend file: No space left on device", "disk is full"),
         ("database or disk is full", "disk is full"),
-        ("attempt to write a readonly database", "may write"),
+        ("attempt to write a readonly database", "may not write"),
         ("cannot execute INSERT in a read-only transaction", "primary"),
         ("database is locked", "locks the table"),
         ("something else", "log of the database"),
     ],
 )
-def test_what_to_do_follows_from_what_the_database_said(said: str, todo: str) -> None:
-    assert todo in todo_about(StorageUnavailable(f"the database takes no deliveries: {said}"))
+def test_remedy_follows_from_the_message(said: str, todo: str) -> None:
+    error = StorageUnavailable(f"the database takes no deliveries: {said}")
+    assert todo in explain_refused_write(error, "sqlite:///aftercall.db")
 
 
-def test_what_to_do_follows_from_the_state_whatever_the_language() -> None:
+def test_remedy_follows_from_the_sqlstate() -> None:
     error = StorageUnavailable("die Platte ist voll")
     error.__cause__ = asyncpg.DiskFullError("die Platte ist voll")
-    assert "disk is full" in todo_about(error)
+    assert "disk is full" in explain_refused_write(error, "postgresql://host/aftercall")

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from app import metrics
 from app.db.engine import Database
 from app.db.tables import work
-from app.ops.problems.clock_skew import LOOK_SECONDS, ClockWatch
+from app.ops.problems.clock_skew import CHECK_SECONDS, ClockWatch
 from app.ringcentral.skew import SkewMeter
 from tests.fakes.clock import FakeClock
 
@@ -37,51 +37,51 @@ def worker(database: Database, clock: FakeClock) -> Worker:
     return Worker(database, clock)
 
 
-async def told(client: httpx.AsyncClient) -> tuple[list[tuple[str, str]], float]:
-    answer = (await client.get("/v1/ops/summary")).json()
-    problems = [(one["code"], one["detail"]) for one in answer["problems"] if one["about"] == "clock"]
-    return problems, answer["clockSkewSeconds"]
+async def found(client: httpx.AsyncClient) -> tuple[list[tuple[str, str]], float]:
+    response = (await client.get("/v1/ops/summary")).json()
+    problems = [(one["code"], one["detail"]) for one in response["problems"] if one["about"] == "clock"]
+    return problems, response["clockSkewSeconds"]
 
 
 @pytest.mark.parametrize("ahead", [0.0, 1.4, -1.4])
-async def test_a_difference_that_cannot_be_told_is_none(
+async def test_tolerated_clock_difference_is_no_problem(
     worker: Worker, client: httpx.AsyncClient, ahead: float
 ) -> None:
     await worker.watch.step()
     await worker.hear(ahead)
-    assert await told(client) == ([], 0.0)
+    assert await found(client) == ([], 0.0)
 
 
-async def test_a_clock_that_is_off_is_told_until_it_is_right_and_logged_once(
+async def test_wrong_clock_is_reported_until_right_and_logged_once(
     worker: Worker, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     with capture_logs() as logs:
         for _ in range(3):
             await worker.hear(-12.0)
-            clock.advance(LOOK_SECONDS)
-        ((code, detail),), seconds = await told(client)
+            clock.advance(CHECK_SECONDS)
+        ((code, detail),), seconds = await found(client)
         await worker.hear(0.0)
     assert code == "clock-skew"
     assert "at least 12 s behind RingCentral's" in detail
     assert seconds == pytest.approx(-12.0, abs=1.0)
     assert metrics.CLOCK_SKEW._value.get() == 0.0
-    assert await told(client) == ([], 0.0)
+    assert await found(client) == ([], 0.0)
     assert [entry["event"] for entry in logs if "clock" in entry["event"]] == [
-        "this machine's clock is off",
+        "this machine's clock is wrong",
         "this machine's clock is right again",
     ]
 
 
-async def test_a_worker_that_is_gone_says_nothing_any_more(
+async def test_report_of_a_dead_worker_expires(
     worker: Worker, database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     await worker.hear(30.0)
     other = Worker(database, clock, "two")
     await other.hear(-5.0)
-    problems, seconds = await told(client)
+    problems, seconds = await found(client)
     assert (len(problems), seconds > 0) == (2, True)
-    clock.advance(LOOK_SECONDS * 10 + 1)
-    assert (await told(client))[0] == []
+    clock.advance(CHECK_SECONDS * 10 + 1)
+    assert (await found(client))[0] == []
     await other.hear(-5.0)
     async with database.read() as db:
         assert await db.scalar(select(func.count()).select_from(work)) == 1

@@ -16,40 +16,40 @@ def make_watch(database: Database, clock: FakeClock, replica: str = "one") -> tu
     return ReachWatch(database, clock, meter, "https://platform.example.com", replica=replica), meter
 
 
-async def told(client: httpx.AsyncClient) -> list[tuple[str, str]]:
-    answer = (await client.get("/v1/ops/summary")).json()
-    return [(one["code"], one["title"]) for one in answer["problems"] if one["about"] == "reach"]
+async def found(client: httpx.AsyncClient) -> list[tuple[str, str]]:
+    response = (await client.get("/v1/ops/summary")).json()
+    return [(one["code"], one["title"]) for one in response["problems"] if one["about"] == "reach"]
 
 
-async def test_it_is_told_while_it_lasts_and_logged_once(
+async def test_unreachable_ringcentral_is_reported_while_it_lasts_and_logged_once(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     watch, meter = make_watch(database, clock)
     await watch.step()
-    assert await told(client) == []
+    assert await found(client) == []
     with capture_logs() as logs:
         for _ in range(6):
-            meter.failed(Unreached.NAME, "no answer: the name of the server does not resolve", clock.now())
+            meter.failed(Unreached.NAME, "no response: the name of the server does not resolve", clock.now())
             await watch.step()
             clock.advance(50)
-        assert await told(client) == [("unreachable-name", "RingCentral cannot be reached")]
+        assert await found(client) == [("unreachable-name", "RingCentral cannot be reached")]
         meter.answered(200, clock.now())
         await watch.step()
-    assert await told(client) == []
+    assert await found(client) == []
     assert [entry["event"] for entry in logs if "reached" in entry["event"]] == [
         "RingCentral cannot be reached",
         "RingCentral can be reached again",
     ]
 
 
-async def test_two_workers_without_a_way_are_one_problem_and_one_that_is_gone_is_none(
+async def test_two_unreachable_workers_are_one_problem_until_their_reports_expire(
     database: Database, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     for replica in ("one", "two"):
         watch, meter = make_watch(database, clock, replica)
         for _ in range(3):
-            meter.failed(Unreached.TIMEOUT, "no answer within 10 s", clock.now())
+            meter.failed(Unreached.TIMEOUT, "no response within 10 s", clock.now())
         await watch.step()
-    assert len(await told(client)) == 1
+    assert len(await found(client)) == 1
     clock.advance(timedelta(minutes=2).total_seconds())
-    assert await told(client) == []
+    assert await found(client) == []

@@ -17,7 +17,8 @@ from app.db.pool import pool_state
 from app.db.tables import calls, subscriptions, sweeps
 from app.errors import StorageUnavailable
 from app.ids import AccountId
-from app.ops.prometheus.gauges import GaugeReader, subscription_state
+from app.ops.prometheus.gauge_queries import subscription_state
+from app.ops.prometheus.gauges import GaugeReader
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
 
@@ -41,7 +42,7 @@ async def add_call(database: Database, name: str, stage: str, clock: FakeClock, 
         await db.execute(insert(calls).values(**(row | values)))
 
 
-async def test_calls_that_are_overdue_or_live_for_hours_are_counted(
+async def test_overdue_and_stale_calls_are_counted(
     services: Services, database: Database, clock: FakeClock, account: AccountId
 ) -> None:
     ago = partial(before, clock.now())
@@ -101,7 +102,7 @@ async def test_gaps_are_counted_until_they_are_swept(
         ("Something new", 60, None, "other"),
     ],
 )
-def test_a_subscription_is_active_only_if_its_events_come(
+def test_subscription_state_of_gauges(
     status: str, expires: float | None, refused: float | None, state: str
 ) -> None:
     now = FakeClock().now()
@@ -140,7 +141,7 @@ async def test_subscriptions_and_credentials_are_counted_by_state(
     assert value(metrics.SUBSCRIPTION_SECONDS) == 7200
 
 
-async def test_all_gauges_are_not_a_number_in_an_outage_and_the_pool_is_still_told(
+async def test_outage_sets_all_gauges_but_the_pools_to_nan(
     services: Services, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = GaugeReader(clock)
@@ -159,7 +160,7 @@ async def test_all_gauges_are_not_a_number_in_an_outage_and_the_pool_is_still_to
     assert value(metrics.POOL_LIMIT) > 0
 
 
-async def test_scrapes_at_the_same_time_share_one_reading(
+async def test_concurrent_scrapes_share_one_reading(
     services: Services, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, readings = GaugeReader(clock), 0
@@ -175,7 +176,7 @@ async def test_scrapes_at_the_same_time_share_one_reading(
     assert readings == 1
 
 
-async def test_the_pool_tells_who_waits_for_a_connection(database_url: str) -> None:
+async def test_pool_counts_waiting_tasks(database_url: str) -> None:
     database = Database(database_url, 1)
     try:
         state = pool_state(database.engine)
@@ -197,7 +198,7 @@ async def test_the_pool_tells_who_waits_for_a_connection(database_url: str) -> N
         await database.close()
 
 
-async def test_the_page_tells_nothing_but_metrics(anonymous: httpx.AsyncClient) -> None:
+async def test_metrics_page_has_only_metrics(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/metrics")).text
     assert "_created" not in page
     assert 'aftercall_calls_absent_total{reason="never-logged"}' in page

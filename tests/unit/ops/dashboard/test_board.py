@@ -14,7 +14,6 @@ NOW = datetime(2026, 3, 10, 18, 10, tzinfo=UTC)
 def waiting(number: int, begun: float = 60) -> Lane:
     return Lane(
         call_id=f"call_{number}",
-        version=2,
         stage=Stage.ENDED,
         started_at=NOW - timedelta(seconds=begun),
         ended_at=NOW - timedelta(seconds=5),
@@ -23,15 +22,12 @@ def waiting(number: int, begun: float = 60) -> Lane:
 
 
 def live(number: int, begun: float = 10) -> Lane:
-    return Lane(
-        call_id=f"call_{number}", version=1, stage=Stage.LIVE, started_at=NOW - timedelta(seconds=begun)
-    )
+    return Lane(call_id=f"call_{number}", stage=Stage.LIVE, started_at=NOW - timedelta(seconds=begun))
 
 
 def done(number: int, begun: float = 300, found: float = 100) -> Lane:
     return Lane(
         call_id=f"call_{number}",
-        version=4,
         stage=Stage.FINAL,
         started_at=NOW - timedelta(seconds=begun),
         bootstrapped_at=NOW - timedelta(seconds=found),
@@ -56,7 +52,7 @@ LANES = st.lists(
 
 
 @given(LANES, st.integers(1, 12))
-def test_a_waiting_call_keeps_its_lane_however_many_come(lanes: list[Lane], size: int) -> None:
+def test_waiting_call_keeps_its_lane(lanes: list[Lane], size: int) -> None:
     shown = frozenset(ids(choose(lanes, frozenset(), NOW, size)))
     crowd = [waiting(20_000 + number, 1) for number in range(30)]
     still = choose([*lanes, *crowd], shown, NOW, size)
@@ -66,24 +62,24 @@ def test_a_waiting_call_keeps_its_lane_however_many_come(lanes: list[Lane], size
 
 
 @given(LANES)
-def test_the_latest_begun_is_on_top(lanes: list[Lane]) -> None:
+def test_latest_start_comes_first(lanes: list[Lane]) -> None:
     begun = [lane.started_at for lane in choose(lanes, frozenset(), NOW)]
     assert begun == sorted(begun, reverse=True)
 
 
-def test_a_quiet_company_sees_its_last_calls() -> None:
+def test_board_shows_last_calls_of_a_quiet_company() -> None:
     lanes = [done(number, begun=100 + number) for number in range(5)]
     assert ids(choose(lanes, frozenset({"call_4", "call_3"}), NOW, size=2)) == ["call_0", "call_1"]
 
 
-def test_a_waiting_call_takes_the_lane_of_one_that_is_done() -> None:
+def test_waiting_call_replaces_a_finished_one() -> None:
     assert ids(choose([done(1), live(2), waiting(3)], frozenset({"call_1", "call_2"}), NOW, size=2)) == [
         "call_2",
         "call_3",
     ]
 
 
-def test_a_call_just_found_stays_long_enough_to_be_seen() -> None:
+def test_found_call_stays_on_the_board_for_some_seconds() -> None:
     just = done(1, found=STAY_SECONDS - 1)
     past = done(1, found=STAY_SECONDS + 1)
     assert ids(choose([just, waiting(2)], frozenset({"call_1"}), NOW, size=1)) == ["call_1"]

@@ -47,7 +47,7 @@ def connection(
     )
 
 
-def test_a_session_lasts_half_a_day() -> None:
+def test_session_lasts_twelve_hours() -> None:
     cookie = sign_in().make_cookie(KEY, START)
     nearly = START + timedelta(hours=SESSION_HOURS) - timedelta(seconds=1)
     session = sign_in().read_cookie(cookie, nearly)
@@ -56,12 +56,12 @@ def test_a_session_lasts_half_a_day() -> None:
     assert sign_in().read_cookie(cookie, nearly + timedelta(seconds=1)) is None
 
 
-def test_a_cookie_of_another_secret_is_nothing() -> None:
+def test_cookie_of_another_secret_is_rejected() -> None:
     assert sign_in().read_cookie(sign_in("b" * 32).make_cookie(KEY, START), START) is None
 
 
 @given(st.integers(min_value=0), st.characters(codec="ascii"))
-def test_a_changed_cookie_is_nothing(where: int, character: str) -> None:
+def test_tampered_cookie_is_rejected(where: int, character: str) -> None:
     cookie = SIGN_IN.make_cookie(KEY, START)
     place = where % len(cookie)
     changed = cookie[:place] + character + cookie[place + 1 :]
@@ -70,12 +70,12 @@ def test_a_changed_cookie_is_nothing(where: int, character: str) -> None:
 
 
 @pytest.mark.parametrize("cookie", [None, "", ".", "a.b.c", "é.é", "e30=.e30=", "%%%.%%%"])
-def test_garbage_is_nothing(cookie: str | None) -> None:
+def test_garbage_cookie_is_rejected(cookie: str | None) -> None:
     assert sign_in().read_cookie(cookie, START) is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
-def test_somebody_at_this_machine_needs_no_key(host: str) -> None:
+def test_local_viewer_needs_no_key(host: str) -> None:
     assert is_this_machine(connection(host), public=False)
 
 
@@ -90,11 +90,11 @@ def test_somebody_at_this_machine_needs_no_key(host: str) -> None:
         connection(forwarded="for=203.0.113.9"),
     ],
 )
-def test_a_proxy_a_neighbour_or_a_rebound_name_is_not_this_machine(seen: HTTPConnection) -> None:
+def test_proxied_remote_or_rebound_request_is_not_local(seen: HTTPConnection) -> None:
     assert not is_this_machine(seen, public=False)
 
 
-def test_a_public_service_is_open_to_nobody() -> None:
+def test_public_service_requires_sign_in() -> None:
     assert not is_this_machine(connection(), public=True)
 
 
@@ -113,10 +113,10 @@ def test_a_public_service_is_open_to_nobody() -> None:
         ({}, True),
     ],
 )
-def test_only_our_own_pages_may_send_forms(headers: dict[str, str], own: bool) -> None:
+def test_forms_are_accepted_only_from_our_pages(headers: dict[str, str], own: bool) -> None:
     assert is_own_page(headers, "10.0.0.5:8000", "https://aftercall.example.com") is own
 
 
-def test_the_cookie_is_bound_to_the_host_over_https() -> None:
+def test_session_cookie_is_bound_to_the_host_over_https() -> None:
     assert sign_in(public_url="https://aftercall.example.com").cookie_name(connection()) == "__Host-aftercall"
     assert sign_in().cookie_name(connection()) == "aftercall"
