@@ -211,8 +211,8 @@ async def test_an_empty_service_says_what_to_do_first(
 ) -> None:
     async with open_page(browser, viewport={"width": width, "height": 900}) as page:
         await page.goto(f"{service.url}/dashboard")
-        await expect(page.get_by_role("heading", name="Nothing has come in yet")).to_be_visible()
-        await expect(page.get_by_text("Give it a RingCentral user")).to_be_visible()
+        await expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
+        await expect(page.get_by_text("Add RingCentral credentials")).to_be_visible()
         assert await fits(page)
 
 
@@ -227,7 +227,7 @@ async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
         ledger, people = page.locator("#completeness"), page.locator("#accounts")
         await expect(ledger).to_contain_text("Nothing missing")
         await expect(ledger.get_by_text("Calls without a record")).to_be_hidden()
-        await expect(ledger.get_by_text("Times without events")).to_be_hidden()
+        await expect(ledger.get_by_text("Gaps, and what")).to_be_hidden()
         lost = await seed_waiting(database, stage=Stage.ABSENT, absent_reason="never-logged")
         async with database.write() as db:
             await gaps.note_gap(db, ACCOUNT, Reason.MISSING, now - hour, None, now, sweep_after=hour)
@@ -240,7 +240,7 @@ async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
             values = {"account_id": ACCOUNT, "name": "ext-1", "kind": "jwt", "updated_at": now}
             await db.execute(insert(credentials).values(**values, access=Access(problem=refused).to_json()))
         await expect(page.locator("[data-state=completeness]")).to_contain_text("No events")
-        await expect(ledger.locator(".work").first).to_contain_text("The subscription was gone")
+        await expect(ledger.locator(".work").first).to_contain_text("The subscription was missing")
         await expect(ledger.locator(".work").nth(1)).to_contain_text("50 %")
         await expect(ledger.locator(".absentee")).to_contain_text(lost.session_id or "")
         await expect(people.locator(".todo").last).to_have_text("for want of ReadCallLog")
@@ -261,13 +261,13 @@ async def test_a_call_is_seen_to_end_and_to_be_found_without_a_reload(
         lane = page.locator(f".lane[data-id={call.call_id}]")
         await expect(lane).to_have_attribute("data-tone", "waiting")
         await expect(lane).to_contain_text(CUSTOMER_MASKED)
-        await expect(page.locator("h1")).to_contain_text("1 is being looked for")
+        await expect(page.locator("h1")).to_contain_text("1 is being looked up")
         before = await lane.locator("[data-spot]").get_attribute("cx")
         await expect(lane.locator("[data-spot]")).not_to_have_attribute("cx", before or "")
         await find_record(database, call)
         await expect(lane).to_have_attribute("data-tone", "found")
         await expect(lane.locator("[data-part=outcome]")).to_have_text("Voicemail")
-        await expect(page.locator("h1")).to_contain_text("It has its record.")
+        await expect(page.locator("h1")).to_contain_text("Its record was found.")
         await expect(page.locator("[data-figure=found] .value")).to_have_text("100 %")
         await seed_note(database, call.call_id)
         await expect(lane.locator("[data-mark=notes]")).to_be_visible()
@@ -368,5 +368,5 @@ async def test_a_wrong_key_is_told_so(
         await page.goto(f"{url}/dashboard/sign-in")
         await page.get_by_label("API key").fill("ak_wrong")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert")).to_contain_text("not valid here")
+        await expect(page.get_by_role("alert")).to_contain_text("key is invalid")
         await context.close()

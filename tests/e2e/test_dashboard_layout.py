@@ -112,7 +112,7 @@ SEEDS: tuple[Seed, ...] = (seed_nothing, seed_history, seed_long_words, seed_man
 
 # Of everything that shows text: where it is, whether it is cut off, what colours it has.
 MEASURE = """() => {
-    const shown = (one) => one.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) && !one.closest(".only-heard, .skip, .symbols");
+    const shown = (one) => one.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) && !one.closest(".visually-hidden, .skip, .symbols");
     const found = [];
     let number = 0;
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -172,7 +172,7 @@ CONTRAST = """() => {
     for (const element of document.querySelectorAll("body *")) {
         const text = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.textContent.trim()).join(" ").trim();
         if (!text || !element.checkVisibility({ checkVisibilityCSS: true })) continue;
-        if (["SCRIPT", "STYLE", "TEMPLATE", "NOSCRIPT", "OPTION"].includes(element.tagName) || element.closest(".only-heard, .skip, .symbols, [disabled]")) continue;
+        if (["SCRIPT", "STYLE", "TEMPLATE", "NOSCRIPT", "OPTION"].includes(element.tagName) || element.closest(".visually-hidden, .skip, .symbols, [disabled]")) continue;
         const style = getComputedStyle(element);
         const back = ground(element);
         const [r, g, b, a] = rgba(element instanceof SVGElement ? style.fill : style.color);
@@ -296,7 +296,7 @@ async def test_during_a_penalty_all_bars_are_red(
             "[...document.querySelectorAll('.slot-fill')].map((bar) => [getComputedStyle(bar).fill, bar.getAttribute('height')])"
         )
         assert bars == [["rgb(208, 51, 64)", "27.0"]] * 10
-        await expect(page.locator("[data-part=silence]")).to_contain_text("429: no request for")
+        await expect(page.locator("[data-part=silence]")).to_contain_text("429: no requests for")
 
 
 async def test_swept_calls_are_shown_as_such_and_without_a_time(

@@ -1,10 +1,10 @@
 /**
- * Keeps the dashboard moving. The server sends texts as they are shown; only what runs with the clock (lanes,
- * countdowns, slots) is computed here. Messages are Server-Sent Events, each with the entries that changed.
+ * Updates the dashboard. The server sends texts as they are shown; only what changes with time (lanes, countdowns,
+ * slots) is computed here. Messages are Server-Sent Events, each with the entries that changed.
  */
 
-const FIRST_X = 2; // per cent of a lane's width: the moment of the end ...
-const LAST_X = 90; // ... and the closing of the window; beyond it stands what came later
+const FIRST_X = 2; // per cent of a lane's width: the end of the call ...
+const LAST_X = 90; // ... and the end of the window; calls that were found later are beyond it
 const LATER_X = 96;
 const RECONNECT_MS = 3000;
 const HIDDEN_MS = 30_000;
@@ -13,9 +13,9 @@ const page = document.documentElement;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** @type {Record<string, any>} everything the server has said, by entry */
+/** @type {Record<string, any>} the last value of each entry that the server sent */
 const state = JSON.parse(document.getElementById("first").textContent);
-let skew = state.now - Date.now(); // of the server's clock against ours
+let skew = state.now - Date.now(); // how far the server's clock is ahead of ours
 let paused = false;
 let unmasked = false;
 
@@ -24,7 +24,7 @@ const findAll = (selector, within = document) => [...within.querySelectorAll(sel
 const now = () => Date.now() + skew;
 const css = (name) => getComputedStyle(page).getPropertyValue(name).trim();
 
-/** Write only what differs: the browser then has nothing to do. */
+/** Write a text only if it differs, which spares the browser a layout. */
 function write(element, text) {
   if (element && element.textContent !== String(text)) element.textContent = text;
 }
@@ -35,7 +35,7 @@ function mark(element, name, value) {
 
 // ---- time and position
 
-/** Where a share of the window stands, 0..1: square root, so that the first seconds get room. */
+/** Position of a share of the window, 0..1: its square root, which gives room to the first seconds. */
 const position = (share) => Math.sqrt(Math.min(1, Math.max(0, share)));
 const laneX = (share) => FIRST_X + (LAST_X - FIRST_X) * position(share);
 
@@ -108,9 +108,9 @@ function showLane(row, call) {
   moveLane(row, call);
 }
 
-/** Put a lane's spot where the call is by now. */
+/** Move a lane's spot to where the call is now. */
 function moveLane(row, call) {
-  const [x, text] = whereabouts(call);
+  const [x, text] = laneState(call);
   const band = find("[data-band]", row);
   const { window: all, lagMin, lagMax } = state.scale;
   mark(band, "x", `${laneX(lagMin / all)}%`);
@@ -121,7 +121,7 @@ function moveLane(row, call) {
   write(find("[data-part=took]", row), text);
 }
 
-function whereabouts(call) {
+function laneState(call) {
   const all = call.window ?? state.scale.window;
   switch (call.tone) {
     case "live":
@@ -134,7 +134,7 @@ function whereabouts(call) {
       return call.found === null ? [FIRST_X, "–"] : [laneX(call.found / all), span(call.found)];
     case "later":
       return [LATER_X, call.found === null ? "–" : span(call.found)];
-    case "swept": // nobody was told of its end, so nobody could be quick
+    case "swept": // no event announced its end, so the delay says nothing
       return [LATER_X, "swept"];
     case "absent":
       return [LATER_X, "–"];
@@ -206,14 +206,14 @@ function showBudget(budget) {
 }
 
 /**
- * Let each request drain out of the sliding window. The next one to become free stands first. While RingCentral wants
- * silence no slot is of use: all stand full and red until it is over.
+ * Drain each request out of the sliding window; the first slot is the next to become free. During a penalty no slot is
+ * free: all are full and red until it ends.
  */
 function moveBudget() {
   const { window: all, slots: used, silentUntil, note } = state.budget;
   const silence = silentUntil === null ? 0 : Math.max(0, (silentUntil - now()) / 1000);
   mark(find("[data-budget]"), "data-tone", silence > 0 ? "bad" : "");
-  write(find("[data-part=silence]"), silence > 0 ? `429: no request for ${clockSpan(Math.ceil(silence))}` : note);
+  write(find("[data-part=silence]"), silence > 0 ? `429: no requests for ${clockSpan(Math.ceil(silence))}` : note);
   findAll(".slot-fill", slots).forEach((fill, place) => {
     const slot = used[place];
     const drained = slot ? Math.min(1, Math.max(0, (slot.freesAt - now()) / 1000 / all)) : 0;
@@ -224,7 +224,7 @@ function moveBudget() {
   });
 }
 
-// ---- words
+// ---- figures and problems
 
 function showFigures(figures) {
   for (const [name, figure] of Object.entries(figures)) showFigure(find(`[data-figure=${name}]`), figure);
@@ -253,7 +253,7 @@ function showProblems(problems) {
 
 // ---- completeness and accounts
 
-/** A moment in the viewer's time; the day is left out where it is today. */
+/** A moment in the viewer's time zone, without the day if it is today. */
 function moment(at) {
   const date = new Date(at);
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
@@ -265,7 +265,7 @@ function stamp(at) {
   return element("time", { datetime: new Date(at).toISOString() }, moment(at));
 }
 
-/** Fill a list; what has nothing to list is not there. */
+/** Fill a list; hide it if it is empty. */
 function list(name, lines, more) {
   find(`[data-${name}]`).replaceChildren(...lines);
   find(`[data-part-of=${name}]`).hidden = lines.length === 0;
@@ -277,7 +277,7 @@ function showCompleteness({ state: figure, lookedAt, days, works, moreWorks, cal
   const verdict = find("[data-verdict]");
   mark(verdict, "data-tone", figure.tone);
   verdict.replaceChildren(element("b", {}, figure.value), ` ${figure.note}`);
-  find("[data-looked]").replaceChildren(...(lookedAt ? ["Call Log looked through at ", stamp(lookedAt)] : []));
+  find("[data-looked]").replaceChildren(...(lookedAt ? ["Call Log swept at ", stamp(lookedAt)] : []));
   find("[data-days]").replaceChildren(...days.map(dayLine));
   list("works", works.map(workLine), moreWorks);
   list("missing", calls.map(missingLine), moreCalls);
@@ -317,7 +317,7 @@ function workLine({ title, account, tone, from, to, state: stage, share, found, 
 }
 
 function missingLine({ name, why, tone, since, next }) {
-  const looks = next ? ["looked for again at ", stamp(next)] : ["not looked for any more"];
+  const looks = next ? ["looked up again at ", stamp(next)] : ["not looked up again"];
   return element(
     "li", { class: "absentee", "data-tone": tone },
     element("b", {}, name), element("span", { class: "span" }, "ended ", stamp(since)),
@@ -348,7 +348,7 @@ function accountLine({ name, tone, note, credentials }) {
 function showSteps(steps) {
   findAll("[data-steps] li").forEach((item, place) => {
     mark(item, "data-done", steps[place]?.done ? "yes" : "no");
-    write(find(".only-heard", item), steps[place]?.done ? "done" : "to do");
+    write(find(".visually-hidden", item), steps[place]?.done ? "done" : "to do");
   });
 }
 
@@ -447,7 +447,7 @@ function drawDelays() {
   );
 }
 
-/** Leave out the marks whose text would run into that of the one before; the last one stays. */
+/** Leave out the marks whose text would overlap the one before; the last one is always shown. */
 function apart(places, chart) {
   const [low, high] = [chart.scales.x.min ?? 0, chart.scales.x.max ?? 1];
   const pixels = (place) => ((place - low) / (high - low)) * (chart.width - 60);
@@ -471,7 +471,7 @@ function readDelay(chart) {
   write(find("[data-readout=delay]"), text);
 }
 
-/** Stack them, the whole first: what is drawn later covers the lower part of it. */
+/** Stack the bars, the total first: later bars cover its lower part. */
 function minutesData(minutes) {
   const [at, found, later, absent, waiting, swept] = [0, 1, 2, 3, 4, 5].map((column) => minutes.map((minute) => minute[column]));
   const sum = (...columns) => at.map((_, place) => columns.reduce((total, column) => total + column[place], 0));
@@ -509,7 +509,7 @@ function drawCharts() {
   drawMinutes();
 }
 
-// ---- what the server says
+// ---- messages of the server
 
 const SHOW = {
   lanes: showLanes,
@@ -552,18 +552,18 @@ function connect() {
   source.addEventListener("signed-out", () => location.reload());
   source.addEventListener("error", () => {
     say("lost", "Reconnecting");
-    // The browser reconnects by itself after a lost connection, but not after an answer other than 200.
+    // The browser reconnects after a lost connection, but not after a response other than 200.
     if (source?.readyState === EventSource.CLOSED) again = setTimeout(reconnect, RECONNECT_MS);
   });
 }
 
-/** Somebody whose session has run out gets the sign-in page. */
+/** Reload if the session has expired, which shows the sign-in page. */
 async function reconnect() {
   try {
-    const answer = await fetch(location.pathname, { redirect: "manual" });
-    if (answer.type === "opaqueredirect") location.reload();
+    const response = await fetch(location.pathname, { redirect: "manual" });
+    if (response.type === "opaqueredirect") location.reload();
   } catch {
-    // Still away: connecting fails as well, and tries again.
+    // Still unreachable: connecting fails too, and retries.
   }
   if (!paused) connect();
 }

@@ -1,6 +1,6 @@
 "use strict";
 
-// Follows the reader's system: Swagger UI goes dark by a class of the root element.
+// Follows the system's colour scheme: Swagger UI turns dark by a class of the root element.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
@@ -15,7 +15,7 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   defaultModelRendering: "model",
   filter: true,
-  persistAuthorization: false, // a key stays in no browser
+  persistAuthorization: false, // no browser stores the key
   tryItOutEnabled: true,
-  validatorUrl: null, // the badge would tell another host of this one
+  validatorUrl: null, // the badge would send this address to another host
 });
