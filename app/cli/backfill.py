@@ -27,10 +27,7 @@ def backfill(
         str, typer.Option(help="Account id; ~ is the account of the service's own credentials.")
     ] = "~",
 ) -> None:
-    """Fetch the calls of a time range from the Call Log.
-
-    After an interruption, the same command continues.
-    """
+    """Fetch the calls of a time range from the Call Log. Interrupted, the same command continues."""
     log.configure("warning", read_settings().log_format)
     progress = _CallLogProgress()
 

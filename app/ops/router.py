@@ -1,7 +1,4 @@
-"""The operator's API:
-
-GET /v1/ops/summary, /v1/ops/gaps, /v1/ops/dead-letters. For keys with the scope `admin`.
-"""
+"""GET /v1/ops/summary, /v1/ops/gaps, /v1/ops/dead-letters: the operator's API, for the scope `admin`."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -156,10 +156,7 @@ class DeadLetterList(ResponseModel):
 
 
 class DayCounts(ResponseModel):
-    """The calls that ended on one day (UTC).
-
-    `ended` is the sum of `final`, `reconciled`, `bootstrapped`, `absent` and `open`.
-    """
+    """The calls that ended on one day (UTC). `ended` is the sum of all fields but `swept`."""
 
     day: date
     ended: int

@@ -101,10 +101,7 @@ class SignInFlow:
         return SignInStart(address, cookie_name(nonce, base_address), self._seal(_BROWSER, browser))
 
     def read_state(self, state: str, now: datetime) -> str:
-        """Return the nonce of a state of ours.
-
-        Raises SignInRefused for any other, and for one that has expired.
-        """
+        """Return the nonce of a state of ours. Raises SignInRefused for any other, and after it expired."""
         values = self._open(_STATE, state)
         if "nonce" not in values or "until" not in values:
             raise SignInRefused("This sign-in was not started here", _START_AGAIN)

@@ -180,10 +180,7 @@ def is_operator(key: Key) -> bool:
 
 
 def chosen_account(key: Key, account_id: str | None) -> AccountId:
-    """Return the account that a request is about.
-
-    Raises Forbidden for one that the key does not administer.
-    """
+    """Return the account of a request. Raises Forbidden if the key does not administer it."""
     if account_id is None or account_id in (key.owner, key.account_id):
         return key.owner
     if not is_operator(key):
@@ -207,10 +204,7 @@ async def list_accounts(services: CurrentServices, key: Administrator) -> Accoun
 async def add_account(
     request: Request, new: NewCredentials, services: CurrentServices, key: Administrator
 ) -> AccountView:
-    """Ask RingCentral whose credential this is, and store it encrypted.
-
-    It replaces the same user's previous one.
-    """
+    """Ask RingCentral whose credential this is, and store it, encrypted, in place of the previous one."""
     if not is_operator(key):
         raise Forbidden("Only a key of the service's own account may add accounts")
     onboarding: Onboarding = request.app.state.process.onboarding

@@ -24,10 +24,7 @@ from app.webhooks.subscriptions.remedies import advise
 
 
 class ConnectionChecker:
-    """Checks connections.
-
-    `own_id` is the account of the service's own credentials, `~` while it is unknown.
-    """
+    """Checks connections. `own_id` is the account of the own credentials, `~` while it is unknown."""
 
     def __init__(self, settings: Settings, connections: Connections, own_id: AccountId) -> None:
         self._settings = settings

@@ -6,7 +6,6 @@ pass is then read from the list of problems that the dashboard shows, so both gi
 
 import asyncio
 import socket
-from collections.abc import Sequence
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
@@ -89,7 +88,7 @@ async def check_accounts(
 
 async def _check_connections(
     settings: Settings, database: Database, vault: Vault, clock: Clock
-) -> tuple[list[CheckResult], Sequence[ProblemToFix], ServiceSummary]:
+) -> tuple[list[CheckResult], tuple[ProblemToFix, ...], ServiceSummary]:
     """Try all credentials, then load all problems, including those that the service has recorded."""
     async with database.write() as db:
         await accounts.open_unbound(db, clock.now())

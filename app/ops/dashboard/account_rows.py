@@ -57,10 +57,7 @@ def describe_accounts(summary: ServiceSummary) -> AccountRows:
 
 
 def _state(summary: ServiceSummary, served: Sequence[AccountRow]) -> Figure:
-    """Say whether all accounts can be read.
-
-    It is green only if one was read recently and no problem is known.
-    """
+    """Say whether all accounts can be read: green needs a recent read and no known problem."""
     if not served:
         return figure("None", "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT", "waiting")
     number = f"{format_count(len(served))} {pluralize(len(served), 'account')}"

@@ -118,12 +118,8 @@ async def load_lanes(
     for account_id in scope:
         queries.append(_newest(account_id, calls.c.started_at))
         queries.append(_newest(account_id, calls.c.ended_at, calls.c.ended_at.is_not(None)))
-    # The mapping of a row is its documented way to keywords.
-    found = {
-        row.call_id: Lane(**row._mapping)  # noqa: SLF001
-        for query in queries
-        for row in await db.execute(query)
-    }
+    rows = [row for query in queries for row in (await db.execute(query)).mappings()]
+    found = {row["call_id"]: Lane(**row) for row in rows}
     return await _with_marks(db, scope, choose(list(found.values()), shown, now))
 
 
@@ -184,10 +180,7 @@ class ViewerBoard:
         self._ledger_due_at = 0.0
 
     async def snapshot(self) -> Snapshot:
-        """Return the board and the figures, refreshed if they are too old.
-
-        Raises StorageUnavailable when the database cannot be reached.
-        """
+        """Return the board and the figures, refreshed if too old. Raises StorageUnavailable."""
         async with self._refreshing:
             now = self._clock.now()
             if self._clock.monotonic() >= self._lanes_due_at:

@@ -59,10 +59,7 @@ LaneRow = TypedDict(
         "recording": bool,
     },
 )
-"""A lane of the board.
-
-`window` and `found` are seconds after the end; `step` of five is how far the call has come.
-"""
+"""A lane. `window` and `found` are seconds after the end; `step` is the progress, of five steps."""
 
 
 class Scale(TypedDict):

@@ -13,17 +13,14 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.staticfiles import StaticFiles
 
 from app import __version__, metrics
 from app.api.dependencies import Services
 from app.db.engine import wake
 from app.errors import BadInput, PayloadTooLarge, StorageUnavailable
-from app.ops.dashboard.account_rows import describe_accounts
-from app.ops.dashboard.board import LANES, Boards, Snapshot
-from app.ops.dashboard.call_rows import axis_marks, describe_lane
-from app.ops.dashboard.completeness_rows import describe_completeness
+from app.ops.dashboard.board import Boards
+from app.ops.dashboard.page import PageRows, describe_page, template_values
 from app.ops.dashboard.sign_in import (
     LONGEST_FORM_BYTES,
     RETRY_SECONDS,
@@ -33,8 +30,6 @@ from app.ops.dashboard.sign_in import (
     Viewer,
     is_own_page,
 )
-from app.ops.dashboard.summary_rows import describe_summary
-from app.ops.figures.call_figures import BINS
 from app.ops.problems.model import Subject
 from app.values.exact_json import write_json
 from app.vault import Vault
@@ -98,15 +93,12 @@ class Dashboard:
         """Return the headers of every response to a browser."""
         return dict(_HEADERS)
 
-    async def board(self, viewer: Viewer, *, unmasked: bool) -> dict[str, Any]:
-        """Return everything that the page shows, as JSON.
-
-        Raises StorageUnavailable when the database cannot be reached.
-        """
+    async def board(self, viewer: Viewer, *, unmasked: bool) -> PageRows:
+        """Return everything that the page shows. Raises StorageUnavailable."""
         snapshot = await self.boards.of(viewer.account_id, oversees=viewer.oversees).snapshot()
         if any(problem.about is Subject.CREDENTIALS for problem in snapshot.summary.problems):
             await self._retry_refused()
-        return self._describe(snapshot, unmasked=unmasked and viewer.may_unmask)
+        return describe_page(snapshot, self.services.settings, unmasked=unmasked and viewer.may_unmask)
 
     async def _retry_refused(self) -> None:
         """Wake the loop that retries refused credentials: a person is looking at the problem."""
@@ -116,14 +108,6 @@ class Dashboard:
         self._retried_at = now
         async with self.services.database.write() as db:
             wake(db, REFUSALS)
-
-    def _describe(self, snapshot: Snapshot, *, unmasked: bool) -> dict[str, Any]:
-        return {
-            "lanes": [describe_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes],
-            **describe_summary(snapshot.summary, self.services.settings, unmasked=unmasked),
-            "completeness": describe_completeness(snapshot.ledger, snapshot.at),
-            "accounts": describe_accounts(snapshot.summary),
-        }
 
     async def follow(self, request: Request, viewer: Viewer, *, unmasked: bool) -> AsyncIterator[bytes]:
         """Stream changes as Server-Sent Events until the viewer leaves, or may no longer see the dashboard.
@@ -156,7 +140,7 @@ class Dashboard:
 
     async def _message(self, viewer: Viewer, sent: dict[str, Any], *, unmasked: bool) -> bytes:
         try:
-            board = await self.board(viewer, unmasked=unmasked)
+            board: Mapping[str, Any] = await self.board(viewer, unmasked=unmasked)
         except StorageUnavailable:
             board = sent | {"headline": "The database does not respond. Events are refused until it does."}
         changed = {name: value for name, value in board.items() if sent.get(name) != value}
@@ -208,17 +192,7 @@ async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Respo
     except StorageUnavailable:
         return dashboard.page("unavailable.html", 503)
     now = dashboard.services.clock.now()
-    first = {"now": int(now.timestamp() * 1000), **board}
-    return dashboard.page(
-        "dashboard.html",
-        board=board,
-        now=first["now"],
-        first=Markup(write_json(first).decode().replace("<", "\\u003c")),  # noqa: S704 - without `<` it cannot end the script
-        axis=axis_marks(board["scale"]),
-        lanes=LANES,
-        bins=BINS,
-        viewer=viewer,
-    )
+    return dashboard.page("dashboard.html", viewer=viewer, **template_values(board, now))
 
 
 @router.get("/events")

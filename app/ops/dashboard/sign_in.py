@@ -82,10 +82,7 @@ class SignIn:
         self._delayed: Counter[str] = Counter()
 
     async def find_viewer(self, request: HTTPConnection) -> Viewer | None:
-        """Return the viewer, None if a sign-in is needed.
-
-        Raises StorageUnavailable when the key could not be looked up.
-        """
+        """Return the viewer, None if a sign-in is needed. Raises StorageUnavailable."""
         session = self.read_cookie(request.cookies.get(self.cookie_name(request)), self._services.clock.now())
         if session is not None:
             viewer = await self._find_signed_in(session)

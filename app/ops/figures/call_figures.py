@@ -75,10 +75,7 @@ class Minute(CallOutcomes):
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds from the end of a call that an event announced to its record.
-
-    `bins`: BINS + 1 counts, see `bin_of`.
-    """
+    """Seconds from an announced end of a call to its record. `bins`: BINS + 1 counts, see `bin_of`."""
 
     count: int = 0
     median_seconds: float | None = None
@@ -183,10 +180,7 @@ def period_start(now: datetime) -> datetime:
 
 
 def add_up_figures(groups: Iterable[MinuteGroup], *, live: int) -> CallFigures:
-    """Add the minutes up.
-
-    `live` calls are counted whenever they began, so those of the groups are left out.
-    """
+    """Add the minutes up. `live` includes calls that did not start in the period."""
     sums: dict[str, int] = {}
     for _, outcome, number in groups:
         if outcome != "live":

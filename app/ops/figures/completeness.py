@@ -27,6 +27,7 @@ MOST_CALLS = 200
 MOST_GAPS = 100
 _DAY_SECONDS = 86_400
 _NOT_LOGGED_YET = "not-in-the-call-log-yet"
+_NAMES = (calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id)
 
 
 class DoubtReason(StrEnum):
@@ -53,36 +54,30 @@ class Day:
         return self.final + self.reconciled + self.bootstrapped + self.open + sum(self.absent.values())
 
 
-@dataclass(frozen=True, slots=True)
-class CallWithoutRecord:
-    """A call that ended and has no record, although its window has closed.
-
-    `next_look_at` is None if it is not looked up again.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedCall:
+    """A call that may be lost. `next_look_at` is when RingCentral is asked again."""
 
     call_id: str
     session_id: str | None
     telephony_session_id: str
-    stage: str
     reason: str
     since: datetime
     next_look_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class CallInDoubt:
-    """A live call that may be over: nothing is known about it `since` then.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallWithoutRecord(ListedCall):
+    """A call that ended and has no record. It is not looked up again without `next_look_at`."""
 
-    RingCentral is not asked before `next_look_at`.
-    """
+    stage: str
 
-    call_id: str
-    session_id: str | None
-    telephony_session_id: str
-    reason: DoubtReason
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInDoubt(ListedCall):
+    """A live call that may be over: nothing is known `since` then. Without `next_look_at` it is asked for at once."""
+
     started_at: datetime
-    since: datetime
-    next_look_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +171,11 @@ async def _load_recordless(
     is_overdue = (calls.c.stage == Stage.ENDED) & is_closed
     query = (
         select(
-            calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id, calls.c.stage,
-            calls.c.absent_reason, calls.c.ended_at, calls.c.read_at,
+            *_NAMES,
+            calls.c.stage,
+            func.coalesce(calls.c.absent_reason, _NOT_LOGGED_YET).label("reason"),
+            calls.c.ended_at.label("since"),
+            calls.c.read_at.label("next_look_at"),
         )
         .where(
             calls.c.account_id.in_(scope),
@@ -186,19 +184,8 @@ async def _load_recordless(
         )
         .order_by(calls.c.ended_at.desc())
         .limit(MOST_CALLS)
-    )  # fmt: skip
-    return [
-        CallWithoutRecord(
-            call_id=row.call_id,
-            session_id=row.session_id,
-            telephony_session_id=row.telephony_session_id,
-            stage=row.stage,
-            reason=row.absent_reason or _NOT_LOGGED_YET,
-            since=row.ended_at,
-            next_look_at=row.read_at,
-        )
-        for row in await db.execute(query)
-    ]
+    )
+    return [CallWithoutRecord(**row) for row in (await db.execute(query)).mappings()]
 
 
 async def _load_doubtful(
@@ -206,8 +193,8 @@ async def _load_doubtful(
 ) -> list[CallInDoubt]:
     """Return live calls that may be over, however long ago they began, the oldest first."""
     ends = await find_ends(db, now)
-    stale_since = now - timedelta(seconds=stale_seconds)
     known = func.coalesce(calls.c.state_known_at, calls.c.started_at)
+    is_stale = known < now - timedelta(seconds=stale_seconds)
     unsettled = [
         and_(calls.c.account_id == account_id, unsettled_since(end.at))
         for account_id, end in ends.items()
@@ -215,29 +202,18 @@ async def _load_doubtful(
     ]
     query = (
         select(
-            calls.c.account_id, calls.c.call_id, calls.c.session_id, calls.c.telephony_session_id,
-            calls.c.started_at, calls.c.state_known_at, calls.c.ask_at,
+            *_NAMES,
+            # A call that is both has been quiet for longer than the gap explains.
+            case((is_stale, DoubtReason.TOO_LONG), else_=DoubtReason.SINCE_GAP).label("reason"),
+            calls.c.started_at,
+            known.label("since"),
+            calls.c.ask_at.label("next_look_at"),
         )
-        .where(
-            calls.c.account_id.in_(scope), calls.c.stage == Stage.LIVE, or_(known < stale_since, *unsettled)
-        )
+        .where(calls.c.account_id.in_(scope), calls.c.stage == Stage.LIVE, or_(is_stale, *unsettled))
         .order_by(calls.c.started_at, calls.c.call_id)
         .limit(MOST_CALLS)
-    )  # fmt: skip
-    return [
-        CallInDoubt(
-            call_id=row.call_id,
-            session_id=row.session_id,
-            telephony_session_id=row.telephony_session_id,
-            reason=DoubtReason.TOO_LONG
-            if (row.state_known_at or row.started_at) < stale_since
-            else DoubtReason.SINCE_GAP,
-            started_at=row.started_at,
-            since=row.state_known_at or row.started_at,
-            next_look_at=row.ask_at,
-        )
-        for row in await db.execute(query)
-    ]
+    )
+    return [CallInDoubt(**row) for row in (await db.execute(query)).mappings()]
 
 
 async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Sweep]:

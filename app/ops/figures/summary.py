@@ -57,10 +57,7 @@ class ServiceSummary:
 async def load_summary(
     db: AsyncConnection, account_id: str | None, settings: Settings, now: datetime, *, oversees: bool = False
 ) -> ServiceSummary:
-    """Load the figures of one account; None: of all.
-
-    With `oversees`, the problems are those of all accounts.
-    """
+    """Load the figures of an account, None: of all. With `oversees` the problems are those of all."""
     scope = await load_scope(db, account_id)
     only = None if account_id is None else scope
     watched = None if oversees else only

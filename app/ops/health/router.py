@@ -134,10 +134,7 @@ def _proof(request: Request, services: Services) -> WriteProof:
 async def check_all(
     services: Services, purpose: Purpose = "everything", proof: WriteProof | None = None
 ) -> list[Check]:
-    """Check the database, its schema, the intake and the inbox.
-
-    What depends on a failed check is left out.
-    """
+    """Check database, schema, intake and inbox. What depends on a failed check is left out."""
     check = _check_intake if purpose == "intake" else _check_everything
     try:
         async with asyncio.timeout(LONGEST_SECONDS):

@@ -13,10 +13,7 @@ _LONGEST_SECONDS = 3.0
 
 
 class WriteProof:
-    """Shares one proof among all probes of a second.
-
-    `prove` is that of the process' intake, if it has one.
-    """
+    """Shares one proof among all probes of a second. `prove` is that of the intake, if there is one."""
 
     def __init__(self, services: Services, prove: Callable[[], Awaitable[None]] | None = None) -> None:
         self._services = services

@@ -26,10 +26,7 @@ class Subject(StrEnum):
 
 
 class ProblemCode(StrEnum):
-    """The codes that this package gives.
-
-    Other codes are RingCentral's, or those of the package that stored them.
-    """
+    """The codes given here. Others are RingCentral's, or those of the package that stored them."""
 
     NO_CREDENTIALS = "no-credentials"
     NO_PUBLIC_URL = "no-public-url"
@@ -41,10 +38,7 @@ class ProblemCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProblemToFix:
-    """Something that only a person can fix.
-
-    `credentials` names the account's credentials that it is about.
-    """
+    """Something that only a person can fix. `credentials` names those that it is about."""
 
     account_id: str
     about: Subject
@@ -70,10 +64,7 @@ class ProblemToFix:
 def read_problem(
     about: Subject, account_id: str, stored: Mapping[str, Any], credentials: str | None = None
 ) -> ProblemToFix:
-    """Read the stored form of a problem:
-
-    `code` (null: the subject stands for it), `detail`, `since` (ISO 8601).
-    """
+    """Read a stored problem: `code` (null: the subject stands for it), `detail`, `since` (ISO 8601)."""
     since = stored.get("since")
     code = str(stored.get("code") or about)
     return ProblemToFix(

@@ -40,10 +40,7 @@ async def read_gauges(db: AsyncConnection, settings: Settings, now: datetime) ->
 
 
 def count_credentials(overview: Iterable[AccountOverview]) -> Counter[str]:
-    """Count credentials:
-
-    `refused` cannot read anything, `restricted` lack a right that not everything needs.
-    """
+    """Count credentials: `refused` cannot read any calls, `restricted` lack some right."""
     return Counter(
         "refused" if member.is_blocked else "restricted" if member.problems else "working"
         for account in overview
