@@ -72,6 +72,7 @@ def add_account(
     ] = None,
 ) -> None:
     """Store a JWT credential, encrypted, after asking RingCentral whose it is."""
+    # Both before the database is opened: a prompt may wait for minutes.
     jwt = _secret(jwt, "JWT credential")
     if client_id is not None:
         client_secret = _secret(client_secret, "Client secret")

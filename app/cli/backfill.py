@@ -28,6 +28,7 @@ def backfill(
     ] = "~",
 ) -> None:
     """Fetch the calls of a time range from the Call Log. Interrupted, the same command continues."""
+    # The progress bar shares the terminal with the log.
     log.configure("warning", read_settings().log_format)
     progress = _CallLogProgress()
 

@@ -61,6 +61,7 @@ def run_with_database(
 
     async def opened() -> T:
         database = Database(settings.database_url, direct_url=settings.database_direct_url)
+        # Closed within the event loop that opened it, also when the schema does not fit.
         try:
             await prepare(database)
             return await work(CommandContext(settings, database, SystemClock()))

@@ -92,7 +92,7 @@ def revoke_key(
 
 @keys_app.command("rotate-secrets")
 def rotate_secrets() -> None:
-    """Encrypt stored credentials with the first key of AFTERCALL_SECRET_KEY, so that others can be removed."""
+    """Encrypt stored credentials with the first key of AFTERCALL_SECRET_KEY so that others can go."""
 
     async def run(context: CommandContext) -> None:
         vault = context.vault

@@ -119,8 +119,8 @@ _NO_CONNECTION = (
 )
 _POSTGRESQL: Mapping[str, tuple[str, bool]] = {
     "28P01": (f"the password is wrong. Correct it in {VARIABLE}.", False),
-    "28000": (f"the server does not let this user in. Correct it in {VARIABLE}, or change pg_hba.conf.", False),
-    "3D000": (f"the database does not exist. Create it (`createdb`), or correct it in {VARIABLE}.", False),
+    "28000": (f"the server does not let this user in. Correct {VARIABLE}, or change pg_hba.conf.", False),
+    "3D000": (f"the database does not exist. Create it (`createdb`), or correct {VARIABLE}.", False),
     "42501": ("the user may not do this. Grant it rights on the database and its schema `public`.", False),
     "25006": (_READ_ONLY, False),
     "42P01": (f"a table is missing. {_MIGRATE}", False),

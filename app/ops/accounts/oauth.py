@@ -115,6 +115,7 @@ class SignInFlow:
     def read_cookie(self, nonce: str, cookie: str | None) -> StartedSignIn:
         """Return what the cookie holds. Raises SignInRefused for another browser, and for a repetition."""
         values = self._open(_BROWSER, cookie or "")
+        # An empty nonce of a cookie that is not ours never equals that of the state.
         if not hmac.compare_digest(values.get("nonce", "").encode(), nonce.encode()):
             raise SignInRefused(
                 "This browser did not start this sign-in, or has completed it",
@@ -137,6 +138,7 @@ class SignInFlow:
 
     def _open(self, use: str, sealed: str) -> dict[str, str]:
         """Return what we sealed for this use; nothing for anything else."""
+        # Before anything is decrypted: the request comes from anyone.
         if len(sealed) > _LONGEST:
             return {}
         try:
@@ -217,6 +219,7 @@ async def start(
 async def _check_may_start(
     request: Request, dashboard: Dashboard, flow: SignInFlow, invitation: str | None, now: datetime
 ) -> None:
+    # An invitation needs no sign-in; its bearer may be of another company.
     if flow.is_invited(invitation, now):
         return
     if invitation is not None:

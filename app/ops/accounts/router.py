@@ -260,6 +260,7 @@ async def remove_credentials(
     """Delete credentials and end their session at RingCentral. Calls, notes and records remain."""
     account_id = chosen_account(key, account)
     onboarding: Onboarding = request.app.state.process.onboarding
+    # `~` is bound to an account by now, under which the credentials are stored.
     holder = key.account_id if account_id == key.owner else account_id
     if not await onboarding.remove(holder, name):
         raise NotFound(f"Account {account} has no stored credentials {name}")

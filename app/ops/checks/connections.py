@@ -57,6 +57,7 @@ class ConnectionChecker:
             result, sees_company = await self._check_active_calls(connection, token.owner_id)
             passed += [result] if result else []
         except RateLimited as limited:
+            # Not known: assume the common case, an administrator's credentials.
             sees_company = True
             detail = f"not checked, the limit is used up until {limited.retry_at:%H:%M:%S} UTC"
             passed.append(CheckResult("active calls", True, detail))
@@ -68,6 +69,7 @@ class ConnectionChecker:
         try:
             found = await _check_subscription(settings, client, filters)
         except (CredentialsRefused, PermissionMissing):
+            # A problem of the credentials, not of the subscription.
             raise
         except RingCentralError as error:
             found = self._problem(connection, Subject.SUBSCRIPTION, error)
@@ -80,6 +82,7 @@ class ConnectionChecker:
         self, connection: Connection, owner_id: str | None
     ) -> tuple[CheckResult | None, bool]:
         """Return the result, None if it was refused; and False if the user cannot see the whole account."""
+        # The request is for the whole account, so its result is recorded at that level.
         of_account = replace(connection, access=replace(connection.access, level=Level.ACCOUNT))
         try:
             page = await connection.client.fetch_active_calls_page(1, 1, priority=Priority.CONTENT)

@@ -46,6 +46,7 @@ async def run_checks() -> list[CheckResult]:
     try:
         result = await _check_database(database)
         results.append(result)
+        # Without a usable database nothing else can be recorded or read.
         if result.ok:
             results += await check_service(settings, database, Vault(secret), SystemClock())
     finally:

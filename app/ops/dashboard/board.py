@@ -5,10 +5,10 @@ result. Nothing runs without viewers.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +21,8 @@ from app.ops.account_scope import load_scope
 from app.ops.figures.completeness import Completeness, load_completeness
 from app.ops.figures.summary import ServiceSummary, load_summary
 from app.settings import Settings
+
+T = TypeVar("T")
 
 LANES = 12
 """The most calls on the board."""
@@ -114,6 +116,7 @@ async def load_lanes(
     present: Select[Any] = select(*_COLUMNS).where(
         calls.c.account_id.in_(scope), calls.c.call_id.in_(sorted(shown))
     )
+    # One query per account and order: each is answered from the end of an index.
     queries: list[Select[Any]] = [present] if shown else []
     for account_id in scope:
         queries.append(_newest(account_id, calls.c.started_at))
@@ -135,6 +138,7 @@ async def _with_marks(db: AsyncConnection, scope: Sequence[str], lanes: Sequence
         notes.c.account_id.in_(scope), notes.c.subject.in_(ids)
     )
     counts = {row.subject: row.number for row in await db.execute(noted.group_by(notes.c.subject))}
+    # In the order of change, so that the latest label of a call replaces the others.
     felt = select(sentiments.c.subject, sentiments.c.label).where(
         sentiments.c.account_id.in_(scope), sentiments.c.subject.in_(ids)
     )
@@ -152,6 +156,26 @@ class Snapshot:
     lanes: tuple[Lane, ...]
     summary: ServiceSummary
     ledger: Completeness
+
+
+class _Cached(Generic[T]):
+    """A value that is loaded again after `gap_seconds`, or later if loading takes long."""
+
+    def __init__(self, clock: Clock, gap_seconds: float) -> None:
+        self._clock = clock
+        self._gap_seconds = gap_seconds
+        self._value: T | None = None
+        self._due_at = 0.0
+
+    async def get(self, load: Callable[[], Awaitable[T]]) -> T:
+        """Return the value. If loading it fails, the error is raised and the next call loads again."""
+        started = self._clock.monotonic()
+        if self._value is None or started >= self._due_at:
+            self._value = await load()
+            ended = self._clock.monotonic()
+            pause = min(_LONGEST_GAP_SECONDS, (ended - started) / _COUNTING_SHARE)
+            self._due_at = ended + max(self._gap_seconds, pause)
+        return self._value
 
 
 class ViewerBoard:
@@ -174,22 +198,19 @@ class ViewerBoard:
         self._refreshing = asyncio.Lock()
         self._lanes: tuple[Lane, ...] = ()
         self._lanes_due_at = 0.0
-        self._summary: ServiceSummary | None = None
-        self._summary_due_at = 0.0
-        self._ledger: Completeness | None = None
-        self._ledger_due_at = 0.0
+        self._summary: _Cached[ServiceSummary] = _Cached(clock, _SUMMARY_GAP_SECONDS)
+        self._ledger: _Cached[Completeness] = _Cached(clock, _LEDGER_GAP_SECONDS)
 
     async def snapshot(self) -> Snapshot:
         """Return the board and the figures, refreshed if too old. Raises StorageUnavailable."""
+        # Viewers that come while one refreshes wait for it, then find everything fresh.
         async with self._refreshing:
             now = self._clock.now()
             if self._clock.monotonic() >= self._lanes_due_at:
                 await self._refresh_lanes(now)
-            if self._summary is None or self._clock.monotonic() >= self._summary_due_at:
-                self._summary = await self._load_summary(now)
-            if self._ledger is None or self._clock.monotonic() >= self._ledger_due_at:
-                self._ledger = await self._load_ledger(now)
-            return Snapshot(now, self._lanes, self._summary, self._ledger)
+            summary = await self._summary.get(lambda: self._load_summary(now))
+            ledger = await self._ledger.get(lambda: self._load_ledger(now))
+            return Snapshot(now, self._lanes, summary, ledger)
 
     async def _refresh_lanes(self, now: datetime) -> None:
         shown = frozenset(lane.call_id for lane in self._lanes)
@@ -199,25 +220,13 @@ class ViewerBoard:
         self._lanes_due_at = self._clock.monotonic() + _LANES_GAP_SECONDS
 
     async def _load_summary(self, now: datetime) -> ServiceSummary:
-        started = self._clock.monotonic()
         async with self._database.read() as db:
-            summary = await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
-        self._summary_due_at = self._next_due(started, _SUMMARY_GAP_SECONDS)
-        return summary
+            return await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
 
     async def _load_ledger(self, now: datetime) -> Completeness:
-        started = self._clock.monotonic()
+        stale_seconds = self._settings.call_stale_seconds
         async with self._database.read() as db:
-            ledger = await load_completeness(
-                db, self._account_id, now, _LEDGER_DAYS, self._settings.call_stale_seconds
-            )
-        self._ledger_due_at = self._next_due(started, _LEDGER_GAP_SECONDS)
-        return ledger
-
-    def _next_due(self, started: float, gap: float) -> float:
-        """Return when to count again, by the monotonic clock."""
-        ended = self._clock.monotonic()
-        return ended + max(gap, min(_LONGEST_GAP_SECONDS, (ended - started) / _COUNTING_SHARE))
+            return await load_completeness(db, self._account_id, now, _LEDGER_DAYS, stale_seconds)
 
 
 class Boards:

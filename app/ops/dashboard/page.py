@@ -35,7 +35,7 @@ def describe_page(snapshot: Snapshot, settings: Settings, *, unmasked: bool) -> 
 
 
 def template_values(rows: PageRows, now: datetime) -> dict[str, Any]:
-    """Return the values of the template `dashboard.html`. `first` is the JSON with which the script starts."""
+    """Return the values of the template `dashboard.html`. `first` is the JSON that the script reads."""
     first = {"now": milliseconds(now), **rows}
     return {
         "board": rows,

@@ -125,6 +125,7 @@ class Dashboard:
             metrics.STREAMS.track_inprogress(),
         ):
             while not stopping.is_set():
+                # The key of a session is looked up again from time to time, in case a revocation was missed.
                 is_due = clock.monotonic() - checked_at > _RECHECK_SECONDS
                 if is_due:
                     checked_at = clock.monotonic()
@@ -135,6 +136,7 @@ class Dashboard:
                 if message or clock.monotonic() - sent_at > _KEEP_ALIVE_SECONDS:
                     sent_at = clock.monotonic()
                     yield message or b": still here\n\n"
+                # Wake-ups come in bursts while calls end: gather some before the next message.
                 await clock.sleep(_SHORTEST_GAP_SECONDS)
                 await wait(woken, _REFRESH_SECONDS - _SHORTEST_GAP_SECONDS)
 
@@ -142,10 +144,12 @@ class Dashboard:
         try:
             board: Mapping[str, Any] = await self.board(viewer, unmasked=unmasked)
         except StorageUnavailable:
+            # The page keeps its last figures; only the headline says that they are old.
             board = sent | {"headline": "The database does not respond. Events are refused until it does."}
         changed = {name: value for name, value in board.items() if sent.get(name) != value}
         if not changed:
             return b""
+        # The time is not part of the comparison: it would make every message differ.
         sent.update(changed)
         now = int(self.services.clock.now().timestamp() * 1000)
         return b"event: board\ndata: " + write_json({"now": now, **changed}) + b"\n\n"
@@ -160,6 +164,7 @@ class Dashboard:
         try:
             return await self.sign_in.find_viewer(request) is not None
         except StorageUnavailable:
+            # An outage must not sign anyone out.
             return True
 
 
@@ -268,6 +273,7 @@ async def _read_form(request: Request) -> dict[str, str]:
     body = b""
     async for chunk in request.stream():
         body += chunk
+        # Before the whole body is read: nobody has signed in yet.
         if len(body) > LONGEST_FORM_BYTES:
             raise PayloadTooLarge(f"This form has at most {LONGEST_FORM_BYTES} bytes")
     try:

@@ -84,6 +84,7 @@ class SignIn:
     async def find_viewer(self, request: HTTPConnection) -> Viewer | None:
         """Return the viewer, None if a sign-in is needed. Raises StorageUnavailable."""
         session = self.read_cookie(request.cookies.get(self.cookie_name(request)), self._services.clock.now())
+        # A cookie counts even on this machine: its viewer may see full numbers.
         if session is not None:
             viewer = await self._find_signed_in(session)
             if viewer is not None:
@@ -128,10 +129,12 @@ class SignIn:
         if self._delayed[network] >= _MOST_OF_ONE or self._delayed.total() >= _MOST_OF_ALL:
             raise TooManySignIns
         self._delayed[network] += 1
+        # Only wrong keys wait. A valid one is accepted above, however many wrong ones there are.
         try:
             await self._services.clock.sleep(REFUSAL_SECONDS)
         finally:
             self._delayed[network] -= 1
+            # The counter must not grow with every address that ever sent a wrong key.
             if not self._delayed[network]:
                 del self._delayed[network]
         return None

@@ -58,10 +58,12 @@ def read_budget(stored: Mapping[str, Any], settings: Settings, now: datetime) ->
     state = bucket.BucketState.from_json(stored)
     cycle = timedelta(seconds=bucket.cycle_seconds(state, limits))
     silent = bucket.silent_until(state, limits)
+    # A request without a token was sent by another program and learnt from a response.
     slots = [
         SlotUse(
             priority=slot.priority.name.lower() if slot.token else "foreign",
             sent_at=slot.sent_at,
+            # A request in progress frees its slot a cycle after it ends, at the earliest now.
             frees_at=(slot.done_at or max(now, slot.sent_at)) + cycle,
         )
         for slot in state.slots

@@ -102,6 +102,7 @@ MinuteGroup = tuple[int, str, int]
 
 def _outcome(now: datetime) -> ColumnElement[str]:
     return case(
+        # The first condition that holds decides. A revived call has an end and is live again.
         (calls.c.stage == Stage.LIVE, "live"),
         (calls.c.source == Source.SWEEP, "swept"),
         (calls.c.stage == Stage.ABSENT, "absent"),
@@ -145,6 +146,7 @@ async def load_ticks(
         )
         .group_by(ticks)
     )
+    # A record can be earlier than the end that was computed from its events.
     return [(max(0, row.ticks), row.number) for row in await db.execute(query)]
 
 
@@ -169,6 +171,7 @@ async def load_waiting(db: AsyncConnection, scope: Sequence[str], now: datetime)
 
 async def count_calls(db: AsyncConnection, *conditions: ColumnElement[bool]) -> int:
     """Count calls, up to MOST_COUNTED."""
+    # The limit is inside, so that the database stops counting there.
     counted = select(calls.c.call_id).where(*conditions).limit(MOST_COUNTED).subquery()
     return await db.scalar(select(func.count()).select_from(counted)) or 0
 
@@ -214,6 +217,7 @@ def summarize_delays(ticks: Iterable[tuple[int, int]], window_seconds: float) ->
     def percentile(share: float) -> float:
         rank = max(1, math.ceil(share * sums[-1]))
         tick = next(tick for (tick, _), below in zip(counted, sums, strict=True) if below >= rank)
+        # The middle of the tick.
         return (tick + 0.5) * window_seconds / TICKS
 
     return Delays(sums[-1], percentile(0.5), percentile(0.99), tuple(bins))

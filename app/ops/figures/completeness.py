@@ -75,7 +75,7 @@ class CallWithoutRecord(ListedCall):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallInDoubt(ListedCall):
-    """A live call that may be over: nothing is known `since` then. Without `next_look_at` it is asked for at once."""
+    """A live call that may be over: nothing is known `since` then."""
 
     started_at: datetime
 

@@ -79,6 +79,7 @@ async def load_subscriptions(
     found = []
     for row in await db.execute(query):
         status, since = current_status(row.status, row.expires_at, row.refused_since, now)
+        # The gap was opened when the loss was first noticed.
         if status.lower() != ACTIVE:
             since = lost.get(row.account_id) or since or row.checked_at
         disabled = tuple(

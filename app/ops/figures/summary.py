@@ -60,6 +60,7 @@ async def load_summary(
     """Load the figures of an account, None: of all. With `oversees` the problems are those of all."""
     scope = await load_scope(db, account_id)
     only = None if account_id is None else scope
+    # `only` limits the figures, `watched` the accounts and problems.
     watched = None if oversees else only
     since, window = call_figures.period_start(now), settings.active_calls_window_seconds
     groups = await call_figures.load_minutes(db, scope, since, now)

@@ -105,6 +105,7 @@ async def show_ready(
     `?for=intake` checks only whether a delivery could be stored: use it for load balancers. The database is
     written to at most once a second, however many probes ask.
     """
+    # The proof belongs to the app, not to the request: all probes of a second share one.
     checks = await check_all(services, query.purpose, _proof(request, services))
     ready = all(check.ok for check in checks)
     return JSONResponse(
@@ -117,6 +118,7 @@ async def show_ready(
             ],
         },
         200 if ready else 503,
+        # A proxy that caches a 200 would hide an outage.
         headers={"Cache-Control": "no-store"},
     )
 
@@ -148,6 +150,7 @@ async def check_all(
 async def _check_everything(services: Services, proof: WriteProof) -> list[Check]:
     state = await schema_state(services.database)
     checks = [Check("database", ok=True, detail="answers"), check_schema_state(state)]
+    # On another schema the queries below would fail for a reason that says nothing.
     if state.serves:
         checks += await _check_intake(services, proof)
         async with services.database.read() as db:
@@ -184,11 +187,6 @@ def _unavailable(detail: str) -> Check:
 def check_schema_state(state: SchemaState) -> Check:
     """Check that this code works on the schema of the database."""
     return Check("schema", ok=state.serves, detail=state.detail, todo=None if state.serves else state.todo)
-
-
-def check_schema(current: str | None, expected: str) -> Check:
-    """Compare the revision of the database with the one that this code expects."""
-    return check_schema_state(SchemaState(current, expected, serves=current == expected))
 
 
 def check_inbox(inbox: InboxState, window_seconds: float) -> Check:

@@ -51,6 +51,7 @@ async def load_problems(
             *await load_unreached(db, known.now),
             *_credential_problems(known.accounts),
             *await _load_response_problems(db, only, known.now),
+            # After the credentials: a subscription that they cause to be refused is the same problem.
             *refused,
             *_silent_subscriptions(settings, known, refused),
             *await _load_sweep_problems(db, only),
@@ -140,9 +141,11 @@ def _silent_subscriptions(
     """Return the accounts whose events do not arrive for no known reason: no worker is renewing."""
     if settings.webhook_address is None:
         return []
+    # An account whose subscription was refused has that problem in the list already.
     explained = {problem.account_id for problem in refused}
     found = []
     for account in known.accounts:
+        # Until the own account is known, its subscription is stored under `~`.
         holders = {account.account_id, UNBOUND_ACCOUNT} if account.is_own else {account.account_id}
         ours = [one for one in known.subscriptions if one.account_id in holders]
         lost_at = _lost_at(account, ours)
@@ -161,6 +164,7 @@ def _lost_at(account: AccountOverview, ours: Sequence[SubscriptionState]) -> dat
     """Return since when no subscription of an account delivers; None while one does, or none can be made."""
     if not account.members or account.problem is not None or any(one.is_active for one in ours):
         return None
+    # One that was never created is missing since the account was added.
     if not ours:
         return account.added_at
     return min((one.lost_at for one in ours if one.lost_at is not None), default=ours[0].checked_at)

@@ -69,6 +69,7 @@ def read_problem(
     code = str(stored.get("code") or about)
     return ProblemToFix(
         account_id=account_id,
+        # Whatever the request was for, without a response the network is the subject.
         about=Subject.REACH if code.startswith(_UNREACHED) else about,
         code=code,
         detail=str(stored.get("detail") or ""),

@@ -54,6 +54,7 @@ class ReachWatch:
         if problem is not None:
             now = self._clock.now()
             if problem != self._reported or self._renew_at is None or now >= self._renew_at:
+                # Renewed before it expires, and at once when the cause changes; logged once.
                 if self._reported is None:
                     log.warning("RingCentral cannot be reached", code=problem.code, detail=problem.detail)
                 await self._report.publish({"problem": problem.to_json()}, now)

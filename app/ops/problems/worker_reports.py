@@ -26,6 +26,7 @@ class WorkerReport:
         values = {"lease_until": now + self._lifetime, "state": state}
         is_of_subject = work.c.kind.startswith(f"{self._subject}:")
         async with self._database.write() as db:
+            # Nobody else deletes them: a dead worker cannot withdraw its report.
             await db.execute(delete(work).where(is_of_subject, work.c.lease_until < now))
             insert = upsert_into(db, work).values(account_id=UNBOUND_ACCOUNT, kind=self._kind, **values)
             await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "kind"], set_=values))

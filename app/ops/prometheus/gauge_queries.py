@@ -104,6 +104,7 @@ def subscription_state(
     status: str, expires_at: datetime | None, refused_since: datetime | None, now: datetime
 ) -> str:
     """Return whether a stored subscription delivers, as a value of the label `state`."""
+    # An expired subscription is expired, whatever its last known status was.
     if expires_at is not None and expires_at <= now:
         return "expired"
     if status.lower() in _SUSPENDED:
@@ -116,6 +117,7 @@ def subscription_state(
 async def _count_without_subscription(db: AsyncConnection, settings: Settings) -> int:
     """Count the accounts that have credentials and no known subscription."""
     query = select(credentials.c.account_id, credentials.c.kind).limit(MOST_COUNTED)
+    # Rows of the environment count only while the environment has credentials.
     holders = {
         row.account_id
         for row in await db.execute(query)

@@ -28,6 +28,7 @@ async def show_metrics(services: CurrentServices) -> Response:
 
 async def refresh_gauges(services: Services) -> None:
     """Read from the database what a process cannot know by itself."""
+    # One reader per database, so that concurrent scrapes share its reading; it goes with the database.
     reader = _readers.get(services.database)
     if reader is None:
         reader = _readers[services.database] = GaugeReader(services.clock)

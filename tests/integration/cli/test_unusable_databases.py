@@ -1,4 +1,4 @@
-"""Every command on a database that cannot be used: one sentence that says what to do, and an exit code that is not 0."""
+"""Every command on an unusable database prints one sentence with a remedy, and fails."""
 
 import asyncio
 import json
@@ -113,7 +113,7 @@ def test_all_commands_are_covered() -> None:
     assert found == set(COMMANDS) | WITHOUT_DATABASE
 
 
-# --- each command, one fault -------------------------------------------------------------------------------------
+# --- each command, one fault --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -186,7 +186,7 @@ def test_unknown_revision(run: Run, sqlite_url: str, revision: str) -> None:
     assert_told(done, says="aftercall migrate", advises="newest revision")
 
 
-# --- each fault, some commands -----------------------------------------------------------------------------------
+# --- each fault, some commands ------------------------------------------------------------------------------
 
 SOME = pytest.mark.parametrize("command", ["serve", "check", "migrate", "keys list", "accounts list"])
 
@@ -320,7 +320,7 @@ async def test_user_without_rights(run: Run, strict_server: Cluster) -> None:
     assert_told(done, says="the user may not do this", advises="Grant it")
 
 
-# --- what `serve` waits for --------------------------------------------------------------------------------------
+# --- what `serve` waits for ---------------------------------------------------------------------------------
 
 
 def test_serve_does_not_wait_for_permanent_faults(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is wrong, the dashboard, `aftercall check` and the API name the same problem and none calls it well."""
+"""The dashboard, `aftercall check` and the API give a problem the same name, and none shows it as green."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.checks.connections import ConnectionChecker
 from app.ops.checks.results import CheckResult, Findings
 from app.ops.checks.service import check_service
+from app.ops.dashboard.page import PageRows
 from app.ops.dashboard.router import Dashboard
 from app.ops.dashboard.sign_in import Viewer
 from app.ops.figures.summary import ServiceSummary, load_summary
@@ -224,7 +225,7 @@ class Stories:
 
     summary: ServiceSummary
     api: OpsSummary
-    board: dict[str, Any]
+    board: PageRows
     findings: list[CheckResult]
 
     @property

@@ -1,4 +1,4 @@
-"""docs/metrics.md names exactly the metrics that there are, with their labels and values; so do the sets of the code."""
+"""docs/metrics.md lists exactly the existing metrics, with the labels and values of the code."""
 
 import ast
 import re

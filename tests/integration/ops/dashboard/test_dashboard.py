@@ -82,7 +82,8 @@ async def test_board_includes_completeness_and_accounts(
         refused = {"code": "CMN-401", "detail": "for want of ReadCallLog", "since": None}
         await db.execute(
             insert(credentials).values(
-                account_id=account, name="ext-1", kind="jwt", updated_at=START, access=Access(problem=refused).to_json(),
+                account_id=account, name="ext-1", kind="jwt", updated_at=START,
+                access=Access(problem=refused).to_json(),
             )
         )  # fmt: skip
     clock.advance(10)
@@ -105,7 +106,8 @@ async def test_operator_sees_problems_but_no_calls_of_other_accounts(
         await add(db, other, START)
         await db.execute(
             insert(credentials).values(
-                account_id=other, name="ext-1", kind="jwt", updated_at=START, access=Access(problem=refused).to_json(),
+                account_id=other, name="ext-1", kind="jwt", updated_at=START,
+                access=Access(problem=refused).to_json(),
             )
         )  # fmt: skip
     reader = Viewer(account_id=UNBOUND_ACCOUNT, may_unmask=False)

@@ -72,8 +72,8 @@ async def test_gaps_are_listed_with_the_calls_they_cost(
 ) -> None:
     async with database.write() as db:
         await gaps.note_gap(
-            db, UNBOUND_ACCOUNT, Reason.SUSPENDED, START - timedelta(hours=3), START - timedelta(hours=2), START,
-            sweep_after=timedelta(seconds=60), detail="Read timed out",
+            db, UNBOUND_ACCOUNT, Reason.SUSPENDED, START - timedelta(hours=3), START - timedelta(hours=2),
+            START, sweep_after=timedelta(seconds=60), detail="Read timed out",
         )  # fmt: skip
         await gaps.note_gap(
             db, UNBOUND_ACCOUNT, Reason.MISSING, START - timedelta(hours=1), None, START,
@@ -120,8 +120,8 @@ async def test_calls_in_doubt_are_listed(
 ) -> None:
     async with database.write() as db:
         await gaps.note_gap(
-            db, UNBOUND_ACCOUNT, Reason.NOT_STORED, START - timedelta(hours=1), START - timedelta(minutes=50), START,
-            sweep_after=timedelta(seconds=60),
+            db, UNBOUND_ACCOUNT, Reason.NOT_STORED, START - timedelta(hours=1), START - timedelta(minutes=50),
+            START, sweep_after=timedelta(seconds=60),
         )  # fmt: skip
     began = START - timedelta(minutes=70)
     after = START - timedelta(minutes=40)

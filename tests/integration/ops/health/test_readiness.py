@@ -2,16 +2,18 @@
 
 import asyncio
 import sqlite3
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from app.api.dependencies import Services
 from app.db.diagnosis import explain_refused_write
 from app.db.engine import Database
+from app.db.tables import deliveries
 from app.errors import StorageUnavailable
 from app.ops.health import router as health
 from app.ops.health import write_proof
@@ -50,13 +52,8 @@ async def test_readiness_runs_all_checks(here: httpx.AsyncClient) -> None:
 
 async def test_backlog_does_not_affect_intake_readiness(here: httpx.AsyncClient, database: Database) -> None:
     async with database.write() as db:
-        await db.execute(
-            text(
-                "INSERT INTO deliveries (account_id, uuid, received_at, raw) VALUES ('1', '1', '2020-01-01 00:00:00+00:00', '')"
-                if not database.is_sqlite
-                else "INSERT INTO deliveries (account_id, uuid, received_at, raw) VALUES ('1', '1', '2020-01-01 00:00:00', '')"
-            )
-        )
+        row = {"account_id": "1", "uuid": "1", "received_at": datetime(2020, 1, 1, tzinfo=UTC), "raw": b""}
+        await db.execute(insert(deliveries).values(row))
     assert (await here.get("/readyz")).status_code == 503
     response = await here.get("/readyz?for=intake")
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""The gauges of the whole service: read from the database, the same on every replica, bounded, NaN in an outage."""
+"""The gauges of the whole service: read from the database, bounded, and NaN in an outage."""
 
 import asyncio
 import math
@@ -35,8 +35,9 @@ async def add_call(database: Database, name: str, stage: str, clock: FakeClock, 
     now = clock.now()
     row = {
         "account_id": ACCOUNT, "call_id": name, "telephony_session_id": name, "stage": stage, "version": 1,
-        "changed_seq": 1, "outcome": "unknown", "started_at": now, "parties": [], "related": [], "details": {},
-        "facts": {}, "readiness": {}, "source": "webhook", "created_at": now, "updated_at": now,
+        "changed_seq": 1, "outcome": "unknown", "started_at": now, "parties": [], "related": [],
+        "details": {}, "facts": {}, "readiness": {}, "source": "webhook", "created_at": now,
+        "updated_at": now,
     }  # fmt: skip
     async with database.write() as db:
         await db.execute(insert(calls).values(**(row | values)))

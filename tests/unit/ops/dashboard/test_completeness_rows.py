@@ -69,8 +69,9 @@ def recordless(number: int = 1, **fields: Any) -> CallWithoutRecord:
 
 def doubtful(**fields: Any) -> CallInDoubt:
     values: dict[str, Any] = {
-        "call_id": "call_9", "session_id": "1229", "telephony_session_id": "s-9", "reason": DoubtReason.SINCE_GAP,
-        "started_at": NOW - timedelta(hours=1), "since": NOW - timedelta(minutes=50), "next_look_at": None,
+        "call_id": "call_9", "session_id": "1229", "telephony_session_id": "s-9",
+        "reason": DoubtReason.SINCE_GAP, "started_at": NOW - timedelta(hours=1),
+        "since": NOW - timedelta(minutes=50), "next_look_at": None,
     }  # fmt: skip
     return CallInDoubt(**values | fields)
 

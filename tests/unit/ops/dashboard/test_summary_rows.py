@@ -45,7 +45,10 @@ def settings(**fields: Any) -> Settings:
         (CallFigures(ended=12, in_window=12), "12 calls ended in the last hour.\nEvery record was found."),
         (
             CallFigures(ended=9, in_window=6, waiting=1, overdue=1, absent=1),
-            "9 calls ended in the last hour.\n1 is being looked up, 1 missed the window and 1 left no record.",
+            (
+                "9 calls ended in the last hour.\n"
+                "1 is being looked up, 1 missed the window and 1 left no record."
+            ),
         ),
     ],
 )

@@ -55,7 +55,8 @@ def test_last_bar_has_only_delays_after_the_window() -> None:
 
 def test_outcomes_add_up_without_live_calls() -> None:
     groups = [
-        (1, "in_window", 6), (1, "later", 1), (2, "absent", 1), (2, "waiting", 2), (2, "overdue", 1), (2, "live", 4),
+        (1, "in_window", 6), (1, "later", 1), (2, "absent", 1), (2, "waiting", 2), (2, "overdue", 1),
+        (2, "live", 4),
     ]  # fmt: skip
     found = add_up_figures(groups, live=5)
     assert found == CallFigures(ended=11, in_window=6, later=1, absent=1, waiting=2, overdue=1, live=5)

@@ -1,12 +1,13 @@
 """What readiness makes of what it sees."""
 
-from app.ops.health.router import check_inbox, check_schema
+from app.db.schema import SchemaState
+from app.ops.health.router import check_inbox, check_schema_state
 from app.ops.states import MOST_COUNTED, InboxState
 
 
 def test_schema_of_another_release_is_not_ready() -> None:
-    assert check_schema("b", "b").ok
-    behind = check_schema(None, "b")
+    assert check_schema_state(SchemaState("b", "b", serves=True)).ok
+    behind = check_schema_state(SchemaState(None, "b", serves=False))
     assert not behind.ok
     assert "aftercall migrate" in (behind.todo or "")
 
