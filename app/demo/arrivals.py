@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from app.demo.options import TALK_SECONDS, Options
 from app.simulator import DEFAULT_MIX
 from app.simulator.scripting.casting import Wishes
-from app.simulator.scripting.traffic import Company, Traffic
+from app.simulator.scripting.traffic import CallGenerator, Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookArrival:
-    """A call to start, so many seconds of the unscaled world after the one before."""
+    """A call to start, so many seconds of the unscaled company after the one before."""
 
     after_seconds: float
     script: str
@@ -31,7 +31,7 @@ OPENING = (
 def arrivals(options: Options) -> Iterator[WebhookArrival]:
     """Yield the opening, then an ordinary day as it comes; at most as many calls as were asked for."""
     traffic = Traffic(options.calls_per_minute, options.calls, TALK_SECONDS, dict(DEFAULT_MIX))
-    company = Company(traffic, random.Random(f"{options.seed}/demo"))  # noqa: S311 - chance for play
+    company = CallGenerator(traffic, random.Random(f"{options.seed}/demo"))  # noqa: S311 - chance for play
     for arrival in OPENING[: options.calls]:
         company.started += 1
         yield arrival
@@ -41,7 +41,7 @@ def arrivals(options: Options) -> Iterator[WebhookArrival]:
 
 
 def lead_seconds(speed: float) -> float:
-    """Return how long before its first event a call is planned, in seconds of the unscaled world.
+    """Return how long before its first event a call is planned, in seconds of the unscaled company.
 
     Half a real second at least: time in which a CRM that dials for its user can write a note before anybody
     else has heard of the call.

@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """The sums. Seconds are those of the unscaled world; medians and the like are None without any record."""
+    """The sums. Seconds are those of the unscaled company; medians and the like are None without any record."""
 
     started: int
     ended: int
@@ -77,7 +77,7 @@ class DemoSummary:
 
 
 class DemoBoard:
-    """All calls of a run. `speed` turns real seconds into those of the unscaled world."""
+    """All calls of a run. `speed` turns real seconds into those of the unscaled company."""
 
     def __init__(self, speed: float, window_seconds: float) -> None:
         self._speed = speed

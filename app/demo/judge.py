@@ -1,6 +1,7 @@
 """Compares what the service's API says with what the simulator knows to be true. No I/O.
 
-Written from the simulator's side alone: it uses none of the service's own rules, so that it can find it wrong.
+Written from the simulator's side alone: it uses none of the service's own rules, so that it can find it
+wrong.
 """
 
 from collections import defaultdict

@@ -8,7 +8,7 @@ DEFAULT_SPEED = 4.0
 
 DEFAULT_CALLS_PER_MINUTE = 6.0
 TALK_SECONDS = 25.0
-"""Median length of a conversation, in seconds of the unscaled world."""
+"""Median length of a conversation, in seconds of the unscaled company."""
 
 DEFAULT_SEED = 108
 """A day whose first twenty calls are of fourteen kinds, with transfers and a RingOut among them."""
@@ -32,7 +32,7 @@ class Options:
     database_url: str | None = None
 
     def scaled(self, seconds: float) -> float:
-        """Turn seconds of the unscaled world into real ones."""
+        """Turn seconds of the unscaled company into real ones."""
         return seconds / self.speed
 
 

@@ -25,6 +25,7 @@ from app.demo.options import WINDOW_SECONDS, Addresses, Options, Secrets, servic
 from app.demo.process import ServiceProcess, choose_port
 from app.demo.screen import Headline, Requests, Screen, Terminal
 from app.simulator import Simulator, SimulatorSettings, serving
+from app.simulator.scripting.model import ScriptedCall
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ _FRAME_SECONDS = 0.25
 _SUMMARY_SECONDS = 30.0
 _AUDIT_SECONDS = 0.5
 _PATIENCE_SECONDS = 900.0
-"""How long after the last hang-up a record may take, in seconds of the unscaled world."""
+"""How long after the last hang-up a record may take, in seconds of the unscaled company."""
 
 _SHORTEST_PATIENCE_SECONDS = 20.0
 INTERRUPTED = 130
@@ -123,7 +124,7 @@ async def _play(
         return 0
     screen.headline(
         Headline(
-            simulator.world.company_name,
+            simulator.company.company_name,
             options.speed,
             address,
             simulator.links.platform,
@@ -206,7 +207,7 @@ class Show:
         # Records give the start of a call in whole seconds.
         self._began_at = clock.now() - timedelta(seconds=1)
         self._board = DemoBoard(options.speed, WINDOW_SECONDS)
-        self._truths: dict[int, str] = {}
+        self._played: dict[int, ScriptedCall] = {}
         self._connector = Connector(
             http,
             self._board,
@@ -271,7 +272,7 @@ class Show:
             for number, arrival in enumerate(arrivals(self._options), start=1):
                 await self._clock.sleep(arrival.after_seconds / speed)
                 call = self._simulator.start_call(arrival.script, arrival.wishes, delay_seconds=lead)
-                self._truths[number] = call.id
+                self._played[number] = call
                 lines = self._board.plan(number, self._simulator.truth(call))
                 dialling.create_task(self._connector.dial(lines[0]))
 
@@ -289,10 +290,7 @@ class Show:
             await self._clock.sleep(_AUDIT_SECONDS)
 
     async def _judge(self) -> DemoReport:
-        truths = {
-            number: self._simulator.truth(self._simulator.calls[name])
-            for number, name in self._truths.items()
-        }
+        truths = {number: self._simulator.truth(call) for number, call in self._played.items()}
         pieces = {
             line.telephony_session_id: [sent.piece for sent in line.sent] for line in self._board.lines()
         }
@@ -313,7 +311,7 @@ class Show:
                 self._screen.summary(summary, requests)
 
     def _sums(self) -> tuple[DemoSummary, Requests]:
-        counts = self._simulator.request_counts
+        counts = self._simulator.requests.counts
         heavy = counts.get("Heavy", Counter())
         return self._board.summarize(self._clock.now()), Requests(
             heavy=heavy.get("total", 0),

@@ -1,10 +1,10 @@
-"""A RingCentral on loopback, as a product of its own: scripted calls over real HTTP.
+"""A simulated RingCentral on loopback: scripted calls over real HTTP.
 
-It drives the demo, end-to-end tests and benchmarks, and serves authors of CRM connectors. It knows nothing of
-the service, which in turn knows it only as a URL.
+The demo, the end-to-end tests and the benchmarks use it, and so can authors of CRM connectors. It does not
+import the service, and the service knows it only as a URL.
 """
 
-from app.simulator.multi_account import serving_together
+from app.simulator.multi_account import serving_accounts
 from app.simulator.runner import create_app, create_media_app, create_simulator, run, serve, serving
 from app.simulator.settings import DEFAULT_MIX, Faults, SimulatorSettings
 from app.simulator.simulator import Simulator
@@ -22,5 +22,5 @@ __all__ = [
     "run",
     "serve",
     "serving",
-    "serving_together",
+    "serving_accounts",
 ]

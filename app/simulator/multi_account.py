@@ -1,4 +1,4 @@
-"""Several accounts behind one pair of hosts, as at RingCentral: the token of a request says whose it is."""
+"""Several accounts behind one pair of hosts, as at RingCentral: a request's token selects the account."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from app.clock import Clock
 from app.simulator.api.pipeline import MAX_BODY_BYTES
 from app.simulator.api.sign_in import PATH as AUTHORIZE_PATH
 from app.simulator.api.sign_in import authorize_route
-from app.simulator.runner import _listen, _make_server, create_app, create_media_app
+from app.simulator.runner import create_app, create_media_app, listen, make_server
 from app.simulator.settings import SimulatorSettings
 from app.simulator.simulator import Simulator
 
@@ -24,30 +24,30 @@ _CONTROL = re.compile(r"/_sim/accounts/([0-9]+)(/.*)?")
 
 
 @asynccontextmanager
-async def serving_together(
+async def serving_accounts(
     settings: Sequence[SimulatorSettings], clock: Clock | None = None
 ) -> AsyncIterator[list[Simulator]]:
-    """Serve several accounts on the host and ports of the first one's settings while the block runs.
+    """Serve several accounts on the host and ports of the first settings while the block runs.
 
-    Accounts and JWT credentials must differ, the application is the same. The control API of each is under
-    `/_sim/accounts/<account id>`, that of the first under `/_sim` as well. Yields the simulators in order; raises
-    ValueError for settings that cannot be told apart, OSError when a port is taken.
+    Account ids and JWT credentials must differ. The control API of each account is under
+    `/_sim/accounts/<account id>`, that of the first one also under `/_sim`. Yields the simulators in order.
+    Raises ValueError if two settings share an account id or a JWT, OSError if a port is in use.
     """
     first = settings[0]
     for name in ("account_id", "jwt"):
         if len({getattr(one, name) for one in settings}) != len(settings):
             raise ValueError(f"each account needs a {name} of its own")
     with contextlib.ExitStack() as sockets:
-        platform = sockets.enter_context(_listen(first.host, first.port))
-        media = sockets.enter_context(_listen(first.host, first.media_port))
+        platform = sockets.enter_context(listen(first.host, first.port))
+        media = sockets.enter_context(listen(first.host, first.media_port))
         addresses = {
             "public_url": first.public_url or f"http://{first.host}:{platform.getsockname()[1]}",
             "media_url": first.media_url or f"http://{first.host}:{media.getsockname()[1]}",
         }
         simulators = [Simulator(one.model_copy(update=addresses), clock=clock) for one in settings]
-        front = _Front(simulators, [create_app(one) for one in simulators])
-        media_front = _Front(simulators, [create_media_app(one) for one in simulators])
-        servers = [(_make_server(front), platform), (_make_server(media_front), media)]
+        router = _AccountRouter(simulators, [create_app(one) for one in simulators])
+        media_router = _AccountRouter(simulators, [create_media_app(one) for one in simulators])
+        servers = [(make_server(router), platform), (make_server(media_router), media)]
         tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
         try:
             for simulator in simulators:
@@ -61,8 +61,8 @@ async def serving_together(
                 await simulator.stop()
 
 
-class _Front:
-    """Hands each request to the account that it is about; what cannot be told goes to the first."""
+class _AccountRouter:
+    """Routes each request to its account, by default to the first one."""
 
     def __init__(self, simulators: Sequence[Simulator], apps: Sequence[ASGIApp]) -> None:
         self._simulators = simulators
@@ -78,17 +78,18 @@ class _Front:
         if path == AUTHORIZE_PATH:
             app: ASGIApp = self._authorize
         elif control is not None:
-            app = self._find(lambda one: one.world.account_id == control[1])
+            app = self._find(lambda one: one.company.account_id == control[1])
             inner = f"/_sim{control[2] or '/'}"
             scope = {**scope, "path": inner, "raw_path": inner.encode()}
         elif path in _OAUTH_PATHS:
+            # Only the form identifies the account: the body is read here and replayed to the account's app.
             body = await _read(receive)
             form = dict(parse_qsl(body.decode(errors="replace")))
             receive = _replay(body)
-            app = self._find(lambda one: _is_of(one, form))
+            app = self._find(lambda one: _issued_any(one, form))
         else:
             token = Headers(scope=scope).get("authorization", "").partition(" ")[2]
-            app = self._find(lambda one: one.tokens.knows(token))
+            app = self._find(lambda one: one.tokens.has_issued(token))
         await app(scope, receive, send)
 
     def _find(self, fits: Callable[[Simulator], bool]) -> ASGIApp:
@@ -96,9 +97,9 @@ class _Front:
         return next((app for one, app in pairs if fits(one)), self._apps[0])
 
 
-def _is_of(simulator: Simulator, form: dict[str, str]) -> bool:
+def _issued_any(simulator: Simulator, form: dict[str, str]) -> bool:
     known = (form.get(name, "") for name in ("refresh_token", "code", "token"))
-    return form.get("assertion") in simulator.users or any(map(simulator.tokens.knows, known))
+    return form.get("assertion") in simulator.users or any(map(simulator.tokens.has_issued, known))
 
 
 async def _read(receive: Receive) -> bytes:

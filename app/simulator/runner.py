@@ -1,4 +1,4 @@
-"""Starts a simulator on its two ports: within another program, or as a command."""
+"""Runs a simulator on its two ports, within another program or as a command."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from app.simulator.simulator import Simulator
 
 
 def create_simulator(settings: SimulatorSettings, clock: Clock | None = None) -> Simulator:
-    """Make a simulator without starting anything; its apps come from `create_app` and `create_media_app`."""
+    """Return a simulator that is not started; `create_app` and `create_media_app` return its apps."""
     return Simulator(settings, clock=clock)
 
 
@@ -35,14 +35,14 @@ def create_media_app(simulator: Simulator) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the program around it."""
+    """A server that leaves signals to the program that runs it."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,34 +57,35 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> AsyncIterator[Simulator]:
-    """Serve both hosts while the block runs; ports of 0 become free ones, to be read from `.links`.
+    """Serve both hosts while the block runs. A port of 0 selects a free one; `.links` has the addresses.
 
-    Yields the simulator itself, so that a program in the same process can start calls and read the truth
-    without the control API. Raises OSError when a port is taken.
+    Yields the simulator, so that a program in the same process can start calls and read their truth without
+    the control API. Raises OSError if a port is in use.
     """
     with contextlib.ExitStack() as sockets:
-        platform = sockets.enter_context(_listen(settings.host, settings.port))
-        media = sockets.enter_context(_listen(settings.host, settings.media_port))
+        platform = sockets.enter_context(listen(settings.host, settings.port))
+        media = sockets.enter_context(listen(settings.host, settings.media_port))
         bound = settings.model_copy(
             update={"port": platform.getsockname()[1], "media_port": media.getsockname()[1]}
         )
         simulator = create_simulator(bound, clock)
         servers = [
-            (_make_server(create_app(simulator)), platform),
-            (_make_server(create_media_app(simulator)), media),
+            (make_server(create_app(simulator)), platform),
+            (make_server(create_media_app(simulator)), media),
         ]
         tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
         try:
             simulator.start()
             yield simulator
         finally:
+            # The servers first: a request in flight may still need the scheduler and the webhooks.
             for server, _ in servers:
                 server.should_exit = True
             await asyncio.gather(*tasks)
             await simulator.stop()
 
 
-def _make_server(app: ASGIApp) -> _Server:
+def make_server(app: ASGIApp) -> _Server:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -101,7 +102,7 @@ async def serve(
     stop: asyncio.Event,
     started: Callable[[Simulator], None] | None = None,
 ) -> None:
-    """Serve until `stop` is set or the settings' duration is over (wall-clock seconds)."""
+    """Serve until `stop` is set or the duration of the settings has passed."""
     async with serving(settings) as simulator:
         if started is not None:
             started(simulator)
@@ -111,7 +112,7 @@ async def serve(
 
 
 def run(settings: SimulatorSettings) -> None:
-    """Serve as a command: says on standard output where it listens, ends on SIGINT and SIGTERM."""
+    """Serve as a command: print the addresses to standard output, and stop on SIGINT or SIGTERM."""
     asyncio.run(_run(settings))
 
 
@@ -119,15 +120,15 @@ async def _run(settings: SimulatorSettings) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop, lambda simulator: _say(introduction(simulator)))
+    await serve(settings, stop, lambda simulator: _print(introduction(simulator)))
 
 
 def introduction(simulator: Simulator) -> str:
-    """Return what a user needs to begin: addresses and credentials, in the form of settings."""
+    """Return the addresses and credentials for a user, in the form of settings."""
     settings, links = simulator.settings, simulator.links
     return "\n".join(
         (
-            f"A simulated RingCentral listens, {simulator.speed:g} times as fast as life.",
+            f"A simulated RingCentral is running, {simulator.clock.speed:g} times faster than real time.",
             "",
             f"RC_SERVER_URL={links.platform}",
             f"RC_MEDIA_URL={links.media}",
@@ -140,6 +141,6 @@ def introduction(simulator: Simulator) -> str:
     )
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Runs things at their moment: one task, a heap of due times, and the clock that can be moved forward."""
+"""Runs jobs when they are due, by a clock that can be moved forward and runs faster than real time."""
 
 import asyncio
 import heapq
@@ -13,31 +13,41 @@ from app.clock import Clock
 log = logging.getLogger("aftercall.simulator")
 
 Job = Callable[[], Awaitable[None]]
-LONGEST_NAP_SECONDS = 60.0
+LONGEST_WAIT_SECONDS = 60.0
 
 
-class MovableClock:
-    """A clock that can be set forward; everything in the simulator takes its time from here."""
+class SimulatedClock:
+    """The clock of the whole simulator. Its timestamps are real; `speed` shortens durations."""
 
-    def __init__(self, base: Clock) -> None:
+    def __init__(self, base: Clock, speed: float) -> None:
         self._base = base
         self._ahead = timedelta()
+        self.speed = speed
 
     def now(self) -> datetime:
         return self._base.now() + self._ahead
 
     async def sleep(self, seconds: float) -> None:
+        """Wait for real seconds."""
         await self._base.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Go forward; going back would contradict what was already told."""
+        """Move the clock forward by real seconds, never back: responses have shown the time."""
         self._ahead += timedelta(seconds=max(0.0, seconds))
+
+    def scaled(self, seconds: float) -> float:
+        """Convert simulated seconds to real seconds."""
+        return seconds / self.speed
+
+    def after(self, seconds: float) -> datetime:
+        """Return the time after this many simulated seconds."""
+        return self.now() + timedelta(seconds=self.scaled(seconds))
 
 
 class Scheduler:
-    """Starts jobs at their moment, each as a task of its own, and ends them all on `stop`."""
+    """Starts each job as a task when it is due, and cancels all of them on `stop`."""
 
-    def __init__(self, clock: MovableClock) -> None:
+    def __init__(self, clock: SimulatedClock) -> None:
         self._clock = clock
         self._due: list[tuple[datetime, int, Job]] = []
         self._order = itertools.count()
@@ -46,16 +56,16 @@ class Scheduler:
         self._loop: asyncio.Task[None] | None = None
 
     def at(self, moment: datetime, job: Job) -> None:
-        """Run the job at this moment, at once if it has passed; equal moments keep their order."""
+        """Run the job at this time, immediately if it has passed; jobs of one time run in the order given."""
         heapq.heappush(self._due, (moment, next(self._order), job))
         self._changed.set()
 
     def wake(self) -> None:
-        """Look at the clock again, which may have been moved."""
+        """Check the clock again after it was moved."""
         self._changed.set()
 
     def clear(self) -> None:
-        """Forget what was planned and break off what runs."""
+        """Remove the planned jobs and cancel the running ones."""
         self._due.clear()
         for task in self._jobs:
             task.cancel()
@@ -71,19 +81,21 @@ class Scheduler:
 
     async def _run(self) -> None:
         while True:
+            # Cleared before the heap is read: a job added meanwhile sets it again, and the wait ends at once.
             self._changed.clear()
             now = self._clock.now()
             while self._due and self._due[0][0] <= now:
                 self._spawn(heapq.heappop(self._due)[2])
-            nap = LONGEST_NAP_SECONDS
+            wait = LONGEST_WAIT_SECONDS
             if self._due:
-                nap = min(nap, (self._due[0][0] - now).total_seconds())
-            # not `wait_for`: before Python 3.12 it can lose a cancellation that comes with the event
+                wait = min(wait, (self._due[0][0] - now).total_seconds())
+            # Not `wait_for`: before Python 3.12 it can lose a cancellation that comes with the event.
             with suppress(TimeoutError):
-                async with asyncio.timeout(nap):
+                async with asyncio.timeout(wait):
                     await self._changed.wait()
 
     def _spawn(self, job: Job) -> None:
+        # The event loop keeps weak references only, so the set holds the task until it is done.
         task = asyncio.create_task(_guarded(job))
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)

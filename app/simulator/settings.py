@@ -1,6 +1,6 @@
-"""How a simulator is set up, and the faults that can be switched while it runs.
+"""The settings of a simulator, and the faults that can be switched while it runs.
 
-All seconds are those of the unscaled world; `speed` divides them.
+All seconds are simulated seconds, which `speed` divides, unless a setting says otherwise.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.simulator.platform.rate_limits import DEFAULT_LIMITS
+from app.simulator.platform.rate_limits import DEFAULT_LIMITS, RateLimiter
+from app.simulator.platform.tokens import TokenRules
+from app.simulator.scripting.traffic import Traffic
 from app.simulator.timing import Timing
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -46,37 +48,52 @@ DEFAULT_MIX: Mapping[str, float] = {
     "own_number": 1,
     "short_call": 2,
 }
-"""Scripts of an ordinary day with their weights; the odd ones have to be asked for."""
+"""The scripts of an ordinary day with their weights. Unusual scripts start only on request."""
 
 
 class SimulatorSettings(BaseModel):
-    """Everything that is fixed when the simulator starts. Port 0 takes any free port."""
+    """Everything that is fixed when the simulator starts. Port 0 selects a free port.
+
+    Each field with a description is an option of `aftercall simulate`, with the description as its help.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = "127.0.0.1"
-    port: int = 8090
-    media_port: int = 8091
-    public_url: str | None = None
-    media_url: str | None = None
-    speed: Annotated[float, Field(gt=0.0)] = 1.0
-    seed: int = 1
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. No key is required: keep it on loopback."
+    )
+    port: int = Field(8090, ge=0, le=65535, description="Port of the platform host; 0 selects a free one.")
+    media_port: int = Field(8091, ge=0, le=65535, description="Port of the media host; 0 selects a free one.")
+    public_url: str | None = Field(
+        None, description="The platform host's address in responses, if different."
+    )
+    media_url: str | None = Field(None, description="The media host's address in responses, if different.")
+    speed: float = Field(1.0, gt=0.0, description="How many times faster than real time everything runs.")
+    seed: int = Field(1, description="The same seed plays the same calls.")
+    calls_per_minute: float = Field(
+        0.0,
+        ge=0.0,
+        description="How busy the company is, per simulated minute; 0 starts calls on request only.",
+    )
+    calls: int | None = Field(None, ge=0, description="Stop starting calls after this many.")
+    talk_seconds: float = Field(60.0, gt=0.0, description="Median length of a conversation.")
+    mix: Mapping[str, float] = Field(
+        default_factory=lambda: dict(DEFAULT_MIX),
+        description="script=weight, can be repeated; an ordinary day by default.",
+    )
+    duration_seconds: float | None = Field(None, gt=0.0, description="Stop after this many real seconds.")
+    webhook_url: str | None = Field(
+        None, description="Post all events to this address, without a subscription."
+    )
+    webhook_token: str | None = Field(None, description="The Verification-Token of those events.")
+    account_id: str = Field("908070001", pattern=r"^[0-9]{1,32}$", description="The account's id, in digits.")
+    client_id: str = Field("sim-client", description="The application's client id.")
+    client_secret: str = Field("sim-secret", description="The application's client secret.")
+    jwt: str = Field(
+        "sim-jwt", description="The administrator's JWT; <jwt>-second and <jwt>-limited are other users."
+    )
 
-    account_id: Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] = "908070001"
-    client_id: str = "sim-client"
-    client_secret: str = "sim-secret"  # noqa: S105 - a secret of a make-believe company
-    jwt: str = "sim-jwt"
     scopes: tuple[str, ...] = ALL_SCOPES
-
-    calls_per_minute: Annotated[float, Field(ge=0.0)] = 0.0
-    calls: int | None = None
-    talk_seconds: Annotated[float, Field(gt=0.0)] = 60.0
-    mix: Mapping[str, float] = Field(default_factory=lambda: dict(DEFAULT_MIX))
-    duration_seconds: Annotated[float, Field(gt=0.0)] | None = None
-
-    webhook_url: str | None = None
-    webhook_token: str | None = None
-
     rate_limits: Mapping[str, int] = Field(default_factory=lambda: dict(DEFAULT_LIMITS))
     rate_window_seconds: Annotated[float, Field(gt=0.0)] = 60.0
     rate_penalty_seconds: Annotated[float, Field(gt=0.0)] = 60.0
@@ -85,43 +102,76 @@ class SimulatorSettings(BaseModel):
     max_sessions: Annotated[int, Field(ge=1)] = 5
     timing: Timing = Timing()
 
+    @property
+    def platform_address(self) -> str:
+        return self.public_url or _address(self.host, self.port)
+
+    @property
+    def media_address(self) -> str:
+        return self.media_url or _address(self.host, self.media_port)
+
+    @property
+    def token_rules(self) -> TokenRules:
+        return TokenRules(
+            self.client_id,
+            self.client_secret,
+            self.scopes,
+            self.access_token_seconds,
+            self.refresh_token_seconds,
+            self.max_sessions,
+        )
+
+    def rate_limiter(self) -> RateLimiter:
+        """Return a rate limiter with empty buckets."""
+        return RateLimiter(self.rate_limits, self.rate_window_seconds, self.rate_penalty_seconds)
+
+    @property
+    def traffic(self) -> Traffic:
+        return Traffic(self.calls_per_minute, self.calls, self.talk_seconds, dict(self.mix))
+
+
+def _address(host: str, port: int) -> str:
+    """Return the URL of a listening port; a host that means all interfaces is reached on loopback."""
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
 
 class Faults(BaseModel):
-    """Switches for everything that RingCentral does now and then; the defaults are an ordinary good day."""
+    """Switches for what RingCentral does occasionally. The defaults are an ordinary day without faults."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
 
-    # every request
+    # Every request
     latency_seconds: Seconds = 0.0
-    """Answers are held back so long; wall-clock seconds."""
+    """Real seconds by which every response is delayed."""
     unavailable_share: Share = 0.0
-    """Share of API requests answered 503 CMN-201."""
+    """Share of API requests answered with 503 CMN-201."""
     global_limit: bool = False
-    """Everything is answered 429 CMN-310 without rate headers."""
+    """Every request is answered with 429 CMN-310, without rate headers."""
 
-    # rate limits
+    # Rate limits
     rate_limits_enforced: bool = True
     rate_limit_headers: bool = True
     retry_after: bool = True
 
-    # authentication
+    # Authentication
     token_status: Literal[None, 400, 408, 429, 500, 503] = None
-    """The token endpoint answers every request so."""
+    """The status of every response of the token endpoint."""
     refresh_tokens: bool = True
     missing_scopes: tuple[str, ...] = ()
     missing_permissions: tuple[str, ...] = ()
 
-    # active calls and call log
+    # Active Calls and the call log
     active_calls_drop_parameters: bool = False
-    """All query parameters are dropped: Simple view, 100 per page, always page 1."""
+    """All query parameters are ignored: Simple view, 100 per page, always page 1."""
     active_calls_blind: bool = False
-    """Active calls shows no calls at all."""
+    """Active Calls shows no calls."""
     call_log_blind: bool = False
-    """The call log shows no calls at all."""
+    """The call log shows no calls."""
     last_page: Literal["first", "correct", "absent"] = "first"
-    """Where `navigation.lastPage` points when there are more pages than one."""
+    """The page that `navigation.lastPage` names if there are several."""
     session_id_excludes: tuple[str, ...] = (
         "extensionNumber",
         "phoneNumber",
@@ -133,56 +183,56 @@ class Faults(BaseModel):
         "dateFrom",
         "dateTo",
     )
-    """Parameters refused with CLG-110 beside `sessionId`."""
+    """Parameters refused with CLG-110 in combination with `sessionId`."""
     session_id_within_window: bool = True
     """The 24 h default window also applies to a search by `sessionId`."""
     telephony_session_id_filter: bool = True
-    """False: the parameter is ignored, as older releases do."""
+    """False: the parameter is ignored, as by older releases."""
     bulk_limit: Annotated[int, Field(ge=1)] = 50
     bulk_form: Literal["accepted", "multipart", "json"] = "accepted"
-    """`accepted`: the vendor's Accept type gets JSON, all others get parts; else everybody gets this one."""
+    """`accepted`: JSON for the vendor's Accept type, else multipart. Other values apply to every request."""
     extract_sync: bool = True
-    """False: the resource answers 404, as on tenants without it."""
+    """False: the resource answers 404, as for accounts without it."""
     sync_limit: Annotated[int, Field(ge=1, le=250)] = 250
 
-    # recordings
+    # Recordings
     recordings_withheld: bool = False
-    """Metadata and content are 404, also of recordings that records name."""
+    """Metadata and content are 404, even of recordings that records name."""
     recording_format: Literal["mp3", "wav"] = "mp3"
     recording_range: Literal["supported", "ignored", "unasked"] = "supported"
-    """`unasked`: even a plain request gets 206 and the first half only."""
+    """`unasked`: a request without a range gets 206 and the first half."""
     recording_content_length: bool = True
 
-    # conversation insights
+    # Conversation insights
     insights_licensed: bool = False
-    """The account has the product; without it reads are refused with 403, and the event filter is disabled."""
+    """The account has conversation insights. If not, reads are 403 and the event filter is disabled."""
     insights_notes: bool = False
-    """Notes are taken: the first version lacks them, a second event brings them."""
+    """The account takes notes: the first version lacks them, a second event brings them."""
 
-    # webhooks
+    # Webhooks
     require_https: bool = False
     subscription_limit: Annotated[int, Field(ge=0)] = 30
     subscription_max_seconds: Annotated[float, Field(gt=0.0)] = 604800.0
     handshake_on_renewal: bool = False
-    """Renewing and updating prove the address again, as one report has it."""
+    """A renewal or update repeats the handshake, as one report says."""
     disabled_filters: tuple[str, ...] = ()
-    """Filters that contain one of these texts are refused with `disabledFilters`."""
+    """Filters that contain one of these texts are listed in `disabledFilters`."""
     duplicate_share: Share = 0.0
     loss_share: Share = 0.0
     reorder_share: Share = 0.0
-    """Share of deliveries held back so that later ones overtake them."""
+    """Share of deliveries that are delayed so that later ones overtake them."""
     delivery_delay_min_seconds: Seconds = 0.04
     delivery_delay_max_seconds: Seconds = 0.12
     redelivery_delays_seconds: tuple[Seconds, ...] = (2.0, 10.0, 30.0)
-    """Waits before a delivery that was not answered 200 is repeated."""
+    """Waits before each repetition of a delivery that was not answered with 200."""
     suspend_after_seconds: Seconds = 600.0
-    """A subscription that failed without a success for so long is blacklisted."""
+    """How long deliveries must fail, without a success, before the subscription is blacklisted."""
     suspend_after_failures: Annotated[int, Field(ge=1)] = 5
     recovery: Literal["never", "probe"] = "never"
     probe_seconds: Annotated[float, Field(gt=0.0)] = 900.0
     mislabelled_token: bool = False
-    """The secret comes in `Validation-Token`, as one edition of the guide has it."""
+    """The secret is sent in `Validation-Token`, as one edition of the guide says."""
     uuid_form: Literal["number", "guid"] = "number"
     time_form: Literal["Z", "+0000"] = "Z"
     pn_apns: bool = False
-    """Nest event, timestamp and body as mobile pushes do."""
+    """Event, timestamp and body are nested as in mobile pushes."""

@@ -1,4 +1,4 @@
-"""When the platform shows what: delays in seconds of the unscaled world. No I/O."""
+"""How soon the platform shows what happened: delays in simulated seconds. No I/O."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -6,11 +6,11 @@ from math import sqrt
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Delays between a fact and what the API shows of it; each one divides by the call's speed.
+    """Delays between an event and its appearance in the API, in simulated seconds.
 
-    A call shows up in active calls 3-10 s late and stays about 120 s (guide "Finding active calls"); the call
-    log follows 15-30 s after the end (guide "Call log"), a few stragglers by minutes; recordings become
-    fetchable seconds to minutes after the end.
+    A call appears in Active Calls 3-10 s late and stays about 120 s (guide "Finding active calls"). Its
+    call-log records follow 15-30 s after the end (guide "Call log"), a few stragglers minutes later.
+    Recordings can be fetched seconds to minutes after the end.
     """
 
     lag_min: float = 3.0
@@ -35,7 +35,7 @@ class Timing:
     insights_notes_delay: float = 300.0
 
     def lag(self, chance: float) -> float:
-        """Turn a chance in [0, 1) into a visibility delay: triangular between the limits."""
+        """Map a random number in [0, 1) to a visibility delay. The distribution is triangular."""
         low, mode, high = self.lag_min, self.lag_mode, self.lag_max
         if high <= low:
             return low
@@ -46,5 +46,5 @@ class Timing:
 
 
 def between(low: float, high: float, chance: float) -> float:
-    """Turn a chance in [0, 1) into a value between two limits, evenly."""
+    """Map a random number in [0, 1) to a value between two limits, evenly."""
     return low + (high - low) * chance

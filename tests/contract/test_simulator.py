@@ -1,7 +1,7 @@
-"""The simulator over real HTTP, as a client of RingCentral meets it.
+"""The simulator over real HTTP, as a client of RingCentral sees it.
 
-Played at a hundredfold speed, where tests wait for what they await: a 10 s visibility delay lasts 0.1 s. Where the
-time itself is the subject, nothing happens by itself, and tests set the clock forward.
+The speed is 100: a visibility delay of 10 s lasts 0.1 s, and tests wait for results. Tests of the times
+themselves run at speed 1 and move the clock forward.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.simulator import Simulator, SimulatorSettings, Timing, serving
-from app.simulator.delivery.http_client import Answer, Poster, UnreachableError
-from app.simulator.runner import _listen, _make_server
+from app.simulator.delivery.http_client import Poster, UnreachableError, WebhookResponse
+from app.simulator.runner import listen, make_server
 from tests.conftest import answer_to
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -35,9 +35,8 @@ ACTIVE, CALL_LOG = f"{ACCOUNT}/active-calls", f"{ACCOUNT}/call-log"
 SUBSCRIPTION = "/restapi/v1.0/subscription"
 SESSIONS = f"{ACCOUNT}/telephony/sessions"
 GENEROUS = {"Light": 10_000, "Medium": 10_000, "Heavy": 10_000, "Auth": 10_000}
-AT_REST = 1.0
-"""A speed at which nothing happens by itself before a test is over: it sets the clock forward, and a machine that
-stands still meanwhile changes nothing."""
+REAL_TIME = 1.0
+"""A speed at which nothing falls due during a test unless the test moves the clock, at any load."""
 
 PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0)
 
@@ -52,7 +51,7 @@ def settings(**fields: Any) -> SimulatorSettings:
 
 @dataclass
 class Platform:
-    """A running simulator with a client that holds a token of the administrator."""
+    """A running simulator and a client with a token of the administrator."""
 
     simulator: Simulator
     client: httpx.AsyncClient
@@ -60,34 +59,34 @@ class Platform:
     async def log_in(self, jwt: str = "sim-jwt", **form: str) -> httpx.Response:
         given = {"grant_type": JWT_GRANT, "assertion": jwt} | form
         auth = ("sim-client", "sim-secret")
-        answer = await self.client.post("/restapi/oauth/token", data=given, auth=auth)
-        if answer.status_code == 200:
-            self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return answer
+        response = await self.client.post("/restapi/oauth/token", data=given, auth=auth)
+        if response.status_code == 200:
+            self.client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+        return response
 
     async def get(self, path: str, **params: Any) -> Json:
-        answer = await self.client.get(path, params=params)
-        assert answer.status_code == 200, answer.text
-        body: Json = answer.json()
+        response = await self.client.get(path, params=params)
+        assert response.status_code == 200, response.text
+        body: Json = response.json()
         return body
 
     async def play(self, script: str, **wishes: Any) -> Json:
-        answer = await self.client.post("/_sim/calls", json={"script": script} | wishes)
-        assert answer.status_code == 200, answer.text
-        call: Json = answer.json()[0]
+        response = await self.client.post("/_sim/calls", json={"script": script} | wishes)
+        assert response.status_code == 200, response.text
+        call: Json = response.json()[0]
         return call
 
     async def faults(self, **switches: Any) -> None:
-        answer = await self.client.patch("/_sim/faults", json=switches)
-        assert answer.status_code == 200, answer.text
+        response = await self.client.patch("/_sim/faults", json=switches)
+        assert response.status_code == 200, response.text
 
     async def pass_time(self, seconds: float) -> None:
-        """Set the clock forward; seconds of the unscaled world for a platform at rest."""
-        answer = await self.client.patch("/_sim/clock", json={"advanceSeconds": seconds})
-        assert answer.status_code == 200, answer.text
+        """Move the clock forward by real seconds."""
+        response = await self.client.patch("/_sim/clock", json={"advanceSeconds": seconds})
+        assert response.status_code == 200, response.text
 
     async def ended(self, path: str, count: int = 1, **params: Any) -> list[Json]:
-        """Wait for so many records that are no longer in progress."""
+        """Wait for `count` records that are no longer in progress."""
 
         async def ask() -> list[Json] | None:
             records = (await self.get(path, **params))["records"]
@@ -119,7 +118,7 @@ async def one_platform() -> AsyncIterator[Platform]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def ringcentral(one_platform: Platform) -> Platform:
-    """A simulator that remembers nothing of the tests before."""
+    """Return the simulator, reset."""
     one_platform.simulator.reset()
     assert (await one_platform.log_in()).status_code == 200
     return one_platform
@@ -127,7 +126,7 @@ async def ringcentral(one_platform: Platform) -> Platform:
 
 @dataclass
 class Hook:
-    """A webhook address that answers as it is told and keeps what it gets."""
+    """A webhook address that responds as configured and stores its requests."""
 
     url: str = ""
     handshake_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
@@ -139,7 +138,7 @@ class Hook:
     handshakes: int = 0
     requests: list[tuple[dict[str, str], Json]] = field(default_factory=list)
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         body = await request.body()
         if not body:
             self.handshakes += 1
@@ -157,21 +156,21 @@ class Hook:
 
 
 class HookServer:
-    """Serves whichever hook the present test has."""
+    """Serves the hook of the current test."""
 
     def __init__(self) -> None:
         self.hook = Hook()
 
-    async def answer(self, request: Request) -> Response:
-        return await self.hook.answer(request)
+    async def respond(self, request: Request) -> Response:
+        return await self.hook.respond(request)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def one_hook_server() -> AsyncIterator[tuple[HookServer, str]]:
     holder = HookServer()
-    app = Starlette(routes=[Route("/rc", holder.answer, methods=["POST"])])
-    with _listen("127.0.0.1", 0) as listener:
-        server: uvicorn.Server = _make_server(app)
+    app = Starlette(routes=[Route("/rc", holder.respond, methods=["POST"])])
+    with listen("127.0.0.1", 0) as listener:
+        server: uvicorn.Server = make_server(app)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         yield holder, f"http://127.0.0.1:{listener.getsockname()[1]}/rc"
         server.should_exit = True
@@ -191,17 +190,17 @@ def subscription_to(hook: Hook, *filters: str, **fields: Any) -> Json:
 
 
 async def subscribe(here: Platform, hook: Hook, *filters: str, **fields: Any) -> Json:
-    answer = await here.client.post(SUBSCRIPTION, json=subscription_to(hook, *filters, **fields))
-    assert answer.status_code == 200, answer.text
-    body: Json = answer.json()
+    response = await here.client.post(SUBSCRIPTION, json=subscription_to(hook, *filters, **fields))
+    assert response.status_code == 200, response.text
+    body: Json = response.json()
     return body
 
 
 # Tokens
 
 
-async def test_a_token_answer_has_ringcentrals_fields(ringcentral: Platform) -> None:
-    answer = await ringcentral.log_in()
+async def test_a_token_response_has_ringcentrals_fields(ringcentral: Platform) -> None:
+    response = await ringcentral.log_in()
     assert {
         "access_token",
         "token_type",
@@ -211,16 +210,16 @@ async def test_a_token_answer_has_ringcentrals_fields(ringcentral: Platform) -> 
         "scope",
         "owner_id",
         "endpoint_id",
-    } == set(answer.json())
-    assert answer.headers["RCRequestId"]
-    assert answer.headers["X-Rate-Limit-Group"] == "auth"
+    } == set(response.json())
+    assert response.headers["RCRequestId"]
+    assert response.headers["X-Rate-Limit-Group"] == "auth"
 
 
 async def test_token_errors_have_the_oauth_form(ringcentral: Platform) -> None:
-    answer = await ringcentral.log_in("expired-jwt")
-    assert answer.status_code == 400
-    assert answer.json()["error"] == "invalid_grant"
-    assert answer.json()["errors"][0]["errorCode"] == "OAU-210"
+    response = await ringcentral.log_in("expired-jwt")
+    assert response.status_code == 400
+    assert response.json()["error"] == "invalid_grant"
+    assert response.json()["errors"][0]["errorCode"] == "OAU-210"
     wrong = await ringcentral.client.post("/restapi/oauth/token", data={}, auth=("sim-client", "wrong"))
     assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
 
@@ -237,13 +236,13 @@ async def test_a_revoked_token_is_not_found(ringcentral: Platform) -> None:
     assert refused.json()["errors"][0]["errorCode"] == "OAU-213"
 
 
-async def test_tokens_can_be_made_to_expire(ringcentral: Platform) -> None:
+async def test_tokens_can_be_expired(ringcentral: Platform) -> None:
     await ringcentral.client.post("/_sim/tokens", json={"action": "expire"})
     refused = await ringcentral.client.get(ACTIVE)
     assert (refused.status_code, refused.json()["errorCode"]) == (401, "OAU-128")
 
 
-async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> None:
+async def test_missing_scopes_and_permissions_have_different_errors(ringcentral: Platform) -> None:
     await ringcentral.faults(missingScopes=["ReadCallLog"])
     scope = (await ringcentral.client.get(ACTIVE)).json()
     assert (scope["errorCode"], scope["errors"][0]["errorCode"], scope["permissionName"]) == (
@@ -255,10 +254,10 @@ async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> Non
     assert {"ReadCallLog", "ReadCallRecording"} & set(bought) == {"ReadCallRecording"}
     await ringcentral.faults(missingScopes=[])
     await ringcentral.log_in("sim-jwt-limited")
-    answer = await ringcentral.client.get(ACTIVE)
-    assert answer.status_code == 403
-    assert answer.json()["errors"][0]["errorCode"] == "CMN-408"
-    assert answer.json()["permissionName"] == "ReadCompanyCallLog"
+    response = await ringcentral.client.get(ACTIVE)
+    assert response.status_code == 403
+    assert response.json()["errors"][0]["errorCode"] == "CMN-408"
+    assert response.json()["permissionName"] == "ReadCompanyCallLog"
     own = await ringcentral.client.get(f"{ACCOUNT}/extension/~/active-calls")
     assert own.status_code == 200
     foreign = await ringcentral.client.get(f"{ACCOUNT}/extension/711000101/active-calls")
@@ -270,7 +269,7 @@ async def test_scope_and_permission_are_told_apart(ringcentral: Platform) -> Non
 
 async def test_a_refused_request_restarts_the_penalty() -> None:
     limits = GENEROUS | {"Heavy": 2}
-    async with platform(rate_limits=limits, rate_penalty_seconds=60.5, speed=AT_REST) as here:
+    async with platform(rate_limits=limits, rate_penalty_seconds=60.5, speed=REAL_TIME) as here:
         first = await here.client.get(ACTIVE)
         assert first.headers["X-Rate-Limit-Remaining"] == "1"
         assert first.headers["X-Rate-Limit-Window"] == "60"
@@ -288,8 +287,8 @@ async def test_a_refused_request_restarts_the_penalty() -> None:
         assert (await here.client.get(ACTIVE)).status_code == 200
 
 
-async def test_a_second_user_has_a_bucket_of_its_own() -> None:
-    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=AT_REST) as here:
+async def test_each_user_has_its_own_bucket() -> None:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=REAL_TIME) as here:
         await here.client.get(ACTIVE)
         assert (await here.client.get(ACTIVE)).status_code == 429
         await here.log_in("sim-jwt-second")
@@ -297,7 +296,7 @@ async def test_a_second_user_has_a_bucket_of_its_own() -> None:
 
 
 async def test_rate_headers_can_be_switched_off() -> None:
-    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=AT_REST) as here:
+    async with platform(rate_limits=GENEROUS | {"Heavy": 1}, speed=REAL_TIME) as here:
         await here.faults(rateLimitHeaders=False, retryAfter=False)
         assert "X-Rate-Limit-Limit" not in (await here.client.get(ACTIVE)).headers
         refused = await here.client.get(ACTIVE)
@@ -305,7 +304,7 @@ async def test_rate_headers_can_be_switched_off() -> None:
         assert "Retry-After" not in refused.headers
 
 
-async def test_the_global_limit_and_an_outage_look_as_they_should(ringcentral: Platform) -> None:
+async def test_the_global_limit_and_an_outage_have_their_own_errors(ringcentral: Platform) -> None:
     await ringcentral.faults(globalLimit=True)
     refused = await ringcentral.client.get(ACTIVE)
     assert (refused.status_code, refused.json()["errorCode"]) == (429, "CMN-310")
@@ -318,9 +317,9 @@ async def test_the_global_limit_and_an_outage_look_as_they_should(ringcentral: P
 # Active calls
 
 
-async def test_an_ended_call_becomes_visible_late_and_leaves_again() -> None:
+async def test_an_ended_call_appears_late_and_leaves_again() -> None:
     late = replace(PLAIN, lag_min=40.0, lag_mode=40.0, lag_max=40.0)
-    async with platform(speed=AT_REST, timing=late) as here:
+    async with platform(speed=REAL_TIME, timing=late) as here:
         call = await here.play("outbound_busy")
         record = call["sessions"][0]["records"][0]
         assert (await here.get(ACTIVE))["records"] == []
@@ -336,20 +335,20 @@ async def test_an_ended_call_becomes_visible_late_and_leaves_again() -> None:
         assert record["finalInActiveCallsFrom"] <= served < record["activeUntil"]
 
 
-async def test_active_calls_cannot_be_asked_for_one_session(ringcentral: Platform) -> None:
+async def test_active_calls_ignores_a_session_filter(ringcentral: Platform) -> None:
     await ringcentral.play("outbound_busy")
     await ringcentral.play("queue_abandoned", ringSeconds=1)
     records = await ringcentral.ended(ACTIVE, 4, sessionId="1")
     assert len(records) == 4
 
 
-async def test_active_calls_of_an_extension_are_its_own(ringcentral: Platform) -> None:
+async def test_active_calls_of_an_extension_contain_its_own_records(ringcentral: Platform) -> None:
     await ringcentral.play("internal", agent="101", colleague="102", talkSeconds=1, ringSeconds=1)
     records = await ringcentral.ended(f"{ACCOUNT}/extension/711000102/active-calls")
     assert [record["extension"]["id"] for record in records] == [711000102]
 
 
-async def test_parameters_can_be_dropped_and_page_two_is_then_page_one(ringcentral: Platform) -> None:
+async def test_without_parameters_page_two_equals_page_one(ringcentral: Platform) -> None:
     await ringcentral.play("outbound_busy", count=3)
     await ringcentral.ended(ACTIVE, 3)
     second = await ringcentral.get(ACTIVE, perPage=2, page=2, view="Detailed")
@@ -364,7 +363,7 @@ async def test_parameters_can_be_dropped_and_page_two_is_then_page_one(ringcentr
 # Call log
 
 
-async def test_the_call_log_follows_and_knows_the_session(ringcentral: Platform) -> None:
+async def test_the_call_log_follows_and_filters_by_session(ringcentral: Platform) -> None:
     call = await ringcentral.play("queue_answered", talkSeconds=5, ringSeconds=1)
     session = call["sessions"][0]
     found = await ringcentral.ended(CALL_LOG, 2, sessionId=session["sessionId"], view="Detailed")
@@ -373,7 +372,7 @@ async def test_the_call_log_follows_and_knows_the_session(ringcentral: Platform)
     assert all(record["lastModifiedTime"] > record["startTime"] for record in found)
 
 
-async def test_session_id_refuses_other_parameters_and_other_forms(ringcentral: Platform) -> None:
+async def test_session_id_refuses_other_parameters_and_other_formats(ringcentral: Platform) -> None:
     mixed = await ringcentral.client.get(
         CALL_LOG, params={"sessionId": "1", "dateFrom": "2026-01-01T00:00:00Z"}
     )
@@ -388,7 +387,7 @@ async def test_session_id_refuses_other_parameters_and_other_forms(ringcentral: 
 
 async def test_provisional_records_are_corrected_under_the_same_id() -> None:
     early = Timing(provisional_share=1.0, provisional_delay=1.0, straggler_share=0.0)
-    async with platform(speed=AT_REST, timing=early) as here:
+    async with platform(speed=REAL_TIME, timing=early) as here:
         call = await here.play("inbound_direct", talkSeconds=60, ringSeconds=2)
         record_id = call["sessions"][0]["records"][0]["id"]
         await here.pass_time(10)
@@ -400,46 +399,46 @@ async def test_provisional_records_are_corrected_under_the_same_id() -> None:
         assert (last["id"], last["result"]) == (first["id"], "Accepted")
 
 
-async def test_a_bulk_read_is_a_multi_status_of_parts(ringcentral: Platform) -> None:
+async def test_a_bulk_read_returns_a_multi_status_of_parts(ringcentral: Platform) -> None:
     await ringcentral.play("outbound_busy", count=2)
     ids = [record["id"] for record in await ringcentral.ended(CALL_LOG, 2)]
     asked = ",".join([ids[0], "QXnope", ids[1]])
-    answer = await ringcentral.client.get(f"{CALL_LOG}/{asked}")
-    assert answer.status_code == 207
-    kind = answer.headers["content-type"]
+    response = await ringcentral.client.get(f"{CALL_LOG}/{asked}")
+    assert response.status_code == 207
+    kind = response.headers["content-type"]
     assert kind.startswith("multipart/mixed; boundary=")
     head = f"Content-Type: {kind}\r\n\r\n".encode()
-    message = email.message_from_bytes(head + answer.content, policy=email.policy.HTTP)
+    message = email.message_from_bytes(head + response.content, policy=email.policy.HTTP)
     parts = [json.loads(part.get_content()) for part in message.iter_parts()]
     assert [one["status"] for one in parts[0]["response"]] == [200, 404, 200]
     assert [part.get("id") for part in parts[1:]] == [ids[0], None, ids[1]]
     assert parts[2]["errorCode"] == "CMN-102"
-    assert b"\r\n" in answer.content
-    assert b"}\n--" in answer.content
+    assert b"\r\n" in response.content
+    assert b"}\n--" in response.content
 
 
-async def test_the_vendors_json_form_answers_bulk_reads_too(ringcentral: Platform) -> None:
+async def test_bulk_reads_support_the_vendors_json_form(ringcentral: Platform) -> None:
     await ringcentral.play("outbound_busy")
     record_id = (await ringcentral.ended(CALL_LOG))[0]["id"]
-    answer = await ringcentral.client.get(
+    response = await ringcentral.client.get(
         f"{CALL_LOG}/{record_id},QXnope", headers={"Accept": "application/vnd.ringcentral.multipart+json"}
     )
-    assert [one["status"] for one in answer.json()] == [200, 404]
-    assert answer.status_code == 207
+    assert [one["status"] for one in response.json()] == [200, 404]
+    assert response.status_code == 207
 
 
-async def test_either_form_of_bulk_reads_can_be_had_whatever_is_accepted(ringcentral: Platform) -> None:
+async def test_the_form_of_bulk_reads_can_be_fixed(ringcentral: Platform) -> None:
     forms = {"json": "application/vnd.ringcentral.multipart+json", "multipart": "multipart/mixed"}
     for form, kind in forms.items():
         await ringcentral.faults(bulkForm=form)
-        answer = await ringcentral.client.get(f"{CALL_LOG}/a,b", headers={"Accept": "*/*"})
-        assert answer.headers["content-type"].startswith(kind)
+        response = await ringcentral.client.get(f"{CALL_LOG}/a,b", headers={"Accept": "*/*"})
+        assert response.headers["content-type"].startswith(kind)
     refused = await ringcentral.client.get(CALL_LOG, params={"sessionId": "1", "direction": "Inbound"})
     latest = (await ringcentral.client.get("/_sim/requests")).json()[-1]
     assert (latest["status"], latest["parameters"]) == (refused.status_code, ["sessionId", "direction"])
 
 
-async def test_recordings_can_be_withheld_although_records_name_them(ringcentral: Platform) -> None:
+async def test_recordings_that_records_name_can_be_withheld(ringcentral: Platform) -> None:
     call = await ringcentral.play("inbound_recorded_with_hold", talkSeconds=35, ringSeconds=1)
     path = f"{ACCOUNT}/recording/{call['sessions'][0]['recordings'][0]['id']}"
 
@@ -454,7 +453,7 @@ async def test_recordings_can_be_withheld_although_records_name_them(ringcentral
     assert await ready()
 
 
-async def test_single_and_oversized_bulk_reads(ringcentral: Platform) -> None:
+async def test_missing_records_and_oversized_bulk_reads_are_refused(ringcentral: Platform) -> None:
     missing = await ringcentral.client.get(f"{CALL_LOG}/QXnope")
     assert (missing.status_code, missing.json()["errorCode"]) == (404, "CMN-102")
     await ringcentral.faults(bulkLimit=2)
@@ -463,7 +462,7 @@ async def test_single_and_oversized_bulk_reads(ringcentral: Platform) -> None:
     assert "2" in many.json()["message"]
 
 
-async def test_syncs_hand_out_what_is_new(ringcentral: Platform) -> None:
+async def test_syncs_return_what_is_new(ringcentral: Platform) -> None:
     first = await ringcentral.get(f"{CALL_LOG}-sync", syncType="FSync", recordCount=100)
     extract = await ringcentral.get(f"{CALL_LOG}-extract-sync")
     assert first["records"] == extract["records"] == []
@@ -479,7 +478,7 @@ async def test_syncs_hand_out_what_is_new(ringcentral: Platform) -> None:
     assert (absent.status_code, absent.json()["errorCode"]) == (404, "CMN-120")
 
 
-async def test_deleted_records_vanish_or_come_back_marked(ringcentral: Platform) -> None:
+async def test_deleted_records_are_hidden_or_marked(ringcentral: Platform) -> None:
     await ringcentral.play("outbound_busy", agent="101")
     await ringcentral.ended(CALL_LOG)
     own = f"{ACCOUNT}/extension/~/call-log"
@@ -492,8 +491,8 @@ async def test_deleted_records_vanish_or_come_back_marked(ringcentral: Platform)
 # Sessions and recordings
 
 
-async def test_a_session_can_be_read_only_while_it_lasts() -> None:
-    async with platform(speed=AT_REST) as here:
+async def test_a_session_can_be_read_during_the_call_only() -> None:
+    async with platform(speed=REAL_TIME) as here:
         call = await here.play("inbound_direct", talkSeconds=40)
         path = f"{SESSIONS}/{call['sessions'][0]['telephonySessionId']}"
         assert (await here.get(path))["origin"] == {"type": "Call"}
@@ -501,9 +500,9 @@ async def test_a_session_can_be_read_only_while_it_lasts() -> None:
         assert (await here.client.get(path)).status_code == 404
 
 
-async def test_a_recording_comes_late_from_the_second_host() -> None:
+async def test_a_recording_becomes_available_late_on_the_media_host() -> None:
     slow = Timing(media_delay_min=60.0, media_delay_max=60.0, attach_delay_min=20.0, attach_delay_max=20.0)
-    async with platform(speed=AT_REST, timing=slow) as here:
+    async with platform(speed=REAL_TIME, timing=slow) as here:
         call = await here.play("inbound_recorded_with_hold", talkSeconds=35, ringSeconds=1)
         recording_id = call["sessions"][0]["recordings"][0]["id"]
         path = f"{ACCOUNT}/recording/{recording_id}"
@@ -528,7 +527,7 @@ async def test_a_recording_comes_late_from_the_second_host() -> None:
         assert (await here.client.get(f"{here.simulator.links.media}{ACTIVE}")).status_code == 404
 
 
-async def test_two_recordings_of_one_call_are_told_by_its_record_and_its_legs(ringcentral: Platform) -> None:
+async def test_record_and_legs_name_the_two_recordings_of_a_call(ringcentral: Platform) -> None:
     call = await ringcentral.play("recorded_twice", talkSeconds=90, ringSeconds=1)
     session = call["sessions"][0]
     first, second = session["recordings"]
@@ -553,7 +552,7 @@ async def test_two_recordings_of_one_call_are_told_by_its_record_and_its_legs(ri
         await answer_to(ready)
 
 
-async def test_a_leg_says_as_its_record_does_that_a_recording_was_too_short(ringcentral: Platform) -> None:
+async def test_record_and_legs_mention_a_short_recording(ringcentral: Platform) -> None:
     call = await ringcentral.play("transferred_soon", talkSeconds=40, ringSeconds=1)
     logged = {one["id"]: one for one in await ringcentral.ended(CALL_LOG, 2, view="Detailed")}
     first, second = (logged[one["id"]] for one in call["sessions"][0]["records"])
@@ -586,20 +585,20 @@ async def test_a_subscription_is_created_after_a_handshake(ringcentral: Platform
         ({"seconds": 3.2}, "SUB-521"),
     ],
 )
-async def test_a_bad_handshake_refuses_the_subscription(
+async def test_an_invalid_handshake_refuses_the_subscription(
     ringcentral: Platform, hook: Hook, fault: Json, code: str
 ) -> None:
     for name, value in fault.items():
         setattr(hook, name, value)
-    answer = await ringcentral.client.post(SUBSCRIPTION, json=subscription_to(hook), timeout=10)
-    assert (answer.status_code, answer.json()["errorCode"]) == (400, code)
+    response = await ringcentral.client.post(SUBSCRIPTION, json=subscription_to(hook), timeout=10)
+    assert (response.status_code, response.json()["errorCode"]) == (400, code)
     assert (await ringcentral.get(SUBSCRIPTION))["records"] == []
 
 
-async def test_other_reasons_to_refuse_a_subscription(ringcentral: Platform, hook: Hook) -> None:
+async def test_invalid_subscriptions_are_refused(ringcentral: Platform, hook: Hook) -> None:
     async def refusal(body: Json) -> tuple[int, str]:
-        answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
-        return answer.status_code, answer.json()["errors"][0]["errorCode"]
+        response = await ringcentral.client.post(SUBSCRIPTION, json=body)
+        return response.status_code, response.json()["errors"][0]["errorCode"]
 
     assert await refusal(subscription_to(hook, "/nothing")) == (400, "SUB-508")
     assert await refusal({"eventFilters": [SESSIONS]}) == (400, "CMN-101")
@@ -614,9 +613,7 @@ async def test_other_reasons_to_refuse_a_subscription(ringcentral: Platform, hoo
     assert await refusal(subscription_to(hook)) == (403, "CMN-401")
 
 
-async def test_a_filter_that_may_not_be_had_is_disabled_not_refused(
-    ringcentral: Platform, hook: Hook
-) -> None:
+async def test_a_filter_without_its_scope_is_disabled(ringcentral: Platform, hook: Hook) -> None:
     await ringcentral.faults(missingScopes=["ReadPresence"])
     presence = f"{ACCOUNT}/extension/~/presence?detailedTelephonyState=true"
     made = await subscribe(ringcentral, hook, SESSIONS, presence)
@@ -627,9 +624,7 @@ async def test_a_filter_that_may_not_be_had_is_disabled_not_refused(
     assert made["disabledFilters"][0]["reason"] == "CMN-401"
 
 
-async def test_events_arrive_with_the_secret_and_ringcentrals_headers(
-    ringcentral: Platform, hook: Hook
-) -> None:
+async def test_events_have_the_secret_and_ringcentrals_headers(ringcentral: Platform, hook: Hook) -> None:
     made = await subscribe(ringcentral, hook)
     call = await ringcentral.play("inbound_direct", agent="101", talkSeconds=2, ringSeconds=1)
     bodies = await hook.received(call["sessions"][0]["events"])
@@ -649,7 +644,7 @@ async def test_events_arrive_with_the_secret_and_ringcentrals_headers(
     assert sorted(body["body"]["sequence"] for body in bodies) == list(range(2, 2 + len(bodies)))
 
 
-async def test_an_address_given_at_start_needs_no_subscription(hook: Hook) -> None:
+async def test_an_address_in_the_settings_needs_no_subscription(hook: Hook) -> None:
     async with platform(webhook_url=hook.url, webhook_token="secret") as here:
         call = await here.play("outbound_busy")
         await hook.received(call["sessions"][0]["events"])
@@ -658,7 +653,7 @@ async def test_an_address_given_at_start_needs_no_subscription(hook: Hook) -> No
         assert (await here.get(SUBSCRIPTION))["records"] == []
 
 
-async def test_variants_of_the_wire_format(ringcentral: Platform, hook: Hook) -> None:
+async def test_the_wire_format_has_variants(ringcentral: Platform, hook: Hook) -> None:
     await subscribe(ringcentral, hook)
     await ringcentral.faults(mislabelledToken=True, uuidForm="guid", timeForm="+0000", pnApns=True)
     await ringcentral.play("outbound_busy")
@@ -671,7 +666,7 @@ async def test_variants_of_the_wire_format(ringcentral: Platform, hook: Hook) ->
     assert body["pn_apns"]["body"]["eventTime"].endswith("+0000")
 
 
-async def test_a_duplicate_has_the_same_uuid_and_a_lost_event_never_comes(
+async def test_a_duplicate_has_the_same_uuid_and_a_lost_event_never_arrives(
     ringcentral: Platform, hook: Hook
 ) -> None:
     await subscribe(ringcentral, hook)
@@ -699,7 +694,7 @@ async def test_a_delivery_that_fails_is_repeated(ringcentral: Platform, hook: Ho
     assert len({body["uuid"] for body in bodies}) == 5
 
 
-async def test_lasting_failure_suspends_and_a_probe_revives(ringcentral: Platform, hook: Hook) -> None:
+async def test_lasting_failure_suspends_and_a_probe_recovers(ringcentral: Platform, hook: Hook) -> None:
     made = await subscribe(ringcentral, hook)
     await ringcentral.faults(suspendAfterSeconds=0, suspendAfterFailures=3, recovery="probe", probeSeconds=60)
     hook.status = 500
@@ -717,9 +712,7 @@ async def test_lasting_failure_suspends_and_a_probe_revives(ringcentral: Platfor
     assert hook.handshakes == 2
 
 
-async def test_a_suspended_subscription_is_silent_for_ever_by_default(
-    ringcentral: Platform, hook: Hook
-) -> None:
+async def test_a_suspended_subscription_stays_suspended_by_default(ringcentral: Platform, hook: Hook) -> None:
     made = await subscribe(ringcentral, hook)
     await ringcentral.client.post(f"/_sim/subscriptions/{made['id']}", json={"action": "suspend"})
     call = await ringcentral.play("outbound_busy")
@@ -728,7 +721,7 @@ async def test_a_suspended_subscription_is_silent_for_ever_by_default(
     assert call["sessions"][0]["eventsDelivered"] == 5
 
 
-async def test_renewing_updating_and_deleting(ringcentral: Platform, hook: Hook) -> None:
+async def test_subscriptions_can_be_renewed_updated_and_deleted(ringcentral: Platform, hook: Hook) -> None:
     made = await subscribe(ringcentral, hook, expiresIn=60000)
     path = f"{SUBSCRIPTION}/{made['id']}"
     renewed = (await ringcentral.client.post(f"{path}/renew")).json()
@@ -746,7 +739,7 @@ async def test_renewing_updating_and_deleting(ringcentral: Platform, hook: Hook)
     assert (gone.status_code, gone.json()["errorCode"]) == (404, "SUB-507")
 
 
-async def test_a_reminder_comes_before_the_end(ringcentral: Platform, hook: Hook) -> None:
+async def test_a_reminder_is_sent_before_the_end(ringcentral: Platform, hook: Hook) -> None:
     reminder = f"{SUBSCRIPTION}/~?threshold=6000&interval=3000"
     made = await subscribe(ringcentral, hook, SESSIONS, reminder, expiresIn=12_000)
     await ringcentral.pass_time(61)
@@ -755,7 +748,7 @@ async def test_a_reminder_comes_before_the_end(ringcentral: Platform, hook: Hook
     assert body["body"]["id"] == made["id"]
 
 
-async def test_presence_tells_of_the_same_call(ringcentral: Platform, hook: Hook) -> None:
+async def test_presence_events_describe_the_same_call(ringcentral: Platform, hook: Hook) -> None:
     await subscribe(ringcentral, hook, f"{ACCOUNT}/extension/~/presence?detailedTelephonyState=true")
     call = await ringcentral.play("inbound_direct", agent="101", talkSeconds=2, ringSeconds=1)
     bodies = [body["body"] for body in await hook.received(4)]
@@ -767,7 +760,7 @@ async def test_presence_tells_of_the_same_call(ringcentral: Platform, hook: Hook
 # Control
 
 
-async def test_the_clock_can_be_set_forward_over_a_week(ringcentral: Platform, hook: Hook) -> None:
+async def test_the_clock_can_be_moved_forward_by_a_week(ringcentral: Platform, hook: Hook) -> None:
     await subscribe(ringcentral, hook)
     await ringcentral.play("outbound_busy", startInSeconds=3000)
     await ringcentral.pass_time(31)
@@ -780,7 +773,7 @@ async def test_the_clock_can_be_set_forward_over_a_week(ringcentral: Platform, h
     assert (await ringcentral.get(CALL_LOG))["records"] == []
 
 
-async def test_a_company_plays_its_calls_and_says_when_all_are_over() -> None:
+async def test_the_company_plays_its_calls_and_reports_when_all_have_ended() -> None:
     async with platform(calls_per_minute=120, calls=8, talk_seconds=4.0, speed=200.0) as here:
 
         async def done() -> Json | None:
@@ -793,7 +786,9 @@ async def test_a_company_plays_its_calls_and_says_when_all_are_over() -> None:
         assert len(over) == statistics["calls"]["ended"] == 8
 
 
-async def test_a_reset_forgets_everything_that_happened(ringcentral: Platform, hook: Hook) -> None:
+async def test_a_reset_removes_calls_tokens_faults_and_subscriptions(
+    ringcentral: Platform, hook: Hook
+) -> None:
     await subscribe(ringcentral, hook)
     await ringcentral.play("outbound_busy")
     await ringcentral.faults(lossShare=0.5)
@@ -815,23 +810,23 @@ async def test_a_reset_forgets_everything_that_happened(ringcentral: Platform, h
         ("subscriptions/nobody", {"action": "suspend"}, 404),
     ],
 )
-async def test_control_requests_that_make_no_sense_are_refused(
+async def test_invalid_control_requests_are_refused(
     ringcentral: Platform, path: str, body: Json, status: int
 ) -> None:
-    answer = await ringcentral.client.post(f"/_sim/{path}", json=body)
-    assert (answer.status_code, "error" in answer.json()) == (status, True)
+    response = await ringcentral.client.post(f"/_sim/{path}", json=body)
+    assert (response.status_code, "error" in response.json()) == (status, True)
 
 
-async def test_unknown_paths_and_accounts(ringcentral: Platform) -> None:
+async def test_unknown_paths_and_accounts_are_refused(ringcentral: Platform) -> None:
     nowhere = await ringcentral.client.get("/restapi/v1.0/nothing")
     assert (nowhere.status_code, nowhere.json()["errorCode"]) == (404, "CMN-120")
     foreign = await ringcentral.client.get("/restapi/v1.0/account/1/active-calls")
     assert (foreign.status_code, foreign.json()["errorCode"]) == (404, "CMN-102")
 
 
-async def test_the_overview_tells_how_to_begin(ringcentral: Platform) -> None:
-    told = await ringcentral.get("/_sim/")
-    assert told["credentials"]["RC_SERVER_URL"] == ringcentral.simulator.links.platform
+async def test_the_overview_contains_the_credentials(ringcentral: Platform) -> None:
+    shown = await ringcentral.get("/_sim/")
+    assert shown["credentials"]["RC_SERVER_URL"] == ringcentral.simulator.links.platform
     names = [script["name"] for script in (await ringcentral.client.get("/_sim/scripts")).json()]
     assert "ivr_then_agent" in names
 
@@ -848,9 +843,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @asynccontextmanager
-async def raw_server(*answers: bytes, closes: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
-    """Answer each request with the next of these bytes; yields the address and the connections per answer."""
-    left, connections, seen = list(answers), [0], list[int]()
+async def raw_server(*responses: bytes, closes: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answer requests with these bytes in turn; yields the address and each request's connection number."""
+    left, connections, seen = list(responses), [0], list[int]()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections[0] += 1
@@ -873,7 +868,7 @@ async def raw_server(*answers: bytes, closes: bool = False) -> AsyncIterator[tup
         server.close()
 
 
-async def post_all(url: str, count: int) -> list[Answer]:
+async def post_all(url: str, count: int) -> list[WebhookResponse]:
     poster = Poster({"Accept": "application/json"})
     try:
         return [await poster.post(url, b"", {}) for _ in range(count)]
@@ -881,35 +876,35 @@ async def post_all(url: str, count: int) -> list[Answer]:
         await poster.close()
 
 
-async def test_every_byte_of_an_answer_counts() -> None:
+async def test_the_size_of_a_response_includes_every_byte() -> None:
     plain = HEAD + b"Content-Length: 5\r\n\r\nhello"
     chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     async with raw_server(plain, chunked) as (url, connections):
-        answers = await post_all(url, 2)
-    assert [answer.size for answer in answers] == [len(plain), len(chunked)]
+        responses = await post_all(url, 2)
+    assert [response.size for response in responses] == [len(plain), len(chunked)]
     assert connections == [1, 1]
-    assert answers[0].headers["content-type"] == "application/json"
+    assert responses[0].headers["content-type"] == "application/json"
 
 
-async def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
+async def test_a_closed_connection_is_reopened() -> None:
     whole = HEAD + b"Content-Length: 0\r\n\r\n"
     async with raw_server(whole, whole, closes=True) as (url, connections):
-        answers = await post_all(url, 2)
-    assert [answer.status for answer in answers] == [200, 200]
+        responses = await post_all(url, 2)
+    assert [response.status for response in responses] == [200, 200]
     assert connections == [1, 2]
 
 
-async def test_an_answer_without_a_length_lasts_until_the_end_of_the_connection() -> None:
+async def test_a_response_without_a_length_lasts_until_the_connection_closes() -> None:
     until_the_end = HEAD + b"\r\nhello"
     async with raw_server(until_the_end, closes=True) as (url, _):
         assert (await post_all(url, 1))[0].size == len(until_the_end)
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", HEAD + b"Content-Length: 9\r\n\r\nshort"]
+    "response", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", HEAD + b"Content-Length: 9\r\n\r\nshort"]
 )
-async def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
-    async with raw_server(answer, answer, closes=True) as (url, _):
+async def test_an_incomplete_response_is_an_error(response: bytes) -> None:
+    async with raw_server(response, response, closes=True) as (url, _):
         with pytest.raises(UnreachableError):
             await post_all(url, 1)
 
@@ -918,18 +913,18 @@ async def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
     "address",
     ["http://127.0.0.1:99999/", "http:///rc", "ftp://host/", "http://host/a b", "http://h/\r\nX: y", 5],
 )
-async def test_an_address_that_is_none_is_refused(ringcentral: Platform, hook: Hook, address: object) -> None:
+async def test_an_invalid_address_is_refused(ringcentral: Platform, hook: Hook, address: object) -> None:
     body = subscription_to(hook)
     body["deliveryMode"]["address"] = address
-    answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
-    assert (answer.status_code, answer.json()["parameterName"]) == (400, "deliveryMode.address")
+    response = await ringcentral.client.post(SUBSCRIPTION, json=body)
+    assert (response.status_code, response.json()["parameterName"]) == (400, "deliveryMode.address")
 
 
-async def test_a_secret_that_cannot_stand_in_a_header_is_refused(ringcentral: Platform, hook: Hook) -> None:
+async def test_a_secret_that_a_header_cannot_contain_is_refused(ringcentral: Platform, hook: Hook) -> None:
     body = subscription_to(hook)
     body["deliveryMode"]["verificationToken"] = "a\r\nX-Injected: b"
-    answer = await ringcentral.client.post(SUBSCRIPTION, json=body)
-    assert (answer.status_code, answer.json()["parameterName"]) == (400, "deliveryMode.verificationToken")
+    response = await ringcentral.client.post(SUBSCRIPTION, json=body)
+    assert (response.status_code, response.json()["parameterName"]) == (400, "deliveryMode.verificationToken")
 
 
 # Conversation insights
@@ -945,20 +940,20 @@ async def recorded_call(here: Platform) -> tuple[str, str]:
     return session["telephonySessionId"], session["recordings"][0]["id"]
 
 
-async def test_insights_without_the_product_are_refused(ringcentral: Platform) -> None:
-    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
-    assert (answer.status_code, answer.json()["errorCode"]) == (403, "FeatureNotAvailable")
-    assert answer.headers["X-Rate-Limit-Group"] == "light"
+async def test_insights_without_a_licence_are_refused(ringcentral: Platform) -> None:
+    response = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert (response.status_code, response.json()["errorCode"]) == (403, "FeatureNotAvailable")
+    assert response.headers["X-Rate-Limit-Group"] == "light"
     await ringcentral.faults(insightsLicensed=True, missingScopes=["RingSense"])
-    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
-    assert (answer.status_code, answer.json()["errors"][0]["errorCode"]) == (403, "CMN-401")
+    response = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert (response.status_code, response.json()["errors"][0]["errorCode"]) == (403, "CMN-401")
     await ringcentral.faults(missingScopes=[])
     await ringcentral.log_in("sim-jwt-limited")
-    answer = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
-    assert answer.json()["errors"][0]["errorCode"] == "CMN-408"
+    response = await ringcentral.client.get(f"{RINGSENSE}/sessions/s-1/insights")
+    assert response.json()["errors"][0]["errorCode"] == "CMN-408"
 
 
-async def test_insights_are_404_until_they_exist_and_found_by_session_and_recording_then(
+async def test_insights_are_404_until_they_exist(
     ringcentral: Platform,
 ) -> None:
     await ringcentral.faults(insightsLicensed=True)
@@ -978,7 +973,7 @@ async def test_insights_are_404_until_they_exist_and_found_by_session_and_record
     assert (await ringcentral.client.get(f"{RINGSENSE}/sessions/1229016182016/insights")).status_code == 404
 
 
-async def test_insights_events_carry_the_record_and_the_second_one_has_more(
+async def test_insights_events_contain_the_insights_and_the_second_has_more(
     ringcentral: Platform, hook: Hook
 ) -> None:
     await ringcentral.faults(insightsLicensed=True, insightsNotes=True)
@@ -995,9 +990,7 @@ async def test_insights_events_carry_the_record_and_the_second_one_has_more(
     assert first["body"]["lastModifiedTime"] < second["body"]["lastModifiedTime"]
 
 
-async def test_the_filter_of_an_account_without_insights_is_disabled(
-    ringcentral: Platform, hook: Hook
-) -> None:
+async def test_the_insights_filter_is_disabled_without_a_licence(ringcentral: Platform, hook: Hook) -> None:
     created = await subscribe(ringcentral, hook, SESSIONS, f"{RINGSENSE}/insights")
     (disabled,) = created["disabledFilters"]
     assert disabled["filter"].endswith("/domains/pbx/insights")

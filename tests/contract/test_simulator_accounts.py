@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from app.simulator import Simulator, SimulatorSettings, serving_together
+from app.simulator import Simulator, SimulatorSettings, serving_accounts
 
 AUTH = ("sim-client", "sim-secret")
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -18,7 +18,7 @@ COFFEE = TEA.model_copy(update={"account_id": "908070002", "jwt": "coffee", "see
 
 @pytest.fixture
 async def pair() -> AsyncIterator[list[Simulator]]:
-    async with serving_together([TEA, COFFEE]) as running:
+    async with serving_accounts([TEA, COFFEE]) as running:
         yield running
 
 
@@ -55,9 +55,9 @@ async def test_the_token_says_whose_account_a_request_is_about(
 ) -> None:
     for jwt, simulator in (("tea", pair[0]), ("coffee", pair[1])):
         token = await log_in(browser, grant_type=JWT_GRANT, assertion=jwt)
-        assert await account_of(browser, token["access_token"]) == simulator.world.account_id
+        assert await account_of(browser, token["access_token"]) == simulator.company.account_id
         again = await log_in(browser, grant_type="refresh_token", refresh_token=token["refresh_token"])
-        assert await account_of(browser, again["access_token"]) == simulator.world.account_id
+        assert await account_of(browser, again["access_token"]) == simulator.company.account_id
     assert len(pair[1].tokens.sessions) == 1
 
 
@@ -108,5 +108,5 @@ async def test_each_account_has_its_own_control(browser: httpx.AsyncClient, pair
 
 async def test_accounts_that_cannot_be_told_apart_are_not_served() -> None:
     with pytest.raises(ValueError, match="jwt"):
-        async with serving_together([TEA, TEA.model_copy(update={"account_id": "1"})]):
+        async with serving_accounts([TEA, TEA.model_copy(update={"account_id": "1"})]):
             pass

@@ -81,7 +81,7 @@ async def test_calls_that_began_hours_apart_are_confirmed_by_bulk_reads_in_eithe
             played = await four_hours_of_calls(here, speed)
         assert 207 in statuses_of_bulk_reads(), "that nothing changes any more was asked of several at once"
         ids = [one.records[0].id for one in played]
-        here.simulator.deleted.add(ids[1])
+        here.simulator.calls.deleted.add(ids[1])
         body = {"ids": [*ids, "QXnope"], "view": "Detailed"}
         items = (await here.answered("POST", "/v1/call-log/batch-get", json=body)).json()["data"]
         assert [(one["id"], one["status"]) for one in items] == [

@@ -39,7 +39,9 @@ class Watched(World):
 
     def sessions(self) -> set[str]:
         """The sessions that RingCentral has played and that have a record."""
-        return {record.session.telephony_session_id for record in self.simulator.records_between(None, None)}
+        return {
+            record.session.telephony_session_id for record in self.simulator.calls.records_between(None, None)
+        }
 
     async def stages(self) -> dict[str, tuple[str, str]]:
         """Stage and source of all calls that the service knows, by session."""
@@ -319,5 +321,5 @@ async def test_a_backfill_that_was_ended_goes_on_where_it_was(
         )
         said, complaint = await asyncio.wait_for(second.communicate(), 180)
         assert second.returncode == 0, complaint
-        sessions = {one.session.telephony_session_id for one in simulator.records_between(None, None)}
+        sessions = {one.session.telephony_session_id for one in simulator.calls.records_between(None, None)}
         assert f"{len(sessions)} calls were not known before" in said.decode()

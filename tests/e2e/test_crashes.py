@@ -69,7 +69,7 @@ def play(simulator: Simulator, count: int, apart_seconds: float) -> None:
 
 def true_sessions(simulator: Simulator) -> dict[str, set[str]]:
     """Return the record ids of every session that was played."""
-    truths = [simulator.truth(call) for call in simulator.calls.values()]
+    truths = [simulator.truth(call) for call in simulator.calls]
     return {
         session["telephonySessionId"]: {record["id"] for record in session["records"]}
         for truth in truths
@@ -134,7 +134,7 @@ async def signed_in(here: World) -> None:
     play(here.simulator, 1, apart_seconds=0)
 
     async def has_asked() -> bool:
-        return "Heavy" in here.simulator.request_counts
+        return "Heavy" in here.simulator.requests.counts
 
     await here.until(has_asked, "nobody asks for calls")
 
@@ -144,7 +144,7 @@ async def crowded(url: str, folder: Path) -> AsyncIterator[tuple[World, Crowd]]:
     """Play calls while others deliver as well; in the end, hold the service to what it has accepted."""
     async with world(url, folder, SETTINGS, PATIENT) as here:
         here.simulator.webhooks.latest = deque(maxlen=100_000)
-        crowd = Crowd(here.service.address, here.simulator.world.account_id)
+        crowd = Crowd(here.service.address, here.simulator.company.account_id)
         database = Database(url)
         try:
             await signed_in(here)
@@ -221,7 +221,7 @@ def deliver_also_to(simulator: Simulator, address: str) -> None:
             owner_id=owner,
             address=f"{address}{INTAKE}",
             token=TOKEN,
-            filters=[read_filter(ACCOUNT_FILTER, simulator.world.account_id, owner)],
+            filters=[read_filter(ACCOUNT_FILTER, simulator.company.account_id, owner)],
             disabled=[],
             created_at=simulator.now(),
             expires_at=simulator.now() + FAR_FUTURE,

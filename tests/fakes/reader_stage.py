@@ -79,11 +79,11 @@ class Stage:
 
     async def whole(self, recording_id: str) -> bytes:
         """The sound as RingCentral has it."""
-        from app.simulator.platform import audio as tapes
+        from app.simulator.platform import audio
 
         known = self.simulator.recording(recording_id)
         assert known is not None
-        return tapes.audio(
+        return audio.make_audio(
             known.recording.id, known.recording.seconds, self.simulator.faults.recording_format
         )
 

@@ -1,4 +1,4 @@
-"""The two hosts of RingCentral: which resource is where, and what it takes to use it."""
+"""The two hosts of RingCentral: their resources, and what each of them requires."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -92,7 +92,7 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
-def _no_such_resource(request: Request, error: Exception) -> Response:
+def _refuse_unknown(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     code, message = ("CMN-120", "Invalid URI") if status == 404 else ("CMN-104", "Method is not allowed")
     body = Refused(status, code, message).body()
@@ -100,7 +100,7 @@ def _no_such_resource(request: Request, error: Exception) -> Response:
 
 
 def platform_app(simulator: Simulator, control: list[BaseRoute]) -> Starlette:
-    """Return the platform host: tokens, API and, under `/_sim`, the control routes."""
+    """Return the platform host: tokens, API and the given control routes."""
     routes: list[BaseRoute] = [
         token_route(simulator, "/restapi/oauth/token", token_request),
         token_route(simulator, "/restapi/oauth/revoke", revoke_request),
@@ -112,8 +112,8 @@ def platform_app(simulator: Simulator, control: list[BaseRoute]) -> Starlette:
 
 
 def media_app(simulator: Simulator) -> Starlette:
-    """Return the media host, which serves recording content and nothing else."""
+    """Return the media host, which serves the content of recordings only."""
     return Starlette(routes=[route(simulator, _CONTENT)], exception_handlers=_HANDLERS)
 
 
-_HANDLERS = {404: _no_such_resource, 405: _no_such_resource}
+_HANDLERS = {404: _refuse_unknown, 405: _refuse_unknown}

@@ -1,6 +1,6 @@
-"""The control API under `/_sim`: start calls, see the truth, switch faults, move the clock, count.
+"""The control API under `/_sim`: start calls, read their truth, switch faults, move the clock, read counts.
 
-It needs no token and answers plain JSON; the simulator belongs on loopback.
+It requires no token and returns plain JSON. Keep the simulator on loopback.
 """
 
 import json
@@ -30,7 +30,7 @@ class _Body(BaseModel):
 
 
 class StartCalls(_Body):
-    """Which call to start and how often; seconds are those of the unscaled world."""
+    """The calls to start. All seconds are simulated ones."""
 
     script: str = "inbound_direct"
     count: Annotated[int, Field(ge=1, le=MAX_CALLS_AT_ONCE)] = 1
@@ -45,26 +45,18 @@ class StartCalls(_Body):
     recorded: bool | None = None
 
     def wishes(self) -> Wishes:
-        return Wishes(
-            self.talk_seconds,
-            self.ring_seconds,
-            self.hold_seconds,
-            self.agent,
-            self.colleague,
-            self.customer,
-            self.recorded,
-        )
+        return Wishes(**{name: getattr(self, name) for name in Wishes.__dataclass_fields__})
 
 
 class ChangeClock(_Body):
-    """Set the speed for calls to come and for all other times, or the clock forward by wall-clock seconds."""
+    """Change the speed of future calls and all other durations, or move the clock by real seconds."""
 
     speed: Annotated[float, Field(gt=0.0)] | None = None
     advance_seconds: Annotated[float, Field(ge=0.0)] = 0.0
 
 
 class ChangeCompany(_Body):
-    """How busy the company is from now on; what is left out stays."""
+    """How busy the company is from now on. Omitted fields stay as they are."""
 
     calls_per_minute: Annotated[float, Field(ge=0.0)] = 0.0
     calls: Annotated[int, Field(ge=0)] | None = None
@@ -82,13 +74,13 @@ class ChangeSubscription(_Body):
 
 
 class PurgeRecordings(_Body):
-    """Which recordings to delete; all of them if none is named."""
+    """The recordings to delete, all of them by default."""
 
     ids: list[str] | None = None
 
 
-class _NoSuchThingError(LookupError):
-    """What the control request names does not exist."""
+class _NotFoundError(LookupError):
+    """The script, call or subscription does not exist."""
 
 
 Handler = Callable[[Simulator, Request, Any], Awaitable[Json | list[Json]]]
@@ -100,7 +92,7 @@ def _route(simulator: Simulator, method: str, path: str, handler: Handler) -> Ro
             raw = await request.body()
             body = json.loads(raw) if raw.strip() else {}
             return JSONResponse(await handler(simulator, request, body))
-        except _NoSuchThingError as error:
+        except _NotFoundError as error:
             return JSONResponse({"error": str(error)}, 404)
         except ValidationError as error:
             return JSONResponse({"error": json.loads(error.json(include_url=False))}, 422)
@@ -115,9 +107,9 @@ async def overview(simulator: Simulator, request: Request, body: Any) -> Json:
     return {
         "url": simulator.links.platform,
         "mediaUrl": simulator.links.media,
-        "accountId": simulator.world.account_id,
+        "accountId": simulator.company.account_id,
         "now": iso(simulator.now()),
-        "speed": simulator.speed,
+        "speed": simulator.clock.speed,
         "seed": settings.seed,
         "credentials": {
             "RC_SERVER_URL": simulator.links.platform,
@@ -129,9 +121,9 @@ async def overview(simulator: Simulator, request: Request, body: Any) -> Json:
         "users": {jwt: user.extension_id for jwt, user in simulator.users.items()},
         "extensions": [
             {"id": one.id, "number": one.number, "name": one.name, "directNumber": one.direct_number}
-            for one in simulator.world.extensions
+            for one in simulator.company.extensions
         ],
-        "customers": [{"number": one.number, "name": one.name} for one in simulator.world.customers],
+        "customers": [{"number": one.number, "name": one.name} for one in simulator.company.customers],
     }
 
 
@@ -140,37 +132,34 @@ async def list_scripts(simulator: Simulator, request: Request, body: Any) -> lis
 
 
 async def start_calls(simulator: Simulator, request: Request, body: Any) -> list[Json]:
-    asked = StartCalls.model_validate(body)
-    if asked.script not in SCRIPTS:
-        raise _NoSuchThingError(f"unknown script: {asked.script}")
+    order = StartCalls.model_validate(body)
+    if order.script not in SCRIPTS:
+        raise _NotFoundError(f"unknown script: {order.script}")
     calls = [
         simulator.start_call(
-            asked.script,
-            asked.wishes(),
-            delay_seconds=asked.start_in_seconds + place * asked.apart_seconds,
+            order.script,
+            order.wishes(),
+            delay_seconds=order.start_in_seconds + place * order.apart_seconds,
         )
-        for place in range(asked.count)
+        for place in range(order.count)
     ]
     return [simulator.truth(call) for call in calls]
 
 
 async def list_calls(simulator: Simulator, request: Request, body: Any) -> list[Json]:
-    """List all calls in the order of their start; `?over=true` only those that have ended."""
+    """List all calls in order of their start; with `?over=true` only those that have ended."""
     now, over = simulator.now(), request.query_params.get("over") == "true"
-    calls = sorted(simulator.calls.values(), key=lambda call: call.started_at)
+    calls = sorted(simulator.calls, key=lambda call: call.started_at)
     return [simulator.truth(call) for call in calls if not over or call.ended_at <= now]
 
 
 async def read_call(simulator: Simulator, request: Request, body: Any) -> Json:
-    """Read a call by our id, a `sessionId` or a `telephonySessionId`."""
+    """Return a call by its id, a `sessionId` or a `telephonySessionId`."""
     name = request.path_params["call"]
-    for call in simulator.calls.values():
-        names = {one.session_id for one in call.sessions} | {
-            one.telephony_session_id for one in call.sessions
-        }
-        if name == call.id or name in names:
-            return simulator.truth(call)
-    raise _NoSuchThingError(f"unknown call: {name}")
+    call = simulator.calls.find(name)
+    if call is None:
+        raise _NotFoundError(f"unknown call: {name}")
+    return simulator.truth(call)
 
 
 async def read_faults(simulator: Simulator, request: Request, body: Any) -> Json:
@@ -178,52 +167,52 @@ async def read_faults(simulator: Simulator, request: Request, body: Any) -> Json
 
 
 async def change_faults(simulator: Simulator, request: Request, body: Any) -> Json:
-    """Change the named switches and leave the others."""
+    """Change the given switches and leave the others as they are."""
     changed = Faults.model_validate(body).model_dump(exclude_unset=True)
     simulator.faults = simulator.faults.model_copy(update=changed)
     return simulator.faults.model_dump(mode="json", by_alias=True)
 
 
 async def replace_faults(simulator: Simulator, request: Request, body: Any) -> Json:
-    """Set the named switches and all others to their defaults; `{}` makes a good day."""
+    """Set the given switches, and all others to their defaults; `{}` turns all faults off."""
     simulator.faults = Faults.model_validate(body)
     return simulator.faults.model_dump(mode="json", by_alias=True)
 
 
 async def read_clock(simulator: Simulator, request: Request, body: Any) -> Json:
-    return {"now": iso(simulator.now()), "speed": simulator.speed}
+    return {"now": iso(simulator.now()), "speed": simulator.clock.speed}
 
 
 async def change_clock(simulator: Simulator, request: Request, body: Any) -> Json:
-    asked = ChangeClock.model_validate(body)
-    simulator.speed = asked.speed or simulator.speed
-    simulator.advance(asked.advance_seconds)
-    return {"now": iso(simulator.now()), "speed": simulator.speed}
+    change = ChangeClock.model_validate(body)
+    simulator.clock.speed = change.speed or simulator.clock.speed
+    simulator.advance(change.advance_seconds)
+    return {"now": iso(simulator.now()), "speed": simulator.clock.speed}
 
 
 async def read_company(simulator: Simulator, request: Request, body: Any) -> Json:
-    company, traffic = simulator.company, simulator.company.traffic
+    generator, traffic = simulator.traffic, simulator.traffic.traffic
     return {
         "callsPerMinute": traffic.calls_per_minute,
         "calls": traffic.calls,
         "talkSeconds": traffic.talk_seconds,
         "mix": dict(traffic.mix),
-        "started": company.started,
-        "isDone": company.is_done,
+        "started": generator.started,
+        "isDone": generator.is_done,
         "allEnded": simulator.all_ended,
     }
 
 
 async def change_company(simulator: Simulator, request: Request, body: Any) -> Json:
-    asked = ChangeCompany.model_validate(body)
-    simulator.change_traffic(**asked.model_dump(exclude_unset=True))
+    change = ChangeCompany.model_validate(body)
+    simulator.change_traffic(**change.model_dump(exclude_unset=True))
     return await read_company(simulator, request, {})
 
 
 async def change_tokens(simulator: Simulator, request: Request, body: Any) -> Json:
-    asked = ChangeTokens.model_validate(body)
+    change = ChangeTokens.model_validate(body)
     tokens = simulator.tokens
-    return {"sessions": tokens.expire_all() if asked.action == "expire" else tokens.revoke_all()}
+    return {"sessions": tokens.expire_all() if change.action == "expire" else tokens.revoke_all()}
 
 
 async def list_subscriptions(simulator: Simulator, request: Request, body: Any) -> list[Json]:
@@ -235,14 +224,14 @@ async def list_subscriptions(simulator: Simulator, request: Request, body: Any) 
 
 
 async def change_subscription(simulator: Simulator, request: Request, body: Any) -> Json:
-    asked, name = ChangeSubscription.model_validate(body), request.path_params["subscription"]
+    change, name = ChangeSubscription.model_validate(body), request.path_params["subscription"]
     subscription = simulator.subscriptions.get(name)
     if subscription is None:
-        raise _NoSuchThingError(f"unknown subscription: {name}")
+        raise _NotFoundError(f"unknown subscription: {name}")
     now = simulator.now()
-    if asked.action == "suspend":
-        subscription.suspend(asked.reason, now)
-    elif asked.action == "recover":
+    if change.action == "suspend":
+        subscription.suspend(change.reason, now)
+    elif change.action == "recover":
         subscription.recover()
     else:
         subscription.expires_at = now
@@ -258,7 +247,7 @@ async def read_statistics(simulator: Simulator, request: Request, body: Any) -> 
 
 
 async def list_requests(simulator: Simulator, request: Request, body: Any) -> list[Json]:
-    return list(simulator.requests)
+    return list(simulator.requests.latest)
 
 
 async def list_deliveries(simulator: Simulator, request: Request, body: Any) -> list[Json]:
@@ -295,6 +284,6 @@ _CONTROLS: tuple[tuple[str, str, Handler], ...] = (
 
 
 def control_routes(simulator: Simulator) -> list[BaseRoute]:
-    """Return the control API, to be mounted on the platform host."""
+    """Return the routes of the control API for the platform host."""
     routes = [_route(simulator, method, path, handler) for method, path, handler in _CONTROLS]
     return [Mount("/_sim", routes=routes)]

@@ -1,4 +1,4 @@
-"""What every request of the API passes before its handler: faults, token, rate bucket, scope, permission."""
+"""The pipeline of every API request: faults, token, rate limit, scope and permission, then the handler."""
 
 import json
 import secrets
@@ -13,6 +13,8 @@ from starlette.routing import Route
 from app.simulator.platform import rate_limits as limits
 from app.simulator.platform.errors import Refused, lacks_permission, lacks_scope, not_found
 from app.simulator.platform.listing import Query
+from app.simulator.platform.rate_limits import Verdict
+from app.simulator.platform.request_log import ServedRequest
 from app.simulator.platform.tokens import Session
 from app.simulator.platform.views import Links
 from app.simulator.scripting.company import READ_COMPANY_CALL_LOG, Extension
@@ -23,25 +25,25 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request that passed the gate."""
+class ApiRequest:
+    """One request that may be handled, with the session of its token."""
 
-    request: Request
+    http: Request
     session: Session
     now: datetime
     query: Query
 
     @property
     def path(self) -> Mapping[str, str]:
-        return self.request.path_params
+        return self.http.path_params
 
 
-Handler = Callable[[Simulator, Ask], Awaitable[Response]]
+Handler = Callable[[Simulator, ApiRequest], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A path with what it takes to use it."""
+    """A path with its handler, its rate group and the scope and permission that it requires."""
 
     method: str
     path: str
@@ -53,39 +55,45 @@ class Resource:
 
 def route(simulator: Simulator, resource: Resource) -> Route:
     async def endpoint(request: Request) -> Response:
-        return await _pass_gate(simulator, resource, request)
+        return await _respond(simulator, resource, request)
 
     return Route(resource.path, endpoint, methods=[resource.method])
 
 
-async def _pass_gate(simulator: Simulator, resource: Resource, request: Request) -> Response:
-    """Answer one API request, whatever comes of it, and note it in the statistics."""
+async def _respond(simulator: Simulator, resource: Resource, request: Request) -> Response:
+    """Answer one API request and record it, whether it succeeds or is refused."""
     headers: dict[str, str] = {}
     user = ""
     try:
-        await suffer(simulator)
+        # RingCentral's order: an unauthenticated request counts against no bucket, a forbidden one does.
+        await apply_faults(simulator)
         session = simulator.tokens.authenticate(
             request.headers.get("authorization"), request.query_params.get("access_token"), simulator.now()
         )
         user = session.user.extension_id
-        headers = take_turn(simulator, user, resource.group)
+        headers = count_against_limit(simulator, user, resource.group)
         _check_rights(simulator, session, resource)
         query = Query((key, value) for key, value in request.query_params.multi_items())
-        response = await resource.handler(simulator, Ask(request, session, simulator.now(), query))
+        response = await resource.handler(simulator, ApiRequest(request, session, simulator.now(), query))
     except Refused as refusal:
         headers |= refusal.headers
         response = JSONResponse(refusal.body(), refusal.status)
     response.headers.update(headers)
     response.headers["RCRequestId"] = request_id()
-    asked = [name for name, _ in request.query_params.multi_items()]
-    simulator.note_request(
-        resource.group, request.method, request.url.path, response.status_code, user, asked
+    served = ServedRequest(
+        group=resource.group,
+        method=request.method,
+        path=request.url.path,
+        status=response.status_code,
+        user=user,
+        parameters=[name for name, _ in request.query_params.multi_items()],
     )
+    simulator.requests.add(served, simulator.now())
     return response
 
 
-async def suffer(simulator: Simulator) -> None:
-    """Let the faults that concern every request happen."""
+async def apply_faults(simulator: Simulator) -> None:
+    """Delay or refuse the request by the faults that concern every resource."""
     faults = simulator.faults
     if faults.latency_seconds > 0:
         await simulator.clock.sleep(faults.latency_seconds)
@@ -95,10 +103,14 @@ async def suffer(simulator: Simulator) -> None:
         raise Refused(503, "CMN-201", "Service Temporary Unavailable")
 
 
-def take_turn(simulator: Simulator, user: str, group: str) -> dict[str, str]:
+def count_against_limit(simulator: Simulator, user: str, group: str) -> dict[str, str]:
     """Count the request in its bucket; returns the rate headers, raises Refused with CMN-301."""
-    faults, rule = simulator.faults, simulator.rule(group)
-    verdict = simulator.count_request(user, group)
+    faults, limiter = simulator.faults, simulator.limiter
+    rule = limiter.rule(group, simulator.clock.speed)
+    if faults.rate_limits_enforced:
+        verdict = limiter.admit(user, group, rule, simulator.now())
+    else:
+        verdict = Verdict(True, rule.limit)
     headers = limits.headers(
         group, rule, verdict, limit_headers=faults.rate_limit_headers, retry_after=faults.retry_after
     )
@@ -108,7 +120,7 @@ def take_turn(simulator: Simulator, user: str, group: str) -> dict[str, str]:
 
 
 def _check_rights(simulator: Simulator, session: Session, resource: Resource) -> None:
-    """Check application and user, in this order."""
+    """Check the scope of the application, then the permission of the user; raises Refused."""
     if resource.scope is not None and resource.scope not in scopes_of(simulator, session):
         raise lacks_scope(resource.scope)
     if resource.permission is not None and resource.permission not in permissions_of(simulator, session):
@@ -127,31 +139,30 @@ def request_id() -> str:
     return secrets.token_hex(12)
 
 
-def account_of(simulator: Simulator, ask: Ask) -> str:
-    given = ask.path["account"]
-    if given not in ("~", simulator.world.account_id):
+def account_of(simulator: Simulator, request: ApiRequest) -> str:
+    if request.path["account"] not in ("~", simulator.company.account_id):
         raise not_found("accountId")
-    return simulator.world.account_id
+    return simulator.company.account_id
 
 
-def extension_of(simulator: Simulator, ask: Ask) -> Extension:
-    """Return the extension of the path if the user may see its calls."""
-    account_of(simulator, ask)
-    own = ask.session.user.extension_id
-    given = ask.path["extension"]
-    extension = simulator.world.extension(own if given == "~" else given)
+def extension_of(simulator: Simulator, request: ApiRequest) -> Extension:
+    """Return the extension of the path; raises Refused if the user may not see its calls."""
+    account_of(simulator, request)
+    own = request.session.user.extension_id
+    given = request.path["extension"]
+    extension = simulator.company.extension(own if given == "~" else given)
     if extension is None:
         raise not_found("extensionId")
-    if extension.id != own and READ_COMPANY_CALL_LOG not in permissions_of(simulator, ask.session):
+    if extension.id != own and READ_COMPANY_CALL_LOG not in permissions_of(simulator, request.session):
         raise Refused(403, "CMN-404", "Access to the extension is not allowed", top_code="AccessDenied")
     return extension
 
 
-def level_of(simulator: Simulator, ask: Ask) -> str | None:
-    """Return the extension of an extension-level request, None at company level."""
-    if "extension" in ask.path:
-        return extension_of(simulator, ask).id
-    account_of(simulator, ask)
+def level_of(simulator: Simulator, request: ApiRequest) -> str | None:
+    """Return the extension id of an extension-level request, None at company level."""
+    if "extension" in request.path:
+        return extension_of(simulator, request).id
+    account_of(simulator, request)
     return None
 
 
@@ -160,7 +171,7 @@ def level_address(links: Links, extension_id: str | None) -> str:
 
 
 async def read_object(request: Request) -> Json:
-    """Read the request's JSON object, an empty body being an empty one; raises Refused with CMN-103."""
+    """Read the JSON object of the body, `{}` from an empty body; raises Refused with CMN-103."""
     body = await read_body(request)
     if not body.strip():
         return {}

@@ -1,4 +1,4 @@
-"""The token endpoint, whose errors have a form of their own."""
+"""The token endpoint, whose errors have the OAuth form."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.simulator.api.pipeline import read_body, request_id, take_turn
+from app.simulator.api.pipeline import count_against_limit, read_body, request_id
 from app.simulator.platform import rate_limits as limits
 from app.simulator.platform.errors import Refused, TokenRefused
+from app.simulator.platform.request_log import ServedRequest
 from app.simulator.simulator import Simulator
 
 
@@ -17,17 +18,17 @@ async def token_request(simulator: Simulator, request: Request) -> Response:
     form = dict(parse_qsl((await read_body(request)).decode(errors="replace"), keep_blank_values=True))
     status = simulator.faults.token_status
     if status is not None:
-        raise TokenRefused(status, "temporarily_unavailable", "CMN-201", "The token endpoint is out of order")
+        raise TokenRefused(status, "temporarily_unavailable", "CMN-201", "The token endpoint is unavailable")
     simulator.tokens.check_client(request.headers.get("authorization"), form)
-    headers = take_turn(simulator, simulator.tokens.user_of_grant(form), limits.AUTH)
-    answer = simulator.tokens.grant(
+    headers = count_against_limit(simulator, simulator.tokens.user_of_grant(form), limits.AUTH)
+    tokens = simulator.tokens.grant(
         form,
         simulator.now(),
-        simulator.speed,
+        simulator.clock.speed,
         refreshable=simulator.faults.refresh_tokens,
         withheld=simulator.faults.missing_scopes,
     )
-    return JSONResponse(answer, headers=headers | {"Cache-Control": "no-store"})
+    return JSONResponse(tokens, headers=headers | {"Cache-Control": "no-store"})
 
 
 async def revoke_request(simulator: Simulator, request: Request) -> Response:
@@ -50,7 +51,14 @@ def token_route(
         except Refused as refusal:
             response = JSONResponse(refusal.body(), refusal.status, refusal.headers)
         response.headers["RCRequestId"] = request_id()
-        simulator.note_request(limits.AUTH, request.method, request.url.path, response.status_code, "")
+        served = ServedRequest(
+            group=limits.AUTH,
+            method=request.method,
+            path=request.url.path,
+            status=response.status_code,
+            user="",
+        )
+        simulator.requests.add(served, simulator.now())
         return response
 
     return Route(path, endpoint, methods=["POST"])

@@ -1,7 +1,7 @@
-"""Posts to a webhook address over HTTP/1.1 and weighs the answer as it came over the wire.
+"""Posts to a webhook address over HTTP/1.1 and measures the response as it came over the wire.
 
-An own small client, because the answer's size counts with status line, headers and framing, which a library
-does not show, and because a busy company posts hundreds of times a second.
+It is written by hand because the size of a response includes its status line, headers and framing, which
+libraries do not report, and because a busy company posts hundreds of times a second.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-ANSWER_LIMIT_SECONDS = 3.0
-"""Does not scale with speed: the other side's network and processor do not either."""
+RESPONSE_LIMIT_SECONDS = 3.0
+"""Real seconds: the network and processor of the other side do not scale with speed."""
 
 MAX_POSTS_AT_ONCE = 64
 _MAX_READ_BYTES = 16 * 1024
@@ -19,12 +19,12 @@ _STREAM_LIMIT = 64 * 1024
 
 
 class UnreachableError(Exception):
-    """Nobody answered, or not in HTTP; the text says why."""
+    """There was no response, or none in HTTP. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back from an address; `size` counts every byte of it, header names are in lower case."""
+class WebhookResponse:
+    """A response. `size` counts all of its bytes; header names are in lower case."""
 
     status: int
     reason: str
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a connection goes."""
+    """The server of a connection."""
 
     host: str
     port: int
@@ -52,23 +52,23 @@ class _Connection:
 
 
 class _ClosedIdleError(Exception):
-    """A kept connection was closed by the other side before it answered anything."""
+    """The other side closed a kept connection before it sent a response."""
 
 
 class Poster:
-    """Posts with kept connections, so many at once as `at_once` allows."""
+    """Posts over kept connections, at most `at_once` requests at a time."""
 
     def __init__(self, headers: dict[str, str], at_once: int = MAX_POSTS_AT_ONCE) -> None:
         self._headers = headers
         self._slots = asyncio.Semaphore(at_once)
         self._idle: defaultdict[_Target, list[_Connection]] = defaultdict(list)
 
-    async def post(self, address: str, payload: bytes, headers: dict[str, str]) -> Answer:
-        """Post once; raises TimeoutError after three seconds, UnreachableError when there is no answer."""
+    async def post(self, address: str, payload: bytes, headers: dict[str, str]) -> WebhookResponse:
+        """Post once; raises TimeoutError after three seconds, UnreachableError without a response."""
         target, message = _compose(address, payload, self._headers | headers)
         async with self._slots:
             try:
-                async with asyncio.timeout(ANSWER_LIMIT_SECONDS):
+                async with asyncio.timeout(RESPONSE_LIMIT_SECONDS):
                     return await self._post(target, message)
             except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
                 if isinstance(error, TimeoutError):
@@ -81,7 +81,7 @@ class Poster:
                 connection.writer.close()
         self._idle.clear()
 
-    async def _post(self, target: _Target, message: bytes) -> Answer:
+    async def _post(self, target: _Target, message: bytes) -> WebhookResponse:
         kept = self._take(target)
         if kept is not None:
             try:
@@ -95,7 +95,7 @@ class Poster:
         try:
             return await self._exchange(target, _Connection(reader, writer), message)
         except _ClosedIdleError as error:
-            raise EOFError("the connection was closed without an answer") from error
+            raise EOFError("the connection was closed without an response") from error
 
     def _take(self, target: _Target) -> _Connection | None:
         connections = self._idle[target]
@@ -106,18 +106,18 @@ class Poster:
             connection.writer.close()
         return None
 
-    async def _exchange(self, target: _Target, connection: _Connection, message: bytes) -> Answer:
+    async def _exchange(self, target: _Target, connection: _Connection, message: bytes) -> WebhookResponse:
         """Send and read; the connection is kept or closed in the end, whatever happens."""
         is_kept = False
         try:
             head = await _send(connection, message)
-            answer, is_kept = await _read_rest(connection.reader, head)
+            response, is_kept = await _read_rest(connection.reader, head)
         finally:
             if is_kept:
                 self._idle[target].append(connection)
             else:
                 connection.writer.close()
-        return answer
+        return response
 
 
 def _compose(address: str, payload: bytes, headers: dict[str, str]) -> tuple[_Target, bytes]:
@@ -133,7 +133,7 @@ def _compose(address: str, payload: bytes, headers: dict[str, str]) -> tuple[_Ta
 
 
 async def _send(connection: _Connection, message: bytes) -> bytes:
-    """Send the request and return the answer's head; raises _ClosedIdleError if not a byte came back."""
+    """Send the request and return the response's head; raises _ClosedIdleError if not a byte came back."""
     try:
         connection.writer.write(message)
         await connection.writer.drain()
@@ -146,8 +146,8 @@ async def _send(connection: _Connection, message: bytes) -> bytes:
         raise _ClosedIdleError from error
 
 
-async def _read_rest(reader: asyncio.StreamReader, head: bytes) -> tuple[Answer, bool]:
-    """Return the answer, and whether the connection can be used again."""
+async def _read_rest(reader: asyncio.StreamReader, head: bytes) -> tuple[WebhookResponse, bool]:
+    """Return the response, and whether the connection can be used again."""
     status_line, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = status_line.partition(" ")
     status, _, reason = rest.partition(" ")
@@ -155,13 +155,13 @@ async def _read_rest(reader: asyncio.StreamReader, head: bytes) -> tuple[Answer,
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     body, is_whole = await _read_body(reader, int(status), headers)
     is_kept = is_whole and version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-    return Answer(int(status), reason, headers, len(head) + body), is_kept
+    return WebhookResponse(int(status), reason, headers, len(head) + body), is_kept
 
 
 async def _read_body(reader: asyncio.StreamReader, status: int, headers: dict[str, str]) -> tuple[int, bool]:
     """Return the body's size on the wire, and whether its end is known to be reached.
 
-    Reads no further than needed to see that the answer is far too large.
+    Reads no further than needed to see that the response is far too large.
     """
     if status in (204, 304):
         return 0, True

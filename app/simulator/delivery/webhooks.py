@@ -1,7 +1,7 @@
-"""Posts to webhook addresses: the handshake, and deliveries with everything that can befall them.
+"""Posts to webhook addresses: the handshake, and deliveries with their delays, losses and repetitions.
 
-The handshake enforces what RingCentral asks of its answer (guide "Creating webhooks"): status 200 within
-3 seconds, the token echoed, JSON as content type, no more than 1024 bytes with headers.
+The handshake enforces RingCentral's requirements (guide "Creating webhooks"): status 200 within 3 seconds,
+the token echoed, JSON as content type, at most 1024 bytes including headers.
 """
 
 import random
@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.simulator.delivery.http_client import Answer, Poster, UnreachableError
+from app.simulator.delivery.http_client import Poster, UnreachableError, WebhookResponse
 from app.simulator.platform.errors import Refused
 from app.simulator.platform.events import Envelope, presence_body, session_body
 from app.simulator.platform.subscriptions import EventFilter, Subscription, event_path
 from app.simulator.platform.views import iso
-from app.simulator.scheduler import MovableClock, Scheduler
+from app.simulator.scheduler import Scheduler, SimulatedClock
 from app.simulator.scripting.model import Json, PartyEvent
 from app.simulator.settings import Faults
 
-ANSWER_LIMIT_BYTES = 1024
+RESPONSE_LIMIT_BYTES = 1024
 REORDER_SECONDS = (0.5, 3.0)
 DUPLICATE_SECONDS = (0.5, 5.0)
 _HEADERS = {
@@ -44,21 +44,19 @@ class Delivery:
 
 
 class Webhooks:
-    """All outgoing posts. `faults` and `speed` are asked anew each time, since they can be switched."""
+    """All outgoing posts. `faults` is called each time, since faults can change."""
 
     def __init__(
         self,
-        clock: MovableClock,
+        clock: SimulatedClock,
         scheduler: Scheduler,
         rng: random.Random,
         faults: Callable[[], Faults],
-        speed: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._scheduler = scheduler
         self._rng = rng
         self._faults = faults
-        self._speed = speed
         self._presence_sequence = 34_000
         self.counts: Counter[str] = Counter()
         self.latest: deque[Json] = deque(maxlen=1000)
@@ -69,13 +67,13 @@ class Webhooks:
 
     # Handshake
 
-    async def shake_hands(self, address: str) -> None:
-        """Prove that the address listens; raises Refused with SUB-520, 521 or 525."""
+    async def perform_handshake(self, address: str) -> None:
+        """Verify that the address accepts webhooks; raises Refused with SUB-520, SUB-521 or SUB-525."""
         token = str(uuid.UUID(int=self._rng.getrandbits(128)))
         self.counts["handshakes"] += 1
         try:
-            answer = await self._poster.post(address, b"", {"Validation-Token": token})
-            check_handshake(answer, token)
+            response = await self._poster.post(address, b"", {"Validation-Token": token})
+            check_handshake(response, token)
         except (UnreachableError, TimeoutError) as error:
             self.counts["handshakesRefused"] += 1
             reason = str(error) or "Read timed out"
@@ -87,7 +85,7 @@ class Webhooks:
     # Deliveries
 
     def publish(self, event: PartyEvent, account_id: str, subscriptions: list[Subscription]) -> None:
-        """Send a party event to every subscription that wants it."""
+        """Post a party event to each subscription with a matching filter."""
         now = self._clock.now()
         for subscription in subscriptions:
             if not subscription.may_receive(now):
@@ -112,19 +110,20 @@ class Webhooks:
     def publish_insights(
         self, body: Json, account_id: str, subscriptions: list[Subscription], telephony_session_id: str
     ) -> None:
-        """Send insights to every subscription that wants them; `body` is what a read would answer."""
+        """Post insights to each subscription with a matching filter. `body` is what a read returns."""
         path = f"/ai/ringsense/v1/public/accounts/{account_id}/domains/pbx/insights"
         for subscription in subscriptions:
-            wanted = any(one.kind == "insights" for one in subscription.filters)
-            if wanted and subscription.may_receive(self._clock.now()):
+            has_filter = any(one.kind == "insights" for one in subscription.filters)
+            if has_filter and subscription.may_receive(self._clock.now()):
                 self.post_event(subscription, path, body, telephony_session_id)
 
     def post_event(
         self, subscription: Subscription, path: str, body: Json, telephony_session_id: str | None = None
     ) -> None:
-        """Plan one notification with its delay, and perhaps its loss, its overtaking and its repetition."""
+        """Plan one notification: its delay and, by the faults, its loss, reordering or repetition."""
         faults, chance, now = self._faults(), self._rng.random, self._clock.now()
-        lost, overtaken, doubled = (
+        # All chances are drawn, so that switching one fault on does not change the effects of the others.
+        is_lost, is_overtaken, is_doubled = (
             chance() < share for share in (faults.loss_share, faults.reorder_share, faults.duplicate_share)
         )
         delay = self._between(faults.delivery_delay_min_seconds, faults.delivery_delay_max_seconds)
@@ -132,14 +131,14 @@ class Webhooks:
         envelope = Envelope(self._new_uuid(), path, sent_at, subscription.id, subscription.owner_id)
         payload = envelope.wrap(body, faults.time_form, pn_apns=faults.pn_apns)
         delivery = Delivery(subscription, envelope.uuid, payload, path, telephony_session_id)
-        if lost:
+        if is_lost:
             self.counts["lost"] += 1
             return
-        if overtaken:
+        if is_overtaken:
             self.counts["reordered"] += 1
             sent_at += timedelta(seconds=self._between(*REORDER_SECONDS))
         self._plan(delivery, sent_at, 0)
-        if doubled:
+        if is_doubled:
             self.counts["duplicates"] += 1
             self._plan(delivery, sent_at + timedelta(seconds=self._between(*DUPLICATE_SECONDS)), 0)
 
@@ -151,6 +150,7 @@ class Webhooks:
 
     async def _deliver(self, delivery: Delivery, attempt: int) -> None:
         subscription = delivery.subscription
+        # Checked again: the subscription may have been suspended or have expired since this was planned.
         if not subscription.may_receive(self._clock.now()):
             return
         self.counts["sent" if attempt == 0 else "resent"] += 1
@@ -160,27 +160,27 @@ class Webhooks:
         if failure is None:
             subscription.succeeded()
             return
-        faults, speed = self._faults(), self._speed()
-        patience = faults.suspend_after_seconds / speed
+        faults = self._faults()
+        patience = self._clock.scaled(faults.suspend_after_seconds)
         if subscription.failed(failure, now, patience, faults.suspend_after_failures):
             self.counts["suspensions"] += 1
             self._plan_probe(subscription)
         elif attempt < len(faults.redelivery_delays_seconds):
-            wait = faults.redelivery_delays_seconds[attempt] / speed
-            self._plan(delivery, now + timedelta(seconds=wait), attempt + 1)
+            wait = faults.redelivery_delays_seconds[attempt]
+            self._plan(delivery, self._clock.after(wait), attempt + 1)
 
     async def _attempt(self, delivery: Delivery) -> str | None:
-        """Post once; returns what went wrong, or None."""
+        """Post once; returns the reason of a failure, or None."""
         name = "Validation-Token" if self._faults().mislabelled_token else "Verification-Token"
         token = delivery.subscription.token
         headers = {} if token is None else {name: token}
         try:
-            answer = await self._poster.post(delivery.subscription.address, delivery.payload, headers)
+            response = await self._poster.post(delivery.subscription.address, delivery.payload, headers)
         except TimeoutError:
             return "Read timed out"
         except UnreachableError as error:
             return str(error)
-        return None if answer.status == 200 else f"Response code: {answer.status} {answer.reason}"
+        return None if response.status == 200 else f"Response code: {response.status} {response.reason}"
 
     def _note(self, delivery: Delivery, attempt: int, failure: str | None, now: datetime) -> None:
         self.counts["accepted" if failure is None else "failed"] += 1
@@ -201,24 +201,24 @@ class Webhooks:
     def _plan_probe(self, subscription: Subscription) -> None:
         if self._faults().recovery != "probe":
             return
-        wait = timedelta(seconds=self._faults().probe_seconds / self._speed())
-        self._scheduler.at(self._clock.now() + wait, lambda: self._probe(subscription))
+        probed_at = self._clock.after(self._faults().probe_seconds)
+        self._scheduler.at(probed_at, lambda: self._probe(subscription))
 
     async def _probe(self, subscription: Subscription) -> None:
         if subscription.status != "Blacklisted" or subscription.is_expired(self._clock.now()):
             return
         self.counts["probes"] += 1
         try:
-            await self.shake_hands(subscription.address)
+            await self.perform_handshake(subscription.address)
         except Refused:
             self._plan_probe(subscription)
         else:
             subscription.recover()
 
-    # Chance
+    # Random values
 
     def _between(self, low: float, high: float) -> float:
-        return self._rng.uniform(low, high) / self._speed()
+        return self._clock.scaled(self._rng.uniform(low, high))
 
     def _new_uuid(self) -> str:
         if self._faults().uuid_form == "guid":
@@ -227,25 +227,29 @@ class Webhooks:
 
 
 def _distinct(filters: list[EventFilter], event: PartyEvent) -> list[EventFilter]:
-    """Return the filters that want the event, one per family: a subscription hears of it once."""
-    wanted: dict[str, EventFilter] = {}
+    """Return the filters that match the event, one per kind: a subscription gets an event once per kind."""
+    matching: dict[str, EventFilter] = {}
     for one in filters:
-        if one.wants(event):
-            wanted.setdefault(one.kind, one)
-    return list(wanted.values())
+        if one.matches(event):
+            matching.setdefault(one.kind, one)
+    return list(matching.values())
 
 
-def check_handshake(answer: Answer, token: str) -> None:
-    """Judge the answer to a handshake; raises Refused with SUB-520 or SUB-525."""
-    if answer.status != 200:
-        raise _unfit(f"status is {answer.status} {answer.reason}")
-    if answer.headers.get("validation-token") != token:
+def check_handshake(response: WebhookResponse, token: str) -> None:
+    """Check the response to a handshake; raises Refused with SUB-520 or SUB-525."""
+    if response.status != 200:
+        raise _invalid_response(f"status is {response.status} {response.reason}")
+    if response.headers.get("validation-token") != token:
         raise Refused(400, "SUB-520", "WebHook responds without the Validation-Token header")
-    if not answer.headers.get("content-type", "").lower().startswith("application/json"):
-        raise _unfit(f"content type is [{answer.headers.get('content-type', '')}], not application/json")
-    if answer.size > ANSWER_LIMIT_BYTES:
-        raise _unfit(f"{answer.size} bytes with headers, at most {ANSWER_LIMIT_BYTES} are allowed")
+    if not response.headers.get("content-type", "").lower().startswith("application/json"):
+        raise _invalid_response(
+            f"content type is [{response.headers.get('content-type', '')}], not application/json"
+        )
+    if response.size > RESPONSE_LIMIT_BYTES:
+        raise _invalid_response(
+            f"{response.size} bytes with headers, at most {RESPONSE_LIMIT_BYTES} are allowed"
+        )
 
 
-def _unfit(why: str) -> Refused:
+def _invalid_response(why: str) -> Refused:
     return Refused(400, "SUB-525", f"WebHook response is not valid: {why}")

@@ -1,4 +1,4 @@
-"""Audio that stands for recordings, and how a byte range of it is answered. No I/O."""
+"""The audio of recordings, and the byte ranges of it that a request gets. No I/O."""
 
 import struct
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ _MP3_FRAME = bytes((0xFF, 0xF3, 0x18, 0xC4)) + bytes(32)
 _MP3_FRAME_SECONDS = 0.036
 
 
-def audio(recording_id: str, seconds: float, form: AudioFormat) -> bytes:
-    """Make playable silence of this length, different for every recording and always the same for one."""
+def make_audio(recording_id: str, seconds: float, form: AudioFormat) -> bytes:
+    """Return playable silence of this length, the same bytes for the same recording only."""
     return _wav(recording_id, seconds) if form == "wav" else _mp3(recording_id, seconds)
 
 
@@ -39,24 +39,24 @@ _WAV_TAIL = (_WAV_RATE, _WAV_RATE, 1, 8)
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Which bytes to answer: `first` to `last` inclusive; status 200 or 206."""
+    """The bytes of a response, `first` to `last` inclusive, and its status, 200 or 206."""
 
     status: int
     first: int
     last: int
 
 
-def choose_slice(asked: str | None, total: int, mode: RangeMode) -> Slice | None:
-    """Choose the bytes for a Range header, or None when the range cannot be satisfied.
+def choose_slice(header: str | None, total: int, mode: RangeMode) -> Slice | None:
+    """Choose the bytes for a Range header; None if the range cannot be satisfied.
 
-    In the mode `unasked` a request without a range gets the first half, as the media guide warns.
+    In mode `unasked` a request without a range gets the first half, as the media guide warns.
     """
     whole = Slice(200, 0, total - 1)
     if mode == "ignored":
         return whole
-    if asked is None:
+    if header is None:
         return Slice(206, 0, max(0, total // 2 - 1)) if mode == "unasked" else whole
-    unit, _, span = asked.partition("=")
+    unit, _, span = header.partition("=")
     first_text, dash, last_text = span.partition("-")
     if unit.strip() != "bytes" or not dash or "," in span:
         return whole
@@ -69,11 +69,3 @@ def choose_slice(asked: str | None, total: int, mode: RangeMode) -> Slice | None
     if first >= total or last < first:
         return None
     return Slice(206, first, min(last, total - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Playable:
-    """A recording that may be heard; `seconds` is its length."""
-
-    id: str
-    seconds: float

@@ -1,8 +1,7 @@
-"""How events look on the wire: telephony sessions, presence, reminders, and the envelope. No I/O."""
+"""The wire format of events: telephony sessions, presence, and the envelope. No I/O."""
 
 import json
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,13 +14,13 @@ TERMINAL = frozenset({"Disconnected", "Gone"})
 
 
 def stamp(moment: datetime, form: TimeForm) -> str:
-    """Write a moment with milliseconds, in the form that the event family uses."""
+    """Format a time with milliseconds and the given form of UTC."""
     text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.")
     return f"{text}{moment.microsecond // 1000:03d}{form}"
 
 
 def session_body(event: PartyEvent, form: TimeForm) -> Json:
-    """Return the body of a telephony session event: one party, the time of this change."""
+    """Return the body of a telephony session event: one party and the time of its change."""
     session = event.session
     return {
         "sequence": event.sequence,
@@ -44,7 +43,7 @@ _PRESENCE = {
 
 
 def presence_body(event: PartyEvent, form: TimeForm, sequence: int) -> Json | None:
-    """Return the presence event of the party's extension, or None for parties without one."""
+    """Return the presence event of the party's extension, None for a party without one."""
     if event.extension_id is None:
         return None
     party, code = event.party, event.party["status"]["code"]
@@ -92,23 +91,25 @@ class Envelope:
     owner_id: str
 
     def wrap(self, body: Json, form: TimeForm, *, pn_apns: bool) -> bytes:
-        """Return the bytes that are posted; with `pn_apns` in the form of mobile pushes."""
-        told: Json = {"event": self.event, "timestamp": stamp(self.timestamp, form), "body": body}
+        """Return the bytes to post; with `pn_apns` in the form of mobile pushes."""
+        inner: Json = {"event": self.event, "timestamp": stamp(self.timestamp, form), "body": body}
         outer: Json = {"uuid": self.uuid, "subscriptionId": self.subscription_id, "ownerId": self.owner_id}
-        whole = outer | ({"pn_apns": told} if pn_apns else told)
+        whole = outer | ({"pn_apns": inner} if pn_apns else inner)
         return json.dumps(whole, separators=(",", ":")).encode()
 
 
 def read_session(call: ScriptedCall, telephony_session_id: str, now: datetime) -> Json | None:
-    """Return a session as the telephony resource shows it: None before its start and once it is over.
+    """Return a session as the telephony resource shows it, None before its start and after its end.
 
-    There is no `sessionId` in it, and parties name their owner beside the ids.
+    It has no `sessionId`, and its parties have an `owner` in addition to the ids.
     """
     session = next(one for one in call.sessions if one.telephony_session_id == telephony_session_id)
     if not session.started_at <= now < session.ended_at:
         return None
     parties: dict[str, Json] = {}
-    for event in _told(call.events, telephony_session_id, now):
+    for event in call.events:
+        if event.session != session or event.at > now:
+            continue
         party = event.party
         owner = {"accountId": party["accountId"]}
         if event.extension_id is not None:
@@ -121,11 +122,3 @@ def read_session(call: ScriptedCall, telephony_session_id: str, now: datetime) -
         "parties": list(parties.values()),
         "voiceCallToken": f"vct-{telephony_session_id[-12:]}",
     }
-
-
-def _told(events: Sequence[PartyEvent], telephony_session_id: str, now: datetime) -> list[PartyEvent]:
-    return [
-        event
-        for event in events
-        if event.session.telephony_session_id == telephony_session_id and event.at <= now
-    ]

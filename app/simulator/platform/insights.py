@@ -1,13 +1,14 @@
-"""What the simulated RingSense says of recorded calls, and when. No I/O.
+"""The conversation insights of recorded calls, as RingSense shows them. No I/O.
 
-Optional as the real product is: analysed are the recordings that are kept, some half an hour after their end
-(guide "Conversation insights"). Where notes are taken, a second and fuller version follows the first.
+As with the real product, kept recordings are analysed about half an hour after their end (guide "Conversation
+insights"). If the account takes notes, a second version with more insights follows the first.
 """
 
 import random
 from collections.abc import Sequence
 from datetime import datetime
 
+from app.simulator.platform.calls import CallStore
 from app.simulator.platform.views import iso
 from app.simulator.scripting.model import Json, Record, Recording, ScriptedCall
 from app.simulator.timing import Timing
@@ -23,8 +24,8 @@ KINDS = (
     "CallNotes",
     "Sentiment",
 )
-_OF_THE_NOTES = frozenset({"BulletedSummary", "CallNotes", "NextSteps"})
-_TALES = (
+_NOTE_KINDS = frozenset({"BulletedSummary", "CallNotes", "NextSteps"})
+_STORIES = (
     ("an invoice", "Send the invoice", "Positive", 8),
     ("a delivery date", "Confirm the date", "Neutral", 6),
     ("a broken teapot", "Replace the teapot", "Negative", 3),
@@ -32,7 +33,7 @@ _TALES = (
 
 
 def analysed_at(record: Record, recording: Recording, timing: Timing, *, notes: bool) -> list[datetime]:
-    """Return when each version of a recording's insights comes into being, the first one first."""
+    """Return when each version of a recording's insights appears, in order."""
     first = record.after(recording.ended_at, timing.insights_delay)
     return [first, record.after(first, timing.insights_notes_delay)] if notes else [first]
 
@@ -40,14 +41,14 @@ def analysed_at(record: Record, recording: Recording, timing: Timing, *, notes: 
 def show_insights(
     call: ScriptedCall, recording: Recording, versions: Sequence[datetime], now: datetime, platform: str
 ) -> Json | None:
-    """Return the insights of a recording as they are now, None before their time."""
+    """Return the insights of a recording at this time, or None before the first version."""
     reached = [moment for moment in versions if moment <= now]
     if not reached:
         return None
     speakers = _speakers(call, recording)
     whole = _write(recording, speakers)
     is_first_of_two = len(versions) == 2 and len(reached) == 1
-    insights = {name: whole[name] for name in KINDS if not (is_first_of_two and name in _OF_THE_NOTES)}
+    insights = {name: whole[name] for name in KINDS if not (is_first_of_two and name in _NOTE_KINDS)}
     return {
         "title": " and ".join(str(speaker["name"]) for speaker in speakers),
         "domain": DOMAIN,
@@ -65,16 +66,28 @@ def show_insights(
     }
 
 
-def only_kinds(shown: Json, asked: Sequence[str]) -> Json:
-    """Leave out the kinds that were not asked for; a request that names none gets all."""
-    if not asked:
+def only_kinds(shown: Json, kinds: Sequence[str]) -> Json:
+    """Keep the requested kinds only; a request that names none gets all kinds."""
+    if not kinds:
         return shown
-    insights = {name: value for name, value in shown["insights"].items() if name in asked}
+    insights = {name: value for name, value in shown["insights"].items() if name in kinds}
     return shown | {"insights": insights}
 
 
+def find_insights(
+    store: CallStore, recording_id: str, now: datetime, platform: str, *, notes: bool
+) -> Json | None:
+    """Return the insights of a recording, None if it is unknown, purged or not analysed yet."""
+    known = store.recording(recording_id)
+    if known is None:
+        return None
+    versions = analysed_at(known.record, known.recording, store.timing, notes=notes)
+    call = store.call_of_session(known.recording.telephony_session_id)
+    return None if call is None else show_insights(call, known.recording, versions, now, platform)
+
+
 def _speakers(call: ScriptedCall, recording: Recording) -> list[Json]:
-    """The one who was recorded, and the first one on the other side."""
+    """Return the party that was recorded and the first party on the other side."""
     parties: dict[str, Json] = {}
     for event in call.events:
         if event.session.telephony_session_id == recording.telephony_session_id:
@@ -103,8 +116,8 @@ def _direction(call: ScriptedCall, recording: Recording) -> str:
 
 
 def _write(recording: Recording, speakers: Sequence[Json]) -> Json:
-    """Make up what was said; one recording always tells the same tale."""
-    about, step, sentiment, score = random.Random(recording.id).choice(_TALES)
+    """Invent the content of a conversation; the same recording always has the same content."""
+    about, step, sentiment, score = random.Random(recording.id).choice(_STORIES)
     ours, theirs = speakers[0]["speakerId"], speakers[-1]["speakerId"]
     end = round(recording.seconds, 1)
     turn = round(recording.seconds / 4, 1)

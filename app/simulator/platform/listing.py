@@ -1,7 +1,7 @@
-"""Lists of records: filters, pages, bulk answers and the two kinds of sync. No I/O.
+"""Lists of records: filters, pages, bulk responses and the two kinds of sync. No I/O.
 
-Query parameters come as a list of pairs, because several of them may be repeated; unknown ones are ignored,
-as RingCentral does.
+Query parameters are a list of pairs, because some of them can be repeated. Unknown ones are ignored, as by
+RingCentral.
 """
 
 import base64
@@ -20,12 +20,11 @@ from app.simulator.platform.views import (
     Links,
     Revision,
     current_revision,
-    cut_fraction,
-    day_before,
     iso,
     show_logged,
+    whole_second,
 )
-from app.simulator.scripting.model import Face, Json, Record
+from app.simulator.scripting.model import CallSummary, Json, Record
 
 MAX_PER_PAGE = 1000
 DEFAULT_PER_PAGE = 100
@@ -44,7 +43,7 @@ class Query:
         return next((value for key, value in self.pairs if key == name), None)
 
     def all(self, name: str) -> list[str]:
-        """Return every value, also those that came comma-separated."""
+        """Return all values; a comma-separated parameter has several."""
         return [part for key, value in self.pairs if key == name for part in value.split(",")]
 
     def view(self) -> str:
@@ -64,10 +63,11 @@ class Query:
             moment = datetime.fromisoformat(given.replace(" ", "+"))
         except ValueError:
             raise invalid(name) from None
-        return cut_fraction(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        # RingCentral compares whole seconds: the fraction of a bound is cut, not rounded.
+        return whole_second(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
     def integer(self, name: str, default: int, *, most: int | None = None) -> int:
-        """Read a number from 1 on; one above `most` is clamped, and `max` means it."""
+        """Read a number of at least 1; `most` limits it, and the text `max` stands for `most`."""
         given = self.one(name)
         if given is None:
             return default
@@ -80,13 +80,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """The requested part of a list."""
 
     number: int
     size: int
 
     @classmethod
-    def asked(cls, query: Query) -> "Page":
+    def read(cls, query: Query) -> "Page":
         return cls(query.integer("page", 1), query.integer("perPage", DEFAULT_PER_PAGE, most=MAX_PER_PAGE))
 
 
@@ -98,7 +98,7 @@ def paged(
     show: Callable[[T], Json],
     last_page: LastPage,
 ) -> Json:
-    """Wrap one page of all `records` in the list envelope with its sparse navigation; shows only that page."""
+    """Return one page of `records` as a list response. `show` is called for the records of that page only."""
     begin = (page.number - 1) * page.size
     shown = [show(record) for record in records[begin : begin + page.size]]
     pages = max(1, -(-len(records) // page.size))
@@ -130,10 +130,10 @@ def newest_first(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.started_at, record.id), reverse=True)
 
 
-def matches_face(face: Face, query: Query) -> bool:
-    """Apply the filters that active calls and the call log share; every call here is a voice call."""
+def matches_summary(summary: CallSummary, query: Query) -> bool:
+    """Apply the filters that Active Calls and the call log share. All calls are voice calls."""
     directions, kinds = query.all("direction"), query.all("type")
-    if directions and face.direction not in directions:
+    if directions and summary.direction not in directions:
         return False
     return not kinds or "Voice" in kinds
 
@@ -143,7 +143,7 @@ def matches_face(face: Face, query: Query) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LogRules:
-    """How this release of the platform treats the filters that differ between releases."""
+    """How the platform handles the filters that differ between releases."""
 
     session_id_excludes: tuple[str, ...]
     session_id_within_window: bool
@@ -152,17 +152,18 @@ class LogRules:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """A call-log list request, checked. The window is over `startTime`, both ends inclusive."""
+    """A valid call-log list request. The window applies to `startTime`, both ends inclusive."""
 
     begin: datetime | None
     end: datetime | None
     concerns: Callable[[Record], bool]
-    """Whether the record is of the session asked for, whatever it says at the moment."""
+    """Whether the record belongs to the requested session."""
     accepts: Callable[[Record, Revision], bool]
+    """Whether the current content of the record passes the other filters."""
 
 
 def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_level: bool) -> LogQuery:
-    """Check the parameters of a call-log list; raises Refused with CLG-110, CMN-101 and the like."""
+    """Validate the parameters of a call-log list; raises Refused, for example with CLG-110 or CMN-101."""
     session_id = query.one("sessionId")
     if session_id is not None:
         _check_session_id(session_id, query, rules)
@@ -170,7 +171,8 @@ def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_leve
         message = "Parameter [extensionNumber] is not allowed together with parameter [phoneNumber]"
         raise Refused(400, "CLG-110", message, parameter="phoneNumber")
     end = query.moment("dateTo")
-    begin = query.moment("dateFrom") or day_before(end or now)
+    # The default window does not scale with speed.
+    begin = query.moment("dateFrom") or (end or now) - timedelta(hours=24)
     if session_id is not None and not rules.session_id_within_window:
         begin, end = datetime.min.replace(tzinfo=UTC), None
     telephony = query.one("telephonySessionId") if rules.telephony_session_id_filter else None
@@ -181,7 +183,9 @@ def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_leve
         return session_id in (None, session.session_id) and telephony in (None, session.telephony_session_id)
 
     def accepts(record: Record, revision: Revision) -> bool:
-        return matches_face(revision.stage.face, query) and all(test(record, revision) for test in tests)
+        return matches_summary(revision.stage.summary, query) and all(
+            test(record, revision) for test in tests
+        )
 
     return LogQuery(begin, end, concerns, accepts)
 
@@ -202,9 +206,9 @@ def _log_tests(query: Query, *, company_level: bool) -> list[_Test]:
     tests: list[_Test] = []
     phone, extension = query.one("phoneNumber"), query.one("extensionNumber")
     if phone is not None:
-        tests.append(lambda _, revision: _digits(phone) in _numbers(revision.stage.face, "phoneNumber"))
+        tests.append(lambda _, revision: _digits(phone) in _numbers(revision.stage.summary, "phoneNumber"))
     if extension is not None:
-        tests.append(lambda _, revision: extension in _numbers(revision.stage.face, "extensionNumber"))
+        tests.append(lambda _, revision: extension in _numbers(revision.stage.summary, "extensionNumber"))
     kind = query.one("recordingType")
     if kind is not None or query.flag("withRecording"):
         tests.append(lambda record, revision: _is_recorded(record, revision, kind))
@@ -218,13 +222,13 @@ def _digits(number: str) -> str:
     return "".join(char for char in number if char.isdigit())
 
 
-def _numbers(face: Face, key: str) -> set[str]:
-    found = (str(side.get(key, "")) for side in (face.sender, face.receiver))
+def _numbers(summary: CallSummary, key: str) -> set[str]:
+    found = (str(side.get(key, "")) for side in (summary.sender, summary.receiver))
     return {_digits(number) for number in found if number}
 
 
 def _is_recorded(record: Record, revision: Revision, kind: str | None) -> bool:
-    kept = record.sound.kept if revision.with_recording else ()
+    kept = record.recordings.kept if revision.with_recording else ()
     return any(kind in (None, "All", recording.kind) for recording in kept)
 
 
@@ -232,9 +236,10 @@ def _is_recorded(record: Record, revision: Revision, kind: str | None) -> bool:
 
 
 def multipart(parts: Sequence[tuple[str, int, Json]], boundary: str) -> bytes:
-    """Write a 207 body of (href, status, body) parts, with the mixed line ends that the platform has been seen to send.
+    """Return a 207 body of (href, status, body) parts.
 
-    The first part lists the statuses; then comes one part per id in the order of the request.
+    The first part lists the statuses; then follows one part per id in the order of the request. Line endings
+    are mixed, as observed in responses of the platform.
     """
     listed = {
         "response": [
@@ -255,7 +260,7 @@ _REASONS = {200: "OK", 403: "Forbidden", 404: "Not Found"}
 
 
 def multi_status(parts: Sequence[tuple[str, int, Json]]) -> list[Json]:
-    """Return the JSON form of a bulk answer, from (resource id, status, body)."""
+    """Return the JSON form of a bulk response, from parts of (resource id, status, body)."""
     return [{"resourceId": name, "status": status, "body": body} for name, status, body in parts]
 
 
@@ -264,7 +269,7 @@ def multi_status(parts: Sequence[tuple[str, int, Json]]) -> list[Json]:
 
 @dataclass(frozen=True, slots=True)
 class SyncToken:
-    """What a sync token remembers; opaque to clients."""
+    """The content of a sync token, which is opaque to clients."""
 
     kind: str
     level: str
@@ -278,7 +283,7 @@ class SyncToken:
 
     @classmethod
     def read(cls, text: str, kind: str, level: str) -> "SyncToken":
-        """Read a token of this kind and level; raises Refused with CLG-104."""
+        """Decode a token of this kind and level; raises Refused with CLG-104."""
         try:
             fields = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             written_kind, written_level, view, status_group, seen_until = map(str, fields)
@@ -296,7 +301,7 @@ def _bad_token(message: str) -> Refused:
 
 @dataclass(frozen=True, slots=True)
 class SyncSource:
-    """Where a sync reads: the records of its level, and how they are shown."""
+    """The records that a sync reads, and how it shows them."""
 
     address: str
     level: str
@@ -309,13 +314,13 @@ class SyncSource:
         return show_logged(record, revision, self.links, view, company_level=self.company_level)
 
     def current(self, now: datetime) -> list[tuple[Record, Revision]]:
-        """Pair each record that the log knows with what it says now."""
+        """Pair each record that the log contains with its current revision."""
         pairs = ((record, current_revision(self.revisions_of(record), now)) for record in self.records)
         return [(record, revision) for record, revision in pairs if revision is not None]
 
 
 def sync(source: SyncSource, query: Query, now: datetime, limit: int) -> Json:
-    """Answer `call-log-sync`: FSync reads the latest records, ISync what is new or changed since the token."""
+    """Answer `call-log-sync`: FSync returns the latest records, ISync those changed since the token."""
     if query.one("syncType") == "ISync":
         token = SyncToken.read(query.one("syncToken") or "", "sync", source.level)
         view, group, kind = token.view, token.status_group, "ISync"
@@ -346,11 +351,11 @@ def _changed(record: Record, since: datetime, now: datetime, source: SyncSource)
 
 
 def _in_group(revision: Revision, group: str) -> bool:
-    return group != "Missed" or revision.stage.face.result in ("Missed", "Voicemail", "Abandoned")
+    return group != "Missed" or revision.stage.summary.result in ("Missed", "Voicemail", "Abandoned")
 
 
 def extract_sync(source: SyncSource, query: Query, now: datetime, hour_ago: datetime) -> Json:
-    """Answer `call-log-extract-sync`: records in order of their last modification, page after page of ISync."""
+    """Answer `call-log-extract-sync`: records in order of their last modification, in pages by ISync."""
     if query.one("syncType") == "ISync":
         token = SyncToken.read(query.one("syncToken") or "", "extract", source.level)
         view, since, count, kind = token.view, token.seen_until, 250, "ISync"
@@ -358,11 +363,12 @@ def extract_sync(source: SyncSource, query: Query, now: datetime, hour_ago: date
         view, kind = query.view(), "FSync"
         since = (query.moment("dateFrom") or hour_ago) - timedelta(microseconds=1)
         count = query.integer("recordCount", 250, most=MAX_EXTRACT)
-    waiting = [pair for pair in source.current(now) if pair[1].at > since]
-    waiting.sort(key=lambda pair: (pair[1].at, pair[0].id))
-    chosen = waiting[:count]
-    while len(chosen) < len(waiting) and waiting[len(chosen)][1].at == chosen[-1][1].at:
-        chosen.append(waiting[len(chosen)])
+    pending = [pair for pair in source.current(now) if pair[1].at > since]
+    pending.sort(key=lambda pair: (pair[1].at, pair[0].id))
+    chosen = pending[:count]
+    # The next page starts after `seen_until`, so a page must contain all records of its last timestamp.
+    while len(chosen) < len(pending) and pending[len(chosen)][1].at == chosen[-1][1].at:
+        chosen.append(pending[len(chosen)])
     seen_until = chosen[-1][1].at if chosen else since
     return {
         "uri": source.address,
@@ -371,6 +377,6 @@ def extract_sync(source: SyncSource, query: Query, now: datetime, hour_ago: date
             "syncType": kind,
             "syncToken": SyncToken("extract", source.level, view, "All", seen_until).write(),
             "syncTime": iso(now),
-            "newerRecordsExist": len(chosen) < len(waiting),
+            "newerRecordsExist": len(chosen) < len(pending),
         },
     }

@@ -1,7 +1,8 @@
-"""Subscriptions: filters, lifetimes, health. No I/O, `now` is an argument."""
+"""Subscriptions: their filters, lifetimes and delivery failures. No I/O, `now` is an argument."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -22,7 +23,7 @@ FilterKind = Literal["sessions", "presence", "insights", "reminder"]
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """One checked filter with `~` expanded; `extension_id` None means every extension of the account."""
+    """One valid filter with `~` expanded. `extension_id` None means all extensions of the account."""
 
     text: str
     kind: FilterKind
@@ -32,7 +33,7 @@ class EventFilter:
 
     @property
     def scope(self) -> str | None:
-        """The application's scope without which the filter is disabled."""
+        """The scope that the application needs for this filter."""
         return {
             "sessions": "CallControl",
             "presence": "ReadPresence",
@@ -40,8 +41,8 @@ class EventFilter:
             "reminder": None,
         }[self.kind]
 
-    def wants(self, event: PartyEvent) -> bool:
-        """Whether a party event passes the filter and its query."""
+    def matches(self, event: PartyEvent) -> bool:
+        """Whether the filter and its query match a party event."""
         if self.extension_id is not None and event.extension_id != self.extension_id:
             return False
         if self.kind == "presence":
@@ -63,14 +64,14 @@ class EventFilter:
         return not numbers or any(number in sides for number in numbers)
 
 
-def _one_of(wanted: Sequence[str] | None, given: str) -> bool:
-    return not wanted or given in wanted
+def _one_of(allowed: Sequence[str] | None, given: str) -> bool:
+    return not allowed or given in allowed
 
 
 def read_filter(text: object, account_id: str, extension_id: str) -> EventFilter:
-    """Check one filter and expand `~`; raises Refused with SUB-508.
+    """Validate one filter and expand `~`; raises Refused with SUB-508.
 
-    The expanded text keeps the query, as RingCentral's answers do.
+    The expanded text includes the query, as in RingCentral's responses.
     """
     if isinstance(text, str):
         parts = urlsplit(text)
@@ -112,21 +113,21 @@ def _expand(
 
 
 def event_path(account_id: str, extension_id: str | None, family: str) -> str:
-    """Return the concrete path of an event: the extension's where the party has one, else the account's."""
+    """Return the path of an event: below the extension if the party has one, else below the account."""
     extension = f"/extension/{extension_id}" if extension_id is not None else ""
     return f"/restapi/v1.0/account/{account_id}{extension}/{family}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """When to remind of a subscription's end; wall-clock seconds."""
+    """How long before the end reminders start, and how often they repeat, in real seconds."""
 
     threshold: float
     interval: float
 
 
 def read_reminder(filters: Sequence[EventFilter], lifetime: float, speed: float) -> Reminder | None:
-    """Read the reminder filter, if there is one; raises Refused with SUB-516."""
+    """Read the reminder filter, if any; raises Refused with SUB-516."""
     for one in filters:
         if one.kind == "reminder":
             try:
@@ -142,7 +143,7 @@ def read_reminder(filters: Sequence[EventFilter], lifetime: float, speed: float)
 
 @dataclass(slots=True)
 class Subscription:
-    """One webhook subscription; changes over time. `listed` is False for the one without a create call."""
+    """One webhook subscription. Mutable. `listed` is False for one that no API request created."""
 
     id: str
     owner_id: str
@@ -171,11 +172,15 @@ class Subscription:
         self.failing_since, self.failures = None, 0
 
     def failed(self, reason: str, now: datetime, patience_seconds: float, patience_failures: int) -> bool:
-        """Count a failed delivery; returns whether the subscription was suspended by it."""
+        """Count a failed delivery; returns True if this suspends the subscription."""
         self.failing_since = self.failing_since or now
         self.failures += 1
-        lasting = (now - self.failing_since).total_seconds()
-        if self.status == "Active" and self.failures >= patience_failures and lasting >= patience_seconds:
+        failing_seconds = (now - self.failing_since).total_seconds()
+        if (
+            self.status == "Active"
+            and self.failures >= patience_failures
+            and failing_seconds >= patience_seconds
+        ):
             self.suspend(reason, now)
             return True
         return False
@@ -192,7 +197,7 @@ class Subscription:
         self.renewals += 1
 
     def show(self, platform: str, now: datetime) -> Json:
-        """Return the subscription as the API answers; the secret is not echoed."""
+        """Return the subscription as the API shows it, without the secret."""
         left = max(0, round((self.expires_at - now).total_seconds()) - 1)
         shown: Json = {
             "uri": f"{platform}/restapi/v1.0/subscription/{self.id}",
@@ -211,11 +216,15 @@ class Subscription:
         return shown
 
 
-def lifetime_seconds(asked: object, speed: float, most: float) -> float:
-    """Return a subscription's lifetime in wall-clock seconds.
+def count_statuses(subscriptions: Iterable[Subscription]) -> Json:
+    return dict(Counter(one.status for one in subscriptions))
 
-    `asked` is what the client sent, a number of seconds that it counts on a clock as fast as the rest of
-    the simulated time; it divides by speed like everything else and is capped.
+
+def lifetime_seconds(asked: object, speed: float, most: float) -> float:
+    """Return a subscription's lifetime in real seconds.
+
+    `asked` is the value that the client sent, in simulated seconds. It is capped at `most` and divided by
+    `speed`.
     """
     if asked is None:
         return min(DEFAULT_LIFETIME_SECONDS, most) / speed

@@ -1,11 +1,11 @@
-"""Tokens as RingCentral issues and kills them. Keeps state, does no I/O, takes `now` as an argument.
+"""Tokens as RingCentral issues and revokes them. Has state, does no I/O, takes `now` as an argument.
 
-Rules (guide "Refresh tokens"): a refresh token works once and the access token it replaces is dead at once;
-a repeat answers with the same new pair for about 10 s after the new access token was first used, or for up to
-60 minutes if it never was. More than five sessions of one user and application push the oldest out.
+Rules (guide "Refresh tokens"): a refresh token works once, and the old access token is invalid immediately. A
+repeated refresh returns the same new pair for about 10 s after the new access token was first used, or for up
+to 60 minutes if it was never used. A sixth session of one user and application ends the oldest one.
 
-A code of the authorization code flow works once, for a minute, with the address that it was issued for and the
-verifier of its challenge (RFC 7636; guides "Authorization code flow", "PKCE").
+A code of the authorization code flow works once, for one minute, with the redirect URI that it was issued for
+and the verifier of its challenge (RFC 7636; guides "Authorization code flow", "PKCE").
 """
 
 import base64
@@ -43,19 +43,19 @@ class Session:
     refresh_until: datetime | None = None
     refresh_seconds: float = 0.0
     used_at: datetime | None = None
-    """When the present access token was first used."""
+    """When the current access token was first used."""
     replaced_token: str | None = None
     replaced_at: datetime | None = None
-    """The refresh token before the present one, and when it was traded in."""
+    """The refresh token before the current one, and when it was exchanged."""
 
     def is_over(self, now: datetime) -> bool:
-        """Whether neither token can be used any more."""
+        """Whether both tokens have expired."""
         return self.access_until <= now and (self.refresh_until is None or self.refresh_until <= now)
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a code was issued for. `challenge` is None when the client asked without proof of possession."""
+    """An authorization code. `challenge` is None if the client did not use PKCE."""
 
     user: User
     redirect_uri: str
@@ -65,7 +65,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What the application's settings say; seconds of the unscaled world, divided by `speed` on use."""
+    """The settings of the application. Seconds are simulated ones."""
 
     client_id: str
     client_secret: str
@@ -111,9 +111,9 @@ class Tokens:
         refreshable: bool,
         withheld: Collection[str] = (),
     ) -> Json:
-        """Answer a token request whose client was checked; raises TokenRefused.
+        """Answer a token request of an authenticated client; raises TokenRefused.
 
-        `withheld` are scopes that the application has not now, whatever its settings say.
+        `withheld` are scopes that the application currently lacks.
         """
         kind = form.get("grant_type")
         if kind == JWT_GRANT:
@@ -121,15 +121,15 @@ class Tokens:
         elif kind == "refresh_token":
             session = self._refresh(form.get("refresh_token", ""), now, speed)
         elif kind == "authorization_code":
-            session = self._trade_code(form, now, speed, refreshable=refreshable)
+            session = self._exchange_code(form, now, speed, refreshable=refreshable)
         elif kind in ("password", "partner_jwt"):
             raise TokenRefused(400, "unauthorized_client", "OAU-251", "Unauthorized for this grant type")
         else:
             raise TokenRefused(400, "unsupported_grant_type", "OAU-250", "Unsupported grant type")
-        return _token_answer(session, now, withheld)
+        return _show_tokens(session, now, withheld)
 
     def user_of_grant(self, form: Mapping[str, str]) -> str:
-        """Return whose rate bucket a token request falls into: an extension id, or empty if nobody's."""
+        """Return the extension id whose rate bucket counts a token request, empty for an unknown user."""
         user = self.users.get(form.get("assertion", ""))
         if user is not None:
             return user.extension_id
@@ -142,13 +142,13 @@ class Tokens:
     def issue_code(
         self, user: User, redirect_uri: str, challenge: str | None, now: datetime, speed: float
     ) -> str:
-        """Return a code for a user who has signed in and agreed."""
+        """Return a code for a user who signed in and consented."""
         code = self.make_token()
         until = now + timedelta(seconds=max(CODE_SECONDS / speed, 2.0))
         self._codes[code] = Code(user, redirect_uri, challenge, until)
         return code
 
-    def knows(self, token: str) -> bool:
+    def has_issued(self, token: str) -> bool:
         """Whether an access token, refresh token or code was issued here."""
         return token in self._by_access or token in self._codes or self._by_refresh(token) is not None
 
@@ -170,25 +170,25 @@ class Tokens:
         return session
 
     def revoke(self, token: str) -> None:
-        """End the session of an access or refresh token; an unknown one is no error."""
+        """End the session of an access or refresh token; an unknown token is no error."""
         session = self._by_access.get(token) or self._by_refresh(token)
         if session is not None:
             self._end(session)
 
     def expire_all(self) -> int:
-        """Let every access token expire now (OAU-128); returns how many there were."""
+        """Expire all access tokens now (OAU-128); returns their number."""
         for session in self.sessions:
             self._expired.add(session.access_token)
         return len(self.sessions)
 
     def revoke_all(self) -> int:
-        """End every session (OAU-213); returns how many there were."""
+        """End all sessions (OAU-213); returns their number."""
         ended = list(self.sessions)
         for session in ended:
             self._end(session)
         return len(ended)
 
-    def _trade_code(
+    def _exchange_code(
         self, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool
     ) -> Session:
         code = self._codes.pop(form.get("code", ""), None)
@@ -211,11 +211,11 @@ class Tokens:
     ) -> Session:
         access_seconds = _ttl(form, "access_token_ttl", self.rules.access_seconds, *ACCESS_TTL_RANGE)
         refresh_seconds = _ttl(form, "refresh_token_ttl", self.rules.refresh_seconds, 1, REFRESH_TTL_MAX)
-        wanted = form.get("scope", "").split()
+        requested = form.get("scope", "").split()
         session = Session(
             id=self.make_token(),
             user=user,
-            scopes=tuple(scope for scope in self.rules.scopes if not wanted or scope in wanted),
+            scopes=tuple(scope for scope in self.rules.scopes if not requested or scope in requested),
             endpoint_id=form.get("endpoint_id") or f"ep-{self.make_token()[:8]}",
             access_token="",
             access_until=now,
@@ -224,7 +224,7 @@ class Tokens:
         )
         self._issue(session, now, refreshable=refreshable)
         self.sessions.append(session)
-        self._push_out(user, now)
+        self._end_oldest(user, now)
         return session
 
     def _refresh(self, token: str, now: datetime, speed: float) -> Session:
@@ -237,6 +237,7 @@ class Tokens:
             return session
         if session.refresh_until is not None and session.refresh_until <= now:
             raise TokenRefused(400, "invalid_grant", "OAU-210", "The refresh token is expired")
+        # Stored before the new pair is issued: a client that lost the response can repeat the request.
         session.replaced_token, session.replaced_at = token, now
         self._issue(session, now, refreshable=True)
         return session
@@ -250,7 +251,7 @@ class Tokens:
             session.refresh_token = self.make_token()
             session.refresh_until = now + timedelta(seconds=session.refresh_seconds)
 
-    def _push_out(self, user: User, now: datetime) -> None:
+    def _end_oldest(self, user: User, now: datetime) -> None:
         for session in [session for session in self.sessions if session.is_over(now)]:
             self.sessions.remove(session)
         own = [session for session in self.sessions if session.user == user]
@@ -289,7 +290,7 @@ def _ttl(form: Mapping[str, str], name: str, default: float, least: float, most:
 
 
 def _may_repeat(session: Session, now: datetime, speed: float) -> bool:
-    """Whether the refresh token before the present one still answers."""
+    """Whether the previous refresh token still works."""
     if session.replaced_at is None:
         return False
     if session.used_at is None:
@@ -297,9 +298,9 @@ def _may_repeat(session: Session, now: datetime, speed: float) -> bool:
     return now <= session.used_at + timedelta(seconds=REPEAT_AFTER_USE_SECONDS / speed)
 
 
-def _token_answer(session: Session, now: datetime, withheld: Collection[str]) -> Json:
-    """Return the token answer; lifetimes are whole seconds, at least one however fast the time."""
-    answer: Json = {
+def _show_tokens(session: Session, now: datetime, withheld: Collection[str]) -> Json:
+    """Return the token response. Lifetimes are whole seconds, at least 1 at any speed."""
+    shown: Json = {
         "access_token": session.access_token,
         "token_type": "bearer",
         "expires_in": _whole((session.access_until - now).total_seconds()),
@@ -308,9 +309,9 @@ def _token_answer(session: Session, now: datetime, withheld: Collection[str]) ->
         "endpoint_id": session.endpoint_id,
     }
     if session.refresh_token is not None and session.refresh_until is not None:
-        answer["refresh_token"] = session.refresh_token
-        answer["refresh_token_expires_in"] = _whole((session.refresh_until - now).total_seconds())
-    return answer
+        shown["refresh_token"] = session.refresh_token
+        shown["refresh_token_expires_in"] = _whole((session.refresh_until - now).total_seconds())
+    return shown
 
 
 def _whole(seconds: float) -> int:

@@ -1,14 +1,14 @@
-"""What active calls and the call log show of a record at a moment. No I/O, no clock: `now` is an argument.
+"""What Active Calls and the call log show of a record at a given time. No I/O, no clock.
 
-Both views are pure functions of the plan and the timing, which is also how the simulator can tell at any time
-when each record became visible: nothing is ever written.
+Both views are pure functions of the planned call and the timing. So the simulator can say at any time when a
+record becomes visible, without storing anything.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from app.simulator.scripting.model import IN_PROGRESS, Face, Json, Leg, Record, Recording, Stage
+from app.simulator.scripting.model import IN_PROGRESS, CallSummary, Json, Leg, Record, Recording, Stage
 from app.simulator.timing import Timing, between
 
 SIMPLE = "Simple"
@@ -17,7 +17,7 @@ DETAILED = "Detailed"
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where the answers' addresses point: the two hosts and the account."""
+    """The addresses in responses: the two hosts and the account."""
 
     platform: str
     media: str
@@ -39,7 +39,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What the call log says from `at` on, which is also its `lastModifiedTime`."""
+    """The content of the call log from the time `at` on, which is also its `lastModifiedTime`."""
 
     at: datetime
     kind: str
@@ -50,20 +50,20 @@ class Revision:
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment with milliseconds and Z."""
+    """Format a time in UTC with milliseconds and Z."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def whole_second(moment: datetime) -> datetime:
-    """Cut the fraction, as `startTime` does."""
+    """Cut the fraction of a second, as in `startTime`."""
     return moment.replace(microsecond=0)
 
 
-# When
+# Times
 
 
 def shown_at(record: Record, timing: Timing) -> tuple[datetime, ...]:
-    """Return the moments at which active calls starts to show each stage, never before an earlier one."""
+    """Return when Active Calls starts to show each stage; a stage never appears before an earlier one."""
     moments: list[datetime] = []
     for stage, chance in zip(record.stages, record.draws.lags, strict=False):
         moment = record.after(stage.at, timing.lag(chance))
@@ -72,12 +72,12 @@ def shown_at(record: Record, timing: Timing) -> tuple[datetime, ...]:
 
 
 def shown_until(record: Record, timing: Timing) -> datetime:
-    """Return when the record leaves active calls: a fixed time after the whole session's end."""
+    """Return when the record leaves Active Calls: a fixed time after the end of the session."""
     return record.after(record.session.ended_at, timing.retention)
 
 
 def logged_at(record: Record, timing: Timing) -> datetime:
-    """Return when the call log first holds the final content."""
+    """Return when the call log first contains the final content."""
     draws = record.draws
     delay = between(timing.log_delay_min, timing.log_delay_max, draws.log_delay)
     if draws.straggler < timing.straggler_share:
@@ -86,18 +86,18 @@ def logged_at(record: Record, timing: Timing) -> datetime:
 
 
 def recording_ready_at(record: Record, timing: Timing) -> datetime | None:
-    """Return when metadata and content of the record's recording can be fetched."""
-    if not record.sound.kept:
+    """Return when the record's recordings can be fetched, None without any."""
+    if not record.recordings.kept:
         return None
     delay = between(timing.media_delay_min, timing.media_delay_max, record.draws.media_delay)
     return record.after(record.session.ended_at, delay)
 
 
-# Active calls
+# Active Calls
 
 
 def active_stage(record: Record, now: datetime, timing: Timing) -> Stage | None:
-    """Return what active calls shows of the record now, or None when it is too early or too late."""
+    """Return the stage that Active Calls shows at this time, None before and after the record's window."""
     if now >= shown_until(record, timing):
         return None
     shown = None
@@ -107,22 +107,14 @@ def active_stage(record: Record, now: datetime, timing: Timing) -> Stage | None:
     return shown
 
 
-def show_active(record: Record, now: datetime, timing: Timing, links: Links, view: str) -> Json | None:
-    """Return the record as active calls gives it now, or None."""
-    stage = active_stage(record, now, timing)
-    if stage is None:
-        return None
-    return show_stage(record, stage, revision_at(record, now, timing), links, view)
-
-
 def show_stage(record: Record, stage: Stage, logged: Revision | None, links: Links, view: str) -> Json:
-    """Return one stage of the record as active calls gives it; `logged` is what the call log says meanwhile."""
+    """Return one stage of the record as Active Calls shows it. `logged` is its current call-log revision."""
     shown = _head(record, links, f"{links.extension(record.extension_id)}/call-log/{record.id}?view={view}")
-    shown |= _face(stage.face)
+    shown |= _show_summary(stage.summary)
     shown["extension"] = _extension(record.extension_id, links)
     is_attached = logged is not None and logged.with_recording
-    if stage is record.final and is_attached and record.sound.kept:
-        shown["recording"] = _recording(record.sound.kept[0], links)
+    if stage is record.final and is_attached and record.recordings.kept:
+        shown["recording"] = _recording(record.recordings.kept[0], links)
     if view == DETAILED:
         shown["legs"] = [_leg(record, leg, links, {}) for leg in stage.legs]
     return shown
@@ -132,7 +124,7 @@ def show_stage(record: Record, stage: Stage, logged: Revision | None, links: Lin
 
 
 def revisions(record: Record, timing: Timing) -> list[Revision]:
-    """List everything the call log ever says of the record, oldest first."""
+    """Return all revisions of the record in the call log, oldest first."""
     final_at = logged_at(record, timing)
     out: list[Revision] = []
     provisional = _provisional(record, timing)
@@ -159,11 +151,11 @@ def _has(additions: dict[str, datetime], what: str, moment: datetime) -> bool:
 
 
 def _additions(record: Record, timing: Timing) -> dict[str, datetime]:
-    """Return when late parts of the record are added: recording, voicemail message, looked-up names."""
+    """Return when the late parts of a record are added: recording, voicemail message, looked-up names."""
     draws, ended = record.draws, record.session.ended_at
     attach = between(timing.attach_delay_min, timing.attach_delay_max, draws.attach_delay)
     out: dict[str, datetime] = {}
-    if record.sound.kept:
+    if record.recordings.kept:
         out["recording"] = record.after(ended, attach)
     if record.message_id is not None:
         out["message"] = record.after(ended, attach)
@@ -177,50 +169,45 @@ _PROVISIONAL = (IN_PROGRESS, "Stopped", "IP Phone Offline", "reversed", "looks f
 
 
 def _provisional(record: Record, timing: Timing) -> Revision | None:
-    """Return what the log says while the call goes on, for the share of records that appear so early."""
+    """Return the revision during the call, for the share of records that have one."""
     if record.draws.provisional >= timing.provisional_share:
         return None
     at = record.after(record.started_at, timing.provisional_delay)
     kind = _PROVISIONAL[int(record.draws.provisional_kind * len(_PROVISIONAL))]
-    face = _provisional_face(record, kind, at)
-    return Revision(at, "provisional", Stage(at, face, record.stages[0].legs))
+    summary = _provisional_summary(record, kind, at)
+    return Revision(at, "provisional", Stage(at, summary, record.stages[0].legs))
 
 
-def _provisional_face(record: Record, kind: str, at: datetime) -> Face:
-    first, final = record.stages[0].face, record.final.face
+def _provisional_summary(record: Record, kind: str, at: datetime) -> CallSummary:
+    first, final = record.stages[0].summary, record.final.summary
     if kind == "reversed":
         turned = "Outbound" if final.direction == "Inbound" else "Inbound"
-        return Face(turned, "VoIP Call", IN_PROGRESS, final.receiver, final.sender)
+        return CallSummary(turned, "VoIP Call", IN_PROGRESS, final.receiver, final.sender)
     if kind == "looks final":
         so_far = max(1, round((at - record.started_at).total_seconds()))
-        return Face(final.direction, final.action, final.result, final.sender, final.receiver, so_far)
+        return CallSummary(final.direction, final.action, final.result, final.sender, final.receiver, so_far)
     result = IN_PROGRESS if kind == IN_PROGRESS else kind
     duration = None if kind == IN_PROGRESS else 0
-    return Face(first.direction, first.action, result, first.sender, first.receiver, duration)
+    return CallSummary(first.direction, first.action, result, first.sender, first.receiver, duration)
 
 
-def revision_at(record: Record, now: datetime, timing: Timing) -> Revision | None:
-    """Return what the call log says now, or None while it knows nothing."""
-    return current_revision(revisions(record, timing), now)
-
-
-def current_revision(told: Sequence[Revision], now: datetime) -> Revision | None:
-    """Choose from all revisions, oldest first, the one that stands now."""
+def current_revision(all_revisions: Sequence[Revision], now: datetime) -> Revision | None:
+    """Return the last of these revisions, given oldest first, that has appeared by now."""
     current = None
-    for revision in told:
+    for revision in all_revisions:
         if revision.at <= now:
             current = revision
     return current
 
 
 def show_logged(record: Record, revision: Revision, links: Links, view: str, *, company_level: bool) -> Json:
-    """Return one revision of the record as the call log gives it.
+    """Return one revision of the record as the call log shows it.
 
-    At company level about half of the records lack `extension` at the top and have it on their legs only.
+    At company level about half of the records have `extension` on their legs only.
     """
     base = links.account if company_level else links.extension(record.extension_id)
     shown = _head(record, links, f"{base}/call-log/{record.id}?view={view}")
-    shown |= _face(revision.stage.face, record.true_names if revision.corrected else {})
+    shown |= _show_summary(revision.stage.summary, record.true_names if revision.corrected else {})
     if not company_level or record.draws.quirk < 0.5:
         shown["extension"] = _extension(record.extension_id, links)
     shown |= _late_parts(record, revision, links)
@@ -238,7 +225,7 @@ def show_logged(record: Record, revision: Revision, links: Links, view: str, *, 
 def _late_parts(record: Record, revision: Revision, links: Links) -> Json:
     if revision.kind == "provisional":
         return {}
-    out = _heard(record, revision, links)
+    out = _recording_fields(record, revision, links)
     if revision.with_message:
         uri = f"{links.extension(record.extension_id)}/message-store/{record.message_id}"
         out["message"] = {"id": record.message_id, "type": "VoiceMail", "uri": uri}
@@ -249,7 +236,7 @@ def _late_parts(record: Record, revision: Revision, links: Links) -> Json:
     return out
 
 
-# Pieces
+# Parts of a record
 
 
 def _head(record: Record, links: Links, uri: str) -> Json:
@@ -263,18 +250,18 @@ def _head(record: Record, links: Links, uri: str) -> Json:
     }
 
 
-def _face(face: Face, true_names: dict[str, str] | None = None) -> Json:
+def _show_summary(summary: CallSummary, true_names: dict[str, str] | None = None) -> Json:
     shown: Json = {
-        "direction": face.direction,
-        "action": face.action,
-        "result": face.result,
-        "to": _named(face.receiver, true_names or {}),
-        "from": _named(face.sender, true_names or {}),
+        "direction": summary.direction,
+        "action": summary.action,
+        "result": summary.result,
+        "to": _named(summary.receiver, true_names or {}),
+        "from": _named(summary.sender, true_names or {}),
     }
-    if face.reason is not None:
-        shown |= {"reason": face.reason, "reasonDescription": f"The call ended with: {face.reason}"}
-    if face.duration is not None:
-        shown |= {"duration": face.duration, "durationMs": face.duration * 1000}
+    if summary.reason is not None:
+        shown |= {"reason": summary.reason, "reasonDescription": f"The call ended with: {summary.reason}"}
+    if summary.duration is not None:
+        shown |= {"duration": summary.duration, "durationMs": summary.duration * 1000}
     return shown
 
 
@@ -284,7 +271,7 @@ def _named(side: Json, true_names: dict[str, str]) -> Json:
 
 
 def _extension(extension_id: str, links: Links) -> Json:
-    """The one place where an id is a number, as in RingCentral's answers."""
+    """Return a reference to an extension; its id is a number, as in RingCentral's responses."""
     return {"uri": links.extension(extension_id), "id": int(extension_id)}
 
 
@@ -297,16 +284,17 @@ def _recording(recording: Recording, links: Links) -> Json:
     }
 
 
-def _heard(record: Record, revision: Revision, links: Links, place: int = 0) -> Json:
-    """Return what a record, or its leg at this place, says of recordings.
+def _recording_fields(record: Record, revision: Revision, links: Links, place: int = 0) -> Json:
+    """Return the recording fields of a record, or of its leg at this place.
 
-    They repeat each other with the same id; of several recordings each leg names another, and the record the first.
+    Record and legs name the same recording. If there are several, each leg names another one and the record
+    the first.
     """
     out: Json = {}
-    kept = record.sound.kept
+    kept = record.recordings.kept
     if revision.with_recording and kept:
         out["recording"] = _recording(kept[min(place, len(kept) - 1)], links)
-    if record.sound.is_short:
+    if record.recordings.too_short:
         out["shortRecording"] = True
     return out
 
@@ -315,13 +303,16 @@ def _logged_legs(record: Record, revision: Revision, links: Links) -> list[Json]
     names = record.true_names if revision.corrected else {}
     is_over = revision.kind != "provisional"
     return [
-        _leg(record, leg, links, names) | (_heard(record, revision, links, place) if is_over else {})
+        _leg(record, leg, links, names)
+        | (_recording_fields(record, revision, links, place) if is_over else {})
         for place, leg in enumerate(revision.stage.legs)
     ]
 
 
 def _leg(record: Record, leg: Leg, links: Links, names: dict[str, str]) -> Json:
-    shown: Json = {"startTime": iso(whole_second(leg.started_at)), "type": "Voice"} | _face(leg.face, names)
+    shown: Json = {"startTime": iso(whole_second(leg.started_at)), "type": "Voice"} | _show_summary(
+        leg.summary, names
+    )
     shown |= {
         "telephonySessionId": record.session.telephony_session_id,
         "transport": leg.transport,
@@ -335,13 +326,3 @@ def _leg(record: Record, leg: Leg, links: Links, names: dict[str, str]) -> Json:
 
 def _internal_type(stage: Stage) -> str:
     return "Local" if stage.legs[0].transport == "PSTN" else "Sip"
-
-
-def cut_fraction(moment: datetime) -> datetime:
-    """Bring a filter's bound to seconds precision: fractions are cut."""
-    return moment.astimezone(UTC).replace(microsecond=0)
-
-
-def day_before(moment: datetime) -> datetime:
-    """Return the default begin of a list's window, which does not scale with speed."""
-    return moment - timedelta(hours=24)

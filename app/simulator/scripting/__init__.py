@@ -1,1 +1,1 @@
-"""Scripts of calls, the steps that they are made of, and the company that plays them."""
+"""Scripted calls, the steps they consist of, and the company that makes them."""

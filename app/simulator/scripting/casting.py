@@ -1,19 +1,19 @@
-"""Who plays in a scripted call, and how the two sides look in events and in records. No I/O."""
+"""Who takes part in a scripted call, and how each side appears in events and in records. No I/O."""
 
 import random
 from dataclasses import dataclass
 
-from app.simulator.scripting.company import Customer, Extension, World
+from app.simulator.scripting.company import Company, Customer, Extension
 from app.simulator.scripting.model import Json
 from app.simulator.scripting.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What whoever starts a call may choose; None leaves it to chance.
+    """What the caller of `start_call` may choose; None leaves it to chance. Times are simulated seconds.
 
-    Seconds are those of the unscaled world. `agent`, `colleague` and `customer` are numbers: a short
-    number, a direct number or an extension id for the first two.
+    `agent`, `colleague` and `customer` are numbers: for the first two a short number, a direct number or an
+    extension id.
     """
 
     talk_seconds: float | None = None
@@ -27,10 +27,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Casting:
-    """Who plays, and for how long."""
+    """The participants of a call and its times; `ring`, `talk` and `hold` are simulated seconds."""
 
-    tape: Timeline
-    world: World
+    timeline: Timeline
+    company: Company
     agent: Extension
     colleague: Extension
     customer: Customer
@@ -41,33 +41,34 @@ class Casting:
 
     @property
     def caller(self) -> Json:
-        """The customer as the telephony stream names them."""
+        """The customer as a side of an event's party."""
         return {"phoneNumber": self.customer.number, "name": self.customer.name}
 
 
 class UnknownNumberError(ValueError):
-    """No extension of the company has the number that was asked for."""
+    """No extension of the company has the given number."""
 
 
-def casting_for(tape: Timeline, world: World, wishes: Wishes) -> Casting:
-    """Fill the roles. The draws are the same whatever was wished, so that one wish changes one thing."""
-    rng = tape.rng
+def choose_casting(timeline: Timeline, company: Company, wishes: Wishes) -> Casting:
+    """Choose the participants and times; raises UnknownNumberError."""
+    # Everything is drawn before the wishes apply, so that a wish changes nothing but what it names.
+    rng = timeline.rng
     first, second = rng.sample(
-        [person for person in world.people if not person.name.endswith("Service")], k=2
+        [person for person in company.people if not person.name.endswith("Service")], k=2
     )
-    agent = _extension(world, wishes.agent) or first
-    colleague = _extension(world, wishes.colleague) or (second if second.id != agent.id else first)
+    agent = _find_extension(company, wishes.agent) or first
+    colleague = _find_extension(company, wishes.colleague) or (second if second.id != agent.id else first)
     ring, talk, hold = rng.uniform(2.0, 12.0), draw_talk(rng), rng.uniform(5.0, 20.0)
-    customer, recorded = rng.choice(world.customers), rng.random() < 0.6
+    customer, recorded = rng.choice(company.customers), rng.random() < 0.6
     if wishes.customer is not None:
         customer = next(
-            (known for known in world.customers if known.number == wishes.customer),
+            (known for known in company.customers if known.number == wishes.customer),
             Customer(wishes.customer, wishes.customer),
         )
-    tape.knows(customer.number, customer.name)
+    timeline.add_name(customer.number, customer.name)
     return Casting(
-        tape,
-        world,
+        timeline,
+        company,
         agent,
         colleague,
         customer,
@@ -79,21 +80,21 @@ def casting_for(tape: Timeline, world: World, wishes: Wishes) -> Casting:
 
 
 def draw_talk(rng: random.Random, median: float = 60.0) -> float:
-    """Draw a talk time: many short ones, few long ones, between a quarter and six times the median."""
+    """Draw a talk time: many short ones, few long ones, between a quarter of the median and six times it."""
     return min(max(rng.lognormvariate(0.0, 0.8) * median, median / 4), median * 6)
 
 
-def _extension(world: World, number: str | None) -> Extension | None:
+def _find_extension(company: Company, number: str | None) -> Extension | None:
     if number is None:
         return None
-    found = world.find(number)
+    found = company.find(number)
     if found is None:
         raise UnknownNumberError(number)
     return found
 
 
-def seen(extension: Extension, number: str | None = None) -> Json:
-    """An extension as a side of an event's party."""
+def event_side(extension: Extension, number: str | None = None) -> Json:
+    """Return an extension as a side of an event's party."""
     return {
         "phoneNumber": number or extension.direct_number,
         "name": extension.name,
@@ -101,8 +102,8 @@ def seen(extension: Extension, number: str | None = None) -> Json:
     }
 
 
-def logged(extension: Extension, number: str | None = None) -> Json:
-    """An extension as a side of a record."""
+def record_side(extension: Extension, number: str | None = None) -> Json:
+    """Return an extension as a side of a record."""
     return {
         "phoneNumber": number or extension.direct_number,
         "name": extension.name,
@@ -110,8 +111,8 @@ def logged(extension: Extension, number: str | None = None) -> Json:
     }
 
 
-def inside(extension: Extension) -> Json:
-    """An extension as a side of an internal call or of a leg to its phone."""
+def internal_side(extension: Extension) -> Json:
+    """Return an extension as a side of an internal call or of a leg to its phone."""
     return {
         "name": extension.name,
         "extensionNumber": extension.number,
@@ -120,6 +121,6 @@ def inside(extension: Extension) -> Json:
     }
 
 
-def raw_caller(customer: Customer) -> Json:
-    """A customer as the log first knows them: by the public network's caller id."""
+def unresolved_caller(customer: Customer) -> Json:
+    """Return a customer as the log first shows them: with the caller id of the public network."""
     return {"phoneNumber": customer.number, "name": customer.caller_id, "location": customer.location}

@@ -1,23 +1,25 @@
-"""Scripted calls: what the parties do, and what the call log makes of it. No I/O.
+"""The catalogue of scripts, and the scripts of plain calls. No I/O.
 
-Each script is a function of its cast alone; with one seed, number and start time it always gives the same
-call. The event sequences follow RingCentral's published streams: the caller's party comes first and is
-Outbound whatever the direction of the call, parties are set up milliseconds after the one they replace, and
-several parties disconnect within some 20 ms at the end.
+Each script is a function of its casting alone; the same seed, number and start time give the same call. The
+event sequences follow RingCentral's published streams: the caller's party comes first and is Outbound
+whatever the direction of the call, a party is set up milliseconds after the one it replaces, and all parties
+disconnect within some 20 ms at the end.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from app.simulator.scripting.casting import Casting, Wishes, casting_for, seen
-from app.simulator.scripting.company import World
-from app.simulator.scripting.model import ON_DEMAND, SILENCE, ScriptedCall, Sound
+from app.simulator.scripting.casting import Casting, Wishes, choose_casting, event_side
+from app.simulator.scripting.model import NO_RECORDING, ON_DEMAND, ScriptedCall
 from app.simulator.scripting.multi_party import conference, own_number, ringout, supervised
 from app.simulator.scripting.queues import ivr_then_agent, queue_abandoned, queue_answered, voicemail
 from app.simulator.scripting.records import (
     INBOUND,
     OUTBOUND,
+    InboundCall,
+    InternalCall,
+    MissedCall,
+    OutboundCall,
     log_inbound,
     log_internal,
     log_missed,
@@ -25,17 +27,20 @@ from app.simulator.scripting.records import (
 )
 from app.simulator.scripting.steps import (
     TOO_SHORT_SECONDS,
-    answered_inbound,
-    answers,
-    arrives,
-    dials,
+    add_caller,
+    connect_customer,
+    dial_customer,
     hang_up,
-    rings_at,
+    keep_recording,
+    ring_extension,
+    start_answered_call,
 )
 from app.simulator.scripting.timeline import (
     SHORTEST_KEPT_RECORDING_SECONDS,
+    CallSetup,
+    RecordExtras,
     Timeline,
-    without,
+    drop_events,
 )
 from app.simulator.scripting.transfers import (
     blind_transfer,
@@ -47,146 +52,150 @@ from app.simulator.scripting.transfers import (
 )
 
 
-def _inbound_to_the_end(cast: Casting, *, hold: bool = False, tells: bool = True) -> None:
-    """A whole direct call from outside with its record and, where recorded, its recording.
+def _play_inbound(casting: Casting, *, hold: bool = False, mentions_short: bool = True) -> None:
+    """Plan a whole direct call from outside with its record and its recording, if any.
 
-    `tells`: the record says of a recording that it was too short.
+    `mentions_short`: the record states that a recording was too short.
     """
-    session, caller, party, answered = answered_inbound(cast)
+    call = start_answered_call(casting)
+    ends = call.answered + casting.talk
     if hold:
-        begin = answered + cast.talk * 0.3
-        party.turns(begin, "Hold", recording=True)
-        party.turns(begin + min(cast.hold, cast.talk * 0.4), "Answered", recording=True)
-    ended = hang_up(party, caller, answered + cast.talk)
-    sound = cast.tape.keep_recording(party, answered, answered + cast.talk)
-    log_inbound(cast, session, answered=answered, ended=ended, sound=sound if tells else Sound(sound.kept))
+        begin = call.answered + casting.talk * 0.3
+        call.agent.set_status(begin, "Hold", recording=True)
+        call.agent.set_status(begin + min(casting.hold, casting.talk * 0.4), "Answered", recording=True)
+    ended = hang_up(call.agent, call.caller, ends)
+    recordings = casting.timeline.keep_recording(call.agent, call.answered, ends)
+    if not mentions_short:
+        recordings = replace(recordings, too_short=False)
+    extras = RecordExtras(recordings=recordings)
+    log_inbound(casting, call.session, InboundCall(answered=call.answered, ended=ended), extras)
 
 
-def inbound_direct(cast: Casting) -> None:
+def inbound_direct(casting: Casting) -> None:
     """A customer calls a direct number and the agent answers."""
-    _inbound_to_the_end(cast)
+    _play_inbound(casting)
 
 
-def inbound_recorded_with_hold(cast: Casting) -> None:
+def inbound_recorded_with_hold(casting: Casting) -> None:
     """A recorded call from outside that is put on hold once."""
-    _inbound_to_the_end(replace(cast, recorded=True), hold=True)
+    _play_inbound(replace(casting, recorded=True), hold=True)
 
 
-def inbound_missed(cast: Casting) -> None:
-    """A customer gives up while the agent's phone is still ringing."""
-    session = cast.tape.session()
-    caller = arrives(cast, session, cast.agent.direct_number)
-    party = rings_at(cast, session, cast.agent, 0.022, cast.agent.direct_number)
-    party.turns(cast.ring, "Disconnected", "Cancelled", missed=True)
-    caller.turns(cast.ring + 0.009, "Disconnected")
-    log_missed(cast, session, cast.agent, rings=0.0, ended=cast.ring + 0.009)
+def inbound_missed(casting: Casting) -> None:
+    """A customer hangs up while the agent's phone is still ringing."""
+    session, agent = casting.timeline.add_session(), casting.agent
+    caller = add_caller(casting, session, agent.direct_number)
+    party = ring_extension(casting, session, agent, 0.022, agent.direct_number)
+    party.set_status(casting.ring, "Disconnected", "Cancelled", missed=True)
+    ended = casting.ring + 0.009
+    caller.set_status(ended, "Disconnected")
+    log_missed(casting, session, MissedCall(extension=agent, rings=0.0, ended=ended))
 
 
-def outbound_answered(cast: Casting) -> None:
+def outbound_answered(casting: Casting) -> None:
     """The agent calls a customer, who answers."""
-    session = cast.tape.session()
-    agent, callee = dials(cast, session)
-    callee.turns(cast.ring, "Answered")
-    answers(cast, agent, cast.ring + 0.030)
-    ended = hang_up(callee, agent, cast.ring + cast.talk, 0.015)
-    sound = cast.tape.keep_recording(agent, cast.ring, cast.ring + cast.talk)
-    log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
+    session = casting.timeline.add_session()
+    agent, callee = dial_customer(casting, session)
+    connect_customer(casting, agent, callee)
+    ends = casting.ring + casting.talk
+    ended = hang_up(callee, agent, ends, 0.015)
+    recording = keep_recording(casting, agent, casting.ring, ends)
+    log_outbound(casting, session, OutboundCall(ended=ended), recording)
 
 
-def outbound_busy(cast: Casting) -> None:
+def outbound_busy(casting: Casting) -> None:
     """The agent calls a customer whose line is busy."""
-    session = cast.tape.session()
-    agent, callee = dials(cast, session)
-    callee.turns(2.4, "Disconnected", "TargetBusy")
-    agent.turns(2.412, "Disconnected")
-    log_outbound(cast, session, ended=2.412, result="Busy")
+    session = casting.timeline.add_session()
+    agent, callee = dial_customer(casting, session)
+    callee.set_status(2.4, "Disconnected", "TargetBusy")
+    agent.set_status(2.412, "Disconnected")
+    log_outbound(casting, session, OutboundCall(ended=2.412, result="Busy"))
 
 
-def outbound_no_answer(cast: Casting) -> None:
+def outbound_no_answer(casting: Casting) -> None:
     """The agent calls a customer who does not answer."""
-    session = cast.tape.session()
-    agent, callee = dials(cast, session)
-    gives_up = 2.0 * cast.ring + 8.0
-    callee.turns(gives_up, "Disconnected", "NoAnswer")
-    agent.turns(gives_up + 0.014, "Disconnected")
-    log_outbound(cast, session, ended=gives_up + 0.014, result="No Answer")
+    session = casting.timeline.add_session()
+    agent, callee = dial_customer(casting, session)
+    gives_up = 2.0 * casting.ring + 8.0
+    callee.set_status(gives_up, "Disconnected", "NoAnswer")
+    agent.set_status(gives_up + 0.014, "Disconnected")
+    log_outbound(casting, session, OutboundCall(ended=gives_up + 0.014, result="No Answer"))
 
 
-def internal(cast: Casting) -> None:
+def internal(casting: Casting) -> None:
     """One extension calls another; the caller's party is Answered before the colleague really answers."""
-    session = cast.tape.session()
-    caller = session.party(OUTBOUND, seen(cast.agent), {"phoneNumber": cast.colleague.number}, cast.agent)
-    called = session.party(INBOUND, seen(cast.agent, cast.agent.number), seen(cast.colleague), cast.colleague)
-    caller.turns(0.0, "Setup")
-    called.turns(0.020, "Setup")
-    called.turns(0.300, "Proceeding")
-    caller.turns(min(0.9, cast.ring / 2), "Answered")
-    called.turns(cast.ring, "Answered")
-    ended = hang_up(caller, called, cast.ring + cast.talk)
-    log_internal(cast, session, cast.agent, cast.colleague, starts=0.0, ended=ended)
+    session, agent, colleague = casting.timeline.add_session(), casting.agent, casting.colleague
+    caller = session.add_party(OUTBOUND, event_side(agent), {"phoneNumber": colleague.number}, agent)
+    called = session.add_party(INBOUND, event_side(agent, agent.number), event_side(colleague), colleague)
+    caller.set_status(0.0, "Setup")
+    called.set_status(0.020, "Setup")
+    called.set_status(0.300, "Proceeding")
+    caller.set_status(min(0.9, casting.ring / 2), "Answered")
+    called.set_status(casting.ring, "Answered")
+    ended = hang_up(caller, called, casting.ring + casting.talk)
+    log_internal(casting, session, InternalCall(caller=agent, called=colleague, starts=0.0, ended=ended))
 
 
-def short_call(cast: Casting) -> None:
-    """A recorded call that was over too soon for its recording to be kept."""
-    _inbound_to_the_end(_cut_short(cast))
+def short_call(casting: Casting) -> None:
+    """A recorded call that ended too soon for its recording to be kept."""
+    _play_inbound(_cut_short(casting))
 
 
-def _cut_short(cast: Casting) -> Casting:
-    return replace(cast, recorded=True, talk=min(cast.talk, TOO_SHORT_SECONDS))
+def _cut_short(casting: Casting) -> Casting:
+    return replace(casting, recorded=True, talk=min(casting.talk, TOO_SHORT_SECONDS))
 
 
-def first_seen_disconnected(cast: Casting) -> None:
-    """The listener was down: all that it hears of the call is its last event."""
-    _inbound_to_the_end(cast)
+def first_seen_disconnected(casting: Casting) -> None:
+    """The receiver was down: only the last event of the call arrives."""
+    _play_inbound(casting)
 
 
-def events_lost(cast: Casting) -> None:
-    """No event of the call is ever delivered; only the call log knows it."""
-    _inbound_to_the_end(cast)
+def events_lost(casting: Casting) -> None:
+    """No event of the call is ever delivered; only the call log has it."""
+    _play_inbound(casting)
 
 
-def test_call(cast: Casting) -> None:
-    """A test call of the platform: events, but nobody's conversation and no record."""
-    session = cast.tape.session("TestCall")
-    caller = session.party(OUTBOUND, seen(cast.agent), {"phoneNumber": "*1"}, cast.agent)
-    caller.turns(0.0, "Setup")
-    caller.turns(0.4, "Answered")
-    caller.turns(0.4 + min(cast.talk, 8.0), "Disconnected")
+def test_call(casting: Casting) -> None:
+    """A test call of the platform: events, but no conversation and no record."""
+    session = casting.timeline.add_session("TestCall")
+    caller = session.add_party(OUTBOUND, event_side(casting.agent), {"phoneNumber": "*1"}, casting.agent)
+    caller.set_status(0.0, "Setup")
+    caller.set_status(0.4, "Answered")
+    caller.set_status(0.4 + min(casting.talk, 8.0), "Disconnected")
 
 
-def short_call_untold(cast: Casting) -> None:
-    """A recorded call that was over too soon, whose record does not say what became of the announced recording."""
-    _inbound_to_the_end(_cut_short(cast), tells=False)
+def short_call_untold(casting: Casting) -> None:
+    """A recorded call that ended too soon; its record does not mention the announced recording."""
+    _play_inbound(_cut_short(casting), mentions_short=False)
 
 
-def recorded_on_demand(cast: Casting) -> None:
-    """The agent calls a customer and starts the recording in mid-call."""
-    cast = replace(cast, recorded=False, talk=max(cast.talk, 2 * SHORTEST_KEPT_RECORDING_SECONDS))
-    session = cast.tape.session()
-    agent, callee = dials(cast, session)
-    callee.turns(cast.ring, "Answered")
-    answers(cast, agent, cast.ring + 0.030)
-    begins, leaves = cast.ring + cast.talk * 0.2, cast.ring + cast.talk
-    cast.tape.announce_recording(agent)
-    agent.turns(begins, "Answered", recording=True)
-    ended = hang_up(callee, agent, leaves, 0.015)
-    sound = cast.tape.keep_recording(agent, begins, leaves, ON_DEMAND)
-    log_outbound(cast, session, ended=ended, result="Call connected", sound=sound)
+def recorded_on_demand(casting: Casting) -> None:
+    """The agent calls a customer and starts the recording during the call."""
+    casting = replace(casting, recorded=False, talk=max(casting.talk, 2 * SHORTEST_KEPT_RECORDING_SECONDS))
+    session = casting.timeline.add_session()
+    agent, callee = dial_customer(casting, session)
+    connect_customer(casting, agent, callee)
+    begins, ends = casting.ring + casting.talk * 0.2, casting.ring + casting.talk
+    casting.timeline.announce_recording(agent)
+    agent.set_status(begins, "Answered", recording=True)
+    ended = hang_up(callee, agent, ends, 0.015)
+    recording = keep_recording(casting, agent, begins, ends, ON_DEMAND)
+    log_outbound(casting, session, OutboundCall(ended=ended), recording)
 
 
-def recorded_twice(cast: Casting) -> None:
+def recorded_twice(casting: Casting) -> None:
     """The agent starts and stops the recording twice in one call: two recordings on demand."""
-    cast = replace(cast, recorded=False, talk=max(cast.talk, 3 * SHORTEST_KEPT_RECORDING_SECONDS))
-    session, caller, party, answered = answered_inbound(cast)
-    sound = SILENCE
+    casting = replace(casting, recorded=False, talk=max(casting.talk, 3 * SHORTEST_KEPT_RECORDING_SECONDS))
+    call, timeline, recordings = start_answered_call(casting), casting.timeline, NO_RECORDING
     for begin, end in ((0.05, 0.45), (0.55, 0.95)):
-        starts, stops = answered + cast.talk * begin, answered + cast.talk * end
-        cast.tape.announce_recording(party)
-        party.turns(starts, "Answered", recording=True)
-        party.turns(stops, "Answered", recording=False)
-        sound += cast.tape.keep_recording(party, starts, stops, ON_DEMAND)
-    ended = hang_up(party, caller, answered + cast.talk)
-    log_inbound(cast, session, answered=answered, ended=ended, sound=sound)
+        starts, stops = call.answered + casting.talk * begin, call.answered + casting.talk * end
+        timeline.announce_recording(call.agent)
+        call.agent.set_status(starts, "Answered", recording=True)
+        call.agent.set_status(stops, "Answered", recording=False)
+        recordings += timeline.keep_recording(call.agent, starts, stops, ON_DEMAND)
+    ended = hang_up(call.agent, call.caller, call.answered + casting.talk)
+    extras = RecordExtras(recordings=recordings)
+    log_inbound(casting, call.session, InboundCall(answered=call.answered, ended=ended), extras)
 
 
 Script = Callable[[Casting], None]
@@ -225,21 +234,20 @@ SCRIPTS: Mapping[str, Script] = {
     )
 }
 
-_EVENTS_THAT_ARRIVE = {"first_seen_disconnected": 1, "events_lost": 0}
+_DELIVERED_EVENTS = {"first_seen_disconnected": 1, "events_lost": 0}
+"""How many events, counted from the last one, are delivered; of other scripts all are."""
 
 
 def describe(name: str) -> str:
-    """Return the script's sentence, as its author wrote it."""
+    """Return the script's description, the docstring of its function."""
     return (SCRIPTS[name].__doc__ or "").strip()
 
 
-def play(
-    name: str, *, world: World, start: datetime, speed: float, seed: int, number: int, wishes: Wishes
-) -> ScriptedCall:
-    """Plan the call. `number` is its ordinal in this run; raises KeyError for an unknown script."""
+def plan_call(name: str, setup: CallSetup, wishes: Wishes) -> ScriptedCall:
+    """Plan a call of this script; raises KeyError for an unknown script."""
     script = SCRIPTS[name]
-    tape = Timeline(world, start, speed, seed, number)
-    script(casting_for(tape, world, wishes))
-    call = tape.finish(name)
-    kept = _EVENTS_THAT_ARRIVE.get(name)
-    return call if kept is None else without(call, kept)
+    timeline = Timeline(setup)
+    script(choose_casting(timeline, setup.company, wishes))
+    call = timeline.finish(name)
+    delivered = _DELIVERED_EVENTS.get(name)
+    return call if delivered is None else drop_events(call, delivered)

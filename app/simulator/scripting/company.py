@@ -1,6 +1,6 @@
-"""The simulated company: who works there, who calls it, and who may ask for what. No I/O.
+"""The simulated company: its extensions, its customers and the permissions of its users. No I/O.
 
-Everything here is made up; the numbers lie in ranges that nobody can dial.
+All names are invented, and the numbers are in ranges that cannot be dialled.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ ACCESS_INSIGHTS = "AccessInsights"
 ADMINISTRATOR = frozenset(
     {READ_COMPANY_CALL_LOG, READ_CALL_LOG, READ_CALL_RECORDING, "ReadPresenceStatus", ACCESS_INSIGHTS}
 )
-"""What a service user with company-level rights holds."""
+"""The permissions of a service user with company-level access."""
 
 ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING})
-"""What an employee holds: enough for the own extension, not for the company."""
+"""The permissions of an employee: access to the own extension, not to the company."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Somebody outside; `caller_id` is what the public network shows before the name is looked up."""
+    """A customer. `caller_id` is what the public network shows before the name is looked up."""
 
     number: str
     name: str
@@ -48,15 +48,15 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whoever a JWT credential acts as: an extension and what its role permits."""
+    """The user of a JWT credential: an extension and the permissions of its role."""
 
     extension_id: str
     permissions: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """A company and its customers. Immutable: what happens there is kept elsewhere."""
+class Company:
+    """A company and its customers. Immutable: it holds no calls."""
 
     account_id: str
     company_name: str
@@ -122,7 +122,7 @@ _CUSTOMERS = (
     ("Oscar Delgado", "DELGADO O", "Miami, FL"),
 )
 
-COMPANY = World(
+COMPANY = Company(
     account_id="908070001",
     company_name="Northwind Tea",
     main_number="+15550100100",
@@ -143,10 +143,10 @@ BEN_ID = "711000102"
 
 
 def users_of(jwt: str) -> dict[str, User]:
-    """Map JWT credentials to users: the administrator, a second service user and one without company rights.
+    """Map JWT credentials to users: the administrator, a second service user and one without company access.
 
-    `<jwt>` acts as Ana, `<jwt>-second` as the service extension (an own rate bucket), `<jwt>-limited` as
-    Ben, to whom company-level reads are refused.
+    `<jwt>` acts as Ana, `<jwt>-second` as the service extension (with its own rate bucket), `<jwt>-limited`
+    as Ben, whose company-level requests are refused.
     """
     return {
         jwt: User(ANA_ID, ADMINISTRATOR),

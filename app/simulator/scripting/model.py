@@ -1,7 +1,7 @@
-"""What a scripted call consists of: plain values that every view is computed from. No I/O, no clock.
+"""The parts of a scripted call: plain values from which every view is computed. No I/O, no clock.
 
-A call is planned wholly when it starts: all party events and every stage of every record, each with its
-moment. What active calls, the call log or a webhook show at a moment follows from the plan alone.
+A call is planned completely when it starts: all party events and every stage of every record, each with its
+time. What active calls, the call log or a webhook shows at a given time follows from this plan alone.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 Json = dict[str, Any]
-"""A piece of an answer's body."""
+"""A JSON object in a request or response body."""
 
 IN_PROGRESS = "In Progress"
 AUTOMATIC = "Automatic"
@@ -17,10 +17,10 @@ ON_DEMAND = "OnDemand"
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
-    """What a record or a leg says of a call: the fields that are provisional until the call is over.
+class CallSummary:
+    """The fields of a record or leg that are provisional until the call has ended.
 
-    `duration` in whole wall-clock seconds, None while the call is going on.
+    `duration` is in whole real seconds, None during the call.
     """
 
     direction: str
@@ -34,10 +34,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One leg of a record; legs keep the order in which the platform set them up."""
+    """One leg of a record. The legs of a record are listed in the order of their setup."""
 
     started_at: datetime
-    face: Face
+    summary: CallSummary
     extension_id: str | None
     leg_type: str
     transport: str
@@ -46,18 +46,18 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """From this moment on the record looks like this."""
+    """The content of a record from the time `at` on."""
 
     at: datetime
-    face: Face
+    summary: CallSummary
     legs: tuple[Leg, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Chance of one record, each in [0, 1), drawn once so that views stay pure functions of the moment.
+    """Random numbers of one record, each in [0, 1), drawn once so that views stay pure functions of the time.
 
-    `lags` belong to the stages, in order; `quirk` decides small variations of form.
+    `lags` has one number per stage, in order. `quirk` selects small variations of form.
     """
 
     lags: tuple[float, ...]
@@ -75,7 +75,7 @@ class Draws:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One telephony session. `session_id` is the numeric one, "0" for conferences."""
+    """One telephony session. `session_id` is the numeric id, "0" for conferences."""
 
     telephony_session_id: str
     session_id: str
@@ -86,7 +86,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that the platform keeps; `seconds` is its length in wall-clock seconds."""
+    """A recording that the platform keeps. `seconds` is its length in real seconds."""
 
     id: str
     telephony_session_id: str
@@ -98,30 +98,30 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """What came of the recordings of one record.
+class RecordingResult:
+    """The recordings of one record.
 
-    `kept`: those that can be heard later, in the order in which they began. `is_short`: the record says that one
-    was too short to be kept.
+    `kept`: the recordings that can be fetched later, in order of their start. `too_short`: the record states
+    that a recording was too short to be kept.
     """
 
     kept: tuple[Recording, ...] = ()
-    is_short: bool = False
+    too_short: bool = False
 
-    def __add__(self, later: "Sound") -> "Sound":
-        return Sound(self.kept + later.kept, self.is_short or later.is_short)
+    def __add__(self, later: "RecordingResult") -> "RecordingResult":
+        return RecordingResult(self.kept + later.kept, self.too_short or later.too_short)
 
 
-SILENCE = Sound()
-"""Nothing was recorded."""
+NO_RECORDING = RecordingResult()
+"""The call was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One call-log record over its whole life: one extension's view of one session.
+    """One call-log record with all its stages: one extension's view of one session.
 
-    The last stage is the final one; its `at` is when this extension's part was over, which can be earlier
-    than the end of the session. `speed` is the time factor under which the call was planned.
+    The last stage is final. Its `at` is the time at which this extension left the call, which can be earlier
+    than the end of the session. `speed` is the factor with which the call was planned.
     """
 
     id: str
@@ -130,12 +130,12 @@ class Record:
     stages: tuple[Stage, ...]
     draws: Draws
     speed: float
-    sound: Sound = SILENCE
+    recordings: RecordingResult = NO_RECORDING
     message_id: str | None = None
     transfer_target: str | None = None
     transferee: str | None = None
     true_names: dict[str, str] = field(default_factory=dict)
-    """Caller's number to the name that a later look-up fills in."""
+    """Maps a caller's number to the name that a later look-up fills in."""
 
     @property
     def started_at(self) -> datetime:
@@ -146,15 +146,15 @@ class Record:
         return self.stages[-1]
 
     def after(self, moment: datetime, seconds: float) -> datetime:
-        """Add seconds of the unscaled world to a wall-clock moment."""
+        """Add simulated seconds to a point in time."""
         return moment + timedelta(seconds=seconds / self.speed)
 
 
 @dataclass(frozen=True, slots=True)
 class PartyEvent:
-    """One change of one party, as the telephony session stream tells it.
+    """One change of one party, as the telephony session stream reports it.
 
-    `party` is the JSON of the party; `delivered` is False for events that the platform loses.
+    `party` is the JSON of the party. `delivered` is False for an event that the platform loses.
     """
 
     at: datetime
@@ -167,7 +167,7 @@ class PartyEvent:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """One conversation as its script tells it: sessions, events in order of time, records, recordings."""
+    """One call as its script planned it. `events` are in order of time."""
 
     id: str
     script: str

@@ -1,12 +1,15 @@
-"""The call-log records of scripted calls, stage by stage as the platform rewrites them. No I/O.
+"""The call-log records of scripted calls, in the stages in which the platform rewrites them. No I/O.
 
-While a call goes on its records are provisional: direction, parties and legs can all change at hang-up.
+While a call goes on, its records are provisional: direction, parties and legs can all change at hang-up. All
+times are script seconds.
 """
 
-from app.simulator.scripting.casting import Casting, inside, logged, raw_caller
+from dataclasses import dataclass
+
+from app.simulator.scripting.casting import Casting, internal_side, record_side, unresolved_caller
 from app.simulator.scripting.company import Extension
-from app.simulator.scripting.model import IN_PROGRESS, SILENCE, Face, Json, Leg, Sound
-from app.simulator.scripting.timeline import SessionTimeline
+from app.simulator.scripting.model import IN_PROGRESS, CallSummary, Json, Leg, RecordingResult
+from app.simulator.scripting.timeline import NO_EXTRAS, RecordExtras, SessionTimeline
 
 INBOUND = "Inbound"
 OUTBOUND = "Outbound"
@@ -16,187 +19,178 @@ QUEUE_GREETING_SECONDS = 3.4
 """How long a caller hears the queue's greeting before its members ring."""
 
 
-def leg_of(
-    cast: Casting, second: float, face: Face, extension: Extension, leg_type: str, transport: str
-) -> Leg:
-    return Leg(cast.tape.moment(second), face, extension.id, leg_type, transport)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundCall:
+    """A call from outside that an extension, the casting's agent by default, or its voicemail box answered.
+
+    `dialled` is the number that the customer dialled, the extension's own by default.
+    """
+
+    answered: float
+    ended: float
+    starts: float = 0.0
+    extension: Extension | None = None
+    dialled: str | None = None
+    result: str = "Accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedCall:
+    """A call from outside that rang at an extension without an answer."""
+
+    extension: Extension
+    rings: float
+    ended: float
+    dialled: str | None = None
+    result: str = "Missed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCall:
+    """A call that an extension, the casting's agent by default, made: to the customer, or inside the company.
+
+    `receiver` is the record's side of the other party if that is not the customer.
+    """
+
+    ended: float
+    starts: float = 0.0
+    extension: Extension | None = None
+    receiver: Json | None = None
+    result: str = "Call connected"
+    action: str = VOIP_CALL
+    leg_type: str = "SipToPstnUnmetered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalCall:
+    """A call between two extensions."""
+
+    caller: Extension
+    called: Extension
+    starts: float
+    ended: float
 
 
 def log_inbound(
-    cast: Casting,
-    session: SessionTimeline,
-    *,
-    answered: float,
-    ended: float,
-    agent: Extension | None = None,
-    dialled: str | None = None,
-    starts: float = 0.0,
-    result: str = "Accepted",
-    sound: Sound = SILENCE,
-    message: bool = False,
-    target: SessionTimeline | None = None,
+    casting: Casting, session: SessionTimeline, call: InboundCall, extras: RecordExtras = NO_EXTRAS
 ) -> None:
-    """Plan the record of a call from outside that somebody (or a voicemail box) took."""
-    agent = agent or cast.agent
-    sides = (raw_caller(cast.customer), logged(agent, dialled))
-    lasts, talks = cast.tape.lasting(starts, ended), cast.tape.lasting(answered, ended)
+    """Plan the record of an answered call from outside."""
+    timeline, extension = casting.timeline, call.extension or casting.agent
+    sides = (unresolved_caller(casting.customer), record_side(extension, call.dialled))
+    lasts, talks = timeline.duration(call.starts, call.ended), timeline.duration(call.answered, call.ended)
 
     def master(current: str, duration: int | None) -> Leg:
-        face = Face(INBOUND, PHONE_CALL, current, *sides, duration)
-        return Leg(cast.tape.moment(starts), face, agent.id, "Accept", "PSTN", master=True)
+        summary = CallSummary(INBOUND, PHONE_CALL, current, *sides, duration)
+        return Leg(timeline.moment(call.starts), summary, extension.id, "Accept", "PSTN", master=True)
 
     def to_phone(current: str, duration: int | None) -> Leg:
-        face = Face(OUTBOUND, VOIP_CALL, current, inside(agent), logged(agent), duration, "Accepted")
-        return leg_of(cast, answered, face, agent, "PstnToSip", "VoIP")
+        phone = (internal_side(extension), record_side(extension))
+        summary = CallSummary(OUTBOUND, VOIP_CALL, current, *phone, duration, "Accepted")
+        return Leg(timeline.moment(call.answered), summary, extension.id, "PstnToSip", "VoIP")
 
-    ringing = Face(INBOUND, PHONE_CALL, IN_PROGRESS, *sides)
-    cast.tape.record(
+    ringing = CallSummary(INBOUND, PHONE_CALL, IN_PROGRESS, *sides)
+    final = CallSummary(INBOUND, PHONE_CALL, call.result, *sides, lasts)
+    timeline.add_record(
         session,
-        agent,
+        extension,
         [
-            (starts, ringing, [master(IN_PROGRESS, None)]),
-            (answered, ringing, [master(IN_PROGRESS, None), to_phone(IN_PROGRESS, None)]),
-            (
-                ended,
-                Face(INBOUND, PHONE_CALL, result, *sides, lasts),
-                [master(result, lasts), to_phone(result, talks)],
-            ),
+            (call.starts, ringing, [master(IN_PROGRESS, None)]),
+            (call.answered, ringing, [master(IN_PROGRESS, None), to_phone(IN_PROGRESS, None)]),
+            (call.ended, final, [master(call.result, lasts), to_phone(call.result, talks)]),
         ],
-        sound=sound,
-        message=message,
-        target=target,
+        extras,
     )
 
 
-def log_missed(
-    cast: Casting,
-    session: SessionTimeline,
-    extension: Extension,
-    *,
-    rings: float,
-    ended: float,
-    result: str = "Missed",
-    dialled: str | None = None,
-) -> None:
-    """Plan the record of an extension that rang in vain: duration 0."""
-    sides = (raw_caller(cast.customer), logged(extension, dialled))
+def log_missed(casting: Casting, session: SessionTimeline, call: MissedCall) -> None:
+    """Plan the record of a missed call, whose duration is 0."""
+    sides = (unresolved_caller(casting.customer), record_side(call.extension, call.dialled))
 
-    def stage(at: float, current: str, duration: int | None) -> tuple[float, Face, list[Leg]]:
-        face = Face(INBOUND, PHONE_CALL, current, *sides, duration)
-        leg = Leg(cast.tape.moment(rings), face, extension.id, "Accept", "PSTN", master=True)
-        return at, face, [leg]
+    def stage(at: float, current: str, duration: int | None) -> tuple[float, CallSummary, list[Leg]]:
+        summary = CallSummary(INBOUND, PHONE_CALL, current, *sides, duration)
+        begin = casting.timeline.moment(call.rings)
+        return at, summary, [Leg(begin, summary, call.extension.id, "Accept", "PSTN", master=True)]
 
-    cast.tape.record(session, extension, [stage(rings, IN_PROGRESS, None), stage(ended, result, 0)])
+    stages = [stage(call.rings, IN_PROGRESS, None), stage(call.ended, call.result, 0)]
+    casting.timeline.add_record(session, call.extension, stages)
 
 
 def log_outbound(
-    cast: Casting,
-    session: SessionTimeline,
-    *,
-    ended: float,
-    result: str,
-    receiver: Json | None = None,
-    starts: float = 0.0,
-    agent: Extension | None = None,
-    action: str = VOIP_CALL,
-    leg_type: str = "SipToPstnUnmetered",
-    sound: Sound = SILENCE,
-    target: SessionTimeline | None = None,
+    casting: Casting, session: SessionTimeline, call: OutboundCall, extras: RecordExtras = NO_EXTRAS
 ) -> None:
-    """Plan the record of a call that one of ours made."""
-    agent = agent or cast.agent
-    sides = (logged(agent), receiver or raw_caller(cast.customer))
-    transport = "VoIP" if receiver is not None else "PSTN"
+    """Plan the record of a call that an extension made."""
+    timeline, extension = casting.timeline, call.extension or casting.agent
+    sides = (record_side(extension), call.receiver or unresolved_caller(casting.customer))
+    transport = "VoIP" if call.receiver is not None else "PSTN"
 
-    def stage(at: float, current: str, duration: int | None) -> tuple[float, Face, list[Leg]]:
-        face = Face(OUTBOUND, action, current, *sides, duration)
-        leg = Leg(cast.tape.moment(starts), face, agent.id, leg_type, transport, master=True)
-        return at, face, [leg]
+    def stage(at: float, current: str, duration: int | None) -> tuple[float, CallSummary, list[Leg]]:
+        summary = CallSummary(OUTBOUND, call.action, current, *sides, duration)
+        begin = timeline.moment(call.starts)
+        return at, summary, [Leg(begin, summary, extension.id, call.leg_type, transport, master=True)]
 
-    cast.tape.record(
-        session,
-        agent,
-        [
-            stage(starts, IN_PROGRESS, None),
-            stage(ended, result, cast.tape.lasting(starts, ended)),
-        ],
-        sound=sound,
-        target=target,
-    )
+    lasts = timeline.duration(call.starts, call.ended)
+    stages = [stage(call.starts, IN_PROGRESS, None), stage(call.ended, call.result, lasts)]
+    timeline.add_record(session, extension, stages, extras)
 
 
 def log_internal(
-    cast: Casting,
+    casting: Casting,
     session: SessionTimeline,
-    caller: Extension,
-    called: Extension,
-    *,
-    starts: float,
-    ended: float,
-    target: SessionTimeline | None = None,
-    transferee: SessionTimeline | None = None,
+    call: InternalCall,
+    callers: RecordExtras = NO_EXTRAS,
+    called: RecordExtras = NO_EXTRAS,
 ) -> None:
-    """Plan the two records of a call between extensions, one for each side."""
-    sides = (inside(caller), inside(called))
-    lasts = cast.tape.lasting(starts, ended)
+    """Plan the two records of a call between extensions, one for each side with its extras."""
+    sides = (internal_side(call.caller), internal_side(call.called))
+    lasts = casting.timeline.duration(call.starts, call.ended)
 
-    def stages(direction: str, final: str, leg_type: str) -> list[tuple[float, Face, list[Leg]]]:
-        owner = caller if direction == OUTBOUND else called
-        out: list[tuple[float, Face, list[Leg]]] = []
-        for at, result, duration in ((starts, IN_PROGRESS, None), (ended, final, lasts)):
-            face = Face(direction, VOIP_CALL, result, *sides, duration)
-            leg = Leg(cast.tape.moment(starts), face, owner.id, leg_type, "VoIP", master=True)
-            out.append((at, face, [leg]))
+    def stages(
+        owner: Extension, direction: str, final: str, leg_type: str
+    ) -> list[tuple[float, CallSummary, list[Leg]]]:
+        out: list[tuple[float, CallSummary, list[Leg]]] = []
+        for at, result, duration in ((call.starts, IN_PROGRESS, None), (call.ended, final, lasts)):
+            summary = CallSummary(direction, VOIP_CALL, result, *sides, duration)
+            leg = Leg(casting.timeline.moment(call.starts), summary, owner.id, leg_type, "VoIP", master=True)
+            out.append((at, summary, [leg]))
         return out
 
-    cast.tape.record(
-        session, caller, stages(OUTBOUND, "Call connected", "ExtensionToExtension"), target=target
+    outgoing = stages(call.caller, OUTBOUND, "Call connected", "ExtensionToExtension")
+    casting.timeline.add_record(session, call.caller, outgoing, callers)
+    casting.timeline.add_record(
+        session, call.called, stages(call.called, INBOUND, "Accepted", "Accept"), called
     )
-    cast.tape.record(session, called, stages(INBOUND, "Accepted", "Accept"), transferee=transferee)
-
-
-def queue_number(cast: Casting) -> str:
-    return cast.world.queue.direct_number
 
 
 def log_queue_winner(
-    cast: Casting, session: SessionTimeline, answered: float, ended: float, sound: Sound
+    casting: Casting, session: SessionTimeline, answered: float, ended: float, recordings: RecordingResult
 ) -> None:
-    """While the call goes on the record looks like a call of the agent to themselves."""
-    agent, queue, customer = cast.agent, cast.world.queue, cast.customer
-    lasts, talks = cast.tape.lasting(0.0, ended), cast.tape.lasting(answered, ended)
-    to_self = (inside(agent), inside(agent))
-    ringing = Face(OUTBOUND, VOIP_CALL, IN_PROGRESS, *to_self)
-    talking = Face(OUTBOUND, VOIP_CALL, IN_PROGRESS, *to_self, None, "Accepted")
-    caller = {
-        "phoneNumber": customer.number,
-        "name": f"{queue.name} - {customer.caller_id}",
-        "location": customer.location,
-    }
-    over = Face(INBOUND, PHONE_CALL, "Accepted", caller, logged(queue), lasts)
-    to_phone = Face(OUTBOUND, VOIP_CALL, "Accepted", inside(agent), logged(agent), talks, "Accepted")
+    """Plan the record of the queue member who answered.
 
-    def leg(second: float, face: Face, leg_type: str, transport: str, master: bool) -> Leg:
-        return Leg(cast.tape.moment(second), face, agent.id, leg_type, transport, master)
+    During the call the record looks like a call of the agent to themselves; at hang-up its direction turns.
+    """
+    agent, queue, customer = casting.agent, casting.company.queue, casting.customer
+    timeline, rings = casting.timeline, QUEUE_GREETING_SECONDS
+    lasts, talks = timeline.duration(0.0, ended), timeline.duration(answered, ended)
+    to_self = (internal_side(agent), internal_side(agent))
+    ringing = CallSummary(OUTBOUND, VOIP_CALL, IN_PROGRESS, *to_self)
+    talking = CallSummary(OUTBOUND, VOIP_CALL, IN_PROGRESS, *to_self, None, "Accepted")
+    name = f"{queue.name} - {customer.caller_id}"
+    caller = {"phoneNumber": customer.number, "name": name, "location": customer.location}
+    over = CallSummary(INBOUND, PHONE_CALL, "Accepted", caller, record_side(queue), lasts)
+    phone = (internal_side(agent), record_side(agent))
+    to_phone = CallSummary(OUTBOUND, VOIP_CALL, "Accepted", *phone, talks, "Accepted")
 
-    cast.tape.record(
+    def leg_to_phone(second: float, summary: CallSummary, *, master: bool = True) -> Leg:
+        return Leg(timeline.moment(second), summary, agent.id, "PstnToSip", "VoIP", master)
+
+    accepted = Leg(timeline.moment(0.0), over, agent.id, "Accept", "PSTN", master=True)
+    timeline.add_record(
         session,
         agent,
         [
-            (
-                QUEUE_GREETING_SECONDS,
-                ringing,
-                [leg(QUEUE_GREETING_SECONDS, ringing, "PstnToSip", "VoIP", True)],
-            ),
-            (answered, talking, [leg(QUEUE_GREETING_SECONDS, talking, "PstnToSip", "VoIP", True)]),
-            (
-                ended,
-                over,
-                [
-                    leg(0.0, over, "Accept", "PSTN", True),
-                    leg(answered, to_phone, "PstnToSip", "VoIP", False),
-                ],
-            ),
+            (rings, ringing, [leg_to_phone(rings, ringing)]),
+            (answered, talking, [leg_to_phone(rings, talking)]),
+            (ended, over, [accepted, leg_to_phone(answered, to_phone, master=False)]),
         ],
-        sound=sound,
+        RecordExtras(recordings=recordings),
     )

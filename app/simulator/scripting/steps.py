@@ -1,84 +1,126 @@
-"""What parties do again and again in scripted calls, as the telephony stream tells it. No I/O."""
+"""Steps that many scripts share, as the telephony stream reports them. Times are script seconds. No I/O."""
 
-from app.simulator.scripting.casting import Casting, seen
+from dataclasses import dataclass
+
+from app.simulator.scripting.casting import Casting, event_side
 from app.simulator.scripting.company import Extension
+from app.simulator.scripting.model import AUTOMATIC
 from app.simulator.scripting.records import INBOUND, OUTBOUND, QUEUE_GREETING_SECONDS
-from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, PartyTimeline, SessionTimeline
+from app.simulator.scripting.timeline import (
+    SHORTEST_KEPT_RECORDING_SECONDS,
+    PartyTimeline,
+    RecordExtras,
+    SessionTimeline,
+)
+
+TOO_SHORT_SECONDS = SHORTEST_KEPT_RECORDING_SECONDS * 0.4
+"""A talk time that leaves no recording."""
 
 
-def arrives(cast: Casting, session: SessionTimeline, dialled: str) -> PartyTimeline:
-    """The customer's party is set up; it stays the first one of every call from outside."""
-    caller = session.party(OUTBOUND, cast.caller, {"phoneNumber": dialled})
-    caller.turns(0.0, "Setup")
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A call from outside that the agent has answered at the second `answered`."""
+
+    session: SessionTimeline
+    caller: PartyTimeline
+    agent: PartyTimeline
+    answered: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCall:
+    """A call from outside that rings at the members of the queue; `greeting` is the queue's own party."""
+
+    session: SessionTimeline
+    caller: PartyTimeline
+    greeting: PartyTimeline
+    members: tuple[PartyTimeline, PartyTimeline]
+
+
+def add_caller(casting: Casting, session: SessionTimeline, dialled: str) -> PartyTimeline:
+    """Add the customer's party, which is the first party of every call from outside."""
+    caller = session.add_party(OUTBOUND, casting.caller, {"phoneNumber": dialled})
+    caller.set_status(0.0, "Setup")
     return caller
 
 
-def rings_at(
-    cast: Casting, session: SessionTimeline, extension: Extension, at: float, dialled: str
+def ring_extension(
+    casting: Casting, session: SessionTimeline, extension: Extension, at: float, dialled: str
 ) -> PartyTimeline:
-    """A party for the extension is set up and rings."""
-    party = session.party(INBOUND, cast.caller, seen(extension, dialled), extension)
-    party.turns(at, "Setup")
-    party.turns(at + 0.28, "Proceeding")
+    """Add a party of the extension that starts to ring."""
+    party = session.add_party(INBOUND, casting.caller, event_side(extension, dialled), extension)
+    party.set_status(at, "Setup")
+    party.set_status(at + 0.28, "Proceeding")
     return party
 
 
-def answers(cast: Casting, party: PartyTimeline, at: float, *, recorded: bool | None = None) -> None:
-    """The party answers, and its recording starts if the call is recorded."""
-    if cast.recorded if recorded is None else recorded:
-        cast.tape.announce_recording(party)
-    party.turns(at, "Answered", recording=True)
+def answer(casting: Casting, party: PartyTimeline, at: float, *, recorded: bool | None = None) -> None:
+    """Answer, and start the recording if the call is recorded."""
+    if casting.recorded if recorded is None else recorded:
+        casting.timeline.announce_recording(party)
+    party.set_status(at, "Answered", recording=True)
 
 
 def hang_up(first: PartyTimeline, second: PartyTimeline, at: float, apart: float = 0.012) -> float:
-    """Both parties leave within milliseconds; returns the second of the last event."""
-    first.turns(at, "Disconnected", recording=False)
-    second.turns(at + apart, "Disconnected", recording=False)
+    """Disconnect both parties within milliseconds; returns the second of the last event."""
+    first.set_status(at, "Disconnected", recording=False)
+    second.set_status(at + apart, "Disconnected", recording=False)
     return at + apart
 
 
-def answered_inbound(
-    cast: Casting, dialled: str | None = None
-) -> tuple[SessionTimeline, PartyTimeline, PartyTimeline, float]:
-    """Start a call from outside that the agent answers: session, caller, agent's party, answering second."""
-    session = cast.tape.session()
-    number = dialled or cast.agent.direct_number
-    caller = arrives(cast, session, number)
-    party = rings_at(cast, session, cast.agent, 0.022, number)
-    answers(cast, party, cast.ring)
-    caller.turns(cast.ring + 0.021, "Answered")
-    return session, caller, party, cast.ring
+def start_answered_call(casting: Casting) -> AnsweredCall:
+    """Start a call from outside that the agent answers."""
+    session = casting.timeline.add_session()
+    number = casting.agent.direct_number
+    caller = add_caller(casting, session, number)
+    party = ring_extension(casting, session, casting.agent, 0.022, number)
+    answer(casting, party, casting.ring)
+    caller.set_status(casting.ring + 0.021, "Answered")
+    return AnsweredCall(session, caller, party, casting.ring)
 
 
-def dials(cast: Casting, session: SessionTimeline, at: float = 0.0) -> tuple[PartyTimeline, PartyTimeline]:
-    """The agent dials the customer; returns the agent's party and the customer's."""
-    number = {"phoneNumber": cast.customer.number}
-    agent = session.party(OUTBOUND, seen(cast.agent), number, cast.agent)
-    callee = session.party(INBOUND, {"phoneNumber": cast.agent.direct_number}, number)
-    agent.turns(at, "Setup")
-    agent.turns(at + 0.110, "Proceeding")
-    callee.turns(at + 0.140, "Proceeding")
+def dial_customer(casting: Casting, session: SessionTimeline) -> tuple[PartyTimeline, PartyTimeline]:
+    """Start a call of the agent to the customer; returns the agent's party and the customer's."""
+    number = {"phoneNumber": casting.customer.number}
+    agent = session.add_party(OUTBOUND, event_side(casting.agent), number, casting.agent)
+    callee = session.add_party(INBOUND, {"phoneNumber": casting.agent.direct_number}, number)
+    agent.set_status(0.0, "Setup")
+    agent.set_status(0.110, "Proceeding")
+    callee.set_status(0.140, "Proceeding")
     return agent, callee
 
 
-def enters_queue(cast: Casting) -> tuple[SessionTimeline, PartyTimeline, PartyTimeline, list[PartyTimeline]]:
-    """The customer enters the queue and two members ring: session, caller, queue's party, members."""
-    queue, session = cast.world.queue, cast.tape.session()
-    caller = arrives(cast, session, queue.direct_number)
-    greeting = session.party(INBOUND, cast.caller, seen(queue), queue)
-    greeting.turns(0.020, "Setup")
-    caller.turns(0.140, "Answered")
-    shown = {
+def connect_customer(
+    casting: Casting, agent: PartyTimeline, callee: PartyTimeline, *, recorded: bool | None = None
+) -> None:
+    """Let the customer answer the agent's call."""
+    callee.set_status(casting.ring, "Answered")
+    answer(casting, agent, casting.ring + 0.030, recorded=recorded)
+
+
+def enter_queue(casting: Casting) -> QueueCall:
+    """Start a call to the queue that rings at two members, the agent and the colleague."""
+    queue, session = casting.company.queue, casting.timeline.add_session()
+    caller = add_caller(casting, session, queue.direct_number)
+    greeting = session.add_party(INBOUND, casting.caller, event_side(queue), queue)
+    greeting.set_status(0.020, "Setup")
+    caller.set_status(0.140, "Answered")
+    info = {
         "primary": {"type": "QueueName", "value": queue.name},
-        "additional": {"type": "CallerIdName", "value": cast.customer.name},
+        "additional": {"type": "CallerIdName", "value": casting.customer.name},
     }
-    members = []
-    for ordinal, member in enumerate((cast.agent, cast.colleague)):
-        party = session.party(INBOUND, cast.caller, seen(member), member, queueCall=True, uiCallInfo=shown)
-        party.turns(QUEUE_GREETING_SECONDS + 0.002 * ordinal, "Proceeding")
-        members.append(party)
-    return session, caller, greeting, members
+
+    def ring(member: Extension, delay: float) -> PartyTimeline:
+        extra = {"queueCall": True, "uiCallInfo": info}
+        party = session.add_party(INBOUND, casting.caller, event_side(member), member, **extra)
+        party.set_status(QUEUE_GREETING_SECONDS + delay, "Proceeding")
+        return party
+
+    return QueueCall(session, caller, greeting, (ring(casting.agent, 0.0), ring(casting.colleague, 0.002)))
 
 
-TOO_SHORT_SECONDS = SHORTEST_KEPT_RECORDING_SECONDS * 0.4
-"""Talk that leaves no recording."""
+def keep_recording(
+    casting: Casting, party: PartyTimeline, begin: float, end: float, kind: str = AUTOMATIC
+) -> RecordExtras:
+    """End the party's recording; returns its part of the record."""
+    return RecordExtras(recordings=casting.timeline.keep_recording(party, begin, end, kind))

@@ -1,8 +1,8 @@
-"""A small language to write scripts in: sessions, parties and what they do at which second. No I/O.
+"""Builds a call from what its script adds: sessions, parties, their status changes and records. No I/O.
 
-Scripts speak of seconds since the call's start in the unscaled world; the tape turns them into wall-clock
-moments under its time factor, numbers the events of each session and makes up all ids. Ids are drawn from
-seed, start time and number of the call, so that a restarted simulator does not repeat those of its last run.
+Scripts count simulated seconds from the start of the call. The timeline converts them to points in time with
+the call's speed, numbers the events of each session and generates all ids. Ids are drawn from seed, start
+time and number of the call, so that a restarted simulator does not repeat the ids of its last run.
 """
 
 import base64
@@ -11,33 +11,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.simulator.scripting.company import Extension, World
+from app.simulator.scripting.company import Company, Extension
 from app.simulator.scripting.model import (
     AUTOMATIC,
-    SILENCE,
+    NO_RECORDING,
+    CallSummary,
     Draws,
-    Face,
     Json,
     Leg,
     PartyEvent,
     Record,
     Recording,
+    RecordingResult,
     ScriptedCall,
     Session,
-    Sound,
     Stage,
 )
 
 SHORTEST_KEPT_RECORDING_SECONDS = 30.0
-"""Recordings of calls that were shorter are dropped (guide "Call recordings")."""
+"""Recordings of shorter calls are discarded (guide "Call recordings")."""
 
 SERVER_ID = "10.0.0.1.SIM"
 _MAX_STAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
-    """An event before its session's end and sequence are known."""
+class CallSetup:
+    """Where and when a call takes place. `number` is its ordinal in this run."""
+
+    company: Company
+    start: datetime
+    speed: float
+    seed: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedEvent:
+    """An event before the end of its session and its sequence number are known."""
 
     at: float
     order: int
@@ -54,9 +65,9 @@ class PartyTimeline:
     body: Json
     extension_id: str | None
     recording_ids: list[str] = field(default_factory=list)
-    """The recordings that were begun on this party."""
+    """The recordings that were started on this party, in order."""
 
-    def turns(
+    def set_status(
         self,
         at: float,
         code: str,
@@ -68,8 +79,8 @@ class PartyTimeline:
     ) -> None:
         """Change the party's status at this second.
 
-        `recording` says whether the latest announced recording is active, the ones before it having stopped;
-        `missed` is remembered for later events.
+        `recording` tells whether the latest announced recording is active; earlier ones have stopped.
+        `missed` also applies to later events.
         """
         status: Json = {"code": code, "rcc": False}
         if reason is not None:
@@ -89,23 +100,22 @@ class PartyTimeline:
                 {"id": recording_id, "active": recording and place == latest}
                 for place, recording_id in enumerate(self.recording_ids)
             ]
-        self.session.mark(at, self.extension_id, party)
+        self.session.add_event(at, self.extension_id, party)
 
 
 class SessionTimeline:
-    """One telephony session while it is being written."""
+    """One telephony session while its script runs."""
 
-    def __init__(self, tape: "Timeline", session_id: str, origin: str, starts: float) -> None:
-        self.tape = tape
+    def __init__(self, timeline: "Timeline", session_id: str, origin: str, starts: float) -> None:
+        self.timeline = timeline
         self.session_id = session_id
-        self.telephony_session_id = tape.make_telephony_session_id()
+        self.telephony_session_id = timeline.make_telephony_session_id()
         self.origin = origin
         self.starts = starts
-        self.ends: float | None = None
-        self.marks: list[_Mark] = []
+        self.events: list[_PlannedEvent] = []
         self._parties = 0
 
-    def party(
+    def add_party(
         self,
         direction: str,
         sender: Json,
@@ -113,45 +123,56 @@ class SessionTimeline:
         extension: Extension | None = None,
         **extra: object,
     ) -> PartyTimeline:
-        """Add a party; parties are numbered in the order in which they are added."""
+        """Add a party. Parties are numbered in the order in which they are added."""
         self._parties += 1
         party_id = f"p-{self.telephony_session_id[2:]}-{self._parties}"
-        body: Json = {"accountId": self.tape.world.account_id}
+        body: Json = {"accountId": self.timeline.company.account_id}
         if extension is not None:
             body["extensionId"] = extension.id
         body |= {"id": party_id, "direction": direction, "from": sender, "to": receiver, "park": {}}
         body |= {"missedCall": False, "standAlone": False, "muted": False} | extra
         return PartyTimeline(party_id, self, body, None if extension is None else extension.id)
 
-    def mark(self, at: float, extension_id: str | None, party: Json) -> None:
-        self.marks.append(_Mark(at, len(self.marks), extension_id, party))
+    def add_event(self, at: float, extension_id: str | None, party: Json) -> None:
+        self.events.append(_PlannedEvent(at, len(self.events), extension_id, party))
 
     def end_second(self) -> float:
-        """Second of the last event, unless the script set another end."""
-        return self.ends if self.ends is not None else max(mark.at for mark in self.marks)
+        """Return the second of the last event."""
+        return max(event.at for event in self.events)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordExtras:
+    """The parts of a record that are added late or link it to another session."""
+
+    recordings: RecordingResult = NO_RECORDING
+    has_message: bool = False
+    transfer_target: SessionTimeline | None = None
+    transferee: SessionTimeline | None = None
+
+
+NO_EXTRAS = RecordExtras()
+
+
+@dataclass(frozen=True, slots=True)
 class _RecordDraft:
     session: SessionTimeline
     extension_id: str
-    stages: Sequence[tuple[float, Face, Sequence[Leg]]]
-    sound: Sound
-    message: bool
-    target: SessionTimeline | None
-    transferee: SessionTimeline | None
+    stages: Sequence[tuple[float, CallSummary, Sequence[Leg]]]
+    extras: RecordExtras
 
 
 class Timeline:
-    """Collects what a script writes; `finish()` makes the plan of it."""
+    """Collects what a script adds; `finish()` returns the planned call."""
 
-    def __init__(self, world: World, start: datetime, speed: float, seed: int, number: int) -> None:
-        self.world = world
-        self.start = start
-        self.speed = speed
-        self.number = number
-        self.rng = random.Random(f"{seed}/{number}")
-        self._ids = random.Random(f"{seed}/{number}/{start.isoformat()}")
+    def __init__(self, setup: CallSetup) -> None:
+        self.company = setup.company
+        self.start = setup.start
+        self.speed = setup.speed
+        self.number = setup.number
+        # Two generators: the events of a call depend on its number alone, its ids also on its start.
+        self.rng = random.Random(f"{setup.seed}/{setup.number}")
+        self._ids = random.Random(f"{setup.seed}/{setup.number}/{setup.start.isoformat()}")
         self._sessions: list[SessionTimeline] = []
         self._drafts: list[_RecordDraft] = []
         self._recordings: list[Recording] = []
@@ -160,15 +181,15 @@ class Timeline:
     def moment(self, second: float) -> datetime:
         return self.start + timedelta(seconds=second / self.speed)
 
-    def lasting(self, begin: float, end: float, least: int = 1) -> int:
-        """Whole wall-clock seconds between two script seconds, as a record's `duration` says them."""
-        return max(least, round((end - begin) / self.speed))
+    def duration(self, begin: float, end: float) -> int:
+        """Return the whole real seconds between two script seconds, at least 1, as a record's `duration`."""
+        return max(1, round((end - begin) / self.speed))
 
-    def knows(self, number: str, name: str) -> None:
-        """Remember whom a number belongs to, for the later correction of the caller's name."""
+    def add_name(self, number: str, name: str) -> None:
+        """Store the name of a number's owner, for the later correction of the caller's name."""
         self._true_names[number] = name
 
-    def session(
+    def add_session(
         self, origin: str = "Call", *, starts: float = 0.0, session_id: str | None = None
     ) -> SessionTimeline:
         chosen = session_id if session_id is not None else self._make_session_id(starts)
@@ -176,30 +197,28 @@ class Timeline:
         self._sessions.append(session)
         return session
 
-    def record(
+    def add_record(
         self,
         session: SessionTimeline,
         extension: Extension,
-        stages: Sequence[tuple[float, Face, Sequence[Leg]]],
-        *,
-        sound: Sound = SILENCE,
-        message: bool = False,
-        target: SessionTimeline | None = None,
-        transferee: SessionTimeline | None = None,
+        stages: Sequence[tuple[float, CallSummary, Sequence[Leg]]],
+        extras: RecordExtras = NO_EXTRAS,
     ) -> None:
-        """Plan a record by its stages; the last one is what it finally says."""
-        self._drafts.append(_RecordDraft(session, extension.id, stages, sound, message, target, transferee))
+        """Plan a record by its stages; the last stage is its final content."""
+        self._drafts.append(_RecordDraft(session, extension.id, stages, extras))
 
     def announce_recording(self, party: PartyTimeline) -> None:
-        """Give the party the id under which its next recording will be known."""
+        """Assign an id to the party's next recording."""
         party.recording_ids.append(str(self._ids.randrange(3_000_000_000, 3_999_999_999)))
 
-    def keep_recording(self, party: PartyTimeline, begin: float, end: float, kind: str = AUTOMATIC) -> Sound:
-        """Keep the latest announced recording if it is long enough; without one there is silence."""
+    def keep_recording(
+        self, party: PartyTimeline, begin: float, end: float, kind: str = AUTOMATIC
+    ) -> RecordingResult:
+        """Keep the party's latest announced recording if it is long enough."""
         if not party.recording_ids:
-            return SILENCE
+            return NO_RECORDING
         if end - begin < SHORTEST_KEPT_RECORDING_SECONDS:
-            return Sound(is_short=True)
+            return RecordingResult(too_short=True)
         recording = Recording(
             party.recording_ids[-1],
             party.session.telephony_session_id,
@@ -210,10 +229,10 @@ class Timeline:
             kind,
         )
         self._recordings.append(recording)
-        return Sound((recording,))
+        return RecordingResult((recording,))
 
     def _make_session_id(self, starts: float) -> str:
-        """Digits that rise with time; sessions that belong together and start together lie 1000 apart."""
+        """Return digits that rise with time. Two sessions of one call that start together are 1000 apart."""
         milliseconds = int(self.moment(starts).timestamp() * 1000) % 10**10
         return str((milliseconds + len(self._sessions)) * 1000 + self.number % 1000)
 
@@ -225,9 +244,9 @@ class Timeline:
         return "QX" + base64.urlsafe_b64encode(self._ids.randbytes(9)).decode() + "B"
 
     def finish(self, script: str) -> ScriptedCall:
-        """Make the plan; the order of events is by time, numbered per session from 2 as RingCentral does."""
-        sessions = {tape: self._close(tape) for tape in self._sessions}
-        events = [event for tape, session in sessions.items() for event in self._number(tape, session)]
+        """Return the call. Its events are in order of time, numbered per session from 2 as at RingCentral."""
+        sessions = {planned: self._close(planned) for planned in self._sessions}
+        events = [event for planned, session in sessions.items() for event in self._number(planned, session)]
         events.sort(key=lambda event: event.at)
         return ScriptedCall(
             id=f"sim-{self.number:06d}",
@@ -239,34 +258,37 @@ class Timeline:
             recordings=tuple(self._recordings),
         )
 
-    def _close(self, tape: SessionTimeline) -> Session:
+    def _close(self, planned: SessionTimeline) -> Session:
         return Session(
-            tape.telephony_session_id,
-            tape.session_id,
-            tape.origin,
-            self.moment(tape.starts),
-            self.moment(tape.end_second()),
+            planned.telephony_session_id,
+            planned.session_id,
+            planned.origin,
+            self.moment(planned.starts),
+            self.moment(planned.end_second()),
         )
 
-    def _number(self, tape: SessionTimeline, session: Session) -> list[PartyEvent]:
-        ordered = sorted(tape.marks, key=lambda mark: (mark.at, mark.order))
+    def _number(self, planned: SessionTimeline, session: Session) -> list[PartyEvent]:
+        ordered = sorted(planned.events, key=lambda event: (event.at, event.order))
         return [
-            PartyEvent(self.moment(mark.at), session, sequence, mark.extension_id, mark.party)
-            for sequence, mark in enumerate(ordered, start=2)
+            PartyEvent(self.moment(event.at), session, sequence, event.extension_id, event.party)
+            for sequence, event in enumerate(ordered, start=2)
         ]
 
     def _make_record(self, draft: _RecordDraft, session: Session) -> Record:
+        # One seed gives one call only if the draws keep their order: record id, chances, message id.
+        extras = draft.extras
+        target, transferee = extras.transfer_target, extras.transferee
         return Record(
             id=self._make_record_id(),
             session=session,
             extension_id=draft.extension_id,
-            stages=tuple(Stage(self.moment(at), face, tuple(legs)) for at, face, legs in draft.stages),
+            stages=tuple(Stage(self.moment(at), summary, tuple(legs)) for at, summary, legs in draft.stages),
             draws=self._draw(),
             speed=self.speed,
-            sound=draft.sound,
-            message_id=str(self._ids.randrange(10**9, 10**10)) if draft.message else None,
-            transfer_target=draft.target.telephony_session_id if draft.target else None,
-            transferee=draft.transferee.telephony_session_id if draft.transferee else None,
+            recordings=extras.recordings,
+            message_id=str(self._ids.randrange(10**9, 10**10)) if extras.has_message else None,
+            transfer_target=target.telephony_session_id if target else None,
+            transferee=transferee.telephony_session_id if transferee else None,
             true_names=self._true_names,
         )
 
@@ -287,8 +309,8 @@ class Timeline:
         )
 
 
-def without(call: ScriptedCall, keep_last: int) -> ScriptedCall:
-    """Lose all events but the last few, as a listener does that was down when they were sent."""
+def drop_events(call: ScriptedCall, keep_last: int) -> ScriptedCall:
+    """Mark all events but the last ones as undelivered, as if the receiver had been down before."""
     lost = len(call.events) - keep_last
     events = tuple(
         replace(event, delivered=False) if place < lost else event for place, event in enumerate(call.events)

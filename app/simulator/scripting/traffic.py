@@ -1,4 +1,4 @@
-"""A busy little company: when its calls come and which ones. No I/O, no clock; chance comes from a seed."""
+"""When the company's calls start, and which script each one follows. No I/O, no clock; random by a seed."""
 
 import random
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class UnknownScriptError(ValueError):
 
 
 def check_mix(mix: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the mix if it can be drawn from; raises UnknownScriptError or ValueError."""
+    """Return the mix if it is valid; raises UnknownScriptError or ValueError."""
     for name in mix:
         if name not in SCRIPTS:
             raise UnknownScriptError(f"unknown script: {name}")
@@ -24,7 +24,7 @@ def check_mix(mix: Mapping[str, float]) -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How busy the company is. `calls_per_minute` counts simulated minutes; `calls` None means without end."""
+    """How busy the company is. Minutes and seconds are simulated ones; `calls` None means no limit."""
 
     calls_per_minute: float
     calls: int | None
@@ -33,8 +33,8 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class Company:
-    """Draws the calls of a company one after the other; the same seed gives the same day."""
+class CallGenerator:
+    """Draws the calls of a company one by one; the same seed gives the same sequence."""
 
     traffic: Traffic
     rng: random.Random
@@ -42,23 +42,23 @@ class Company:
 
     @property
     def is_done(self) -> bool:
-        """Whether no further call will come."""
+        """Whether no more calls will start."""
         traffic = self.traffic
         return traffic.calls_per_minute <= 0 or (traffic.calls is not None and self.started >= traffic.calls)
 
     def gap_seconds(self) -> float:
-        """Draw the wait until the next call, in simulated seconds: arrivals are a Poisson process."""
+        """Draw the simulated seconds until the next call. Arrivals are a Poisson process."""
         return self.rng.expovariate(self.traffic.calls_per_minute / 60.0)
 
     def next_call(self) -> tuple[str, Wishes]:
-        """Draw script and length of the next call."""
+        """Draw the script and the talk time of the next call."""
         self.started += 1
         names, weights = zip(*sorted(self.traffic.mix.items()), strict=True)
         name = self.rng.choices(names, weights)[0]
         return name, Wishes(talk_seconds=draw_talk(self.rng, self.traffic.talk_seconds))
 
     def change(self, **fields: object) -> None:
-        """Change the traffic from now on; a new number of calls counts from zero."""
+        """Change the traffic from now on. A new number of calls counts from zero."""
         self.traffic = replace(self.traffic, **fields)  # type: ignore[arg-type]
         if "calls" in fields:
             self.started = 0

@@ -14,8 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.process import Process, Role
-from app.simulator import Simulator, SimulatorSettings, Timing, serving_together
+from app.process import Process
+from app.process import Role
+from app.simulator import Simulator
+from app.simulator import SimulatorSettings
+from app.simulator import Timing
+from app.simulator import serving_accounts
 from tests.conftest import SECRETS
 
 SPEED = 20.0
@@ -116,7 +120,7 @@ async def staged(make_settings: Any, database_url: str, role: Role, **values: An
         company(account_id=COFFEE, jwt="coffee", seed=2),
     ]
     async with AsyncExitStack() as stack:
-        tea, coffee = await stack.enter_async_context(serving_together(companies))
+        tea, coffee = await stack.enter_async_context(serving_accounts(companies))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = make_settings(

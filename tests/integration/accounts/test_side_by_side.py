@@ -35,7 +35,7 @@ async def test_an_own_account_and_a_connected_one_are_served_side_by_side(busy_s
         company.start_call("outbound_answered", SHORT)
     for account_id, company in ((TEA, stage.tea), (COFFEE, stage.coffee)):
         calls = await found_calls(stage, await stage.key_of(account_id), 2)
-        played = {s.telephony_session_id for call in company.calls.values() for s in call.sessions}
+        played = {s.telephony_session_id for call in company.calls for s in call.sessions}
         assert {call["telephonySessionId"] for call in calls} == played
         assert {call["accountId"] for call in calls} == {account_id}
         assert all(call["result"] for call in calls)

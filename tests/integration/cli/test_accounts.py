@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from app import log
 from app.cli.commands import app
 from app.errors import AftercallError, SettingsError
-from app.simulator import Simulator, serving_together
+from app.simulator import Simulator, serving_accounts
 from tests.integration.accounts.conftest import COFFEE, TEA, company
 
 OLD, NEW = "o" * 32, "n" * 32
@@ -23,7 +23,7 @@ async def companies(
 ) -> AsyncIterator[list[Simulator]]:
     make_settings()  # takes the machine's own variables out
     settings = [company(account_id=TEA, jwt="tea"), company(account_id=COFFEE, jwt="coffee", seed=2)]
-    async with serving_together(settings) as running:
+    async with serving_accounts(settings) as running:
         for name, value in {
             "AFTERCALL_SECRET_KEY": OLD,
             "AFTERCALL_WEBHOOK_TOKEN": "a-verification-token",

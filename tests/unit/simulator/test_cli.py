@@ -17,7 +17,7 @@ def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> SimulatorSettin
     return runs[0]
 
 
-def test_without_options_the_simulator_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_options_all_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert started(monkeypatch) == SimulatorSettings()
 
 
@@ -42,14 +42,14 @@ def test_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--speed", "0"), "speed"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_with_a_message(arguments: tuple[str, ...], said: str) -> None:
     result = CliRunner().invoke(app, list(arguments))
 
     assert result.exit_code == 2
     assert said in result.output
 
 
-def test_a_port_that_is_taken_is_said_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: SimulatorSettings) -> None:
         raise OSError(98, "Address already in use")
 
@@ -62,12 +62,12 @@ def test_a_port_that_is_taken_is_said_without_a_traceback(monkeypatch: pytest.Mo
     assert "Address already in use" in result.output
 
 
-def test_scripts_are_listed_with_what_happens_in_them() -> None:
+def test_scripts_are_listed_with_their_descriptions() -> None:
     result = CliRunner().invoke(app, ["--scripts"])
 
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.output.splitlines()] == list(SCRIPTS)
 
 
-def test_no_mix_is_an_ordinary_day() -> None:
+def test_without_a_mix_the_day_is_an_ordinary_one() -> None:
     assert cli.read_mix(None) == dict(DEFAULT_MIX)

@@ -1,4 +1,4 @@
-"""The simulator's page names everything that can be asked of it."""
+"""The simulator's page documents scripts, faults and control requests."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding=
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_script_is_described_in_its_own_words(script: str) -> None:
+def test_every_script_is_listed_with_its_description(script: str) -> None:
     assert f"| `{script}` | {describe(script)} |" in PAGE
 
 
@@ -22,11 +22,11 @@ def test_every_fault_is_listed(switch: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted({path for _, path, _ in _CONTROLS}))
-def test_every_control_is_listed(path: str) -> None:
+def test_every_control_request_is_listed(path: str) -> None:
     begin = path.split("{", maxsplit=1)[0]
     assert f"/_sim{begin}" in PAGE
 
 
-def test_the_ordinary_day_is_what_the_page_says() -> None:
+def test_the_page_states_the_scripts_of_an_ordinary_day() -> None:
     first_nineteen = set(list(SCRIPTS)[:19])
     assert set(DEFAULT_MIX) == first_nineteen - {"park_revived", "conference"}

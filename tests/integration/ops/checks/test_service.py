@@ -52,7 +52,7 @@ def listen(simulator: Simulator, text: str) -> None:
         owner_id=BEN,
         address="http://127.0.0.1:1/webhooks/ringcentral",
         token=None,
-        filters=[read_filter(text, simulator.world.account_id, BEN)],
+        filters=[read_filter(text, simulator.company.account_id, BEN)],
         disabled=[],
         created_at=now,
         expires_at=now + timedelta(days=7),

@@ -1,4 +1,4 @@
-"""The sound that stands for recordings, and ranges of it."""
+"""The audio of recordings and its byte ranges."""
 
 import io
 import wave
@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.simulator.platform.audio import RangeMode, Slice, audio, choose_slice
+from app.simulator.platform.audio import RangeMode, Slice, choose_slice, make_audio
 
 
-def test_wav_lasts_as_long_as_its_recording() -> None:
-    with wave.open(io.BytesIO(audio("3019664700", 2.5, "wav"))) as sound:
+def test_wav_has_the_length_of_its_recording() -> None:
+    with wave.open(io.BytesIO(make_audio("3019664700", 2.5, "wav"))) as sound:
         assert sound.getnframes() / sound.getframerate() == 2.5
 
 
-def test_mp3_begins_with_a_tag_and_consists_of_frames() -> None:
-    content = audio("3019664700", 3.6, "mp3")
+def test_mp3_starts_with_a_tag_and_consists_of_frames() -> None:
+    content = make_audio("3019664700", 3.6, "mp3")
     assert content.startswith(b"ID3")
     assert content.count(b"\xff\xf3\x18\xc4") == 100
 
 
-def test_every_recording_sounds_different_and_always_the_same() -> None:
-    assert audio("1", 1.0, "mp3") == audio("1", 1.0, "mp3") != audio("2", 1.0, "mp3")
+def test_each_recording_has_its_own_constant_audio() -> None:
+    assert make_audio("1", 1.0, "mp3") == make_audio("1", 1.0, "mp3") != make_audio("2", 1.0, "mp3")
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_every_recording_sounds_different_and_always_the_same() -> None:
         ("bytes=50-", "unasked", Slice(206, 50, 99)),
     ],
 )
-def test_a_range_is_answered_as_the_mode_says(
+def test_the_mode_determines_the_response_to_a_range(
     asked: str | None, mode: RangeMode, expected: Slice | None
 ) -> None:
     assert choose_slice(asked, 100, mode) == expected
 
 
 @given(st.text(max_size=20), st.integers(1, 1000))
-def test_no_range_header_leads_outside_the_content(asked: str, total: int) -> None:
+def test_no_range_header_selects_bytes_outside_the_content(asked: str, total: int) -> None:
     part = choose_slice(f"bytes={asked}", total, "supported")
     assert part is None or 0 <= part.first <= part.last < total

@@ -1,4 +1,4 @@
-"""What the simulated conversation analysis says, and when."""
+"""The content and the times of conversation insights."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,10 @@ import pytest
 
 from app.simulator.platform.insights import KINDS, analysed_at, only_kinds, show_insights
 from app.simulator.scripting.casting import Wishes
-from app.simulator.scripting.catalogue import play
+from app.simulator.scripting.catalogue import plan_call
 from app.simulator.scripting.company import ANA_ID, COMPANY
 from app.simulator.scripting.model import Json, Record, Recording, ScriptedCall
+from app.simulator.scripting.timeline import CallSetup
 from app.simulator.timing import Timing
 
 START = datetime(2026, 3, 10, 18, 7, 41, 12000, tzinfo=UTC)
@@ -17,9 +18,9 @@ HOUR = timedelta(hours=1)
 
 def recorded(script: str = "inbound_direct", speed: float = 1.0) -> tuple[ScriptedCall, Record, Recording]:
     wishes = Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
-    call = play(script, world=COMPANY, start=START, speed=speed, seed=1, number=1, wishes=wishes)
+    call = plan_call(script, CallSetup(COMPANY, START, speed, seed=1, number=1), wishes)
     recording = call.recordings[0]
-    return call, next(one for one in call.records if recording in one.sound.kept), recording
+    return call, next(one for one in call.records if recording in one.recordings.kept), recording
 
 
 def shown_at(moment: datetime, *, notes: bool = False) -> Json | None:
@@ -28,7 +29,7 @@ def shown_at(moment: datetime, *, notes: bool = False) -> Json | None:
     return show_insights(call, recording, versions, moment, "http://127.0.0.1:1")
 
 
-def test_they_are_there_half_an_hour_after_the_recording() -> None:
+def test_insights_appear_half_an_hour_after_the_recording() -> None:
     _, record, recording = recorded()
     (ready_at,) = analysed_at(record, recording, Timing(), notes=False)
     assert ready_at - recording.ended_at == timedelta(minutes=30)
@@ -36,14 +37,14 @@ def test_they_are_there_half_an_hour_after_the_recording() -> None:
     assert shown_at(ready_at) is not None
 
 
-def test_time_is_scaled() -> None:
+def test_the_delay_of_insights_scales_with_speed() -> None:
     _, record, recording = recorded(speed=100.0)
     assert analysed_at(record, recording, Timing(), notes=False)[0] - recording.ended_at == timedelta(
         seconds=18
     )
 
 
-def test_they_are_keyed_by_telephony_session_and_recording() -> None:
+def test_insights_name_their_telephony_session_and_recording() -> None:
     _, _, recording = recorded()
     shown = shown_at(START + HOUR)
     assert shown is not None
@@ -56,7 +57,7 @@ def test_they_are_keyed_by_telephony_session_and_recording() -> None:
     assert isinstance(shown["insights"]["AIScore"][0]["value"], str)
 
 
-def test_the_speakers_are_the_one_recorded_and_the_other_side() -> None:
+def test_the_speakers_are_the_recorded_party_and_the_other_side() -> None:
     shown = shown_at(START + HOUR)
     assert shown is not None
     ana, customer = shown["speakerInfo"]
@@ -66,7 +67,7 @@ def test_the_speakers_are_the_one_recorded_and_the_other_side() -> None:
     assert {line["speakerId"] for line in shown["insights"]["Transcript"]} == {"P-1", "P-2"}
 
 
-def test_with_notes_the_second_version_has_more_and_a_later_time() -> None:
+def test_with_notes_the_second_version_is_later_and_has_more_insights() -> None:
     first, second = shown_at(START + timedelta(minutes=33), notes=True), shown_at(START + HOUR, notes=True)
     assert first is not None
     assert second is not None
@@ -75,7 +76,7 @@ def test_with_notes_the_second_version_has_more_and_a_later_time() -> None:
     assert first["creationTime"] == second["creationTime"]
 
 
-def test_only_what_was_asked_for_is_answered() -> None:
+def test_only_the_requested_kinds_are_returned() -> None:
     shown = shown_at(START + HOUR)
     assert shown is not None
     assert set(only_kinds(shown, ["Sentiment", "AIScore"])["insights"]) == {"Sentiment", "AIScore"}

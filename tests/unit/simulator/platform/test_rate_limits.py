@@ -1,4 +1,4 @@
-"""The rate limit's window and its restarting penalty."""
+"""The window of a rate limit and its restarting penalty."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,46 +18,46 @@ def at(seconds: float) -> datetime:
 def full_bucket() -> Bucket:
     bucket = Bucket()
     for second in range(10):
-        assert bucket.ask(RULE, at(second)).allowed
+        assert bucket.admit(RULE, at(second)).allowed
     return bucket
 
 
 def test_the_eleventh_request_of_a_window_is_refused() -> None:
-    assert full_bucket().ask(RULE, at(10)) == Verdict(False, 0, 60.0)
+    assert full_bucket().admit(RULE, at(10)) == Verdict(False, 0, 60.0)
 
 
 def test_remaining_counts_down() -> None:
     bucket = Bucket()
-    assert [bucket.ask(RULE, at(second)).remaining for second in range(3)] == [9, 8, 7]
+    assert [bucket.admit(RULE, at(second)).remaining for second in range(3)] == [9, 8, 7]
 
 
 def test_the_window_slides() -> None:
     bucket = full_bucket()
-    assert bucket.ask(RULE, at(60)).allowed
-    assert not bucket.ask(RULE, at(60.5)).allowed
+    assert bucket.admit(RULE, at(60)).allowed
+    assert not bucket.admit(RULE, at(60.5)).allowed
 
 
-def test_every_request_inside_the_penalty_restarts_it() -> None:
+def test_every_request_during_the_penalty_restarts_it() -> None:
     bucket = full_bucket()
-    bucket.ask(RULE, at(10))
-    assert not bucket.ask(RULE, at(69)).allowed
-    assert not bucket.ask(RULE, at(128)).allowed
-    assert bucket.ask(RULE, at(188)).allowed
+    bucket.admit(RULE, at(10))
+    assert not bucket.admit(RULE, at(69)).allowed
+    assert not bucket.admit(RULE, at(128)).allowed
+    assert bucket.admit(RULE, at(188)).allowed
 
 
-def test_silence_for_the_whole_penalty_ends_it() -> None:
+def test_no_request_for_the_whole_penalty_ends_it() -> None:
     bucket = full_bucket()
-    bucket.ask(RULE, at(10))
-    assert bucket.ask(RULE, at(70)).allowed
+    bucket.admit(RULE, at(10))
+    assert bucket.admit(RULE, at(70)).allowed
 
 
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=80))
-def test_no_window_ever_holds_more_than_the_limit(gaps: list[float]) -> None:
+def test_no_window_contains_more_than_the_limit(gaps: list[float]) -> None:
     bucket, now = Bucket(), START
     allowed = []
     for gap in gaps:
         now += timedelta(seconds=gap)
-        if bucket.ask(RULE, now).allowed:
+        if bucket.admit(RULE, now).allowed:
             allowed.append(now)
     assert allowed
     for first in allowed:
@@ -65,9 +65,9 @@ def test_no_window_ever_holds_more_than_the_limit(gaps: list[float]) -> None:
         assert len(within) <= RULE.limit
 
 
-def test_headers_tell_group_limit_remaining_and_window() -> None:
-    told = headers("Heavy", Rule(10, 6.0, 6.0), Verdict(True, 4), limit_headers=True, retry_after=True)
-    assert told == {
+def test_headers_contain_group_limit_remaining_and_window() -> None:
+    shown = headers("Heavy", Rule(10, 6.0, 6.0), Verdict(True, 4), limit_headers=True, retry_after=True)
+    assert shown == {
         "X-Rate-Limit-Group": "heavy",
         "X-Rate-Limit-Limit": "10",
         "X-Rate-Limit-Remaining": "4",
@@ -75,11 +75,11 @@ def test_headers_tell_group_limit_remaining_and_window() -> None:
     }
 
 
-def test_headers_can_be_left_out() -> None:
+def test_headers_can_be_switched_off() -> None:
     refused = Verdict(False, 0, 0.6)
     assert headers("Heavy", RULE, refused, limit_headers=False, retry_after=False) == {}
     assert headers("Heavy", RULE, refused, limit_headers=False, retry_after=True) == {"Retry-After": "0.6"}
 
 
-def test_scaled_seconds_are_written_without_idle_zeros() -> None:
+def test_scaled_seconds_have_no_trailing_zeros() -> None:
     assert [seconds_text(value) for value in (60.0, 0.6, 1.5, 0.0125)] == ["60", "0.6", "1.5", "0.013"]

@@ -1,4 +1,4 @@
-"""Subscriptions, handshakes and the events that are sent."""
+"""Subscriptions, handshakes and events."""
 
 import json
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.simulator.delivery.http_client import Answer
+from app.simulator.delivery.http_client import WebhookResponse
 from app.simulator.delivery.webhooks import check_handshake
 from app.simulator.platform.errors import Refused
 from app.simulator.platform.events import Envelope, presence_body, read_session, session_body, stamp
@@ -31,7 +31,7 @@ def filter_of(text: str) -> object:
 
 def wanted(text: str, events: Iterable[PartyEvent]) -> list[PartyEvent]:
     one = read_filter(text, ACCOUNT, ANA_ID)
-    return [event for event in events if one.wants(event)]
+    return [event for event in events if one.matches(event)]
 
 
 def subscription(now: datetime = START) -> Subscription:
@@ -64,7 +64,7 @@ def subscription(now: datetime = START) -> Subscription:
         ),
     ],
 )
-def test_a_tilde_is_expanded_and_the_query_kept(text: str, expanded: str) -> None:
+def test_a_tilde_is_expanded_and_the_query_is_kept(text: str, expanded: str) -> None:
     assert filter_of(text) == expanded
 
 
@@ -75,7 +75,7 @@ def test_an_unknown_filter_is_refused(text: object) -> None:
     assert refusal.value.code == "SUB-508"
 
 
-def test_the_account_filter_hears_everybody_and_the_extensions_filter_only_its_own() -> None:
+def test_the_account_filter_matches_all_extensions_and_an_extension_filter_one() -> None:
     events = play_one("blind_transfer").events
     assert wanted(SESSIONS, events) == list(events)
     own = wanted("/restapi/v1.0/account/~/extension/~/telephony/sessions", events)
@@ -95,7 +95,7 @@ def test_filters_can_be_narrowed() -> None:
     assert wanted(f"{SESSIONS}?phoneNumber=15550000000", events) == []
 
 
-def test_events_of_a_party_with_an_extension_carry_its_path() -> None:
+def test_the_path_of_an_event_names_the_extension_of_its_party() -> None:
     assert event_path(ACCOUNT, ANA_ID, "telephony/sessions").endswith(
         f"/extension/{ANA_ID}/telephony/sessions"
     )
@@ -105,20 +105,20 @@ def test_events_of_a_party_with_an_extension_carry_its_path() -> None:
 # Lifetimes
 
 
-def test_seven_days_are_the_default_and_the_cap() -> None:
+def test_seven_days_are_the_default_and_the_limit() -> None:
     assert lifetime_seconds(None, 1.0, 604800) == 604800
     assert lifetime_seconds(630720000, 1.0, 604800) == 604800
     assert lifetime_seconds(3600, 10.0, 604800) == 360
 
 
 @pytest.mark.parametrize("asked", [0, -5, "week", True])
-def test_a_senseless_lifetime_is_refused(asked: object) -> None:
+def test_an_invalid_lifetime_is_refused(asked: object) -> None:
     with pytest.raises(Refused):
         lifetime_seconds(asked, 1.0, 604800)
 
 
 @pytest.mark.parametrize("query", ["threshold=400000&interval=60", "threshold=600&interval=400", "x=1"])
-def test_reminders_must_leave_room(query: str) -> None:
+def test_reminders_too_close_to_the_lifetime_are_refused(query: str) -> None:
     one = read_filter(f"/restapi/v1.0/subscription/~?{query}", ACCOUNT, ANA_ID)
     with pytest.raises(Refused) as refusal:
         read_reminder([one], 604800, 1.0)
@@ -132,7 +132,7 @@ def test_a_reminder_is_read_from_its_filter() -> None:
     assert (reminder.threshold, reminder.interval) == (60.0, 6.0)
 
 
-def test_the_answer_does_not_echo_the_secret() -> None:
+def test_the_response_does_not_contain_the_secret() -> None:
     assert "secret" not in json.dumps(subscription().show("http://platform.test", START))
 
 
@@ -157,14 +157,14 @@ def test_only_lasting_failure_suspends() -> None:
     assert shown["blacklistedData"]["reason"] == "Read timed out"
 
 
-def test_one_success_forgives_all_failures() -> None:
+def test_one_success_resets_the_failures() -> None:
     one = subscription()
     one.failed("x", START, 600, 1)
     one.succeeded()
     assert not one.failed("x", START + timedelta(seconds=700), 600, 1)
 
 
-def test_recovery_makes_it_active_again() -> None:
+def test_recovery_reactivates_a_subscription() -> None:
     one = subscription()
     one.suspend("x", START)
     assert not one.may_receive(START)
@@ -179,30 +179,30 @@ GOOD = {"validation-token": "t", "content-type": "application/json"}
 
 
 def test_a_good_handshake_passes() -> None:
-    check_handshake(Answer(200, "OK", GOOD, 1024), "t")
+    check_handshake(WebhookResponse(200, "OK", GOOD, 1024), "t")
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("response", "code"),
     [
-        (Answer(204, "No Content", GOOD, 100), "SUB-525"),
-        (Answer(200, "OK", {"content-type": "application/json"}, 100), "SUB-520"),
-        (Answer(200, "OK", GOOD | {"validation-token": "other"}, 100), "SUB-520"),
-        (Answer(200, "OK", {"validation-token": "t"}, 100), "SUB-525"),
-        (Answer(200, "OK", GOOD | {"content-type": "text/html"}, 100), "SUB-525"),
-        (Answer(200, "OK", GOOD, 1025), "SUB-525"),
+        (WebhookResponse(204, "No Content", GOOD, 100), "SUB-525"),
+        (WebhookResponse(200, "OK", {"content-type": "application/json"}, 100), "SUB-520"),
+        (WebhookResponse(200, "OK", GOOD | {"validation-token": "other"}, 100), "SUB-520"),
+        (WebhookResponse(200, "OK", {"validation-token": "t"}, 100), "SUB-525"),
+        (WebhookResponse(200, "OK", GOOD | {"content-type": "text/html"}, 100), "SUB-525"),
+        (WebhookResponse(200, "OK", GOOD, 1025), "SUB-525"),
     ],
 )
-def test_a_bad_handshake_is_refused_with_its_reason(answer: Answer, code: str) -> None:
+def test_a_bad_handshake_is_refused_with_its_reason(response: WebhookResponse, code: str) -> None:
     with pytest.raises(Refused) as refusal:
-        check_handshake(answer, "t")
+        check_handshake(response, "t")
     assert (refusal.value.status, refusal.value.code) == (400, code)
 
 
 # Events
 
 
-def test_an_event_tells_one_party_at_its_own_time() -> None:
+def test_an_event_contains_one_party_and_the_time_of_its_change() -> None:
     event = play_one("inbound_direct").events[3]
     body = session_body(event, "Z")
     assert body["eventTime"] == stamp(event.at, "Z")
@@ -221,16 +221,16 @@ def test_the_envelope_can_be_nested_as_mobile_pushes_are() -> None:
     assert nested["uuid"] == "7"
 
 
-def test_presence_tells_only_extensions_and_ends_final() -> None:
+def test_presence_covers_extensions_only_and_ends_final() -> None:
     events = play_one("inbound_direct").events
     bodies = [presence_body(event, "Z", number) for number, event in enumerate(events)]
     assert bodies[0] is None
-    told = [body["activeCalls"][0] for body in bodies if body is not None]
-    assert [call["telephonyStatus"] for call in told] == ["Ringing", "Ringing", "CallConnected", "NoCall"]
-    assert [call["terminationType"] for call in told][-1] == "final"
+    calls = [body["activeCalls"][0] for body in bodies if body is not None]
+    assert [call["telephonyStatus"] for call in calls] == ["Ringing", "Ringing", "CallConnected", "NoCall"]
+    assert [call["terminationType"] for call in calls][-1] == "final"
 
 
-def test_a_session_can_be_read_while_it_lasts() -> None:
+def test_a_session_can_be_read_until_it_ends() -> None:
     call = play_one("inbound_direct")
     session = call.sessions[0]
     during = read_session(call, session.telephony_session_id, session.started_at + timedelta(seconds=10))

@@ -1,4 +1,4 @@
-"""Tokens: what they buy, how they are traded, what kills them."""
+"""Tokens: how they are issued, refreshed, exchanged and revoked."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -45,10 +45,10 @@ def code_of_use(tokens: Tokens, token: str, now: datetime) -> str:
     return refusal.value.code
 
 
-def test_a_jwt_buys_a_token_that_acts_as_its_user(tokens: Tokens) -> None:
-    answer = log_in(tokens)
-    assert (answer["expires_in"], answer["owner_id"], answer["token_type"]) == (3600, ANA_ID, "bearer")
-    assert use(tokens, answer["access_token"], at(10)) == ANA_ID
+def test_a_jwt_grant_returns_a_token_of_its_user(tokens: Tokens) -> None:
+    response = log_in(tokens)
+    assert (response["expires_in"], response["owner_id"], response["token_type"]) == (3600, ANA_ID, "bearer")
+    assert use(tokens, response["access_token"], at(10)) == ANA_ID
 
 
 def test_an_unknown_jwt_is_an_invalid_grant(tokens: Tokens) -> None:
@@ -76,15 +76,13 @@ def test_retired_grants_are_refused_for_the_application(tokens: Tokens) -> None:
         ("Basic " + base64.b64encode(b"id:wrong").decode(), "OAU-140"),
     ],
 )
-def test_the_application_must_show_its_credentials(
-    tokens: Tokens, authorization: str | None, code: str
-) -> None:
+def test_wrong_client_credentials_are_refused(tokens: Tokens, authorization: str | None, code: str) -> None:
     with pytest.raises(TokenRefused) as refusal:
         tokens.check_client(authorization, {})
     assert (refusal.value.status, refusal.value.code) == (401, code)
 
 
-def test_the_right_credentials_pass(tokens: Tokens) -> None:
+def test_right_client_credentials_are_accepted(tokens: Tokens) -> None:
     tokens.check_client("Basic " + base64.b64encode(b"id:secret").decode(), {})
 
 
@@ -92,12 +90,12 @@ def test_an_access_token_expires(tokens: Tokens) -> None:
     assert code_of_use(tokens, log_in(tokens)["access_token"], at(3600)) == "OAU-128"
 
 
-def test_time_to_live_is_kept_within_its_limits(tokens: Tokens) -> None:
+def test_time_to_live_is_limited(tokens: Tokens) -> None:
     assert log_in(tokens, access_token_ttl="60")["expires_in"] == 600
     assert log_in(tokens, access_token_ttl="1200")["expires_in"] == 1200
 
 
-def test_lifetimes_divide_by_speed(tokens: Tokens) -> None:
+def test_lifetimes_scale_with_speed(tokens: Tokens) -> None:
     form = {"grant_type": JWT_GRANT, "assertion": "jwt"}
     assert tokens.grant(form, START, 10.0, refreshable=False)["expires_in"] == 360
 
@@ -107,14 +105,14 @@ def test_refresh_tokens_can_be_switched_off(tokens: Tokens) -> None:
     assert "refresh_token" not in tokens.grant(form, START, 1.0, refreshable=False)
 
 
-def test_a_refresh_kills_the_old_access_token_at_once(tokens: Tokens) -> None:
+def test_a_refresh_invalidates_the_old_access_token_at_once(tokens: Tokens) -> None:
     old = log_in(tokens)
     new = refresh(tokens, old["refresh_token"], at(60))
     assert code_of_use(tokens, old["access_token"], at(60)) == "OAU-213"
     assert use(tokens, new["access_token"], at(61)) == ANA_ID
 
 
-def test_an_unused_new_token_is_answered_again_for_an_hour(tokens: Tokens) -> None:
+def test_a_refresh_can_be_repeated_for_an_hour_while_the_new_token_is_unused(tokens: Tokens) -> None:
     old = log_in(tokens)
     new = refresh(tokens, old["refresh_token"], at(0))
     again = refresh(tokens, old["refresh_token"], at(3599))
@@ -123,7 +121,7 @@ def test_an_unused_new_token_is_answered_again_for_an_hour(tokens: Tokens) -> No
         refresh(tokens, old["refresh_token"], at(3601))
 
 
-def test_a_used_new_token_ends_the_repetition_within_ten_seconds(tokens: Tokens) -> None:
+def test_a_refresh_can_be_repeated_for_ten_seconds_after_the_new_token_is_used(tokens: Tokens) -> None:
     old = log_in(tokens)
     new = refresh(tokens, old["refresh_token"], at(0))
     use(tokens, new["access_token"], at(5))
@@ -132,13 +130,13 @@ def test_a_used_new_token_ends_the_repetition_within_ten_seconds(tokens: Tokens)
         refresh(tokens, old["refresh_token"], at(16))
 
 
-def test_the_sixth_session_pushes_out_the_first(tokens: Tokens) -> None:
+def test_the_sixth_session_ends_the_first(tokens: Tokens) -> None:
     logged_in = [log_in(tokens, at(second)) for second in range(6)]
     assert code_of_use(tokens, logged_in[0]["access_token"], at(10)) == "OAU-213"
     assert use(tokens, logged_in[1]["access_token"], at(10)) == ANA_ID
 
 
-def test_another_users_sessions_do_not_count(tokens: Tokens) -> None:
+def test_sessions_of_other_users_do_not_count(tokens: Tokens) -> None:
     first = log_in(tokens)
     for second in range(5):
         log_in(tokens, at(second), jwt="jwt-second")
@@ -146,12 +144,12 @@ def test_another_users_sessions_do_not_count(tokens: Tokens) -> None:
 
 
 def test_revoking_the_refresh_token_ends_the_access_token_too(tokens: Tokens) -> None:
-    answer = log_in(tokens)
-    tokens.revoke(answer["refresh_token"])
-    assert code_of_use(tokens, answer["access_token"], at(1)) == "OAU-213"
+    response = log_in(tokens)
+    tokens.revoke(response["refresh_token"])
+    assert code_of_use(tokens, response["access_token"], at(1)) == "OAU-213"
 
 
-def test_tokens_expire_and_die_on_demand(tokens: Tokens) -> None:
+def test_tokens_can_be_expired_and_revoked(tokens: Tokens) -> None:
     first, second = log_in(tokens), log_in(tokens)
     assert tokens.expire_all() == 2
     assert code_of_use(tokens, first["access_token"], at(1)) == "OAU-128"
@@ -159,10 +157,10 @@ def test_tokens_expire_and_die_on_demand(tokens: Tokens) -> None:
     assert code_of_use(tokens, second["access_token"], at(1)) == "OAU-213"
 
 
-def test_scopes_that_the_application_lacks_are_not_in_the_answer(tokens: Tokens) -> None:
+def test_scopes_that_the_application_lacks_are_not_in_the_response(tokens: Tokens) -> None:
     form = {"grant_type": JWT_GRANT, "assertion": "jwt"}
-    answer = tokens.grant(form, START, 1.0, refreshable=True, withheld={"ReadCallLog"})
-    assert answer["scope"].split() == [scope for scope in RULES.scopes if scope != "ReadCallLog"]
+    response = tokens.grant(form, START, 1.0, refreshable=True, withheld={"ReadCallLog"})
+    assert response["scope"].split() == [scope for scope in RULES.scopes if scope != "ReadCallLog"]
 
 
 def test_the_scope_can_be_narrowed(tokens: Tokens) -> None:
@@ -172,13 +170,15 @@ def test_the_scope_can_be_narrowed(tokens: Tokens) -> None:
 @pytest.mark.parametrize(
     ("authorization", "code"), [("Basic abc", "OAU-151"), (None, "OAU-149"), ("Bearer ", "OAU-149")]
 )
-def test_other_ways_to_authorise_are_refused(tokens: Tokens, authorization: str | None, code: str) -> None:
+def test_other_authorization_methods_are_refused(
+    tokens: Tokens, authorization: str | None, code: str
+) -> None:
     with pytest.raises(Refused) as refusal:
         tokens.authenticate(authorization, None, START)
     assert refusal.value.code == code
 
 
-def test_a_token_in_the_query_is_as_good(tokens: Tokens) -> None:
+def test_a_token_in_the_query_is_accepted(tokens: Tokens) -> None:
     token = log_in(tokens)["access_token"]
     assert tokens.authenticate(None, token, at(1)).user.extension_id == ANA_ID
 
@@ -188,7 +188,7 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
-def trade(tokens: Tokens, code: str, now: datetime, **form: str) -> Json:
+def exchange(tokens: Tokens, code: str, now: datetime, **form: str) -> Json:
     given = {
         "grant_type": "authorization_code",
         "code": code,
@@ -202,10 +202,10 @@ def issue(tokens: Tokens, challenge: str | None = CHALLENGE) -> str:
     return tokens.issue_code(tokens.users["jwt"], HERE, challenge, START, 1.0)
 
 
-def test_a_code_is_traded_for_a_pair_of_its_user(tokens: Tokens) -> None:
-    answer = trade(tokens, issue(tokens), at(30))
-    assert use(tokens, answer["access_token"], at(31)) == ANA_ID
-    assert refresh(tokens, answer["refresh_token"], at(40))["owner_id"] == ANA_ID
+def test_a_code_is_exchanged_for_tokens_of_its_user(tokens: Tokens) -> None:
+    response = exchange(tokens, issue(tokens), at(30))
+    assert use(tokens, response["access_token"], at(31)) == ANA_ID
+    assert refresh(tokens, response["refresh_token"], at(40))["owner_id"] == ANA_ID
 
 
 @pytest.mark.parametrize(
@@ -217,20 +217,20 @@ def test_a_code_is_traded_for_a_pair_of_its_user(tokens: Tokens) -> None:
         ({"code_verifier": ""}, 1, "OAU-102"),
     ],
 )
-def test_a_code_that_is_late_or_brought_by_another_is_refused(
+def test_a_code_is_refused_late_or_from_another_client(
     tokens: Tokens, form: dict[str, str], seconds: int, code: str
 ) -> None:
     with pytest.raises(TokenRefused) as refusal:
-        trade(tokens, issue(tokens), at(seconds), **form)
+        exchange(tokens, issue(tokens), at(seconds), **form)
     assert (refusal.value.error, refusal.value.code) == ("invalid_grant", code)
 
 
 def test_a_code_works_once(tokens: Tokens) -> None:
     code = issue(tokens)
-    trade(tokens, code, at(1))
+    exchange(tokens, code, at(1))
     with pytest.raises(TokenRefused):
-        trade(tokens, code, at(2))
+        exchange(tokens, code, at(2))
 
 
 def test_a_code_without_a_challenge_needs_no_verifier(tokens: Tokens) -> None:
-    assert trade(tokens, issue(tokens, None), at(1), code_verifier="")["owner_id"] == ANA_ID
+    assert exchange(tokens, issue(tokens, None), at(1), code_verifier="")["owner_id"] == ANA_ID

@@ -1,4 +1,4 @@
-"""What active calls and call log show of a record at which moment."""
+"""What Active Calls and the call log show of a record, and when."""
 
 from datetime import datetime, timedelta
 
@@ -11,17 +11,17 @@ from app.simulator.platform.views import (
     SIMPLE,
     Links,
     active_stage,
+    current_revision,
     logged_at,
     recording_ready_at,
-    revision_at,
     revisions,
-    show_active,
     show_logged,
+    show_stage,
     shown_at,
     shown_until,
 )
 from app.simulator.scripting.catalogue import SCRIPTS
-from app.simulator.scripting.model import IN_PROGRESS, Record
+from app.simulator.scripting.model import IN_PROGRESS, Json, Record
 from app.simulator.timing import Timing
 from tests.unit.simulator.scripting.test_catalogue import play_one
 
@@ -49,14 +49,20 @@ def later(moment: datetime, seconds: float) -> datetime:
     return moment + timedelta(seconds=seconds)
 
 
+def show_active(record: Record, now: datetime, view: str) -> Json | None:
+    stage = active_stage(record, now, TIMING)
+    logged = current_revision(revisions(record, TIMING), now)
+    return None if stage is None else show_stage(record, stage, logged, LINKS, view)
+
+
 @given(RECORDS)
-def test_the_end_shows_three_to_ten_seconds_late_in_active_calls(record: Record) -> None:
+def test_active_calls_shows_the_end_three_to_ten_seconds_late(record: Record) -> None:
     lag = (shown_at(record, TIMING)[-1] - record.final.at).total_seconds() * record.speed
     assert TIMING.lag_min - 0.001 <= lag <= TIMING.lag_max + 0.001
 
 
 @given(RECORDS)
-def test_an_ended_call_stays_for_two_minutes_after_its_session(record: Record) -> None:
+def test_an_ended_call_stays_in_active_calls_for_two_minutes(record: Record) -> None:
     until = shown_until(record, TIMING)
     assert (until - record.session.ended_at).total_seconds() * record.speed == pytest.approx(120, abs=0.01)
     assert active_stage(record, until - timedelta(microseconds=1), TIMING) is record.final
@@ -64,33 +70,33 @@ def test_an_ended_call_stays_for_two_minutes_after_its_session(record: Record) -
 
 
 @given(RECORDS)
-def test_nothing_shows_before_it_has_happened(record: Record) -> None:
+def test_nothing_appears_before_it_happens(record: Record) -> None:
     for stage, moment in zip(record.stages, shown_at(record, TIMING), strict=True):
         assert moment > stage.at
     assert active_stage(record, record.started_at, TIMING) is None
 
 
 @given(RECORDS, st.floats(0, 400))
-def test_a_running_call_has_neither_duration_nor_final_result(record: Record, seconds: float) -> None:
+def test_a_call_in_progress_has_neither_duration_nor_final_result(record: Record, seconds: float) -> None:
     now = later(record.started_at, seconds / record.speed)
-    shown = show_active(record, now, TIMING, LINKS, SIMPLE)
+    shown = show_active(record, now, SIMPLE)
     if shown is not None:
         assert (shown["result"] == IN_PROGRESS) == ("duration" not in shown)
         assert (shown["result"] == IN_PROGRESS) == (now < shown_at(record, TIMING)[-1])
 
 
 @given(RECORDS)
-def test_the_log_is_rewritten_in_order_and_ends_final(record: Record) -> None:
-    told = revisions(record, TIMING)
-    moments = [revision.at for revision in told]
+def test_revisions_are_in_order_and_the_last_one_is_final(record: Record) -> None:
+    rewritten = revisions(record, TIMING)
+    moments = [revision.at for revision in rewritten]
     assert moments == sorted(set(moments))
-    assert [one.kind for one in told if one.kind == "final"] == ["final"]
-    assert told[-1].stage is record.final
-    assert told[-1].with_recording == bool(record.sound.kept)
+    assert [one.kind for one in rewritten if one.kind == "final"] == ["final"]
+    assert rewritten[-1].stage is record.final
+    assert rewritten[-1].with_recording == bool(record.recordings.kept)
 
 
 @given(RECORDS)
-def test_the_log_follows_fifteen_to_thirty_seconds_after_the_end_or_minutes_for_stragglers(
+def test_the_log_follows_within_thirty_seconds_or_within_minutes_for_stragglers(
     record: Record,
 ) -> None:
     delay = (logged_at(record, TIMING) - record.session.ended_at).total_seconds() * record.speed
@@ -101,7 +107,7 @@ def test_the_log_follows_fifteen_to_thirty_seconds_after_the_end_or_minutes_for_
 
 
 @given(RECORDS)
-def test_the_modification_time_moves_with_every_revision(record: Record) -> None:
+def test_the_modification_time_changes_with_every_revision(record: Record) -> None:
     shown = [
         show_logged(record, revision, LINKS, DETAILED, company_level=True)
         for revision in revisions(record, TIMING)
@@ -111,23 +117,24 @@ def test_the_modification_time_moves_with_every_revision(record: Record) -> None
     assert len({one["id"] for one in shown}) == 1
 
 
-def test_provisional_records_appear_during_the_call_when_asked_for() -> None:
+def test_provisional_records_appear_during_the_call_if_switched_on() -> None:
     record, always = one_record(), Timing(provisional_share=1.0)
-    during = revision_at(record, later(record.started_at, 7), always)
+    during = current_revision(revisions(record, always), later(record.started_at, 7))
     assert during is not None
     assert during.kind == "provisional"
-    assert revision_at(record, later(record.started_at, 7), Timing(provisional_share=0.0)) is None
+    never = Timing(provisional_share=0.0)
+    assert current_revision(revisions(record, never), later(record.started_at, 7)) is None
 
 
 def test_some_provisional_records_look_final() -> None:
     always = Timing(provisional_share=1.0)
     results = {
-        revisions(one_record("inbound_direct", seed), always)[0].stage.face.result for seed in range(60)
+        revisions(one_record("inbound_direct", seed), always)[0].stage.summary.result for seed in range(60)
     }
     assert {IN_PROGRESS, "Stopped", "IP Phone Offline", "Accepted"} <= results
 
 
-def test_a_recording_is_attached_late_but_before_or_after_it_can_be_fetched() -> None:
+def test_a_recording_is_attached_before_or_after_it_can_be_fetched() -> None:
     gaps = []
     for seed in range(40):
         record = one_record(seed=seed)
@@ -138,9 +145,9 @@ def test_a_recording_is_attached_late_but_before_or_after_it_can_be_fetched() ->
     assert min(gaps) < 0 < max(gaps)
 
 
-def test_a_running_call_shows_no_fields_of_the_log_in_active_calls() -> None:
+def test_a_call_in_progress_has_no_call_log_fields_in_active_calls() -> None:
     record = one_record()
-    shown = show_active(record, later(record.started_at, 20), TIMING, LINKS, DETAILED)
+    shown = show_active(record, later(record.started_at, 20), DETAILED)
     assert shown is not None
     assert not {"transport", "billing", "lastModifiedTime", "recording"} & set(shown)
     assert [leg["legType"] for leg in shown["legs"]] == ["Accept", "PstnToSip"]
@@ -161,15 +168,15 @@ def test_start_times_have_whole_seconds() -> None:
     assert shown["startTime"] == "2026-03-10T18:07:41.000Z"
 
 
-def test_the_address_of_an_active_record_points_into_the_extensions_log() -> None:
+def test_the_uri_of_an_active_record_is_in_the_extensions_log() -> None:
     record = one_record()
-    shown = show_active(record, later(record.started_at, 20), TIMING, LINKS, SIMPLE)
+    shown = show_active(record, later(record.started_at, 20), SIMPLE)
     assert shown is not None
     assert f"/extension/{record.extension_id}/call-log/{record.id}" in shown["uri"]
     assert shown["extension"]["id"] == int(record.extension_id)
 
 
-def test_recording_content_lies_on_the_media_host() -> None:
+def test_recording_content_is_on_the_media_host() -> None:
     record = one_record()
     shown = show_logged(record, revisions(record, TIMING)[-1], LINKS, SIMPLE, company_level=True)
     assert shown["recording"]["contentUri"].startswith("http://media.test/")
@@ -177,7 +184,7 @@ def test_recording_content_lies_on_the_media_host() -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True))
-def test_lags_keep_their_limits(chance: float) -> None:
+def test_lags_are_within_their_limits(chance: float) -> None:
     assert 3.0 <= TIMING.lag(chance) <= 10.0
 
 
