@@ -1,7 +1,7 @@
-"""What is known of each call at a moment, and the sums over all. No I/O, no clock: `now` is an argument.
+"""What is known about each call, and the sums over all calls. No I/O, no clock: `now` is an argument.
 
-A call is what one script plays; a warm transfer or a RingOut consists of two telephony sessions, each with
-records of its own. A call counts as enriched when all its sessions have theirs.
+A call is what one script plays. A warm transfer or a RingOut consists of two telephony sessions, each with
+its own records. A call counts as enriched when all its sessions have records.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from app.demo.notes import NoteKind, Piece, When, is_attached
+from app.demo.notes import Attachment, NoteKind, When, is_attached
 
 Json = dict[str, Any]
 
@@ -18,17 +18,17 @@ NOT_YET_FOUND = frozenset({"planned", "live", "ended", "absent"})
 
 
 @dataclass(slots=True)
-class Sent:
-    """One thing that the connector attached. `parked`: the service had not heard of the call yet."""
+class SentAttachment:
+    """One attachment that the connector sent. `parked`: the service did not know the call yet."""
 
-    piece: Piece
+    attachment: Attachment
     parked: bool
     joined: bool = False
 
 
 @dataclass(slots=True)
 class Line:
-    """One telephony session. `ends_at` is the hang-up; everything else was heard from the service."""
+    """One telephony session, shown as one line. Only its times and script come from the simulator."""
 
     number: int
     script: str
@@ -42,19 +42,19 @@ class Line:
     source: str | None = None
     found_at: datetime | None = None
     is_answered: bool = False
-    is_jotted: bool = False
-    is_served: bool = False
-    sent: list[Sent] = field(default_factory=list)
+    has_live_note: bool = False
+    is_complete: bool = False
+    sent: list[SentAttachment] = field(default_factory=list)
 
     @property
     def seconds_to_record(self) -> float | None:
-        """Real seconds from the hang-up until a connector knew of the record."""
+        """Real seconds from the hang-up until a connector could know the record."""
         return None if self.found_at is None else max(0.0, (self.found_at - self.ends_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """The sums. Seconds are those of the unscaled company; medians and the like are None without any record."""
+    """The sums over all calls. Seconds are simulated ones, None without any record."""
 
     started: int
     ended: int
@@ -72,12 +72,12 @@ class DemoSummary:
 
     @property
     def window_share(self) -> float | None:
-        """Of the calls that have their record, the share that got it while Active Calls still showed them."""
+        """The share of the enriched calls that got their record while Active Calls still showed them."""
         return self.in_window / self.enriched if self.enriched else None
 
 
 class DemoBoard:
-    """All calls of a run. `speed` turns real seconds into those of the unscaled company."""
+    """All calls of a run. `speed` converts real seconds to simulated seconds."""
 
     def __init__(self, speed: float, window_seconds: float) -> None:
         self._speed = speed
@@ -85,8 +85,8 @@ class DemoBoard:
         self._lines: dict[str, Line] = {}
         self._calls: dict[int, list[Line]] = {}
 
-    def plan(self, number: int, truth: Json) -> list[Line]:
-        """Take in a call that is about to begin, as the simulator's truth tells it."""
+    def add_call(self, number: int, truth: Json) -> list[Line]:
+        """Add a call that is about to start, from the simulator's truth."""
         for session in truth["sessions"]:
             line = Line(
                 number=number,
@@ -103,8 +103,8 @@ class DemoBoard:
     def find(self, telephony_session_id: str | None) -> Line | None:
         return self._lines.get(telephony_session_id or "")
 
-    def hear(self, change: Json, now: datetime) -> Line | None:
-        """Take in a change of the feed; return the line that it means, None for a call that is not ours."""
+    def apply_change(self, change: Json, now: datetime) -> Line | None:
+        """Apply a change of the feed; returns the call's line, None for a call that the demo did not play."""
         line = self.find(change["telephonySessionId"])
         kind = change["type"].removeprefix("call.")
         if line is None:
@@ -117,23 +117,23 @@ class DemoBoard:
             line.found_at, line.source = now, change["data"].get("source")
         return line
 
-    def show(self, line: Line, call: Json) -> None:
-        """Take in a call as the API shows it."""
+    def apply_call(self, line: Line, call: Json) -> None:
+        """Apply a call as the API shows it."""
         line.who, line.outcome = describe_sides(call), call["outcome"]
         line.is_answered = line.is_answered or call["answerTime"] is not None
         for sent in line.sent:
-            sent.joined = sent.joined or is_attached(sent.piece, call)
+            sent.joined = sent.joined or is_attached(sent.attachment, call)
 
     def lines(self) -> Iterator[Line]:
         return iter(self._lines.values())
 
     def open_lines(self, now: datetime) -> list[Line]:
-        """Return the sessions that have begun and whose story has not been told to its end yet."""
-        return [line for line in self._lines.values() if line.begins_at <= now and not line.is_served]
+        """Return the sessions that have started and are not complete."""
+        return [line for line in self._lines.values() if line.begins_at <= now and not line.is_complete]
 
     def is_settled(self, now: datetime) -> bool:
-        """Whether every call is over and has its record, and the connector is done with it."""
-        return all(line.ends_at <= now and line.is_served for line in self._lines.values())
+        """Whether every call has ended and is complete."""
+        return all(line.ends_at <= now and line.is_complete for line in self._lines.values())
 
     @property
     def last_end(self) -> datetime | None:
@@ -168,7 +168,7 @@ class DemoBoard:
 
 
 def describe_sides(call: Json) -> str:
-    """Say who called whom, by name where there is one."""
+    """Return who called whom, by name if known."""
     sides = [_name(call.get(side)) for side in ("from", "to")]
     queue = call.get("queueName")
     if queue and queue not in sides[1]:
@@ -183,21 +183,21 @@ def _name(side: Json | None) -> str:
 
 _WORDS = {
     (NoteKind.NOTE, When.BEFORE): "note",
-    (NoteKind.NOTE, When.DURING): "note in mid-call",
+    (NoteKind.NOTE, When.DURING): "note during the call",
     (NoteKind.NOTE, When.AFTER): "note",
     (NoteKind.SENTIMENT, When.DURING): "",
     (NoteKind.DISPOSITION, When.AFTER): "call back",
 }
 
 
-def describe_pieces(sent: Sequence[Sent]) -> str:
-    """Say in few words what is attached: `note (was parked), note, positive 0.6`."""
+def describe_attachments(sent: Sequence[SentAttachment]) -> str:
+    """Summarize the attachments: `note (was parked), note, mood +0.6`."""
     words = []
     for one in sent:
-        piece = one.piece
-        if piece.kind is NoteKind.SENTIMENT and piece.when is When.AFTER:
-            words.append(f"mood {piece.body['score']:+.1f}")
-        elif _WORDS[piece.kind, piece.when]:
+        attachment = one.attachment
+        if attachment.kind is NoteKind.SENTIMENT and attachment.when is When.AFTER:
+            words.append(f"mood {attachment.body['score']:+.1f}")
+        elif _WORDS[attachment.kind, attachment.when]:
             parked = " (was parked)" if one.parked and one.joined else " (PARKED)" if one.parked else ""
-            words.append(_WORDS[piece.kind, piece.when] + parked)
+            words.append(_WORDS[attachment.kind, attachment.when] + parked)
     return ", ".join(words)

@@ -1,6 +1,6 @@
-"""A CRM connector as anybody could write it: it follows the feed of changes and attaches what people say.
+"""A simple CRM connector: it follows the change feed and adds attachments to calls.
 
-It knows the service's REST API and nothing else.
+It uses nothing but the service's REST API.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from app.clock import Clock
-from app.demo.board import DemoBoard, Line, Sent
+from app.demo.board import DemoBoard, Line, SentAttachment
 from app.demo.feed import EventReader
-from app.demo.notes import NoteKind, Piece, pieces_after, pieces_before, pieces_during
+from app.demo.notes import Attachment, NoteKind, attachments_after, attachments_before, attachments_during
 
 Json = dict[str, Any]
 
@@ -22,17 +22,19 @@ _TRIES = 4
 _PAUSE_SECONDS = 0.3
 _WORKERS = 4
 _SILENCE_SECONDS = 60.0
-"""The feed sends comments more often; longer silence is a dead connection."""
+"""The feed sends comments more often than this; a longer silence means a dead connection."""
 
 _PAGE = 200
-_HEEDED = frozenset({"call.live", "call.updated", "call.ended", "call.bootstrapped"})
+_HANDLED = frozenset({"call.live", "call.updated", "call.ended", "call.bootstrapped"})
 
 log = logging.getLogger("aftercall.demo")
 
 
 class Connector:
-    """Tells `on_ended` of calls that are over, `on_served` of calls that have a record and its notes, and
-    `on_trouble` of those that it could not serve."""
+    """Follows the feed, and reports calls to the three callbacks.
+
+    `on_ended`: a call ended. `on_complete`: it has its record and attachments. `on_error`: a request failed.
+    """
 
     def __init__(
         self,
@@ -41,37 +43,37 @@ class Connector:
         clock: Clock,
         *,
         on_ended: Callable[[Line], None],
-        on_served: Callable[[Line], None],
-        on_trouble: Callable[[Line, httpx.HTTPError], None],
+        on_complete: Callable[[Line], None],
+        on_error: Callable[[Line, httpx.HTTPError], None],
     ) -> None:
         self._http = http
         self._board = board
         self._clock = clock
         self._on_ended = on_ended
-        self._on_served = on_served
-        self._on_trouble = on_trouble
+        self._on_served = on_complete
+        self._on_error = on_error
         self._work: asyncio.Queue[tuple[Line, str]] = asyncio.Queue()
 
     async def dial(self, line: Line) -> None:
-        """Write down why a call is made, before its first event."""
+        """Attach the reason of a call that the CRM dials, before its first event."""
         try:
-            await self._attach(line, pieces_before(line.script, line.session_id))
+            await self._attach(line, attachments_before(line.script, line.session_id))
         except httpx.HTTPError as error:
-            self._on_trouble(line, error)
+            self._on_error(line, error)
 
     async def run(self) -> None:
         """Follow the feed until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             for _ in range(_WORKERS):
-                group.create_task(self._serve())
+                group.create_task(self._work_off())
 
-    # Listening
+    # Following the feed
 
     async def _follow(self) -> None:
         async for change in self._changes():
-            line = self._board.hear(change, self._clock.now())
-            if line is not None and change["type"] in _HEEDED:
+            line = self._board.apply_change(change, self._clock.now())
+            if line is not None and change["type"] in _HANDLED:
                 self._work.put_nowait((line, change["type"]))
 
     async def _changes(self) -> AsyncIterator[Json]:
@@ -90,85 +92,87 @@ class Connector:
                         if change is not None:
                             yield change
             except httpx.HTTPError as error:
-                log.debug("the feed broke off: %r", error)
+                log.debug("the change feed was interrupted: %r", error)
             await self._clock.sleep(_PAUSE_SECONDS)
 
-    # Acting
+    # Adding attachments
 
-    async def _serve(self) -> None:
+    async def _work_off(self) -> None:
         while True:
             line, kind = await self._work.get()
             try:
-                await self._serve_one(line, kind)
+                await self._handle(line, kind)
             except httpx.HTTPError as error:
-                self._on_trouble(line, error)
+                self._on_error(line, error)
 
-    async def _serve_one(self, line: Line, kind: str) -> None:
+    async def _handle(self, line: Line, kind: str) -> None:
         call = await self.read_call(line.telephony_session_id)
-        self._board.show(line, call)
-        if line.stage == "live" and call["answerTime"] is not None and not line.is_jotted:
-            line.is_jotted = True
-            await self._attach(line, pieces_during(line.session_id))
+        self._board.apply_call(line, call)
+        if line.stage == "live" and call["answerTime"] is not None and not line.has_live_note:
+            line.has_live_note = True
+            await self._attach(line, attachments_during(line.session_id))
         if kind == "call.ended":
             self._on_ended(line)
-        elif kind == "call.bootstrapped" and not line.is_served:
-            await self._attach(line, pieces_after(line.session_id, call["outcome"]))
-            self._board.show(line, await self.read_call(line.telephony_session_id))
-            line.is_served = True
+        elif kind == "call.bootstrapped" and not line.is_complete:
+            await self._attach(line, attachments_after(line.session_id, call["outcome"]))
+            self._board.apply_call(line, await self.read_call(line.telephony_session_id))
+            line.is_complete = True
             self._on_served(line)
 
-    async def _attach(self, line: Line, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            sent = Sent(piece, parked=False)
-            # Before the answer: it has to arrive, whatever becomes of this attempt.
+    async def _attach(self, line: Line, attachments: Sequence[Attachment]) -> None:
+        for attachment in attachments:
+            sent = SentAttachment(attachment, parked=False)
+            # Stored before the response: if this attempt fails, the report lists the attachment as missing.
             line.sent.append(sent)
-            answer = await self._send(piece, line.session_id)
-            sent.parked = answer.status_code == httpx.codes.ACCEPTED
+            response = await self._send(attachment, line.session_id)
+            sent.parked = response.status_code == httpx.codes.ACCEPTED
             sent.joined = not sent.parked
 
-    async def _send(self, piece: Piece, session_id: str) -> httpx.Response:
+    async def _send(self, attachment: Attachment, session_id: str) -> httpx.Response:
         call = f"/v1/calls/{session_id}"
-        if piece.kind is NoteKind.NOTE:
-            return await self._ask("POST", f"{call}/notes", piece.body)
-        if piece.kind is NoteKind.SENTIMENT:
-            return await self._ask("PUT", f"{call}/sentiments/{piece.key}", piece.body)
-        return await self._ask("PUT", f"{call}/disposition", piece.body)
+        if attachment.kind is NoteKind.NOTE:
+            return await self._request("POST", f"{call}/notes", attachment.body)
+        if attachment.kind is NoteKind.SENTIMENT:
+            return await self._request("PUT", f"{call}/sentiments/{attachment.key}", attachment.body)
+        return await self._request("PUT", f"{call}/disposition", attachment.body)
 
-    # Reading
+    # Requests
 
     async def read_call(self, name: str) -> Json:
-        """Return one call by any of its names."""
-        answer: Json = (await self._ask("GET", f"/v1/calls/{name}")).json()
-        return answer
+        """Return one call by its id or an alias."""
+        call: Json = (await self._request("GET", f"/v1/calls/{name}")).json()
+        return call
 
     async def list_calls(self, since: datetime) -> list[Json]:
-        """Return all calls that began after a moment."""
+        """Return all calls that started after a given time."""
         calls: list[Json] = []
         query = {"startedAfter": since.isoformat(), "order": "startTime", "limit": str(_PAGE)}
         cursor: str | None = None
         while True:
-            page = await self._ask("GET", "/v1/calls", params=query | ({"cursor": cursor} if cursor else {}))
+            page = await self._request(
+                "GET", "/v1/calls", params=query | ({"cursor": cursor} if cursor else {})
+            )
             body: Json = page.json()
             calls += body["data"]
             cursor = body["nextCursor"]
             if cursor is None:
                 return calls
 
-    async def _ask(
+    async def _request(
         self, method: str, path: str, body: Json | None = None, params: dict[str, str] | None = None
     ) -> httpx.Response:
-        """Ask, again if the service was away for a moment. All that is sent here may be sent twice.
+        """Send a request, again if the service is briefly unavailable. Raises httpx.HTTPError.
 
-        Raises httpx.HTTPError.
+        All requests of the connector are idempotent.
         """
         for tries_left in reversed(range(_TRIES)):
             try:
-                answer = await self._http.request(method, path, json=body, params=params)
+                response = await self._http.request(method, path, json=body, params=params)
             except httpx.TransportError:
                 if not tries_left:
                     raise
             else:
-                if not (answer.is_server_error and tries_left):
-                    return answer.raise_for_status()
+                if not (response.is_server_error and tries_left):
+                    return response.raise_for_status()
             await self._clock.sleep(_PAUSE_SECONDS)
         raise AssertionError("unreachable")

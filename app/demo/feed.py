@@ -1,6 +1,7 @@
 """Reads server-sent events. No I/O.
 
-As in the HTML standard, section "Server-sent events": fields end with their line, an event with an empty one.
+As in the HTML standard, section "Server-sent events": a field ends with its line, an event with an empty
+line.
 """
 
 import json
@@ -12,17 +13,17 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class EventReader:
-    """Puts lines together to events. `last_id` is what to send as `Last-Event-ID` after a break."""
+    """Assembles lines to events. Send `last_id` as `Last-Event-ID` when reconnecting."""
 
     last_id: str | None = None
     _data: list[str] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Forget an event that the last connection left unfinished."""
+        """Discard an event that the last connection left incomplete."""
         self._data.clear()
 
     def read(self, line: str) -> Json | None:
-        """Take one line without its end; return the event's JSON when the line completes one."""
+        """Read one line without its line ending; returns the event's JSON if the line completes an event."""
         if not line:
             data = "\n".join(self._data)
             self._data.clear()

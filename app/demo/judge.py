@@ -1,7 +1,6 @@
-"""Compares what the service's API says with what the simulator knows to be true. No I/O.
+"""Compares the calls of the service's API with the truth of the simulator. No I/O.
 
-Written from the simulator's side alone: it uses none of the service's own rules, so that it can find it
-wrong.
+It uses no rules of the service, only what the simulator knows, so that it can detect errors of the service.
 """
 
 from collections import defaultdict
@@ -9,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.demo.notes import Piece, is_attached
+from app.demo.notes import Attachment, is_attached
 
 Json = dict[str, Any]
 
@@ -21,17 +20,17 @@ _OUTCOMES = (
     ("noAnswer", frozenset({"No Answer"})),
     ("missed", frozenset({"Missed"})),
 )
-"""From the strongest down: a queue call that one member took is answered, though the others missed it."""
+"""In order of precedence: a queue call that one member answered is answered, though the others missed it."""
 
 _TO_ONESELF = "own_number"
-"""The script of a call to one's own number: its records say Accepted, and it was the voicemail box that did."""
+"""The script of a call to the own number: its records are Accepted, though by the voicemail box."""
 
 _FOUND = frozenset({"bootstrapped", "reconciled", "final"})
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must be said of a session. Both sides of an internal call have a record, so either direction is right."""
+    """The expected values of a session. An internal call has two records, of which either may be shown."""
 
     outcome: str
     directions: frozenset[str]
@@ -39,7 +38,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class CallVerdict:
-    """What is wrong with one played call; `problems` is empty if all is well."""
+    """The result for one played call. `problems` is empty if the service has it as expected."""
 
     number: int
     script: str
@@ -51,10 +50,10 @@ class CallVerdict:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """The verdicts in order of the calls, and calls that the service has and nobody made."""
+    """The verdicts in order of the calls, and the calls of the service that the demo did not play."""
 
     verdicts: tuple[CallVerdict, ...]
-    invented: tuple[str, ...]
+    unexpected: tuple[str, ...]
 
     @property
     def enriched(self) -> int:
@@ -62,27 +61,27 @@ class DemoReport:
 
     @property
     def is_clean(self) -> bool:
-        return not self.invented and not any(verdict.problems for verdict in self.verdicts)
+        return not self.unexpected and not any(verdict.problems for verdict in self.verdicts)
 
 
 def judge(
-    truths: Mapping[int, Json], calls: Iterable[Json], pieces: Mapping[str, Sequence[Piece]]
+    truths: Mapping[int, Json], calls: Iterable[Json], attachments: Mapping[str, Sequence[Attachment]]
 ) -> DemoReport:
     """Judge all played calls.
 
-    `truths` are the simulator's, by number; `calls` all that the API lists; `pieces` what was attached, by
-    `telephonySessionId`.
+    `truths` has the simulator's truth by call number, `calls` all calls that the API lists, and `attachments`
+    what the connector sent, by `telephonySessionId`.
     """
     shown: dict[str, list[Json]] = defaultdict(list)
     for call in calls:
         shown[call["telephonySessionId"] or call["id"]].append(call)
-    verdicts = [_judge_call(number, truth, shown, pieces) for number, truth in sorted(truths.items())]
+    verdicts = [_judge_call(number, truth, shown, attachments) for number, truth in sorted(truths.items())]
     made = {name for verdict in verdicts for name in verdict.telephony_session_ids}
     return DemoReport(tuple(verdicts), tuple(sorted(set(shown) - made)))
 
 
 def expect(session: Json, script: str = "") -> Expected:
-    """Say what must become of a session by its final records. Raises ValueError for one without any."""
+    """Return the expected values by the final records of a session. Raises ValueError without any."""
     for outcome, results in _OUTCOMES:
         directions = {record["direction"] for record in session["records"] if record["result"] in results}
         if directions:
@@ -91,7 +90,7 @@ def expect(session: Json, script: str = "") -> Expected:
 
 
 def _judge_call(
-    number: int, truth: Json, shown: Mapping[str, list[Json]], pieces: Mapping[str, Sequence[Piece]]
+    number: int, truth: Json, shown: Mapping[str, list[Json]], attachments: Mapping[str, Sequence[Attachment]]
 ) -> CallVerdict:
     problems: list[str] = []
     names = tuple(session["telephonySessionId"] for session in truth["sessions"])
@@ -99,7 +98,7 @@ def _judge_call(
     for session, name in zip(truth["sessions"], names, strict=True):
         problems += [
             f"{name}: {text}"
-            for text in _problems(session, truth["script"], shown.get(name, []), pieces.get(name, ()))
+            for text in _problems(session, truth["script"], shown.get(name, []), attachments.get(name, ()))
         ]
     return CallVerdict(
         number=number,
@@ -111,11 +110,13 @@ def _judge_call(
     )
 
 
-def _problems(session: Json, script: str, calls: Sequence[Json], pieces: Sequence[Piece]) -> list[str]:
+def _problems(
+    session: Json, script: str, calls: Sequence[Json], attachments: Sequence[Attachment]
+) -> list[str]:
     if not calls:
-        return ["the service has never heard of it"]
+        return ["the service does not have this call"]
     if len(calls) > 1:
-        return [f"the service has {len(calls)} calls of this session"]
+        return [f"the service has {len(calls)} calls for this session"]
     call, expected = calls[0], expect(session, script)
     if call["stage"] not in _FOUND or not call["records"]:
         return [f"no record; it is {call['stage']} ({call['absentReason'] or 'no reason given'})"]
@@ -129,6 +130,8 @@ def _problems(session: Json, script: str, calls: Sequence[Json], pieces: Sequenc
             f"direction is {call['direction']}, should be {' or '.join(sorted(expected.directions))}"
         )
     problems += [
-        f"{piece.kind} {piece.key} is not attached" for piece in pieces if not is_attached(piece, call)
+        f"{attachment.kind} {attachment.key} is not attached"
+        for attachment in attachments
+        if not is_attached(attachment, call)
     ]
     return problems

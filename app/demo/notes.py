@@ -1,4 +1,4 @@
-"""What the demo's CRM attaches to which call, and when. No I/O."""
+"""The attachments that the demo's CRM adds to a call, and when. No I/O."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ _DIALLED = frozenset({"outbound_answered", "outbound_busy", "outbound_no_answer"
 
 
 class When(StrEnum):
-    """When something is attached, in the life of a call."""
+    """When an attachment is sent, relative to the call."""
 
     BEFORE = "before"
-    """The CRM has dialled and writes down why; nobody else has heard of the call."""
+    """The CRM dials and attaches the reason; the service does not know the call yet."""
     DURING = "during"
-    """The call goes on; there is no record yet."""
+    """The call is in progress and has no record."""
     AFTER = "after"
-    """The record is there."""
+    """The call has its record."""
 
 
 class NoteKind(StrEnum):
@@ -29,8 +29,8 @@ class NoteKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One thing to attach. `key` names it among its kind: a note's external id, a sentiment's source."""
+class Attachment:
+    """One attachment. `key` is the external id of a note or the source of a sentiment."""
 
     kind: NoteKind
     when: When
@@ -38,29 +38,29 @@ class Piece:
     body: Json
 
 
-def pieces_before(script: str, session_id: str) -> Sequence[Piece]:
-    """Return what is written before the call's first event: calls that the CRM itself dials have a reason."""
+def attachments_before(script: str, session_id: str) -> Sequence[Attachment]:
+    """Return the attachments before the first event: a reason, for calls that the CRM dials."""
     if script not in _DIALLED:
         return ()
     return (_note(When.BEFORE, session_id, _pick(_REASONS, session_id)),)
 
 
-def pieces_during(session_id: str) -> Sequence[Piece]:
-    """Return what is written while the call goes on: every second agent types, and a coach listens in."""
+def attachments_during(session_id: str) -> Sequence[Attachment]:
+    """Return the attachments during the call: those of every second agent and of a live coach."""
     if _chance(session_id) % 2:
         return ()
     score = (_chance(session_id) % 13 - 4) / 10
     return (
-        _note(When.DURING, session_id, _pick(_JOTTINGS, session_id)),
+        _note(When.DURING, session_id, _pick(_LIVE_NOTES, session_id)),
         _sentiment(When.DURING, "demo-live-coach", score),
     )
 
 
-def pieces_after(session_id: str, outcome: str) -> Sequence[Piece]:
-    """Return what is written once the record is there; it depends on what became of the call."""
+def attachments_after(session_id: str, outcome: str) -> Sequence[Attachment]:
+    """Return the attachments after the record, which depend on the outcome of the call."""
     if outcome not in {"answered", "voicemail"}:
         body = {"code": "callback", "label": "Call back", "author": "Demo CRM"}
-        return (Piece(NoteKind.DISPOSITION, When.AFTER, "disposition", body),)
+        return (Attachment(NoteKind.DISPOSITION, When.AFTER, "disposition", body),)
     score = (_chance(session_id) % 17 - 6) / 10
     mood = "positive" if score > 0.2 else "negative" if score < -0.2 else "neutral"
     return (
@@ -69,30 +69,30 @@ def pieces_after(session_id: str, outcome: str) -> Sequence[Piece]:
     )
 
 
-def is_attached(piece: Piece, call: Json) -> bool:
-    """Whether a call, as the API shows it, has the piece with the content that was sent."""
-    if piece.kind is NoteKind.NOTE:
-        return [note["text"] for note in call["notes"] if note["externalId"] == piece.key] == [
-            piece.body["text"]
+def is_attached(attachment: Attachment, call: Json) -> bool:
+    """Whether a call of the API has the attachment exactly once, with the content that was sent."""
+    if attachment.kind is NoteKind.NOTE:
+        return [note["text"] for note in call["notes"] if note["externalId"] == attachment.key] == [
+            attachment.body["text"]
         ]
-    if piece.kind is NoteKind.SENTIMENT:
-        return [one["score"] for one in call["sentiments"] if one["source"] == piece.key] == [
-            piece.body["score"]
+    if attachment.kind is NoteKind.SENTIMENT:
+        return [one["score"] for one in call["sentiments"] if one["source"] == attachment.key] == [
+            attachment.body["score"]
         ]
-    return bool((call["disposition"] or {}).get("code") == piece.body["code"])
+    return bool((call["disposition"] or {}).get("code") == attachment.body["code"])
 
 
-def _note(when: When, session_id: str, text: str) -> Piece:
+def _note(when: When, session_id: str, text: str) -> Attachment:
     key = f"{when}-{session_id}"
-    return Piece(NoteKind.NOTE, when, key, {"text": text, "source": SOURCE, "externalId": key})
+    return Attachment(NoteKind.NOTE, when, key, {"text": text, "source": SOURCE, "externalId": key})
 
 
-def _sentiment(when: When, source: str, score: float) -> Piece:
-    return Piece(NoteKind.SENTIMENT, when, source, {"score": score})
+def _sentiment(when: When, source: str, score: float) -> Attachment:
+    return Attachment(NoteKind.SENTIMENT, when, source, {"score": score})
 
 
 def _chance(text: str) -> int:
-    """The same for the same text in every process, unlike `hash`."""
+    """Return a number that is the same in every process, unlike `hash`."""
     return zlib.crc32(text.encode())
 
 
@@ -105,7 +105,7 @@ _REASONS = (
     "Promised to call back about the broken caddy.",
     "Offer for the autumn blend, see the last mail.",
 )
-_JOTTINGS = (
+_LIVE_NOTES = (
     "Asks whether samples can come by Friday.",
     "Has two shops now, wants one invoice.",
     "Compares us with the importer down the road.",

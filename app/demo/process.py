@@ -1,4 +1,4 @@
-"""The service as a process of its own: started, watched, and ended for certain."""
+"""Runs the service in its own process and makes sure that the process ends."""
 
 import asyncio
 import ctypes
@@ -13,23 +13,23 @@ from app.clock import Clock
 
 PREFERRED_PORT = 8000
 _GRACE_SECONDS = 8.0
-_SAYS = "aftercall: "
+_ERROR_PREFIX = "aftercall: "
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl(2)
 
 
-def choose_port(wanted: int | None) -> int:
-    """Return the port for the service: the wanted one, else 8000 if nobody has it, else any free one.
+def choose_port(given: int | None) -> int:
+    """Return the port for the service: the given one, or 8000, or a free one if 8000 is in use.
 
-    Raises OSError when the wanted one is taken. The service has to know its public address before it starts,
-    so it cannot choose for itself.
+    Raises OSError if the given port is in use. The service needs its public address before it starts, so it
+    cannot choose the port itself.
     """
-    for port in (PREFERRED_PORT, 0) if wanted is None else (wanted,):
+    for port in (PREFERRED_PORT, 0) if given is None else (given,):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                if wanted is not None:
+                if given is not None:
                     raise
                 continue
             return int(probe.getsockname()[1])
@@ -39,8 +39,8 @@ def choose_port(wanted: int | None) -> int:
 class ServiceProcess:
     """`aftercall serve` with its output in a file.
 
-    It has a session of its own, so that Ctrl-C reaches the demo alone and things end in order. On Linux the
-    kernel ends it should the demo be killed.
+    It has its own process session, so that Ctrl-C reaches the demo only, which then stops the parts in order.
+    On Linux the kernel ends it if the demo is killed.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, log_path: Path, clock: Clock) -> None:
@@ -63,7 +63,7 @@ class ServiceProcess:
                 cwd=folder,
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_ending_with_parent(),
+                preexec_fn=_end_with_parent(),
             )
         return cls(process, log_path, clock)
 
@@ -72,11 +72,11 @@ class ServiceProcess:
         return self._process.pid
 
     async def wait(self) -> int:
-        """Wait until it ends; return its exit code."""
+        """Wait until the process ends; returns its exit code."""
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end and, if it doesn't within some seconds, end it."""
+        """Terminate the process, and kill it if it is still running some seconds later."""
         if self._process.returncode is not None:
             return
         self._process.terminate()
@@ -87,12 +87,12 @@ class ServiceProcess:
             await self._process.wait()
 
     def refusal(self) -> str | None:
-        """Return the sentence with which the command ended, None when it said nothing of the kind."""
+        """Return the error sentence with which the command ended, None without one."""
         last = self.log_tail(1)
-        return last.removeprefix(_SAYS) if last.startswith(_SAYS) else None
+        return last.removeprefix(_ERROR_PREFIX) if last.startswith(_ERROR_PREFIX) else None
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines of its output."""
+        """Return the last lines of the output."""
         try:
             text = self._log_path.read_text(errors="replace")
         except OSError:
@@ -100,14 +100,15 @@ class ServiceProcess:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def _ending_with_parent() -> Callable[[], None] | None:
-    """Return what the child does before it becomes the service: ask the kernel to end it with its parent."""
+def _end_with_parent() -> Callable[[], None] | None:
+    """Return what the child calls before it becomes the service: the kernel shall end it with its parent."""
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def ask() -> None:
         libc.prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+        # The parent may have ended before the call, and then the kernel sends no signal.
         if os.getppid() != parent:
             os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Draws the demo: finished lines that stay, and on a terminal below them what goes on right now."""
+"""Draws the demo: printed lines and, on a terminal, a live part with the current calls below them."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,9 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from app.demo.board import NOT_YET_FOUND, DemoSummary, Line, describe_pieces
+from app.demo.board import NOT_YET_FOUND, DemoSummary, Line, describe_attachments
 from app.demo.judge import DemoReport
+from app.demo.options import Addresses
 
 _MOST_OPEN = 12
 _SIDES_WIDTH = 36
@@ -29,7 +30,7 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What the simulator counted: requests of the poll's group, all requests, and refusals with 429."""
+    """The requests that the simulator counted: of group Heavy, all, and those refused with 429."""
 
     heavy: int
     total: int
@@ -38,32 +39,31 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What a newcomer wants to click and copy."""
+    """The addresses and the key to open or copy."""
 
     company: str
     speed: float
-    service: str
-    simulator: str
+    addresses: Addresses
     api_key: str
     scratch: str
 
 
 class Terminal(Console):
-    """A console whose reader may go away, as in `aftercall demo | head`: `when_gone` is called, the rest is unsaid."""
+    """A console that calls `on_closed` and discards further output when its reader ends, as `head` does."""
 
-    when_gone: Callable[[], None] | None = None
+    on_closed: Callable[[], None] | None = None
 
     def on_broken_pipe(self) -> None:
-        # Rich's own way ends the program at once, in whatever task happens to print.
+        # Rich would end the program at once, within the task that happens to print.
         self.quiet = True
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
-        if self.when_gone is not None:
-            self.when_gone()
+        if self.on_closed is not None:
+            self.on_closed()
 
 
 class Screen:
-    """Lines are printed as they come; `refresh` redraws the live part, where there is one."""
+    """Prints lines at once; `refresh` redraws the live part, if there is one."""
 
     def __init__(self, console: Console, speed: float) -> None:
         self._console = console
@@ -72,7 +72,7 @@ class Screen:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Show the live part while the block runs; without a terminal there is none."""
+        """Show the live part while the block runs. Without a terminal there is none."""
         if not self._console.is_terminal:
             yield
             return
@@ -87,38 +87,36 @@ class Screen:
         self._print(Text(text, style=style))
 
     def headline(self, head: Headline) -> None:
-        """Print the addresses, each on a line that can be copied whole."""
-        pace = "" if head.speed == 1 else f", {head.speed:g} times as fast as life"
-        self._print(Text.assemble((head.company, "bold"), f", a made-up company{pace}"))
+        """Print the addresses, each on its own line for copying."""
+        pace = "" if head.speed == 1 else f", {head.speed:g} times faster than real time"
+        self._print(Text.assemble((head.company, "bold"), f", an invented company{pace}"))
+        service = head.addresses.service
         for name, value in (
-            ("dashboard", f"{head.service}/dashboard"),
-            ("API docs", f"{head.service}/docs"),
+            ("dashboard", f"{service}/dashboard"),
+            ("API docs", f"{service}/docs"),
             ("API key", head.api_key),
-            (
-                "try",
-                f"curl -s -H 'Authorization: Bearer {head.api_key}' '{head.service}/v1/calls?limit=3'",
-            ),
-            ("simulator", f"{head.simulator}/_sim/"),
+            ("try", f"curl -s -H 'Authorization: Bearer {head.api_key}' '{service}/v1/calls?limit=3'"),
+            ("simulator", f"{head.addresses.platform}/_sim/"),
             ("scratch", head.scratch),
         ):
             self._print(Text.assemble((f"  {name:<10} ", "dim"), value))
         self._print(Text())
 
     def ended(self, line: Line, now: datetime) -> None:
-        """Say that a call is over; a terminal shows it in the live part instead."""
+        """Print that a call ended; a terminal shows this in the live part instead."""
         if not self._console.is_terminal:
             gap = " " * (len(self._wait(line)) + len("after   ") + _OUTCOME_WIDTH)
             self._print(Text.assemble(f"{_time(now)}  ended  {gap}", _call(line)))
 
-    def served(self, line: Line, now: datetime) -> None:
-        """Say that a call has its record and what the connector attached."""
+    def completed(self, line: Line, now: datetime) -> None:
+        """Print that a call has its record, and what the connector attached."""
         self._print(
             Text.assemble(
                 (f"{_time(now)}  ", "dim"),
                 f"found  after {self._wait(line)}  ",
                 (f"{line.outcome or '?':<{_OUTCOME_WIDTH}}", _STYLES.get(line.outcome or "", "red")),
                 _call(line),
-                (f"  {describe_pieces(line.sent)}", "magenta"),
+                (f"  {describe_attachments(line.sent)}", "magenta"),
             )
         )
 
@@ -134,11 +132,11 @@ class Screen:
             parts += [self._open_call(line, now) for line in lines[-_MOST_OPEN:]]
             if len(lines) > _MOST_OPEN:
                 parts.append(Text(f"  and {len(lines) - _MOST_OPEN} more", style="dim"))
-            parts += [Rule(style="dim"), Text(sum_up(summary, requests), style="bold")]
+            parts += [Rule(style="dim"), Text(summarize(summary, requests), style="bold")]
             self._live.update(Group(*parts), refresh=True)
 
     def summary(self, summary: DemoSummary, requests: Requests) -> None:
-        self._print(Text(sum_up(summary, requests)))
+        self._print(Text(summarize(summary, requests)))
 
     def _open_call(self, line: Line, now: datetime) -> Text:
         if now < line.ends_at:
@@ -150,25 +148,25 @@ class Screen:
             state, style = f"hung up {seconds:4.0f} s", "yellow"
         else:
             state, style = "found", "cyan"
-        notes = describe_pieces(line.sent)
+        notes = describe_attachments(line.sent)
         return Text.assemble("  ", (f"{state:<15}", style), _call(line), (f"  {notes}", "magenta"))
 
     def table(self, summary: DemoSummary, requests: Requests, report: DemoReport | None) -> None:
-        """Print the sums at the end, and what was found wrong."""
+        """Print the sums at the end, and the problems."""
         self._print(Text())
         for name, value in final_rows(summary, requests, report):
             self._print(Text.assemble((f"  {name:<16} ", "dim"), value))
         if report is not None:
-            for text in complaints(report):
+            for text in list_problems(report):
                 self.say(text, "red")
 
     def _print(self, text: Text) -> None:
-        # Long lines stay lines in a file, and are cut by nothing but the terminal.
+        # Not wrapped here, so that a line of the output stays one line in a file.
         self._console.print(text, soft_wrap=True)
 
 
-def sum_up(summary: DemoSummary, requests: Requests) -> str:
-    """Say the running sums in one line."""
+def summarize(summary: DemoSummary, requests: Requests) -> str:
+    """Return the current sums as one line."""
     share = "" if summary.window_share is None else f" ({summary.window_share:.0%} in the window)"
     middle = "" if summary.median_seconds is None else f", median {summary.median_seconds:.1f} s"
     parked = f" ({summary.parked_joined} parked at first)" if summary.parked else ""
@@ -180,53 +178,50 @@ def sum_up(summary: DemoSummary, requests: Requests) -> str:
 
 
 def final_rows(summary: DemoSummary, requests: Requests, report: DemoReport | None) -> list[tuple[str, str]]:
-    """Return the rows of the closing table."""
+    """Return the rows of the final table."""
+    sessions = f"{summary.sessions_ended} telephony sessions, {summary.sessions_enriched} with a record"
+    parked = f"{summary.parked} of them sent before the call was known"
     rows = [
-        (
-            "calls",
-            f"{summary.ended} ended: {summary.sessions_ended} telephony sessions, {summary.sessions_enriched} with a record",
-        ),
+        ("calls", f"{summary.ended} ended: {sessions}"),
         ("in the window", f"{summary.in_window} of {summary.ended} enriched while Active Calls showed them"),
-    ]
-    if summary.median_seconds is not None:
-        rows.append(
-            (
-                "time to record",
-                f"median {summary.median_seconds:.1f} s, p95 {summary.p95_seconds:.1f} s, longest {summary.longest_seconds:.1f} s after the hang-up, in the company's seconds",
-            )
-        )
-    rows += [
+        ("time to record", _describe_waits(summary)),
         (
             "requests",
             f"{requests.heavy} of group Heavy, {requests.total} in all, {requests.refused} refused with 429",
         ),
-        (
-            "notes and moods",
-            f"{summary.joined} of {summary.sent} attached, {summary.parked} of them sent before the call was known",
-        ),
+        ("notes and moods", f"{summary.joined} of {summary.sent} attached, {parked}"),
     ]
     if report is not None:
-        sessions = sum(len(verdict.telephony_session_ids) for verdict in report.verdicts)
+        calls = len(report.verdicts)
         records = sum(verdict.records for verdict in report.verdicts)
+        played = sum(len(verdict.telephony_session_ids) for verdict in report.verdicts)
         right = sum(not verdict.problems for verdict in report.verdicts)
+        in_sessions = f"{played} sessions of {calls} calls (transfers and RingOut have two sessions)"
         rows += [
-            (
-                "records",
-                f"{records} call-log records in {sessions} sessions of {len(report.verdicts)} calls (transfers and RingOut have two sessions)",
-            ),
-            ("compared", f"{right} of {len(report.verdicts)} calls just as the simulator played them"),
+            ("records", f"{records} call-log records in {in_sessions}"),
+            ("compared", f"{right} of {calls} calls just as the simulator played them"),
         ]
-    return rows
+    return [(name, text) for name, text in rows if text]
 
 
-def complaints(report: DemoReport) -> list[str]:
-    """Name every call that is not as it should be."""
+def _describe_waits(summary: DemoSummary) -> str:
+    """Return median, p95 and maximum of the time to the record, empty without any record."""
+    if summary.median_seconds is None:
+        return ""
+    times = f"median {summary.median_seconds:.1f} s, p95 {summary.p95_seconds:.1f} s"
+    return f"{times}, longest {summary.longest_seconds:.1f} s after the hang-up, in simulated seconds"
+
+
+def list_problems(report: DemoReport) -> list[str]:
+    """Return a line for each problem of a call and each unexpected call."""
     lines = [
         f"call {verdict.number} ({verdict.script}): {problem}"
         for verdict in report.verdicts
         for problem in verdict.problems
     ]
-    return lines + [f"the service has a call that nobody made: {name}" for name in report.invented]
+    return lines + [
+        f"the service has a call that the demo did not play: {name}" for name in report.unexpected
+    ]
 
 
 def _call(line: Line) -> Text:

@@ -1,22 +1,63 @@
-"""The command `simulate`: a simulated RingCentral on two ports, until Ctrl-C."""
+"""The command `simulate`, and options of commands that are declared once, as the fields of a model."""
 
 import inspect
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.simulator.runner import run
 from app.simulator.scripting.catalogue import SCRIPTS, describe
 from app.simulator.scripting.traffic import check_mix
 from app.simulator.settings import DEFAULT_MIX, SimulatorSettings
 
-_OPTION_NAMES = {"duration_seconds": "--duration"}
-"""Options that are not named after their setting."""
+M = TypeVar("M", bound=BaseModel)
+_NAMES = {"duration_seconds": "--duration"}
 
 
-def simulate(*, scripts: bool, **options: Any) -> None:
+def add_options(
+    command: Callable[..., None], model: type[BaseModel], names: Mapping[str, str] = _NAMES
+) -> None:
+    """Give a command that takes `**options` an option for each described field of the model.
+
+    `names` has the options that are not named after their field.
+    """
+    parameters = []
+    for name, field in model.model_fields.items():
+        if field.description is None:
+            continue
+        kind, default = field.annotation, field.get_default(call_default_factory=True)
+        if isinstance(default, Mapping):
+            # Typer has no mapping type: the command gets a list of texts.
+            kind, default = list[str] | None, None
+        flags = [names[name]] if name in names else []
+        annotation: Any = Annotated[kind, typer.Option(*flags, help=field.description)]
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    own = [one for one in inspect.signature(command).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    # Typer reads the options of a command from its signature.
+    command.__signature__ = inspect.Signature(parameters + own)  # type: ignore[attr-defined]
+
+
+def read_options(model: type[M], options: Mapping[str, Any], names: Mapping[str, str] = _NAMES) -> M:
+    """Validate the options of a command; raises BadParameter, which names the invalid ones."""
+    try:
+        return model(**options)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            field = ".".join(map(str, item["loc"]))
+            problems.append(f"{names.get(field) or '--' + field.replace('_', '-')}: {item['msg']}")
+        raise typer.BadParameter("; ".join(problems)) from error
+
+
+def simulate(
+    *,
+    scripts: Annotated[bool, typer.Option("--scripts", help="List the call scripts and exit.")] = False,
+    **options: Any,
+) -> None:
     """Run a simulated RingCentral: scripted calls over real HTTP, rate limits, webhooks and faults on demand.
 
     Seconds and rates are simulated ones; --speed divides them. The control API is under /_sim.
@@ -26,12 +67,10 @@ def simulate(*, scripts: bool, **options: Any) -> None:
             typer.echo(f"{name:<28}{describe(name)}")
         return
     try:
-        settings = SimulatorSettings(**options | {"mix": read_mix(options["mix"])})
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise typer.BadParameter("; ".join(problems)) from error
+        mix = read_mix(options["mix"])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--mix") from error
+    settings = read_options(SimulatorSettings, options | {"mix": mix})
     try:
         run(settings)
     except OSError as error:
@@ -40,28 +79,7 @@ def simulate(*, scripts: bool, **options: Any) -> None:
         raise typer.Exit(2) from error
 
 
-def _parameters() -> Iterator[inspect.Parameter]:
-    """Return one option for each described field of the settings, and `--scripts`."""
-    for name, field in SimulatorSettings.model_fields.items():
-        if field.description is None:
-            continue
-        # Typer has no mapping type: the mix is a list of texts until `read_mix` reads it.
-        kind, default = (list[str] | None, None) if name == "mix" else (field.annotation, field.default)
-        flags = [_OPTION_NAMES[name]] if name in _OPTION_NAMES else []
-        yield _parameter(name, kind, default, typer.Option(*flags, help=field.description))
-    yield _parameter(
-        "scripts", bool, False, typer.Option("--scripts", help="List the call scripts and exit.")
-    )
-
-
-def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
-    annotation = Annotated[kind, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-# Typer reads a command's options from its signature. This one is built from the settings, so that the type,
-# default and help of a setting are in one place.
-simulate.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]
+add_options(simulate, SimulatorSettings)
 
 
 def read_mix(texts: list[str] | None) -> dict[str, float]:

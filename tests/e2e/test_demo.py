@@ -1,4 +1,4 @@
-"""The demo as people run it: a process of its own, looked at from outside."""
+"""The demo as users run it: a separate process, observed from outside."""
 
 import os
 import signal
@@ -20,13 +20,13 @@ LONGEST_SECONDS = 150.0
 
 @contextmanager
 def demo(scratch: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `aftercall demo` with its scratch folders in `scratch`; it does not outlive the block.
+    """Run `aftercall demo` with its scratch folders in `scratch`; it ends with the block at the latest.
 
-    On a port of its own: somebody may play a demo beside the tests.
+    It gets a free port, since another demo may run at the same time.
     """
     if "--port" not in arguments:
         arguments = ("--port", str(free_port()), *arguments)
-    environment = {**os.environ, "TMPDIR": str(scratch), "RC_JWT": "somebody's real one", "COLUMNS": "200"}
+    environment = {**os.environ, "TMPDIR": str(scratch), "RC_JWT": "a real JWT", "COLUMNS": "200"}
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "demo", *arguments],
         cwd=ROOT,
@@ -46,7 +46,7 @@ def demo(scratch: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Return what the demo said up to the line that has `text` in it."""
+    """Return the output of the demo up to the line that contains `text`."""
     assert process.stdout is not None
     until, said = time.monotonic() + LONGEST_SECONDS, ""
     for line in process.stdout:
@@ -58,7 +58,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the living children of a process; of Linux's /proc."""
+    """Return the running children of a process, from Linux's /proc."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -82,7 +82,7 @@ def is_gone(pid: int, within_seconds: float = 15.0) -> bool:
     return False
 
 
-def test_a_short_demo_ends_well_when_every_call_has_its_record(tmp_path: Path) -> None:
+def test_a_short_demo_succeeds_when_every_call_has_its_record(tmp_path: Path) -> None:
     with demo(tmp_path, "--calls", "6", "--speed", "10", "--calls-per-minute", "20", "--exit") as process:
         said, _ = process.communicate(timeout=LONGEST_SECONDS)
 
@@ -97,7 +97,9 @@ def test_a_short_demo_ends_well_when_every_call_has_its_record(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_it_leaves_neither_a_process_nor_a_folder(tmp_path: Path, number: signal.Signals) -> None:
+def test_stopping_the_demo_leaves_neither_a_process_nor_a_folder(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with demo(tmp_path, "--speed", "20") as process:
         read_until(process, "  found  ")
         services = children_of(process.pid)
@@ -114,7 +116,7 @@ def test_stopping_it_leaves_neither_a_process_nor_a_folder(tmp_path: Path, numbe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_when_nobody_reads_on_it_ends_as_if_stopped(tmp_path: Path) -> None:
+def test_closing_its_output_stops_the_demo(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "20") as process:
         read_until(process, "  found  ")
         (service,) = children_of(process.pid)
@@ -128,7 +130,7 @@ def test_when_nobody_reads_on_it_ends_as_if_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_even_a_killed_demo_leaves_no_service_behind(tmp_path: Path) -> None:
+def test_a_killed_demo_leaves_no_service_behind(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "20") as process:
         read_until(process, "API key")
         (service,) = children_of(process.pid)
@@ -139,7 +141,7 @@ def test_even_a_killed_demo_leaves_no_service_behind(tmp_path: Path) -> None:
     assert is_gone(service)
 
 
-def test_when_the_service_dies_the_demo_says_so_and_shows_its_log(tmp_path: Path) -> None:
+def test_the_demo_reports_the_end_of_the_service_with_its_log(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "20", "--keep") as process:
         read_until(process, "  found  ")
         (service,) = children_of(process.pid)
@@ -155,7 +157,7 @@ def test_when_the_service_dies_the_demo_says_so_and_shows_its_log(tmp_path: Path
     assert {"demo.db", "service.log"} <= {path.name for path in kept.iterdir()}
 
 
-def test_interrupting_a_run_that_should_end_by_itself_is_no_success(tmp_path: Path) -> None:
+def test_interrupting_a_run_with_exit_is_a_failure(tmp_path: Path) -> None:
     with demo(tmp_path, "--calls", "50", "--speed", "20", "--exit") as process:
         read_until(process, "  found  ")
         process.send_signal(signal.SIGINT)
@@ -169,7 +171,9 @@ def test_interrupting_a_run_that_should_end_by_itself_is_no_success(tmp_path: Pa
     ("arguments", "said"),
     [(("--exit",), "--calls"), (("--speed", "0"), "--speed"), (("--calls", "0"), "--calls")],
 )
-def test_what_cannot_be_is_refused_in_words(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_with_a_message(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
     with demo(tmp_path, *arguments) as process:
         output, _ = process.communicate(timeout=LONGEST_SECONDS)
 
@@ -179,7 +183,7 @@ def test_what_cannot_be_is_refused_in_words(tmp_path: Path, arguments: tuple[str
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_at_once(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -1,4 +1,4 @@
-"""Truths of the simulator and calls of the API, as the demo meets them; valid by default, any field by keyword."""
+"""Samples of the simulator's truths and the API's calls: valid by default, any field by keyword."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

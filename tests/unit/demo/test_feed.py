@@ -19,7 +19,7 @@ data:{"type":"call.ended"}
 """
 
 
-def test_events_are_put_together_and_comments_are_skipped() -> None:
+def test_events_are_assembled_and_comments_are_skipped() -> None:
     reader = EventReader()
 
     events = [event for line in STREAM.splitlines() if (event := reader.read(line)) is not None]
@@ -29,7 +29,7 @@ def test_events_are_put_together_and_comments_are_skipped() -> None:
 
 
 @given(cut=st.integers(0, len(STREAM.splitlines())))
-def test_a_break_anywhere_loses_no_more_than_the_event_it_cut(cut: int) -> None:
+def test_an_interruption_loses_at_most_the_current_event(cut: int) -> None:
     lines, reader = STREAM.splitlines(), EventReader()
     before = [event for line in lines[:cut] if (event := reader.read(line)) is not None]
 

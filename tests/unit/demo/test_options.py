@@ -1,12 +1,13 @@
 import pytest
 
-from app.demo.options import Addresses, Options, Secrets, service_environment
+from app.demo.options import Addresses, Credentials, Options, name_database, service_environment
 from app.settings import read_settings
 
-SECRETS = Secrets(
+CREDENTIALS = Credentials(
     secret_key="k" * 64,
     webhook_token="token-of-the-demo",
     api_key=f"ak_{'d' * 40}",
+    client_id="client",
     client_secret="secret",
     jwt="jwt",
 )
@@ -19,15 +20,14 @@ def environment(options: Options, inherited: dict[str, str] | None = None) -> di
     return service_environment(
         inherited or {},
         options,
-        SECRETS,
+        CREDENTIALS,
         ADDRESSES,
-        client_id="client",
         scratch_database="sqlite:////tmp/scratch/demo.db",
         import_path="/src",
     )
 
 
-def test_every_duration_of_the_service_is_divided_by_the_speed() -> None:
+def test_the_speed_divides_every_duration_of_the_service() -> None:
     plain, fast = environment(Options(speed=1.0)), environment(Options(speed=10.0))
 
     seconds = [name for name in plain if name.endswith("_SECONDS")]
@@ -66,12 +66,20 @@ def test_real_credentials_and_proxies_do_not_reach_the_service() -> None:
     assert not {"RC_TIMEOUT", "AFTERCALL_SUBSCRIPTION_FILTERS", "HTTPS_PROXY", "http_proxy"} & set(made)
 
 
-def test_the_scratch_database_is_used_unless_another_is_named() -> None:
+def test_the_scratch_database_is_the_default() -> None:
     named = "postgresql://demo@127.0.0.1/demo"
 
     assert environment(Options())["AFTERCALL_DATABASE_URL"] == "sqlite:////tmp/scratch/demo.db"
     assert environment(Options(database_url=named))["AFTERCALL_DATABASE_URL"] == named
 
 
-def test_an_inherited_import_path_stays_behind_ours() -> None:
+def test_an_inherited_import_path_comes_last() -> None:
     assert environment(Options(), {"PYTHONPATH": "/theirs"})["PYTHONPATH"] == "/src:/theirs"
+
+
+def test_a_refusal_names_the_database_as_the_user_gave_it() -> None:
+    refusal = "postgresql://db/x: no server. Check that AFTERCALL_DATABASE_URL is right."
+
+    given = name_database(refusal, Options(database_url="postgresql://db/x"))
+    assert given == "postgresql://db/x: no server. Check that --database-url is right."
+    assert "AFTERCALL" not in name_database(refusal, Options())

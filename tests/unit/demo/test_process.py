@@ -8,7 +8,7 @@ from app.clock import SystemClock
 from app.demo.process import ServiceProcess, choose_port
 
 
-def test_a_port_that_is_taken_is_refused_when_it_was_asked_for() -> None:
+def test_a_given_port_in_use_is_refused() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -17,7 +17,7 @@ def test_a_port_that_is_taken_is_refused_when_it_was_asked_for() -> None:
             choose_port(other.getsockname()[1])
 
 
-def test_a_free_port_is_found_without_asking() -> None:
+def test_a_free_port_is_found_by_default() -> None:
     port = choose_port(None)
 
     with socket.socket() as listener:
@@ -25,7 +25,7 @@ def test_a_free_port_is_found_without_asking() -> None:
         listener.bind(("127.0.0.1", port))
 
 
-def test_the_sentence_that_a_command_ends_with_is_told_without_its_log(tmp_path: Path) -> None:
+def test_the_refusal_is_the_last_line_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     service = ServiceProcess(cast("Any", None), log, SystemClock())
 

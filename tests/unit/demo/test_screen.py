@@ -2,10 +2,11 @@ import io
 
 from rich.console import Console
 
-from app.demo.board import DemoBoard, DemoSummary, Sent
+from app.demo.board import DemoBoard, DemoSummary, SentAttachment
 from app.demo.judge import judge
-from app.demo.notes import pieces_after
-from app.demo.screen import Headline, Requests, Screen, complaints, sum_up
+from app.demo.notes import attachments_after
+from app.demo.options import Addresses
+from app.demo.screen import Headline, Requests, Screen, list_problems, summarize
 
 from .samples import at, call, change, truth
 
@@ -19,7 +20,7 @@ def plain_screen(speed: float = 10.0) -> tuple[Screen, io.StringIO]:
 
 def played(speed: float = 10.0) -> DemoBoard:
     board = DemoBoard(speed, 120.0)
-    board.plan(1, truth())
+    board.add_call(1, truth())
     return board
 
 
@@ -27,17 +28,20 @@ def summary_of(board: DemoBoard) -> DemoSummary:
     return board.summarize(at(20))
 
 
-def test_without_a_terminal_a_line_is_never_broken_or_coloured() -> None:
+def test_without_a_terminal_lines_are_neither_wrapped_nor_colored() -> None:
     screen, out = plain_screen()
     board = played()
-    line = board.hear(change("call.bootstrapped"), at(10.5))
+    line = board.apply_change(change("call.bootstrapped"), at(10.5))
     assert line is not None
-    line.sent += [Sent(piece, parked=False) for piece in pieces_after(line.session_id, "answered")]
-    board.show(line, call())
+    line.sent += [
+        SentAttachment(attachment, parked=False)
+        for attachment in attachments_after(line.session_id, "answered")
+    ]
+    board.apply_call(line, call())
 
     with screen.open():
         screen.ended(line, at(10.1))
-        screen.served(line, at(10.5))
+        screen.completed(line, at(10.5))
         screen.refresh([line], summary_of(board), REQUESTS, at(11))
 
     ended, found = out.getvalue().splitlines()
@@ -48,24 +52,23 @@ def test_without_a_terminal_a_line_is_never_broken_or_coloured() -> None:
     assert "\x1b" not in out.getvalue()
 
 
-def test_at_the_pace_of_life_seconds_are_said_once() -> None:
+def test_at_real_time_seconds_are_printed_once() -> None:
     screen, out = plain_screen(speed=1.0)
     board = played(speed=1.0)
-    line = board.hear(change("call.bootstrapped"), at(15.2))
+    line = board.apply_change(change("call.bootstrapped"), at(15.2))
     assert line is not None
 
-    screen.served(line, at(15.2))
+    screen.completed(line, at(15.2))
 
     assert "after   5.2 s  " in out.getvalue()
     assert "real" not in out.getvalue()
 
 
-def test_the_curl_line_can_be_copied_whole() -> None:
+def test_the_curl_command_is_on_one_line() -> None:
     screen, out = plain_screen()
+    addresses = Addresses(service="http://127.0.0.1:8000", platform="http://sim", media="http://media")
 
-    screen.headline(
-        Headline("Northwind Tea", 4.0, "http://127.0.0.1:8000", "http://sim", "ak_demo_" + "x" * 40, "/tmp/x")
-    )
+    screen.headline(Headline("Northwind Tea", 4.0, addresses, "ak_demo_" + "x" * 40, "/tmp/x"))
 
     (line,) = [line for line in out.getvalue().splitlines() if "curl" in line]
     assert line.endswith("'http://127.0.0.1:8000/v1/calls?limit=3'")
@@ -74,9 +77,9 @@ def test_the_curl_line_can_be_copied_whole() -> None:
 
 def test_the_sums_fit_on_one_line() -> None:
     board = played()
-    board.hear(change("call.bootstrapped"), at(10.5))
+    board.apply_change(change("call.bootstrapped"), at(10.5))
 
-    text = sum_up(summary_of(board), REQUESTS)
+    text = summarize(summary_of(board), REQUESTS)
 
     assert text.startswith(
         "1 ended, 1 enriched (100% in the window), median 5.0 s | 17 heavy requests, 0 × 429"
@@ -84,21 +87,21 @@ def test_the_sums_fit_on_one_line() -> None:
     assert len(text) < 130
 
 
-def test_the_table_names_every_call_that_is_missing() -> None:
+def test_the_table_lists_every_problem() -> None:
     screen, out = plain_screen()
     report = judge({1: truth()}, [call(2)], {})
 
     screen.table(summary_of(played()), REQUESTS, report)
 
-    assert complaints(report) == [
-        "call 1 (inbound_direct): s-1: the service has never heard of it",
-        "the service has a call that nobody made: s-2",
+    assert list_problems(report) == [
+        "call 1 (inbound_direct): s-1: the service does not have this call",
+        "the service has a call that the demo did not play: s-2",
     ]
-    assert all(text in out.getvalue() for text in complaints(report))
+    assert all(text in out.getvalue() for text in list_problems(report))
     assert "0 of 1 calls just as the simulator played them" in out.getvalue()
 
 
-def test_on_a_terminal_what_goes_on_is_drawn_below() -> None:
+def test_on_a_terminal_current_calls_are_drawn_below() -> None:
     out = io.StringIO()
     screen = Screen(Console(file=out, width=120, force_terminal=True, highlight=False), 10.0)
     board = played()
