@@ -8,11 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import Any
 
-from app.demo.notes import Attachment, NoteKind, When, is_attached
-
-Json = dict[str, Any]
+from app.demo.notes import Attachment, Json, NoteKind, When, is_attached
 
 NOT_YET_FOUND = frozenset({"planned", "live", "ended", "absent"})
 

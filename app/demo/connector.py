@@ -7,16 +7,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import httpx
 
 from app.clock import Clock
 from app.demo.board import DemoBoard, Line, SentAttachment
 from app.demo.feed import EventReader
-from app.demo.notes import Attachment, NoteKind, attachments_after, attachments_before, attachments_during
-
-Json = dict[str, Any]
+from app.demo.notes import (
+    Attachment,
+    Json,
+    NoteKind,
+    attachments_after,
+    attachments_before,
+    attachments_during,
+)
 
 _TRIES = 4
 _PAUSE_SECONDS = 0.3

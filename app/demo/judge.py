@@ -6,11 +6,8 @@ It uses no rules of the service, only what the simulator knows, so that it can d
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from app.demo.notes import Attachment, is_attached
-
-Json = dict[str, Any]
+from app.demo.notes import Attachment, Json, is_attached
 
 _OUTCOMES = (
     ("answered", frozenset({"Accepted", "Call connected"})),

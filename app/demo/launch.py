@@ -22,10 +22,6 @@ _READY_SECONDS = 60.0
 _CHECK_SECONDS = 0.1
 
 
-class ServiceRefused(Exception):
-    """The service ended before it was ready, with a sentence that says why."""
-
-
 async def run(options: Options, scratch: Path, console: Terminal) -> int:
     """Run until all calls are settled (`options.ends`), a signal arrives or the output is closed.
 
@@ -50,7 +46,16 @@ async def _launch(
     """Start the parts in the order in which they need each other, then run the demo."""
     screen.say("Starting the simulator and the service …", "dim")
     clock, credentials = SystemClock(), _make_credentials()
-    simulator = await stack.enter_async_context(serving(_simulator_settings(options, credentials)))
+    settings = SimulatorSettings(
+        port=0,
+        media_port=0,
+        speed=options.speed,
+        seed=options.seed,
+        client_id=credentials.client_id,
+        client_secret=credentials.client_secret,
+        jwt=credentials.jwt,
+    )
+    simulator = await stack.enter_async_context(serving(settings))
     port = _choose_port(options)
     addresses = Addresses(
         service=f"http://127.0.0.1:{port}", platform=simulator.links.platform, media=simulator.links.media
@@ -68,17 +73,18 @@ async def _launch(
     http = await stack.enter_async_context(
         httpx.AsyncClient(base_url=addresses.service, headers=headers, timeout=10.0, trust_env=False)
     )
+    is_ready = False
     try:
-        if not await _is_ready(service, http, simulator, stop, clock):
+        is_ready = await _is_ready(service, http, simulator, stop, clock)
+        if not is_ready:
             return 0
         company = simulator.company.company_name
         screen.headline(Headline(company, options.speed, addresses, credentials.api_key, str(scratch)))
         return await DemoRun(options, screen, simulator, http, clock).run(service, stop)
-    except ServiceRefused as refused:
-        raise DemoFailed(name_database(str(refused), options)) from refused
     except DemoFailed as error:
+        refusal = None if is_ready else service.refusal()
         text = f"{error} The end of its log (--keep keeps all of it):\n{service.log_tail()}"
-        raise DemoFailed(text) from error
+        raise DemoFailed(text if refusal is None else name_database(refusal, options)) from error
 
 
 def _make_credentials() -> Credentials:
@@ -89,18 +95,6 @@ def _make_credentials() -> Credentials:
         client_id="sim-client",
         client_secret=secrets.token_hex(16),
         jwt=secrets.token_urlsafe(24),
-    )
-
-
-def _simulator_settings(options: Options, credentials: Credentials) -> SimulatorSettings:
-    return SimulatorSettings(
-        port=0,
-        media_port=0,
-        speed=options.speed,
-        seed=options.seed,
-        client_id=credentials.client_id,
-        client_secret=credentials.client_secret,
-        jwt=credentials.jwt,
     )
 
 
@@ -128,16 +122,13 @@ async def _is_ready(
 ) -> bool:
     """Wait until the service is ready and has subscribed; returns False if `stop` is set first.
 
-    Raises ServiceRefused or DemoFailed if the service ends, DemoFailed if it takes too long.
+    Raises DemoFailed if the service ends or takes too long.
     """
     until = clock.monotonic() + _READY_SECONDS
     ended = asyncio.create_task(service.wait())
     try:
         while not stop.is_set():
             if ended.done():
-                refusal = service.refusal()
-                if refusal is not None:
-                    raise ServiceRefused(refusal)
                 raise DemoFailed(f"The service ended with code {ended.result()}.")
             # Ready is not enough: events of a call that starts before the subscription would be lost.
             subscriptions = simulator.subscriptions.values()

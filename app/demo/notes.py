@@ -71,15 +71,12 @@ def attachments_after(session_id: str, outcome: str) -> Sequence[Attachment]:
 
 def is_attached(attachment: Attachment, call: Json) -> bool:
     """Whether a call of the API has the attachment exactly once, with the content that was sent."""
-    if attachment.kind is NoteKind.NOTE:
-        return [note["text"] for note in call["notes"] if note["externalId"] == attachment.key] == [
-            attachment.body["text"]
-        ]
-    if attachment.kind is NoteKind.SENTIMENT:
-        return [one["score"] for one in call["sentiments"] if one["source"] == attachment.key] == [
-            attachment.body["score"]
-        ]
-    return bool((call["disposition"] or {}).get("code") == attachment.body["code"])
+    if attachment.kind is NoteKind.DISPOSITION:
+        return bool((call["disposition"] or {}).get("code") == attachment.body["code"])
+    is_note = attachment.kind is NoteKind.NOTE
+    listed, key, content = ("notes", "externalId", "text") if is_note else ("sentiments", "source", "score")
+    found = [one[content] for one in call[listed] if one[key] == attachment.key]
+    return found == [attachment.body[content]]
 
 
 def _note(when: When, session_id: str, text: str) -> Attachment:

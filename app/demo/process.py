@@ -67,10 +67,6 @@ class ServiceProcess:
             )
         return cls(process, log_path, clock)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     async def wait(self) -> int:
         """Wait until the process ends; returns its exit code."""
         return await self._process.wait()

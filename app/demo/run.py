@@ -2,9 +2,7 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 
 import httpx
 
@@ -31,20 +29,6 @@ INTERRUPTED = 130
 
 class DemoFailed(Exception):
     """The demo cannot continue; the text gives the reason."""
-
-
-class End(Enum):
-    """Why the run ended."""
-
-    STOPPED = "stopped by a signal"
-    SETTLED = "all calls were played and judged"
-    SERVICE_ENDED = "the service ended"
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    why: End
-    report: DemoReport | None = None
 
 
 class DemoRun:
@@ -76,39 +60,36 @@ class DemoRun:
         Raises DemoFailed if the service ends by itself.
         """
         with self._screen.open():
-            outcome = await self._run_parts(service, stop)
-        if outcome.why is End.SERVICE_ENDED:
-            raise DemoFailed("The service ended by itself.")
+            report = await self._run_parts(service, stop)
         summary, requests = self._summarize()
-        self._screen.table(summary, requests, outcome.report)
-        if outcome.report is None:
+        self._screen.table(summary, requests, report)
+        if report is None:
             if not self._options.ends:
                 return 0
             self._screen.say("Interrupted before all calls were settled.", "red")
             return INTERRUPTED
-        enriched, played = outcome.report.enriched, len(outcome.report.verdicts)
-        succeeded = outcome.report.is_clean and enriched == played
+        enriched, played = report.enriched, len(report.verdicts)
+        succeeded = report.is_clean and enriched == played
         self._screen.say(f"{enriched} of {played} calls enriched", "bold green" if succeeded else "bold red")
         return 0 if succeeded else 1
 
-    async def _run_parts(self, service: ServiceProcess, stop: asyncio.Event) -> _Outcome:
-        """Run all parts until one of them ends the run."""
+    async def _run_parts(self, service: ServiceProcess, stop: asyncio.Event) -> DemoReport | None:
+        """Run all parts until one of them ends the run; returns None if that is `stop`."""
         playing = asyncio.create_task(self._play_and_judge())
-        ends = {
-            playing: End.SETTLED,
-            asyncio.create_task(stop.wait()): End.STOPPED,
-            asyncio.create_task(service.wait()): End.SERVICE_ENDED,
-        }
+        stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(service.wait())
         others = [asyncio.create_task(self._connector.run()), asyncio.create_task(self._draw())]
-        tasks = [*ends, *others]
+        tasks = [playing, stopped, ended, *others]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 # Raises what ended the connector or the screen; the other tasks end without an exception.
                 task.result()
+            # Several can be done at once: a finished run counts before a signal, a signal before the service.
             if playing in done:
-                return _Outcome(End.SETTLED, playing.result())
-            return _Outcome(next(why for task, why in ends.items() if task in done))
+                return playing.result()
+            if stopped in done:
+                return None
+            raise DemoFailed("The service ended by itself.")
         finally:
             for task in tasks:
                 task.cancel()
