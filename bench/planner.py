@@ -41,6 +41,8 @@ from rich.table import Table
 
 from app.enrichment.polling import planner, visibility
 from app.rate_limits import bucket as budget
+from app.rate_limits.bucket_state import BucketState
+from app.ringcentral.ports import Priority
 
 RATES: Final = (0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 100.0, 300.0, 1000.0)
 FEW_RATES: Final = (1.0, 10.0, 60.0, 300.0)
@@ -129,7 +131,7 @@ class Aftercall:
         self.outcome = Outcome()
         self.planner_limits = planner.PlannerLimits()
         self.limits = budget.Limits()
-        self.bucket = budget.BucketState()
+        self.bucket = BucketState()
         self.visibility = visibility.prior_visibility(WINDOW_SECONDS, LAG_SECONDS[0], LAG_SECONDS[2])
         self.rhythm = planner.begin_rhythm(START, self.planner_limits)
         self.waiting: dict[int, planner.Waiting] = {}
@@ -188,7 +190,7 @@ class Aftercall:
             self._ask(now)
 
     def _ask(self, now: float) -> None:
-        verdict = budget.admit(self.bucket, budget.Priority.POLL, _moment(now), self.limits)
+        verdict = budget.admit(self.bucket, Priority.POLL, _moment(now), self.limits)
         self.bucket = verdict.state
         if isinstance(verdict, budget.Denied):
             self.plan_at = (verdict.until - START).total_seconds()
@@ -229,7 +231,7 @@ class Aftercall:
             return
         verdict = budget.admit(
             self.bucket,
-            budget.Priority.CALL_LOG,
+            Priority.RECONCILE,
             _moment(now),
             self.limits,
             polls_waiting=bool(self.waiting),

@@ -73,7 +73,8 @@ from app.enrichment.rules import call_log_plan, recording_plan, sweep_rules
 from app.ids import AccountId, CallId
 from app.rate_limits import bucket as budget
 from app.ringcentral.models import BadRecord, CallRecord, RecordsPage, read_call_record
-from app.ringcentral.protocol import wants_next_page
+from app.ringcentral.ports import Priority
+from app.ringcentral.protocol.paging import wants_next_page
 from app.settings import Settings
 from bench import planner
 from bench.planner import ROUND_TRIP_SECONDS, SLIDING_SECONDS, START, TOLD_AFTER_SECONDS, WINDOW_SECONDS
@@ -345,7 +346,7 @@ class Service(planner.Aftercall):
         found = {str(number): [self.truths[number].provisional] for number in before - set(self.waiting)}
         self._apply(found, Source.ACTIVE_CALLS)
 
-    def _request(self, kind: str, priority: budget.Priority, deadline: float | None = None) -> Steps[float]:
+    def _request(self, kind: str, priority: Priority, deadline: float | None = None) -> Steps[float]:
         """Wait for a slot, send, settle; return when the server was reached. Raises NoSlotInTimeError."""
         deadline = self.now + LONGEST_WAIT_SECONDS if deadline is None else deadline
         while True:
@@ -414,7 +415,7 @@ class Service(planner.Aftercall):
         if isinstance(request, ByWindow):
             deadline = self.now + LONGEST_TURN_SECONDS
             for number in range(1, MOST_PAGES + 1):
-                arrived = yield from self._request("reading", budget.Priority.CALL_LOG, deadline)
+                arrived = yield from self._request("reading", Priority.RECONCILE, deadline)
                 page = self.call_log.page(request.date_from, request.date_to, number, arrived)
                 if number == 1:
                     self.page_seconds = seconds_per_page(page, self.page_seconds)
@@ -422,7 +423,7 @@ class Service(planner.Aftercall):
                 if not wants_next_page(number, page, set()):
                     break
         else:
-            arrived = yield from self._request("reading", budget.Priority.CALL_LOG)
+            arrived = yield from self._request("reading", Priority.RECONCILE)
             if isinstance(request, ByRecords):
                 self._write(left, self.call_log.of_ids(request.record_ids, arrived))
             else:
@@ -486,7 +487,7 @@ class Service(planner.Aftercall):
         read: set[str] = set()
         for _ in range(MOST_REQUESTS):
             deadline = self.now + FEED_DEADLINE_SECONDS
-            arrived = yield from self._request(kind, budget.Priority.CALL_LOG, deadline)
+            arrived = yield from self._request(kind, Priority.RECONCILE, deadline)
             records, self.fed_until, has_newer = self.call_log.changes(
                 self.fed_until, arrived, self.feed_size
             )
@@ -550,9 +551,7 @@ class Service(planner.Aftercall):
                     break
                 row = self.recordings[recording_id]
                 try:
-                    arrived = yield from self._request(
-                        "recording", budget.Priority.RECORDING_METADATA, deadline=self.now
-                    )
+                    arrived = yield from self._request("recording", Priority.METADATA, deadline=self.now)
                 except NoSlotInTimeError as refused:
                     row.due_at = _moment(refused.until)
                     self._remember_look(recording_id)
@@ -617,7 +616,7 @@ class Service(planner.Aftercall):
     def _read_slice(self, part: Any) -> Steps[tuple[Any, list[CallRecord]]]:
         margin = timedelta(seconds=self.plans.sweeps.margin)
         while True:
-            arrived = yield from self._request("sweep", budget.Priority.CALL_LOG)
+            arrived = yield from self._request("sweep", Priority.RECONCILE)
             first = self.call_log.page(part.begin - margin, part.end + margin, 1, arrived).records
             less = None
             if len(first) == PAGE_SIZE:
@@ -629,7 +628,7 @@ class Service(planner.Aftercall):
         for number in range(2, MOST_SWEPT_PAGES + 1):
             if len(records) < (number - 1) * PAGE_SIZE:
                 break
-            arrived = yield from self._request("sweep", budget.Priority.CALL_LOG)
+            arrived = yield from self._request("sweep", Priority.RECONCILE)
             records += self.call_log.page(part.begin - margin, part.end + margin, number, arrived).records
         return part, records
 

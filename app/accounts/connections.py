@@ -30,11 +30,8 @@ from app.rate_limits.bucket import Limits
 from app.rate_limits.shared_buckets import SharedRates
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
-from app.ringcentral.journal import Journal
-from app.ringcentral.ports import StoredToken, load_refusal
-from app.ringcentral.reachability import ReachMeter
-from app.ringcentral.skew import SkewMeter
-from app.ringcentral.transport import ClientConfig
+from app.ringcentral.stored_tokens import StoredToken, load_refusal
+from app.ringcentral.transport import ClientConfig, Meters
 from app.settings import Settings
 from app.vault import Vault
 from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
@@ -106,11 +103,8 @@ class Connections:
         self._vault = vault
         self._http = http
         self._replica = replica
-        self.meter = SkewMeter()
-        self.journal = Journal(clock)
-        """What all answers say of our clock."""
-        self.reach = ReachMeter()
-        """Whether answers come at all."""
+        self._meters = Meters.made(clock)
+        self.meter, self.reach = self._meters.skew, self._meters.reach
         self._made: dict[tuple[AccountId, str], Connection] = {}
         self._known: dict[AccountId, tuple[float, Sequence[Connection]]] = {}
 
@@ -254,9 +248,7 @@ class Connections:
             store=tokens,
             budget=rates,
             clock=self._clock,
-            meter=self.meter,
-            reach=self.reach,
-            journal=self.journal,
+            meters=self._meters,
         )
         return Connection(holder, name, client, rates, access)
 

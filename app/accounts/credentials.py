@@ -17,7 +17,7 @@ from app.db.engine import upsert_into, wake
 from app.db.tables import credentials
 from app.errors import Unprocessable
 from app.ids import AccountId
-from app.ringcentral.ports import StoredToken, load_token
+from app.ringcentral.stored_tokens import StoredToken, load_token
 from app.vault import Vault
 from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
 

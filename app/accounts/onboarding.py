@@ -31,12 +31,12 @@ from app.errors import (
 )
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.rate_limits.shared_buckets import SharedRates
-from app.ringcentral.auth import AuthConfig, MemoryTokenStore, stored_token
+from app.ringcentral.auth import AuthConfig, MemoryTokenStore
 from app.ringcentral.client import RingCentralClient, connect
-from app.ringcentral.oauth import revoke_token, token_by_code
-from app.ringcentral.ports import Outcome, Priority, RateBudget, StoredToken
-from app.ringcentral.protocol import decode_token
-from app.ringcentral.protocol_errors import decode_token_error
+from app.ringcentral.ports import Outcome, Priority, RateBudget
+from app.ringcentral.protocol.errors import decode_token_error
+from app.ringcentral.protocol.oauth import decode_token, revoke_token, token_by_code
+from app.ringcentral.stored_tokens import StoredToken, stored_token
 from app.ringcentral.transport import Transport
 from app.settings import Settings
 from app.vault import Vault

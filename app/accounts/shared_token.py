@@ -17,7 +17,7 @@ from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
 from app.errors import CredentialsRefused, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ringcentral.ports import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
+from app.ringcentral.stored_tokens import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
 from app.vault import Vault
 from app.work.leases import Lease, renewing
 

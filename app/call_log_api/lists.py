@@ -18,7 +18,8 @@ from app.errors import CredentialsRefused, NotFound, PermissionMissing, RequestR
 from app.ids import AccountId, ExtensionId, RecordId, SessionId
 from app.ringcentral.models import BulkItem, CallRecord, RecordsPage
 from app.ringcentral.ports import Priority
-from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery, is_repeated_page
+from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
+from app.ringcentral.protocol.paging import is_repeated_page
 
 MOST_RECORDS = 100
 _DAY = timedelta(hours=24)

@@ -25,7 +25,7 @@ from app.calls.schemas import ApiModel, ExtensionIdText, Open
 from app.calls.views import time_text
 from app.errors import NotFound, PermissionMissing, RingCentralUnreachable, Unprocessable
 from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId, is_alias
-from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
 
 router = APIRouter(prefix="/v1", tags=["call log"])
 

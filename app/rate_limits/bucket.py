@@ -1,15 +1,16 @@
 """What one rate bucket still allows: one RingCentral user, one app, one group of requests.
 
-Decides; does no input or output and reads no clock. The state is a value kept as JSON in one database row that
-all replicas read and change under its lock, so together they never ask for more than the limit.
+Pure. The state is a value, kept as JSON in one database row. All replicas read and change it under the row's
+lock, so together they stay within the limit.
 
-Facts used (RingCentral's guide "Rate limits"): a group allows so many requests in a sliding window, by default
-Heavy 10 in 60 s; beyond that comes 429, and every request inside the penalty, by default 60 s, starts it anew;
-limit, window and what remains come in `X-Rate-Limit-*` headers and overrule what was configured.
+Facts (RingCentral's guide "Rate limits"): a group allows a number of requests in a sliding window, by default
+Heavy 10 in 60 s. A request beyond that gets a 429, and every request inside the penalty, by default 60 s,
+restarts it. Limit, window and remaining requests come in `X-Rate-Limit-*` headers and override the
+configuration.
 
-The server counts a request when it arrives, which is some time between our sending and its answer. So a
-request occupies a slot from its sending until a whole window after its answer. One that was never answered,
-because its process died, counts as answered when the longest time a request may take has passed.
+The server counts a request when it arrives, some time between our sending and its response. So a request
+occupies a slot from its sending until a whole window after its response. One that never gets a response,
+because its process died, counts as answered once the longest time a request may take has passed.
 """
 
 from __future__ import annotations
@@ -21,15 +22,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.rate_limits.bucket_state import MOST_SLOTS as MOST_SLOTS
-from app.rate_limits.bucket_state import BucketState as BucketState
-from app.rate_limits.bucket_state import Priority as Priority
-from app.rate_limits.bucket_state import RequestSlot as RequestSlot
-from app.rate_limits.bucket_state import Want as Want
+from app.rate_limits.bucket_state import MOST_SLOTS, BucketState, RequestSlot, Want
+from app.ringcentral.ports import Priority
 from app.ringcentral.wire import LONGEST_WAIT_SECONDS
 
 MOST_WINDOWS: Final = 60.0
-"""A window that is so many times longer or shorter than the configured one is not believed."""
+"""A window this many times longer or shorter than the configured one is not believed."""
 
 _FOREIGN: Final = 0
 """The token of a slot that another program has taken; ours begin at 1."""
@@ -37,11 +35,11 @@ _FOREIGN: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class _Rank:
-    """What a kind of request leaves to the polls, and what it is sure to get in spite of them.
+    """What a kind of request leaves to the polls, and what it gets in spite of them.
 
-    `reserve_busy` and `reserve_idle` are shares of the limit that must stay free while polls are waiting and while
-    none is. A request that has waited for `patience` windows goes before polls until its kind has had `share` of
-    the limit in the last window.
+    `reserve_busy` and `reserve_idle` are the shares of the limit that must stay free while polls are waiting
+    and while none is. A request that has waited for `patience` windows goes before polls until its kind has
+    had `share` of the limit in the last window.
     """
 
     reserve_busy: float
@@ -51,27 +49,31 @@ class _Rank:
 
 
 _RANKS: Final[Mapping[Priority, _Rank]] = {
-    Priority.CALL_LOG: _Rank(reserve_busy=0.4, reserve_idle=0.1, share=0.2, patience=0.75),
-    Priority.RECORDING_METADATA: _Rank(reserve_busy=0.5, reserve_idle=0.2, share=0.1, patience=1.0),
+    Priority.RECONCILE: _Rank(reserve_busy=0.4, reserve_idle=0.1, share=0.2, patience=0.75),
+    Priority.METADATA: _Rank(reserve_busy=0.5, reserve_idle=0.2, share=0.1, patience=1.0),
     Priority.CONTENT: _Rank(reserve_busy=0.6, reserve_idle=0.3, share=0.1, patience=2.0),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds until a header says otherwise, in seconds. `request_timeout_seconds` must outlast the client's."""
+    """Limits until a header says otherwise, in seconds. `request_timeout_seconds` must be longer than the
+    client's timeout.
+    """
 
     limit: int = 10
     window_seconds: float = 60.0
     penalty_seconds: float = 60.0
     request_timeout_seconds: float = 30.0
     margin_share: float = 1.0 / 600.0
-    """Of a window or penalty, kept as distance to its end: clocks of two replicas differ, and rounding."""
+    """Share of a window or penalty kept as distance to its end, for rounding and for replicas whose clocks
+    differ.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Send one request now. `token` goes to `settle` with its answer; a retry needs a grant of its own."""
+    """Send one request now. `token` goes to `settle` with the response. A retry needs a grant of its own."""
 
     state: BucketState
     token: int
@@ -79,9 +81,11 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Send nothing. Ask again at `until`, or earlier when the bucket was settled; `reason` goes to log and metrics.
+    """Send nothing. Retry at `until`, or earlier once the bucket was settled. `reason` is for logs and
+    metrics.
 
-    `state` remembers who waits and has to be stored as after a grant, or nobody waits long enough for their share.
+    Store `state` as after a grant: it records who waits, without which nobody would wait long enough for
+    their share.
     """
 
     state: BucketState
@@ -91,7 +95,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class RateResponse:
-    """What an answer says about the bucket. `status` is None when no answer came (timeout, broken connection)."""
+    """What a response says about the bucket. `status` is None if none came (timeout, broken connection)."""
 
     status: int | None
     limit: int | None = None
@@ -106,12 +110,13 @@ NO_ANSWER: Final = RateResponse(None)
 def admit(
     state: BucketState, priority: Priority, now: datetime, limits: Limits, *, polls_waiting: bool = False
 ) -> Granted | Denied:
-    """Take a slot for one request that will be sent at once, or say when to come back.
+    """Take a slot for one request that will be sent at once, or say when to retry. Store the state in either
+    case.
 
-    Polls may take every free slot but those held for others who have waited for too long; the others leave a
-    reserve, a larger one while `polls_waiting`. Store the state in either case.
+    READER and GLANCE share what is left with CONTENT. Polls may take any free slot except those held for others who have waited
+    too long. The others leave a reserve, a larger one while `polls_waiting`.
     """
-    state = _tidy(state, now, limits)
+    state, priority = _tidy(state, now, limits), min(priority, Priority.CONTENT)
     silent = silent_until(state, limits)
     if silent is not None and now < silent:
         return Denied(_wanting(state, priority, now, silent, limits), silent, "penalty")
@@ -131,11 +136,11 @@ def admit(
 
 
 def settle(
-    state: BucketState, token: int, answer: RateResponse, now: datetime, limits: Limits
+    state: BucketState, token: int, response: RateResponse, now: datetime, limits: Limits
 ) -> BucketState:
-    """Learn from the answer to the request of this token, `now` being the answer's arrival (or the giving up).
+    """Learn from the response to the request with this token; `now` is when it arrived, or was given up.
 
-    May come in any order, late, or for a slot that has been forgotten. Settling twice does no harm.
+    May be called in any order, late, or for a forgotten slot. Settling twice does no harm.
     """
     mine = next((slot for slot in state.slots if slot.token == token), None)
     settled = (
@@ -144,29 +149,29 @@ def settle(
     state = replace(
         state,
         slots=(*(slot for slot in state.slots if slot.token != token), settled),
-        limit=answer.limit or state.limit,
+        limit=response.limit or state.limit,
         window_seconds=(
-            answer.window_seconds
-            if answer.window_seconds and believes_window(answer.window_seconds, limits)
+            response.window_seconds
+            if response.window_seconds and believes_window(response.window_seconds, limits)
             else state.window_seconds
         ),
     )
     silent = silent_until(state, limits)
-    if answer.status == 429:
-        state = _punished(state, answer.retry_after_seconds, now, limits)
-    elif answer.status is None and silent is not None and settled.sent_at < silent:
-        # It may have arrived inside the penalty and started it anew without our hearing of it.
-        state = _punished(state, None, now, limits)
-    elif answer.remaining is not None and mine is not None:
-        state = _with_foreign(state, settled, answer.remaining, now, limits)
+    if response.status == 429:
+        state = _penalised(state, response.retry_after_seconds, now, limits)
+    elif response.status is None and silent is not None and settled.sent_at < silent:
+        # It may have arrived inside the penalty and restarted it, with no response to tell us.
+        state = _penalised(state, None, now, limits)
+    elif response.remaining is not None and mine is not None:
+        state = _with_foreign(state, settled, response.remaining, now, limits)
     return _tidy(state, now, limits)
 
 
 def silent_until(state: BucketState, limits: Limits) -> datetime | None:
-    """The moment before which nothing may be sent, or None when there was no penalty.
+    """The moment before which nothing may be sent; None without a penalty.
 
-    A request that is under way while a penalty runs may arrive inside it, and so start it anew; until it is answered,
-    or its time has run out, the worst is assumed.
+    A request that is under way during a penalty may arrive inside it and so restart it. Until it gets a
+    response, or its time has run out, the worst is assumed.
     """
     until = state.penalty_until
     if until is None:
@@ -179,27 +184,22 @@ def silent_until(state: BucketState, limits: Limits) -> datetime | None:
 
 
 def free_slots(state: BucketState, now: datetime, limits: Limits) -> int:
-    """How many requests of the highest priority could be sent at once; 0 inside a penalty."""
+    """How many polls could be sent at once; 0 inside a penalty."""
     return sum(1 for at in poll_times(state, now, limits) if at <= now)
 
 
-def next_free_at(state: BucketState, now: datetime, limits: Limits) -> datetime:
-    """The first moment at which a poll could be sent; `now` when that is possible already."""
-    return max(now, poll_times(state, now, limits)[0])
-
-
 def poll_times(state: BucketState, now: datetime, limits: Limits) -> tuple[datetime, ...]:
-    """When the polls' slots become free, ascending, at least one; a moment that has passed means free now.
+    """When the slots for polls become free, ascending, at least one. A past moment means that it is free now.
 
-    One entry for each request that fits into the coming window, without those that requests of lower priority will
-    take when their patience is over. None lies inside a penalty. A request sent at an entry's time occupies the slot for
-    `cycle_seconds`.
+    One entry for each request that fits into the coming window, except those that requests of lower priority
+    will take when their patience ends. None lies inside a penalty. A request sent at one of these times
+    occupies the slot for `cycle_seconds`.
     """
     state = _tidy(state, now, limits)
     times = _slot_times(state, now, limits)
     sure = (want.priority for want in state.wants if _has_share_left(state, want.priority, limits))
     for patience_ends in sorted(_patience_ends(state, priority, now, limits) for priority in sure):
-        # Known beforehand, so that the polls can be spaced around it.
+        # Known in advance, so that the polls can be spaced around it.
         if len(times) > 1:
             times.pop(min(bisect_left(times, patience_ends), len(times) - 1))
     silent = silent_until(state, limits)
@@ -207,12 +207,12 @@ def poll_times(state: BucketState, now: datetime, limits: Limits) -> tuple[datet
 
 
 def cycle_seconds(state: BucketState, limits: Limits) -> float:
-    """How long a request occupies its slot after its answer."""
+    """How long a request occupies its slot after its response."""
     return _occupation(state, limits).total_seconds()
 
 
 def limit_of(state: BucketState, limits: Limits) -> int:
-    """How many requests a window takes."""
+    """How many requests fit into a window."""
     return _limit(state, limits)
 
 
@@ -222,7 +222,9 @@ def window_seconds(state: BucketState, limits: Limits) -> float:
 
 
 def _slot_times(state: BucketState, now: datetime, limits: Limits) -> list[datetime]:
-    """When each of the `limit` slots is free, ascending, penalties aside. More requests than slots push them back."""
+    """When each of the `limit` slots is free, ascending, ignoring penalties. More requests than slots push
+    them back.
+    """
     limit = _limit(state, limits)
     ends = sorted(_ends_at(slot, state, limits) for slot in state.slots)
     if len(ends) >= limit:
@@ -236,7 +238,7 @@ def _ends_at(slot: RequestSlot, state: BucketState, limits: Limits) -> datetime:
 
 
 def _tidy(state: BucketState, now: datetime, limits: Limits) -> BucketState:
-    """Forget what cannot matter any more."""
+    """Forget what no longer matters."""
     state = _healed(state, now, limits)
     silent = silent_until(state, limits)
     penalised = silent is not None and now < silent
@@ -252,7 +254,7 @@ def _tidy(state: BucketState, now: datetime, limits: Limits) -> BucketState:
 
 
 def _healed(state: BucketState, now: datetime, limits: Limits) -> BucketState:
-    """Bring moments of a future that no request can have told of back within reach: a clock may have been set back."""
+    """Limit times in the future to what a request can have caused: a clock may have been set back."""
     farthest = now + _penalty(LONGEST_WAIT_SECONDS, limits)
     latest = now + _window(state, limits) + timedelta(seconds=limits.request_timeout_seconds)
     if state.penalty_until is not None and state.penalty_until > farthest:
@@ -271,7 +273,7 @@ def _within(slot: RequestSlot, now: datetime, latest: datetime) -> RequestSlot:
 def _kept_from(
     state: BucketState, priority: Priority, now: datetime, limits: Limits, *, polls_waiting: bool
 ) -> int:
-    """How many free slots a request of this priority has to leave alone."""
+    """How many free slots a request of this priority must leave."""
     held = _held_for_others(state, priority, now, limits)
     if priority is Priority.POLL or _is_due(state, priority, now, limits):
         return held
@@ -281,18 +283,18 @@ def _kept_from(
 
 
 def _held_for_others(state: BucketState, priority: Priority, now: datetime, limits: Limits) -> int:
-    """Slots set aside for other kinds below the polls whose patience is over and whose share is not used up."""
+    """Slots held for other kinds than polls whose patience is over and whose share is not used up."""
     return sum(
         1
         for want in state.wants
         if want.priority != priority
-        and (priority is Priority.POLL or want.priority > priority)
+        and (priority is Priority.POLL or want.priority < priority)
         and _is_due(state, want.priority, now, limits)
     )
 
 
 def _is_due(state: BucketState, priority: Priority, now: datetime, limits: Limits) -> bool:
-    """Whether this kind has waited for too long, and has had less than its share of the last window."""
+    """Whether this kind has waited too long, and has had less than its share of the last window."""
     return _patience_ends(state, priority, now, limits) <= now and _has_share_left(state, priority, limits)
 
 
@@ -302,7 +304,7 @@ def _has_share_left(state: BucketState, priority: Priority, limits: Limits) -> b
 
 
 def _patience_ends(state: BucketState, priority: Priority, now: datetime, limits: Limits) -> datetime:
-    """When this kind's patience ends; with a tiny limit the patience is longer, or it would take every slot."""
+    """When this kind's patience ends. With a tiny limit it is longer, or this kind would take every slot."""
     since = next((want.since for want in state.wants if want.priority is priority), now)
     windows = max(_RANKS[priority].patience, 2.0 / _limit(state, limits))
     return since + windows * _window(state, limits)
@@ -311,7 +313,9 @@ def _patience_ends(state: BucketState, priority: Priority, now: datetime, limits
 def _wanting(
     state: BucketState, priority: Priority, now: datetime, again_at: datetime, limits: Limits
 ) -> BucketState:
-    """Note who waits. The note fades when the asker does not come back, so that a dead one holds nothing for ever."""
+    """Note who waits. The note expires unless it is renewed, so that a crashed process reserves nothing
+    forever.
+    """
     if priority is Priority.POLL:
         return state
     known = next((want for want in state.wants if want.priority is priority), None)
@@ -320,14 +324,14 @@ def _wanting(
     return replace(state, wants=(*(other for other in state.wants if other.priority is not priority), want))
 
 
-def _punished(
+def _penalised(
     state: BucketState, retry_after_seconds: float | None, now: datetime, limits: Limits
 ) -> BucketState:
     return silenced(state, now + _penalty(retry_after_seconds, limits), now)
 
 
 def silenced(state: BucketState, until: datetime, now: datetime) -> BucketState:
-    """Send nothing before `until`, nor before the end of a penalty that goes on."""
+    """Send nothing before `until`, nor before the end of a penalty that is still running."""
     goes_on = state.penalty_until is not None and state.penalty_until > now
     return replace(
         state,
@@ -339,11 +343,11 @@ def silenced(state: BucketState, until: datetime, now: datetime) -> BucketState:
 def _with_foreign(
     state: BucketState, settled: RequestSlot, remaining: int, now: datetime, limits: Limits
 ) -> BucketState:
-    """Bring the slots taken by other programs into line with what the server says remains.
+    """Adjust the slots taken by other programs to what the server says remains.
 
-    The server counted `limit - remaining` requests when this one arrived. Of ours, it has surely counted those
-    answered before this one was sent, and perhaps those under way with it. What it counted beyond all of them is
-    others'; what it counted beyond the sure ones is the most that others can have.
+    The server had counted `limit - remaining` requests when this one arrived. Of ours, it had certainly
+    counted those answered before this one was sent, and perhaps those under way with it. What it counted
+    beyond all of ours is others'. What it counted beyond the certain ones is the most that others can have.
     """
     limit = _limit(state, limits)
     counted = min(max(0, (state.limit or limit) - remaining), limit)
@@ -359,13 +363,13 @@ def _with_foreign(
     most, least = max(0, counted - sure), max(0, counted - len(ours))
     while len(foreign) > most:
         foreign.remove(min(foreign, key=lambda slot: slot.done_at or slot.sent_at))
-    # When others asked is unknown; that it was before this answer is certain.
+    # When the others sent theirs is unknown. It was before this response at the latest.
     foreign += [RequestSlot(_FOREIGN, Priority.POLL, sent_at=now, done_at=now)] * (least - len(foreign))
     return replace(state, slots=(*ours, *foreign))
 
 
 def believes_window(seconds: float, limits: Limits) -> bool:
-    """Whether a window that a header states can be right, given the configured one."""
+    """Whether a window stated by a header can be right, given the configured one."""
     return limits.window_seconds / MOST_WINDOWS <= seconds <= limits.window_seconds * MOST_WINDOWS
 
 
@@ -374,8 +378,8 @@ def _limit(state: BucketState, limits: Limits) -> int:
 
 
 def _window(state: BucketState, limits: Limits) -> timedelta:
-    told = state.window_seconds
-    return timedelta(seconds=told if told and believes_window(told, limits) else limits.window_seconds)
+    stated = state.window_seconds
+    return timedelta(seconds=stated if stated and believes_window(stated, limits) else limits.window_seconds)
 
 
 def _occupation(state: BucketState, limits: Limits) -> timedelta:
@@ -383,6 +387,6 @@ def _occupation(state: BucketState, limits: Limits) -> timedelta:
 
 
 def _penalty(retry_after_seconds: float | None, limits: Limits) -> timedelta:
-    told = limits.penalty_seconds if retry_after_seconds is None else retry_after_seconds
-    seconds = min(told, LONGEST_WAIT_SECONDS)
+    stated = limits.penalty_seconds if retry_after_seconds is None else retry_after_seconds
+    seconds = min(stated, LONGEST_WAIT_SECONDS)
     return timedelta(seconds=seconds * (1.0 + limits.margin_share))

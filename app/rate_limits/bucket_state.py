@@ -1,6 +1,6 @@
-"""The state of a rate bucket, and its stored form. Does no input or output and reads no clock.
+"""The state of a rate bucket, and its stored form. Pure.
 
-`budget` decides with it. What is read back is bounded whatever is stored: see `BucketState.from_json`.
+`bucket` decides with it. What is read back is bounded, whatever is stored: see `BucketState.from_json`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from typing import Any, Final, Self, TypeGuard
 
+from app.ringcentral.ports import Priority
 from app.ringcentral.wire import LARGEST_LIMIT, LONGEST_WINDOW_SECONDS, SHORTEST_WINDOW_SECONDS
 
 MOST_SLOTS: Final = 1_000
-"""Requests of one window that a bucket keeps account of, and so the largest limit that is made use of. All that is
-stored and computed grows with this and not with what a header says."""
+"""Requests of one window that a bucket tracks, and so the largest limit that is used. State and computing
+time grow with this, not with what a header says.
+"""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -23,23 +24,20 @@ _MOST_TOKENS: Final = 2**53
 _LATEST: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-class Priority(IntEnum):
-    """Who goes first: higher before lower."""
+_NUMBERS: Final[Mapping[Priority, int]] = {
+    Priority.POLL: 4,
+    Priority.RECONCILE: 3,
+    Priority.METADATA: 2,
+    Priority.CONTENT: 1,
+}
+"""Priorities as they are stored. The numbers are older than `Priority`: rows of earlier versions contain them."""
 
-    CONTENT = 1
-    """Audio of a recording that a reader asks for."""
-
-    RECORDING_METADATA = 2
-    CALL_LOG = 3
-    """Reconciliation: the Call Log, its sync, bulk reads."""
-
-    POLL = 4
-    """Active Calls, which forgets a call after two minutes."""
+_PRIORITIES: Final = {number: priority for priority, number in _NUMBERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSlot:
-    """One request that the server counts or may count. `done_at` is None until its answer has come."""
+    """One request that the server counts or may count. `done_at` is None until its response has come."""
 
     token: int
     priority: Priority
@@ -49,7 +47,7 @@ class RequestSlot:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A kind of request that was refused: since when it has waited, and until when it is believed to still wait."""
+    """A kind of request that was refused: since when it has waited, and until when it is assumed to wait."""
 
     priority: Priority
     since: datetime
@@ -60,8 +58,8 @@ class Want:
 class BucketState:
     """The bucket. A new one is `BucketState()`.
 
-    `limit` and `window_seconds` are what headers have said, None until they do. `penalty_until` is the end of the
-    last penalty that an answer told of; `silent_until` adds what unanswered requests may still have caused.
+    `limit` and `window_seconds` are what headers have said, None until they do. `penalty_until` is the end of
+    the last penalty in a response; `silent_until` adds what unanswered requests may have caused.
     `penalty_since` is when it began.
     """
 
@@ -74,16 +72,17 @@ class BucketState:
     penalty_since: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Compact JSON: times are microseconds since 1970, what is empty is left out."""
+        """Return compact JSON: times are microseconds since 1970, empty parts are left out."""
         stored: dict[str, Any] = {"n": self.last_token}
         if self.slots:
             stored["s"] = [
-                [slot.token, int(slot.priority), _to_stored(slot.sent_at), _to_stored(slot.done_at)]
+                [slot.token, _NUMBERS[slot.priority], _to_stored(slot.sent_at), _to_stored(slot.done_at)]
                 for slot in self.slots
             ]
         if self.wants:
             stored["w"] = [
-                [int(want.priority), _to_stored(want.since), _to_stored(want.until)] for want in self.wants
+                [_NUMBERS[want.priority], _to_stored(want.since), _to_stored(want.until)]
+                for want in self.wants
             ]
         if self.penalty_until is not None:
             stored["p"] = _to_stored(self.penalty_until)
@@ -97,9 +96,9 @@ class BucketState:
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
-        """The inverse of `to_json`; an empty object is a new bucket.
+        """Read what `to_json` wrote; an empty object is a new bucket.
 
-        What cannot be right is left out, so that a bucket which an earlier version filled with it heals.
+        What cannot be right is left out, so that a bucket that an earlier version filled with it recovers.
         """
         fields: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
         limit, window = fields.get("l"), fields.get("d")
@@ -138,7 +137,7 @@ def _read_want(row: Sequence[Any]) -> Want | None:
 
 
 def _read_priority(stored: Any) -> Priority:
-    return Priority(stored) if _is_whole(stored) and stored in list(Priority) else Priority.POLL
+    return _PRIORITIES.get(stored, Priority.POLL) if _is_whole(stored) else Priority.POLL
 
 
 def _rows(stored: Any) -> list[Sequence[Any]]:

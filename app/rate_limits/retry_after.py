@@ -1,25 +1,17 @@
-"""When a refused request has a real chance of being granted: for readers, who are told so and come back once.
+"""When a refused request has a real chance: for readers, who are given a time and come back once. Pure.
 
-`budget.admit` says when a slot is free if nobody else takes it. Behind polls and readings, which take slots as they
-become free, that moment moves on and on. So here the others are expected to go on as in the last window, and the
-budget itself is asked what it would say then. Does no input or output and reads no clock.
+`bucket.admit` says when a slot is free if nobody else takes it. But polls and Call Log reads take slots as
+they become free, so that moment keeps moving. Here the others are expected to continue as in the last window,
+and the bucket is asked what it would decide then.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.rate_limits.bucket import (
-    BucketState,
-    Denied,
-    Granted,
-    Limits,
-    Priority,
-    RequestSlot,
-    admit,
-    cycle_seconds,
-    window_seconds,
-)
+from app.rate_limits.bucket import Denied, Granted, Limits, admit, cycle_seconds, window_seconds
+from app.rate_limits.bucket_state import BucketState, RequestSlot
+from app.ringcentral.ports import Priority
 
 _MOST_STEPS: Final = 50
 _MOMENT: Final = timedelta(microseconds=1)
@@ -28,11 +20,11 @@ _MOMENT: Final = timedelta(microseconds=1)
 def estimate_retry_at(
     refused: Denied, priority: Priority, limits: Limits, *, polls_waiting: bool
 ) -> datetime:
-    """Return the first moment at which a request like the refused one would be granted, if the others go on and a
-    poll comes just before it.
+    """Return the first moment at which a request like the refused one would be granted, if the others
+    continue and a poll comes just before it.
 
-    Whoever is told this moment has to stay noted until then, see `noted_until`: or his patience, by which he goes
-    before the others in the end, begins anew when he comes.
+    Note the waiting reader until then (`noted_until`). Otherwise its patience, by which it eventually goes
+    first, starts again when it comes back.
     """
     moment = refused.until
     for _ in range(_MOST_STEPS):
@@ -46,7 +38,7 @@ def estimate_retry_at(
 
 
 def noted_until(state: BucketState, priority: Priority, moment: datetime, limits: Limits) -> BucketState:
-    """Note that those who want this kind of request come back at `moment`; they may be a little late."""
+    """Note that the reader comes back at `moment`, or a little later."""
     margin = timedelta(seconds=window_seconds(state, limits) / 4)
     wants = (
         replace(want, until=max(want.until, moment + margin)) if want.priority is priority else want
@@ -56,7 +48,9 @@ def noted_until(state: BucketState, priority: Priority, moment: datetime, limits
 
 
 def _continued(state: BucketState, priority: Priority, moment: datetime, limits: Limits) -> BucketState:
-    """Return the bucket at `moment` if all others have repeated their requests, each as soon as its slot was free."""
+    """Return the bucket at `moment` if all others have repeated their requests as soon as their slots were
+    free.
+    """
     cycle = timedelta(seconds=cycle_seconds(state, limits))
     slots = (
         slot if slot.priority is priority else _repeated(slot, moment, cycle, limits) for slot in state.slots
@@ -66,6 +60,6 @@ def _continued(state: BucketState, priority: Priority, moment: datetime, limits:
 
 def _repeated(slot: RequestSlot, moment: datetime, cycle: timedelta, limits: Limits) -> RequestSlot:
     done_at = slot.done_at or slot.sent_at + timedelta(seconds=limits.request_timeout_seconds)
-    # A slot that becomes free at this very moment is nobody's yet.
+    # A slot that becomes free at exactly this moment has not been taken yet.
     rounds = max(0, (moment - _MOMENT - done_at) // cycle)
     return replace(slot, sent_at=slot.sent_at + rounds * cycle, done_at=done_at + rounds * cycle)

@@ -1,11 +1,11 @@
-"""RingCentral's rate buckets, shared by all replicas: the pure `budget` over one database row each.
+"""RingCentral's rate buckets, shared by all replicas: the pure `bucket` on one database row each.
 
-A request is admitted in one short transaction before it is sent and settled in another after its answer.
-What a crashed replica never settled keeps its place in the window until it must have passed.
+A request is admitted in one short transaction before it is sent, and settled in another after its response. A
+request that a crashed replica never settled keeps its slot until the window must have passed.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -22,37 +22,21 @@ from app.db.tables import calls, rate_buckets
 from app.errors import RateLimited, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.rate_limits import bucket as budget
+from app.rate_limits.bucket_state import BucketState
 from app.rate_limits.retry_after import estimate_retry_at, noted_until
-from app.ringcentral.ports import Outcome, Priority, Silence
+from app.ringcentral.ports import Outcome, Priority, RateSlot, Silence
 
 T = TypeVar("T")
 
-_PRIORITIES = {
-    Priority.POLL: budget.Priority.POLL,
-    Priority.RECONCILE: budget.Priority.CALL_LOG,
-    Priority.METADATA: budget.Priority.RECORDING_METADATA,
-    Priority.CONTENT: budget.Priority.CONTENT,
-    Priority.READER: budget.Priority.CONTENT,
-    Priority.GLANCE: budget.Priority.CONTENT,
-}
-_READERS = budget.Priority.CONTENT
 _SHORTEST_WAIT = timedelta(milliseconds=10)
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class HeldSlot:
-    """One request that was admitted."""
-
-    group: str
-    token: int
-
-
 class SharedRates:
     """The buckets of one RingCentral user and app, as the client's `RateBudget`.
 
-    `limits` by group name in lower case; `principal` tells the users of one holder apart.
+    `limits` by group name in lower case. `principal` distinguishes the users of one holder.
     """
 
     def __init__(
@@ -71,14 +55,14 @@ class SharedRates:
         self._holder = holder
         self._principal = principal
         self._longest_wait = timedelta(seconds=longest_wait_seconds)
-        self._unsaved: list[tuple[HeldSlot, Outcome]] = []
+        self._unsaved: list[tuple[RateSlot, Outcome]] = []
         self._unsaved_silence: datetime | None = None
 
-    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> HeldSlot:
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> RateSlot:
         """Wait until one request of `group` may be sent, at most until `deadline`.
 
-        Raises RateLimited with the moment at which asking again makes sense; for readers, who cannot go on asking, the
-        one at which they have a real chance.
+        Raises RateLimited with the time at which a retry makes sense. For a reader, who cannot keep retrying,
+        it is the time at which a request has a real chance.
         """
         latest = deadline or self._clock.now() + self._longest_wait
         await self._save_silence()
@@ -87,10 +71,10 @@ class SharedRates:
                 group, lambda state, now, waiting: self._admit(group, priority, latest, state, now, waiting)
             )
             if isinstance(answer, budget.Granted):
-                return HeldSlot(group, answer.token)
+                return RateSlot(group, answer.token)
             if answer.until > latest:
                 raise RateLimited(
-                    f"no {group} request is free: {answer.reason}", retry_at=answer.until, status=None
+                    f"no {group} request is available: {answer.reason}", retry_at=answer.until, status=None
                 )
             await self._clock.sleep((max(answer.until - self._clock.now(), _SHORTEST_WAIT)).total_seconds())
 
@@ -99,22 +83,25 @@ class SharedRates:
         group: str,
         priority: Priority,
         latest: datetime,
-        state: budget.BucketState,
+        state: BucketState,
         now: datetime,
         polls_waiting: bool,
-    ) -> tuple[budget.BucketState, budget.Granted | budget.Denied]:
-        rank, limits = _PRIORITIES[priority], self.limits_of(group)
+    ) -> tuple[BucketState, budget.Granted | budget.Denied]:
+        rank, limits = min(priority, Priority.CONTENT), self.limits_of(group)
         answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
+        # Nobody comes back for a glance, so its refusal is not noted as a wish for a slot.
         if priority is Priority.GLANCE and isinstance(answer, budget.Denied):
             return state, answer
-        if isinstance(answer, budget.Granted) or rank is not _READERS or answer.until <= latest:
+        if isinstance(answer, budget.Granted) or rank is not Priority.CONTENT or answer.until <= latest:
             return answer.state, answer
-        chance = estimate_retry_at(answer, rank, limits, polls_waiting=polls_waiting)
-        noted = noted_until(answer.state, rank, chance, limits)
-        return noted, replace(answer, state=noted, until=chance)
+        retry_at = estimate_retry_at(answer, rank, limits, polls_waiting=polls_waiting)
+        noted = noted_until(answer.state, rank, retry_at, limits)
+        return noted, replace(answer, state=noted, until=retry_at)
 
-    async def settle(self, slot: HeldSlot, outcome: Outcome) -> None:
-        """Say what became of the request. What cannot be written now is written before the next one is admitted."""
+    async def settle(self, slot: RateSlot, outcome: Outcome) -> None:
+        """Record the outcome of a request. If it cannot be written now, it is before the next request is
+        admitted.
+        """
         status = str(outcome.status) if outcome.status is not None else "none"
         metrics.RC_REQUESTS.labels(group=slot.group, status=status).inc()
         _count_ignored(outcome, self.limits_of(slot.group))
@@ -122,13 +109,14 @@ class SharedRates:
         if outcome.penalty is not None and outcome.penalty.reach is Silence.EVERYTHING:
             self._unsaved_silence = outcome.penalty.until
         try:
+            # What `_change` finds unsaved it settles, so there is nothing left to decide here.
             await self._change(slot.group, lambda state, _now, _waiting: (state, None))
             await self._save_silence()
         except StorageUnavailable:
             log.debug("a rate bucket could not be settled yet", group=slot.group)
 
     async def _save_silence(self) -> None:
-        """Silence every bucket that there is, of all users: the global limit counts what comes from one address."""
+        """Silence the buckets of all users: the global limit counts requests by IP address."""
         until = self._unsaved_silence
         if until is None:
             return
@@ -137,22 +125,22 @@ class SharedRates:
             for group in self._limits:
                 await self._open(db, group)
             query = select(column.account_id, column.bucket, column.state)
-            # All who lock several buckets lock them in this order.
+            # Everyone who locks several buckets uses this order, so that no two can deadlock.
             for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
-                state = budget.silenced(budget.BucketState.from_json(row.state), until, self._clock.now())
+                state = budget.silenced(BucketState.from_json(row.state), until, self._clock.now())
                 mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
                 await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
         if self._unsaved_silence == until:
             self._unsaved_silence = None
 
-    async def peek(self, group: str) -> budget.BucketState:
-        """Return the bucket as it stands, to plan with."""
+    async def peek(self, group: str) -> BucketState:
+        """Return the current bucket, for planning."""
         async with self._database.read() as db:
             stored = await db.scalar(self._query(group))
-        return budget.BucketState.from_json(stored or {})
+        return BucketState.from_json(stored or {})
 
     def limits_of(self, group: str) -> budget.Limits:
-        """What holds for a group until headers say otherwise."""
+        """Return the limits of a group that apply until headers say otherwise."""
         return self._limits.get(group.lower(), self._limits["light"])
 
     def _query(self, group: str) -> Select[tuple[Any]]:
@@ -164,16 +152,16 @@ class SharedRates:
         return f"{self._principal}:{group.lower()}"
 
     async def _change(
-        self, group: str, decide: Callable[[budget.BucketState, datetime, bool], tuple[budget.BucketState, T]]
+        self, group: str, decide: Callable[[BucketState, datetime, bool], tuple[BucketState, T]]
     ) -> T:
-        """Read the bucket under its row's lock, settle what is unsettled, decide, write."""
+        """Lock the bucket's row, settle what is unsettled, decide, write."""
         async with self._database.write() as db:
             stored = await self._lock(db, group)
-            state = budget.BucketState.from_json(stored)
+            state = BucketState.from_json(stored)
             settled = [item for item in self._unsaved if item[0].group == group]
             for slot, outcome in settled:
                 state = _settled(state, slot, outcome, self.limits_of(group))
-            # The clock is read under the lock: replicas' decisions follow each other in time.
+            # The clock is read under the lock, so that the decisions of replicas are ordered in time.
             now = self._clock.now()
             state, answer = decide(state, now, await _polls_wait(db, self._holder, now))
             row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
@@ -207,7 +195,9 @@ class SharedRates:
 
 
 async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> bool:
-    """Whether a call of the holder's account waits: other accounts' calls are no concern of this bucket."""
+    """Whether a call of the holder's account waits for its record. Other accounts' calls do not matter to
+    this bucket.
+    """
     account_id = await accounts.resolve(db, holder)
     query = (
         select(calls.c.call_id)
@@ -218,7 +208,7 @@ async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> 
 
 
 def _count_ignored(outcome: Outcome, limits: budget.Limits) -> None:
-    """Count the rate headers that say what cannot be right."""
+    """Count the rate headers whose values cannot be right."""
     ignored, window = list(outcome.rates.ignored), outcome.rates.window_seconds
     if window is not None and not budget.believes_window(window, limits):
         ignored.append("x-rate-limit-window")
@@ -228,16 +218,14 @@ def _count_ignored(outcome: Outcome, limits: budget.Limits) -> None:
         log.warning("rate headers of RingCentral were ignored", headers=ignored, status=outcome.status)
 
 
-def _settled(
-    state: budget.BucketState, slot: HeldSlot, outcome: Outcome, limits: budget.Limits
-) -> budget.BucketState:
+def _settled(state: BucketState, slot: RateSlot, outcome: Outcome, limits: budget.Limits) -> BucketState:
     if not outcome.was_sent:
         return replace(state, slots=tuple(taken for taken in state.slots if taken.token != slot.token))
     penalty = outcome.penalty
-    punished = penalty is not None and penalty.reach is not Silence.REQUEST
-    # A 429 that is no penalty (an identical request is running) says nothing of the bucket.
-    status = outcome.status if outcome.status != 429 or punished else 409
-    retry_after = (penalty.until - outcome.at).total_seconds() if penalty is not None and punished else None
+    is_penalty = penalty is not None and penalty.reach is not Silence.REQUEST
+    # A 429 without a penalty (an identical request is running) says nothing about the bucket.
+    status = outcome.status if outcome.status != 429 or is_penalty else 409
+    retry_after = (penalty.until - outcome.at).total_seconds() if penalty is not None and is_penalty else None
     answer = budget.RateResponse(
         status=status,
         limit=outcome.rates.limit,

@@ -1,7 +1,7 @@
-"""Long silences that RingCentral has asked for: obeyed, and told to people with their end.
+"""Long silences that RingCentral has requested, reported with their end.
 
-A penalty of a minute passes by itself and is nobody's affair. One of an hour or a day means that nothing is asked
-meanwhile: somebody should know why no records come, and until when.
+A penalty of a minute passes without anyone's help. One of an hour or a day stops all requests: operators
+should know why no records come, and until when.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from app.db.tables import rate_buckets
 from app.rate_limits.bucket_state import BucketState
 
 LONG = timedelta(minutes=5)
-"""A silence that lasts for longer is told to people."""
+"""A longer silence is reported."""
 
 CODE = "silenced"
 
@@ -28,7 +28,7 @@ _STOPS = {
 
 
 async def load_silences(db: AsyncConnection, now: datetime) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return account, name of the credentials and problem of each bucket that is silent for long."""
+    """Return account, credentials' name and problem of each bucket with a long silence."""
     query = select(rate_buckets.c.account_id, rate_buckets.c.bucket, rate_buckets.c.state)
     query = query.order_by(rate_buckets.c.account_id, rate_buckets.c.bucket)
     found = []
@@ -41,7 +41,7 @@ async def load_silences(db: AsyncConnection, now: datetime) -> list[tuple[str, s
 
 
 def describe_silence(group: str, stored: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:
-    """Return {code, detail, since} of a bucket that is silent for long, None for any other."""
+    """Return {code, detail, since} for a bucket with a long silence, None for any other."""
     state = BucketState.from_json(stored)
     until, since = state.penalty_until, state.penalty_since or now
     if until is None or until <= now or until - since <= LONG:

@@ -1,12 +1,12 @@
 """The access token: bought with a JWT credential or a refresh token, shared by all replicas, renewed in time.
 
-RingCentral lets one user and app ask for five tokens a minute and keep some five sessions (guides "Rate limits"
-and "JWT flow"), so a token is bought once for all: one asks within the process, one among the replicas, and
-everybody else takes what that one has saved. While the token endpoint refuses or fails, nobody asks it.
+RingCentral allows one user and app five token requests a minute and about five sessions (guides "Rate limits"
+and "JWT flow"). So a token is bought once for all: one task of a process and one replica request it, and the
+others take what was saved. While the token endpoint refuses or fails, nobody requests one.
 
-A refresh token works once. The pair that it buys is saved before anybody uses it: as long as the new access token
-is unused, RingCentral answers the old refresh token with the same pair, for an hour (guide "Refresh tokens"), so
-whoever crashes between answer and saving finds the way back.
+A refresh token works once. Its new pair is saved before it is used: while the new access token is unused,
+RingCentral answers the old refresh token with the same pair, for an hour (guide "Refresh tokens"). So a crash
+between response and saving does not lose the sign-in.
 """
 
 import asyncio
@@ -20,20 +20,25 @@ import structlog
 from app.clock import Clock
 from app.errors import CredentialsRefused, LeaseLost, RateLimited, RingCentralError, RingCentralUnreachable
 from app.ringcentral.models import Token
-from app.ringcentral.oauth import token_by_refresh
-from app.ringcentral.ports import Priority, Refusal, StoredToken, TokenStore, TokenUnreadable, fingerprint_of
-from app.ringcentral.protocol import decode_token, token_by_jwt
-from app.ringcentral.protocol_errors import TOKEN_CODES, decode_token_error
+from app.ringcentral.ports import Priority, TokenStore
+from app.ringcentral.protocol.errors import TOKEN_CODES, decode_token_error
+from app.ringcentral.protocol.oauth import decode_token, token_by_jwt, token_by_refresh
+from app.ringcentral.stored_tokens import (
+    FOREVER,
+    Refusal,
+    StoredToken,
+    TokenUnreadable,
+    fingerprint_of,
+    stored_token,
+)
 from app.ringcentral.transport import Transport, Unanswered
 from app.ringcentral.wire import Request, Response, read_error, read_rate_headers
 
 SIGN_IN_AGAIN = "sign-in-again"
-"""Our code for a refresh token that RingCentral takes no more: only a person can get a new one."""
+"""Our code for a refresh token that RingCentral no longer accepts: only a person can get a new one."""
 
 _SPENT_CODES = TOKEN_CODES | {"OAU-210", "invalid_grant"}
-"""What any of the codes of an answer says of a refresh token that is over; RFC 6749 has `invalid_grant` for it."""
-
-_FOR_GOOD = timedelta(days=3650)
+"""Any of these codes says that a refresh token is over; RFC 6749 calls it `invalid_grant`."""
 
 _log = structlog.get_logger()
 
@@ -42,8 +47,8 @@ _log = structlog.get_logger()
 class AuthConfig:
     """Credentials of one user, and the rules of the token endpoint (guide "Errors").
 
-    Without `jwt` the user has signed in: the refresh token lies in the store, and `sign_in` names the sign-in, so
-    that what another one left there is not mistaken for it.
+    Without `jwt` the user has signed in: the refresh token is in the store, and `sign_in` identifies the
+    sign-in, so that the token of another one is not used by mistake.
     """
 
     client_id: str
@@ -53,13 +58,14 @@ class AuthConfig:
     server_url: str = "https://platform.ringcentral.com"
     tries: int = 4
     pause_seconds: float = 10.0
-    """Between two tries after 408, 5xx or no answer."""
+    """Between two tries after 408, 5xx or no response."""
 
     refusal_seconds: float = 300.0
-    """How long nobody asks again after the credentials were refused for the first time."""
+    """How long nobody retries after the first refusal of the credentials."""
 
     longest_refusal_seconds: float = 3600.0
-    """The same when RingCentral's own code has been their refusal for long (guide "Errors": ask a person)."""
+    """The same once RingCentral has refused them with its own code for long (guide "Errors": ask a person).
+    """
 
     margin_seconds: float = 120.0
     """How long before its end a token is replaced; a tenth of its life if that is shorter."""
@@ -68,7 +74,7 @@ class AuthConfig:
     """Longest wait for a slot of group Auth."""
 
     request_seconds: float = 10.0
-    """Longest wait for one answer: `ClientConfig.timeout_seconds`."""
+    """Longest wait for one response: `ClientConfig.timeout_seconds`."""
 
     penalty_seconds: float = 60.0
 
@@ -82,7 +88,7 @@ class AuthConfig:
 
     @property
     def fingerprint(self) -> str:
-        """Names the credentials that a token is bought with."""
+        """Identifies the credentials that a token is bought with."""
         if self.jwt is None:
             # Another secret of the same app does not end a sign-in.
             return fingerprint_of(self.server_url, self.client_id, "sign-in", self.sign_in)
@@ -90,21 +96,23 @@ class AuthConfig:
 
     @property
     def presented(self) -> str:
-        """Names all that a token request shows, the app's secret too: one replica's wrong one is not the others'."""
+        """Identifies all that a token request presents, the app's secret included: one replica's wrong secret
+        is not another's.
+        """
         kept = f"sign-in {self.sign_in}" if self.jwt is None else self.jwt
         return fingerprint_of(self.server_url, self.client_id, self.client_secret, kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pause:
-    """Until when the token endpoint is left alone, and what to tell whoever asks meanwhile."""
+    """Until when the token endpoint is left alone, and what to raise meanwhile."""
 
     until: datetime
     failure: RingCentralError
 
 
 class TokenKeeper:
-    """Hands out the bearer token."""
+    """Provides the bearer token."""
 
     def __init__(self, transport: Transport, config: AuthConfig, store: TokenStore, clock: Clock) -> None:
         self._transport = transport
@@ -114,15 +122,15 @@ class TokenKeeper:
         self._fingerprint = config.fingerprint
         self._token: StoredToken | None = None
         self._refused: str | None = None
-        """The access token that the API refused last. It may have time left, and nothing but another one helps."""
+        """The access token that the API refused last. It may have time left, but only another one helps."""
         self._pause: _Pause | None = None
         self._single_flight = asyncio.Lock()
 
     async def token(self) -> StoredToken:
-        """Return a token that lasts a while, asking for a new one if need be.
+        """Return a token that lasts a while, buying a new one if necessary.
 
-        Raises CredentialsRefused (a person has to act; for some minutes nobody asks again), RateLimited or
-        RingCentralUnreachable. A token that still lives bridges the latter two.
+        Raises CredentialsRefused (a person has to act; nobody retries for some minutes), RateLimited or
+        RingCentralUnreachable. A token that is still valid bridges the latter two.
         """
         if token := self._fresh():
             return token
@@ -143,22 +151,21 @@ class TokenKeeper:
             await self._take_shared()
             if token := self._fresh():
                 return token
-            await self._heed_refusal()
+            await self._raise_refusal()
             try:
                 return await self._buy(self._living())
             except LeaseLost as error:
-                # Whoever took over has bought a pair of its own by now: ours must not overwrite it, nor does a
-                # refusal of the former one concern it.
-                raise RingCentralUnreachable(
-                    "another replica took over while we asked for a token"
-                ) from error
+                # The other replica has bought a pair of its own by now. Ours must not overwrite it, and a refusal of the
+                # old one does not concern it.
+                raise RingCentralUnreachable("another replica took over the request for a token") from error
 
     async def _take_shared(self) -> None:
-        """Take the token that the replicas share, if it is newer than ours and bought with our credentials.
+        """Take the token that the replicas share, if it is newer than ours and was bought with our
+        credentials.
 
-        Raises TokenUnreadable where nothing else can take its place: another replica has traded the pair that we
-        may still hold, and what RingCentral says of the old one would end the sign-in for all. Raises
-        RingCentralUnreachable when others have taken the place of our credentials meanwhile.
+        Raises TokenUnreadable for a sign-in: another replica has exchanged the pair that we may still hold,
+        and RingCentral's response to the old one would end the sign-in for all. Raises RingCentralUnreachable
+        if other credentials have replaced ours.
         """
         try:
             stored = await self._store.load()
@@ -169,42 +176,45 @@ class TokenKeeper:
         if stored is None:
             return
         if stored.fingerprint != self._fingerprint:
-            self._heed_successor(stored)
+            self._reject_successor(stored)
             return
-        # Of a pair that works once the store alone knows the present one, whatever the replicas' clocks say.
+        # A refresh token works once, so only the store knows the current pair, whatever the clocks of replicas say.
         if self._token is None or self._config.jwt is None or stored.issued_at > self._token.issued_at:
             self._token = stored
 
-    def _heed_successor(self, stored: StoredToken) -> None:
-        """Leave alone what has taken the place of our credentials: a token of ours would be the end of a sign-in, and a
-        pair of ours would look like one to a credential."""
+    def _reject_successor(self, stored: StoredToken) -> None:
+        """Raise if other credentials have replaced ours.
+
+        A token of ours would overwrite a sign-in, and a pair of ours would look like one to a JWT credential.
+        """
         is_former = self._token is not None if self._config.jwt is None else stored.refresh_token is not None
         if is_former:
-            raise RingCentralUnreachable("these credentials were replaced while work went on with them")
+            raise RingCentralUnreachable("these credentials were replaced while they were in use")
 
     def _fresh(self) -> StoredToken | None:
         token = self._living()
         return token if token and self._is_fresh(token) else None
 
     def _living(self) -> StoredToken | None:
-        """Return our present token unless it has expired or was refused; perhaps it should be replaced."""
+        """Return our token unless it has expired or was refused; it may be due for replacement."""
         token = self._token
         if token is None or token.access_token == self._refused or token.expires_at <= self._clock.now():
             return None
         return token
 
     async def _buy(self, living: StoredToken | None) -> StoredToken:
-        """Ask for a token; if that fails for a reason that passes, go on with the living one."""
+        """Request a token; if that fails for a reason that passes, continue with the valid one."""
         try:
-            self._heed_pause()
+            self._raise_pause()
             token = await self._grant(1 if living else self._config.tries)
         except (RateLimited, RingCentralUnreachable) as error:
             if living is None:
                 raise
-            _log.debug("token_renewal_postponed", why=error.detail)  # the journal tells of the outage
+            _log.debug("token_renewal_postponed", why=error.detail)  # the journal logs the outage
             return living
         if token.refresh_token is None:
-            # Kept before it is shared: if saving fails, the next call must not buy another.
+            # Kept before it is shared: if saving fails, the next call must not buy another one. A pair is not: nobody
+            # may use it before it is saved, or a crash would lose the sign-in.
             self._token = token
         await self._store.save(token)
         self._token = token
@@ -213,10 +223,10 @@ class TokenKeeper:
 
     async def _grant(self, tries: int) -> StoredToken:
         for tries_left in reversed(range(tries)):
-            asked_at = self._clock.now()
+            sent_at = self._clock.now()
             try:
-                return self._stored(decode_token(await self._ask()), asked_at)
-            except _Later as later:
+                return self._stored(decode_token(await self._request_token()), sent_at)
+            except _TryLater as later:
                 if tries_left and later.seconds <= self._config.pause_seconds:
                     await self._clock.sleep(later.seconds)
                     continue
@@ -231,43 +241,43 @@ class TokenKeeper:
                 raise
         raise AssertionError("AuthConfig.tries is at least 1")
 
-    async def _ask(self) -> Response:
-        """Send one token request. Raises _Later if it is worth another try."""
+    async def _request_token(self) -> Response:
+        """Send one token request. Raises _TryLater if another try makes sense."""
         config = self._config
-        request = self._request()
+        request = self._token_request()
         deadline = self._clock.now() + timedelta(seconds=config.slot_wait_seconds)
         try:
-            answer = await self._transport.attempt(
+            response = await self._transport.attempt(
                 request, request.headers["Authorization"], Priority.POLL, deadline
             )
         except Unanswered as error:
-            raise _Later(error, config.pause_seconds) from error
-        if answer.is_success:
-            return answer
+            raise _TryLater(error, config.pause_seconds) from error
+        if response.is_success:
+            return response
         now = self._clock.now()
-        failure = decode_token_error(answer, now, penalty_seconds=config.penalty_seconds)
+        failure = decode_token_error(response, now, penalty_seconds=config.penalty_seconds)
         if isinstance(failure, RingCentralUnreachable):
-            seconds = read_rate_headers(answer, now).retry_after_seconds
-            # Only a 429 can ask for longer: that is kept in the bucket, and people are told.
+            seconds = read_rate_headers(response, now).retry_after_seconds
+            # Only a 429 can ask for longer: the bucket keeps that, and operators see it.
             longest = config.refusal_seconds
-            raise _Later(failure, config.pause_seconds if seconds is None else min(seconds, longest))
-        raise self._judged(failure, answer)
+            raise _TryLater(failure, config.pause_seconds if seconds is None else min(seconds, longest))
+        raise self._sign_in_ended(failure, response)
 
-    def _request(self) -> Request:
-        """Return the token request. Raises CredentialsRefused when there is nothing to ask with."""
+    def _token_request(self) -> Request:
+        """Return the token request. Raises CredentialsRefused if there is nothing to present."""
         config = self._config
         if config.jwt is not None:
             return token_by_jwt(config.client_id, config.client_secret, config.jwt)
         if self._token is None or self._token.refresh_token is None:
-            raise CredentialsRefused("nothing is left of this sign-in", code=SIGN_IN_AGAIN)
+            raise CredentialsRefused("this sign-in has no refresh token left", code=SIGN_IN_AGAIN)
         return token_by_refresh(config.client_id, config.client_secret, self._token.refresh_token)
 
-    def _stored(self, token: Token, asked_at: datetime) -> StoredToken:
+    def _stored(self, token: Token, sent_at: datetime) -> StoredToken:
         if self._config.jwt is not None:
             token = replace(token, refresh_token=None, refresh_expires_in_seconds=None)
         elif token.refresh_token is None and self._token is not None:
             token = replace(token, refresh_token=self._token.refresh_token)
-        return stored_token(token, self._fingerprint, asked_at)
+        return stored_token(token, self._fingerprint, sent_at)
 
     def _is_fresh(self, token: StoredToken) -> bool:
         lifetime = token.expires_at - token.issued_at
@@ -278,15 +288,15 @@ class TokenKeeper:
         self._pause = _Pause(self._clock.now() + timedelta(seconds=seconds), failure)
         return failure
 
-    def _heed_pause(self) -> None:
+    def _raise_pause(self) -> None:
         pause = self._pause
         if pause is not None and self._clock.now() < pause.until:
             raise pause.failure.with_traceback(None)
 
-    def _judged(self, error: RingCentralError, answer: Response) -> RingCentralError:
-        """Say of a refused refresh token that a person has to sign in again."""
+    def _sign_in_ended(self, error: RingCentralError, response: Response) -> RingCentralError:
+        """Turn the refusal of a refresh token into one that tells a person to sign in again."""
         is_refused = isinstance(error, CredentialsRefused) and self._config.jwt is None
-        if not is_refused or not _SPENT_CODES.intersection(read_error(answer).codes):
+        if not is_refused or not _SPENT_CODES.intersection(read_error(response).codes):
             return error
         return CredentialsRefused(
             error.detail,
@@ -300,8 +310,8 @@ class TokenKeeper:
         since = await self._refused_since(error) or now
         refusal = Refusal(
             detail=error.detail,
-            until=now + self._lasting(error, now - since),
-            fingerprint=self._refusable(error.code),
+            until=now + self._refusal_time(error, now - since),
+            fingerprint=self._refused_fingerprint(error.code),
             status=error.status,
             code=error.code,
             since=since,
@@ -311,55 +321,42 @@ class TokenKeeper:
         await self._store.save_refusal(refusal)
 
     async def _refused_since(self, error: CredentialsRefused) -> datetime | None:
-        """Return when RingCentral first said so; None if this is the first time, or nothing of RingCentral's."""
+        """Return when RingCentral first refused with this code; None the first time, or for a code of ours."""
         before = await self._store.load_refusal()
-        if before is None or before.fingerprint != self._refusable(error.code) or error.code is None:
+        if (
+            before is None
+            or before.fingerprint != self._refused_fingerprint(error.code)
+            or error.code is None
+        ):
             return None
         return before.since if before.code == error.code else None
 
-    def _lasting(self, error: CredentialsRefused, so_far: timedelta) -> timedelta:
-        """Say how long nobody asks again: as long as the refusal has lasted, within bounds."""
+    def _refusal_time(self, error: CredentialsRefused, so_far: timedelta) -> timedelta:
+        """Return how long nobody retries: as long as the refusal has lasted, within bounds."""
         if error.code == SIGN_IN_AGAIN:
-            return _FOR_GOOD
+            return FOREVER
         config = self._config
         seconds = max(config.refusal_seconds, so_far.total_seconds())
         return timedelta(seconds=min(seconds, config.longest_refusal_seconds))
 
-    def _refusable(self, code: str | None) -> str:
-        """Name what a refusal of this code concerns: a sign-in that is over is so with any secret of the app."""
+    def _refused_fingerprint(self, code: str | None) -> str:
+        """Return what a refusal of this code concerns: a sign-in that is over is so with any secret of the
+        app.
+        """
         return self._fingerprint if code == SIGN_IN_AGAIN else self._config.presented
 
-    async def _heed_refusal(self) -> None:
-        """Raise what another request, of whatever replica, was told some minutes ago."""
+    async def _raise_refusal(self) -> None:
+        """Raise the refusal that any replica got some minutes ago."""
         refusal = await self._store.load_refusal()
         if refusal is None or refusal.until <= self._clock.now():
             return
-        if refusal.fingerprint != self._refusable(refusal.code):
+        if refusal.fingerprint != self._refused_fingerprint(refusal.code):
             return
         raise CredentialsRefused(refusal.detail, status=refusal.status, code=refusal.code)
 
 
-def stored_token(token: Token, fingerprint: str, asked_at: datetime) -> StoredToken:
-    """Return what is kept of a token answer to a request that was sent at `asked_at`."""
-    refresh_seconds = token.refresh_expires_in_seconds
-    return StoredToken(
-        access_token=token.access_token,
-        issued_at=asked_at,
-        expires_at=asked_at + timedelta(seconds=min(token.expires_in_seconds, 86_400.0)),
-        fingerprint=fingerprint,
-        owner_id=token.owner_id,
-        scopes=tuple(sorted(token.scopes)),
-        refresh_token=token.refresh_token,
-        refresh_expires_at=(
-            asked_at + min(timedelta(seconds=min(refresh_seconds, 1e9)), _FOR_GOOD)
-            if token.refresh_token and refresh_seconds
-            else None
-        ),
-    )
-
-
 class MemoryTokenStore:
-    """A TokenStore for one process: tests, and commands that look and leave."""
+    """A TokenStore for one process: tests, and commands that check something and end."""
 
     def __init__(self) -> None:
         self.token: StoredToken | None = None
@@ -384,8 +381,8 @@ class MemoryTokenStore:
             yield
 
 
-class _Later(Exception):
-    """The token endpoint may answer better after `seconds`."""
+class _TryLater(Exception):
+    """The token endpoint may succeed after `seconds`."""
 
     def __init__(self, failure: RingCentralError, seconds: float) -> None:
         super().__init__(failure.detail)

@@ -1,34 +1,38 @@
-"""What the client needs from the rest of the house, as interfaces.
+"""What the client needs from the rest of the service, as interfaces.
 
-The client knows no database: whoever builds it passes a budget and a token store in.
+The client knows no database: its maker passes in a rate budget and a token store.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from app.errors import RingCentralUnreachable
-from app.ringcentral.models import read_text, read_time
+from app.ringcentral.stored_tokens import Refusal, StoredToken
 from app.ringcentral.wire import RateHeaders
 
 
 class Priority(IntEnum):
-    """Who goes first when the budget is short; the smaller number does."""
+    """Who goes first when the budget is short: smaller numbers before larger ones."""
 
     POLL = 0
+    """Active Calls, which forgets a call after two minutes."""
+
     RECONCILE = 1
+    """The Call Log, its change feed, bulk reads."""
+
     METADATA = 2
+    """Whether a recording or insights are ready."""
+
     CONTENT = 3
+    """The audio of a recording that somebody plays."""
+
     READER = 4
-    """Lists and records that somebody asked us for; they share what is left with CONTENT."""
+    """Lists and records that a reader of our API requested. They share what is left with CONTENT."""
 
     GLANCE = 5
-    """What can be done without: like READER, but nobody comes back for it, so nothing is kept free for it."""
+    """Like READER, but the request can be skipped: nobody comes back for it, so nothing is reserved for it."""
 
 
 class Silence(StrEnum):
@@ -38,27 +42,35 @@ class Silence(StrEnum):
     """Every request of this group by this user and app."""
 
     EVERYTHING = "everything"
-    """The global limit (CMN-310): everything from this address, whatever its group."""
+    """The global limit (CMN-310): every request from this IP address, in any group."""
 
     REQUEST = "request"
-    """An identical request is running (CMN-304): this one alone, no penalty."""
+    """An identical request is running (CMN-304): only this request, without a penalty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Penalty:
-    """Nothing within `reach` may be sent before `until` (aware UTC): a request meanwhile starts the penalty anew."""
+    """Nothing within `reach` may be sent before `until` (aware UTC): a request until then restarts the penalty."""
 
     reach: Silence
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RateSlot:
+    """Permission to send one request of `group`; `token` identifies it in its bucket."""
+
+    group: str
+    token: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one slot.
 
-    `was_sent` is False only if no byte can have reached RingCentral, so that the slot may be given back.
-    `status` is None when no answer came: timeout, broken connection, cancellation; such a request has to be
-    counted, it may have been seen. `at` (aware UTC) is when this was known.
+    `was_sent` is False only if no byte can have reached RingCentral, so the slot may be given back. `status` is None if
+    no response came (timeout, broken connection, cancellation): RingCentral may have counted such a request, so we do.
+    `at` (aware UTC) is when this was known.
     """
 
     was_sent: bool
@@ -71,90 +83,30 @@ class Outcome:
 class RateBudget(Protocol):
     """The rate buckets, shared by all replicas."""
 
-    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> Any:
-        """Wait for permission to send one request of `group` now; return a slot for `settle`.
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> RateSlot:
+        """Wait until one request of `group` may be sent; return a slot for `settle`.
 
-        Raises errors.RateLimited, with `retry_at`, when there will be none before `deadline` (aware UTC; None:
-        decide yourself how long is too long).
+        Raises RateLimited, with `retry_at`, if none will be free before `deadline` (aware UTC). None leaves the longest
+        wait to the budget.
         """
         ...
 
-    async def settle(self, slot: Any, outcome: Outcome) -> None:
-        """Say what became of the slot. Called exactly once for each, also on errors and cancellation."""
+    async def settle(self, slot: RateSlot, outcome: Outcome) -> None:
+        """Report the outcome of a slot. Called exactly once for each, also on errors and cancellation."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredToken:
-    """A token as replicas share it. Times are aware UTC; `issued_at` is when it was asked for.
-
-    `fingerprint` names the credentials that bought it: a token of other credentials is not used. `refresh_token`
-    buys the next pair, once; only whoever signed in has one.
-    """
-
-    access_token: str
-    issued_at: datetime
-    expires_at: datetime
-    fingerprint: str
-    owner_id: str | None = None
-    scopes: Sequence[str] = ()
-    refresh_token: str | None = None
-    refresh_expires_at: datetime | None = None
-
-    def __repr__(self) -> str:
-        return f"StoredToken(owner_id={self.owner_id!r}, expires_at={self.expires_at.isoformat()})"
-
-    def dump(self) -> bytes:
-        """Return what `load_token` reads. It holds the secret: encrypt it."""
-        fields = asdict(self) | {
-            "issued_at": self.issued_at.isoformat(),
-            "expires_at": self.expires_at.isoformat(),
-            "scopes": list(self.scopes),
-            "refresh_expires_at": self.refresh_expires_at and self.refresh_expires_at.isoformat(),
-        }
-        return json.dumps(fields).encode()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """The token endpoint said no to the credentials with this fingerprint; nobody asks again before `until`.
-
-    `since` is when it did so first, of all times without another answer between, `at` when it did so last.
-    """
-
-    detail: str
-    until: datetime
-    fingerprint: str
-    status: int | None = None
-    code: str | None = None
-    since: datetime | None = None
-    at: datetime | None = None
-
-    def dump(self) -> dict[str, Any]:
-        """Return what `load_refusal` reads, as a JSON object without secrets."""
-        times = {
-            "until": self.until.isoformat(),
-            "since": self.since and self.since.isoformat(),
-            "at": self.at and self.at.isoformat(),
-        }
-        return asdict(self) | times
-
-
-class TokenUnreadable(RingCentralUnreachable):
-    """There is a token, and this process has not the key to it; another one may."""
 
 
 class TokenStore(Protocol):
     """Where all replicas keep the one token."""
 
     async def load(self) -> StoredToken | None:
-        """Return the newest token that was saved. Raises TokenUnreadable for one that another key encrypted."""
+        """Return the newest token that was saved. Raises TokenUnreadable if another key encrypted it."""
         ...
 
     async def save(self, token: StoredToken) -> None:
-        """Keep the token for all replicas; a refusal is forgotten.
+        """Save the token for all replicas, and clear the refusal.
 
-        Raises LeaseLost within `lock` when another replica has taken the lock over: nothing was kept.
+        Raises LeaseLost within `lock` if another replica has taken the lock over: nothing was saved.
         """
         ...
 
@@ -163,61 +115,12 @@ class TokenStore(Protocol):
         ...
 
     async def save_refusal(self, refusal: Refusal) -> None:
-        """Keep the refusal for all replicas. Raises LeaseLost as `save` does."""
+        """Save the refusal for all replicas. Raises LeaseLost as `save` does."""
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Keep every other replica from asking for a token.
+        """Prevent every other replica from requesting a token.
 
         It is held across network calls, up to `AuthConfig.longest_grant_seconds`: a lease, not a transaction.
         """
         ...
-
-
-def load_token(dumped: bytes) -> StoredToken | None:
-    """Read what `StoredToken.dump` wrote; anything else is None."""
-    try:
-        fields = json.loads(dumped)
-    except ValueError:
-        return None
-    if not isinstance(fields, dict):
-        return None
-    issued_at, expires_at = read_time(fields.get("issued_at")), read_time(fields.get("expires_at"))
-    access_token, fingerprint = fields.get("access_token"), read_text(fields.get("fingerprint"))
-    if not isinstance(access_token, str) or fingerprint is None or issued_at is None or expires_at is None:
-        return None
-    scopes, refresh_token = fields.get("scopes"), fields.get("refresh_token")
-    return StoredToken(
-        access_token=access_token,
-        issued_at=issued_at,
-        expires_at=expires_at,
-        fingerprint=fingerprint,
-        owner_id=read_text(fields.get("owner_id")),
-        scopes=tuple(map(str, scopes)) if isinstance(scopes, list) else (),
-        refresh_token=refresh_token if isinstance(refresh_token, str) else None,
-        refresh_expires_at=read_time(fields.get("refresh_expires_at")),
-    )
-
-
-def load_refusal(fields: Any) -> Refusal | None:
-    """Read what `Refusal.dump` wrote; anything else is None."""
-    if not isinstance(fields, dict):
-        return None
-    detail, fingerprint = read_text(fields.get("detail")), read_text(fields.get("fingerprint"))
-    until, status = read_time(fields.get("until")), fields.get("status")
-    if detail is None or fingerprint is None or until is None:
-        return None
-    return Refusal(
-        detail=detail,
-        until=until,
-        fingerprint=fingerprint,
-        status=status if isinstance(status, int) else None,
-        code=read_text(fields.get("code")),
-        since=read_time(fields.get("since")),
-        at=read_time(fields.get("at")),
-    )
-
-
-def fingerprint_of(*credentials: str) -> str:
-    """Name credentials without telling them."""
-    return hashlib.sha256("\0".join(credentials).encode()).hexdigest()[:24]

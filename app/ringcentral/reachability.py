@@ -1,7 +1,7 @@
-"""Whether RingCentral can be reached from this process, as far as its requests tell. Does no I/O.
+"""Whether RingCentral can be reached from this process, according to its requests. Pure.
 
-A request that nobody answers and one that is refused are different faults: the first is the network's, the machine's
-or RingCentral's, the second belongs to credentials and rights.
+A request without a response and a refused request are different faults: the first lies with the network, the
+machine or RingCentral, the second with credentials and permissions.
 """
 
 import socket
@@ -14,11 +14,11 @@ from enum import StrEnum
 from app.errors import RingCentralError, RingCentralUnreachable
 
 FAILURES_BEFORE_ALARM = 3
-"""So many requests in a row without an answer are more than a passing trouble."""
+"""Requests in a row without a response that are more than a passing fault."""
 
 
 class Unreached(StrEnum):
-    """Why no usable answer came."""
+    """Why no usable response came."""
 
     NAME = "unreachable-name"
     CONNECTION = "unreachable-connection"
@@ -48,25 +48,27 @@ class Failing:
 
 
 class ReachMeter:
-    """Counts the requests of one process to RingCentral's API that got no usable answer, whoever sent them."""
+    """Counts the requests of one process to RingCentral's API that got no usable response, over all
+    connections.
+    """
 
     def __init__(self) -> None:
         self._failing: Failing | None = None
 
     @property
     def failing(self) -> Failing | None:
-        """What has failed since the last usable answer; None after one."""
+        """What has failed since the last usable response; None after one."""
         return self._failing
 
     def answered(self, status: int, now: datetime) -> None:
-        """Take an answer into account."""
+        """Count a response."""
         if is_failure(status):
             self.failed(Unreached.SERVER, f"RingCentral answers {status}", now)
         else:
             self._failing = None
 
     def failed(self, code: Unreached, detail: str, now: datetime) -> None:
-        """Take a request without an answer into account."""
+        """Count a request without a response."""
         before = self._failing
         if before is None:
             self._failing = Failing(code, detail, now)
@@ -75,12 +77,12 @@ class ReachMeter:
 
 
 def is_failure(status: int) -> bool:
-    """Whether an answer with this status says only that the server is in trouble."""
+    """Whether a response with this status says only that the server has a fault."""
     return status == 408 or (status >= 500 and status != 501)
 
 
 def cause_of(error: BaseException) -> Unreached:
-    """Name what is behind an exception of the HTTP client, by what caused it."""
+    """Classify an exception of the HTTP client by its causes."""
     causes = list(_causes(error))
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return Unreached.NAME
@@ -93,7 +95,7 @@ def cause_of(error: BaseException) -> Unreached:
 
 
 def describe_cause(cause: Unreached, error: BaseException) -> str:
-    """Say in words why no answer came."""
+    """Describe why no response came."""
     return f"no answer: {_WORDS[cause]} ({type(error).__name__})"
 
 

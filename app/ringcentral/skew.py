@@ -1,7 +1,8 @@
-"""How far our clock and RingCentral's are apart, as far as its answers tell. Does no I/O.
+"""How far our clock and RingCentral's are apart, estimated from its responses. Pure.
 
-Every answer has a `Date` in whole seconds: it was made in the second that follows, while our clock stood between
-sending and receiving. So one answer tells the difference up to a second and the round trip, several together more.
+Every response has a `Date` in whole seconds. It was made in the second that follows, while our clock was
+between sending and receiving. So one response gives the difference to within a second plus the round trip;
+several narrow it down.
 """
 
 from collections.abc import Mapping
@@ -14,34 +15,34 @@ _RESOLUTION_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """By how many seconds our clock is ahead lies between the two; negative is behind."""
+    """Our clock is ahead by a number of seconds between the two; negative is behind."""
 
     low: float
     high: float
 
     @property
     def least(self) -> float:
-        """The smallest difference that explains the answers; 0 when the clocks may agree."""
+        """The smallest difference that explains the responses; 0 if the clocks may agree."""
         return max(self.low, 0.0) + min(self.high, 0.0)
 
     @property
     def most(self) -> float:
-        """How far the clocks can be apart at most, without a sign."""
+        """The largest possible difference, without a sign."""
         return max(abs(self.low), abs(self.high))
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What all answers together say. `doubt` is what the last one said if it contradicts them."""
+    """What all responses say together. `doubt` is what the last one said if it contradicts them."""
 
     skew: Skew
     doubt: Skew | None = None
 
 
 def read_skew(headers: Mapping[str, str], sent_at: datetime, answered_at: datetime) -> Skew | None:
-    """Read the `Date` of one answer (names of `headers` in lower case; times aware UTC).
+    """Read the `Date` of one response (names of `headers` in lower case; times aware UTC).
 
-    None without a date that can be read, and for an answer out of a cache (`Age`).
+    None without a readable date, and for a response from a cache (`Age`).
     """
     if "age" in headers:
         return None
@@ -54,10 +55,10 @@ def read_skew(headers: Mapping[str, str], sent_at: datetime, answered_at: dateti
 
 
 def weigh(known: Estimate | None, seen: Skew) -> Estimate:
-    """Take one more answer into account.
+    """Add one response to the estimate.
 
-    What agrees narrows the estimate down. A clock that was set, or has drifted away, is believed at the second
-    answer that says so: a single one may come from one odd server among many.
+    A response that agrees narrows the estimate. A clock that was set, or has drifted, is believed at the
+    second response that says so: a single one may come from one odd server among many.
     """
     if known is None:
         return Estimate(seen)
@@ -74,18 +75,18 @@ def _overlap(one: Skew, other: Skew) -> Skew | None:
 
 
 class SkewMeter:
-    """What the answers to one process say, whichever connection they came by."""
+    """Estimates the skew from the responses to one process, over all connections."""
 
     def __init__(self) -> None:
         self._known: Estimate | None = None
 
     @property
     def skew(self) -> Skew | None:
-        """None while there was no answer with a date."""
+        """None until there was a response with a date."""
         return self._known.skew if self._known else None
 
-    def hear(self, headers: Mapping[str, str], sent_at: datetime, answered_at: datetime) -> None:
-        """Take an answer into account; see `read_skew`."""
+    def observe(self, headers: Mapping[str, str], sent_at: datetime, answered_at: datetime) -> None:
+        """Add a response to the estimate; see `read_skew`."""
         seen = read_skew(headers, sent_at, answered_at)
         if seen is not None:
             self._known = weigh(self._known, seen)

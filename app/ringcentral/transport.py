@@ -1,7 +1,7 @@
-"""Carries one request to RingCentral and brings its answer back; decides nothing and repeats nothing.
+"""Carries one request to RingCentral and returns the response. Decides nothing and retries nothing.
 
-Each attempt takes one slot of the rate budget and settles it whatever happens, goes only to the hosts that were
-configured, and is bounded in time and in size.
+Each attempt takes one slot of the rate budget and settles it whatever happens, goes only to the configured
+hosts, and is limited in time and size.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import httpx
 
@@ -17,9 +16,9 @@ from app import __version__
 from app.clock import Clock
 from app.errors import ForeignHost, RingCentralUnreachable
 from app.ringcentral.journal import Journal
-from app.ringcentral.ports import Outcome, Priority, RateBudget
-from app.ringcentral.protocol import CONTENT_ROUTE
-from app.ringcentral.protocol_errors import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.ports import Outcome, Priority, RateBudget, RateSlot
+from app.ringcentral.protocol.errors import DEFAULT_PENALTY_SECONDS, penalty_of
+from app.ringcentral.protocol.recordings import CONTENT_ROUTE
 from app.ringcentral.reachability import ReachMeter, Unreached, cause_of, describe_cause
 from app.ringcentral.skew import SkewMeter
 from app.ringcentral.wire import Request, Response, read_rate_headers
@@ -36,13 +35,13 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
-    """Where RingCentral is and how patient we are. URLs without a slash at the end."""
+    """Where RingCentral is, and how long to wait for it. URLs have no slash at the end."""
 
     server_url: str = "https://platform.ringcentral.com"
     media_url: str = "https://media.ringcentral.com"
     timeout_seconds: float = 10.0
     slow_timeout_seconds: float = 45.0
-    """For changes of a subscription: RingCentral shakes hands with us before it answers."""
+    """For changes of a subscription: RingCentral performs a handshake with us before it responds."""
 
     tries: int = 3
     backoff_seconds: float = 2.0
@@ -50,20 +49,33 @@ class ClientConfig:
 
     backoff_cap_seconds: float = 60.0
     penalty_seconds: float = DEFAULT_PENALTY_SECONDS
-    """Silence after a 429 that does not say how long."""
+    """Silence after a 429 without a duration."""
 
     answer_limit_bytes: int = 16 * 1024 * 1024
 
 
 class Unanswered(RingCentralUnreachable):
-    """No answer came. `was_sent` is False if the request cannot have reached RingCentral."""
+    """No response came. `was_sent` is False if the request cannot have reached RingCentral."""
 
     was_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
+class Meters:
+    """What observes the requests of one process: our clock against RingCentral's, outages, the log."""
+
+    skew: SkewMeter
+    reach: ReachMeter
+    journal: Journal
+
+    @classmethod
+    def made(cls, clock: Clock) -> "Meters":
+        return cls(SkewMeter(), ReachMeter(), Journal(clock))
+
+
+@dataclass(frozen=True, slots=True)
 class ContentStream:
-    """An answer whose body is still coming. `headers` have lower-case names; `chunks` can be read once."""
+    """A response whose body is still arriving. `headers` have lower-case names; `chunks` can be read once."""
 
     status: int
     headers: Mapping[str, str]
@@ -71,7 +83,7 @@ class ContentStream:
 
 
 class Transport:
-    """One attempt at a time, any number at once."""
+    """Makes single attempts, any number concurrently."""
 
     def __init__(
         self,
@@ -79,30 +91,25 @@ class Transport:
         config: ClientConfig,
         budget: RateBudget,
         clock: Clock,
-        meter: SkewMeter | None = None,
-        reach: ReachMeter | None = None,
-        journal: Journal | None = None,
+        meters: Meters | None = None,
     ) -> None:
-        """`meter` compares our clock with that of the answers; `reach` counts requests without an answer; `journal`
-        logs them."""
         self._http = http
         self._config = config
         self._budget = budget
         self._clock = clock
-        self._meter = meter or SkewMeter()
-        self._reach = reach or ReachMeter()
+        meters = meters or Meters.made(clock)
+        self._skew, self._reach, self._journal = meters.skew, meters.reach, meters.journal
         self._platform = _origin(httpx.URL(config.server_url))
-        self._journal = journal or Journal(clock)
         self._origins = {_origin(httpx.URL(url)) for url in (config.server_url, config.media_url)}
         self._settling: set[asyncio.Task[None]] = set()
 
     def address(self, request: Request) -> httpx.URL:
-        """Return where the request goes. Raises ForeignHost if its host is none of the configured ones."""
+        """Return the URL of a request. Raises ForeignHost if its host is not one of those configured."""
         text = self._config.server_url + request.url if request.url.startswith("/") else request.url
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
-            raise ForeignHost("the address cannot be understood") from error
+            raise ForeignHost("the address cannot be parsed") from error
         if url.userinfo or _origin(url) not in self._origins:
             raise ForeignHost(
                 f"{url.scheme}://{url.host[:100]} is not one of the configured hosts",
@@ -113,60 +120,62 @@ class Transport:
     async def attempt(
         self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
     ) -> Response:
-        """Send the request once and return the answer, whatever its status.
+        """Send the request once and return the response, whatever its status.
 
-        Raises ForeignHost, RateLimited (no slot before `deadline`), Unanswered, and RingCentralUnreachable for an
-        answer that is too large.
+        Raises ForeignHost, RateLimited (no slot before `deadline`), Unanswered, and RingCentralUnreachable
+        for a response that is too large.
         """
         url = self.address(request)
         slot = await self._budget.acquire(request.group, priority, deadline)
         began = self._clock.monotonic()
-        answer, was_sent = None, True
+        response, was_sent = None, True
         try:
-            answer = await self._exchange(url, request, authorization)
+            response = await self._exchange(url, request, authorization)
         except Unanswered as error:
             was_sent = error.was_sent
             self._journal.unanswered(request, self._clock.monotonic() - began, error.detail)
             raise
         finally:
-            await self._settle(slot, answer, was_sent)
-        self._journal.answered(request, self._clock.monotonic() - began, answer)
-        return answer
+            # Whatever happened: a slot that is never settled stays occupied for a whole window.
+            await self._settle(slot, response, was_sent)
+        self._journal.answered(request, self._clock.monotonic() - began, response)
+        return response
 
     @asynccontextmanager
     async def stream(
         self, request: Request, authorization: str, priority: Priority, deadline: datetime | None
     ) -> AsyncIterator[ContentStream | Response]:
-        """Send the request once and give a success to the caller while it comes, anything else as an Answer.
+        """Send the request once. Yield a success while its body arrives, and anything else as a complete
+        Response.
 
-        Raises as `attempt` does, and Unanswered from `chunks` when the body breaks off or stalls.
+        Raises as `attempt` does, and Unanswered from `chunks` if the body breaks off or stalls.
         """
         url = self.address(request)
         slot = await self._budget.acquire(request.group, priority, deadline)
         began = self._clock.monotonic()
         async with AsyncExitStack() as stack:
-            answer, was_sent = None, True
+            response, was_sent = None, True
             try:
                 sent_at = self._clock.now()
-                response = await stack.enter_async_context(self._opened(url, request, authorization, sent_at))
-                head = Response.of(response.status_code, response.headers.multi_items(), sent_at=sent_at)
-                answer = head if head.is_success else await self._whole(response, sent_at)
+                opened = await stack.enter_async_context(self._opened(url, request, authorization, sent_at))
+                head = Response.of(opened.status_code, opened.headers.multi_items(), sent_at=sent_at)
+                response = head if head.is_success else await self._whole(opened, sent_at)
             except Unanswered as error:
                 was_sent = error.was_sent
                 self._journal.unanswered(request, self._clock.monotonic() - began, error.detail)
                 raise
             finally:
-                await self._settle(slot, answer, was_sent)
-            self._journal.answered(request, self._clock.monotonic() - began, answer)
-            if answer.is_success:
-                yield ContentStream(answer.status, answer.headers, _chunks(response))
+                await self._settle(slot, response, was_sent)
+            self._journal.answered(request, self._clock.monotonic() - began, response)
+            if response.is_success:
+                yield ContentStream(response.status, response.headers, _chunks(opened))
             else:
-                yield answer
+                yield response
 
     async def _exchange(self, url: httpx.URL, request: Request, authorization: str) -> Response:
         seconds, sent_at = self._seconds(request), self._clock.now()
         try:
-            # httpx bounds each read; this bounds the whole, or a trickling answer would hold us for ever.
+            # httpx limits each read. This limits the whole: a response that trickles in would never end.
             async with (
                 asyncio.timeout(seconds),
                 self._opened(url, request, authorization, sent_at) as response,
@@ -181,7 +190,7 @@ class Transport:
     async def _opened(
         self, url: httpx.URL, request: Request, authorization: str, sent_at: datetime
     ) -> AsyncIterator[httpx.Response]:
-        """Send the request and give its answer as soon as the headers are there. Raises Unanswered."""
+        """Send the request and yield the response as soon as its headers have arrived. Raises Unanswered."""
         fixed = {"Accept": "application/json", "User-Agent": f"Aftercall/{__version__}"}
         prepared = self._http.build_request(
             request.method,
@@ -197,7 +206,7 @@ class Transport:
             failure = _unanswered(error)
             self._note_reach(url, failure)
             raise failure from error
-        self._meter.hear(response.headers, sent_at, self._clock.now())
+        self._skew.observe(response.headers, sent_at, self._clock.now())
         self._note_reach(url, response.status_code)
         try:
             yield response
@@ -205,7 +214,7 @@ class Transport:
             await response.aclose()
 
     def _note_reach(self, url: httpx.URL, outcome: "int | Unanswered") -> None:
-        """Count what became of a request to the API; the media host may fail by itself."""
+        """Count the outcome of a request to the API. The media host may fail independently."""
         if _origin(url) != self._platform:
             return
         if isinstance(outcome, int):
@@ -216,7 +225,9 @@ class Transport:
             )
 
     async def _whole(self, response: httpx.Response, sent_at: datetime) -> Response:
-        """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond it."""
+        """Read the body up to the limit. Raises Unanswered if it breaks off, RingCentralUnreachable beyond
+        the limit.
+        """
         limit = self._config.answer_limit_bytes
         body = bytearray()
         async with aclosing(_chunks(response)) as chunks:
@@ -228,23 +239,23 @@ class Transport:
                     )
         return Response.of(response.status_code, response.headers.multi_items(), bytes(body), sent_at=sent_at)
 
-    async def _settle(self, slot: Any, answer: Response | None, was_sent: bool) -> None:
-        """Settle the slot to the end, even if whoever waits for us is cancelled (again) meanwhile."""
-        task = asyncio.create_task(self._budget.settle(slot, self._outcome(answer, was_sent)))
+    async def _settle(self, slot: RateSlot, response: Response | None, was_sent: bool) -> None:
+        """Settle the slot completely, even if the waiting task is cancelled (again) meanwhile."""
+        task = asyncio.create_task(self._budget.settle(slot, self._outcome(response, was_sent)))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
 
-    def _outcome(self, answer: Response | None, was_sent: bool) -> Outcome:
+    def _outcome(self, response: Response | None, was_sent: bool) -> Outcome:
         now = self._clock.now()
-        if answer is None:
+        if response is None:
             return Outcome(was_sent=was_sent, at=now)
         return Outcome(
             was_sent=True,
             at=now,
-            status=answer.status,
-            rates=read_rate_headers(answer, now),
-            penalty=penalty_of(answer, now, penalty_seconds=self._config.penalty_seconds),
+            status=response.status,
+            rates=read_rate_headers(response, now),
+            penalty=penalty_of(response, now, penalty_seconds=self._config.penalty_seconds),
         )
 
     def _seconds(self, request: Request) -> float:
@@ -267,6 +278,6 @@ def _unanswered(error: httpx.RequestError) -> Unanswered:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Scheme, host and port, the scheme's usual port spelled out."""
+    """Return scheme, host and port, with the scheme's usual port spelled out."""
     usual = {"https": 443, "http": 80}.get(url.scheme)
     return url.scheme, url.host, url.port or usual

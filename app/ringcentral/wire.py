@@ -1,6 +1,6 @@
-"""Requests and answers as values, and what every answer has: JSON, codes, rate headers. Does no I/O.
+"""Requests and responses as values, and what every response has: JSON, codes, rate headers. Pure.
 
-`protocol` builds requests and decodes answers with these; `transport` carries them.
+`protocol` builds requests and decodes responses with these; `transport` carries them.
 """
 
 import math
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from app.ringcentral.models import read_text
+from app.ringcentral.models.fields import read_text
 from app.values.storable import BadJson, decode_json
 
 LIGHT = "Light"
@@ -21,14 +21,15 @@ AUTH = "Auth"
 """RingCentral's names of its rate groups; an open set (guide "Rate limits")."""
 
 LONGEST_WAIT_SECONDS = 86_400.0
-"""Longest wait that a `Retry-After` imposes, seconds: a day."""
+"""Longest wait that a `Retry-After` can impose, seconds: a day."""
 
 LARGEST_LIMIT = 10_000
-"""Largest limit that a header may state. RingCentral's own are 5 to 50 requests a window."""
+"""Largest limit accepted from a header. RingCentral's own are 5 to 50 requests per window."""
 
 SHORTEST_WINDOW_SECONDS = 0.01
 LONGEST_WINDOW_SECONDS = 3600.0
-"""Bounds of a window in a header: RingCentral's has 60 s, that of a simulation in fast motion a fraction of one."""
+"""Bounds of a window in a header: RingCentral's is 60 s, that of a sped-up simulation a fraction of a second.
+"""
 
 _RATE_HEADERS = frozenset(
     {"x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-window", "retry-after"}
@@ -41,9 +42,9 @@ _LONG_DIGITS = re.compile(r"\+?[0-9]{5,}")
 class Request:
     """One request to RingCentral.
 
-    `url` is a path that begins with `/`, or a whole address that RingCentral gave us. `route` is the path with
-    names for its ids, for logs and metrics. `is_repeatable` says that a repetition after a lost answer does no
-    harm. `is_slow` grants the long timeout.
+    `url` is a path that begins with `/`, or a complete address that RingCentral gave us. `route` is the path
+    with placeholders for its ids, for logs and metrics. `is_repeatable`: repeating it after a lost response
+    does no harm. `is_slow`: it gets the long timeout.
     """
 
     method: str
@@ -60,9 +61,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer with its whole body. Names of `headers` are in lower case.
+    """A response with its complete body. Names of `headers` are in lower case.
 
-    `sent_at` is when the request left, by our clock: what the answer says was so then or later.
+    `sent_at` is when the request left, by our clock: the response describes the state then or later.
     """
 
     status: int
@@ -83,7 +84,8 @@ class Response:
         read: dict[str, str] = {}
         for given, value in pairs:
             name = given.lower()
-            # Two limits that differ are none. Of any other header the last one counts.
+            # Two different limits would make one that is wrong, so both are dropped. Of any other header the last
+            # one counts.
             differs = name in _RATE_HEADERS and read.get(name, value) != value
             read[name] = f"{read[name]}, {value}" if differs else value
         return cls(status, read, body, sent_at)
@@ -102,17 +104,18 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """RingCentral's own name for the exchange, worth logging."""
+        """RingCentral's own id of the exchange, worth logging."""
         value = self.headers.get("rcrequestid", "")[:80]
         return value if value and value.isprintable() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateHeaders:
-    """What an answer says of its rate limit; every part may be missing.
+    """What a response says about its rate limit; every part may be missing.
 
-    `group` is spelled like our constants (`heavy` becomes `Heavy`). `window_seconds` is the window's length, not
-    the time left in it. `ignored` names the headers whose value cannot be right; their part is None.
+    `group` is spelled like our constants (`heavy` becomes `Heavy`). `window_seconds` is the length of the
+    window, not the time left in it. `ignored` names the headers whose value cannot be right; their part is
+    None.
     """
 
     group: str | None = None
@@ -125,10 +128,10 @@ class RateHeaders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorBody:
-    """What an error answer says, of both code levels; all of it may be missing.
+    """What an error response says, on both of its levels; any part may be missing.
 
-    `codes` has the numbered codes (`CMN-408`, `OAU-128`) before the words (`InsufficientPermissions`).
-    `names` are the parameters that it speaks of. Texts are for people: long runs of digits are masked.
+    `codes` has numbered codes (`CMN-408`, `OAU-128`) before words (`InsufficientPermissions`). `names` are
+    the parameters that it mentions. Texts are for people: long runs of digits are masked.
     """
 
     codes: tuple[str, ...] = ()
@@ -142,21 +145,21 @@ class ErrorBody:
         return self.codes[0] if self.codes else None
 
 
-def decode_object(answer: Response) -> Mapping[str, Any]:
-    """Decode a body that has to be one object. Raises BadJson."""
-    value = decode_json(answer.body)
+def decode_object(response: Response) -> Mapping[str, Any]:
+    """Decode a body that must be one object. Raises BadJson."""
+    value = decode_json(response.body)
     if not isinstance(value, dict):
         raise BadJson("the body is not an object")
     return value
 
 
-def read_rate_headers(answer: Response, now: datetime) -> RateHeaders:
-    """Read the rate headers, the only place that does. Fractions are fine; a value that cannot be right is None.
+def read_rate_headers(response: Response, now: datetime) -> RateHeaders:
+    """Read the rate headers. Fractions are accepted; a value that cannot be right is None.
 
-    `Retry-After` may be a date by HTTP's own rules; `now` (aware UTC) turns it into seconds. A wait of zero, or until
-    a date that has passed, is no wait: the part is None, and so the default penalty of a 429 holds.
+    `Retry-After` may be a date, as HTTP allows; `now` (aware UTC) turns it into seconds. A wait of zero, or
+    until a past date, counts as none, so that the default penalty of a 429 applies.
     """
-    headers = answer.headers
+    headers = response.headers
     group = headers.get("x-rate-limit-group", "").strip()[:64]
     limit = _number_within(headers.get("x-rate-limit-limit"), 1, LARGEST_LIMIT)
     remaining = _number_within(headers.get("x-rate-limit-remaining"), 0, limit or LARGEST_LIMIT)
@@ -180,10 +183,10 @@ def read_rate_headers(answer: Response, now: datetime) -> RateHeaders:
     )
 
 
-def read_error(answer: Response) -> ErrorBody:
+def read_error(response: Response) -> ErrorBody:
     """Read an error body: RingCentral's own form, the OAuth form, or nothing readable."""
     try:
-        top = decode_json(answer.body)
+        top = decode_json(response.body)
     except BadJson:
         return ErrorBody()
     return _read_error_object(top) if isinstance(top, dict) else ErrorBody()
@@ -232,7 +235,7 @@ def _seconds_until(value: str, now: datetime) -> float | None:
 
 
 def _number_within(value: str | None, least: float, most: float) -> float | None:
-    """Read a plain decimal number within bounds. Two headers of one name ("10, 10") are no number."""
+    """Read a plain decimal number within bounds. Two headers of one name ("10, 10") are not a number."""
     if value is None or not _HEADER_NUMBER.fullmatch(value):
         return None
     number = float(value)

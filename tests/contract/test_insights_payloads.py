@@ -13,8 +13,13 @@ from app.calls.insights.model import Version, show
 from app.calls.insights.router import RecordingInsights
 from app.errors import RingCentralUnreachable
 from app.ids import TelephonySessionId
-from app.ringcentral import protocol
 from app.ringcentral.models import Insights, read_insights
+from app.ringcentral.protocol.insights import (
+    decode_record_insights,
+    decode_session_insights,
+    record_insights,
+    session_insights,
+)
 from app.ringcentral.wire import Response
 from app.webhooks.payloads.notification import InsightsEvent, peek, read_notification
 from tests.factories_insights import PARTIES, READY
@@ -51,12 +56,12 @@ def check(found: Insights) -> None:
 
 
 def test_the_answer_by_recording_is_the_record() -> None:
-    check(protocol.decode_record_insights(answer(RECORD), "3019664700"))
+    check(decode_record_insights(answer(RECORD), "3019664700"))
 
 
 def test_the_answer_by_session_is_a_list_of_records() -> None:
     body = f'{{"records":[{RECORD}],"paging":{{"perPage":100}}}}'
-    (found,) = protocol.decode_session_insights(answer(body), SESSION)
+    (found,) = decode_session_insights(answer(body), SESSION)
     check(found)
 
 
@@ -88,26 +93,26 @@ def test_it_is_shown_in_the_shape_that_is_described() -> None:
     ["{}", '{"domain":"pbx"}', "null", "[]", '"x"', '{"sourceSessionId":"s-other","sourceRecordId":"1"}'],
 )
 def test_entries_of_a_session_that_cannot_be_its_own_are_dropped(record: str) -> None:
-    found = protocol.decode_session_insights(answer(f'{{"records":[{record},{RECORD}]}}'), SESSION)
+    found = decode_session_insights(answer(f'{{"records":[{record},{RECORD}]}}'), SESSION)
     assert [item.recording_id for item in found if item.recording_id] == ["3019664700"]
 
 
 @pytest.mark.parametrize("body", ["{}", "[]", "<html>", '{"records":{}}'])
 def test_an_answer_that_is_no_list_of_insights_is_unusable(body: str) -> None:
     with pytest.raises(RingCentralUnreachable):
-        protocol.decode_session_insights(answer(body), SESSION)
+        decode_session_insights(answer(body), SESSION)
 
 
 def test_insights_of_another_recording_are_unusable() -> None:
     with pytest.raises(RingCentralUnreachable):
-        protocol.decode_record_insights(answer(RECORD), "1")
+        decode_record_insights(answer(RECORD), "1")
 
 
 def test_every_kind_is_asked_for_by_name_in_the_light_group() -> None:
-    request: Any = protocol.session_insights(SESSION)
+    request: Any = session_insights(SESSION)
     assert request.url == f"/ai/ringsense/v1/public/accounts/~/domains/pbx/sessions/{SESSION}/insights"
     assert request.group == "Light"
     assert dict.fromkeys(name for name, _ in request.params) == {"insightTypes": None}
     assert {value for _, value in request.params} >= {"Transcript", "Sentiment", "AIScore", "NextSteps"}
-    by_record = protocol.record_insights("3019664700")
+    by_record = record_insights("3019664700")
     assert by_record.url == "/ai/ringsense/v1/public/accounts/~/domains/pbx/records/3019664700/insights"

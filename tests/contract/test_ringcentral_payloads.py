@@ -9,9 +9,13 @@ from typing import Any
 
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import RecordId
-from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import CallRecord, RecordsPage
-from app.ringcentral.protocol_errors import TokenRefused
+from app.ringcentral.protocol.errors import TokenRefused, decode_error
+from app.ringcentral.protocol.oauth import decode_token
+from app.ringcentral.protocol.paging import wants_next_page
+from app.ringcentral.protocol.recordings import decode_recording
+from app.ringcentral.protocol.records import decode_call_records, decode_records_page
+from app.ringcentral.protocol.subscriptions import decode_subscription, decode_subscriptions, has_same_filters
 from app.ringcentral.wire import Response
 from tests.fakes.clock import START
 
@@ -114,11 +118,11 @@ def answer(body: str, status: int = 200, **headers: str) -> Response:
 
 
 def page_of(*records: dict[str, Any], **fields: Any) -> RecordsPage:
-    return protocol.decode_records_page(answer(json.dumps({"records": list(records)} | fields)))
+    return decode_records_page(answer(json.dumps({"records": list(records)} | fields)))
 
 
 def test_the_token_answer() -> None:
-    token = protocol.decode_token(answer(TOKEN))
+    token = decode_token(answer(TOKEN))
     assert (token.access_token, token.expires_in_seconds, token.owner_id) == (
         "EXAMPLE-ACCESS-1",
         3600.0,
@@ -136,32 +140,30 @@ def test_a_token_answer_without_a_refresh_token_and_with_newer_fields() -> None:
         "session_idle_timeout": 60,
         "owner_id": 711000101,
     }
-    token = protocol.decode_token(answer(json.dumps(newer)))
+    token = decode_token(answer(json.dumps(newer)))
     assert (token.expires_in_seconds, token.owner_id, token.scopes) == (7199.0, "711000101", frozenset())
 
 
 def test_the_refusal_for_want_of_the_company_permission() -> None:
-    missing = protocol_errors.decode_error(answer(PERMISSION, 403), NOW)
+    missing = decode_error(answer(PERMISSION, 403), NOW)
     assert isinstance(missing, PermissionMissing)
     assert (missing.code, missing.permission) == ("CMN-408", "ReadCompanyCallLog")
 
 
 def test_the_refusal_of_a_token_that_is_not_known() -> None:
     body = '{"errorCode":"TokenInvalid","message":"Token not found","errors":[{"errorCode":"OAU-213","message":"Token not found"}]}'
-    assert isinstance(protocol_errors.decode_error(answer(body, 401), NOW), TokenRefused)
+    assert isinstance(decode_error(answer(body, 401), NOW), TokenRefused)
 
 
 def test_the_answer_beyond_the_rate() -> None:
-    limited = protocol_errors.decode_error(
-        answer(RATE, 429, Retry_After="60", X_Rate_Limit_Group="heavy"), NOW
-    )
+    limited = decode_error(answer(RATE, 429, Retry_After="60", X_Rate_Limit_Group="heavy"), NOW)
     assert isinstance(limited, RateLimited)
     assert limited.code == "CMN-301"
     assert NOW + timedelta(seconds=60) < limited.retry_at < NOW + timedelta(seconds=65)
 
 
 def test_active_calls_of_an_account() -> None:
-    page = protocol.decode_records_page(answer(ACTIVE_CALLS))
+    page = decode_records_page(answer(ACTIVE_CALLS))
     assert (page.page, page.per_page, page.has_next, page.account_id) == (1, 100, False, "908070001")
     [record] = page.records
     assert (record.id, record.session_id, record.telephony_session_id) == (
@@ -187,11 +189,11 @@ def test_pages_whose_last_page_misleads_and_whose_next_page_lacks_the_prefix() -
         "lastPage": {"uri": "?page=1"},
     }
     page = page_of({"id": "a"}, paging={"page": 1, "perPage": 100}, navigation=navigation)
-    assert protocol.wants_next_page(1, page, set())
+    assert wants_next_page(1, page, set())
 
 
 def test_the_detailed_record() -> None:
-    [item] = protocol.decode_call_records(answer(DETAILED), [RecordId("QX7f14l8Nt_2aVB")])
+    [item] = decode_call_records(answer(DETAILED), [RecordId("QX7f14l8Nt_2aVB")])
     record = item.record
     assert isinstance(record, CallRecord)
     assert (record.result, record.duration_seconds, record.transport) == ("Accepted", 96.0, "PSTN")
@@ -208,7 +210,7 @@ def test_the_detailed_record() -> None:
 
 def test_the_bulk_answer_with_a_failing_part_and_mixed_line_ends() -> None:
     told = answer(BULK, 207, Content_Type=f"multipart/mixed; boundary={BOUNDARY}")
-    found, missing = protocol.decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])
+    found, missing = decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])
     assert found.record is not None
     assert found.record.session_id == "1229016182016"
     assert (missing.record, missing.is_missing, missing.why) == (None, True, "CMN-102")
@@ -216,10 +218,7 @@ def test_the_bulk_answer_with_a_failing_part_and_mixed_line_ends() -> None:
 
 def test_the_bulk_answer_that_an_example_prints_with_status_200() -> None:
     told = answer(BULK, 200, Content_Type=f"multipart/mixed; boundary={BOUNDARY}")
-    assert (
-        protocol.decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])[0].record
-        is not None
-    )
+    assert decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])[0].record is not None
 
 
 def test_the_json_form_of_a_bulk_answer() -> None:
@@ -228,14 +227,14 @@ def test_the_json_form_of_a_bulk_answer() -> None:
         {"resourceId": "QX7nope", "status": 404, "body": {"errorCode": "CMN-102", "message": "(text)"}},
     ]
     told = answer(json.dumps(body), 207, Content_Type="application/vnd.ringcentral.multipart+json")
-    found, missing = protocol.decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])
+    found, missing = decode_call_records(told, [RecordId("QX7f14l8Nt_2aVB"), RecordId("QX7nope")])
     assert found.record is not None
     assert missing.is_missing
 
 
 def test_an_unknown_record() -> None:
     body = '{"errorCode":"CMN-102","message":"Resource for parameter [callRecordId] is not found","parameterName":"callRecordId"}'
-    refused = protocol_errors.decode_error(answer(body, 404), NOW)
+    refused = decode_error(answer(body, 404), NOW)
     assert isinstance(refused, RequestRefused)
     assert (refused.status, refused.code) == (404, "CMN-102")
 
@@ -298,7 +297,7 @@ def test_ids_that_come_as_text_in_one_place_and_as_numbers_in_another() -> None:
 
 
 def test_the_recording_resource() -> None:
-    recording = protocol.decode_recording(answer(RECORDING))
+    recording = decode_recording(answer(RECORDING))
     assert (recording.id, recording.content_type, recording.duration_seconds) == (
         "3019664700",
         "audio/mpeg",
@@ -309,13 +308,11 @@ def test_the_recording_resource() -> None:
 
 
 def test_the_subscription_answer() -> None:
-    subscription = protocol.decode_subscription(answer(SUBSCRIPTION))
+    subscription = decode_subscription(answer(SUBSCRIPTION))
     assert subscription.is_active
     assert subscription.expiration_time == datetime(2026, 3, 17, 17, 58, 2, 101000, tzinfo=UTC)
     assert subscription.address == "https://crm-hook.example.com/rc"
-    assert protocol.has_same_filters(
-        ["/restapi/v1.0/account/~/telephony/sessions"], subscription.event_filters
-    )
+    assert has_same_filters(["/restapi/v1.0/account/~/telephony/sessions"], subscription.event_filters)
 
 
 def test_a_subscription_that_is_suspended() -> None:
@@ -323,7 +320,7 @@ def test_a_subscription_that_is_suspended() -> None:
         "status": "Blacklisted",
         "blacklistedData": {"blacklistedAt": "2026-03-11T10:00:00+0000", "reason": "Read timed out"},
     }
-    subscription = protocol.decode_subscription(answer(json.dumps(suspended)))
+    subscription = decode_subscription(answer(json.dumps(suspended)))
     assert not subscription.is_active
     assert subscription.blacklisted_reason == "Read timed out"
     assert subscription.blacklisted_at == datetime(2026, 3, 11, 10, tzinfo=UTC)
@@ -332,11 +329,11 @@ def test_a_subscription_that_is_suspended() -> None:
 def test_a_list_of_subscriptions_of_mixed_transports() -> None:
     socket = {"id": "ws", "status": "Active", "deliveryMode": {"transportType": "WebSocket"}}
     body = json.dumps({"uri": "x", "records": [json.loads(SUBSCRIPTION), socket]})
-    assert [item.is_webhook for item in protocol.decode_subscriptions(answer(body))] == [True, False]
+    assert [item.is_webhook for item in decode_subscriptions(answer(body))] == [True, False]
 
 
 def test_the_error_of_a_handshake() -> None:
     body = '{"errorCode":"SUB-525","message":"(text)","errors":[{"errorCode":"SUB-525","message":"(text)"}]}'
-    refused = protocol_errors.decode_error(answer(body, 400), NOW)
+    refused = decode_error(answer(body, 400), NOW)
     assert isinstance(refused, RequestRefused)
     assert refused.code == "SUB-525"

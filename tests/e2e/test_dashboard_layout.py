@@ -17,7 +17,8 @@ from app.db.tables import rate_buckets, subscriptions, work
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
-from app.rate_limits.bucket import BucketState, Priority, RequestSlot
+from app.rate_limits.bucket_state import BucketState, RequestSlot
+from app.ringcentral.ports import Priority
 from tests.e2e.test_dashboard import (
     CLOCK,
     Service,

@@ -27,7 +27,7 @@ from app.ringcentral.models import (
     read_insights,
     read_subscription,
 )
-from app.ringcentral.ports import StoredToken
+from app.ringcentral.stored_tokens import StoredToken
 from app.settings import Settings
 from app.vault import Vault
 from tests.factories_calls import ACCOUNT

@@ -5,9 +5,9 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from app.ringcentral.auth import AuthConfig, stored_token
+from app.ringcentral.auth import AuthConfig
 from app.ringcentral.models import read_token
-from app.ringcentral.ports import StoredToken
+from app.ringcentral.stored_tokens import StoredToken, stored_token
 from app.simulator.platform.errors import TokenRefused
 from app.simulator.platform.tokens import JWT_GRANT, TokenRules, Tokens
 from app.simulator.scripting.company import users_of

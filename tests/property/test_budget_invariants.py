@@ -12,16 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.rate_limits import bucket as budget
-from app.rate_limits.bucket import (
-    NO_ANSWER,
-    BucketState,
-    Granted,
-    Limits,
-    Priority,
-    RateResponse,
-    RequestSlot,
-    Want,
-)
+from app.rate_limits.bucket import NO_ANSWER, Granted, Limits, RateResponse
+from app.rate_limits.bucket_state import BucketState, RequestSlot, Want
+from app.ringcentral.ports import Priority
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = Limits(limit=4, window_seconds=6.0, penalty_seconds=6.0, request_timeout_seconds=3.0)
@@ -29,6 +22,10 @@ LIMITS = Limits(limit=4, window_seconds=6.0, penalty_seconds=6.0, request_timeou
 
 def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
+
+
+STORED = [priority for priority in Priority if priority <= Priority.CONTENT]
+"""Kinds of request that a bucket distinguishes: READER and GLANCE are stored as CONTENT."""
 
 
 @dataclass
@@ -181,7 +178,7 @@ def test_no_request_is_sent_inside_a_penalty_that_others_have_brought_upon_us(
     # Those under way when the penalty began may arrive in it; a later one may not, and so cannot start it anew.
     assert world.server.broken_penalties <= world.granted
     state = world.load()
-    quiet = budget.next_free_at(state, at(2000.0), LIMITS)
+    quiet = max(at(2000.0), budget.poll_times(state, at(2000.0), LIMITS)[0])
     assert quiet == at(2000.0)
 
 
@@ -212,12 +209,12 @@ def test_reconciliation_is_never_starved_by_polls(
     state, poll_at, log_at, had = BucketState(), 0.0, since, 0
     while min(poll_at, log_at) < since + 60.0:
         now = min(poll_at, log_at)
-        priority = Priority.POLL if poll_at <= log_at else Priority.CALL_LOG
+        priority = Priority.POLL if poll_at <= log_at else Priority.RECONCILE
         verdict = budget.admit(state, priority, at(now), limits, polls_waiting=True)
         state = verdict.state
         if isinstance(verdict, Granted):
             state = budget.settle(state, verdict.token, RateResponse(200), at(now), limits)
-            had += priority is Priority.CALL_LOG
+            had += priority is Priority.RECONCILE
         if priority is Priority.POLL:
             poll_at = now + polls
         else:
@@ -232,14 +229,12 @@ moments = st.integers(0, 10**15).map(
 states = st.builds(
     BucketState,
     slots=st.lists(
-        st.builds(
-            RequestSlot, st.integers(0, 10**9), st.sampled_from(Priority), moments, st.none() | moments
-        ),
+        st.builds(RequestSlot, st.integers(0, 10**9), st.sampled_from(STORED), moments, st.none() | moments),
         max_size=12,
     ).map(tuple),
     wants=st.lists(
         st.builds(
-            Want, st.sampled_from(Priority).filter(lambda one: one is not Priority.POLL), moments, moments
+            Want, st.sampled_from(STORED).filter(lambda one: one is not Priority.POLL), moments, moments
         ),
         max_size=3,
         unique_by=lambda want: want.priority,

@@ -25,6 +25,8 @@ from app.enrichment.polling.planner import (
 )
 from app.enrichment.polling.visibility import Observation, Visibility, learn, prior_visibility
 from app.rate_limits import bucket as budget
+from app.rate_limits.bucket_state import BucketState
+from app.ringcentral.ports import Priority
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = PlannerLimits()
@@ -264,10 +266,10 @@ class _Play:
 
     def step(self, now: float, news_at: float) -> float:
         """One plan; returns the moment of the next."""
-        state = budget.BucketState.from_json(json.loads(self.bucket))
+        state = BucketState.from_json(json.loads(self.bucket))
         while self.others and self.others[0] <= now:
             self.others.pop(0)
-            verdict = budget.admit(state, budget.Priority.CALL_LOG, at(now), self.limits, polls_waiting=True)
+            verdict = budget.admit(state, Priority.RECONCILE, at(now), self.limits, polls_waiting=True)
             state = verdict.state
             if isinstance(verdict, budget.Granted):
                 state = self.ask(state, verdict.token, now)
@@ -287,7 +289,7 @@ class _Play:
         elif plan.when > at(now):
             then = min(news_at, (plan.when - NOW).total_seconds())
         else:
-            verdict = budget.admit(state, budget.Priority.POLL, at(now), self.limits)
+            verdict = budget.admit(state, Priority.POLL, at(now), self.limits)
             state = verdict.state
             if isinstance(verdict, budget.Granted):
                 self.asked_for_nobody += not self.waiting(now)
@@ -299,7 +301,7 @@ class _Play:
         self.bucket = json.dumps(state.to_json())
         return max(then, now + 1e-3) if then < math.inf else now + 1000.0
 
-    def ask(self, state: budget.BucketState, token: int, now: float) -> budget.BucketState:
+    def ask(self, state: BucketState, token: int, now: float) -> BucketState:
         arrival = now + self.trip / 2.0
         self.arrivals = [earlier for earlier in self.arrivals if earlier > arrival - 60.0]
         served = len(self.arrivals) < 10

@@ -16,7 +16,6 @@ from app.errors import (
     RingCentralUnreachable,
 )
 from app.ids import RecordId, SessionId
-from app.ringcentral import protocol, protocol_errors
 from app.ringcentral.models import (
     BadRecord,
     BulkItem,
@@ -27,10 +26,16 @@ from app.ringcentral.models import (
     TelephonySession,
     Token,
     read_call_record,
-    read_time,
 )
-from app.ringcentral.multistatus import split_parts
-from app.ringcentral.ports import load_refusal, load_token
+from app.ringcentral.models.fields import read_time
+from app.ringcentral.protocol.calls import call_log_by_session, call_records
+from app.ringcentral.protocol.errors import decode_error, decode_token_error, penalty_of
+from app.ringcentral.protocol.multistatus import split_parts
+from app.ringcentral.protocol.oauth import decode_token
+from app.ringcentral.protocol.recordings import decode_recording
+from app.ringcentral.protocol.records import decode_call_records, decode_records_page, decode_session
+from app.ringcentral.protocol.subscriptions import decode_subscription, decode_subscriptions
+from app.ringcentral.stored_tokens import load_refusal, load_token
 from app.ringcentral.wire import Response, read_rate_headers
 from app.values.storable import EARLIEST, LATEST, BadJson, decode_json
 
@@ -84,12 +89,12 @@ ANSWERS = st.builds(Response.of, STATUSES, HEADERS, BODIES)
 IDS = [RecordId("a"), RecordId("b")]
 
 DECODERS: list[tuple[Any, type[Any]]] = [
-    (protocol.decode_records_page, RecordsPage),
-    (protocol.decode_token, Token),
-    (protocol.decode_recording, Recording),
-    (protocol.decode_session, TelephonySession),
-    (protocol.decode_subscription, Subscription),
-    (protocol.decode_subscriptions, tuple),
+    (decode_records_page, RecordsPage),
+    (decode_token, Token),
+    (decode_recording, Recording),
+    (decode_session, TelephonySession),
+    (decode_subscription, Subscription),
+    (decode_subscriptions, tuple),
 ]
 
 
@@ -104,7 +109,7 @@ def test_an_answer_is_decoded_or_unreachable(answer: Response) -> None:
 def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Response, count: int) -> None:
     ids = IDS[:count]
     try:
-        items = protocol.decode_call_records(answer, ids)
+        items = decode_call_records(answer, ids)
     except RingCentralUnreachable:
         return
     assert [item.id for item in items] == ids
@@ -113,18 +118,18 @@ def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Respo
 
 @given(answer=ANSWERS)
 def test_every_error_answer_becomes_an_error_of_ours(answer: Response) -> None:
-    error = protocol_errors.decode_error(answer, NOW)
+    error = decode_error(answer, NOW)
     assert isinstance(error, RingCentralError)
     assert isinstance(error, RateLimited) == (answer.status == 429)
     if isinstance(error, RateLimited):
         assert NOW <= error.retry_at <= NOW + timedelta(days=2)
-    penalty = protocol_errors.penalty_of(answer, NOW)
+    penalty = penalty_of(answer, NOW)
     assert (penalty is not None) == (answer.status == 429)
 
 
 @given(answer=ANSWERS)
 def test_a_token_error_is_about_time_or_about_credentials(answer: Response) -> None:
-    error = protocol_errors.decode_token_error(answer, NOW)
+    error = decode_token_error(answer, NOW)
     assert isinstance(error, RateLimited | RingCentralUnreachable | CredentialsRefused)
 
 
@@ -174,7 +179,7 @@ def test_every_spelling_of_a_time_is_the_same_moment(moment: datetime, zone: str
 @given(session_id=st.text(max_size=12))
 def test_only_the_number_of_a_call_is_sent_as_a_session(session_id: str) -> None:
     try:
-        request = protocol.call_log_by_session(SessionId(session_id))
+        request = call_log_by_session(SessionId(session_id))
     except RequestRefused:
         assert not (session_id.isascii() and session_id.isdigit() and session_id.strip("0"))
     else:
@@ -184,7 +189,7 @@ def test_only_the_number_of_a_call_is_sent_as_a_session(session_id: str) -> None
 @given(record_ids=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=5))
 def test_ids_stay_in_their_segment(record_ids: list[str]) -> None:
     try:
-        request = protocol.call_records([RecordId(record_id) for record_id in record_ids])
+        request = call_records([RecordId(record_id) for record_id in record_ids])
     except RequestRefused:
         return
     prefix, _, segment = request.url.rpartition("/")

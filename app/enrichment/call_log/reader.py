@@ -50,8 +50,8 @@ from app.enrichment.records.set_aside import UNSTORABLE, Shelf, write_apart
 from app.errors import RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord
-from app.ringcentral.protocol import wants_next_page
-from app.ringcentral.protocol_errors import PERMISSION_CODES
+from app.ringcentral.protocol.errors import PERMISSION_CODES
+from app.ringcentral.protocol.paging import wants_next_page
 from app.work.failures import log_failure
 from app.work.holds import Holds
 from app.work.lanes import Lanes, Serve

@@ -35,7 +35,7 @@ from app.enrichment.records.apply import CallLogPlan
 from app.errors import LeaseLost, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
-from app.ringcentral.protocol import wants_next_page
+from app.ringcentral.protocol.paging import wants_next_page
 from app.work.failures import log_failure
 from app.work.lanes import Lanes
 from app.work.leases import Lease, renewing

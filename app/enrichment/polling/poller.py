@@ -51,7 +51,7 @@ from app.ids import AccountId, RecordId
 from app.rate_limits import bucket as budget
 from app.rate_limits.shared_buckets import SharedRates
 from app.ringcentral.models import CallRecord
-from app.ringcentral.protocol import wants_next_page
+from app.ringcentral.protocol.paging import wants_next_page
 from app.ringcentral.wire import HEAVY
 from app.work.failures import log_failure
 from app.work.holds import Holds

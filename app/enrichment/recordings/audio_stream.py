@@ -14,7 +14,7 @@ from app.enrichment.recordings.byte_ranges import ByteRange, Span, read_content_
 from app.errors import RingCentralUnreachable
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
-from app.ringcentral.protocol_errors import RangeRefused
+from app.ringcentral.protocol.errors import RangeRefused
 from app.ringcentral.transport import ContentStream
 
 _MOST_BREAKS = 3

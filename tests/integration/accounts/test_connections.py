@@ -28,7 +28,8 @@ from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreach
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
 from app.ringcentral.models import RecordsPage
-from app.ringcentral.ports import Priority, StoredToken
+from app.ringcentral.ports import Priority
+from app.ringcentral.stored_tokens import StoredToken
 from app.settings import Settings
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock

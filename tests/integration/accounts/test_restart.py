@@ -12,7 +12,7 @@ from app.accounts.token_refresh import CHECK_SECONDS, TokenRefresher
 from app.db.engine import Database
 from app.db.tables import credentials
 from app.ids import UNBOUND_ACCOUNT
-from app.ringcentral.ports import load_refusal
+from app.ringcentral.stored_tokens import load_refusal
 from app.vault import Vault
 from tests.fakes.clock import FakeClock
 

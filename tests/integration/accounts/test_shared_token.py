@@ -15,7 +15,7 @@ from app.db.tables import credentials
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.auth import TokenKeeper
-from app.ringcentral.ports import Refusal, StoredToken, TokenUnreadable
+from app.ringcentral.stored_tokens import Refusal, StoredToken, TokenUnreadable
 from app.ringcentral.transport import ClientConfig, Transport
 from app.vault import Vault
 from tests.fakes.clock import START, FakeClock

@@ -14,7 +14,7 @@ from app.accounts.token_refresh import TokenRefresher
 from app.db.tables import credentials
 from app.errors import CredentialsRefused
 from app.process import Role
-from app.ringcentral.oauth import challenge_of
+from app.ringcentral.protocol.oauth import challenge_of
 from tests.conftest import SECRETS, answer_to
 from tests.integration.accounts.conftest import COFFEE, SPEED, TEA, Stage, query_of, staged
 

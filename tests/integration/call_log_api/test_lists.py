@@ -13,7 +13,7 @@ from app.call_log_api.response_cache import ResponseCache
 from app.call_log_api.router import CallLogAsked
 from app.db.tables import credentials, rc_cache
 from app.ids import ExtensionId
-from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
 from tests.conftest import answer_to
 from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.fakes.reader_stage import Json, Stage, simulated, staged

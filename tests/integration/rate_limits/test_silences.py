@@ -13,7 +13,7 @@ from app.ops.figures.summary import load_summary
 from app.rate_limits.shared_buckets import SharedRates
 from app.rate_limits.silences import load_silences
 from app.ringcentral.ports import Outcome, Priority
-from app.ringcentral.protocol_errors import penalty_of
+from app.ringcentral.protocol.errors import penalty_of
 from app.ringcentral.wire import AUTH, HEAVY, LIGHT, Response
 from tests.fakes.clock import FakeClock
 from tests.fakes.desk import shared_rates

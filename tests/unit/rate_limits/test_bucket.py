@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from app.rate_limits import bucket as budget
-from app.rate_limits.bucket import NO_ANSWER, BucketState, Denied, Granted, Limits, Priority, RateResponse
+from app.rate_limits.bucket import NO_ANSWER, Denied, Granted, Limits, RateResponse
+from app.rate_limits.bucket_state import MOST_SLOTS, BucketState
+from app.ringcentral.ports import Priority
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 LIMITS = Limits(
@@ -108,7 +110,7 @@ def test_a_later_429_of_a_request_under_way_extends_the_silence() -> None:
     second = grant(first.state, 0)
     state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
     state = budget.settle(state, second.token, RateResponse(429), at(5), LIMITS)
-    assert budget.next_free_at(state, at(6), LIMITS) == at(65.1)
+    assert budget.poll_times(state, at(6), LIMITS)[0] == at(65.1)
 
 
 def test_an_earlier_end_of_a_penalty_does_not_shorten_a_later_one() -> None:
@@ -116,7 +118,7 @@ def test_an_earlier_end_of_a_penalty_does_not_shorten_a_later_one() -> None:
     second = grant(first.state, 0)
     state = budget.settle(second.state, first.token, RateResponse(429, retry_after_seconds=60), at(1), LIMITS)
     state = budget.settle(state, second.token, RateResponse(429, retry_after_seconds=1), at(2), LIMITS)
-    assert budget.next_free_at(state, at(3), LIMITS) == at(61.1)
+    assert budget.poll_times(state, at(3), LIMITS)[0] == at(61.1)
 
 
 def test_a_success_during_the_penalty_does_not_end_it() -> None:
@@ -124,7 +126,7 @@ def test_a_success_during_the_penalty_does_not_end_it() -> None:
     second = grant(first.state, 0)
     state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
     state = budget.settle(state, second.token, RateResponse(200), at(2), LIMITS)
-    assert budget.next_free_at(state, at(3), LIMITS) == at(61.1)
+    assert budget.poll_times(state, at(3), LIMITS)[0] == at(61.1)
 
 
 def test_a_request_that_is_lost_in_a_penalty_may_have_started_it_anew() -> None:
@@ -195,12 +197,12 @@ def test_a_remaining_that_counts_requests_under_way_invents_no_others() -> None:
 def test_a_stored_limit_of_any_kind_costs_no_more_than_a_usual_one(limit: Any) -> None:
     state = BucketState.from_json({"l": limit, "n": 7})
     tracemalloc.start()
-    answer = budget.admit(state, Priority.CALL_LOG, at(0), LIMITS)
+    answer = budget.admit(state, Priority.RECONCILE, at(0), LIMITS)
     times = budget.poll_times(answer.state, at(0), LIMITS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(answer, Granted)
-    assert len(times) <= budget.MOST_SLOTS
+    assert len(times) <= MOST_SLOTS
     assert peak < 2_000_000
 
 
@@ -229,7 +231,7 @@ def test_a_stored_bucket_of_any_kind_heals(stored: Any) -> None:
         assert answer.until <= moment + timedelta(days=1.01)
         moment = max(answer.until, moment)
     assert isinstance(answer, Granted)
-    assert len(state.slots) <= budget.MOST_SLOTS
+    assert len(state.slots) <= MOST_SLOTS
     state = budget.settle(
         state, answer.token, RateResponse(200, limit=10, remaining=9, window_seconds=60.0), moment, LIMITS
     )
@@ -269,53 +271,53 @@ def test_others_take_no_more_slots_than_there_are() -> None:
     state = budget.settle(
         first.state, first.token, RateResponse(200, limit=10_000, remaining=0), at(1), LIMITS
     )
-    assert len(state.slots) <= budget.MOST_SLOTS
+    assert len(state.slots) <= MOST_SLOTS
 
 
 def test_reconciliation_leaves_a_larger_reserve_while_polls_wait() -> None:
     state = spent(6)
-    assert refuse(state, 1, Priority.CALL_LOG, polls_waiting=True).reason == "kept for others"
-    grant(state, 1, Priority.CALL_LOG, polls_waiting=False)
+    assert refuse(state, 1, Priority.RECONCILE, polls_waiting=True).reason == "kept for others"
+    grant(state, 1, Priority.RECONCILE, polls_waiting=False)
 
 
 def test_lower_priorities_leave_more() -> None:
     state = spent(5)
-    grant(state, 1, Priority.CALL_LOG, polls_waiting=True)
-    refuse(state, 1, Priority.RECORDING_METADATA, polls_waiting=True)
+    grant(state, 1, Priority.RECONCILE, polls_waiting=True)
+    refuse(state, 1, Priority.METADATA, polls_waiting=True)
     refuse(state, 1, Priority.CONTENT, polls_waiting=True)
-    grant(spent(4), 1, Priority.RECORDING_METADATA, polls_waiting=True)
+    grant(spent(4), 1, Priority.METADATA, polls_waiting=True)
     grant(spent(3), 1, Priority.CONTENT, polls_waiting=True)
 
 
 def test_reconciliation_that_has_waited_gets_a_slot_before_the_polls() -> None:
     state = spent(9)
-    state = refuse(state, 0.6, Priority.CALL_LOG, polls_waiting=True).state
-    again = refuse(state, 45.5, Priority.CALL_LOG, polls_waiting=True)
+    state = refuse(state, 0.6, Priority.RECONCILE, polls_waiting=True).state
+    again = refuse(state, 45.5, Priority.RECONCILE, polls_waiting=True)
     assert again.until == at(45.6)
     assert refuse(again.state, 45.7, Priority.POLL).reason == "kept for others"
-    grant(again.state, 45.7, Priority.CALL_LOG, polls_waiting=True)
+    grant(again.state, 45.7, Priority.RECONCILE, polls_waiting=True)
 
 
 def test_the_polls_learn_beforehand_which_slot_will_be_taken_from_them() -> None:
     state = spent(9)
     before = budget.poll_times(state, at(1), LIMITS)
-    after = budget.poll_times(refuse(state, 1, Priority.CALL_LOG, polls_waiting=True).state, at(1), LIMITS)
+    after = budget.poll_times(refuse(state, 1, Priority.RECONCILE, polls_waiting=True).state, at(1), LIMITS)
     assert len(before) == 10
     assert after == (at(1), *[at(60.6)] * 8)
 
 
 def test_reconciliation_gets_its_share_and_then_stands_back() -> None:
-    state = spent(2, priority=Priority.CALL_LOG)
+    state = spent(2, priority=Priority.RECONCILE)
     for _ in range(7):
         state = grant(state, 1).state
-    state = refuse(state, 1, Priority.CALL_LOG, polls_waiting=True).state
-    state = refuse(state, 30, Priority.CALL_LOG, polls_waiting=True).state
+    state = refuse(state, 1, Priority.RECONCILE, polls_waiting=True).state
+    state = refuse(state, 30, Priority.RECONCILE, polls_waiting=True).state
     grant(state, 30, Priority.POLL)
 
 
 def test_a_request_that_is_not_asked_for_again_holds_no_slot_for_ever() -> None:
     state = spent(7)
-    state = refuse(state, 1, Priority.CALL_LOG, polls_waiting=True).state
+    state = refuse(state, 1, Priority.RECONCILE, polls_waiting=True).state
     for seconds in (20, 20, *[60.7] * 7):
         state = grant(state, seconds).state
     assert refuse(state, 60.8).reason == "kept for others"
@@ -324,9 +326,9 @@ def test_a_request_that_is_not_asked_for_again_holds_no_slot_for_ever() -> None:
 
 def test_with_a_limit_of_one_polls_and_reconciliation_take_turns() -> None:
     limits = Limits(limit=1)
-    state, seconds, had = BucketState(), 0.0, {Priority.POLL: 0, Priority.CALL_LOG: 0}
+    state, seconds, had = BucketState(), 0.0, {Priority.POLL: 0, Priority.RECONCILE: 0}
     while seconds < 1200:
-        for priority in (Priority.POLL, Priority.CALL_LOG):
+        for priority in (Priority.POLL, Priority.RECONCILE):
             verdict = budget.admit(state, priority, at(seconds), limits, polls_waiting=True)
             state = verdict.state
             if isinstance(verdict, Granted):
@@ -334,17 +336,17 @@ def test_with_a_limit_of_one_polls_and_reconciliation_take_turns() -> None:
                 state = budget.settle(state, verdict.token, OK, at(seconds), limits)
         seconds += 1.0
     assert had[Priority.POLL] >= 8
-    assert had[Priority.CALL_LOG] >= 4
+    assert had[Priority.RECONCILE] >= 4
 
 
-def test_next_free_at_is_now_when_something_is_free() -> None:
-    assert budget.next_free_at(BucketState(), at(3), LIMITS) == at(3)
-    assert budget.next_free_at(spent(10), at(3), LIMITS) == at(60.6)
+def test_first_poll_time_is_now_when_something_is_free() -> None:
+    assert budget.poll_times(BucketState(), at(3), LIMITS)[0] == at(3)
+    assert budget.poll_times(spent(10), at(3), LIMITS)[0] == at(60.6)
 
 
 def test_a_bucket_survives_json_with_everything_in_it() -> None:
     state = spent(9)
-    state = refuse(state, 0.6, Priority.CALL_LOG, polls_waiting=True).state
+    state = refuse(state, 0.6, Priority.RECONCILE, polls_waiting=True).state
     granted = grant(state, 1)
     other = grant(
         budget.settle(granted.state, granted.token, RateResponse(200, 12, 1, 61.5), at(2), LIMITS), 3
@@ -355,3 +357,27 @@ def test_a_bucket_survives_json_with_everything_in_it() -> None:
 
 def test_an_empty_object_is_a_new_bucket() -> None:
     assert BucketState.from_json({}) == BucketState()
+
+
+def test_rows_of_earlier_versions_keep_their_priorities() -> None:
+    stored = {
+        "n": 4,
+        "s": [[1, 4, 10, 20], [2, 3, 10, 20], [3, 2, 10, 20], [4, 1, 10, None], [5, 9, 10, 20]],
+        "w": [[3, 10, 20], [2, 10, 20], [1, 10, 20], [4, 10, 20]],
+    }
+    state = BucketState.from_json(stored)
+    assert [slot.priority for slot in state.slots] == [
+        Priority.POLL,
+        Priority.RECONCILE,
+        Priority.METADATA,
+        Priority.CONTENT,
+        Priority.POLL,
+    ]
+    assert [want.priority for want in state.wants] == [
+        Priority.RECONCILE,
+        Priority.METADATA,
+        Priority.CONTENT,
+    ]
+    rewritten = state.to_json()
+    assert rewritten["s"][:4] == stored["s"][:4]  # type: ignore[index]
+    assert rewritten["w"] == stored["w"][:3]  # type: ignore[index]

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.rate_limits.bucket import BucketState, Denied, Granted, Limits, Priority, RateResponse, admit, settle
+from app.rate_limits.bucket import Denied, Granted, Limits, RateResponse, admit, settle
+from app.rate_limits.bucket_state import BucketState
 from app.rate_limits.retry_after import estimate_retry_at, noted_until
+from app.ringcentral.ports import Priority
 from tests.fakes.clock import START
 
 LIMITS = Limits()
@@ -66,8 +68,8 @@ class Bucket:
         {Priority.POLL: 5.5},
         {Priority.POLL: 8.0},
         {Priority.POLL: 12.0},
-        {Priority.POLL: 20.0, Priority.CALL_LOG: 8.0},
-        {Priority.POLL: 0.5, Priority.CALL_LOG: 10.0},
+        {Priority.POLL: 20.0, Priority.RECONCILE: 8.0},
+        {Priority.POLL: 0.5, Priority.RECONCILE: 10.0},
     ],
 )
 def test_who_comes_back_when_told_is_served(others: dict[Priority, float], polls_waiting: bool) -> None:
@@ -105,7 +107,7 @@ def test_only_the_kind_that_was_told_stays_noted() -> None:
     busy = BucketState()
     for _ in range(10):
         busy = admit(busy, Priority.POLL, START, LIMITS).state
-    for priority in (Priority.CONTENT, Priority.CALL_LOG):
+    for priority in (Priority.CONTENT, Priority.RECONCILE):
         busy = admit(busy, priority, START, LIMITS).state
     later = START + timedelta(seconds=120)
     before = {want.priority: want.until for want in busy.wants}

@@ -1,11 +1,10 @@
-"""A budget that writes down what it is told, and the moment at which these tests begin."""
+"""A budget that records its calls, and the moment at which these tests begin."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from app.errors import RateLimited
-from app.ringcentral.ports import Outcome, Priority
+from app.ringcentral.ports import Outcome, Priority, RateSlot
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
@@ -18,15 +17,15 @@ class Ledger:
     settled: dict[int, Outcome] = field(default_factory=dict)
     empty_until: datetime | None = None
 
-    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> int:
+    async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> RateSlot:
         if self.empty_until is not None:
             raise RateLimited("no slot", retry_at=self.empty_until)
         self.acquired.append((group, priority, deadline))
-        return len(self.acquired) - 1
+        return RateSlot(group, len(self.acquired) - 1)
 
-    async def settle(self, slot: Any, outcome: Outcome) -> None:
-        assert slot not in self.settled, "a slot is settled once"
-        self.settled[slot] = outcome
+    async def settle(self, slot: RateSlot, outcome: Outcome) -> None:
+        assert slot.token not in self.settled, "a slot is settled once"
+        self.settled[slot.token] = outcome
 
     @property
     def groups(self) -> list[str]:

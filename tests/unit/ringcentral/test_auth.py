@@ -13,7 +13,7 @@ import respx
 
 from app.errors import CredentialsRefused, RateLimited, RingCentralUnreachable
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore, TokenKeeper
-from app.ringcentral.ports import StoredToken, load_refusal, load_token
+from app.ringcentral.stored_tokens import StoredToken, load_refusal, load_token
 from app.ringcentral.transport import Transport
 from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG, token_answer

@@ -20,13 +20,13 @@ from app.errors import (
     RequestRefused,
     RingCentralUnreachable,
 )
-from app.ids import ExtensionId, RecordId, SessionId, TelephonySessionId
+from app.ids import RecordId, SessionId, TelephonySessionId
 from app.ringcentral.auth import MemoryTokenStore
 from app.ringcentral.client import LARGE_BYTES, RingCentralClient, connect
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority, Silence
-from app.ringcentral.protocol import decode_records_page
-from app.ringcentral.protocol_errors import SyncTokenRefused
+from app.ringcentral.protocol.errors import SyncTokenRefused
+from app.ringcentral.protocol.records import decode_records_page
 from app.ringcentral.transport import ClientConfig
 from app.ringcentral.wire import Response
 from tests.fakes.clock import FakeClock
@@ -109,7 +109,7 @@ async def test_the_loop_goes_on_while_a_large_answer_is_decoded(
         assert went_on.wait(5), "the loop stands still"
         return decode_records_page(answer)
 
-    monkeypatch.setattr("app.ringcentral.protocol.decode_records_page", decode_slowly)
+    monkeypatch.setattr("app.ringcentral.protocol.records.decode_records_page", decode_slowly)
     assert [record.id for record in (await client.fetch_active_calls_page(1, 100)).records] == ["r1"]
 
 
@@ -582,25 +582,22 @@ async def test_subscriptions_are_listed_renewed_updated_and_deleted(
 ) -> None:
     one = {"id": "s1", "status": "Active", "deliveryMode": {"transportType": "WebSocket"}}
     ringcentral.get(SUBSCRIPTION).mock(return_value=httpx.Response(200, json={"records": [one, {}, 3]}))
-    ringcentral.get(f"{SUBSCRIPTION}/s1").mock(return_value=httpx.Response(200, json=one))
     ringcentral.post(f"{SUBSCRIPTION}/s1/renew").mock(return_value=httpx.Response(200, json=one))
     update = ringcentral.put(f"{SUBSCRIPTION}/s1").mock(return_value=httpx.Response(200, json=one))
     ringcentral.delete(f"{SUBSCRIPTION}/s1").mock(return_value=httpx.Response(204))
     [listed] = await client.list_subscriptions()
     assert (listed.id, listed.is_webhook, listed.address) == ("s1", False, None)
-    assert await client.fetch_subscription("s1") is not None
     assert await client.renew_subscription("s1") is not None
     assert await client.update_subscription("s1", ["f"], 60) is not None
     assert json.loads(update.calls.last.request.content) == {"eventFilters": ["f"], "expiresIn": 60}
     assert await client.delete_subscription("s1")
-    assert budget.groups[1:] == ["Light", "Light", "Light", "Medium", "Medium"]
+    assert budget.groups[1:] == ["Light", "Light", "Medium", "Medium"]
 
 
 async def test_a_subscription_that_is_gone_is_none(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.route(path__startswith=SUBSCRIPTION).mock(return_value=error(404, "SUB-507"))
-    assert await client.fetch_subscription("s1") is None
     assert await client.renew_subscription("s1") is None
     assert await client.update_subscription("s1", ["f"]) is None
     assert not await client.delete_subscription("s1")
@@ -724,9 +721,9 @@ async def test_a_refused_bulk_read_is_no_missing_record(
 async def test_a_refusal_other_than_404_is_not_taken_for_absence(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
-    ringcentral.get(f"{SUBSCRIPTION}/s1").mock(return_value=error(403, "SUB-406"))
+    ringcentral.post(f"{SUBSCRIPTION}/s1/renew").mock(return_value=error(403, "SUB-406"))
     with pytest.raises(RequestRefused):
-        await client.fetch_subscription("s1")
+        await client.renew_subscription("s1")
 
 
 async def test_a_tenant_without_extract_sync_answers_none(
@@ -751,8 +748,6 @@ async def test_changes_are_followed_by_token(
 async def test_too_many_changes_ask_for_a_new_beginning(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
-    ringcentral.get("/restapi/v1.0/account/~/extension/7/call-log-sync").mock(
-        return_value=error(400, "CLG-104")
-    )
+    ringcentral.get("/restapi/v1.0/account/~/call-log-extract-sync").mock(return_value=error(400, "CLG-104"))
     with pytest.raises(SyncTokenRefused):
-        await client.fetch_call_log_sync("t1", extension_id=ExtensionId("7"))
+        await client.fetch_call_log_changes("t1")

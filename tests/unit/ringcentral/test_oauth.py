@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.ringcentral.oauth import (
+from app.ringcentral.protocol.oauth import (
     account_info,
     authorize_address,
     challenge_of,

@@ -16,19 +16,24 @@ from app.errors import (
     RingCentralUnreachable,
 )
 from app.ids import ExtensionId, RecordId, SessionId
-from app.ringcentral import protocol, protocol_errors
-from app.ringcentral.models import (
-    BadRecord,
-    CallRecord,
-    RecordsPage,
-    read_call_record,
-    read_session,
-    read_time,
-)
-from app.ringcentral.multistatus import split_parts
+from app.ringcentral.models import BadRecord, CallRecord, RecordsPage, read_call_record, read_session
+from app.ringcentral.models.fields import read_time
 from app.ringcentral.ports import Silence
-from app.ringcentral.protocol import CallLogQuery
-from app.ringcentral.protocol_errors import ParameterExcluded, SyncTokenRefused, TokenRefused, TooManyIds
+from app.ringcentral.protocol.calls import CallLogQuery, call_log, call_log_changes, call_records
+from app.ringcentral.protocol.errors import (
+    ParameterExcluded,
+    SyncTokenRefused,
+    TokenRefused,
+    TooManyIds,
+    decode_error,
+    penalty_of,
+)
+from app.ringcentral.protocol.multistatus import first_boundary, split_parts
+from app.ringcentral.protocol.oauth import token_by_jwt
+from app.ringcentral.protocol.paging import is_repeated_page, only_session, wants_next_page
+from app.ringcentral.protocol.records import decode_call_records, decode_records_page, decode_sync
+from app.ringcentral.protocol.requests import redirected
+from app.ringcentral.protocol.subscriptions import create_subscription, has_same_filters, renew_subscription
 from app.ringcentral.wire import Response, read_error, read_rate_headers
 from app.values.storable import decode_json
 
@@ -84,7 +89,7 @@ def record(record_id: str, **fields: Any) -> CallRecord:
     ],
 )
 def test_an_error_is_known_by_status_and_code(status: int, body: Any, kind: type[RingCentralError]) -> None:
-    assert type(protocol_errors.decode_error(answer(status, body), NOW)) is kind
+    assert type(decode_error(answer(status, body), NOW)) is kind
 
 
 def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> None:
@@ -96,7 +101,7 @@ def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> No
         403,
         {"errorCode": "CMN-408", "permissionName": "P", "errors": [{"errorCode": "InsufficientPermissions"}]},
     )
-    for refusal in (protocol_errors.decode_error(inner, NOW), protocol_errors.decode_error(outer, NOW)):
+    for refusal in (decode_error(inner, NOW), decode_error(outer, NOW)):
         assert isinstance(refusal, PermissionMissing)
         assert (refusal.code, refusal.permission) == ("CMN-408", "P")
 
@@ -111,14 +116,14 @@ def test_a_permission_is_also_read_from_the_sentence() -> None:
             }
         ],
     }
-    missing = protocol_errors.decode_error(answer(403, body), NOW)
+    missing = decode_error(answer(403, body), NOW)
     assert isinstance(missing, PermissionMissing)
     assert missing.permission == "ReadCallLog"
 
 
 def test_errors_carry_the_request_id_and_mask_numbers() -> None:
     body = {"errorCode": "CMN-101", "message": "Parameter [phoneNumber] value +15550179001 is invalid"}
-    refused = protocol_errors.decode_error(answer(400, body, RCRequestId="abc"), NOW)
+    refused = decode_error(answer(400, body, RCRequestId="abc"), NOW)
     assert refused.request_id == "abc"
     assert "5550179001" not in refused.detail
     assert "phoneNumber" in refused.detail
@@ -126,7 +131,7 @@ def test_errors_carry_the_request_id_and_mask_numbers() -> None:
 
 def test_the_limit_of_a_bulk_read_is_read_from_its_text() -> None:
     for text in ("Bulk request is limited to 20 entries", "limited to [20] entries (CMN-106)"):
-        refused = protocol_errors.decode_error(answer(400, {"errorCode": "CMN-106", "message": text}), NOW)
+        refused = decode_error(answer(400, {"errorCode": "CMN-106", "message": text}), NOW)
         assert isinstance(refused, TooManyIds)
         assert refused.limit == 20
 
@@ -144,7 +149,7 @@ def test_the_limit_of_a_bulk_read_is_read_from_its_text() -> None:
     ],
 )
 def test_a_429_says_when_to_come_back(headers: dict[str, str], seconds: float) -> None:
-    limited = protocol_errors.decode_error(answer(429, {}, **headers), NOW)
+    limited = decode_error(answer(429, {}, **headers), NOW)
     assert isinstance(limited, RateLimited)
     waited = (limited.retry_at - NOW).total_seconds()
     assert seconds < waited <= seconds * 1.05
@@ -162,14 +167,14 @@ def test_a_429_says_when_to_come_back(headers: dict[str, str], seconds: float) -
     ],
 )
 def test_a_429_silences_as_much_as_its_code_says(code: str, reach: Silence) -> None:
-    penalty = protocol_errors.penalty_of(answer(429, {"errorCode": code}), NOW, penalty_seconds=6)
+    penalty = penalty_of(answer(429, {"errorCode": code}), NOW, penalty_seconds=6)
     assert penalty is not None
     assert penalty.reach is reach
     assert penalty.until <= NOW + timedelta(seconds=6.5)
 
 
 def test_other_answers_silence_nothing() -> None:
-    assert protocol_errors.penalty_of(answer(503, {}, Retry_After="9"), NOW) is None
+    assert penalty_of(answer(503, {}, Retry_After="9"), NOW) is None
 
 
 def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> None:
@@ -244,37 +249,29 @@ def test_a_wait_is_a_day_at_most_and_none_at_least(value: str, seconds: float | 
 
 def test_a_next_page_is_wanted_while_pages_bring_new_records() -> None:
     first, second = record("a"), record("b")
-    assert protocol.wants_next_page(
-        1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=True), set()
-    )
-    assert not protocol.wants_next_page(
-        1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=False), set()
-    )
-    assert protocol.wants_next_page(
-        2, RecordsPage(sent_at=NOW, records=(first, second), page=2, has_next=True), SEEN
-    )
+    assert wants_next_page(1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=True), set())
+    assert not wants_next_page(1, RecordsPage(sent_at=NOW, records=(first,), page=1, has_next=False), set())
+    assert wants_next_page(2, RecordsPage(sent_at=NOW, records=(first, second), page=2, has_next=True), SEEN)
 
 
 def test_a_server_that_drops_the_page_is_found_out() -> None:
     same = RecordsPage(sent_at=NOW, records=(record("a"),), page=1, has_next=True)
-    assert protocol.is_repeated_page(2, same, SEEN)
-    assert protocol.is_repeated_page(
-        2, RecordsPage(sent_at=NOW, records=(record("a"),), page=2, has_next=True), SEEN
-    )
-    assert protocol.is_repeated_page(2, RecordsPage(sent_at=NOW, page=2, has_next=True), SEEN)
-    assert protocol.is_repeated_page(2, RecordsPage(sent_at=NOW, records=(record("b"),), page=1), SEEN)
-    assert not protocol.is_repeated_page(1, RecordsPage(sent_at=NOW, page=None), set())
+    assert is_repeated_page(2, same, SEEN)
+    assert is_repeated_page(2, RecordsPage(sent_at=NOW, records=(record("a"),), page=2, has_next=True), SEEN)
+    assert is_repeated_page(2, RecordsPage(sent_at=NOW, page=2, has_next=True), SEEN)
+    assert is_repeated_page(2, RecordsPage(sent_at=NOW, records=(record("b"),), page=1), SEEN)
+    assert not is_repeated_page(1, RecordsPage(sent_at=NOW, page=None), set())
 
 
 def test_only_the_presence_of_next_page_counts() -> None:
     body = {"records": [], "navigation": {"firstPage": {"uri": "x"}, "lastPage": {"uri": "page=1"}}}
-    assert not protocol.decode_records_page(answer(200, body)).has_next
+    assert not decode_records_page(answer(200, body)).has_next
     body["navigation"] = {"nextPage": {"uri": "/account/1/call-log?page=2"}, "lastPage": {"uri": "page=1"}}
-    assert protocol.decode_records_page(answer(200, body)).has_next
+    assert decode_records_page(answer(200, body)).has_next
 
 
 def test_one_bad_record_does_not_harm_its_neighbours() -> None:
-    page = protocol.decode_records_page(
+    page = decode_records_page(
         answer(200, {"records": [{"id": "a"}, None, {"sessionId": "1"}, {"id": 7, "from": {}}]})
     )
     assert [item.id for item in page.records] == ["a", "7"]
@@ -283,13 +280,13 @@ def test_one_bad_record_does_not_harm_its_neighbours() -> None:
 
 def test_the_account_is_read_from_the_addresses() -> None:
     uri = f"{RCV}/restapi/v1.0/account/908070001/active-calls?page=1"
-    assert protocol.decode_records_page(answer(200, {"uri": uri, "records": []})).account_id == "908070001"
+    assert decode_records_page(answer(200, {"uri": uri, "records": []})).account_id == "908070001"
     inner = {
         "records": [{"id": "a", "uri": f"{RCV}/restapi/v1.0/account/12/extension/3/call-log/a?view=Simple"}]
     }
-    assert protocol.decode_records_page(answer(200, inner)).account_id == "12"
+    assert decode_records_page(answer(200, inner)).account_id == "12"
     tilde = {"uri": "/restapi/v1.0/account/~/call-log", "records": []}
-    assert protocol.decode_records_page(answer(200, tilde)).account_id is None
+    assert decode_records_page(answer(200, tilde)).account_id is None
 
 
 def test_a_record_keeps_unknown_fields_and_words() -> None:
@@ -375,7 +372,7 @@ def test_the_call_log_is_asked_with_every_filter_it_knows() -> None:
         page=2,
         per_page=250,
     )
-    request = protocol.call_log(query, extension_id=ExtensionId("7"))
+    request = call_log(query, extension_id=ExtensionId("7"))
     assert request.url == "/restapi/v1.0/account/~/extension/7/call-log"
     assert request.params == (
         ("view", "Detailed"),
@@ -393,8 +390,8 @@ def test_the_call_log_is_asked_with_every_filter_it_knows() -> None:
 
 
 def test_secrets_of_a_request_do_not_show() -> None:
-    token = protocol.token_by_jwt("app", "hidden", "hidden-too")
-    subscription = protocol.create_subscription(["f"], "https://hook.example.com", "hidden", 60)
+    token = token_by_jwt("app", "hidden", "hidden-too")
+    subscription = create_subscription(["f"], "https://hook.example.com", "hidden", 60)
     shown = f"{token!r} {subscription!r}"
     assert "hidden" not in shown
     assert "Basic" not in shown
@@ -409,16 +406,16 @@ def test_filters_mean_the_same_with_their_ids_expanded() -> None:
         "/restapi/v1.0/account/908070001/telephony/sessions",
         "/restapi/v1.0/account/908070001/extension/711/presence?sipData=true&detailedTelephonyState=true",
     ]
-    assert protocol.has_same_filters(asked, told, own_extension_id="711")
-    assert not protocol.has_same_filters(asked, told, own_extension_id="712")
-    assert not protocol.has_same_filters(asked, told[:1], own_extension_id="711")
+    assert has_same_filters(asked, told, own_extension_id="711")
+    assert not has_same_filters(asked, told, own_extension_id="712")
+    assert not has_same_filters(asked, told[:1], own_extension_id="711")
 
 
 def test_records_of_other_sessions_are_dropped() -> None:
     page = RecordsPage(
         sent_at=NOW, records=(record("a", sessionId=5), record("b", sessionId="6"), record("c"))
     )
-    assert [item.id for item in protocol.only_session(page, SessionId("5")).records] == ["a"]
+    assert [item.id for item in only_session(page, SessionId("5")).records] == ["a"]
 
 
 BULK = (
@@ -433,7 +430,7 @@ IDS = [RecordId(name) for name in ("a", "b", "c", "d")]
 
 def test_a_multipart_answer_gives_each_id_its_outcome() -> None:
     told = Response.of(200, {"Content-Type": 'multipart/mixed; boundary="B_1"'}, BULK, sent_at=NOW)
-    items = protocol.decode_call_records(told, IDS)
+    items = decode_call_records(told, IDS)
     assert [(item.id, item.status, item.record is not None) for item in items] == [
         ("a", 200, True),
         ("b", 404, False),
@@ -448,13 +445,21 @@ def test_a_boundary_that_was_not_named_is_found() -> None:
     assert len(split_parts("application/json", BULK.removesuffix(b"--B_1--\r\n\n\r\n"))) == 4
 
 
+def test_the_search_for_a_boundary_reads_each_line_once() -> None:
+    blanks = b" " * 300_000
+    lines = iter([b"--" + blanks + b"x\n", b"--" + blanks, b"--B" + blanks + b"\r\n", b"--C\n"])
+    assert first_boundary(lines) == b"B"
+    assert list(lines) == [b"--C\n"]
+    assert split_parts("multipart/mixed", b"--" + blanks) == []
+
+
 def test_a_list_form_gives_each_id_its_outcome() -> None:
     body = [
         {"resourceId": "b", "status": 404, "body": {"errorCode": "CMN-102"}},
         {"resourceId": "a", "status": 200, "body": {"id": "a"}},
         5,
     ]
-    items = protocol.decode_call_records(answer(207, body), [RecordId("b"), RecordId("a"), RecordId("c")])
+    items = decode_call_records(answer(207, body), [RecordId("b"), RecordId("a"), RecordId("c")])
     assert [(item.is_missing, item.record is not None) for item in items] == [
         (True, False),
         (False, True),
@@ -463,26 +468,26 @@ def test_a_list_form_gives_each_id_its_outcome() -> None:
 
 
 def test_one_id_is_answered_by_the_record_itself() -> None:
-    [item] = protocol.decode_call_records(answer(200, {"id": "a"}), IDS[:1])
+    [item] = decode_call_records(answer(200, {"id": "a"}), IDS[:1])
     assert item.record is not None
-    [other] = protocol.decode_call_records(answer(200, {"id": "z"}), IDS[:1])
+    [other] = decode_call_records(answer(200, {"id": "z"}), IDS[:1])
     assert (other.record, other.why) == (None, "not the record asked for")
 
 
 def test_a_bulk_answer_in_no_known_form_cannot_be_used() -> None:
     for body in (b"", b"<html>", b'{"id": "a"}'):
         with pytest.raises(RingCentralUnreachable):
-            protocol.decode_call_records(answer(207, body), IDS)
+            decode_call_records(answer(207, body), IDS)
 
 
 def test_a_change_is_repeated_elsewhere_only_if_the_redirect_keeps_its_method() -> None:
-    request = protocol.renew_subscription("s")
+    request = renew_subscription("s")
     moved = answer(302, {}, Location="/else")
-    assert protocol.redirected(request, f"{RCV}/x", moved) is None
-    kept = protocol.redirected(request, f"{RCV}/x", answer(308, {}, Location="/else"))
+    assert redirected(request, f"{RCV}/x", moved) is None
+    kept = redirected(request, f"{RCV}/x", answer(308, {}, Location="/else"))
     assert kept is not None
     assert kept.url == f"{RCV}/else"
-    assert protocol.redirected(request, f"{RCV}/x", answer(308, {})) is None
+    assert redirected(request, f"{RCV}/x", answer(308, {})) is None
 
 
 def test_the_oauth_form_of_an_error_is_read() -> None:
@@ -499,12 +504,12 @@ def test_the_oauth_form_of_an_error_is_read() -> None:
 
 def test_a_bulk_read_of_nothing_is_not_asked_for() -> None:
     with pytest.raises(RequestRefused):
-        protocol.call_records([])
+        call_records([])
 
 
 def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id() -> None:
     body = b'--B\n\n{"id":"b"}\n--B\n\n{"errorCode":"CMN-102"}\n--B--'
-    items = protocol.decode_call_records(
+    items = decode_call_records(
         Response.of(207, {"Content-Type": "multipart/mixed; boundary=B"}, body, sent_at=NOW), IDS[:2]
     )
     assert [(item.record is not None, item.why) for item in items] == [
@@ -514,7 +519,7 @@ def test_a_bulk_answer_without_its_list_of_statuses_is_read_by_position_and_id()
 
 
 def test_a_full_sync_says_from_when_and_how_much() -> None:
-    request = protocol.call_log_changes(None, NOW)
+    request = call_log_changes(None, NOW)
     assert request.url == "/restapi/v1.0/account/~/call-log-extract-sync"
     assert dict(request.params) == {
         "syncType": "FSync",
@@ -522,19 +527,12 @@ def test_a_full_sync_says_from_when_and_how_much() -> None:
         "view": "Detailed",
         "dateFrom": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    assert "dateFrom" not in dict(protocol.call_log_changes(None).params)
+    assert "dateFrom" not in dict(call_log_changes(None).params)
 
 
 def test_what_follows_a_token_says_nothing_else() -> None:
-    request = protocol.call_log_changes("t", NOW)
+    request = call_log_changes("t", NOW)
     assert dict(request.params) == {"syncType": "ISync", "syncToken": "t"}
-
-
-def test_the_older_sync_exists_for_an_extension_and_takes_250() -> None:
-    request = protocol.call_log_sync(None, extension_id=ExtensionId("7"))
-    assert request.url == "/restapi/v1.0/account/~/extension/7/call-log-sync"
-    assert request.route == "/restapi/v1.0/account/{accountId}/extension/{extensionId}/call-log-sync"
-    assert dict(request.params)["recordCount"] == "250"
 
 
 def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
@@ -543,11 +541,11 @@ def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
         "records": [{"id": "r1"}, "nonsense"],
         "syncInfo": {"syncType": "ISync", "syncToken": "next", "newerRecordsExist": True},
     }
-    read = protocol.decode_sync(answer(200, body))
+    read = decode_sync(answer(200, body))
     assert [record.id for record in read.records] == ["r1"]
     assert (read.token, read.has_newer, len(read.bad), read.account_id) == ("next", True, 1, "908070001")
     del body["syncInfo"]["newerRecordsExist"]  # type: ignore[attr-defined]
-    assert protocol.decode_sync(answer(200, body)).has_newer is False
+    assert decode_sync(answer(200, body)).has_newer is False
 
 
 @pytest.mark.parametrize(
@@ -555,7 +553,7 @@ def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
 )
 def test_a_sync_without_records_or_token_cannot_be_used(body: dict[str, object]) -> None:
     with pytest.raises(RingCentralUnreachable):
-        protocol.decode_sync(answer(200, body))
+        decode_sync(answer(200, body))
 
 
 def test_a_reminder_filter_is_the_same_with_the_id_that_it_got() -> None:
@@ -567,7 +565,7 @@ def test_a_reminder_filter_is_the_same_with_the_id_that_it_got() -> None:
         "/restapi/v1.0/subscription/7d2c6f10-0b5e?interval=600&threshold=3600",
         "/restapi/v1.0/account/908070001/telephony/sessions",
     ]
-    assert protocol.has_same_filters(asked, answered)
+    assert has_same_filters(asked, answered)
 
 
 @pytest.mark.parametrize("code", ["CMN-401", "CMN-402", "CMN-408", "CMN-419"])
@@ -577,6 +575,6 @@ def test_a_missing_permission_is_named(code: str) -> None:
         "message": "x",
         "errors": [{"errorCode": code, "permissionName": "ReadCallLog"}],
     }
-    refusal = protocol_errors.decode_error(answer(403, body), NOW)
+    refusal = decode_error(answer(403, body), NOW)
     assert isinstance(refusal, PermissionMissing)
     assert (refusal.code, refusal.permission) == (code, "ReadCallLog")

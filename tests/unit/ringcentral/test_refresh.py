@@ -12,7 +12,7 @@ import respx
 
 from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable, StorageUnavailable
 from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig, MemoryTokenStore, TokenKeeper
-from app.ringcentral.ports import StoredToken, load_token
+from app.ringcentral.stored_tokens import StoredToken, load_token
 from app.ringcentral.transport import Transport
 from tests.fakes.clock import FakeClock
 from tests.fakes.token_endpoint import SERVER, SIGNED_IN, TokenEndpoint

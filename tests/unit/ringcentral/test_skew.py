@@ -13,6 +13,7 @@ from app.errors import PermissionMissing
 from app.ringcentral.auth import MemoryTokenStore
 from app.ringcentral.client import connect
 from app.ringcentral.skew import Estimate, Skew, SkewMeter, read_skew, weigh
+from app.ringcentral.transport import Meters
 from tests.fakes.clock import FakeClock
 from tests.unit.ringcentral.conftest import AUTH, CONFIG
 from tests.unit.ringcentral.doubles import NOON, Ledger
@@ -29,7 +30,7 @@ def heard(meter: SkewMeter, ahead: float, after: float = 0.0, trip: float = 0.1)
     """One answer, made in the middle of the trip, `after` seconds from now by our clock that is `ahead`."""
     sent_at = NOW + timedelta(seconds=after)
     made_at = sent_at + timedelta(seconds=trip / 2 - ahead)
-    meter.hear(dated(made_at), sent_at, sent_at + timedelta(seconds=trip))
+    meter.observe(dated(made_at), sent_at, sent_at + timedelta(seconds=trip))
 
 
 def test_one_answer_tells_the_difference_up_to_a_second_and_the_round_trip() -> None:
@@ -93,7 +94,7 @@ def test_one_odd_server_among_many_changes_nothing() -> None:
 def test_an_answer_without_a_date_of_its_own_tells_nothing(headers: dict[str, str]) -> None:
     assert read_skew(headers, NOW, NOW) is None
     meter = SkewMeter()
-    meter.hear(headers, NOW, NOW)
+    meter.observe(headers, NOW, NOW)
     assert meter.skew is None
 
 
@@ -104,13 +105,13 @@ def test_a_date_without_a_zone_is_none() -> None:
 async def test_every_answer_is_heard_refusals_too(
     ringcentral: respx.MockRouter, clock: FakeClock, budget: Ledger, store: MemoryTokenStore
 ) -> None:
-    meter = SkewMeter()
+    meters = Meters.made(clock)
     behind = dated(NOON - timedelta(seconds=30))
     ringcentral.get("/restapi/v1.0/subscription").respond(403, headers=behind, json={"errorCode": "CMN-401"})
     async with httpx.AsyncClient() as http:
-        client = connect(http, CONFIG, AUTH, store=store, budget=budget, clock=clock, meter=meter)
+        client = connect(http, CONFIG, AUTH, store=store, budget=budget, clock=clock, meters=meters)
         await client.fetch_token()
-        assert meter.skew is None
+        assert meters.skew.skew is None
         with pytest.raises(PermissionMissing):
             await client.list_subscriptions()
-    assert meter.skew == Skew(29.0, 30.0)
+    assert meters.skew.skew == Skew(29.0, 30.0)

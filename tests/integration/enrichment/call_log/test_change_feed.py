@@ -14,7 +14,7 @@ from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.call_log.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ringcentral.protocol_errors import SyncTokenRefused
+from app.ringcentral.protocol.errors import SyncTokenRefused
 from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.clock import START
 from tests.fakes.context import accounts_context, work_context

@@ -17,7 +17,7 @@ from app.enrichment.call_log.gaps import Reason, Sweep
 from app.enrichment.call_log.sweeper import UNASKED, Sweeper, SweepRules
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
-from app.ringcentral.ports import StoredToken
+from app.ringcentral.stored_tokens import StoredToken
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START
 from tests.fakes.context import accounts_context

@@ -28,7 +28,7 @@ class Worker:
         for _ in range(2):
             now = self.clock.now()
             date = format_datetime((now - timedelta(seconds=ahead)).replace(microsecond=0), usegmt=True)
-            self.meter.hear({"date": date}, now, now)
+            self.meter.observe({"date": date}, now, now)
         await self.watch.step()
 
 

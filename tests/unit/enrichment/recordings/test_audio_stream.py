@@ -14,7 +14,7 @@ from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError,
 from app.enrichment.recordings.byte_ranges import ByteRange, read_range, satisfy
 from app.errors import RequestRefused, RingCentralUnreachable
 from app.ringcentral.client import RingCentralClient
-from app.ringcentral.protocol_errors import RangeRefused
+from app.ringcentral.protocol.errors import RangeRefused
 from app.ringcentral.transport import ContentStream
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.accounts.onboarding import AuthorizationCode
 from app.errors import SettingsError
 from app.ops.accounts.oauth import SignInFlow, SignInRefused, SignInStart, cookie_name
-from app.ringcentral.oauth import challenge_of
+from app.ringcentral.protocol.oauth import challenge_of
 from app.settings import Settings
 from app.vault import Vault
 from tests.fakes.clock import START

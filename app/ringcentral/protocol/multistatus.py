@@ -1,12 +1,13 @@
-"""The two shapes of an answer about many ids: multipart/mixed and a JSON list. Does no input or output.
+"""The two forms of a response about many ids: multipart/mixed and a JSON list. Pure.
 
-In the multipart form the first part is an object with `response`, a list of `{href, status}` in the order of
-the ids; then comes one part per id in that order, errors included (guide "Batch requests"). Line ends inside one
-body may be mixed and blank lines may follow the last boundary, so the parser is ours.
+In the multipart form the first part is an object with `response`, a list of `{href, status}` in the order of the ids.
+One part per id follows in that order, errors included (guide "Batch requests"). One body may mix line ends, and blank
+lines may follow the last boundary. The standard library's `email` does not accept both, so the parser is ours.
 """
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,23 +16,23 @@ from app.values.storable import BadJson, decode_json
 _HEADER_LINE = re.compile(rb"[A-Za-z0-9-]+:[^\r\n]*(?:\r?\n|\Z)")
 _BLANK_LINE = re.compile(rb"[ \t]*(?:\r?\n|\Z)")
 _BOUNDARY_PARAMETER = re.compile(r";\s*boundary=(?:\"([^\"]+)\"|([^\s;]+))", re.IGNORECASE)
-_FIRST_BOUNDARY = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n")
+_MAX_BOUNDARY = 200
 _BROKEN = object()
 
 
 @dataclass(frozen=True, slots=True)
-class ItemAnswer:
-    """What the answer says of one id; `body` is None when its part is missing or no JSON."""
+class ItemResponse:
+    """The response to one id. `body` is None if its part is missing or not JSON."""
 
     status: int | None
     body: Any
 
 
-def read_items(content_type: str, body: bytes) -> list[ItemAnswer]:
-    """Read an answer about many ids, in the order in which they were asked for.
+def read_items(content_type: str, body: bytes) -> list[ItemResponse]:
+    """Read a response about many ids, in the order of the request.
 
-    Decides by content type, and by the body where that says nothing. A part that is no JSON is an item without
-    body. Raises BadJson when the whole is neither form.
+    Decides by content type, and by the body if the type says nothing. A part that is not JSON becomes an item without
+    a body. Raises BadJson for a body in neither form.
     """
     if "multipart/" in content_type.lower() or body.lstrip().startswith(b"--"):
         return _from_parts(split_parts(content_type, body))
@@ -44,8 +45,8 @@ def read_items(content_type: str, body: bytes) -> list[ItemAnswer]:
 def split_parts(content_type: str, body: bytes) -> list[bytes]:
     """Split a multipart body into the contents of its parts, without their headers.
 
-    A line end belongs to the boundary after it. Without a boundary in `content_type` the first line that looks
-    like one counts; a missing closing boundary ends with the body.
+    A line end belongs to the boundary after it. If `content_type` names no boundary, the first line that looks like one
+    is used. The end of the body closes the last part if the closing boundary is missing.
     """
     boundary = _boundary(content_type, body)
     if boundary is None:
@@ -68,12 +69,24 @@ def _boundary(content_type: str, body: bytes) -> bytes | None:
     parameter = _BOUNDARY_PARAMETER.search(content_type)
     if parameter:
         return (parameter[1] or parameter[2]).encode("utf-8", "replace")
-    first = _FIRST_BOUNDARY.search(body)
-    return first[1] if first else None
+    return first_boundary(io.BytesIO(body))
+
+
+def first_boundary(lines: Iterable[bytes]) -> bytes | None:
+    """Return the boundary that the first line of the form `--boundary` names. Reads each line once."""
+    for line in lines:
+        # Not a regular expression: one that allows trailing blanks backtracks over a long line of them.
+        name = line[2:].removesuffix(b"\n").removesuffix(b"\r")
+        if not line.startswith(b"--") or not line.endswith(b"\n") or not name or b"\r" in name:
+            continue
+        name = name.rstrip(b" \t") or name[:1]
+        if len(name) <= _MAX_BOUNDARY:
+            return name
+    return None
 
 
 def _content(part: bytes) -> bytes:
-    """Strip what is left of the boundary's line, then the headers and the blank line that ends them."""
+    """Strip the rest of the boundary's line, the headers, and the blank line that ends them."""
     position = 0
     if line_end := re.match(rb"\r?\n", part):
         position = line_end.end()
@@ -84,7 +97,7 @@ def _content(part: bytes) -> bytes:
     return part[position:]
 
 
-def _from_parts(parts: Sequence[bytes]) -> list[ItemAnswer]:
+def _from_parts(parts: Sequence[bytes]) -> list[ItemResponse]:
     if not parts:
         raise BadJson("no parts")
     bodies = [_decoded(part) for part in parts]
@@ -98,16 +111,16 @@ def _from_parts(parts: Sequence[bytes]) -> list[ItemAnswer]:
 
 
 def _statuses(first: Any) -> list[int | None] | None:
-    """Return the statuses of the ids, or None if the first part is no such list."""
+    """Return the statuses of the ids; None if the first part is not a list of them."""
     response = first.get("response") if isinstance(first, dict) else None
     if not isinstance(response, list):
         return None
     return [_status(item) for item in response]
 
 
-def _from_resource(item: Any) -> ItemAnswer:
+def _from_resource(item: Any) -> ItemResponse:
     if not isinstance(item, dict):
-        return ItemAnswer(None, None)
+        return ItemResponse(None, None)
     return _item(_status(item), item.get("body"))
 
 
@@ -116,8 +129,8 @@ def _status(item: Any) -> int | None:
     return status if isinstance(status, int) and not isinstance(status, bool) else None
 
 
-def _item(status: int | None, body: Any) -> ItemAnswer:
-    return ItemAnswer(status, None if body is _BROKEN else body)
+def _item(status: int | None, body: Any) -> ItemResponse:
+    return ItemResponse(status, None if body is _BROKEN else body)
 
 
 def _decoded(part: bytes) -> Any:

@@ -1,17 +1,19 @@
-"""Signing in with RingCentral, as functions of plain values. Does no input or output and reads no clock.
+"""Tokens and signing in, as pure functions: no input or output, no clock.
 
-The authorization code flow with proof of possession (RFC 7636): the browser carries a challenge to RingCentral
-and brings a code back; the code is worth nothing without the verifier, which never leaves this service but in a
-sealed cookie. Facts are from RingCentral's guides "Authorization code flow", "PKCE" and "Refresh tokens".
+The authorization code flow with PKCE (RFC 7636): the browser carries a challenge to RingCentral and brings a code back.
+The code is worth nothing without the verifier, which leaves this service only inside a sealed cookie. Facts are from
+RingCentral's guides "JWT flow", "Authorization code flow", "PKCE" and "Refresh tokens".
 """
 
 import base64
 import hashlib
-from typing import Any
 from urllib.parse import urlencode
 
 from app.ids import AccountId, as_text
-from app.ringcentral.models import account_in_uri
+from app.ringcentral.models import Token, read_token
+from app.ringcentral.models.fields import account_in_uri
+from app.ringcentral.protocol.requests import Secret, get
+from app.ringcentral.protocol.responses import read_with
 from app.ringcentral.wire import AUTH, LIGHT, Request, Response, decode_object
 from app.values.storable import BadJson
 
@@ -19,11 +21,11 @@ TOKEN_PATH = "/restapi/oauth/token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/restapi/oauth/authorize"
 REVOKE_PATH = "/restapi/oauth/revoke"
 VERIFIER_BYTES = 48
-"""Random bytes of a verifier: 64 characters, of 43 to 128 that RFC 7636 allows."""
+"""Random bytes of a verifier. They make 64 characters; RFC 7636 allows 43 to 128."""
 
 
 def verifier_of(random_bytes: bytes) -> str:
-    """Return the verifier that these bytes make. Raises ValueError for too few or too many."""
+    """Return the verifier made of these bytes. Raises ValueError if it would be too short or too long."""
     verifier = _text(random_bytes)
     if not 43 <= len(verifier) <= 128:
         raise ValueError("a verifier has 43 to 128 characters")
@@ -38,7 +40,7 @@ def challenge_of(verifier: str) -> str:
 def authorize_address(
     server_url: str, client_id: str, *, redirect_uri: str, state: str, challenge: str
 ) -> str:
-    """Return where the browser goes to sign in."""
+    """Return the address at which the user signs in."""
     query = urlencode(
         {
             "response_type": "code",
@@ -52,10 +54,16 @@ def authorize_address(
     return f"{server_url}{AUTHORIZE_PATH}?{query}"
 
 
+def token_by_jwt(client_id: str, client_secret: str, assertion: str) -> Request:
+    """Request a token with the service user's JWT credential."""
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    return _token_request(client_id, client_secret, TOKEN_PATH, form)
+
+
 def token_by_code(
     client_id: str, client_secret: str, *, code: str, verifier: str, redirect_uri: str
 ) -> Request:
-    """Trade the code that the browser brought for a pair of tokens. A code works once, within a minute or so."""
+    """Exchange the code from the browser for a pair of tokens. A code works once, for about a minute."""
     form = {
         "grant_type": "authorization_code",
         "code": code,
@@ -66,30 +74,34 @@ def token_by_code(
 
 
 def token_by_refresh(client_id: str, client_secret: str, refresh_token: str) -> Request:
-    """Trade a refresh token for a new pair.
+    """Exchange a refresh token for a new pair.
 
-    It works once, and the access token that it came with is dead at once. A repetition is answered with the same
-    new pair, for an hour while that is unused and for some ten seconds after its first use.
+    It works once and ends its access token at once. A repetition returns the same new pair, for an hour while that pair
+    is unused, and for about ten seconds after its first use.
     """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return _token_request(client_id, client_secret, TOKEN_PATH, form)
 
 
 def revoke_token(client_id: str, client_secret: str, token: str) -> Request:
-    """End the session that an access or refresh token belongs to. An error is to be ignored, not repeated."""
+    """End the session of an access or refresh token. Ignore an error; do not repeat the request."""
     return _token_request(client_id, client_secret, REVOKE_PATH, {"token": token})
 
 
+def decode_token(response: Response) -> Token:
+    return read_with(response, read_token, "the token")
+
+
 def account_info() -> Request:
-    """Ask whose account the token is of; spends nothing of Heavy, takes the app scope ReadAccounts."""
+    """Request the account of the token. Needs the app scope ReadAccounts, and does not count against Heavy."""
     path = "/restapi/v1.0/account/"
-    return Request(method="GET", url=f"{path}~", route=f"{path}{{accountId}}", group=LIGHT)
+    return get(f"{path}~", f"{path}{{accountId}}", LIGHT)
 
 
-def decode_account_id(answer: Response) -> AccountId | None:
-    """Read the account's id out of the answer to `account_info`."""
+def decode_account_id(response: Response) -> AccountId | None:
+    """Read the account's id from the response to `account_info`."""
     try:
-        fields = decode_object(answer)
+        fields = decode_object(response)
     except BadJson:
         return None
     found = as_text(fields.get("id"))
@@ -105,7 +117,7 @@ def _token_request(
         url=path,
         route=path,
         group=AUTH,
-        headers=_Header({"Authorization": f"Basic {basic}"}),
+        headers=Secret({"Authorization": f"Basic {basic}"}),
         form=form,
         is_repeatable=is_repeatable,
     )
@@ -113,10 +125,3 @@ def _token_request(
 
 def _text(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-class _Header(dict[str, Any]):
-    """A header whose content must not show in logs and tracebacks."""
-
-    def __repr__(self) -> str:
-        return "{…}"
