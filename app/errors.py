@@ -36,7 +36,42 @@ AftercallError
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Self
+
+
+class AccessReason(StrEnum):
+    """Why credentials cannot be used, or why something cannot be read with them.
+
+    A code of ours, as the API, the log and metrics report it; RingCentral's own codes stand beside these.
+    """
+
+    NO_CREDENTIALS = "no-credentials"
+    """No credentials that work serve the account."""
+
+    NO_PERMISSION = "no-permission"
+    """The credentials that work may not read it."""
+
+    CREDENTIALS_REFUSED = "credentials-refused"
+    PERMISSION_MISSING = "permission-missing"
+    """RingCentral refused without a code of its own."""
+
+    SIGN_IN_AGAIN = "sign-in-again"
+    """RingCentral no longer accepts the refresh token: only a person can get a new one."""
+
+    NO_REFRESH_TOKEN = "no-refresh-token"  # noqa: S105 - a code
+    WRONG_ACCOUNT = "wrong-account"
+    """The credentials are of another account than the events."""
+
+    OTHER_APP = "other-app"
+    """The credentials were issued to another app than the one in the settings."""
+
+    UNREADABLE = "unreadable"
+    """The credentials were encrypted with a key that this process does not have."""
+
+    REMOVED = "removed"
+    SILENCED = "silenced"
+    """RingCentral asked for a long silence (429)."""
 
 
 class AftercallError(Exception):

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from app.accounts.remedies import WRONG_ACCOUNT, describe
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
+from app.accounts.remedies import describe
+from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import ExtensionId
 
 COMPANY_PERMISSION = "CMN-408"
@@ -147,9 +147,9 @@ def _healed(before: Access, asked: Access) -> Access:
 
 
 def _of_account(before: Access, error: RingCentralError | None, now: datetime) -> Access:
-    lacks = {name: refused for name, refused in before.lacks.items() if name != WRONG_ACCOUNT}
+    lacks = {name: refused for name, refused in before.lacks.items() if name != AccessReason.WRONG_ACCOUNT}
     if error is not None:
-        lacks[WRONG_ACCOUNT] = {**(describe(error) or {}), "since": now.isoformat()}
+        lacks[AccessReason.WRONG_ACCOUNT] = {**(describe(error) or {}), "since": now.isoformat()}
     return _since_when(replace(before, lacks=lacks), before)
 
 

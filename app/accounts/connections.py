@@ -24,11 +24,11 @@ from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database, upsert_into, wake
 from app.db.tables import credentials
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralError
+from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.rate_limits.bucket import Limits
 from app.rate_limits.shared_buckets import SharedRates
-from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
+from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.stored_tokens import StoredToken, load_refusal
 from app.ringcentral.transport import ClientConfig, Meters
@@ -301,7 +301,7 @@ class Connections:
             refusal = load_refusal(
                 await db.scalar(select(credentials.c.refused).where(mine).with_for_update())
             )
-            if refusal is None or refusal.code == SIGN_IN_AGAIN or refusal.until <= now:
+            if refusal is None or refusal.code == AccessReason.SIGN_IN_AGAIN or refusal.until <= now:
                 return True
             if refusal.at is not None and (now - refusal.at).total_seconds() < at_least_old:
                 return False

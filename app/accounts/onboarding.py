@@ -22,6 +22,7 @@ from app.calls.attachments.store import bind_account
 from app.clock import Clock
 from app.db.engine import Database
 from app.errors import (
+    AccessReason,
     CredentialsRefused,
     PermissionMissing,
     RateLimited,
@@ -196,7 +197,7 @@ class Onboarding:
             raise CredentialsRefused(
                 "RingCentral gave no refresh token, so the sign-in would end within the hour: let the app issue "
                 "refresh tokens in the developer console",
-                code="no-refresh-token",
+                code=AccessReason.NO_REFRESH_TOKEN,
             )
         return token
 

@@ -13,6 +13,7 @@ from app.accounts.access import CALL_READING, Access, Level
 from app.accounts.connections import auth_config, own_auth
 from app.accounts.credentials import OWN, CredentialKind, Secret
 from app.db.tables import accounts, credentials
+from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.auth import AuthConfig
 from app.settings import Settings
@@ -24,11 +25,6 @@ NEEDED_SCOPES = {
     "SubscriptionWebhook": "be told of calls",
 }
 """App scopes without which calls are not enriched, and what for."""
-
-USEFUL_SCOPES = {"ReadCallRecording": "hear recordings", "RingSense": "read insights"}
-
-OTHER_APP = "other-app"
-UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +187,10 @@ def _auth_of(row: Any, settings: Settings, vault: Vault) -> tuple[AuthConfig | N
             "These credentials were encrypted with a key that AFTERCALL_SECRET_KEY no longer holds: put that key back, "
             "behind the new one, or give the credentials anew."
         )
-        return None, {"code": UNREADABLE, "detail": detail, "since": None}
+        return None, {"code": AccessReason.UNREADABLE, "detail": detail, "since": None}
     if auth is None:
         detail = "These credentials were given to another app than RC_CLIENT_ID names: set that app again, or give them anew."
-        return None, {"code": OTHER_APP, "detail": detail, "since": None}
+        return None, {"code": AccessReason.OTHER_APP, "detail": detail, "since": None}
     return auth, None
 
 

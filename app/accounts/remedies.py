@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralError
-from app.ringcentral.auth import SIGN_IN_AGAIN
-
-WRONG_ACCOUNT = "wrong-account"
-"""Our own code: the credentials are of another account than the events."""
-
+from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RateLimited, RingCentralError
 
 _VALID_ONES = {
     "own": "set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to valid ones and restart.",
@@ -25,24 +20,24 @@ def describe(error: RingCentralError, kind: str = "own") -> dict[str, Any] | Non
     if isinstance(error, PermissionMissing):
         what = "app scope" if error.code == "CMN-401" else "user permission"
         return {
-            "code": error.code or "permission-missing",
+            "code": error.code or AccessReason.PERMISSION_MISSING,
             "detail": f"RingCentral refuses for want of the {what} {error.permission or '(unnamed)'}: "
             f"grant it to the {'app in the developer console' if what == 'app scope' else 'service user'}.",
         }
-    if isinstance(error, CredentialsRefused) and error.code == SIGN_IN_AGAIN:
+    if isinstance(error, CredentialsRefused) and error.code == AccessReason.SIGN_IN_AGAIN:
         return {
             "code": error.code,
             "detail": f"RingCentral has ended the sign-in of this account ({error.detail}): "
             "open /oauth/ringcentral/start, or an invitation (`aftercall accounts invite`), and sign in again.",
         }
-    if isinstance(error, CredentialsRefused) and error.code == WRONG_ACCOUNT:
+    if isinstance(error, CredentialsRefused) and error.code == AccessReason.WRONG_ACCOUNT:
         return {
             "code": error.code,
             "detail": f"These are credentials of another account ({error.detail}): see whose credential RC_JWT is.",
         }
     if isinstance(error, CredentialsRefused):
         return {
-            "code": error.code or "credentials-refused",
+            "code": error.code or AccessReason.CREDENTIALS_REFUSED,
             "detail": f"RingCentral refuses the credentials ({error.detail}): {_VALID_ONES[kind]}",
         }
     return None

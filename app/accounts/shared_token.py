@@ -15,7 +15,9 @@ from sqlalchemy import select, update
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
-from app.errors import CredentialsRefused, RingCentralUnreachable
+from app.errors import CredentialsRefused
+from app.errors import RingCentralUnreachable
+from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.stored_tokens import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
 from app.vault import Vault
@@ -124,5 +126,5 @@ class SharedTokenStore:
                 opened = upsert_into(db, credentials).values({**self._key, "updated_at": now})
                 await db.execute(opened.on_conflict_do_nothing())
             elif await db.scalar(select(credentials.c.name).where(self._mine)) is None:
-                raise CredentialsRefused("these credentials were removed", code="removed")
+                raise CredentialsRefused("these credentials were removed", code=AccessReason.REMOVED)
             return await lease.take(db, now) is not None

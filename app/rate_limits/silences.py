@@ -12,12 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import rate_buckets
+from app.errors import AccessReason
 from app.rate_limits.bucket_state import BucketState
 
 LONG = timedelta(minutes=5)
 """A longer silence is reported."""
-
-CODE = "silenced"
 
 _STOPS = {
     "heavy": "no call records, recordings or lists are read",
@@ -48,7 +47,7 @@ def describe_silence(group: str, stored: Mapping[str, Any], now: datetime) -> di
         return None
     ends = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return {
-        "code": CODE,
+        "code": AccessReason.SILENCED,
         "detail": f"RingCentral asked us to wait until {ends} (429, Retry-After; rate group {group.capitalize()}): "
         f"until then {_STOPS.get(group, 'its requests are not sent')}. Calls are recorded from the Call Log "
         "afterwards. If that is unexpected, ask RingCentral's support why.",

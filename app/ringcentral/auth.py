@@ -18,7 +18,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.clock import Clock
-from app.errors import CredentialsRefused, LeaseLost, RateLimited, RingCentralError, RingCentralUnreachable
+from app.errors import (
+    AccessReason,
+    CredentialsRefused,
+    LeaseLost,
+    RateLimited,
+    RingCentralError,
+    RingCentralUnreachable,
+)
 from app.ringcentral.models import Token
 from app.ringcentral.ports import Priority, TokenStore
 from app.ringcentral.protocol.errors import TOKEN_CODES, decode_token_error
@@ -33,9 +40,6 @@ from app.ringcentral.stored_tokens import (
 )
 from app.ringcentral.transport import Transport, Unanswered
 from app.ringcentral.wire import Request, Response, read_error, read_rate_headers
-
-SIGN_IN_AGAIN = "sign-in-again"
-"""Our code for a refresh token that RingCentral no longer accepts: only a person can get a new one."""
 
 _SPENT_CODES = TOKEN_CODES | {"OAU-210", "invalid_grant"}
 """Any of these codes says that a refresh token is over; RFC 6749 calls it `invalid_grant`."""
@@ -269,7 +273,9 @@ class TokenKeeper:
         if config.jwt is not None:
             return token_by_jwt(config.client_id, config.client_secret, config.jwt)
         if self._token is None or self._token.refresh_token is None:
-            raise CredentialsRefused("this sign-in has no refresh token left", code=SIGN_IN_AGAIN)
+            raise CredentialsRefused(
+                "this sign-in has no refresh token left", code=AccessReason.SIGN_IN_AGAIN
+            )
         return token_by_refresh(config.client_id, config.client_secret, self._token.refresh_token)
 
     def _stored(self, token: Token, sent_at: datetime) -> StoredToken:
@@ -301,7 +307,7 @@ class TokenKeeper:
         return CredentialsRefused(
             error.detail,
             status=error.status,
-            code=SIGN_IN_AGAIN,
+            code=AccessReason.SIGN_IN_AGAIN,
             request_id=error.request_id,
         )
 
@@ -333,7 +339,7 @@ class TokenKeeper:
 
     def _refusal_time(self, error: CredentialsRefused, so_far: timedelta) -> timedelta:
         """Return how long nobody retries: as long as the refusal has lasted, within bounds."""
-        if error.code == SIGN_IN_AGAIN:
+        if error.code == AccessReason.SIGN_IN_AGAIN:
             return FOREVER
         config = self._config
         seconds = max(config.refusal_seconds, so_far.total_seconds())
@@ -343,7 +349,7 @@ class TokenKeeper:
         """Return what a refusal of this code concerns: a sign-in that is over is so with any secret of the
         app.
         """
-        return self._fingerprint if code == SIGN_IN_AGAIN else self._config.presented
+        return self._fingerprint if code == AccessReason.SIGN_IN_AGAIN else self._config.presented
 
     async def _raise_refusal(self) -> None:
         """Raise the refusal that any replica got some minutes ago."""

@@ -47,7 +47,7 @@ from app.enrichment.records.apply import (
 )
 from app.enrichment.records.matching import answers, match_records
 from app.enrichment.records.set_aside import UNSTORABLE, Shelf, write_apart
-from app.errors import RateLimited, RequestRefused, RingCentralError
+from app.errors import AccessReason, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord
 from app.ringcentral.protocol.errors import PERMISSION_CODES
@@ -69,8 +69,6 @@ LONGEST_TURN_SECONDS = 300.0
 
 
 NEVER_LOGGED = "never-logged"
-NO_CREDENTIALS = "no-credentials"
-NO_PERMISSION = "no-permission"
 REFUSED = "refused"
 
 log = structlog.get_logger(__name__)
@@ -81,8 +79,8 @@ def why_unseen(connections: Sequence[Connection], readers: Sequence[Connection])
     left_out = [item for item in connections if item not in readers and item.access.problem is not None]
     refused = [item for item in left_out if not _lacks_permission(item.access.problem or {})]
     if not connections or any(item.is_company_wide for item in refused) or (refused and not readers):
-        return NO_CREDENTIALS
-    return NO_PERMISSION
+        return AccessReason.NO_CREDENTIALS
+    return AccessReason.NO_PERMISSION
 
 
 def _lacks_permission(problem: Mapping[str, Any]) -> bool:

@@ -32,7 +32,7 @@ from app.enrichment.call_log.slices import (
     start_of,
 )
 from app.enrichment.records.apply import CallLogPlan
-from app.errors import LeaseLost, RateLimited, RequestRefused, RingCentralError
+from app.errors import AccessReason, LeaseLost, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
 from app.ringcentral.protocol.paging import wants_next_page
@@ -53,7 +53,6 @@ GAP_PASSES = 2
 LONG_LOOK_EVERY = 8
 """Most regular looks go back a little; one in so many goes back all the way, for calls that lasted for hours."""
 
-NO_CREDENTIALS = "no-credentials"
 UNASKED = "users-not-asked"
 
 _USERS_AT_ONCE = 8
@@ -197,7 +196,11 @@ class Sweeper(AccountsWorker):
             return False
         if not readers:
             await self._stall(
-                sweep, {"code": NO_CREDENTIALS, "detail": "No credentials that work serve this account."}
+                sweep,
+                {
+                    "code": AccessReason.NO_CREDENTIALS,
+                    "detail": "No credentials that work serve this account.",
+                },
             )
             return False
         if sweep.reason == Reason.REGULAR and await self._look_at_feed(sweep, readers[0]):

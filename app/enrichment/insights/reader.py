@@ -27,20 +27,25 @@ from app.calls.model import NO_SESSION, Call
 from app.db.tables import calls
 from app.enrichment.records.apply import finish
 from app.enrichment.records.set_aside import PASSING, UNSTORABLE, Shelf
-from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
+from app.errors import (
+    AccessReason,
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RequestRefused,
+    RingCentralError,
+)
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
 from app.work.failures import log_failure
 from app.work.rounds import Agenda, Rounds
 
 NOT_ANALYSED = "not-analysed"
-NO_CREDENTIALS = "no-credentials"
 NO_LICENCE = "no-licence"
-NO_PERMISSION = "no-permission"
 NO_SCOPE = "no-scope"
 SWITCHED_OFF = "off"
 UNREACHABLE = "unreachable"
-_REASONS = {"CMN-401": NO_SCOPE, "CMN-402": NO_PERMISSION, "CMN-408": NO_PERMISSION}
+_REASONS = {"CMN-401": NO_SCOPE, "CMN-402": AccessReason.NO_PERMISSION, "CMN-408": AccessReason.NO_PERMISSION}
 _MOST_AT_ONCE = 20
 _LONGEST_TURN_SECONDS = 600.0
 _MOST_CLOSED = 500
@@ -179,7 +184,9 @@ class InsightsReader(AccountsWorker):
         usable = [one for one in fitting if one.access.problem is None]
         if not usable:
             return (
-                self._again(call, self._plan.after, NO_CREDENTIALS) if fitting else Hopeless(NO_CREDENTIALS)
+                self._again(call, self._plan.after, AccessReason.NO_CREDENTIALS)
+                if fitting
+                else Hopeless(AccessReason.NO_CREDENTIALS)
             )
         reason = outlook.reason or NO_LICENCE
         refused: dict[str, datetime] = {}

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.accounts.connections import Connection, serving
-from app.accounts.context import AccountsContext, AccountsWorker
-from app.accounts.remedies import WRONG_ACCOUNT
+from app.accounts.connections import Connection
+from app.accounts.connections import serving
+from app.accounts.context import AccountsContext
+from app.accounts.context import AccountsWorker
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source, Stage
@@ -46,7 +47,14 @@ from app.enrichment.records.apply import (
 )
 from app.enrichment.records.matching import CallKeys, Matching, answers, match_records
 from app.enrichment.records.set_aside import Shelf, write_apart
-from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
+from app.errors import (
+    AccessReason,
+    CredentialsRefused,
+    LeaseLost,
+    PermissionMissing,
+    RateLimited,
+    RingCentralError,
+)
 from app.ids import AccountId, RecordId
 from app.rate_limits import bucket as budget
 from app.rate_limits.shared_buckets import SharedRates
@@ -417,7 +425,7 @@ def _wrong_account(target: Target, polled: Polled) -> RingCentralError | None:
         return None
     return CredentialsRefused(
         f"they belong to account {polled.account_id}, but the events come from account {target.account_id}",
-        code=WRONG_ACCOUNT,
+        code=AccessReason.WRONG_ACCOUNT,
     )
 
 

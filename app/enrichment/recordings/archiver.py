@@ -28,13 +28,13 @@ from app.enrichment.recordings.archive_store import Archive
 from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange
 from app.enrichment.recordings.watcher import (
-    NO_CREDENTIALS,
     RecordingPlan,
     find_recording_connection,
     note_missing_permission,
     take_not_found,
 )
 from app.errors import (
+    AccessReason,
     ArchiveUnavailable,
     CredentialsRefused,
     PermissionMissing,
@@ -207,7 +207,7 @@ class Archiver(AccountsWorker):
     ) -> dict[str, Any]:
         connection = await self._find_hearer(account_id, rows)
         if connection is None:
-            raise CredentialsRefused(NO_CREDENTIALS)
+            raise CredentialsRefused(AccessReason.NO_CREDENTIALS)
         part = self._part(account_id, recording_id)
         await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)

@@ -25,14 +25,20 @@ from app.calls.recordings import NOT_THERE, OPEN, PART, State, readiness_of
 from app.db.engine import Database
 from app.enrichment.records.apply import finish
 from app.enrichment.records.set_aside import PASSING, UNSTORABLE, Shelf
-from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
+from app.errors import (
+    AccessReason,
+    CredentialsRefused,
+    PermissionMissing,
+    RateLimited,
+    RequestRefused,
+    RingCentralError,
+)
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
 from app.work.failures import log_failure
 from app.work.rounds import Agenda, Rounds
 
-NO_CREDENTIALS = "no credentials"
 NO_RIGHT = "no right"
 READ_RECORDINGS = "ReadCallRecording"
 SCOPE_MISSING = "CMN-401"
@@ -130,7 +136,7 @@ class RecordingWatcher(AccountsWorker):
     async def _look(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
         connection = await self._find_hearer(account_id, rows)
         if connection is None:
-            await self._wait_for_credentials(account_id, recording_id, NO_CREDENTIALS)
+            await self._wait_for_credentials(account_id, recording_id, AccessReason.NO_CREDENTIALS)
             return
         now = self._clock.now()
         if not connection.access.may(READ_RECORDINGS, now):
@@ -153,7 +159,9 @@ class RecordingWatcher(AccountsWorker):
                 await self._put_off(account_id, recording_id, self._clock.now())
         except CredentialsRefused as error:
             log_failure(log, "credentials for recordings were refused", error)
-            await self._wait_for_credentials(account_id, recording_id, error.code or NO_CREDENTIALS)
+            await self._wait_for_credentials(
+                account_id, recording_id, error.code or AccessReason.NO_CREDENTIALS
+            )
         except RequestRefused as error:
             log_failure(log, "a recording was refused", error)
             await self._in_vain(account_id, recording_id, error.code or type(error).__name__)

@@ -13,7 +13,6 @@ from app.accounts.access import Access, Level
 from app.accounts.connections import Connection, serving
 from app.accounts.credentials import CredentialKind, Secret, save
 from app.accounts.overview import load_overview
-from app.accounts.remedies import WRONG_ACCOUNT
 from app.accounts.token_refresh import TokenRefresher
 from app.calls import store
 from app.calls.accounts import was_added
@@ -24,9 +23,9 @@ from app.db.tables import credentials, rate_buckets
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.polling.poller import Poller
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
+from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId
-from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig
+from app.ringcentral.auth import AuthConfig
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority
 from app.ringcentral.stored_tokens import StoredToken
@@ -268,15 +267,15 @@ async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_n
     await company.end_call(ACCOUNT, 1)
     await company.end_call(OTHER, 2)
     ours.active = [company.record(1)]
-    theirs.failure = CredentialsRefused("revoked", status=400, code=SIGN_IN_AGAIN)
+    theirs.failure = CredentialsRefused("revoked", status=400, code=AccessReason.SIGN_IN_AGAIN)
     await company.poll_for(60)
     assert await company.stage_of(ACCOUNT, 1) == Stage.BOOTSTRAPPED
     assert len(theirs.asked) == 1
     problem = (await company.access_of(OTHER, "ext-1")).problem
     assert problem is not None
-    assert problem["code"] == SIGN_IN_AGAIN
+    assert problem["code"] == AccessReason.SIGN_IN_AGAIN
     assert "sign in again" in problem["detail"]
-    assert await company.problems() == {(OTHER, "ext-1"): [SIGN_IN_AGAIN]}
+    assert await company.problems() == {(OTHER, "ext-1"): [AccessReason.SIGN_IN_AGAIN]}
 
 
 async def test_users_without_company_rights_see_their_own_calls_out_of_their_own_buckets(
@@ -386,15 +385,20 @@ async def test_what_one_connection_wants_is_neither_overwritten_nor_cleared_by_a
     ana, ben, cleo = await company.connections.of(OTHER)
     await company.connections.note(ana, PermissionMissing("no", permission="ReadCallLog", code="CMN-401"))
     await company.connections.note(ana, PermissionMissing("no", permission="RingSense", code="CMN-401"))
-    await company.connections.note(ben, CredentialsRefused("ended", status=400, code=SIGN_IN_AGAIN))
+    await company.connections.note(
+        ben, CredentialsRefused("ended", status=400, code=AccessReason.SIGN_IN_AGAIN)
+    )
     await company.connections.note(cleo, None)
-    told = {(OTHER, "ana"): ["CMN-401", "CMN-401"], (OTHER, "ben"): [SIGN_IN_AGAIN]}
+    told = {(OTHER, "ana"): ["CMN-401", "CMN-401"], (OTHER, "ben"): [AccessReason.SIGN_IN_AGAIN]}
     assert await company.problems() == told
     ana = next(one for one in await company.connections.of(OTHER) if one.name == "ana")
     await company.connections.note(ana, None)
-    assert await company.problems() == {(OTHER, "ana"): ["CMN-401"], (OTHER, "ben"): [SIGN_IN_AGAIN]}
+    assert await company.problems() == {
+        (OTHER, "ana"): ["CMN-401"],
+        (OTHER, "ben"): [AccessReason.SIGN_IN_AGAIN],
+    }
     clock.advance(3601)
-    assert await company.problems() == {(OTHER, "ben"): [SIGN_IN_AGAIN]}, (
+    assert await company.problems() == {(OTHER, "ben"): [AccessReason.SIGN_IN_AGAIN]}, (
         "nobody has met the other for an hour"
     )
 
@@ -438,8 +442,8 @@ async def test_credentials_of_another_account_are_told_and_stop_nothing(company:
     assert len(ours.asked) == 2, "it goes on"
     company.clock.advance(121)
     await company.reader.step()
-    assert await company.problems() == {(ACCOUNT, "own"): [WRONG_ACCOUNT]}
-    since = (await company.access_of(AccountId("~"), "own")).lacks[WRONG_ACCOUNT]["since"]
+    assert await company.problems() == {(ACCOUNT, "own"): [AccessReason.WRONG_ACCOUNT]}
+    since = (await company.access_of(AccountId("~"), "own")).lacks[AccessReason.WRONG_ACCOUNT]["since"]
     assert since < company.clock.now().isoformat()
 
 

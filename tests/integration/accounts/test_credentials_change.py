@@ -16,9 +16,8 @@ from app.accounts.credentials import CredentialKind, Secret
 from app.accounts.overview import load_overview
 from app.calls.accounts import open_unbound
 from app.db.engine import Database
-from app.errors import CredentialsRefused, PermissionMissing, RingCentralUnreachable
+from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from app.ringcentral.auth import SIGN_IN_AGAIN
 from app.settings import Settings
 from app.vault import Vault
 from tests.fakes.clock import FakeClock
@@ -167,10 +166,10 @@ async def test_what_work_under_way_was_told_of_former_credentials_is_not_said_of
     busy = house.replica()
     (former,) = await busy.of(COFFEE)
     await sign_in(house, endpoint, "two")
-    await busy.note(former, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+    await busy.note(former, CredentialsRefused("over", status=400, code=AccessReason.SIGN_IN_AGAIN))
     (present,) = await house.replica().of(COFFEE)
     assert present.access.problem is None
-    await busy.note(present, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+    await busy.note(present, CredentialsRefused("over", status=400, code=AccessReason.SIGN_IN_AGAIN))
     (blocked,) = await house.replica().of(COFFEE)
     assert blocked.access.problem is not None
 
@@ -193,7 +192,9 @@ async def test_a_refusal_that_goes_on_is_logged_once_with_whose_it_is(
     with capture_logs() as lines:
         for _ in range(3):
             (connection,) = await replica.of(COFFEE)
-            await replica.note(connection, CredentialsRefused("over", status=400, code=SIGN_IN_AGAIN))
+            await replica.note(
+                connection, CredentialsRefused("over", status=400, code=AccessReason.SIGN_IN_AGAIN)
+            )
             clock.advance(400)
     told = [line for line in lines if "rights" in line["event"]]
     assert [(line["account_id"], line["name"], line["log_level"]) for line in told] == [

@@ -15,6 +15,7 @@ from app.enrichment.call_log import reader as readings
 from app.enrichment.call_log.gaps import Reason
 from app.enrichment.insights import reader as insights
 from app.enrichment.records import set_aside
+from app.errors import AccessReason
 from app.metric_labels import OTHER
 from app.ringcentral import wire
 from app.webhooks.folding.ending import NO_CUSTOMER_CALLS
@@ -91,7 +92,7 @@ def test_declared_label_values_match_the_code() -> None:
     assert set(metrics.STAGES) == set(Stage)
     assert set(metrics.GAP_REASONS) == set(Reason)
     assert set(metrics.GROUPS) == {wire.LIGHT, wire.MEDIUM, wire.HEAVY, wire.AUTH}
-    never = {readings.NEVER_LOGGED, readings.NO_CREDENTIALS, readings.NO_PERMISSION, readings.REFUSED}
+    never = {readings.NEVER_LOGGED, AccessReason.NO_CREDENTIALS, AccessReason.NO_PERMISSION, readings.REFUSED}
     never |= {set_aside.UNSTORABLE}
     assert set(metrics.ABSENT_REASONS) == never | set(NO_CUSTOMER_CALLS.values())
     assert set(metrics.INSIGHTS.values["outcome"]) == set(insights._OUTCOMES.values())

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import respx
 
-from app.errors import CredentialsRefused, LeaseLost, RingCentralUnreachable, StorageUnavailable
-from app.ringcentral.auth import SIGN_IN_AGAIN, AuthConfig, MemoryTokenStore, TokenKeeper
+from app.errors import AccessReason, CredentialsRefused, LeaseLost, RingCentralUnreachable, StorageUnavailable
+from app.ringcentral.auth import AuthConfig, MemoryTokenStore, TokenKeeper
 from app.ringcentral.stored_tokens import StoredToken, load_token
 from app.ringcentral.transport import Transport
 from tests.fakes.clock import FakeClock
@@ -106,7 +106,7 @@ async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
     for asker in (keeper, keeper, TokenKeeper(transport, SIGNED_IN, shared, clock)):
         with pytest.raises(CredentialsRefused) as refusal:
             await asker.token()
-        assert refusal.value.code == SIGN_IN_AGAIN
+        assert refusal.value.code == AccessReason.SIGN_IN_AGAIN
         clock.advance(timedelta(days=30).total_seconds())
     assert endpoint.asked == asked + 1
 
@@ -121,7 +121,7 @@ async def test_a_token_that_the_api_has_refused_is_not_handed_out_again(
     for _ in range(3):
         with pytest.raises(CredentialsRefused) as refusal:
             await keeper.token()
-        assert refusal.value.code == SIGN_IN_AGAIN
+        assert refusal.value.code == AccessReason.SIGN_IN_AGAIN
         clock.advance(60)
     assert endpoint.asked == 1
 
@@ -212,7 +212,7 @@ async def test_without_anything_kept_a_person_has_to_sign_in_and_nobody_is_asked
     shared.token = None
     with pytest.raises(CredentialsRefused) as refusal:
         await keeper.token()
-    assert refusal.value.code == SIGN_IN_AGAIN
+    assert refusal.value.code == AccessReason.SIGN_IN_AGAIN
     assert endpoint.asked == 0
 
 
@@ -248,5 +248,5 @@ async def test_however_ringcentral_says_that_a_sign_in_is_over_nobody_asks_again
         clock.advance(3600)
         with pytest.raises(CredentialsRefused) as refusal:
             await keeper.token()
-        assert refusal.value.code == SIGN_IN_AGAIN
+        assert refusal.value.code == AccessReason.SIGN_IN_AGAIN
     assert ringcentral["token"].call_count == 1

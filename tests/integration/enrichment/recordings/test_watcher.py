@@ -291,7 +291,7 @@ async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: Rec
     await limit_to(desk, BEN)
     await keeper.step()
     assert "recording 77" not in desk.ringcentral.asked
-    assert (await rows(desk))[0].problem == "no credentials"
+    assert (await rows(desk))[0].problem == "no-credentials"
 
 
 async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keeper: RecordingWatcher) -> None:
@@ -299,7 +299,7 @@ async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keep
     await limit_to(desk, BEN)
     await keep_for(desk, keeper, 12 * 3600)
     (row,) = await rows(desk)
-    assert (row.state, row.attempts, row.problem) == ("pending", 0, "no credentials")
+    assert (row.state, row.attempts, row.problem) == ("pending", 0, "no-credentials")
     async with desk.database.write() as db:
         await db.execute(credentials.delete())
     desk.connections.forget()
@@ -326,7 +326,7 @@ async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
     desk.clock.advance(8 * 24 * 3600)
     await keeper.step()
     (row,) = await rows(desk)
-    assert (row.state, row.problem, (await desk.call()).stage) == ("expired", "no credentials", "final")
+    assert (row.state, row.problem, (await desk.call()).stage) == ("expired", "no-credentials", "final")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.accounts.overview import OTHER_APP, UNREADABLE
-from app.ops.problems.remedies import all_titles, remedy_for
+from app.ops.problems.remedies import all_titles
+from app.ops.problems.remedies import remedy_for
+from app.errors import AccessReason
 from app.ringcentral.reachability import Unreached
 from app.webhooks.subscriptions.remedies import ADVICE
 
@@ -35,7 +36,7 @@ def test_refused_subscription_differs_from_unreachable_service(code: str) -> Non
     assert remedy_for("subscription", code).title == title
 
 
-@pytest.mark.parametrize("code", [UNREADABLE, OTHER_APP])
+@pytest.mark.parametrize("code", [AccessReason.UNREADABLE, AccessReason.OTHER_APP])
 def test_unusable_credentials_are_not_reported_as_refused(code: str) -> None:
     assert remedy_for("credentials", code).title == "Stored credentials cannot be used"
 
