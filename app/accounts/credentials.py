@@ -1,15 +1,16 @@
-"""Whose credentials are stored: written encrypted, listed without secrets, encrypted anew with another key."""
+"""Stored credentials: written encrypted, listed without secrets, re-encrypted with another key."""
 
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.fernet import InvalidToken
-from sqlalchemy import delete, select, update
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.alias_generators import to_camel
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class CredentialKind(StrEnum):
-    """How a user proves who he is."""
+    """How a user proves their identity."""
 
     JWT = "jwt"
     OAUTH = "oauth"
@@ -36,11 +37,15 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What is stored of credentials beside the token; it never shows.
+    """The secret part of credentials besides the token; it never appears in a repr.
 
-    Without `client_secret` the app is that of the environment. `sign_in` names one sign-in, whose refresh token
-    lies with the token.
+    Without `client_secret` the app is that of the environment. `sign_in` identifies one sign-in, whose
+    refresh token is stored with the token.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        alias_generator=to_camel, hide_input_in_errors=True
+    )
 
     client_id: str
     client_secret: str | None = None
@@ -52,39 +57,33 @@ class Secret:
 
     def dump(self) -> bytes:
         """Return what `load` reads: encrypt it."""
-        fields = {
-            "clientId": self.client_id,
-            "clientSecret": self.client_secret,
-            "jwt": self.jwt,
-            "signIn": self.sign_in,
-        }
-        return json.dumps({name: value for name, value in fields.items() if value}).encode()
+        return _SECRET.dump_json(self, by_alias=True, exclude_defaults=True)
 
     @classmethod
     def load(cls, dumped: bytes) -> "Secret":
-        fields = json.loads(dumped)
-        return cls(
-            client_id=fields["clientId"],
-            client_secret=fields.get("clientSecret"),
-            jwt=fields.get("jwt"),
-            sign_in=fields.get("signIn", ""),
-        )
+        """Raises ValueError for anything that `dump` did not write."""
+        return _SECRET.validate_json(dumped)
+
+
+_SECRET = TypeAdapter(Secret)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Credentials as they can be shown: without secrets. `access` is what `connections.Access` writes."""
+class CredentialRow:
+    """A row of `credentials`, still encrypted. `access` is what `Access.to_json` writes."""
 
     account_id: AccountId
     name: str
     kind: str
-    access: dict[str, Any] | None
-    updated_at: datetime
+    secret: bytes | None = field(default=None, repr=False)
+    token: bytes | None = field(default=None, repr=False)
+    access: dict[str, Any] | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """How many secrets were encrypted anew, were so already, and can be read with none of the keys."""
+    """How many secrets were re-encrypted, already had the first key, and can be read with none of the keys."""
 
     renewed: int
     kept: int
@@ -92,16 +91,16 @@ class Rotation:
 
 
 def check_name(name: str) -> str:
-    """Return a name that a person gave credentials. Raises Unprocessable for one that cannot be."""
+    """Return a name for credentials. Raises Unprocessable if it is not allowed."""
     if name == OWN or _NAME.fullmatch(name) is None:
         raise Unprocessable(
-            f"Credentials need a name of 1 to 63 letters, digits, dots and dashes, other than {OWN!r}"
+            f"The name of credentials must have 1 to 63 letters, digits, dots and dashes, and must not be {OWN!r}"
         )
     return name
 
 
 def default_name(owner_id: str | None) -> str:
-    """Return the name of the credentials of this user: signing in again replaces them."""
+    """Return the name of this user's credentials: signing in again replaces them."""
     return f"ext-{owner_id}" if owner_id and _NAME.fullmatch(f"ext-{owner_id}") else "user"
 
 
@@ -116,12 +115,13 @@ async def save(
     access: dict[str, Any],
     now: datetime,
 ) -> bool:
-    """Keep credentials with their first token, in place of those of the same name; say whether there were none.
+    """Store credentials with their first token, replacing those of the same name; return whether there were
+    none.
 
-    Whoever waits to ask for this account is woken.
+    Wakes the loops that can now read this account.
     """
     await accounts.add(db, account_id, now)
-    mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
+    mine = _row(account_id, name)
     is_new = await db.scalar(select(credentials.c.name).where(mine)) is None
     values = {
         "kind": kind.value,
@@ -129,52 +129,41 @@ async def save(
         "access": access,
         "token": vault.encrypt(token.dump()),
         "refused": None,
-        # A replica that is asking for a token with the former credentials must not save it over this one.
+        # A replica that is requesting a token with the old credentials must not save it over this one.
         "lease_owner": None,
         "lease_until": None,
         "updated_at": now,
     }
     insert = upsert_into(db, credentials).values(account_id=account_id, name=name, **values)
     await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
-    _wake_all(db)
+    wake(db, POLLS, READINGS, SUBSCRIPTIONS)
     return is_new
 
 
 async def remove(db: AsyncConnection, account_id: AccountId, name: str) -> bool:
-    """Forget credentials; say whether there were any. Whoever can take over their part is woken."""
-    mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
+    """Delete credentials; return whether there were any. Wakes the loops, so that other connections take
+    over.
+    """
+    mine = _row(account_id, name)
     removed = await db.execute(delete(credentials).where(mine, credentials.c.kind != OWN))
-    _wake_all(db)
+    wake(db, POLLS, READINGS, SUBSCRIPTIONS)
     return removed.rowcount == 1
 
 
-def _wake_all(db: AsyncConnection) -> None:
-    for topic in (POLLS, READINGS, SUBSCRIPTIONS):
-        wake(db, topic)
-
-
-async def list_stored(db: AsyncConnection, account_id: AccountId | None = None) -> Sequence[Stored]:
-    """Return the credentials of one account, or of all; what was kept of the environment's own is among them."""
-    query = select(
-        credentials.c.account_id,
-        credentials.c.name,
-        credentials.c.kind,
-        credentials.c.access,
-        credentials.c.updated_at,
-    ).order_by(credentials.c.account_id, credentials.c.name)
-    if account_id is not None:
-        query = query.where(credentials.c.account_id == account_id)
-    return [
-        Stored(AccountId(row.account_id), row.name, row.kind, row.access, row.updated_at)
-        for row in await db.execute(query)
-    ]
+async def load_rows(db: AsyncConnection, holders: Collection[AccountId] | None = None) -> list[CredentialRow]:
+    """Return the rows of these holders (None: of all), that of the environment's credentials included."""
+    columns = [credentials.c[column.name] for column in fields(CredentialRow)]
+    query = select(*columns).order_by(credentials.c.account_id, credentials.c.name)
+    if holders is not None:
+        query = query.where(credentials.c.account_id.in_(holders))
+    return [CredentialRow(*row) for row in await db.execute(query)]
 
 
 async def load_secrets(
     db: AsyncConnection, vault: Vault, account_id: AccountId, name: str
 ) -> tuple[Secret, StoredToken | None] | None:
-    """Return secret and token, None where there are none or no key of ours reads them."""
-    mine = (credentials.c.account_id == account_id) & (credentials.c.name == name)
+    """Return secret and token; None if there are none, or none of our keys can read them."""
+    mine = _row(account_id, name)
     row = (await db.execute(select(credentials.c.secret, credentials.c.token).where(mine))).first()
     if row is None or row.secret is None:
         return None
@@ -186,9 +175,9 @@ async def load_secrets(
 
 
 async def rotate(db: AsyncConnection, vault: Vault) -> Rotation:
-    """Encrypt with the first key what another one has encrypted.
+    """Re-encrypt with the first key what another key has encrypted.
 
-    May run beside the service: a secret that changes meanwhile was encrypted with the first key anyhow.
+    May run while the service works: a secret that changes meanwhile is encrypted with the first key.
     """
     counts = {"renewed": 0, "kept": 0, "unreadable": 0}
     rows = await db.execute(
@@ -206,16 +195,20 @@ async def rotate(db: AsyncConnection, vault: Vault) -> Rotation:
             elif outcome:
                 counts[outcome] += 1
         if changed:
-            mine = (credentials.c.account_id == row.account_id) & (credentials.c.name == row.name)
+            mine = _row(row.account_id, row.name)
             await db.execute(update(credentials).where(mine).values(changed))
     return Rotation(**counts)
 
 
 def _renew(vault: Vault, encrypted: bytes | None) -> bytes | str:
-    """Return the new form, or what became of the old one; empty when there is nothing."""
+    """Return the new form, or what became of the old one; empty if there is nothing."""
     if encrypted is None:
         return ""
     try:
         return vault.renewed(encrypted) or "kept"
     except InvalidToken:
         return "unreadable"
+
+
+def _row(account_id: str, name: str) -> ColumnElement[bool]:
+    return (credentials.c.account_id == account_id) & (credentials.c.name == name)

@@ -1,4 +1,4 @@
-"""Which accounts there are, whose credentials serve them, and what a person has to do about them."""
+"""The accounts, the credentials that serve them, and what a person has to do about them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import CALL_READING, Access, Level
-from app.accounts.connections import auth_config, own_auth
-from app.accounts.credentials import OWN, CredentialKind, Secret
-from app.db.tables import accounts, credentials
+from app.accounts.config import auth_config, own_auth
+from app.accounts.credentials import OWN, CredentialKind, CredentialRow, Secret, load_rows
+from app.db.tables import accounts
 from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.auth import AuthConfig
@@ -21,17 +21,17 @@ from app.vault import Vault
 
 NEEDED_SCOPES = {
     "ReadCallLog": "read calls",
-    "CallControl": "be told of calls",
-    "SubscriptionWebhook": "be told of calls",
+    "CallControl": "receive the events of calls",
+    "SubscriptionWebhook": "receive the events of calls",
 }
-"""App scopes without which calls are not enriched, and what for."""
+"""App scopes without which calls are not enriched, and what each is for."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """One user's credentials. `problems` are JSON objects with code, detail and since, the gravest first.
+    """One user's credentials. `problems` are JSON objects with code, detail and since, the most severe first.
 
-    `is_blocked`: with one of them nothing can be read.
+    `is_blocked`: one of them stops all reading.
     """
 
     holder: AccountId
@@ -49,7 +49,7 @@ class CredentialStatus:
 
 @dataclass(frozen=True, slots=True)
 class AccountOverview:
-    """An account that we serve or served. `~` stands only for one that is still unknown."""
+    """An account that is or was served. `~` appears only while the account is still unknown."""
 
     account_id: AccountId
     is_own: bool
@@ -58,7 +58,7 @@ class AccountOverview:
 
     @property
     def problem(self) -> dict[str, Any] | None:
-        """Why nobody can read the calls of this account; None while somebody can, or has never tried to."""
+        """Why nobody can read the calls of this account; None while somebody can, or nobody has tried yet."""
         if any(not member.is_blocked for member in self.members):
             return None
         return next((member.problems[0] for member in self.members), None)
@@ -71,7 +71,7 @@ async def load_overview(
     now: datetime,
     account_id: AccountId | None = None,
 ) -> Sequence[AccountOverview]:
-    """Return all accounts, or the one, with the credentials that serve them."""
+    """Return all accounts, or one, with the credentials that serve them."""
     rows = {row.account_id: row for row in await db.execute(select(accounts))}
     own = rows.get(UNBOUND_ACCOUNT)
     own_id = (own.bound_to if own else None) or UNBOUND_ACCOUNT
@@ -94,18 +94,9 @@ async def load_overview(
 async def _load_statuses(
     db: AsyncConnection, settings: Settings, vault: Vault, now: datetime
 ) -> list[CredentialStatus]:
-    query = select(
-        credentials.c.account_id,
-        credentials.c.name,
-        credentials.c.kind,
-        credentials.c.secret,
-        credentials.c.token,
-        credentials.c.access,
-        credentials.c.updated_at,
-    ).order_by(credentials.c.account_id, credentials.c.name)
     members = [
         _status(row, settings, vault, now)
-        for row in await db.execute(query)
+        for row in await load_rows(db)
         if row.kind != OWN or settings.has_credentials
     ]
     if settings.has_credentials and not any(member.kind == OWN for member in members):
@@ -113,55 +104,58 @@ async def _load_statuses(
     return members
 
 
-def _status(row: Any, settings: Settings, vault: Vault, now: datetime) -> CredentialStatus:
+def _status(row: CredentialRow, settings: Settings, vault: Vault, now: datetime) -> CredentialStatus:
     auth, unusable = (own_auth(settings), None) if row.kind == OWN else _auth_of(row, settings, vault)
     access = Access.known(row.access, auth.fingerprint) if auth else Access.from_json(row.access)
     blocking = [problem for problem in (unusable, access.problem) if problem is not None]
     return CredentialStatus(
-        holder=AccountId(row.account_id),
+        holder=row.account_id,
         name=row.name,
         kind=row.kind,
         access=access,
-        problems=(*blocking, *_unheard(access), *missing_beside(access, now, is_own=row.kind == OWN)),
+        problems=(*blocking, *_missing_scopes(access), *missing_beside(access, now, is_own=row.kind == OWN)),
         updated_at=row.updated_at,
         is_blocked=bool(blocking),
     )
 
 
 def _needed(members: tuple[CredentialStatus, ...]) -> tuple[CredentialStatus, ...]:
-    """Ask nobody for the right to all calls while another one has it."""
+    """Leave out requests for the permission to read all calls while another user has it."""
     if not any(member.sees_all for member in members):
         return members
-    reach = {
+    whole_account = {
         id(refused)
         for member in members
         for name, refused in member.access.lacks.items()
         if name in CALL_READING
     }
     return tuple(
-        replace(member, problems=tuple(problem for problem in member.problems if id(problem) not in reach))
+        replace(
+            member, problems=tuple(problem for problem in member.problems if id(problem) not in whole_account)
+        )
         for member in members
     )
 
 
-def _unheard(access: Access) -> list[dict[str, Any]]:
-    """Return the app scopes that the token was given without, unless a refusal has told of them already."""
-    told = [str(problem.get("detail")) for problem in (access.problem, *access.lacks.values()) if problem]
+def _missing_scopes(access: Access) -> list[dict[str, Any]]:
+    """Return the app scopes that the token lacks, unless a refusal has reported them already."""
+    reported = [str(problem.get("detail")) for problem in (access.problem, *access.lacks.values()) if problem]
     return [
         {
             "code": "CMN-401",
-            "detail": f"The app lacks the scope {scope}, to {NEEDED_SCOPES[scope]}: grant it in the developer console.",
+            "detail": f"The app lacks the scope {scope}, needed to {NEEDED_SCOPES[scope]}: "
+            "grant it in the developer console.",
             "since": None,
         }
         for scope in missing_scopes(access.scopes)
-        if not any(scope in detail for detail in told)
+        if not any(scope in detail for detail in reported)
     ]
 
 
 def missing_beside(access: Access, now: datetime, *, is_own: bool) -> list[dict[str, Any]]:
-    """Return what was refused and does not stop the work, as {code, detail, since}.
+    """Return what was refused without stopping the work, as {code, detail, since}.
 
-    Those who were added may be meant for their own extension alone; the service's own user is not. A refusal that
+    Added users may be meant for their own extension only; the service's own user is not. A refusal that
     nobody has met for an hour may be over.
     """
     return [
@@ -176,25 +170,30 @@ def _is_fresh(refused: Mapping[str, Any], now: datetime) -> bool:
     return until is None or datetime.fromisoformat(until) > now
 
 
-def _auth_of(row: Any, settings: Settings, vault: Vault) -> tuple[AuthConfig | None, dict[str, Any] | None]:
-    """Return what to sign in with by stored credentials, and why that cannot be done with them here."""
+def _auth_of(
+    row: CredentialRow, settings: Settings, vault: Vault
+) -> tuple[AuthConfig | None, dict[str, Any] | None]:
+    """Return how to sign in with stored credentials, and why that is not possible here."""
     try:
         auth = auth_config(settings, Secret.load(vault.decrypt(row.secret or b"")))
         if row.kind == CredentialKind.OAUTH and row.token is not None:
-            vault.decrypt(row.token)  # a sign-in lives by what is in there
+            vault.decrypt(row.token)  # without its refresh token a sign-in is lost
     except InvalidToken:
         detail = (
             "These credentials were encrypted with a key that AFTERCALL_SECRET_KEY no longer holds: put that key back, "
-            "behind the new one, or give the credentials anew."
+            "after the new one, or add the credentials again."
         )
         return None, {"code": AccessReason.UNREADABLE, "detail": detail, "since": None}
     if auth is None:
-        detail = "These credentials were given to another app than RC_CLIENT_ID names: set that app again, or give them anew."
+        detail = (
+            "These credentials were issued to another app than RC_CLIENT_ID names: set that app again, or add the "
+            "credentials again."
+        )
         return None, {"code": AccessReason.OTHER_APP, "detail": detail, "since": None}
     return auth, None
 
 
 def missing_scopes(scopes: Iterable[str]) -> list[str]:
-    """Name the app scopes that have to be granted; nothing when the token named no scopes at all."""
+    """Return the app scopes that have to be granted; none if the token stated no scopes."""
     had = set(scopes)
     return [scope for scope in NEEDED_SCOPES if scope not in had] if had else []

@@ -1,4 +1,4 @@
-"""Which connection to ask with: one that sees the whole account, else the own one of an extension concerned."""
+"""Which connection to use: one with the whole account, else that of an extension involved."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -11,7 +11,9 @@ from app.ids import AccountId
 async def find_connections(
     connections: Connections, account_id: AccountId, extension_ids: Collection[str]
 ) -> Sequence[Connection]:
-    """Return the connections that see what belongs to one of these extensions, those with problems too."""
+    """Return the connections that can access what belongs to one of these extensions, those with problems
+    included.
+    """
     known = await connections.of(account_id)
     return [item for item in known if item.is_company_wide or item.extension_id in extension_ids]
 
@@ -23,9 +25,9 @@ async def find_connection(
     permission: str | None = None,
     now: datetime | None = None,
 ) -> Connection | None:
-    """Return the first of them that has no problem; None: there is none.
+    """Return the first of them without a problem; None if there is none.
 
-    One that is known to lack the `permission` at this time comes last: it can still tell what is missing.
+    One that is known to lack the `permission` at this time comes last: its error still says what is missing.
     """
     fitting = await find_connections(connections, account_id, extension_ids)
     usable = [item for item in fitting if item.access.problem is None]
@@ -43,8 +45,8 @@ async def load_connection(
 ) -> Connection:
     """Return such a connection.
 
-    Raises NoCredentials when no credentials work for the account, PermissionMissing when those that do see other
-    extensions only.
+    Raises NoCredentials if no credentials work for the account, and PermissionMissing if those that do access
+    only other extensions.
     """
     found = await find_connection(connections, account_id, extension_ids, permission, now)
     if found is not None:
@@ -53,15 +55,15 @@ async def load_connection(
     if not known:
         raise NoCredentials(
             "The service has no RingCentral credentials for this account. The operator adds them with `aftercall "
-            "accounts add`, or sets RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT; `aftercall check` tells what is missing"
+            "accounts add`, or sets RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT; `aftercall check` says what is missing"
         )
     if all(item.access.problem is not None for item in known):
         raise NoCredentials(
-            "None of the RingCentral credentials that the service has for this account can be used. The operator runs "
-            "`aftercall accounts check`, which says what to do for each"
+            "None of the service's RingCentral credentials for this account can be used. `aftercall accounts check` tells "
+            "the operator what to do about each"
         )
     raise PermissionMissing(
-        "The service's credentials see single extensions of this account only",
+        "The service's credentials can access only single extensions of this account",
         permission="ReadCompanyCallLog",
         status=None,
     )

@@ -1,7 +1,7 @@
 """The token that all replicas share, encrypted in the database, and the lease under which it is bought.
 
-Each taking of the lease has a name of its own, and within it a token is saved only while the row still bears that
-name: whoever was held up for longer than the lease must not overwrite the pair of whoever took over.
+Each taking of the lease has a name of its own. Within it, a token is saved only while the row has that name:
+a replica that was delayed beyond its lease must not overwrite the pair of its successor.
 """
 
 import secrets
@@ -49,13 +49,13 @@ class SharedTokenStore:
         self._longest = timedelta(seconds=longest_seconds or lease_seconds)
         self._key = {"account_id": holder, "name": name}
         self._mine = (credentials.c.account_id == holder) & (credentials.c.name == name)
-        # The environment's credentials have no row until something is kept of them; a row of others that is
-        # gone was removed by somebody and must not come back.
+        # The environment's credentials have no row until something is stored about them. A missing row of others was
+        # removed by somebody, and must not come back.
         self._may_open = holder == UNBOUND_ACCOUNT
         self._held: Lease | None = None
 
     async def load(self) -> StoredToken | None:
-        """Return the newest token. Raises TokenUnreadable for one that was encrypted with another secret key."""
+        """Return the newest token. Raises TokenUnreadable if it was encrypted with another secret key."""
         async with self._database.read() as db:
             encrypted = await db.scalar(select(credentials.c.token).where(self._mine))
         if encrypted is None:
@@ -68,9 +68,9 @@ class SharedTokenStore:
             ) from error
 
     async def save(self, token: StoredToken) -> None:
-        """Keep the token for all replicas; a refusal is forgotten.
+        """Save the token for all replicas, and clear the refusal.
 
-        Raises LeaseLost within `lock` when the lease ran out and another replica took it.
+        Raises LeaseLost within `lock` if the lease ran out and another replica took it.
         """
         await self._write({"token": self._vault.encrypt(token.dump()), "refused": None})
 
@@ -80,7 +80,7 @@ class SharedTokenStore:
             return load_refusal(await db.scalar(select(credentials.c.refused).where(self._mine)))
 
     async def save_refusal(self, refusal: Refusal) -> None:
-        """Keep the refusal for all replicas. Raises LeaseLost as `save` does."""
+        """Save the refusal for all replicas. Raises LeaseLost as `save` does."""
         await self._write({"refused": refusal.dump()})
 
     async def _write(self, values: dict[str, object]) -> None:
@@ -98,17 +98,17 @@ class SharedTokenStore:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Keep every other replica from asking for a token; the lease of a crashed one soon runs out.
+        """Prevent every other replica from requesting a token; the lease of a crashed one soon runs out.
 
-        Raises RingCentralUnreachable when another replica goes on holding it, CredentialsRefused
-        when the credentials were removed meanwhile.
+        Raises RingCentralUnreachable if another replica keeps holding it, CredentialsRefused if the
+        credentials were removed meanwhile.
         """
         owner = f"{self._replica[:48]}:{secrets.token_hex(6)}"
         lease = Lease(credentials, self._key, owner, self._lease_seconds, "the lease of a token")
         give_up_at = self._clock.now() + self._longest
         while not await self._take(lease):
             if self._clock.now() >= give_up_at:
-                raise RingCentralUnreachable("another replica has been asking for a token for too long")
+                raise RingCentralUnreachable("another replica has been requesting a token for too long")
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
         self._held = lease
         try:

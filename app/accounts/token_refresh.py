@@ -1,10 +1,10 @@
-"""Keeps sign-ins alive: a refresh token that nobody uses for a week is dead, whether calls come or not.
+"""Keeps sign-ins alive: a refresh token that is unused for a week expires, whether calls come or not.
 
-And learns what the token of each connection may do: a scope that is missing is told before somebody misses it.
+It also learns the scopes of each connection's token, so that a missing one is reported before it is needed.
 
-Credentials that RingCentral has refused are asked with again at once after a start and when somebody looks at the
-problem: a person may have mended it. Each such question goes through the shared bucket of the token endpoint, and none
-follows a refusal within `_FRESH_REFUSAL_SECONDS`: a process that is restarted all the time does not use the limit up.
+Refused credentials are tried again at once after a start, and when an operator looks at the problem: a person
+may have fixed it. Each try takes a slot of the token endpoint's shared bucket, and none follows a refusal
+within `_FRESH_REFUSAL_SECONDS`: a process that restarts all the time does not use up the limit.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class TokenRefresher:
-    """The background work that asks for the token of each connection; of a sign-in that trades the pair in time."""
+    """The background work that gets each connection's token; for a sign-in, that exchanges the pair in time."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections = connections
@@ -32,28 +32,28 @@ class TokenRefresher:
         self._next_at: float | None = None
 
     async def step(self) -> float | None:
-        """Look at all connections; those whose credentials RingCentral refuses are noted as a problem.
+        """Check all connections; record those whose credentials RingCentral refuses as a problem.
 
-        The first time, and when woken before its time, those that were refused are asked with again.
+        The first time, and if woken early, refused credentials are tried again.
         """
         turns, now = asyncio.Semaphore(_AT_ONCE), self._clock.monotonic()
-        asks_again = self._next_at is None or now < self._next_at
+        retries = self._next_at is None or now < self._next_at
         self._next_at = now + CHECK_SECONDS - 1.0
 
-        async def look(connection: Connection) -> bool:
+        async def check(connection: Connection) -> bool:
             async with turns:
-                return await self._look(connection, asks_again=asks_again)
+                return await self._check(connection, retries=retries)
 
-        looks = await asyncio.gather(*map(look, await self._connections.all()), return_exceptions=True)
-        for error in looks:
+        checks = await asyncio.gather(*map(check, await self._connections.all()), return_exceptions=True)
+        for error in checks:
             if isinstance(error, BaseException):
                 raise error
-        return None if all(looks) else _FRESH_REFUSAL_SECONDS
+        return None if all(checks) else _FRESH_REFUSAL_SECONDS
 
-    async def _look(self, connection: Connection, *, asks_again: bool) -> bool:
-        """Return False when a refusal is too fresh to ask again."""
+    async def _check(self, connection: Connection, *, retries: bool) -> bool:
+        """Return False if a refusal is too recent to try again."""
         has_asked = True
-        if asks_again:
+        if retries:
             has_asked = await self._connections.forget_refusal(
                 connection, at_least_old=_FRESH_REFUSAL_SECONDS
             )
@@ -65,7 +65,7 @@ class TokenRefresher:
             )
             await self._connections.note(connection, error)
         else:
-            if asks_again:
+            if retries:
                 await self._connections.forget_problem(connection)
             await self._connections.learn_scopes(connection, token)
         return has_asked

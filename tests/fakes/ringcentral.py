@@ -7,12 +7,11 @@ from typing import Any, cast
 
 import httpx
 
-from app.accounts.access import Access
 from app.accounts.connections import Connection, Connections
+from app.accounts.credentials import CredentialRow
 from app.clock import Clock
 from app.db.engine import Database
 from app.ids import AccountId
-from app.ringcentral.auth import AuthConfig
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import (
     BulkItem,
@@ -241,6 +240,6 @@ class FakeConnections(Connections):
         super().__init__(settings, database, clock, vault, nowhere, replica="test")
         self._ringcentral = ringcentral
 
-    def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
-        made = super()._open(holder, name, auth, access)
-        return replace(made, client=self._ringcentral.client)
+    def _open(self, row: CredentialRow) -> Connection | None:
+        made = super()._open(row)
+        return made and replace(made, client=self._ringcentral.client)

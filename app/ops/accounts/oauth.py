@@ -19,8 +19,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.credentials import CredentialKind
-from app.accounts.onboarding import Admitted, AuthorizationCode, Onboarding
+from app.accounts.onboarding import Admitted, Onboarding
 from app.accounts.overview import NEEDED_SCOPES, missing_scopes
+from app.accounts.sign_in import AuthorizationCode
 from app.errors import (
     AftercallError,
     CredentialsRefused,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection, serving
-from app.accounts.credentials import CredentialKind, Secret, save
+from app.accounts.credentials import CredentialKind, CredentialRow, Secret, save
 from app.accounts.overview import load_overview
 from app.accounts.token_refresh import TokenRefresher
 from app.calls import store
@@ -25,7 +25,6 @@ from app.enrichment.polling.planner import PlannerLimits
 from app.enrichment.polling.poller import Poller
 from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId
-from app.ringcentral.auth import AuthConfig
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority
 from app.ringcentral.stored_tokens import StoredToken
@@ -64,10 +63,10 @@ class Manifold(FakeConnections):
         super().__init__(FakeRingCentral(clock), settings, database, clock)
         self.behind: dict[tuple[str, str], FakeRingCentral] = {}
 
-    def _open(self, holder: AccountId, name: str, auth: AuthConfig, access: Access) -> Connection:
-        made = super()._open(holder, name, auth, access)
-        other = self.behind.get((holder, name))
-        return replace(made, client=other.client) if other else made
+    def _open(self, row: CredentialRow) -> Connection | None:
+        made = super()._open(row)
+        other = self.behind.get((row.account_id, row.name))
+        return replace(made, client=other.client) if made and other else made
 
 
 class Company:

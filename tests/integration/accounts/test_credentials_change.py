@@ -196,7 +196,7 @@ async def test_a_refusal_that_goes_on_is_logged_once_with_whose_it_is(
                 connection, CredentialsRefused("over", status=400, code=AccessReason.SIGN_IN_AGAIN)
             )
             clock.advance(400)
-    told = [line for line in lines if "rights" in line["event"]]
+    told = [line for line in lines if "the access of" in line["event"]]
     assert [(line["account_id"], line["name"], line["log_level"]) for line in told] == [
         (COFFEE, "ext-711000101", "info")
     ]
