@@ -1,7 +1,7 @@
 """The only module that reads time or sleeps.
 
-Points in time are aware UTC datetimes; `monotonic()` is for measuring and for nothing that is stored.
-Code that decides takes `now` as an argument, loops take a `Clock`, tests give them one that they move.
+Points in time are aware UTC datetimes; `monotonic()` is for measuring, and is never stored. Code that decides
+takes `now` as an argument, loops take a `Clock`, and tests give them one that they control.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment, never going back."""
+        """Seconds since some fixed moment; never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; zero and less only yield to other tasks."""
+        """Wait; zero or less only yields to other tasks."""
         ...
 
 

@@ -1,9 +1,9 @@
-"""Every error of ours, by whose fault it is.
+"""All errors of the service, by whose fault they are.
 
 AftercallError
 ├── SettingsError          the operator's: the service refuses to start and says what to set
 │   ├── SchemaMismatch     the database's schema is not the one that this version needs
-│   └── DatabaseUnusable   a command cannot use the database; says which, why, and what to do
+│   └── DatabaseUnusable   a command cannot use the database; says which one, why, and what to do
 ├── CallerError            the caller's: drawn as a problem (RFC 9457), 4xx
 │   ├── NotFound           404
 │   ├── AmbiguousCall      409, with the candidates
@@ -21,17 +21,17 @@ AftercallError
 │   ├── BadInput           400
 │   └── Unprocessable      422
 ├── StorageUnavailable     ours: the database did not answer, 503; nothing was accepted
-├── ArchiveUnavailable     ours: the audio archive cannot be read or written; tried again
-├── NoCredentials          the operator's: nothing to ask RingCentral with, 503; says which command to run
-├── LeaseLost              ours: another replica has taken the work over, drop what was done
+├── ArchiveUnavailable     ours: the audio archive cannot be read or written; retried
+├── NoCredentials          the operator's: no credentials for RingCentral, 503; says which command to run
+├── LeaseLost              ours: another replica has taken the work over; drop the result
 └── RingCentralError       theirs, or the way to them
     ├── RingCentralUnreachable  timeout, connection refused, 5xx after all tries
-    ├── RateLimited             429: the whole bucket is silent until `retry_at`
-    ├── CredentialsRefused      the token endpoint says no: a person has to act
+    ├── RateLimited             429: nothing of the bucket may be sent until `retry_at`
+    ├── CredentialsRefused      the token endpoint refused them: a person has to act
     ├── PermissionMissing       403: app scope (CMN-401) or user permission (CMN-408), a person has to act
     ├── ForeignHost             an address outside the allow-list
     └── RequestRefused          any other 4xx
-        └── FeatureMissing      403: the account's plan does not have it (CMN-109, CMN-403), a person has to act
+        └── FeatureMissing      403: not in the account's plan (CMN-109, CMN-403), a person has to act
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ class AftercallError(Exception):
 
 
 class SettingsError(AftercallError):
-    """Settings that cannot work, with what to set."""
+    """Settings that cannot work; says what to set."""
 
 
 class SchemaMismatch(SettingsError):
@@ -91,11 +91,11 @@ class SchemaMismatch(SettingsError):
 
 
 class DatabaseUnusable(SettingsError):
-    """A command cannot use the database: which, why, and what to do."""
+    """A command cannot use the database; says which one, why, and what to do."""
 
 
 class CallerError(AftercallError):
-    """The caller asked for something that cannot be. `extra` goes into the problem document."""
+    """The caller's request cannot be carried out. `extra` goes into the problem document."""
 
     status: ClassVar[int] = 400
     kind: ClassVar[str] = "bad-request"
@@ -112,7 +112,7 @@ class BadInput(CallerError):
 
 
 class Unprocessable(CallerError):
-    """422: well-formed, and still not possible."""
+    """422: well-formed, but not possible."""
 
     status = 422
     kind = "unprocessable"
@@ -140,7 +140,7 @@ class NotFound(CallerError):
 
     status = 404
     kind = "not-found"
-    title = "There is no such thing"
+    title = "The resource does not exist"
 
 
 class Conflict(CallerError):
@@ -148,21 +148,21 @@ class Conflict(CallerError):
 
     status = 409
     kind = "conflict"
-    title = "The request conflicts with the present state"
+    title = "The request conflicts with the current state"
 
 
 class AmbiguousCall(Conflict):
-    """409: an alias means several calls; `candidates` lists their ids."""
+    """409: an alias belongs to several calls; `candidates` lists their ids."""
 
     kind = "ambiguous-call"
-    title = "This id means several calls"
+    title = "This id belongs to several calls"
 
     def __init__(self, detail: str, candidates: Sequence[str]) -> None:
         super().__init__(detail, candidates=list(candidates))
 
 
 class HistoryChanged(CallerError):
-    """410: a cursor from before the database was put back; `startFrom` is the cursor to go on with."""
+    """410: a cursor from before the database was restored; `startFrom` is the cursor to continue with."""
 
     status = 410
     kind = "history-changed"
@@ -170,19 +170,21 @@ class HistoryChanged(CallerError):
 
     @classmethod
     def ahead(cls) -> Self:
-        """The cursor's number has not been given out yet."""
+        """The cursor's number has not been assigned yet."""
         return cls._of("The cursor is ahead of this feed")
 
     @classmethod
     def replaced(cls) -> Self:
-        """The cursor's number was given to another change."""
-        return cls._of("The change that the cursor names is not in this feed; another one has its number")
+        """The cursor's number was assigned to another change."""
+        return cls._of("The change at this cursor is not in this feed: another change has its number")
 
     @classmethod
     def _of(cls, what: str) -> Self:
         return cls(
-            f"{what}: the database was restored from a backup, or the cursor belongs to another account. Changes since "
-            "may be missing on your side, and others that you have seen are lost here. Start again from `startFrom`.",
+            f"{what}: the database was restored from a backup, or the cursor belongs to another account. "
+            "Changes since "
+            "may be missing on your side, and others that you have seen are lost here. Start again from "
+            "`startFrom`.",
             parameter="cursor",
             startFrom="0",
         )
@@ -237,15 +239,15 @@ class UnsupportedMediaType(CallerError):
 
 
 class RangeNotSatisfiable(CallerError):
-    """416; `total`, the size in bytes, goes along if it is known."""
+    """416; includes `total`, the size in bytes, if it is known."""
 
     status = 416
     kind = "range-not-satisfiable"
-    title = "The range begins behind the end"
+    title = "The range begins beyond the end"
 
 
 class NoCredentials(AftercallError):
-    """No credentials that work serve the account, so RingCentral was not asked; `detail` says what to run."""
+    """No credentials that work serve the account, so nothing was sent; `detail` says which command to run."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -253,21 +255,21 @@ class NoCredentials(AftercallError):
 
 
 class StorageUnavailable(AftercallError):
-    """The database did not take the work. Nothing was accepted; the sender should repeat."""
+    """The database is not available. Nothing was accepted; the sender should retry."""
 
 
 class ArchiveUnavailable(AftercallError):
-    """The archive of the audio did not take or give a file."""
+    """The audio archive could not store or return a file."""
 
 
 class LeaseLost(AftercallError):
-    """Another replica holds the work now; undo and forget."""
+    """Another replica holds the work now; drop the result."""
 
 
 class RingCentralError(AftercallError):
-    """RingCentral's side, or the way there.
+    """RingCentral's fault, or the network's.
 
-    `status`, `code` and `request_id` are None when no answer came.
+    `status`, `code` and `request_id` are None if no response came.
     """
 
     def __init__(
@@ -286,7 +288,7 @@ class RingCentralError(AftercallError):
 
 
 class RingCentralUnreachable(RingCentralError):
-    """No usable answer after all tries: timeout, refused connection, 5xx."""
+    """No usable response after all tries: timeout, refused connection, 5xx."""
 
 
 class RateLimited(RingCentralError):
@@ -306,7 +308,7 @@ class RateLimited(RingCentralError):
 
 
 class CredentialsRefused(RingCentralError):
-    """The token endpoint refused the credentials; asking again will not help."""
+    """The token endpoint refused the credentials; a retry will not help."""
 
 
 class PermissionMissing(RingCentralError):
@@ -341,4 +343,4 @@ class RequestRefused(RingCentralError):
 
 
 class FeatureMissing(RequestRefused):
-    """403: the account does not have the feature that was asked for; asking again will not help."""
+    """403: the account does not have the requested feature; a retry will not help."""

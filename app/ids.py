@@ -1,7 +1,7 @@
 """Kinds of id, each its own type, and how ours are made.
 
-RingCentral's ids are opaque text here, whatever they were on the wire: call-log `extension.id` is a
-number, the same id in an event is text, so `ids.as_text` normalises them at the border.
+RingCentral's ids are opaque text here, whatever they were on the wire: `extension.id` is a number in the Call
+Log and text in events, so `as_text` normalises them where they come in.
 """
 
 from datetime import datetime
@@ -10,11 +10,11 @@ from typing import Any, NewType
 from ulid import ULID
 
 AccountId = NewType("AccountId", str)
-"""RingCentral's account id in decimal digits; `UNBOUND_ACCOUNT` until we have learnt it."""
+"""RingCentral's account id in decimal digits; `UNBOUND_ACCOUNT` until it is known."""
 
 ExtensionId = NewType("ExtensionId", str)
 SessionId = NewType("SessionId", str)
-"""The numeric `sessionId`, as text. Not unique: conferences all say "0"."""
+"""The numeric `sessionId`, as text. Not unique: all conferences have "0"."""
 
 TelephonySessionId = NewType("TelephonySessionId", str)
 """The opaque `s-…` id of a telephony session; the key of a call within its account."""
@@ -27,13 +27,13 @@ CallId = NewType("CallId", str)
 NoteId = NewType("NoteId", str)
 
 UNBOUND_ACCOUNT = AccountId("~")
-"""Stands for the account of the service's own credentials, as `~` does in RingCentral's paths."""
+"""The account of the service's own credentials, as `~` in RingCentral's paths."""
 
 _REPLACEMENT = "\ufffd"
-"""Stands where `app.values.storable` has replaced something: an id that was damaged names nothing."""
+"""Shows that `app.values.storable` has replaced something: a damaged id identifies nothing."""
 
 MAX_OUTSIDE_ID = 128
-"""Longest id of RingCentral's that we keep; theirs have some 40 characters at most."""
+"""Longest id of RingCentral's that is kept; theirs have at most about 40 characters."""
 
 
 def new_id(prefix: str, now: datetime) -> str:
@@ -42,7 +42,7 @@ def new_id(prefix: str, now: datetime) -> str:
 
 
 def as_text(value: Any) -> str | None:
-    """Return an outside id as text: a number loses its type, anything else that is no id becomes None."""
+    """Return an id from outside as text: a number becomes text, anything that is not an id becomes None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -53,5 +53,5 @@ def as_text(value: Any) -> str | None:
 
 
 def is_alias(session_id: str | None) -> bool:
-    """Whether a `sessionId` can name a call: conferences all report "0", which names none."""
+    """Whether a `sessionId` can identify a call: conferences all have "0", which identifies none."""
     return bool(session_id) and session_id != "0"

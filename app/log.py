@@ -1,4 +1,4 @@
-"""Structured logs. Phone numbers and secrets are masked at the border, whoever logs them."""
+"""Structured logs. Phone numbers and secrets are masked here, whoever logs them."""
 
 import logging
 import re
@@ -36,7 +36,7 @@ _SAFE_NAMES = frozenset(
 
 
 def configure(level: str, form: str) -> None:
-    """Set logging up for the process: one line an event, on standard error."""
+    """Configure logging for the process: one line per event, on standard error."""
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if form == "console"
@@ -61,23 +61,15 @@ def configure(level: str, form: str) -> None:
 
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask what must not be in logs: secrets by name, numbers of people by shape."""
+    """Mask what must not be logged: secrets by name, phone numbers by shape."""
     for name, value in event.items():
         if name in _SECRET_NAMES:
             event[name] = "***"
         elif isinstance(value, str) and name not in _SAFE_NAMES:
-            event[name] = _SECRET.sub(r"\1 ***", _NUMBER.sub(_mask_number, value))
+            event[name] = _SECRET.sub(r"\1 ***", _NUMBER.sub(lambda match: mask_number(match[0]), value))
     return event
 
 
 def mask_number(number: str) -> str:
     """Keep the beginning and the last two digits: `+1555•••01`."""
-    return _mask_number_text(number)
-
-
-def _mask_number(match: re.Match[str]) -> str:
-    return _mask_number_text(match.group())
-
-
-def _mask_number_text(number: str) -> str:
     return f"{number[:4]}•••{number[-2:]}" if len(number) > 6 else "•••"

@@ -1,8 +1,8 @@
 """Metrics whose label values are declared, so that every child exists from the start.
 
-Prometheus' `increase()` does not see the first increase of a child that appears with it. And a label value that
-comes from outside would make a new time series for each value. Both are impossible here: all children are made with
-the metric, and a value that is not declared is counted as `other`.
+Prometheus' `increase()` misses the first increase of a child that appears with it, and a label value from
+outside would create a new time series for each value. Neither can happen here: all children are made with the
+metric, and an undeclared value is counted as `other`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,15 @@ OTHER = "other"
 
 
 class _Declared(MetricWrapperBase):
-    """A metric and its children. `values` has, by label, what was declared; `other` is always among the children."""
+    """A metric and its children. `values` has the declared values by label; `other` is always among the
+    children.
+    """
 
     values: dict[str, tuple[str, ...]]
     _by_key: dict[tuple[str, ...], Any]
 
     def declare(self, **values: Iterable[str]) -> Self:
-        """Add label values, with all their children, beside those that there are."""
+        """Add label values and their children to the existing ones."""
         if not hasattr(self, "values"):
             self.values, self._by_key = dict.fromkeys(self._labelnames, ()), {}
         for name, more in values.items():
@@ -33,7 +35,7 @@ class _Declared(MetricWrapperBase):
         return self
 
     def labels(self, *_: Any, **values: Any) -> Self:
-        """Return the child with these label values; one that is not declared counts as `other`."""
+        """Return the child with these label values; an undeclared one counts as `other`."""
         key = tuple(values[name] if values[name] in known else OTHER for name, known in self.values.items())
         child: Self = self._by_key[key]
         return child

@@ -1,9 +1,9 @@
 """Every setting of the service: name, unit, default, meaning.
 
-One class, read from the environment once, at start. `docs/settings.md` lists the same variables and a test
-compares the two. Durations are seconds and may be fractions, so that a test can play the two minutes of
-the Active Calls window in twelve seconds. Durations that nobody has to set follow the window: they are
-shares of it.
+One class, read from the environment once, at start. `docs/settings.md` lists the same variables, and a test
+compares the two. Durations are seconds and may be fractions, so that a test can compress the two minutes of
+the Active Calls window into twelve seconds. Durations that are usually not set follow the window, as shares
+of it.
 """
 
 from functools import cached_property
@@ -18,22 +18,23 @@ from app.values.database_url import read_database_url
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST_KEY = 32
-"""Characters of the secret key and of an API key. Both are hashed for speed and not stretched, so that whoever has
-the database tries guesses fast; 32 hexadecimal digits are 128 bits."""
+"""Characters of the secret key and of an API key. Both are hashed for speed and not stretched, so an attacker
+with the database can try guesses quickly; 32 hexadecimal digits are 128 bits.
+"""
 
 SHORTEST_TOKEN = 16
-"""Characters of the webhook token, which can be tried by requests alone."""
+"""Characters of the webhook token, which can only be guessed with requests."""
 
 TELEPHONY_FILTER = "/restapi/v1.0/account/~/telephony/sessions"
 
 
 def _named(name: str) -> AliasChoices:
-    """Let a variable keep RingCentral's own name instead of our prefix."""
+    """Let a variable have RingCentral's own name instead of our prefix."""
     return AliasChoices(name, name.lower())
 
 
 class Settings(BaseSettings):
-    """What the operator can set. Secrets never show in a repr."""
+    """What the operator can set. Secrets never appear in a repr."""
 
     model_config = SettingsConfigDict(
         env_prefix="AFTERCALL_",
@@ -52,30 +53,34 @@ class Settings(BaseSettings):
     database_direct_url: str | None = Field(
         None,
         repr=False,
-        description="The same PostgreSQL without a pooler between, for wake-ups (`LISTEN`) and migrations. "
+        description="The same PostgreSQL without a pooler in between, for wake-ups (`LISTEN`) and "
+        "migrations. "
         "Set it when `AFTERCALL_DATABASE_URL` leads through pgbouncer in transaction mode.",
     )
     database_pool_size: int = Field(
-        10, ge=2, le=200, description="Connections kept open to the database, per process."
+        10, ge=2, le=200, description="Connections to the database that each process keeps open."
     )
     migrate_on_start: bool = Field(
-        True, description="Bring the schema up to date when `serve` starts; replicas wait for each other."
+        True, description="Migrate the schema when `serve` starts; replicas wait for each other."
     )
     public_url: str | None = Field(
         None,
-        description="Where RingCentral reaches this service, without a path. Set: the webhook subscription is created and kept.",
+        description="The address at which RingCentral reaches this service, without a path. If it is "
+        "set, the service creates and renews the webhook subscription.",
     )
     secret_key: SecretStr | None = Field(
         None,
         description="Encrypts stored credentials and signs cookies; 32 characters or more. "
-        "Several, separated by commas: the first encrypts, all decrypt.",
+        "Of several keys, separated by commas, the first encrypts and all decrypt.",
     )
     api_key: SecretStr | None = Field(
-        None, description="A first API key with every scope, stored hashed at start; 32 characters or more."
+        None,
+        description="An initial API key with every scope, stored hashed at start; 32 characters or more.",
     )
     webhook_token: SecretStr | None = Field(
         None,
-        description="The `verificationToken` of the subscription; every delivery must carry it. 16 characters or more.",
+        description="The `verificationToken` of the subscription; every delivery must carry it. 16 "
+        "characters or more.",
     )
     request_seconds: float = Field(
         20.0, gt=0, description="How long a request may take to arrive, from its first byte to its last one."
@@ -101,19 +106,19 @@ class Settings(BaseSettings):
     rc_jwt: SecretStr | None = Field(
         None, validation_alias=_named("RC_JWT"), description="The JWT credential of the service user."
     )
-    rc_timeout_seconds: float = Field(10.0, gt=0, description="Longest wait for one answer of RingCentral.")
+    rc_timeout_seconds: float = Field(10.0, gt=0, description="Longest wait for one response of RingCentral.")
 
     active_calls_window_seconds: float = Field(
         120.0, gt=0, description="How long Active Calls shows a call after its end."
     )
     active_calls_lag_min_seconds: float = Field(
-        3.0, ge=0, description="Earliest moment after the end at which Active Calls can show it."
+        3.0, ge=0, description="Shortest time after its end at which Active Calls can show a call."
     )
     active_calls_lag_max_seconds: float = Field(
-        10.0, gt=0, description="By when after the end it shows as a rule."
+        10.0, gt=0, description="Time after its end within which Active Calls usually shows a call."
     )
     active_calls_page_size: int = Field(
-        1000, ge=1, le=1000, description="`perPage` asked of Active Calls and the Call Log."
+        1000, ge=1, le=1000, description="`perPage` in requests to Active Calls and the Call Log."
     )
     call_end_quiet_seconds: float = Field(
         3.0, ge=0, description="Silence after the last event before a call counts as over."
@@ -121,10 +126,11 @@ class Settings(BaseSettings):
     call_end_handover_seconds: float | None = Field(
         None,
         ge=0,
-        description="Longer silence when a party handed the call on and nobody has taken it. Default: a quarter of the window.",
+        description="The same after a party handed the call over and nobody has answered it yet. "
+        "Default: a quarter of the window.",
     )
     call_stale_seconds: float = Field(
-        14_400.0, gt=0, description="A live call without any event for this long is looked up."
+        14_400.0, gt=0, description="A live call without an event for this long is looked up at RingCentral."
     )
 
     rate_limit_heavy: int = Field(
@@ -141,60 +147,66 @@ class Settings(BaseSettings):
     call_log_delay_seconds: float | None = Field(
         None,
         ge=0,
-        description="From the end of a call to its first reading in the Call Log. Default: half the window.",
+        description="From the end of a call to its first Call Log read. Default: half the window.",
     )
     call_log_retry_seconds: float | None = Field(
         None,
         gt=0,
-        description="First gap between two readings of one call; it doubles. Default: a quarter of the window.",
+        description="First interval between two Call Log reads of one call; it doubles. Default: a "
+        "quarter of the window.",
     )
     call_log_horizon_seconds: float = Field(
-        3600.0, gt=0, description="When a call that neither source knows is closed as absent."
+        3600.0, gt=0, description="Time after which a call that neither source knows is closed as absent."
     )
 
     sweep_seconds: float | None = Field(
         None,
         gt=0,
-        description="How often the Call Log is looked through for calls that no event told of. Default: seven and a half windows.",
+        description="How often the Call Log is searched for calls that no event announced. Default: "
+        "seven and a half windows.",
     )
     sweep_lookback_seconds: float = Field(
         10_800.0,
         gt=0,
-        description="How far back such a look goes, now and then; calls that last longer are not found by it.",
+        description="How far back some of these sweeps go; they do not find calls that last longer.",
     )
 
     insights: Literal["auto", "off"] = Field(
         "auto",
-        description="`auto`: look for conversation insights of recorded calls where the account has them. `off`: take what events bring, and ask for nothing.",
+        description="`auto`: request conversation insights of recorded calls if the account has them. "
+        "`off`: only store those that events bring.",
     )
 
     subscription_filters: str = Field(
         TELEPHONY_FILTER, description="Event filters of the subscription, separated by commas."
     )
     subscription_expires_seconds: int = Field(
-        604_800, ge=60, description="Lifetime asked for; RingCentral's answer decides."
+        604_800, ge=60, description="Requested lifetime; RingCentral's response decides."
     )
     subscription_check_seconds: float = Field(
-        180.0, gt=0, description="How often the subscription is looked at."
+        180.0, gt=0, description="How often the subscription is checked."
     )
 
     archive_url: str | None = Field(
         None,
-        description="Where recordings are kept for longer than RingCentral keeps them: `file:///folder` or `s3://bucket/prefix`.",
+        description="Archive of recordings, for longer than RingCentral keeps them: `file:///folder` or "
+        "`s3://bucket/prefix`.",
     )
     archive_endpoint_url: str | None = Field(
-        None, description="The S3-compatible store of that bucket, if it is not Amazon's."
+        None, description="The S3-compatible store of the archive's bucket, if it is not Amazon's."
     )
     archive_spool_folder: str | None = Field(
         None,
-        description="Where a download is gathered before it is archived. Default: in the system's folder for temporary files.",
+        description="Where downloads are stored until they are archived. Default: in the system's folder "
+        "for temporary files.",
     )
 
     lease_seconds: float = Field(
         60.0,
         gt=0,
-        description="How long one replica may hold a recording or insights, or ask for what readers share, before another "
-        "takes over. Other work is held for an eighth of the window, and longer while it goes on.",
+        description="How long one replica may work on a recording, on insights or on a shared response "
+        "before another takes "
+        "over. The lease of other work is an eighth of the window, and is renewed while the work goes on.",
     )
     delivery_retention_days: float = Field(
         30.0, gt=0, description="How long raw deliveries are kept for replay."
@@ -203,7 +215,7 @@ class Settings(BaseSettings):
         48.0, gt=0, description="How long an `Idempotency-Key` is remembered."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe line that is written."
+        "info", description="Lowest level that is logged."
     )
     log_format: Literal["json", "console"] = Field(
         "json", description="One JSON object per line, or text for people."
@@ -236,7 +248,8 @@ class Settings(BaseSettings):
             )
         if self.lease_seconds <= self.rc_timeout_seconds:
             raise ValueError(
-                "AFTERCALL_LEASE_SECONDS must outlast AFTERCALL_RC_TIMEOUT_SECONDS, the request that it covers"
+                "AFTERCALL_LEASE_SECONDS must outlast AFTERCALL_RC_TIMEOUT_SECONDS, the request that it "
+                "covers"
             )
         return self
 
@@ -258,7 +271,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def reader_patience_seconds(self) -> float:
-        """How long a reader's request waits for its turn at RingCentral before it is told to come back."""
+        """How long a reader's request waits for its turn at RingCentral before it is told when to retry."""
         return self.rate_limit_window_seconds / 12
 
     @cached_property
@@ -277,7 +290,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def short_lease_seconds(self) -> float:
-        """How long work on the window's time scale is leased; it is renewed while the work goes on."""
+        """Lease of work on the window's time scale; it is renewed while the work goes on."""
         return max(2.0, self.active_calls_window_seconds / 8)
 
     @cached_property
@@ -287,7 +300,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def insights_seconds(self) -> float | None:
-        """From the end of a recorded call to the look for its insights: an hour where the window has two minutes."""
+        """From the end of a recorded call to the request for its insights: an hour for a window of two
+        minutes.
+        """
         return self.active_calls_window_seconds * 30 if self.insights == "auto" else None
 
     @cached_property
@@ -305,7 +320,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def is_local(self) -> bool:
-        """Whether nobody but this machine is meant to reach the service."""
+        """Whether only this machine is meant to reach the service."""
         return self.public_url is None or urlsplit(self.public_url).hostname in LOCAL_HOSTS
 
     @cached_property
@@ -315,8 +330,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, str]:
         """Return (secret key, webhook token).
 
-        Raises SettingsError naming every secret that is missing, or so short that it can be guessed. Of several
-        secret keys the first counts: the others are on their way out.
+        Raises SettingsError that names every secret that is missing, or short enough to be guessed. Of
+        several secret keys only the first counts: the others are being phased out.
         """
         secret = self.secret_key.get_secret_value().strip(", ") if self.secret_key else ""
         token = self.webhook_token.get_secret_value() if self.webhook_token else ""
@@ -335,14 +350,14 @@ class Settings(BaseSettings):
         ]
         if wrong:
             raise SettingsError(
-                f"{'; '.join(wrong)}. The service does not start before; "
-                "for each, `openssl rand -hex 32` makes a good value"
+                f"{'; '.join(wrong)}. The service does not start without them; "
+                "`openssl rand -hex 32` makes a good value for each"
             )
         return secret, token
 
 
 def read_settings(**values: Any) -> Settings:
-    """Read the environment; `values` overrule it.
+    """Read the environment; `values` override it.
 
     Raises SettingsError with one sentence per variable that cannot be used.
     """

@@ -1,8 +1,8 @@
-"""Encrypts what must not be readable in the database, and seals what has to come back from a browser unchanged.
+"""Encrypts what must not be readable in the database, and seals what must come back from a browser unchanged.
 
 AFTERCALL_SECRET_KEY holds one key, or several separated by commas: the first encrypts and signs, all of them
-decrypt. So a key is exchanged by putting the new one first, encrypting everything anew
-(`aftercall keys rotate-secrets`) and dropping the old one.
+decrypt. To exchange a key, put the new one first, re-encrypt everything (`aftercall keys rotate-secrets`) and
+remove the old one.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ _AT_REST = "encryption"
 
 
 def split_keys(secret_key: str) -> list[str]:
-    """Return the keys that the setting holds, the one that encrypts first."""
+    """Return the keys in the setting, the one that encrypts first."""
     return [part for part in (part.strip() for part in secret_key.split(",")) if part]
 
 
 class Vault:
     """Keys derived from AFTERCALL_SECRET_KEY, one for each use.
 
-    Raises ValueError when there is no key at all.
+    Raises ValueError if there is no key.
     """
 
     def __init__(self, secret_key: str) -> None:
@@ -35,7 +35,7 @@ class Vault:
         self._fernet = self._fernet_for(_AT_REST)
 
     def key_for(self, use: str) -> bytes:
-        """Return 32 bytes that only this use shares."""
+        """Return 32 bytes for this use only."""
         return _derive(self._secrets[0], use)
 
     def encrypt(self, plain: bytes) -> bytes:
@@ -47,7 +47,9 @@ class Vault:
         return self._fernet.decrypt(encrypted)
 
     def renewed(self, encrypted: bytes) -> bytes | None:
-        """Return it encrypted with the first key; None if it is already. Raises InvalidToken as `decrypt` does."""
+        """Return it encrypted with the first key; None if it already is. Raises InvalidToken as `decrypt`
+        does.
+        """
         try:
             Fernet(_fernet_key(self._secrets[0], _AT_REST)).decrypt(encrypted)
         except InvalidToken:
@@ -55,11 +57,11 @@ class Vault:
         return None
 
     def seal(self, use: str, plain: bytes) -> str:
-        """Return text that fits into a cookie or an address, and that nobody else can read or make."""
+        """Return text that fits into a cookie or an address, and that nobody else can read or forge."""
         return self._fernet_for(f"seal:{use}").encrypt(plain).decode()
 
     def unseal(self, use: str, sealed: str) -> bytes:
-        """Return what `seal` was given for the same use. Raises InvalidToken for anything else."""
+        """Return what was sealed for the same use. Raises InvalidToken for anything else."""
         return self._fernet_for(f"seal:{use}").decrypt(sealed.encode("ascii", "replace"))
 
     def _fernet_for(self, use: str) -> MultiFernet:

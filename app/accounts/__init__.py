@@ -1,1 +1,3 @@
-"""RingCentral accounts: their credentials and tokens, what each connection can access, and what is wrong with it."""
+"""RingCentral accounts: their credentials and tokens, what each connection can access, and what is wrong with
+it.
+"""

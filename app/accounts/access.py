@@ -68,7 +68,9 @@ class Access:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any] | None) -> "Access":
-        """Read the stored form; None is an access of which nothing is known. Raises ValueError for anything else."""
+        """Read the stored form; None is an access of which nothing is known. Raises ValueError for anything
+        else.
+        """
         return _STORED.validate_python(stored or {})
 
     @classmethod
@@ -139,7 +141,9 @@ def _healed(before: Access, used: Access) -> Access:
 
 
 def for_account(before: Access, error: RingCentralError | None, now: datetime) -> Access:
-    """Return the access after a response that shows the account of the credentials; `error`: it is another one."""
+    """Return the access after a response that shows the account of the credentials; `error`: it is another
+    one.
+    """
     lacks = {name: refused for name, refused in before.lacks.items() if name != AccessReason.WRONG_ACCOUNT}
     if error is not None:
         lacks[AccessReason.WRONG_ACCOUNT] = {**(describe(error) or {}), "since": now.isoformat()}

@@ -1,4 +1,6 @@
-"""Records what responses say about a connection's access, in its row: every replica knows it, and operators see it."""
+"""Records what responses say about a connection's access, in its row: every replica knows it, and operators
+see it.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,7 +41,7 @@ class AccessRecords:
         """Called when something has changed: whoever caches connections reads them again."""
 
     async def note(self, connection: Connection, error: RingCentralError | None) -> None:
-        """Record what a response says about access: the whole account refused, everything refused, or fine."""
+        """Record what a response says about access: the account refused, everything refused, or fine."""
         if error is not None and not isinstance(error, PermissionMissing | CredentialsRefused):
             return
         used, now = connection.access, self._clock.now()
@@ -55,7 +57,7 @@ class AccessRecords:
         await self._change(connection, lambda before: for_account(before, error, now))
 
     async def forget_problem(self, connection: Connection) -> None:
-        """Use a connection again that has a token and was left out for a problem: the next response decides."""
+        """Use a connection again that has a token and was left out: the next response decides."""
         if connection.access.problem is None:
             return
         await self._change(connection, without_problem)
@@ -63,11 +65,12 @@ class AccessRecords:
             wake(db, POLLS, READINGS, SUBSCRIPTIONS)
 
     async def forget_refusal(self, connection: Connection, *, at_least_old: float = 0.0) -> bool:
-        """End the wait after a refusal that is `at_least_old` seconds old, so that RingCentral is asked again at once.
+        """End the wait after a refusal that is `at_least_old` seconds old, so that RingCentral is asked again
+        at once.
 
-        For a restart, and for an operator who looks at the problem. Return False if the refusal is more recent. A
-        sign-in that is over stays so. The time of the first refusal is kept, so that another one waits as long as
-        before.
+        For a restart, and for an operator who looks at the problem. Return False if the refusal is more
+        recent. A sign-in that is over stays so. The time of the first refusal is kept, so that another one
+        waits as long as before.
         """
         mine, now = _row_of(connection), self._clock.now()
         async with self._database.write() as db:
@@ -96,7 +99,8 @@ class AccessRecords:
         if change(connection.access) == connection.access:
             return
         async with self._database.write() as db:
-            # Applied to what is stored now: another replica may have recorded something else since we read it.
+            # Applied to what is stored now: another replica may have recorded something else since we read
+            # it.
             before = await self._stored_access(db, connection)
             access = change(before)
             await self._store_access(db, connection, access)
@@ -127,6 +131,8 @@ class AccessRecords:
 
 
 def _row_of(connection: Connection) -> ColumnElement[bool]:
-    """Select the row of these credentials. A response to them says nothing about others that have replaced them."""
+    """Select the row of these credentials. A response to them says nothing about others that have replaced
+    them.
+    """
     mine = (credentials.c.account_id == connection.holder) & (credentials.c.name == connection.name)
     return mine if connection.kind == OWN else mine & (credentials.c.secret == connection.secret)

@@ -37,8 +37,8 @@ class Connection:
 def serving(connections: Sequence[Connection], *, beside_polls: bool = False) -> Sequence[Connection]:
     """Select the connections that read an account's calls: one that shows them all, else each user's own.
 
-    Connections with a problem are left out. Of several company-wide ones the first polls, and the last does the work
-    `beside_polls`: a second service user has rate buckets of its own.
+    Connections with a problem are left out. Of several company-wide ones the first polls, and the last does
+    the work `beside_polls`: a second service user has rate buckets of its own.
     """
     well = [connection for connection in connections if connection.access.problem is None]
     company_wide = [item for item in well if item.is_company_wide]

@@ -1,10 +1,10 @@
 """All connections of this process: whose credentials serve which account.
 
-A connection acts as one user of one app and has rate buckets of its own. One with company permission shows every
-extension's calls; one without (CMN-408) shows those of its own extension. A refusal reveals which it is; that is
-remembered, and tried again from time to time in case the permission was granted. A permission missing for something
-else than reading calls, recordings for instance, is remembered separately and stops nothing. What a person has to do is
-recorded per connection: those of one account can have different problems.
+A connection acts as one user of one app and has rate buckets of its own. One with company permission shows
+every extension's calls; one without (CMN-408) shows those of its own extension. A refusal reveals which it
+is; that is remembered, and tried again from time to time in case the permission was granted. A permission
+missing for something else than reading calls, recordings for instance, is remembered separately and stops
+nothing. What a person has to do is recorded per connection: those of one account can have different problems.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,9 @@ class Connections(AccessRecords):
         )
 
     async def best(self, account_id: AccountId) -> Connection | None:
-        """Return the connection that can access most, one without a problem if possible; None if there is none."""
+        """Return the connection that can access most, one without a problem if possible; None if there is
+        none.
+        """
         connections = await self.of(account_id)
         well = [connection for connection in connections if connection.access.problem is None]
         return next(iter(well or connections), None)

@@ -83,7 +83,7 @@ class CredentialRow:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """How many secrets were re-encrypted, already had the first key, and can be read with none of the keys."""
+    """How many secrets were re-encrypted, had the first key already, and cannot be read with any key."""
 
     renewed: int
     kept: int
@@ -94,7 +94,8 @@ def check_name(name: str) -> str:
     """Return a name for credentials. Raises Unprocessable if it is not allowed."""
     if name == OWN or _NAME.fullmatch(name) is None:
         raise Unprocessable(
-            f"The name of credentials must have 1 to 63 letters, digits, dots and dashes, and must not be {OWN!r}"
+            "The name of credentials must have 1 to 63 letters, digits, dots and dashes, and must not "
+            f"be {OWN!r}"
         )
     return name
 

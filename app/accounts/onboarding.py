@@ -197,7 +197,8 @@ class Onboarding:
         """
         if owner_id is not None and owner_id == await self._own_user(db, account_id, client_id):
             raise Unprocessable(
-                f"Extension {owner_id} already serves account {account_id} through RC_JWT, and a user has one rate limit. "
+                f"Extension {owner_id} already serves account {account_id} through RC_JWT, and a user "
+                "has one rate limit. "
                 "Add the credentials of another user, or unset RC_JWT first"
             )
         for stored in await credentials.load_rows(db, [account_id]):
@@ -208,7 +209,8 @@ class Onboarding:
                 continue
             if wanted not in (None, stored.name):
                 raise Unprocessable(
-                    f"Extension {owner_id} already has credentials here, named {stored.name}: replace these, or remove "
+                    f"Extension {owner_id} already has credentials here, named {stored.name}: replace "
+                    "these, or remove "
                     "them first"
                 )
             return stored.name

@@ -180,13 +180,15 @@ def _auth_of(
             vault.decrypt(row.token)  # without its refresh token a sign-in is lost
     except InvalidToken:
         detail = (
-            "These credentials were encrypted with a key that AFTERCALL_SECRET_KEY no longer holds: put that key back, "
+            "These credentials were encrypted with a key that AFTERCALL_SECRET_KEY no longer holds: put "
+            "that key back, "
             "after the new one, or add the credentials again."
         )
         return None, {"code": AccessReason.UNREADABLE, "detail": detail, "since": None}
     if auth is None:
         detail = (
-            "These credentials were issued to another app than RC_CLIENT_ID names: set that app again, or add the "
+            "These credentials were issued to another app than RC_CLIENT_ID names: set that app again, "
+            "or add the "
             "credentials again."
         )
         return None, {"code": AccessReason.OTHER_APP, "detail": detail, "since": None}

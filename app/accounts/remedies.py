@@ -28,12 +28,14 @@ def describe(error: RingCentralError, kind: str = "own") -> dict[str, Any] | Non
         return {
             "code": error.code,
             "detail": f"RingCentral has ended the sign-in of this account ({error.detail}): "
-            "open /oauth/ringcentral/start, or an invitation (`aftercall accounts invite`), and sign in again.",
+            "open /oauth/ringcentral/start, or an invitation (`aftercall accounts invite`), and sign in "
+            "again.",
         }
     if isinstance(error, CredentialsRefused) and error.code == AccessReason.WRONG_ACCOUNT:
         return {
             "code": error.code,
-            "detail": f"These are credentials of another account ({error.detail}): check whose credential RC_JWT is.",
+            "detail": f"These are credentials of another account ({error.detail}): check whose "
+            "credential RC_JWT is.",
         }
     if isinstance(error, CredentialsRefused):
         return {
@@ -48,8 +50,10 @@ def why_not_stored(error: RingCentralError) -> str:
     match error:
         case CredentialsRefused():
             return (
-                f"RingCentral refuses this credential ({error.detail}): check that it has not expired or been deleted, "
-                "that it may be used with this app, and that the app's client id and secret are right; nothing was stored"
+                f"RingCentral refuses this credential ({error.detail}): check that it has not expired or "
+                "been deleted, "
+                "that it may be used with this app, and that the app's client id and secret are right; "
+                "nothing was stored"
             )
         case PermissionMissing():
             return (
@@ -60,6 +64,7 @@ def why_not_stored(error: RingCentralError) -> str:
             return f"RingCentral asks us to wait ({error.detail}): try again in a minute; nothing was stored"
         case _:
             return (
-                f"RingCentral gave no usable response ({error.detail}): try again, and check that RC_SERVER_URL is right; "
+                f"RingCentral gave no usable response ({error.detail}): try again, and check that "
+                "RC_SERVER_URL is right; "
                 "nothing was stored"
             )

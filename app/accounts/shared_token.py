@@ -15,9 +15,7 @@ from sqlalchemy import select, update
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import credentials
-from app.errors import CredentialsRefused
-from app.errors import RingCentralUnreachable
-from app.errors import AccessReason
+from app.errors import AccessReason, CredentialsRefused, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.stored_tokens import Refusal, StoredToken, TokenUnreadable, load_refusal, load_token
 from app.vault import Vault
@@ -49,8 +47,8 @@ class SharedTokenStore:
         self._longest = timedelta(seconds=longest_seconds or lease_seconds)
         self._key = {"account_id": holder, "name": name}
         self._mine = (credentials.c.account_id == holder) & (credentials.c.name == name)
-        # The environment's credentials have no row until something is stored about them. A missing row of others was
-        # removed by somebody, and must not come back.
+        # The environment's credentials have no row until something is stored about them. A missing row of
+        # others was removed by somebody, and must not come back.
         self._may_open = holder == UNBOUND_ACCOUNT
         self._held: Lease | None = None
 

@@ -47,7 +47,9 @@ class TokenExchange:
         self._clock = clock
 
     async def exchange(self, auth: AuthConfig, code: AuthorizationCode) -> StoredToken:
-        """Exchange the code of a sign-in for a pair of tokens. Raises CredentialsRefused and other RingCentralErrors."""
+        """Exchange the code of a sign-in for a pair of tokens. Raises CredentialsRefused and other
+        RingCentralErrors.
+        """
         request = token_by_code(
             auth.client_id,
             auth.client_secret,
@@ -62,7 +64,8 @@ class TokenExchange:
         token = stored_token(decode_token(response), auth.fingerprint, sent_at)
         if token.refresh_token is None:
             raise CredentialsRefused(
-                "RingCentral issued no refresh token, so the sign-in would end within the hour: let the app issue "
+                "RingCentral issued no refresh token, so the sign-in would end within the hour: let the "
+                "app issue "
                 "refresh tokens in the developer console",
                 code=AccessReason.NO_REFRESH_TOKEN,
             )

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class TokenRefresher:
-    """The background work that gets each connection's token; for a sign-in, that exchanges the pair in time."""
+    """Background work that gets each connection's token; for a sign-in, that exchanges the pair in time."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections = connections

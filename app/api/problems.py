@@ -86,7 +86,7 @@ class Problem(BaseModel):
         json_schema_extra={
             "example": {
                 "type": "/problems/not-found",
-                "title": "There is no such thing",
+                "title": "The resource does not exist",
                 "status": 404,
                 "detail": "No call goes by 1229016182016",
                 "instance": "/v1/calls/1229016182016",

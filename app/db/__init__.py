@@ -1,1 +1,1 @@
-"""The database: column types, all tables on one page, and the engine that hands out transactions."""
+"""The database: column types, tables, migrations, and the engine that provides transactions."""

@@ -1,8 +1,8 @@
 """Opens connections to PostgreSQL: one way for the engine, the intake, LISTEN and migrations.
 
-A pooler such as pgbouncer in transaction mode gives each transaction another session of the server. What belongs to a
-session does not work through it: prepared statements, LISTEN, locks of sessions. `Connector` finds out whether one
-stands between, unless the address says so, and connects in a way that works with it.
+A pooler such as pgbouncer in transaction mode gives each transaction another session of the server. What
+belongs to a session does not work through it: prepared statements, LISTEN, session locks. Unless the address
+says so, `Connector` detects a pooler, and connects in a way that works with it.
 """
 
 import asyncio
@@ -28,17 +28,18 @@ _NEXT_HOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
 )
-"""What says that this host takes nobody, and another one may."""
+"""Errors that say that this host accepts no connection, but another one may."""
 
 
 log = structlog.get_logger(__name__)
 
 
 class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that a pooler may lead to another session after each transaction.
+    """A connection that a pooler may assign to another session after each transaction.
 
-    The driver sends a statement in two steps, prepare and execute. Outside a transaction they could reach two sessions,
-    so each statement gets a transaction. Statements have no name: the next user of the session would meet it.
+    The driver sends a statement in two steps, prepare and execute. Outside a transaction they could reach two
+    sessions, so each statement gets a transaction. Statements have no name, or the next user of the session
+    would meet them.
     """
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
@@ -54,7 +55,7 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
             return await super().fetchval(*args, **options)
 
     async def execute(self, query: str, *args: Any, **options: Any) -> Any:
-        if not args:  # is sent in one step, as BEGIN and COMMIT are
+        if not args:  # sent in one step, like BEGIN and COMMIT
             return await super().execute(query, **options)
         async with self._one_session():
             return await super().execute(query, *args, **options)
@@ -64,9 +65,9 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Connector:
-    """Connects to one address. `pooled` is None until it is known whether a pooler stands between.
+    """Connects to one address. `pooled` is None until it is known whether there is a pooler.
 
-    Raises SettingsError when a file that the address names cannot be read.
+    Raises SettingsError if a file that the address names cannot be read.
     """
 
     def __init__(self, address: PostgresAddress) -> None:
@@ -84,9 +85,9 @@ class Connector:
             log.warning("a part of the database's address is not used", detail=note)
 
     async def find_out(self) -> bool:
-        """Return whether a pooler stands between.
+        """Return whether there is a pooler.
 
-        A pooler makes up the process id that a client is greeted with, since no process of the server is its own.
+        A pooler greets a client with an invented process id, since no process of the server is its own.
         """
         async with self._finding_out:
             if self.pooled is None:
@@ -97,13 +98,14 @@ class Connector:
                 finally:
                     await connection.close(timeout=CONNECT_SECONDS)
                 if self.pooled:
-                    log.info("a pooler stands before the database: statements are not kept prepared")
+                    log.info("the database is behind a pooler: statements are not kept prepared")
         return self.pooled
 
     async def connect(self, command_timeout: float | None, settings: dict[str, str] | None = None) -> Any:
-        """Return a connection of the driver's. `settings` are those of the session, where it has one of its own.
+        """Return a connection of the driver. `settings` are for its session, if it has one of its own.
 
-        Raises what the driver does, OSError when no host takes writes, SettingsError when the address cannot be used.
+        Raises what the driver does, OSError if no host accepts writes, SettingsError if the address cannot be
+        used.
         """
         pooled = await self.find_out()
         return await self._open(pooled=pooled, command_timeout=command_timeout, settings=settings)
@@ -117,14 +119,14 @@ class Connector:
         try:
             return await self._try_hosts(options, {} if pooled else settings or {})
         except asyncpg.TargetServerAttributeNotMatched as error:
-            raise ConnectionError("none of its hosts takes writes just now") from error
+            raise ConnectionError("none of its hosts accepts writes now") from error
         except asyncpg.ClientConfigurationError as error:
             raise SettingsError(f"AFTERCALL_DATABASE_URL: {error}") from error
 
     async def _try_hosts(self, options: dict[str, Any], settings: dict[str, str]) -> Any:
-        """Try the hosts one after the other, each with the whole time-out, beginning with the last one that took us.
+        """Try the hosts in turn, each with the full time-out, starting with the last one that accepted us.
 
-        A caller that gave up while a silent host was tried begins with the next one.
+        A caller that gave up on a silent host starts with the next one.
         """
         several = max(1, len(self.address.hosts))
         for place in range(several):
@@ -143,8 +145,9 @@ class Connector:
 
 
 def connect_options(address: PostgresAddress, place: int = 0) -> dict[str, Any]:
-    """Return the driver's arguments for one host of an address. What it leaves open, the driver takes from libpq's environment
-    variables, the password file and the service file."""
+    """Return the driver's arguments for one host of an address. The driver takes what is left open from
+    libpq's environment variables, password file and service file.
+    """
     tls = dict(address.tls)
     sslmode: Any = address.sslmode
     if tls.get("sslrootcert") == _SYSTEM:
@@ -167,7 +170,7 @@ def connect_options(address: PostgresAddress, place: int = 0) -> dict[str, Any]:
 
 
 def _target(address: PostgresAddress) -> str | None:
-    """Of several hosts, take the one that takes writes."""
+    """Of several hosts, select the one that accepts writes."""
     if address.target_session_attrs or "PGTARGETSESSIONATTRS" in os.environ:
         return address.target_session_attrs
     several = len(address.hosts) > 1 or "," in os.environ.get("PGHOST", "")
@@ -175,7 +178,9 @@ def _target(address: PostgresAddress) -> str | None:
 
 
 def _trust_system(tls: dict[str, str]) -> ssl.SSLContext:
-    """Trust whom the machine trusts, and check the host's name, as libpq does for `sslrootcert=system`."""
+    """Trust the machine's certificate authorities, and check the host's name, as libpq does for
+    `sslrootcert=system`.
+    """
     context = ssl.create_default_context()
     if "sslcert" in tls:
         context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), tls.get("sslpassword"))

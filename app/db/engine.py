@@ -1,10 +1,10 @@
-"""Opens the database and hands out transactions: `read()` to look, `write()` to change.
+"""Opens the database and provides transactions: `read()` to read, `write()` to change.
 
-A write transaction is short and never spans a network call. Whatever it wakes (`wake`) is woken after
-its commit, in this process and, through NOTIFY on PostgreSQL, in all others.
+A write transaction is short and never spans a network call. What it wakes (`wake`) is woken after its commit,
+in this process and, through NOTIFY on PostgreSQL, in all others.
 
-SQLite: one writer at a time, queued fairly in this process and by `BEGIN IMMEDIATE` between processes;
-WAL with `synchronous=FULL`, so that what is committed survives a power cut.
+SQLite: one writer at a time, queued fairly in this process and by `BEGIN IMMEDIATE` between processes; WAL
+with `synchronous=FULL`, so that committed data survives a power failure.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Waker = Callable[[Collection[str]], None]
 
 
 def wake(db: AsyncConnection, *topics: str) -> None:
-    """Note topics to be woken once this transaction is committed."""
+    """Wake these topics once this transaction is committed."""
     db.sync_connection.info.setdefault(_WAKES, set()).update(topics)  # type: ignore[union-attr]
 
 
@@ -51,17 +51,17 @@ def after_commit(db: AsyncConnection, act: Callable[[], None]) -> None:
 
 
 def upsert_into(db: AsyncConnection, table: Table) -> Any:
-    """Return an INSERT that can say ON CONFLICT, in the dialect of this connection."""
+    """Return an INSERT that supports ON CONFLICT, in the dialect of this connection."""
     return sqlite_insert(table) if db.dialect.name == "sqlite" else postgresql_insert(table)
 
 
 class Database:
-    """One database, whichever of the two it is. Open it in the lifespan, `close()` it after everything else."""
+    """One SQLite or PostgreSQL database. Open it in the lifespan, and `close()` it after everything else."""
 
     def __init__(self, url: str, pool_size: int = 10, direct_url: str | None = None) -> None:
-        """`direct_url` leads past a pooler, for what needs a session of its own: LISTEN, and migrations.
+        """`direct_url` bypasses a pooler, for what needs a session of its own: LISTEN and migrations.
 
-        Raises SettingsError when an address cannot be used.
+        Raises SettingsError if an address cannot be used.
         """
         self.address = _read_address("AFTERCALL_DATABASE_URL", url)
         self.is_sqlite = isinstance(self.address, SqliteAddress)
@@ -72,8 +72,9 @@ class Database:
             direct = _read_address("AFTERCALL_DATABASE_DIRECT_URL", direct_url)
             if self.is_sqlite or isinstance(direct, SqliteAddress) or direct.pooled:
                 raise SettingsError(
-                    "AFTERCALL_DATABASE_DIRECT_URL must lead to the same PostgreSQL as AFTERCALL_DATABASE_URL, "
-                    "without a pooler between"
+                    "AFTERCALL_DATABASE_DIRECT_URL must lead to the same PostgreSQL as "
+                    "AFTERCALL_DATABASE_URL, "
+                    "without a pooler in between"
                 )
             self.direct = Connector(replace(direct, pooled=False))
         self.waker: Waker | None = None
@@ -90,7 +91,7 @@ class Database:
             pool_size=4,
             max_overflow=4,
             pool_timeout=CONNECT_SECONDS,
-            hide_parameters=True,  # an error's text goes to the log, what people wrote does not
+            hide_parameters=True,  # errors are logged, and what people wrote must not be
         )
         engine.sync_engine.dialect.do_terminate = self._give_up  # type: ignore[method-assign]
         event.listen(engine.sync_engine, "do_connect", lambda *_: self.prepare_file())
@@ -99,9 +100,9 @@ class Database:
         return engine
 
     def prepare_file(self) -> None:
-        """Make SQLite's file before SQLite does, readable by its owner only.
+        """Create SQLite's file before SQLite does, readable only by its owner.
 
-        Raises SettingsError when it is not there and may not be made.
+        Raises SettingsError if it does not exist and may not be created.
         """
         assert isinstance(self.address, SqliteAddress)  # noqa: S101 - only an engine of SQLite asks
         self._is_private = prepare_file(self.address, tighten=not self._is_private)
@@ -118,7 +119,7 @@ class Database:
         )
 
     def open_migrating(self, settings: dict[str, str]) -> AsyncEngine:
-        """Return an engine of PostgreSQL without a limit to how long a statement takes; dispose of it after use."""
+        """Return a PostgreSQL engine without a statement time limit; dispose of it after use."""
         return self._engine_of(self.direct, None, settings, poolclass=NullPool)
 
     def _engine_of(
@@ -142,9 +143,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction to look with.
+        """A transaction for reading.
 
-        Raises StorageUnavailable when the database cannot be reached.
+        Raises StorageUnavailable if the database cannot be reached.
         """
         with _storage_errors(self.outage):
             async with self.engine.connect() as db, db.begin():
@@ -152,9 +153,9 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction to change with; commits at the end of the block, rolls back on an error.
+        """A transaction for changes: commits at the end of the block, rolls back on an error.
 
-        Raises StorageUnavailable when the database cannot be reached or did not commit.
+        Raises StorageUnavailable if the database cannot be reached or did not commit.
         """
         woken: set[str] = set()
         acts: list[Callable[[], None]] = []
@@ -167,7 +168,7 @@ class Database:
 
     @asynccontextmanager
     async def turn_to_write(self) -> AsyncIterator[None]:
-        """Wait until no other task of this process writes to SQLite, first come, first served."""
+        """Wait until no other task of this process writes to SQLite, in order of arrival."""
         if self.is_sqlite:
             async with self._one_writer:
                 yield
@@ -175,7 +176,7 @@ class Database:
             yield
 
     def wake(self, topics: Collection[str]) -> None:
-        """Wake those in this process who wait for topics of what was just committed."""
+        """Wake the tasks of this process that wait for topics of what was just committed."""
         if topics and self.waker is not None:
             self.waker(topics)
 
@@ -197,15 +198,15 @@ class Database:
                     await db.execute(_NOTIFY, {"channel": CHANNEL, "topics": sorted(woken)})
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         await self.engine.dispose()
         await asyncio.gather(*self._given_up, return_exceptions=True)
 
     def _give_up(self, dbapi_connection: Any) -> None:
         """Close a connection of SQLite whose user was cancelled, in a task that nobody cancels.
 
-        SQLAlchemy closes it within the user's task. A user who is cancelled twice, as a stream is whose
-        reader leaves, then stops aiosqlite's thread twice, and leaves a task that waits for ever for it.
+        SQLAlchemy closes it within the user's task. A user who is cancelled twice, like a stream whose reader
+        leaves, then stops aiosqlite's thread twice, and leaves a task that waits for it forever.
         """
         closing = asyncio.get_running_loop().create_task(dbapi_connection.driver_connection.close())
         self._given_up.add(closing)
@@ -220,7 +221,7 @@ def _read_address(setting: str, url: str) -> Address:
 
 
 def _shown_url(address: Address) -> URL:
-    """Return an address as SQLAlchemy's URL, for what reads or shows parts of it."""
+    """Return an address as SQLAlchemy's URL, for code that reads or shows parts of it."""
     if isinstance(address, SqliteAddress):
         return URL.create(SQLITE, database=address.path)
     name, port = ("", None) if len(address.hosts) != 1 else (address.hosts[0], address.ports[0])
@@ -239,13 +240,13 @@ def _shown_url(address: Address) -> URL:
 def _keep_nothing_prepared(
     connector: Connector, _dialect: Any, _record: Any, _arguments: Any, options: Any
 ) -> None:
-    """Switch SQLAlchemy's cache of prepared statements off where a pooler stands between; the driver's is off then."""
+    """Disable SQLAlchemy's cache of prepared statements behind a pooler; the driver's is disabled as well."""
     if await_only(connector.find_out()):
         options["prepared_statement_cache_size"] = 0
 
 
 def _drop_read_only(context: ExceptionContext) -> None:
-    """Drop all connections when the server turns out to take no writes: it was primary before a switch-over."""
+    """Drop all connections if the server accepts no writes: it was the primary before a switch-over."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 
@@ -254,9 +255,9 @@ _NOTIFY = text("SELECT pg_notify(:channel, topic) FROM unnest(cast(:topics AS te
 
 
 class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
-    """Turn an outage of the database into StorageUnavailable; leave all other errors as they are.
+    """Turn an outage of the database into StorageUnavailable; pass on all other errors.
 
-    Here every outage is noticed, so here it is logged: once when it begins and once when it is over.
+    Every outage passes through here, so it is logged here: once when it begins and once when it is over.
     """
 
     def __init__(self, outage: Outage) -> None:
@@ -275,13 +276,13 @@ class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
 
 
 def prepare_sqlite(connection: Any, _record: Any = None) -> None:
-    """Give a fresh connection the settings that all have."""
-    # The driver would open transactions by itself, and only at the first change: too late for BEGIN IMMEDIATE.
+    """Apply the settings that all connections share."""
+    # The driver would open transactions itself, at the first change only: too late for BEGIN IMMEDIATE.
     connection.isolation_level = None
     try:
         _set_pragmas(connection)
     except BaseException:
-        connection.close()  # the pool has not seen it yet
+        connection.close()  # the pool does not know it yet
         raise
 
 

@@ -1,12 +1,20 @@
-"""What an error of the database means: an outage, a fault of the schema, or a fault of the data.
+"""What a database error means: an outage, a fault of the schema, or a fault of the data.
 
-Decided by code: PostgreSQL's SQLSTATE, SQLite's result code. Only where a driver gives no code, its message decides.
+Decides by code: PostgreSQL's SQLSTATE, SQLite's result code. The message decides only if a driver gives no
+code.
 
-| kind | what to do | PostgreSQL | SQLite |
-| --- | --- | --- | --- |
-| outage | wait, then try again | 08 connection, 25006 read-only, 25P03/25P04 time-outs of a transaction, 26 and 42P05 lost prepared statement, 28 and 3D000 cannot log in, 40 deadlock or serialization, 53 no resources (disk full, too many connections), 55 lock not available, 57 shutdown, cancelled or starting, 58 I/O error, 72 snapshot too old, 0A000 cached plan, F0 configuration, XX internal or corrupted; a closed connection, a time-out | BUSY, LOCKED, FULL, IOERR, CANTOPEN, READONLY, PROTOCOL, NOMEM, CORRUPT, NOTADB, SCHEMA, PERM, AUTH, ABORT, INTERRUPT, INTERNAL, MISUSE, NOLFS; ERROR about a transaction or "schema is locked"; a closed connection |
-| schema | wait, and tell the operator: the schema or the permissions do not fit this version | 42 (undefined table or column, no privilege), 3F | ERROR with "no such table", "no such column", "no such index", "has no column named", "syntax error" |
-| data | set the one delivery or record aside | everything else: 22, 23, 54, values that the driver cannot encode | everything else: MISMATCH, TOOBIG, RANGE, CONSTRAINT, ERROR otherwise, values that the driver cannot encode |
+- An outage: wait, then retry. PostgreSQL: 08 connection, 25006 read-only, 25P03 and 25P04 time-outs of a
+  transaction, 26 and 42P05 lost prepared statement, 28 and 3D000 cannot log in, 40 deadlock or serialization,
+  53 no resources (disk full, too many connections), 55 lock not available, 57 shutdown, cancelled or
+  starting, 58 I/O error, 72 snapshot too old, 0A000 cached plan, F0 configuration, XX internal or corrupted.
+  SQLite: BUSY, LOCKED, FULL, IOERR, CANTOPEN, READONLY, PROTOCOL, NOMEM, CORRUPT, NOTADB, SCHEMA, PERM, AUTH,
+  ABORT, INTERRUPT, INTERNAL, MISUSE, NOLFS; ERROR about a transaction or "schema is locked". Either: a closed
+  connection, a time-out.
+- The schema or the permissions do not fit this version: wait, and tell the operator. PostgreSQL: 42
+  (undefined table or column, no privilege), 3F. SQLite: ERROR with "no such table", "no such column", "no
+  such index", "has no column named", "syntax error".
+- The data: set the one delivery or record aside. Everything else: PostgreSQL 22, 23, 54; SQLite MISMATCH,
+  TOOBIG, RANGE, CONSTRAINT, other ERRORs; values that the driver cannot encode.
 """
 
 import sqlite3
@@ -19,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Failure(StrEnum):
-    """Whose fault an error of the database is."""
+    """What is at fault for a database error."""
 
     OUTAGE = "outage"
     SCHEMA = "schema"
@@ -27,16 +35,16 @@ class Failure(StrEnum):
 
 
 _OUTAGE_STATES = (
-    "08", "0A000", "25006", "25P03", "25P04", "26", "28", "3D000", "40", "42P05", "53", "55", "57", "58", "72", "F0", "XX",
+    "08", "0A000", "25006", "25P03", "25P04", "26", "28", "3D000", "40", "42P05", "53", "55", "57", "58",
+    "72", "F0", "XX",
 )  # fmt: skip
 _SCHEMA_STATES = ("3F", "42")
 _OUTAGE_CODES = frozenset(
-    {
-        sqlite3.SQLITE_ABORT, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL, sqlite3.SQLITE_INTERNAL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_SCHEMA,
-    }
+    getattr(sqlite3, f"SQLITE_{name}")
+    for name in (
+        "ABORT", "AUTH", "BUSY", "CANTOPEN", "CORRUPT", "FULL", "INTERNAL", "INTERRUPT", "IOERR", "LOCKED",
+        "MISUSE", "NOLFS", "NOMEM", "NOTADB", "PERM", "PROTOCOL", "READONLY", "SCHEMA",
+    )
 )  # fmt: skip
 _SCHEMA_MESSAGES = ("no such table", "no such column", "no such index", "has no column named", "syntax error")
 # "cannot start a transaction within a transaction" and the like
@@ -46,9 +54,9 @@ _TOO_MANY_ARGUMENTS = "query arguments cannot exceed"
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """Return what an error of the database means; None when the error does not come from the database.
+    """Return what a database error means; None if the error does not come from the database.
 
-    Accepts what SQLAlchemy raises and what the drivers raise themselves, as they do when connecting.
+    Accepts SQLAlchemy's errors and the drivers' own, which they raise when connecting.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Failure.OUTAGE
@@ -64,15 +72,15 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def is_data_fault(error: BaseException) -> bool:
-    """Whether the data is at fault, so that what brought it may be set aside; errors of our own count as such.
+    """Whether the data is at fault, so that its source may be set aside; errors of our own count as such.
 
-    Neither an outage nor a schema that does not fit says anything about the data: wait, and try again.
+    An outage or a schema that does not fit says nothing about the data: wait, and try again.
     """
     return failure_of(error) in (None, Failure.DATA)
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an error of the database in one line, with its code, without the values of the statement."""
+    """Return a database error in one line, with its code, without the values of the statement."""
     last = list(_causes(error))[-1]
     code = getattr(last, "sqlstate", None) or getattr(last, "sqlite_errorname", None)
     message = (str(last).splitlines() or [""])[0] or type(last).__name__
@@ -80,7 +88,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, then what SQLAlchemy and its adapter have wrapped, down to the driver's own error."""
+    """Yield the error, then what SQLAlchemy and its adapter have wrapped, down to the driver's error."""
     yield error
     inner = error.orig if isinstance(error, DBAPIError) else None
     if inner is not None:
@@ -95,8 +103,8 @@ def _of_driver(error: BaseException) -> Failure | None:
     if isinstance(error, asyncpg.PostgresError) or getattr(error, "sqlstate", None):
         return _of_state(str(getattr(error, "sqlstate", None) or ""))
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
-        # A ValueError is a value that cannot be encoded, or a bad address. The rest says in which state the connection
-        # is: closed, busy with something else.
+        # A ValueError is a value that cannot be encoded, or a bad address. The others describe the state of
+        # the connection: closed, busy.
         is_value = isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError)
         is_data = is_value or _TOO_MANY_ARGUMENTS in str(error)
         return Failure.DATA if is_data else Failure.OUTAGE

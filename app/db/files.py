@@ -1,4 +1,4 @@
-"""Keeps what people said on the phone to the user of the service: the modes of SQLite's files."""
+"""File modes of SQLite's files: call data is readable only by the user of the service."""
 
 import os
 import stat
@@ -17,17 +17,17 @@ log = structlog.get_logger(__name__)
 
 
 def prepare_file(address: SqliteAddress, *, tighten: bool) -> bool:
-    """Make the file when it is not there, so that nobody else can ever read it; return True.
+    """Create the file if it does not exist, so that nobody else can ever read it; return True.
 
-    SQLite gives the files that it makes beside it the same mode. With `tighten`, take the rights of others from files
-    that are there. Raises SettingsError when the file is not there and the address says not to make it.
+    SQLite creates its other files with the same mode. With `tighten`, remove the rights of others from
+    existing files. Raises SettingsError if the file does not exist and the address says not to create it.
     """
     path = Path(address.path)
     if not address.creates and not path.exists():
         raise SettingsError(f"AFTERCALL_DATABASE_URL: {path} does not exist, and mode=rw does not create it")
     if os.name != "posix":
         return True
-    with suppress(OSError):  # there, or it cannot be made: SQLite says why
+    with suppress(OSError):  # it exists, or cannot be created: SQLite says why
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, OWNER_ONLY))
     if tighten:
         for ending in _BESIDE:
@@ -47,5 +47,5 @@ def _tighten(path: Path) -> None:
         log.warning("others can read the database's file", file=str(path), error=error.strerror)
     else:
         log.warning(
-            "others could read the database's file; now its owner alone can", file=str(path), mode=f"{mode:o}"
+            "others could read the database's file; now only its owner can", file=str(path), mode=f"{mode:o}"
         )

@@ -1,8 +1,8 @@
-"""Makes and drops indexes in migrations while deliveries go on being stored.
+"""Creates and drops indexes in migrations while deliveries keep being stored.
 
-CREATE INDEX takes a lock that keeps all writers from the table until it is done: on a large installation for minutes.
-On PostgreSQL these helpers do it CONCURRENTLY, which cannot be part of a transaction. So a migration that uses them
-holds nothing else, and each helper can be called again after a run that was interrupted.
+CREATE INDEX locks out all writers of the table until it is done: minutes on a large installation. On
+PostgreSQL these helpers do it CONCURRENTLY, which cannot be part of a transaction. So a migration that uses
+them has nothing else in it, and each helper can be repeated after an interrupted run.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,10 @@ _IS_VALID = text(
 
 
 def create_index(name: str, table: str, columns: Sequence[str | TextClause], **options: Any) -> None:
-    """Make an index of the schema; one that is there and whole is left as it is.
+    """Create an index of the schema, unless it exists and is valid.
 
-    An index that an interrupted run left behind is INVALID: PostgreSQL keeps it up and never uses it. It is made anew.
+    An interrupted run leaves an INVALID index behind: PostgreSQL maintains it and never uses it. It is
+    created again.
     """
     connection = op.get_bind()
     if connection.dialect.name != "postgresql":
@@ -43,7 +44,7 @@ def create_index(name: str, table: str, columns: Sequence[str | TextClause], **o
 
 
 def drop_index(name: str, table: str) -> None:
-    """Drop an index; one that is not there is dropped already."""
+    """Drop an index if it exists."""
     connection = op.get_bind()
     if connection.dialect.name != "postgresql":
         op.drop_index(name, table, if_exists=True)
@@ -53,9 +54,10 @@ def drop_index(name: str, table: str) -> None:
 
 
 def _settled(connection: Connection, name: str, table: str) -> bool | None:
-    """Return whether an index is whole; None when it is not there.
+    """Return whether an index is valid; None if it does not exist.
 
-    The server goes on for a while with what a killed process began. This lock, which no writer minds, waits for that.
+    The server continues for a while with what a killed process began. This lock, which does not conflict with
+    writers, waits for that.
     """
     connection.execute(text(f"LOCK TABLE {_quoted(connection, table)} IN SHARE UPDATE EXCLUSIVE MODE"))
     is_valid: bool | None = connection.scalar(_IS_VALID, {"name": name})
@@ -67,6 +69,8 @@ def _quoted(connection: Connection, name: str) -> str:
 
 
 def _run(statement: str) -> None:
-    """Send a statement in one step, without preparing it: so it reaches one session through a pooler as well."""
+    """Send a statement in one step, without preparing it, so that it reaches one session through a pooler as
+    well.
+    """
     driver: Any = op.get_bind().connection.driver_connection
     await_only(driver.execute(statement))

@@ -1,7 +1,7 @@
-"""`is_one_of(column, values)`: an IN list that is one parameter, however long it is.
+"""`is_one_of(column, values)`: an IN list as a single parameter, however long it is.
 
-PostgreSQL takes 32,767 parameters in a statement and SQLite 32,766, and each length of an IN list is another statement
-to compile. An array on PostgreSQL and a JSON list on SQLite have neither limit.
+PostgreSQL takes 32,767 parameters in a statement and SQLite 32,766, and each length of an IN list is another
+statement to compile. An array on PostgreSQL and a JSON list on SQLite avoid both.
 """
 
 import json
@@ -32,7 +32,7 @@ class _TextList(TypeDecorator[list[str]]):
 class _IsOneOf(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
-    _is_implicitly_boolean = True  # else SQLite is asked for `… IN (…) = 1`, and looks at all rows
+    _is_implicitly_boolean = True  # otherwise SQLite gets `… IN (…) = 1`, and scans all rows
 
 
 def is_one_of(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:

@@ -1,10 +1,10 @@
-"""Brings the schema up or down, from code, while the service goes on.
+"""Upgrades or downgrades the schema while the service goes on.
 
-Processes that start together take turns: on PostgreSQL by an advisory lock, on SQLite by its one writer. On PostgreSQL
-each migration is a transaction of its own, without a limit to how long a statement takes, but with a short one to how
-long it waits for a lock: whatever waits for a table's lock holds up all that come after it, deliveries too. A migration
-that did not get its lock is rolled back and tried again. A process that is killed leaves nothing but migrations that
-are done; the next one goes on from there.
+Processes that start together take turns: on PostgreSQL by an advisory lock, on SQLite by its one writer. On
+PostgreSQL each migration is a transaction of its own. Its statements have no time limit, but they wait only
+briefly for a lock: whatever waits for a table's lock blocks all that come after it, deliveries included. A
+migration that did not get its lock is rolled back and tried again. A killed process leaves only complete
+migrations behind; the next one continues there.
 """
 
 from collections.abc import AsyncIterator
@@ -39,12 +39,13 @@ _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 15.0
 _SCHEMA_TRIES = 30
 _NEWEST = "Without an argument `aftercall migrate` goes to the newest revision."
-# The lock was not to be had; a deadlock, which waits for locks can end in.
+# The lock was not available; a deadlock, in which waits for locks can end.
 _TRY_AGAIN = ("55P03", "40P01")
 _UNLIMITED = {"statement_timeout": "0", "lock_timeout": "0"}
-# A server of a version that lacks one of them is not asked for it.
+# Reads pg_settings first, since an older server may not have all of them.
 _LIMITS = (
-    "SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '{lock}ms' ELSE '0' END, true) FROM pg_settings"
+    "SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '{lock}ms' ELSE '0' END, true) FROM "
+    "pg_settings"
     " WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout',"
     " 'idle_in_transaction_session_timeout')"
 )
@@ -53,11 +54,11 @@ log = structlog.get_logger(__name__)
 
 
 async def migrate(database: Database, revision: str = "head", clock: Clock | None = None) -> None:
-    """Bring the schema to `revision`; "base" takes everything down. Repeating it changes nothing.
+    """Bring the schema to `revision`; "base" removes everything. Repeating it changes nothing.
 
-    Waits as long as another process migrates. Raises SchemaMismatch when the schema is newer than this code and does
-    not serve it, SettingsError when there is no such revision, StorageUnavailable when the database cannot be reached, or a lock
-    was not to be had for ten minutes.
+    Waits while another process migrates. Raises SchemaMismatch if the schema is newer than this code and does
+    not serve it, SettingsError if the revision does not exist, and StorageUnavailable if the database cannot
+    be reached, or a lock was not available for ten minutes.
     """
     clock = clock or SystemClock()
     state = await schema_state(database)
@@ -82,7 +83,7 @@ async def migrate(database: Database, revision: str = "head", clock: Clock | Non
 
 
 async def _wait_and_move(database: Database, revision: str, is_down: bool, clock: Clock) -> None:
-    """Migrate SQLite, all at once. Its lock is waited for, since another process may be migrating."""
+    """Migrate SQLite in one step. Waits for its lock, since another process may be migrating."""
     began = clock.monotonic()
     while True:
         try:
@@ -106,14 +107,14 @@ async def check_schema(database: Database) -> None:
 
 
 async def current_revision(database: Database) -> str | None:
-    """Return the revision that the database is at; None for an empty one."""
+    """Return the revision of the database; None for an empty one."""
     return (await schema_state(database)).revision
 
 
 async def await_schema(database: Database, clock: Clock) -> None:
-    """Wait for a schema that serves this code, half a minute, or as long as somebody migrates.
+    """Wait for a schema that serves this code: half a minute, or while somebody migrates.
 
-    Raises SchemaMismatch with what to do when there is none then.
+    Raises SchemaMismatch with what to do if there is none then.
     """
     tries, said = 0, None
     while not (state := await schema_state(database)).serves:
@@ -139,14 +140,15 @@ def _is_done(state: SchemaState) -> bool:
 async def _turn(engine: AsyncEngine, clock: Clock) -> AsyncIterator[None]:
     """Hold the lock that lets one process migrate, in a transaction that does nothing else.
 
-    Asks for it again and again instead of waiting in the server: a statement that waits has a snapshot, and CREATE
-    INDEX CONCURRENTLY waits for the end of all snapshots. A transaction, since it works through a pooler as well.
+    Polls for it instead of waiting in the server: a waiting statement has a snapshot, and CREATE INDEX
+    CONCURRENTLY waits for the end of all snapshots. A transaction, since that works through a pooler as well.
     """
     began, said = clock.monotonic(), -_SAY_SECONDS
     while True:
         async with engine.connect() as db, db.begin():
             if await db.scalar(_TRY_TURN, {"turn": _TURN}):
-                # The driver leaves the answer's portal open, and its snapshot with it. A plain query closes it.
+                # The driver leaves the result's portal open, and its snapshot with it. A plain query closes
+                # it.
                 await (await db.get_raw_connection()).driver_connection.execute("SELECT 1")  # type: ignore[union-attr]
                 yield
                 return
@@ -176,7 +178,8 @@ async def _move_patiently(engine: AsyncEngine, revision: str, is_down: bool, clo
             waited = clock.monotonic() - began
             if waited > _LOCK_PATIENCE_SECONDS:
                 raise StorageUnavailable(
-                    f"a migration did not get its lock within {waited:.0f} s: a transaction of another program holds "
+                    f"a migration did not get its lock within {waited:.0f} s: a transaction of another "
+                    "program holds "
                     "it (see pg_stat_activity); end that, and migrate again"
                 ) from error
             log.warning(
@@ -198,9 +201,9 @@ def _limit(connection: Connection) -> None:
 
 
 def _target(current: str | None, revision: str) -> str:
-    """Return a step down as the revision that it leads to: tried again, it must not be taken twice.
+    """Return a step down as the revision that it leads to: when it is retried, it must not be taken twice.
 
-    Raises SettingsError when there is no such step.
+    Raises SettingsError if there is no such step.
     """
     if not revision.startswith("-"):
         return revision

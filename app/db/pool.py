@@ -1,4 +1,4 @@
-"""The pool of connections, which also tells how many tasks wait for one of them."""
+"""The connection pool, which also counts the tasks that wait for a connection."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 
 class CountingPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's own pool. `waiting` is how many tasks wait for a connection to become free just now."""
+    """SQLAlchemy's own pool. `waiting` is how many tasks wait for a free connection."""
 
     waiting = 0
 
     def _do_get(self) -> Any:
-        # With a free connection, or room for a new one, nobody waits here but for the opening of the new one.
+        # If a connection is free, or may be opened, the only wait in here is for its opening.
         self.waiting += 1
         try:
             return super()._do_get()
@@ -23,7 +23,7 @@ class CountingPool(AsyncAdaptedQueuePool):
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Connections in use and idle, how many may be in use at once, and how many tasks wait for one."""
+    """Connections in use and idle, the limit of those in use, and the number of waiting tasks."""
 
     in_use: int
     idle: int
@@ -32,9 +32,9 @@ class PoolState:
 
 
 def pool_state(engine: AsyncEngine) -> PoolState | None:
-    """Describe the pool of an engine; None if it keeps no connections."""
+    """Return the state of an engine's pool; None if it keeps no connections."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         return None
-    limit = pool.size() + max(0, pool._max_overflow)  # noqa: SLF001 - told nowhere else
+    limit = pool.size() + max(0, pool._max_overflow)  # noqa: SLF001 - not available otherwise
     return PoolState(pool.checkedout(), pool.checkedin(), limit, getattr(pool, "waiting", 0))

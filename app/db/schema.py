@@ -1,9 +1,9 @@
-"""Says whether this code works on the schema that the database has.
+"""Decides whether this code works on the schema of the database.
 
-A migration states in its module whether the code of the release before it goes on working on the new schema:
-`breaks_older = False`. With each migration the database notes the oldest revision whose code it still serves, beside
-the revision that this was noted for. So code that meets a revision which it does not know can tell whether it may go
-on, and a note that somebody forgot to renew says nothing.
+A migration declares whether the previous release's code still works on the new schema: `breaks_older =
+False`. With each migration the database records the oldest revision whose code it still serves, next to the
+revision that this was recorded for. So code that meets an unknown revision can tell whether it may continue,
+and a record that was not updated has no effect.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ from app.db.engine import Database
 
 SCRIPTS = Path(__file__).parents[2] / "migrations"
 _VERSIONS = "alembic_version"
-# Through JSON: the column is missing where the schema was last changed by code that did not know it.
+# Through JSON: the column does not exist if the schema was last changed by code without it.
 _READ = {
     "postgresql": text(
-        "SELECT version_num, to_jsonb(alembic_version) ->> 'serves_since' AS serves_since FROM alembic_version"
+        "SELECT version_num, to_jsonb(alembic_version) ->> 'serves_since' AS serves_since FROM "
+        "alembic_version"
     ),
     "sqlite": text("SELECT * FROM alembic_version"),
 }
@@ -31,7 +32,7 @@ _READ = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The revision of the database beside the one that this code expects. `serves`: this code works with it."""
+    """The revision of the database, and the one that this code expects. `serves`: this code works with it."""
 
     revision: str | None
     expected: str
@@ -40,7 +41,7 @@ class SchemaState:
 
     @property
     def detail(self) -> str:
-        """What is, in words."""
+        """Describe the state in words."""
         if self.revision == self.expected:
             return f"at {self.expected}"
         if not self.is_newer:
@@ -50,7 +51,7 @@ class SchemaState:
 
     @property
     def todo(self) -> str:
-        """What to do where it does not serve."""
+        """What to do if it does not serve."""
         if self.is_newer:
             return "Run the newest version, or restore a backup from before its migration."
         return "Run `aftercall migrate`."
@@ -63,7 +64,7 @@ class SchemaState:
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Return what Alembic needs to know."""
+    """Return Alembic's configuration."""
     made = Config()
     made.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     made.attributes["connection"] = connection
@@ -76,7 +77,7 @@ def _scripts(_folder: Path) -> ScriptDirectory:
 
 
 def scripts() -> ScriptDirectory:
-    """Return the migrations that this code knows; read once."""
+    """Return the migrations that this code knows; they are read once."""
     return _scripts(SCRIPTS)
 
 
@@ -86,7 +87,7 @@ def head() -> str:
 
 
 def knows(revision: str) -> bool:
-    """Return whether this code has the migration of that name."""
+    """Whether this code has the migration of that name."""
     return any(script.revision == revision for script in scripts().walk_revisions())
 
 
@@ -103,7 +104,7 @@ def serves_since(revision: str) -> str:
 async def schema_state(database: Database) -> SchemaState:
     """Compare the database's schema with the one that this code expects.
 
-    Raises StorageUnavailable when the database cannot be reached.
+    Raises StorageUnavailable if the database cannot be reached.
     """
     async with database.read() as db:
         revision, since = await db.run_sync(_read_version)
@@ -124,7 +125,7 @@ def _read_version(connection: Connection) -> tuple[str | None, str | None]:
 
 
 def note_serves_since(ctx: Any, heads: set[str], **_: Any) -> None:
-    """Note what code the schema serves, in the transaction of the migration; Alembic calls it after each."""
+    """Record which code the schema serves, in the migration's transaction; Alembic calls it after each."""
     connection: Connection = ctx.connection
     columns = {column["name"] for column in inspect(connection).get_columns(_VERSIONS)}
     if "serves_since" not in columns:

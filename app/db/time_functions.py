@@ -8,7 +8,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class Steps(FunctionElement[int]):
-    """Whole steps of so many seconds, from 1970 or between two columns: `Steps(seconds, at[, since])`."""
+    """Whole steps of a number of seconds, since 1970 or between columns: `Steps(seconds, at[, since])`."""
 
     type = Integer()
     inherit_cache = True

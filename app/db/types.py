@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from app.values.exact_json import pack, unpack
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-"""JSON that SQL can look into; Python's None is SQL's NULL."""
+"""JSON that SQL can query; Python's None is SQL's NULL."""
 
 Counter = BigInteger().with_variant(Integer, "sqlite")
 
@@ -37,7 +37,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ExactJson(TypeDecorator[Any]):
-    """JSON of any shape that comes back as it went in, number by number; Python's None is SQL's NULL."""
+    """JSON of any shape that is returned exactly as it was stored, number by number; Python's None is SQL's
+    NULL.
+    """
 
     impl = JSON(none_as_null=True)
     cache_ok = True

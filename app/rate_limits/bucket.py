@@ -113,8 +113,8 @@ def admit(
     """Take a slot for one request that will be sent at once, or say when to retry. Store the state in either
     case.
 
-    READER and GLANCE share what is left with CONTENT. Polls may take any free slot except those held for others who have waited
-    too long. The others leave a reserve, a larger one while `polls_waiting`.
+    READER and GLANCE share what is left with CONTENT. Polls may take any free slot except those held for
+    others who have waited too long. The others leave a reserve, a larger one while `polls_waiting`.
     """
     state, priority = _tidy(state, now, limits), min(priority, Priority.CONTENT)
     silent = silent_until(state, limits)

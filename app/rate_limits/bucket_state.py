@@ -30,7 +30,9 @@ _NUMBERS: Final[Mapping[Priority, int]] = {
     Priority.METADATA: 2,
     Priority.CONTENT: 1,
 }
-"""Priorities as they are stored. The numbers are older than `Priority`: rows of earlier versions contain them."""
+"""Priorities as they are stored. The numbers are older than `Priority`: rows of earlier versions contain
+them.
+"""
 
 _PRIORITIES: Final = {number: priority for priority, number in _NUMBERS.items()}
 

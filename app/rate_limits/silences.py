@@ -48,7 +48,8 @@ def describe_silence(group: str, stored: Mapping[str, Any], now: datetime) -> di
     ends = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return {
         "code": AccessReason.SILENCED,
-        "detail": f"RingCentral asked us to wait until {ends} (429, Retry-After; rate group {group.capitalize()}): "
+        "detail": f"RingCentral asked us to wait until {ends} (429, Retry-After; rate group "
+        f"{group.capitalize()}): "
         f"until then {_STOPS.get(group, 'its requests are not sent')}. Calls are recorded from the Call Log "
         "afterwards. If that is unexpected, ask RingCentral's support why.",
         "since": since.isoformat(),

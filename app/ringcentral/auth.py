@@ -159,8 +159,8 @@ class TokenKeeper:
             try:
                 return await self._buy(self._living())
             except LeaseLost as error:
-                # The other replica has bought a pair of its own by now. Ours must not overwrite it, and a refusal of the
-                # old one does not concern it.
+                # The other replica has bought a pair of its own by now. Ours must not overwrite it, and a
+                # refusal of the old one does not concern it.
                 raise RingCentralUnreachable("another replica took over the request for a token") from error
 
     async def _take_shared(self) -> None:
@@ -182,7 +182,8 @@ class TokenKeeper:
         if stored.fingerprint != self._fingerprint:
             self._reject_successor(stored)
             return
-        # A refresh token works once, so only the store knows the current pair, whatever the clocks of replicas say.
+        # A refresh token works once, so only the store knows the current pair, whatever the clocks of
+        # replicas say.
         if self._token is None or self._config.jwt is None or stored.issued_at > self._token.issued_at:
             self._token = stored
 
@@ -217,8 +218,8 @@ class TokenKeeper:
             _log.debug("token_renewal_postponed", why=error.detail)  # the journal logs the outage
             return living
         if token.refresh_token is None:
-            # Kept before it is shared: if saving fails, the next call must not buy another one. A pair is not: nobody
-            # may use it before it is saved, or a crash would lose the sign-in.
+            # Kept before it is shared: if saving fails, the next call must not buy another one. A pair is
+            # not: nobody may use it before it is saved, or a crash would lose the sign-in.
             self._token = token
         await self._store.save(token)
         self._token = token
@@ -327,7 +328,7 @@ class TokenKeeper:
         await self._store.save_refusal(refusal)
 
     async def _refused_since(self, error: CredentialsRefused) -> datetime | None:
-        """Return when RingCentral first refused with this code; None the first time, or for a code of ours."""
+        """Return when RingCentral first refused with this code; None if it is new, or a code of ours."""
         before = await self._store.load_refusal()
         if (
             before is None
@@ -346,9 +347,7 @@ class TokenKeeper:
         return timedelta(seconds=min(seconds, config.longest_refusal_seconds))
 
     def _refused_fingerprint(self, code: str | None) -> str:
-        """Return what a refusal of this code concerns: a sign-in that is over is so with any secret of the
-        app.
-        """
+        """Return whom a refusal concerns: a sign-in that is over is so with any secret of its app."""
         return self._fingerprint if code == AccessReason.SIGN_IN_AGAIN else self._config.presented
 
     async def _raise_refusal(self) -> None:

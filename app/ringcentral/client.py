@@ -2,7 +2,7 @@
 
 Any method can raise these; their docstrings name only what is special to them:
 
-- RateLimited: no slot of the budget before `deadline`, or a 429, after which nobody may send before `retry_at`
+- RateLimited: no slot of the budget before `deadline`, or a 429; nobody may send before `retry_at`
 - RingCentralUnreachable: no usable response after all tries
 - CredentialsRefused, PermissionMissing: a person has to act
 - RequestRefused, ForeignHost: this request will never work
@@ -93,7 +93,7 @@ class RingCentralClient:
         priority: Priority = Priority.POLL,
         deadline: datetime | None = None,
     ) -> RecordsPage:
-        """Return one page of recent calls of the account or of one extension; see `paging.wants_next_page`."""
+        """Return one page of recent calls of the account or an extension; see `paging.wants_next_page`."""
         query = ActiveCallsQuery(page=page, per_page=per_page)
         return await self.fetch_active_calls_by(
             query, extension_id=extension_id, priority=priority, deadline=deadline
@@ -119,7 +119,9 @@ class RingCentralClient:
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> RecordsPage:
-        """Return one page of the Call Log. A server ignores filters that it does not know, so check the records."""
+        """Return one page of the Call Log. A server ignores filters that it does not know, so check the
+        records.
+        """
         request = calls.call_log(query, extension_id=extension_id)
         return await self._fetch(request, priority, deadline, records.decode_records_page)
 
@@ -134,7 +136,7 @@ class RingCentralClient:
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> RecordsPage:
-        """Return one page of detailed voice records that **start** in a range; keep the range for all pages."""
+        """Return one page of detailed voice records that **start** in a range, the same for all pages."""
         query = CallLogQuery(
             date_from=date_from, date_to=date_to, type=("Voice",), page=page, per_page=per_page
         )
@@ -151,7 +153,8 @@ class RingCentralClient:
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> RecordsPage:
-        """Return the records of one session, detailed if the server can. Records of other sessions are dropped.
+        """Return the records of one session, detailed if the server can. Records of other sessions are
+        dropped.
 
         A call that is older than a day may be missing: search the range of its start time then.
         """
@@ -175,7 +178,9 @@ class RingCentralClient:
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> list[BulkItem]:
-        """Return one item per id, in the same order. Takes one request per thirty ids, or per what the server allows."""
+        """Return one item per id, in the same order. Takes one request per thirty ids, or per what the server
+        allows.
+        """
         found: list[BulkItem] = []
         rest = list(ids)
         while rest:
@@ -206,8 +211,8 @@ class RingCentralClient:
     ) -> RecordsSync | None:
         """Return records of the whole account that changed since `token` or, without one, since `date_from`.
 
-        None if the tenant has no extract sync. Raises SyncTokenRefused if the feed must be started again. Store the new
-        token together with the records, not before.
+        None if the tenant has no extract sync. Raises SyncTokenRefused if the feed must be started again.
+        Store the new token together with the records, not before.
         """
         response = await self._sender.send_or_404(
             calls.call_log_changes(token, date_from), priority, deadline
@@ -235,8 +240,8 @@ class RingCentralClient:
     ) -> AbstractAsyncContextManager[ContentStream]:
         """Open the audio of a recording at its `contentUri`, which must be on a configured host.
 
-        The server may answer a range with 200, and a request without one with 206. A broken stream is not resumed:
-        `chunks` raises RingCentralUnreachable. Raises RangeRefused for a range beyond the end.
+        The server may answer a range with 200, and a request without one with 206. A broken stream is not
+        resumed: `chunks` raises RingCentralUnreachable. Raises RangeRefused for a range beyond the end.
         """
         return self._sender.stream(recordings.recording_content(content_uri, byte_range), priority, deadline)
 
@@ -295,8 +300,8 @@ class RingCentralClient:
     ) -> Subscription:
         """Create a webhook subscription. Check `disabled_filters` and `expiration_time` of the result.
 
-        `address` must be served already: RingCentral responds only after a handshake with it. Not retried: after
-        RingCentralUnreachable the subscription may exist, so list them before creating another.
+        `address` must be served already: RingCentral responds only after a handshake with it. Not retried:
+        after RingCentralUnreachable the subscription may exist, so list them before creating another.
         """
         request = subscriptions.create_subscription(
             event_filters, address, verification_token, expires_in_seconds

@@ -32,7 +32,8 @@ class Priority(IntEnum):
     """Lists and records that a reader of our API requested. They share what is left with CONTENT."""
 
     GLANCE = 5
-    """Like READER, but the request can be skipped: nobody comes back for it, so nothing is reserved for it."""
+    """Like READER, but the request can be skipped: nobody comes back for it, so nothing is reserved for it.
+    """
 
 
 class Silence(StrEnum):
@@ -50,7 +51,9 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Penalty:
-    """Nothing within `reach` may be sent before `until` (aware UTC): a request until then restarts the penalty."""
+    """Nothing within `reach` may be sent before `until` (aware UTC): a request until then restarts the
+    penalty.
+    """
 
     reach: Silence
     until: datetime
@@ -68,9 +71,9 @@ class RateSlot:
 class Outcome:
     """What became of one slot.
 
-    `was_sent` is False only if no byte can have reached RingCentral, so the slot may be given back. `status` is None if
-    no response came (timeout, broken connection, cancellation): RingCentral may have counted such a request, so we do.
-    `at` (aware UTC) is when this was known.
+    `was_sent` is False only if no byte can have reached RingCentral, so the slot may be given back. `status`
+    is None if no response came (timeout, broken connection, cancellation): RingCentral may have counted such
+    a request, so we do. `at` (aware UTC) is when this was known.
     """
 
     was_sent: bool
@@ -86,8 +89,8 @@ class RateBudget(Protocol):
     async def acquire(self, group: str, priority: Priority, deadline: datetime | None) -> RateSlot:
         """Wait until one request of `group` may be sent; return a slot for `settle`.
 
-        Raises RateLimited, with `retry_at`, if none will be free before `deadline` (aware UTC). None leaves the longest
-        wait to the budget.
+        Raises RateLimited, with `retry_at`, if none will be free before `deadline` (aware UTC). None leaves
+        the longest wait to the budget.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Sends a request until it succeeds or cannot: renews the token, follows redirects, retries with a backoff."""
+"""Sends a request until it succeeds or cannot: renews the token, follows redirects, backs off."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,8 +29,8 @@ class Sender:
     async def send(self, request: Request, priority: Priority, deadline: datetime | None) -> Response:
         """Return the successful response. Each attempt takes a slot of the budget.
 
-        A refused token is renewed once. Redirects are followed to the configured hosts. A failure that may pass is
-        retried after a pause that doubles. A 429 is never retried: it silences the whole bucket.
+        A refused token is renewed once. Redirects are followed to the configured hosts. A failure that may
+        pass is retried after a pause that doubles. A 429 is never retried: it silences the whole bucket.
         """
         token = await self._tokens.token()
         has_renewed, redirects, failures = False, 0, 0

@@ -18,8 +18,8 @@ FOREVER = timedelta(days=3650)
 class StoredToken:
     """A token as replicas share it. Times are aware UTC; `issued_at` is when its request was sent.
 
-    `fingerprint` identifies the credentials that it was bought with: other credentials do not use it. Only a sign-in
-    has a `refresh_token`, which buys the next pair, once.
+    `fingerprint` identifies the credentials that it was bought with: other credentials do not use it. Only a
+    sign-in has a `refresh_token`, which buys the next pair, once.
     """
 
     access_token: str

@@ -84,8 +84,8 @@ class Response:
         read: dict[str, str] = {}
         for given, value in pairs:
             name = given.lower()
-            # Two different limits would make one that is wrong, so both are dropped. Of any other header the last
-            # one counts.
+            # Two different limits would make one that is wrong, so both are dropped. Of any other header the
+            # last one counts.
             differs = name in _RATE_HEADERS and read.get(name, value) != value
             read[name] = f"{read[name]}, {value}" if differs else value
         return cls(status, read, body, sent_at)

@@ -1,1 +1,1 @@
-"""Values from outside: what can be stored of them, and the exact form in which they are kept. Pure."""
+"""Values from outside: what of them can be stored, and their exact stored form. Pure."""

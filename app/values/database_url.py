@@ -1,10 +1,10 @@
-"""Reads the address of a database, in every form in which hosters hand it out; no I/O.
+"""Reads the address of a database, in every form in which hosting providers give it. No I/O.
 
 SQLite: `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///C:/on/windows.db`, `?mode=rw`.
 
-PostgreSQL: a URL with one or several hosts and the parameters that libpq knows, or libpq's own form
-`host=db.example dbname=calls user=aftercall`. What the driver cannot do is refused by the parameter's name where that
-would be unsafe, and noted where it is not. No message repeats a value that could be part of a password.
+PostgreSQL: a URL with one or several hosts and libpq's parameters, or libpq's own form `host=db.example
+dbname=calls user=aftercall`. What the driver does not support is rejected by the parameter's name if ignoring
+it would be unsafe, and noted otherwise. No message repeats a value that could be part of a password.
 """
 
 import re
@@ -25,7 +25,7 @@ _SCHEMES = {
     **{f"{name}+{driver}": POSTGRES for name in ("postgres", "postgresql") for driver in _DRIVERS},
 }
 DEFAULT_APPLICATION = "aftercall"
-"""`application_name` where the address gives none."""
+"""`application_name` if the address gives none."""
 
 _TLS = (
     "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation",
@@ -34,10 +34,10 @@ _TLS = (
 TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _PASSED = ("passfile", "service", "krbsrvname", "gsslib")
 _WITHOUT_EFFECT = (
-    "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "sslcompression",
-    "sslsni", "sslcertmode", "load_balance_hosts",
+    "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+    "sslcompression", "sslsni", "sslcertmode", "load_balance_hosts",
 )  # fmt: skip
-"""What the driver does not know and the service can do without."""
+"""What the driver does not know and the service does not need."""
 
 _READ = (
     "host", "port", "dbname", "database", "user", "password", "sslmode", "ssl", "application_name",
@@ -72,7 +72,7 @@ _HOST_NAME = re.compile(r"[\w.-]*|[0-9A-Fa-f:.]+(%\w+)?|[/@].*")
 
 @dataclass(frozen=True, slots=True)
 class SqliteAddress:
-    """A file. `creates`: it is made when it is not there."""
+    """A file. `creates`: it is created if it does not exist."""
 
     path: str
     creates: bool = True
@@ -84,16 +84,17 @@ class SqliteAddress:
 
     @property
     def shown(self) -> str:
-        """The same: nothing of it is secret."""
+        """The same: it has no secrets."""
         return self.url
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """A server, or several of which one takes writes. What is None or empty is left to libpq's environment and files.
+    """A server, or several of which one accepts writes. What is None or empty is left to libpq's environment
+    and files.
 
-    `pooled`: whether a pooler stands between that gives each transaction another session; None: to be found out.
-    `unused`: what of the address has no effect.
+    `pooled`: whether a pooler gives each transaction another session; None: to be detected. `unused`: what in
+    the address has no effect.
     """
 
     hosts: tuple[str, ...] = ()
@@ -112,7 +113,7 @@ class PostgresAddress:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has no effect, a sentence each."""
+        """What has no effect, one sentence each."""
         return tuple(
             "channel_binding=require has no effect: the driver does not know it; "
             "sslmode=verify-full makes sure that the server is the right one"
@@ -128,12 +129,12 @@ class PostgresAddress:
 
     @property
     def shown(self) -> str:
-        """The same without what is secret, for messages."""
+        """The same without secrets, for messages."""
         return self._render(hide=True)
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What stands after the question mark, beside hosts; secrets left out."""
+        """The parameters after the question mark, except hosts and secrets."""
         given = {"sslmode": self.sslmode} if self.sslmode else {}
         given |= {name: value for name, value in self.tls.items() if name != "sslpassword"}
         given |= {**self.passed, **self.server_settings, **self.unused}
@@ -167,7 +168,7 @@ Address = SqliteAddress | PostgresAddress
 
 
 def authority(host: str, port: int | None) -> str:
-    """Return host and port as URLs have them."""
+    """Return host and port as they are written in URLs."""
     name = f"[{quote(host, safe=':')}]" if ":" in host else host
     return f"{name}:{port}" if port else name
 
@@ -175,7 +176,7 @@ def authority(host: str, port: int | None) -> str:
 def read_database_url(value: str) -> Address:
     """Return what an address says.
 
-    Raises ValueError with a sentence that names the parameter which cannot be used.
+    Raises ValueError with a sentence that names the parameter that cannot be used.
     """
     value = value.strip()
     if value[:1] in {"'", '"'}:
@@ -191,14 +192,15 @@ def read_database_url(value: str) -> Address:
     return _read_sqlite(rest) if kind == SQLITE else _read_postgres(rest)
 
 
-# --- SQLite ------------------------------------------------------------------------------------------------------
+# --- SQLite -------------------------------------------------------------------------------------------------
 
 
 def _read_sqlite(rest: str) -> SqliteAddress:
     place, _, query = rest.partition("?")
     if place and not place.startswith("/"):
         raise ValueError(
-            "SQLite takes a file after three slashes (sqlite:///aftercall.db), or four if its path is absolute"
+            "SQLite takes a file after three slashes (sqlite:///aftercall.db), or four if its path is "
+            "absolute"
         )
     path = unquote(place[1:])
     path = path.removeprefix("file:")
@@ -206,7 +208,8 @@ def _read_sqlite(rest: str) -> SqliteAddress:
     mode = parameters.pop("mode", "rwc")
     if not path or path == ":memory:" or mode == "memory":
         raise ValueError(
-            "a SQLite database in memory is not shared by the connections of the service and is lost when it stops; "
+            "a SQLite database in memory is not shared by the connections of the service and is lost "
+            "when it stops; "
             "give a file: sqlite:///aftercall.db"
         )
     if mode not in {"rw", "rwc"}:
@@ -218,7 +221,7 @@ def _read_sqlite(rest: str) -> SqliteAddress:
     return SqliteAddress(path, creates=mode == "rwc")
 
 
-# --- PostgreSQL --------------------------------------------------------------------------------------------------
+# --- PostgreSQL ---------------------------------------------------------------------------------------------
 
 
 class _Parts(NamedTuple):
@@ -232,7 +235,8 @@ def _read_postgres(rest: str) -> PostgresAddress:
     parts = next(filter(None, (_split(rest, at) for at in _ends_of_login(rest))), None)
     if parts is None:
         raise ValueError(
-            "it cannot be taken apart; in the user and the password, write @ as %40, / as %2F, ? as %3F and : as %3A"
+            "it cannot be parsed; in the user and the password, write @ as %40, / as %2F, ? as %3F and : "
+            "as %3A"
         )
     user, _, password = parts.login.partition(":")
     given = {"user": unquote(user), "password": unquote(password), "dbname": unquote(parts.database)}
@@ -250,9 +254,9 @@ def _read_postgres(rest: str) -> PostgresAddress:
 
 
 def _ends_of_login(rest: str) -> list[int]:
-    """Return where the user and the password may end, best guess first; -1: there are none.
+    """Return where user and password may end, best guess first; -1: there are none.
 
-    As with libpq they end before the first slash. Passwords with a slash or a question mark are common all the same.
+    As with libpq they end before the first slash. But passwords with a slash or a question mark are common.
     """
     signs = [index for index, character in enumerate(rest) if character == "@"]
     before = [index for index in signs if index < len(re.split(r"[/?]", rest, maxsplit=1)[0])]
@@ -270,11 +274,11 @@ def _split(rest: str, at: int) -> _Parts | None:
 
 
 def _read_authority(text: str) -> dict[str, str]:
-    """Return `host` and `port` as the parameters of these names have them."""
+    """Return `host` and `port` as the parameters of these names."""
     hosts, ports = [], []
     for part in text.split(","):
         found = _HOST.fullmatch(part)
-        assert found is not None  # noqa: S101 - was looked at when the address was taken apart
+        assert found is not None  # noqa: S101 - checked when the address was split
         hosts.append(unquote(found["name"]).strip("[]"))
         ports.append(found["port"] or "")
     given = {"host": ",".join(hosts)} if any(hosts) else {}
@@ -292,7 +296,7 @@ def _from_pairs(text: str) -> PostgresAddress:
 
 
 def _libpq_pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of libpq's own form: `name=value name='value with spaces'`, with backslashes before quotes."""
+    """Yield the pairs of libpq's form: `name=value name='two words'`, with backslashes before quotes."""
     at, last = 0, "the beginning"
     while rest := text[at:].lstrip():
         found = re.match(r"([A-Za-z_]\w*)\s*=\s*", rest)
@@ -395,13 +399,13 @@ def _read_timeout(text: str | None) -> float | None:
 
 
 def _read_pooled(given: Mapping[str, str]) -> bool | None:
-    """Whether a pooler was named: `pgbouncer=true`, or its like of other tools, a cache of statements of size 0."""
+    """Whether a pooler is named: `pgbouncer=true`, or a statement cache of size 0 as elsewhere."""
     if any(
         given.get(name) not in {None, "0"}
         for name in ("statement_cache_size", "prepared_statement_cache_size")
     ):
         raise ValueError(
-            "statement_cache_size can be 0 alone, which means pgbouncer=true; leave it out otherwise"
+            "statement_cache_size can only be 0, which means pgbouncer=true; leave it out otherwise"
         )
     if "pgbouncer" not in given:
         return True if {"statement_cache_size", "prepared_statement_cache_size"} & set(given) else None
@@ -412,7 +416,7 @@ def _read_pooled(given: Mapping[str, str]) -> bool | None:
 
 
 def _check_words(given: Mapping[str, str]) -> None:
-    """Refuse values that would mean another server, another encoding or less safety than was asked for."""
+    """Reject values that would mean another server, another encoding or less security than requested."""
     session = given.get("target_session_attrs", "any")
     if session in _STANDBYS:
         raise ValueError(f"target_session_attrs cannot be {session}: the service writes; use read-write")
@@ -427,7 +431,7 @@ def _check_words(given: Mapping[str, str]) -> None:
         raise ValueError("gssencmode must be disable or prefer: the driver does not encrypt by GSSAPI")
 
 
-# --- both --------------------------------------------------------------------------------------------------------
+# --- both ---------------------------------------------------------------------------------------------------
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
@@ -445,6 +449,8 @@ def _refuse_unknown(given: Mapping[str, str], known: frozenset[str]) -> None:
     if strange is None:
         return
     if not _NAME.fullmatch(strange):
-        raise ValueError("it has a parameter whose name is none; in a password, write ? as %3F and & as %26")
+        raise ValueError(
+            "it has a parameter without a valid name; in a password, write ? as %3F and & as %26"
+        )
     alike = get_close_matches(strange, sorted(known), 1)
     raise ValueError(f"the parameter {strange} is not known{f'; did you mean {alike[0]}?' if alike else ''}")

@@ -1,9 +1,11 @@
-"""JSON of our own API, kept exactly: finds what cannot be kept, packs what databases would change, writes answers.
+"""JSON of our own API, kept exactly: finds what cannot be kept, packs what databases would change, writes
+responses.
 
-Python's decoder is lenient: of a name that comes twice it keeps the last value, it reads NaN, it rounds long numbers.
-Our own API refuses such values before anything is stored, because an answer that differs from what was sent is worse
-than a refusal. Databases change numbers in JSON: SQLite reads a bare number as one of its own (1.0 becomes 1, and
-18446744073709551617 a double), PostgreSQL's JSONB knows no -0.0 and writes 1e300 as 301 digits. No I/O.
+Python's decoder is lenient: it keeps the last of two values with one name, accepts NaN, and rounds long
+numbers. Our API rejects such values before anything is stored, because returning something else than was sent
+is worse than a rejection. Databases change numbers in JSON: SQLite stores a bare number as one of its own
+(1.0 becomes 1, and 18446744073709551617 a double), PostgreSQL's JSONB has no -0.0 and writes 1e300 as 301
+digits. No I/O.
 """
 
 import json
@@ -42,7 +44,7 @@ class Fault:
 
 
 class _Refused:
-    """Stands in the decoded body for a number that cannot be kept."""
+    """Replaces a number that cannot be kept in the decoded body."""
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
@@ -53,15 +55,16 @@ class _Rounded(float):
 
 
 class _Object(dict[str, Any]):
-    """An object, and the names that it has more than once."""
+    """An object, and the names that occur in it more than once."""
 
     repeated: tuple[str, ...] = ()
 
 
 def find_faults(body: bytes, exact: Collection[str] = (), most: int = 10) -> list[Fault]:
-    """Return what in a JSON body cannot be kept, at most `most` faults; none for a body that is not JSON.
+    """Return the values in a JSON body that cannot be kept, at most `most`; none if the body is not JSON.
 
-    Fields named in `exact` keep the sender's value as it came: there, a number that would be rounded is a fault as well.
+    Fields named in `exact` keep the sender's value as it came: there, a number that would be rounded is a
+    fault as well.
     """
     try:
         value = json.loads(
@@ -82,21 +85,23 @@ def find_faults(body: bytes, exact: Collection[str] = (), most: int = 10) -> lis
 
 
 def find_text_fault(text: str) -> str | None:
-    """Say why a text cannot be stored; None if it can."""
+    """Return why a text cannot be stored; None if it can."""
     if "\0" in text:
         return _NUL
     return _HALF if any("\ud800" <= character <= "\udfff" for character in text) else None
 
 
 def pack(value: Any) -> Any:
-    """Return JSON that says the same and that no database changes: as it is, or as text inside an object."""
+    """Return JSON with the same meaning that no database changes: the value itself, or its text inside an
+    object.
+    """
     if _is_changed(value, is_bare=True):
         return {_PACKED: json.dumps(value)}
     return value
 
 
 def unpack(stored: Any) -> Any:
-    """Return what was packed. What was stored before there was packing is returned as it is."""
+    """Return what was packed. What was stored before packing existed is returned unchanged."""
     if isinstance(stored, dict) and stored.keys() == {_PACKED} and isinstance(stored[_PACKED], str):
         try:
             return json.loads(stored[_PACKED])
@@ -106,15 +111,16 @@ def unpack(stored: Any) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same, type by type: 1, 1.0 and true are three values, 0.0 and -0.0 two."""
+    """Whether two JSON values are the same, type by type: 1, 1.0 and true differ, and so do 0.0 and -0.0."""
     if isinstance(one, dict | list | float | int) and isinstance(other, dict | list | float | int):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return bool(one == other)
 
 
 def write_json(value: Any) -> bytes:
-    """Write an answer. What should not be there but was stored by an earlier version does not make it unreadable:
-    numbers that are not finite become null, halves of surrogate pairs U+FFFD, levels beyond the deepest null."""
+    """Write a response. Values that an earlier version should not have stored do not make it fail: numbers
+    that are not finite become null, half surrogate pairs U+FFFD, levels beyond the deepest null.
+    """
     try:
         return to_json(value, inf_nan_mode="null")
     except PydanticSerializationError:
@@ -132,7 +138,7 @@ def _cut(value: Any, levels: int) -> Any:
 
 
 def _is_changed(value: Any, *, is_bare: bool = False) -> bool:
-    """Whether one of the databases would give back another value, or whether it would look packed."""
+    """Whether a database would return another value, or the value would look packed."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int):
@@ -148,7 +154,9 @@ def _is_changed(value: Any, *, is_bare: bool = False) -> bool:
 
 
 def _walk(value: Any, exact: frozenset[str]) -> Iterator[Fault]:
-    """Yield the faults of a decoded body, in its order. Not recursive: a body may be nested as deeply as it likes."""
+    """Yield the faults of a decoded body, in its order. Not recursive, since a body can be nested very
+    deeply.
+    """
     waiting: list[tuple[Path, Any]] = [((), value)]
     while waiting:
         path, here = waiting.pop()
@@ -177,7 +185,7 @@ def _value_fault(value: Any, *, is_exact: bool) -> str | None:
 
 
 def _text_fault(text: str) -> str | None:
-    # Nearly all texts encode, and encoding is much faster than looking at each character.
+    # Nearly every text can be encoded, and encoding is much faster than checking each character.
     try:
         return _NUL if b"\0" in text.encode() else None
     except UnicodeEncodeError:
@@ -206,8 +214,8 @@ def _read_float(text: str) -> float | _Refused:
 
 
 def _is_exact(text: str, number: float) -> bool:
-    """Whether a double gives back the digits that were sent; `1.50` and `15e-1` are the same number."""
+    """Whether a double preserves the digits that were sent; `1.50` and `15e-1` are the same number."""
     try:
         return Decimal(text) == Decimal(repr(number))
-    except InvalidOperation:  # an exponent of more digits than decimals have
+    except InvalidOperation:  # an exponent with more digits than a decimal can have
         return False

@@ -1,11 +1,12 @@
-"""What both databases can store, and how values from outside are brought into that form.
+"""What both databases can store, and how values from outside are converted to it.
 
-One rule for every entrance: webhooks, RingCentral's answers and our own API. PostgreSQL refuses NUL and lone
-surrogates in text, integers beyond their column and text beyond its length; neither database has NaN or infinite
-numbers in JSON. SQLite accepts some of these, so what one database refuses and the other keeps is decided here.
+One rule for every entry: webhooks, RingCentral's responses and our own API. PostgreSQL rejects NUL and lone
+surrogates in text, integers beyond their column and text beyond its length. Neither database has NaN or
+infinite numbers in JSON. SQLite accepts some of these, so one place decides what the databases treat
+differently.
 
-Data of RingCentral's is repaired (`decode_json`, `storable_text`, `storable_json`): an odd value must not cost the
-call that it came with. Data of our own API is refused instead: `find_unstorable` names what is wrong.
+RingCentral's data is repaired (`decode_json`, `storable_text`, `storable_json`): an odd value must not cost
+the call that it came with. Data of our own API is rejected instead: `find_unstorable` names what is wrong.
 """
 
 import json
@@ -19,14 +20,18 @@ MAX_INTEGER = 2**31 - 1
 """Largest value of an `Integer` column."""
 
 MAX_INTEGER_DIGITS = 128
-"""Longest integer that is read from JSON; RingCentral's ids have some 20 digits."""
+"""Longest integer read from JSON; RingCentral's ids have about 20 digits."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""Times from outside lie between these: durations can be added to them and taken from them, in SQL as well."""
+"""Times from outside lie between these, so that durations can be added to and subtracted from them, in SQL
+too.
+"""
 
 MAX_DEPTH = 100
-"""Deepest nesting of JSON that is kept. Deeper values become null: they would exhaust the stack of code that walks them."""
+"""Deepest nesting of JSON that is kept. Deeper values become null: they would exhaust the stack of code that
+walks them.
+"""
 
 REPLACEMENT = "\ufffd"
 
@@ -38,23 +43,23 @@ _ESCAPES_TO_CHECK = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class BadJson(ValueError):
-    """A body that is not JSON, or does not have the shape asked for."""
+    """A body that is not JSON, or not of the requested shape."""
 
 
 def decode_json(body: bytes) -> Any:
     """Decode JSON into a value that both databases can store.
 
-    NaN, infinite numbers and integers of more than `MAX_INTEGER_DIGITS` digits become None. NUL, lone surrogates and
-    bytes that are not UTF-8 become U+FFFD: one damaged name must not cost a whole page. A byte order mark is skipped.
-    What is nested deeper than `MAX_DEPTH` becomes None. Raises BadJson.
+    NaN, infinite numbers and integers of more than `MAX_INTEGER_DIGITS` digits become None. NUL, lone
+    surrogates and bytes that are not UTF-8 become U+FFFD: one damaged name must not cost a whole page. A byte
+    order mark is skipped. Values nested deeper than `MAX_DEPTH` become None. Raises BadJson.
     """
     text = body.decode("utf-8-sig", "replace")
     if _may_be_deep(body):
         text = _without_depths(text)
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
-        # Only escapes can smuggle these characters in: the decoder refuses raw control characters, and bytes of
-        # surrogates are not UTF-8.
+        # Only escapes can introduce these characters: the decoder rejects raw control characters, and the
+        # bytes of surrogates are not UTF-8.
         return storable_json(value) if _ESCAPES_TO_CHECK.search(text) else value
     except (ValueError, RecursionError) as error:
         raise BadJson("the body is not JSON") from error
@@ -66,7 +71,9 @@ def storable_text(value: str, longest: int | None = None) -> str:
 
 
 def storable_json(value: Any) -> Any:
-    """Return decoded JSON with every text in it, keys included, made storable, and odd numbers replaced by None."""
+    """Return decoded JSON with every text made storable, keys included, and unstorable numbers replaced by
+    None.
+    """
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, list | tuple):
@@ -79,9 +86,9 @@ def storable_json(value: Any) -> Any:
 
 
 def _plain(value: float) -> float | int | None:
-    """Return a number that comes back from both databases as it was stored; None where there is none.
+    """Return a number that both databases return as it was stored; None if there is none.
 
-    PostgreSQL keeps no exponents and no sign of zero: it gives large floats back as integers.
+    PostgreSQL keeps neither exponents nor the sign of zero: it returns large floats as integers.
     """
     if not math.isfinite(value) or abs(value) >= 10**MAX_INTEGER_DIGITS:
         return None
@@ -89,7 +96,7 @@ def _plain(value: float) -> float | int | None:
 
 
 def find_unstorable(value: Any) -> str | None:
-    """Say in a few words what in a decoded JSON value cannot be stored; None when all of it can."""
+    """Return in a few words what in a decoded JSON value cannot be stored; None if all of it can."""
     if isinstance(value, str):
         return "a NUL character or half of a surrogate pair" if _UNSTORABLE.search(value) else None
     if isinstance(value, float):
@@ -111,7 +118,7 @@ def is_storable_time(moment: datetime) -> bool:
 def _may_be_deep(body: bytes) -> bool:
     """Whether JSON may be nested deeper than `MAX_DEPTH`; brackets within strings can make it look so.
 
-    Takes one level of empty brackets away at a time, which costs little for what is flat.
+    Removes one level of empty brackets at a time, which costs little for flat JSON.
     """
     brackets = body.translate(None, _NOT_BRACKETS)
     for _ in range(MAX_DEPTH):
@@ -125,7 +132,7 @@ def _may_be_deep(body: bytes) -> bool:
 
 
 def _without_depths(text: str) -> str:
-    """Return JSON text with null for each value that is nested deeper than `MAX_DEPTH`."""
+    """Return JSON text with null for each value nested deeper than `MAX_DEPTH`."""
     parts: list[str] = []
     depth = kept_from = 0
     for token in _TOKEN.finditer(text):

@@ -1,8 +1,8 @@
 """How many characters are kept of texts that RingCentral sends: the widths of their columns.
 
-One definition for both sides: `app.db.tables` declares the columns with it, and code that reads RingCentral's data cuts
-to it. Ids have `app.ids.MAX_OUTSIDE_ID`; whole numbers `app.values.storable.MAX_INTEGER`; times `app.values.storable.EARLIEST` to
-`LATEST`. A test compares readers and columns.
+`app.db.tables` declares the columns with them, and code that reads RingCentral's data cuts to them. Ids have
+`app.ids.MAX_OUTSIDE_ID`, whole numbers `app.values.storable.MAX_INTEGER`, times
+`app.values.storable.EARLIEST` to `LATEST`. A test compares readers and columns.
 """
 
 PHONE_NUMBER = 128

@@ -22,10 +22,9 @@ from app.enrichment.records.apply import CallLogPlan
 from app.errors import PermissionMissing, RequestRefused, RingCentralUnreachable
 from app.ids import AccountId
 from app.ringcentral.models import RecordsSync
-from app.work.context import WorkContext
-from app.work.context import Worker
-from app.work.leases import leased
 from app.ringcentral.protocol.errors import SyncTokenRefused
+from app.work.context import WorkContext, Worker
+from app.work.leases import leased
 
 KIND = "changes"
 MOST_REQUESTS = 4

@@ -14,10 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.accounts.connections import Connection
-from app.accounts.connections import serving
-from app.accounts.context import AccountsContext
-from app.accounts.context import AccountsWorker
+from app.accounts.connections import Connection, serving
+from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source, Stage

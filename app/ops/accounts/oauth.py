@@ -32,12 +32,8 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.ops.dashboard.router import CurrentDashboard, Dashboard
-from app.ops.problems.model import Subject
-from app.ops.problems.model import read_problem
-from app.ringcentral.protocol.oauth import VERIFIER_BYTES
-from app.ringcentral.protocol.oauth import authorize_address
-from app.ringcentral.protocol.oauth import challenge_of
-from app.ringcentral.protocol.oauth import verifier_of
+from app.ops.problems.model import Subject, read_problem
+from app.ringcentral.protocol.oauth import VERIFIER_BYTES, authorize_address, challenge_of, verifier_of
 from app.settings import LOCAL_HOSTS, Settings
 from app.vault import InvalidToken, Vault
 

@@ -1,9 +1,10 @@
 """What RingCentral's JSON means to us, read leniently. Pure.
 
-Any field may be missing, ids come as numbers or as text, enumerations grow, times come in several spellings (API
-description 1.0.46, guides "Call log" and "Creating webhooks"). So an unknown word passes through, an unreadable value
-is None, and `raw` keeps the object as it came. Only an object without its id is rejected. What is read fits its column:
-texts are cut to `app.values.widths`, and numbers and times outside the range of `app.values.storable` are None.
+Any field may be missing, ids come as numbers or as text, enumerations grow, times come in several spellings
+(API description 1.0.46, guides "Call log" and "Creating webhooks"). So an unknown word passes through, an
+unreadable value is None, and `raw` keeps the object as it came. Only an object without its id is rejected.
+What is read fits its column: texts are cut to `app.values.widths`, and numbers and times outside the range of
+`app.values.storable` are None.
 
 The `read_…` functions take one decoded JSON value and raise nothing.
 """

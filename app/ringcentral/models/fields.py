@@ -1,4 +1,6 @@
-"""Single fields of RingCentral's JSON, read leniently. Pure: a value that cannot be used is None, nothing raises."""
+"""Single fields of RingCentral's JSON, read leniently. Pure: a value that cannot be used is None, nothing
+raises.
+"""
 
 import math
 import re

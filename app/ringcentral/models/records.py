@@ -124,7 +124,7 @@ class CallRecord(CallFields):
 
     @property
     def is_in_progress(self) -> bool:
-        """Whether the call still goes on according to this record. A record without a result counts as well."""
+        """Whether the call goes on according to this record; a record without a result counts as well."""
         return self.result is None or self.result.strip().casefold() == IN_PROGRESS
 
     @property

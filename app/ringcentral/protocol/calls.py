@@ -37,8 +37,8 @@ class ActiveCallsQuery:
 class CallLogQuery:
     """Filters of the Call Log, all optional. `date_from` and `date_to` select by **start** time.
 
-    `transport` and `show_blocked` exist for extensions only, `telephony_session_id` only in the newest API definitions.
-    A server ignores what it does not know, so the caller has to check the records.
+    `transport` and `show_blocked` exist for extensions only, `telephony_session_id` only in the newest API
+    definitions. A server ignores what it does not know, so the caller has to check the records.
     """
 
     date_from: datetime | None = None
@@ -76,7 +76,8 @@ def call_log(query: CallLogQuery, *, extension_id: ExtensionId | None = None) ->
 def call_log_by_session(
     session_id: SessionId, *, extension_id: ExtensionId | None = None, view: str = "Detailed"
 ) -> Request:
-    """Request the records of one session. Any parameter other than `sessionId` and `view` is answered with CLG-110.
+    """Request the records of one session. Any parameter other than `sessionId` and `view` is answered with
+    CLG-110.
 
     Raises RequestRefused for anything but a numeric id, and for the "0" of conferences.
     """
@@ -89,7 +90,7 @@ def call_log_by_session(
 def call_records(
     ids: Sequence[RecordId], *, extension_id: ExtensionId | None = None, view: str = "Detailed"
 ) -> Request:
-    """Request records by id, at most BULK_LIMIT of them. One id and several are answered in different forms."""
+    """Request records by id, at most BULK_LIMIT. One id and several are answered in different forms."""
     path, route = owner_path(extension_id)
     joined = ",".join(path_segment(record_id) for record_id in ids)
     if not joined:
@@ -98,7 +99,8 @@ def call_records(
 
 
 def call_log_changes(token: str | None, date_from: datetime | None = None) -> Request:
-    """Request what changed in the account's Call Log since `token` or, without one, since `date_from` (default: an hour).
+    """Request what changed in the account's Call Log since `token` or, without one, since `date_from`
+    (default: an hour).
 
     Some tenants do not have this endpoint (404). Records come in the order of their last change.
     """

@@ -50,7 +50,7 @@ class TokenRefused(CredentialsRefused):
 
 
 class ParameterExcluded(RequestRefused):
-    """CLG-110: `sessionId` cannot be combined with one of `names`, the parameters that the response mentions."""
+    """CLG-110: `sessionId` cannot be combined with one of `names`, parameters that the response mentions."""
 
     names: tuple[str, ...] = ()
 
@@ -62,7 +62,9 @@ class TooManyIds(RequestRefused):
 
 
 class SyncTokenRefused(RequestRefused):
-    """CLG-101 to CLG-105: the sync token is invalid or expired, or too much has changed since: start again without it."""
+    """CLG-101 to CLG-105: the sync token is invalid or expired, or too much has changed since: start again
+    without it.
+    """
 
 
 class RangeRefused(RequestRefused):

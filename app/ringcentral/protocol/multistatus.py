@@ -1,8 +1,9 @@
 """The two forms of a response about many ids: multipart/mixed and a JSON list. Pure.
 
-In the multipart form the first part is an object with `response`, a list of `{href, status}` in the order of the ids.
-One part per id follows in that order, errors included (guide "Batch requests"). One body may mix line ends, and blank
-lines may follow the last boundary. The standard library's `email` does not accept both, so the parser is ours.
+In the multipart form the first part is an object with `response`, a list of `{href, status}` in the order of
+the ids. One part per id follows in that order, errors included (guide "Batch requests"). One body may mix
+line ends, and blank lines may follow the last boundary. The standard library's `email` does not accept both,
+so the parser is ours.
 """
 
 import io
@@ -31,8 +32,8 @@ class ItemResponse:
 def read_items(content_type: str, body: bytes) -> list[ItemResponse]:
     """Read a response about many ids, in the order of the request.
 
-    Decides by content type, and by the body if the type says nothing. A part that is not JSON becomes an item without
-    a body. Raises BadJson for a body in neither form.
+    Decides by content type, and by the body if the type says nothing. A part that is not JSON becomes an item
+    without a body. Raises BadJson for a body in neither form.
     """
     if "multipart/" in content_type.lower() or body.lstrip().startswith(b"--"):
         return _from_parts(split_parts(content_type, body))
@@ -45,8 +46,8 @@ def read_items(content_type: str, body: bytes) -> list[ItemResponse]:
 def split_parts(content_type: str, body: bytes) -> list[bytes]:
     """Split a multipart body into the contents of its parts, without their headers.
 
-    A line end belongs to the boundary after it. If `content_type` names no boundary, the first line that looks like one
-    is used. The end of the body closes the last part if the closing boundary is missing.
+    A line end belongs to the boundary after it. If `content_type` names no boundary, the first line that
+    looks like one is used. The end of the body closes the last part if the closing boundary is missing.
     """
     boundary = _boundary(content_type, body)
     if boundary is None:

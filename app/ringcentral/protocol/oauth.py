@@ -1,8 +1,9 @@
 """Tokens and signing in, as pure functions: no input or output, no clock.
 
-The authorization code flow with PKCE (RFC 7636): the browser carries a challenge to RingCentral and brings a code back.
-The code is worth nothing without the verifier, which leaves this service only inside a sealed cookie. Facts are from
-RingCentral's guides "JWT flow", "Authorization code flow", "PKCE" and "Refresh tokens".
+The authorization code flow with PKCE (RFC 7636): the browser carries a challenge to RingCentral and brings a
+code back. The code is worth nothing without the verifier, which leaves this service only inside a sealed
+cookie. Facts are from RingCentral's guides "JWT flow", "Authorization code flow", "PKCE" and "Refresh
+tokens".
 """
 
 import base64
@@ -76,8 +77,8 @@ def token_by_code(
 def token_by_refresh(client_id: str, client_secret: str, refresh_token: str) -> Request:
     """Exchange a refresh token for a new pair.
 
-    It works once and ends its access token at once. A repetition returns the same new pair, for an hour while that pair
-    is unused, and for about ten seconds after its first use.
+    It works once and ends its access token at once. A repetition returns the same new pair, for an hour while
+    that pair is unused, and for about ten seconds after its first use.
     """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return _token_request(client_id, client_secret, TOKEN_PATH, form)
@@ -93,7 +94,7 @@ def decode_token(response: Response) -> Token:
 
 
 def account_info() -> Request:
-    """Request the account of the token. Needs the app scope ReadAccounts, and does not count against Heavy."""
+    """Request the account of the token. Needs the app scope ReadAccounts; does not count against Heavy."""
     path = "/restapi/v1.0/account/"
     return get(f"{path}~", f"{path}{{accountId}}", LIGHT)
 

@@ -31,7 +31,9 @@ def owner_path(extension_id: ExtensionId | None = None) -> tuple[str, str]:
 
 
 def path_segment(value: str) -> str:
-    """Quote an id for use in a path. Raises RequestRefused for one that would leave the path or cannot be encoded."""
+    """Quote an id for use in a path. Raises RequestRefused for one that would leave the path or cannot be
+    encoded.
+    """
     if value in {"", ".", ".."}:
         raise RequestRefused("this id cannot be part of a request")
     try:
@@ -43,8 +45,8 @@ def path_segment(value: str) -> str:
 def redirected(request: Request, sent_to: str, response: Response) -> Request | None:
     """Return the request that a redirect of `sent_to` asks for; None if it must not be sent.
 
-    A request that changes something is repeated only after 307 and 308, which preserve its method. The new address may
-    be on a foreign host: the sender checks that.
+    A request that changes something is repeated only after 307 and 308, which preserve its method. The new
+    address may be on a foreign host: the sender checks that.
     """
     location = response.headers.get("location")
     if not location or (request.method != "GET" and response.status not in {307, 308}):

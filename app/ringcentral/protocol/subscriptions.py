@@ -70,10 +70,11 @@ def decode_subscriptions(response: Response) -> tuple[Subscription, ...]:
 
 
 def normal_filter(event_filter: str, own_extension_id: str | None = None) -> str:
-    """Return an event filter in the form in which we request it: RingCentral returns it with `~` expanded to ids.
+    """Return an event filter in the form in which we request it: RingCentral returns it with `~` expanded to
+    ids.
 
-    The account's id becomes `~`, and so do the subscription's id in a reminder filter and `own_extension_id` (the
-    token's owner). Query parameters are sorted.
+    The account's id becomes `~`, and so do the subscription's id in a reminder filter and `own_extension_id`
+    (the token's owner). Query parameters are sorted.
     """
     path, _, query = event_filter.strip().partition("?")
     path = re.sub(r"/account/[0-9]+(?=/|$)", "/account/~", path.rstrip("/"))

@@ -24,7 +24,6 @@ from app.errors import RequestRefused, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import Subscription
-from app.ringcentral.protocol.subscriptions import has_same_filters
 from app.ringcentral.reachability import code_of
 from app.webhooks.subscriptions.choice import (
     SHORTEST_PAUSE_SECONDS,

@@ -14,12 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.process import Process
-from app.process import Role
-from app.simulator import Simulator
-from app.simulator import SimulatorSettings
-from app.simulator import Timing
-from app.simulator import serving_accounts
+from app.process import Process, Role
+from app.simulator import Simulator, SimulatorSettings, Timing, serving_accounts
 from tests.conftest import SECRETS
 
 SPEED = 20.0

@@ -25,8 +25,7 @@ from app.ops.dashboard.board import load_lanes
 from app.ops.figures.summary import load_summary
 from app.ops.health.router import check_all
 from app.ops.prometheus.router import refresh_gauges
-from app.rate_limits.bucket_state import BucketState
-from app.rate_limits.bucket_state import RequestSlot
+from app.rate_limits.bucket_state import BucketState, RequestSlot
 from app.ringcentral.ports import Priority
 from app.vault import Vault
 from tests.conftest import SECRETS

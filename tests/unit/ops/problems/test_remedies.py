@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.ops.problems.remedies import all_titles
-from app.ops.problems.remedies import remedy_for
 from app.errors import AccessReason
+from app.ops.problems.remedies import all_titles, remedy_for
 from app.ringcentral.reachability import Unreached
 from app.webhooks.subscriptions.remedies import ADVICE
 
