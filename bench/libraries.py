@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
-from app.ringcentral.multistatus import split_parts
+from app.ringcentral.protocol.multistatus import split_parts
 from app.webhooks.payloads.facts import Fact, Peer, Source
 
 CONTENT_TYPE = "multipart/mixed; boundary=B_1"

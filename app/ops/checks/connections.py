@@ -16,7 +16,7 @@ from app.ops.checks.results import CheckResult, Findings
 from app.ops.problems.model import ProblemCode, ProblemToFix, Subject, read_problem
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
-from app.ringcentral.protocol import has_same_filters
+from app.ringcentral.protocol.subscriptions import has_same_filters
 from app.ringcentral.reachability import code_of
 from app.settings import Settings
 from app.webhooks.subscriptions.choice import describe_disabled, of_extension

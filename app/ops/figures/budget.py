@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.tables import rate_buckets
 from app.ops.account_scope import among
 from app.rate_limits import bucket
+from app.rate_limits.bucket_state import BucketState
 from app.settings import Settings
 
 
@@ -55,7 +56,7 @@ def read_budget(stored: Mapping[str, Any], settings: Settings, now: datetime) ->
         penalty_seconds=settings.rate_limit_penalty_seconds,
         request_timeout_seconds=settings.rc_timeout_seconds,
     )
-    state = bucket.BucketState.from_json(stored)
+    state = BucketState.from_json(stored)
     cycle = timedelta(seconds=bucket.cycle_seconds(state, limits))
     silent = bucket.silent_until(state, limits)
     # A request without a token was sent by another program and learnt from a response.

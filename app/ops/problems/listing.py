@@ -13,6 +13,7 @@ from app.calls import accounts
 from app.db.tables import sweeps, work
 from app.enrichment.call_log.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
+from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.account_scope import among
 from app.ops.problems.clock_skew import ReportedSkew
@@ -73,7 +74,7 @@ def setup_problems(
             "RC_JWT": settings.rc_jwt,
         }
         missing = ", ".join(name for name, value in values.items() if not value)
-        code, detail = ProblemCode.NO_CREDENTIALS, f"Without {missing} no call is enriched."
+        code, detail = AccessReason.NO_CREDENTIALS, f"Without {missing} no call is enriched."
     elif settings.webhook_address is None:
         code, detail = ProblemCode.NO_PUBLIC_URL, "Without AFTERCALL_PUBLIC_URL no call events arrive."
     else:

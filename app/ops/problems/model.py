@@ -28,7 +28,6 @@ class Subject(StrEnum):
 class ProblemCode(StrEnum):
     """The codes given here. Others are RingCentral's, or those of the package that stored them."""
 
-    NO_CREDENTIALS = "no-credentials"
     NO_PUBLIC_URL = "no-public-url"
     SUBSCRIPTION_MISSING = "subscription-missing"
     INBOX_BACKLOG = "inbox-backlog"

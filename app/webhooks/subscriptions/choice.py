@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from app.enrichment.call_log.gaps import Reason
 from app.errors import RateLimited, RingCentralError
 from app.ringcentral.models import Subscription
-from app.ringcentral.protocol import has_same_filters
+from app.ringcentral.protocol.subscriptions import has_same_filters
 from app.work.backoff import Backoff
 
 SHORTEST_PAUSE_SECONDS = 1.0

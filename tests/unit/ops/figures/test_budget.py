@@ -6,6 +6,8 @@ import pytest
 
 from app.ops.figures.budget import read_budget
 from app.rate_limits import bucket as budget
+from app.rate_limits.bucket_state import BucketState
+from app.ringcentral.ports import Priority
 from app.settings import Settings
 
 NOW = datetime(2026, 3, 10, 18, 10, 30, tzinfo=UTC)
@@ -13,7 +15,7 @@ NOW = datetime(2026, 3, 10, 18, 10, 30, tzinfo=UTC)
 
 def test_budget_lists_the_requests_that_occupy_it() -> None:
     limits = budget.Limits(request_timeout_seconds=10.0)
-    granted = budget.admit(budget.BucketState(), budget.Priority.POLL, NOW, limits)
+    granted = budget.admit(BucketState(), Priority.POLL, NOW, limits)
     assert isinstance(granted, budget.Granted)
     state = budget.settle(granted.state, granted.token, budget.RateResponse(200), NOW, limits)
     found = read_budget(state.to_json(), Settings(), NOW + timedelta(seconds=20))
@@ -24,7 +26,7 @@ def test_budget_lists_the_requests_that_occupy_it() -> None:
 
 def test_penalty_leaves_no_request_free() -> None:
     limits = budget.Limits()
-    granted = budget.admit(budget.BucketState(), budget.Priority.POLL, NOW, limits)
+    granted = budget.admit(BucketState(), Priority.POLL, NOW, limits)
     assert isinstance(granted, budget.Granted)
     refused = budget.RateResponse(429, retry_after_seconds=30)
     found = read_budget(
