@@ -7,8 +7,14 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__
-from app.api import head_requests, problems, redirects, request_limits
-from app.api.request_log import LogsRequests, RequestLog
+from app.api import head_requests
+from app.api import problems
+from app.api import redirects
+from app.api import request_limits
+from app.api.middleware.redirects import RelativeRedirects
+from app.api.middleware.request_limits import Limits
+from app.api.middleware.request_log import LogsRequests
+from app.api.middleware.request_log import RequestLog
 from app.api.strictness import refuse_misunderstandings, refuse_repeated
 from app.call_log_api import router as readers_router
 from app.calls import router as calls_router

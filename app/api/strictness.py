@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, JsonValue
 
 from app.api.auth import CurrentKey
-from app.api.messages import unknown
+from app.api.problems.messages import unknown
 from app.errors import UnsupportedMediaType
 from app.values.exact_json import Fault, find_faults
 

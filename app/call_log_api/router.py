@@ -20,7 +20,7 @@ from app.api.dependencies import CurrentServices, JsonAnswer, Services
 from app.api.problems import problem_responses
 from app.call_log_api.lists import MOST_RECORDS, CallLogLists
 from app.call_log_api.response_cache import Shared
-from app.calls.listing import Moment
+from app.calls.listing.query import Moment
 from app.calls.schemas import ApiModel, ExtensionIdText, Open
 from app.calls.views import time_text
 from app.errors import NotFound, PermissionMissing, RingCentralUnreachable, Unprocessable

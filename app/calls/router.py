@@ -17,11 +17,12 @@ from app.api.auth import CallsReader, Key, check_still_valid, watch
 from app.api.dependencies import CurrentServices, JsonAnswer, Services
 from app.api.etags import is_known, of_body
 from app.api.problems import problem_body, problem_responses
-from app.calls import accounts, changes, recordings, store, views
-from app.calls.listing import ListQuery, list_calls
+from app.calls import accounts, recordings, store, views
+from app.calls.feed import changes
+from app.calls.feed.positions import LONGEST as LONGEST_CURSOR
+from app.calls.feed.positions import Place
+from app.calls.listing.query import ListQuery, list_calls
 from app.calls.model import Stage, reached
-from app.calls.places import LONGEST as LONGEST_CURSOR
-from app.calls.places import Place
 from app.calls.schemas import (
     NAME_PATTERN,
     BatchAnswer,

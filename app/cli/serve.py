@@ -48,7 +48,7 @@ def _http_protocol(settings: Settings) -> Any:
     """Return uvicorn's protocol with our time limit for requests, or uvicorn's default without its parser."""
     if importlib.util.find_spec("httptools") is None:
         return "auto"
-    from app.api.http_protocol import patient_protocol
+    from app.api.middleware.http_protocol import patient_protocol
 
     return patient_protocol(settings.request_seconds)
 

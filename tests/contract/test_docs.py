@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.api.problems import KINDS
-from app.calls.listing import ListQuery
+from app.calls.listing.query import ListQuery
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app import metrics
-from app.api.request_limits import check_head
+from app.api.middleware.request_limits import check_head
 from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
 from app.ids import as_text

@@ -11,7 +11,7 @@ from sqlalchemy import event, update
 from app.api import keys
 from app.api.auth import Key, check_still_valid, find_key, watch
 from app.api.dependencies import Services
-from app.calls import changes
+from app.calls.feed import changes
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import api_keys

@@ -17,7 +17,8 @@ from sqlalchemy import event
 
 from app import metrics
 from app.api.dependencies import Services
-from app.calls import accounts, changes
+from app.calls import accounts
+from app.calls.feed import changes
 from app.calls.schemas import Change, Changes
 from app.clock import SystemClock
 from app.db.engine import Database

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from sqlalchemy import insert, text
 
 from app.calls.ledger import open_ledger
-from app.calls.listing import ListQuery, Order, _digest, build, normal_number
+from app.calls.listing.query import ListQuery, Order, _digest, build, normal_number
 from app.calls.model import Call, Outcome, Stage
 from app.db.engine import Database
 from app.db.tables import call_parties, calls, crm_links, notes, sentiments

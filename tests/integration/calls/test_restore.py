@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.api.dependencies import Services
-from app.calls import changes, places
+from app.calls.feed import changes, positions
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import metadata, timeline
@@ -199,8 +199,8 @@ async def test_a_wait_and_a_stream_that_live_through_a_restore_end(
     await seed_call(database)
     restore = await back_up(database)
     await seed_call(database)
-    place = places.Place.parse((await feed(client))["nextCursor"])
-    stream = changes.follow(live, account, places.BEGINNING)
+    place = positions.Place.parse((await feed(client))["nextCursor"])
+    stream = changes.follow(live, account, positions.BEGINNING)
     async with asyncio.timeout(30):
         await anext(stream)
         await anext(stream)

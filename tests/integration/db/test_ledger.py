@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from app.calls import changes, store
+from app.calls import store
+from app.calls.feed import changes
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
 from app.db.engine import Database

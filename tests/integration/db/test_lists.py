@@ -17,7 +17,7 @@ MANY = 40_000
 BOUNDED = {
     # Accounts that a key or a credential may see, constants of ours, sub-selects, what a page or a screen holds.
     "app/calls/attachments/idempotency.py": 1,
-    "app/calls/listing.py": 1,
+    "app/calls/listing/query.py": 1,
     "app/calls/recordings.py": 4,
     "app/calls/store.py": 3,
     "app/accounts/connections.py": 1,

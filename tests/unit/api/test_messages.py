@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.messages import plain, unknown
+from app.api.problems.messages import plain, unknown
 from app.calls.attachments.inputs import Label
 
 

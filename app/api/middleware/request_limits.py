@@ -1,7 +1,7 @@
 """Keeps requests small: nobody has to hold a stranger's megabytes in memory to say that they are wrong.
 
 What can be told from a request's head is told before its body is read. How long a request may take is kept by
-`app.api.http_protocol`, below ASGI.
+`app.api.middleware.http_protocol`, below ASGI.
 """
 
 import re

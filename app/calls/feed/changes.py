@@ -2,7 +2,7 @@
 
 Numbers of the timeline are given out under the account's lock, so they are gap-free in commit order: a
 change that commits late cannot appear behind a cursor that has already passed. A cursor names the last change that was
-read, by its number and its mark (`places`).
+read, by its number and its mark (`positions`).
 """
 
 from collections.abc import AsyncGenerator
@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.api.auth import Key, check_still_valid, watch
 from app.api.dependencies import Services
 from app.calls import accounts as account_rows
+from app.calls.feed.positions import BEGINNING, Place, check, check_row, load_end
 from app.calls.model import NO_SESSION
-from app.calls.places import BEGINNING, Place, check, check_row, load_end
 from app.calls.views import Json, time_text
 from app.db.tables import calls, timeline
 from app.errors import StorageUnavailable

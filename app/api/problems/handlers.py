@@ -24,7 +24,7 @@ from starlette.routing import compile_path
 from structlog.contextvars import get_contextvars
 
 from app.api.head_requests import is_answered_as_get
-from app.api.messages import plain, unknown
+from app.api.problems.messages import plain, unknown
 from app.errors import (
     AddressTooLong,
     AmbiguousCall,

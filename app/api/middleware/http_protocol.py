@@ -14,7 +14,7 @@ from app.api.problems import MEDIA_TYPE, problem_body
 from app.values.exact_json import write_json
 
 LARGEST_HEAD_BYTES = 262_144
-"""Beyond this a head is not even collected; `app.api.request_limits` refuses much smaller ones, with a whole answer."""
+"""Beyond this a head is not even collected; `app.api.middleware.request_limits` refuses much smaller ones, with a whole answer."""
 
 _LINGER_SECONDS = 2.0
 _MOST_DISCARDED_BYTES = 4 * 1_048_576

@@ -45,11 +45,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import places
 from app.calls.attachments.inputs import Label
+from app.calls.feed import positions
+from app.calls.feed.positions import BEGINNING, Place
 from app.calls.inputs import Source
 from app.calls.model import Outcome, Stage
-from app.calls.places import BEGINNING, Place
 from app.calls.schemas import ExtensionIdText
 from app.calls.views import COLUMNS
 from app.db.tables import accounts, call_parties, calls, crm_links, notes, sentiments, timeline
@@ -230,14 +230,16 @@ async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuer
     place = None
     if query.cursor is not None:
         place, end = read_cursor(query.cursor, digest, query.order)
-        await places.check(db, account_id, end)
+        await positions.check(db, account_id, end)
     changed_after = await _seq_before(db, account_id, query.updated_after) if query.updated_after else None
     statement = build(account_id, query, place, changed_after)
     rows = (await db.execute(statement)).all()
     if len(rows) <= query.limit:
         return CallPage(rows, None)
     rows = rows[: query.limit]
-    return CallPage(rows, write_cursor(digest, query.order, rows[-1], await places.load_end(db, account_id)))
+    return CallPage(
+        rows, write_cursor(digest, query.order, rows[-1], await positions.load_end(db, account_id))
+    )
 
 
 # Cursors

@@ -1,0 +1,1 @@
+"""Lists of calls: filters, orders, cursors and the statement of one page."""
