@@ -99,7 +99,7 @@ class CallerError(AftercallError):
 
     status: ClassVar[int] = 400
     kind: ClassVar[str] = "bad-request"
-    title: ClassVar[str] = "The request cannot be understood"
+    title: ClassVar[str] = "The request is malformed"
 
     def __init__(self, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -116,7 +116,7 @@ class Unprocessable(CallerError):
 
     status = 422
     kind = "unprocessable"
-    title = "The request is well-formed but cannot be carried out"
+    title = "The request cannot be carried out"
 
 
 class Unauthenticated(CallerError):
@@ -124,7 +124,7 @@ class Unauthenticated(CallerError):
 
     status = 401
     kind = "unauthenticated"
-    title = "No valid credentials"
+    title = "Authentication failed"
 
 
 class Forbidden(CallerError):
@@ -132,7 +132,7 @@ class Forbidden(CallerError):
 
     status = 403
     kind = "forbidden"
-    title = "The API key may not do this"
+    title = "The API key is not allowed to do this"
 
 
 class NotFound(CallerError):
@@ -140,7 +140,7 @@ class NotFound(CallerError):
 
     status = 404
     kind = "not-found"
-    title = "The resource does not exist"
+    title = "Not found"
 
 
 class Conflict(CallerError):
@@ -155,7 +155,7 @@ class AmbiguousCall(Conflict):
     """409: an alias belongs to several calls; `candidates` lists their ids."""
 
     kind = "ambiguous-call"
-    title = "This id belongs to several calls"
+    title = "The id matches several calls"
 
     def __init__(self, detail: str, candidates: Sequence[str]) -> None:
         super().__init__(detail, candidates=list(candidates))
@@ -166,7 +166,7 @@ class HistoryChanged(CallerError):
 
     status = 410
     kind = "history-changed"
-    title = "The cursor belongs to another history of the database"
+    title = "The cursor belongs to a different history of the database"
 
     @classmethod
     def ahead(cls) -> Self:
@@ -175,16 +175,14 @@ class HistoryChanged(CallerError):
 
     @classmethod
     def replaced(cls) -> Self:
-        """The cursor's number was assigned to another change."""
-        return cls._of("The change at this cursor is not in this feed: another change has its number")
+        """The cursor's number was given to another change."""
+        return cls._of("This feed has another change at the number of the cursor")
 
     @classmethod
     def _of(cls, what: str) -> Self:
         return cls(
-            f"{what}: the database was restored from a backup, or the cursor belongs to another account. "
-            "Changes since "
-            "may be missing on your side, and others that you have seen are lost here. Start again from "
-            "`startFrom`.",
+            f"{what}: the database was restored from a backup, or the cursor belongs to another account. You may "
+            "have missed changes, and changes that you have seen may be lost here. Start again from `startFrom`.",
             parameter="cursor",
             startFrom="0",
         )
@@ -203,7 +201,7 @@ class PreconditionRequired(CallerError):
 
     status = 428
     kind = "precondition-required"
-    title = "This change needs an If-Match header"
+    title = "This change requires an If-Match header"
 
 
 class PayloadTooLarge(CallerError):
@@ -219,7 +217,7 @@ class AddressTooLong(CallerError):
 
     status = 414
     kind = "address-too-long"
-    title = "The address is too long"
+    title = "The URL is too long"
 
 
 class HeadersTooLarge(CallerError):
@@ -235,7 +233,7 @@ class UnsupportedMediaType(CallerError):
 
     status = 415
     kind = "unsupported-media-type"
-    title = "The body is not sent as JSON"
+    title = "The body must be sent as JSON"
 
 
 class RangeNotSatisfiable(CallerError):
@@ -243,7 +241,7 @@ class RangeNotSatisfiable(CallerError):
 
     status = 416
     kind = "range-not-satisfiable"
-    title = "The range begins beyond the end"
+    title = "The range starts after the end of the content"
 
 
 class NoCredentials(AftercallError):

@@ -7,18 +7,17 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__
-from app.api import head_requests
-from app.api import problems
-from app.api import redirects
-from app.api import request_limits
+from app.api.head_requests import HeadAsGet
+from app.api.problems import handlers
 from app.api.middleware.redirects import RelativeRedirects
-from app.api.middleware.request_limits import Limits
 from app.api.middleware.request_log import LogsRequests
 from app.api.middleware.request_log import RequestLog
+from app.api.middleware.request_limits import RequestLimits
 from app.api.strictness import refuse_misunderstandings, refuse_repeated
 from app.call_log_api import router as readers_router
 from app.calls import router as calls_router
 from app.calls.attachments import router as attachments_router
+from app.calls.feed import router as feed_router
 from app.calls.insights import router as insights_router
 from app.clock import Clock, SystemClock
 from app.enrichment.recordings import router as recordings_router
@@ -71,7 +70,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.state.process = process
     for router in (
         calls_router.router,
-        calls_router.feed,
+        feed_router.router,
         attachments_router.router,
         insights_router.router,
         recordings_router.router,
@@ -85,10 +84,10 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
-    app.add_middleware(head_requests.HeadAsGet)
-    app.add_middleware(redirects.RelativeRedirects)
-    app.add_middleware(request_limits.Limits, but=frozenset({webhooks.PATH}))
-    problems.install(app)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RelativeRedirects)
+    app.add_middleware(RequestLimits, but=frozenset({webhooks.PATH}))
+    handlers.install(app)
     api_docs.install(app)
     # Last: its route goes before all others, and its description is complete already.
     webhooks.mount(app, process.intake.endpoint)

@@ -30,6 +30,7 @@ from app.api.strictness import refuse_misunderstandings
 from app.calls import accounts
 from app.calls import router as calls_router
 from app.calls.attachments import router as attachments_router
+from app.calls.feed import router as feed_router
 from app.calls.insights import router as insights_router
 from app.db.engine import Database
 from app.db.migrations import head, migrate
@@ -271,7 +272,7 @@ def _connector_api() -> APIRouter:
     made = APIRouter()
     for router in (
         calls_router.router,
-        calls_router.feed,
+        feed_router.router,
         attachments_router.router,
         insights_router.router,
     ):

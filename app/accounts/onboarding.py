@@ -19,7 +19,7 @@ from app.accounts.credentials import OWN, CredentialKind, Secret
 from app.accounts.discovery import TRY_AGAIN, discover, slot_deadline
 from app.accounts.sign_in import AuthorizationCode, TokenExchange, Unmetered
 from app.calls import accounts
-from app.calls.attachments.store import bind_account
+from app.calls.attachments.parking import bind_account
 from app.clock import Clock
 from app.db.engine import Database
 from app.errors import RingCentralError, SettingsError, Unprocessable

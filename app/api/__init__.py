@@ -1,1 +1,1 @@
-"""What every route shares: authentication, strict parameters, problems, HEAD requests, body limits."""
+"""What every route shares: authentication, strict parameters, problems, middleware, base models."""

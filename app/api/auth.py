@@ -1,4 +1,4 @@
-"""Who may call the API: the presented key, its scopes and its account."""
+"""Authentication by API key: its scopes and its account."""
 
 import hashlib
 import hmac
@@ -35,16 +35,16 @@ ALL_SCOPES = tuple(Scope)
 
 
 CONNECTOR_SCOPES = (Scope.CALLS_READ, Scope.NOTES_WRITE)
-"""What a new key may do unless somebody says otherwise: administration has to be asked for."""
+"""The scopes of a new key by default; `admin` has to be requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key that was shown to us.
+    """The API key of a request.
 
-    `owner` is the account that the key was made for, `~` included; `account_id` is what that meant when the
-    request came. Whoever waits or writes asks anew with `accounts.resolve(db, key.owner)`, in the transaction
-    that matters: `~` may be bound at any moment.
+    `owner` is the account that the key was created for, which may be `~`; `account_id` is the account that this
+    meant when the request arrived. Code that waits or writes resolves it again by `accounts.resolve(db, key.owner)`
+    in its own transaction, because `~` may be bound at any moment.
     """
 
     key_id: str
@@ -63,12 +63,12 @@ class Key:
 
 
 def key_digest(plain: str) -> str:
-    """Return what we store of a key. Keys are 256 random bits, so a fast hash is enough."""
+    """Return the digest that is stored of a key. Keys are 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 async def find_key(db: AsyncConnection, plain: str) -> Key | None:
-    """Return the key, None when it was never made or is revoked."""
+    """Return the key; None if it does not exist or is revoked."""
     digest = key_digest(plain)
     own = and_(accounts.c.account_id == api_keys.c.account_id, accounts.c.account_id == UNBOUND_ACCOUNT)
     query = (
@@ -99,7 +99,7 @@ async def current_key(
 ) -> Key:
     """The API key of this request.
 
-    Raises Unauthenticated when there is none that is valid.
+    Raises Unauthenticated if it is missing or not valid.
     """
     if credentials is None or not credentials.credentials:
         raise Unauthenticated("Send `Authorization: Bearer <API key>`")
@@ -110,35 +110,29 @@ async def current_key(
         if key is not None:
             bind_contextvars(key_id=key.key_id, account_id=key.account_id)
             return key
-    raise Unauthenticated("This API key is not known here, or it was revoked")
+    raise Unauthenticated("This API key does not exist or was revoked")
 
 
 CurrentKey = Annotated[Key, Depends(current_key)]
 
 
 async def check_still_valid(services: Services, key: Key | None) -> None:
-    """Let an answer that goes on for long end soon after its key was revoked; the key has to be watched.
-
-    Raises Unauthenticated.
-    """
+    """Raises Unauthenticated if a watched key was revoked; for streams, long polls and other long responses."""
     if key is not None and await services.revocations.is_revoked(key.ref):
         raise Unauthenticated("This API key was revoked")
 
 
 def watch(services: Services, key: Key | None) -> AbstractContextManager[None]:
-    """Have a key looked after while an answer to it goes on."""
+    """Watch for the revocation of a key while a response to it is being sent."""
     return nullcontext() if key is None else services.revocations.watch(key.ref)
 
 
 def require(scope: Scope) -> Callable[[Key], Awaitable[Key]]:
-    """Return a dependency that gives the key of this request if it has `scope`.
-
-    Raises Forbidden when it has not.
-    """
+    """Return a dependency that provides the key of this request; it raises Forbidden without `scope`."""
 
     async def check(key: CurrentKey) -> Key:
         if not key.allows(scope):
-            raise Forbidden(f"This API key lacks the scope {scope}", requiredScope=scope)
+            raise Forbidden(f"This API key does not have the scope {scope}", requiredScope=scope)
         return key
 
     return check

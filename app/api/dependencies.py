@@ -1,8 +1,4 @@
-"""What a route may ask for: the services of this process, and the API key that asks; what all routes of the connector
-API refuse; and a fast way to answer.
-
-async def route(services: CurrentServices, key: Annotated[Key, Depends(require(Scope.NOTES_WRITE))])
-"""
+"""What routes depend on: the services of the process, and a fast JSON response."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -22,7 +18,7 @@ from app.work.wakeups import Wakeups
 class Services:
     """What a process has opened; `app.state.services`.
 
-    `stopping` is set when the process begins to shut down: long polls and streams end then.
+    `stopping` is set when the process starts to shut down, so that long polls and streams end.
     """
 
     settings: Settings
@@ -45,8 +41,8 @@ async def current_services(request: Request) -> Services:
 CurrentServices = Annotated[Services, Depends(current_services)]
 
 
-class JsonAnswer(Response):
-    """JSON out of what is JSON already, or nearly (dates, enums): written at once, validated nowhere."""
+class JsonResponse(Response):
+    """Serialises dicts, dates and enums directly, without validation by a model."""
 
     media_type = "application/json"
 

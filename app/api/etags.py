@@ -1,18 +1,26 @@
-"""ETags: a version, and a mark of the content.
+"""ETags: a version, and a digest of the content.
 
-The version alone would not do. After a database was restored from a backup the same number names another content, and a
-reader who holds the former one must not be told that nothing has changed.
+The version alone would not do. After a restore from a backup the same version can stand for other content, and a
+client that holds the lost content must not receive 304.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 
-def of_body(version: int, body: bytes) -> str:
-    """The strong ETag of an answer."""
+def etag_of_body(version: int, body: bytes) -> str:
+    """Return the strong ETag of a response body."""
     return f'"v{version}-{hashlib.sha256(body).hexdigest()[:12]}"'
 
 
-def is_known(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header has this ETag; weakly compared, as RFC 9110 wants it for reading."""
-    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
-    return "*" in known or etag in known
+def split_etags(headers: Sequence[str]) -> list[str]:
+    """Return the ETags in the lines of an If-Match or If-None-Match header, without the weakness prefix.
+
+    A proxy that compresses a response weakens its ETag on the way to the client.
+    """
+    return [etag.strip().removeprefix("W/") for line in headers for etag in line.split(",")]
+
+
+def is_known(if_none_match: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header contains this ETag, by weak comparison (RFC 9110, section 13.1.2)."""
+    return if_none_match is not None and not {"*", etag}.isdisjoint(split_etags([if_none_match]))

@@ -1,21 +1,23 @@
-"""Answers HEAD wherever the connector API has a GET: the same headers, no body (RFC 9110, section 9.3.2)."""
+"""HEAD for every GET of the connector API: the same headers, no body (RFC 9110, section 9.3.2)."""
 
 import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _NOT_AS_GET = re.compile(r"/v1/(changes/stream|recordings/[^/]+/content)")
-"""A stream has no end to wait for, and the sound of a recording has a HEAD of its own, which costs less."""
+"""A stream never ends, and the audio of a recording has a cheaper HEAD route of its own."""
 
 
 def is_answered_as_get(path: str) -> bool:
-    """Whether HEAD of this path is what GET would be, if it has a GET."""
+    """Whether HEAD of this path is handled as GET, if it has a GET."""
     return path.startswith("/v1/") and _NOT_AS_GET.fullmatch(path) is None
 
 
 class HeadAsGet:
-    """ASGI middleware. FastAPI knows HEAD only as a route of its own, which would stand beside each GET in the API
-    description."""
+    """ASGI middleware: handles HEAD as GET and drops the body.
+
+    In FastAPI, HEAD is a route of its own, which would double each GET in the API description.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""API keys: making, listing, revoking. A key is shown once and kept as its SHA-256 digest.
+"""Creates, lists and revokes API keys. A key is shown once and stored as its SHA-256 digest.
 
-Looking one up for a request is `dependencies.find_key`.
+`app.api.auth.find_key` looks up the key of a request.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId, new_id
 from app.work import wakeups
 
 FIRST_KEY = "key_first"
-"""The id of the key that the environment sets; there is one, whatever its value."""
+"""The id of the key in AFTERCALL_API_KEY, whatever its value."""
 
 _RANDOM_BYTES = 32
 _LONGEST_NAME = 128
@@ -28,7 +28,7 @@ _LONGEST_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as it can be listed: without the key itself."""
+    """A key as it is listed, without the key itself."""
 
     key_id: str
     account_id: AccountId
@@ -40,7 +40,7 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made. `plain` is told this once and kept nowhere."""
+    """A new key. `plain` is the key itself, which is not stored."""
 
     plain: str
     info: KeyInfo
@@ -53,17 +53,22 @@ async def create_key(
     now: datetime,
     scopes: Collection[str] = ALL_SCOPES,
 ) -> NewKey:
-    """Make a key of an account; `~` is the account of the service's own credentials.
+    """Create a key of an account; `~` is the account of the service's own credentials.
 
-    Raises Unprocessable for a scope that we don't know, or none, or a name that is empty or too long.
+    Raises Unprocessable for an unknown scope, no scope at all, or a name that is empty or too long.
     """
     unknown = sorted(set(scopes) - set(ALL_SCOPES))
     if unknown or not scopes:
-        raise Unprocessable(f"A key needs scopes out of {', '.join(ALL_SCOPES)}", unknownScopes=unknown)
+        raise Unprocessable(
+            f"A key must have at least one scope of {', '.join(ALL_SCOPES)}, and no others",
+            unknownScopes=unknown,
+        )
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise Unprocessable(f"A key needs a name of 1 to {_LONGEST_NAME} printable characters")
+        raise Unprocessable(f"The name of a key must have 1 to {_LONGEST_NAME} printable characters")
     if not account_id.isprintable():
-        raise Unprocessable("A key needs the id of an account: digits, or ~ for the service's own")
+        raise Unprocessable(
+            "The account of a key must be its id in digits, or ~ for the service's own account"
+        )
     plain = "ak_" + secrets.token_urlsafe(_RANDOM_BYTES)
     info = KeyInfo(
         key_id=new_id("key", now),
@@ -87,10 +92,10 @@ async def create_key(
 
 
 async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> None:
-    """Let the key that the environment sets be valid, with every scope, for the service's own account.
+    """Make the key in AFTERCALL_API_KEY valid for the service's own account, with every scope.
 
-    Repeating it changes nothing, so a key that was revoked stays revoked. Another value takes the place of
-    the former one, which is refused from then on.
+    Repeating it changes nothing, so a revoked key stays revoked. A new value replaces the former one, which is
+    refused from then on.
     """
     insert = upsert_into(db, api_keys).values(
         account_id=UNBOUND_ACCOUNT,
@@ -115,7 +120,7 @@ async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> No
 
 
 async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, now: datetime) -> bool:
-    """Refuse a key from now on; say whether there was one. Repeating it keeps the first moment."""
+    """Revoke a key; return whether it exists. Revoking it again keeps the first `revoked_at`."""
     await db.execute(
         update(api_keys)
         .where(*_one(account_id, key_id), api_keys.c.revoked_at.is_(None))
@@ -126,7 +131,7 @@ async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, no
 
 
 async def list_keys(db: AsyncConnection, account_id: AccountId) -> Sequence[KeyInfo]:
-    """Return all keys of an account, revoked ones too, oldest first."""
+    """Return all keys of an account, including revoked ones, oldest first."""
     query = select(api_keys).where(api_keys.c.account_id == account_id)
     rows = await db.execute(query.order_by(api_keys.c.created_at, api_keys.c.key_id))
     return [_info(row) for row in rows]

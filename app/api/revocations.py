@@ -1,8 +1,8 @@
-"""Which API keys have been revoked while answers to them go on: streams, long polls, recordings.
+"""Finds API keys that are revoked while a long response to them is being sent: streams, long polls, recordings.
 
-A key is looked up when its request comes. An answer that goes on for long asks here again and again, which costs nothing:
-one query every two seconds serves all answers of a process. A revocation is also told by a wake-up, so that answers end
-at once; where a wake-up cannot come from (another process on SQLite, a lost connection), the query finds it.
+A key is looked up when its request arrives. Long responses then check here repeatedly, which is cheap: one query
+every two seconds serves all responses of a process. A revocation also sends a wake-up, so that responses end at
+once; where no wake-up arrives (another process on SQLite, a lost connection), the query finds the revocation.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ CHECK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class KeyRef:
-    """A key that was valid when a request came; `digest` None: whatever its value is by now."""
+    """A key that was valid when its request arrived. `digest` None: whatever the current value of the key."""
 
     account_id: str
     key_id: str
@@ -35,7 +35,7 @@ class KeyRef:
 
 
 class Revocations:
-    """Belongs to one process and its event loop."""
+    """The keys that one process watches, on its event loop."""
 
     def __init__(self, database: Database, wakeups_: Wakeups, clock: Clock) -> None:
         self._database = database
@@ -45,11 +45,11 @@ class Revocations:
         self._checked_at = -math.inf
         self._checking = asyncio.Lock()
         self._listening = wakeups_.listen(wakeups.KEYS)
-        self._told = self._listening.__enter__()
+        self._woken = self._listening.__enter__()
 
     @contextmanager
     def watch(self, ref: KeyRef) -> Iterator[None]:
-        """Look after a key while an answer to it goes on."""
+        """Watch a key while a response to it is being sent."""
         self._watched[ref] += 1
         try:
             yield
@@ -60,7 +60,7 @@ class Revocations:
                 self._revoked.discard(ref)
 
     async def is_revoked(self, ref: KeyRef) -> bool:
-        """Whether a watched key is known to be revoked. While the database is away, no."""
+        """Whether a watched key is known to be revoked. False while the database is not available."""
         if self._is_due():
             async with self._checking:
                 if self._is_due():
@@ -68,10 +68,10 @@ class Revocations:
         return ref in self._revoked
 
     def _is_due(self) -> bool:
-        return self._told.is_set() or self._clock.monotonic() - self._checked_at >= CHECK_SECONDS
+        return self._woken.is_set() or self._clock.monotonic() - self._checked_at >= CHECK_SECONDS
 
     async def _check(self) -> None:
-        self._told.clear()
+        self._woken.clear()
         self._checked_at = self._clock.monotonic()
         watched = list(self._watched)
         query = select(api_keys.c.account_id, api_keys.c.key_id, api_keys.c.digest).where(

@@ -1,8 +1,7 @@
-"""Refuses requests that the server would misunderstand: unknown or repeated parameters, a wrong content type."""
+"""Refuses requests that would be misunderstood: unknown or repeated parameters, a wrong content type."""
 
 import re
 from collections import Counter
-from collections.abc import Collection
 from typing import Any, get_args, get_origin
 
 from fastapi import Request
@@ -12,69 +11,76 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, JsonValue
 
 from app.api.auth import CurrentKey
-from app.api.problems.messages import unknown
+from app.api.problems import MOST_ERRORS
+from app.api.problems.messages import describe_unknown
 from app.errors import UnsupportedMediaType
-from app.values.exact_json import Fault, find_faults
+from app.values.exact_json import find_faults
 
 _LONGEST_TYPE = 64
-
-
-_MOST_NAMED = 10
-"""At most this many faults of a request are named here; `app.api.problems` has the limit for those of the schema."""
-
-
 _LIST_HEADERS = frozenset({"if-match", "if-none-match"})
-"""Headers that are lists: several lines of them mean the same as one line with commas (RFC 9110, section 5.3)."""
+"""Headers that are lists: several lines mean the same as one line with commas (RFC 9110, section 5.3)."""
 
 
 async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
-    """Refuse what would be ignored, misread or changed in silence; for every route of the connector API, behind its key.
+    """Refuse what would be ignored, misread or silently changed; for every route of the connector API.
 
-    Raises RequestValidationError for query parameters that the route does not have or that are given more often than
-    it reads them, and for values in the body that cannot be kept as they came; UnsupportedMediaType for a body that is
-    not sent as JSON.
+    Depends on the key, so that a request without a valid key is refused for that first. Raises
+    RequestValidationError for query parameters that the route does not have or that are repeated, and for values
+    in the body that cannot be stored exactly; UnsupportedMediaType for a body that is not sent as JSON.
     """
     route: APIRoute = request.scope["route"]
-    _refuse_parameters(request, route, only_known=True)
+    _check_parameters(request, route, only_known=True)
     if route.body_field is None or not (body := await request.body()):
         return
     if not _is_json(request):
-        came = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
+        sent = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
         raise UnsupportedMediaType(
-            f"Send the body with `Content-Type: application/json`; it came {f'as {came}' if came else 'without one'}"
+            f"Send the body with `Content-Type: application/json`; it was sent {f'as {sent}' if sent else 'without one'}"
         )
-    if faults := find_faults(body, _kept_exactly(route), most=_MOST_NAMED):
-        raise RequestValidationError([_fault(fault) for fault in faults])
+    if faults := find_faults(body, _exact_fields(route), most=MOST_ERRORS):
+        raise RequestValidationError(
+            [_error("unstorable", "body", *it.path, detail=it.detail) for it in faults]
+        )
 
 
 async def refuse_repeated(request: Request) -> None:
-    """Refuse a query parameter that is given more often than the route reads it; for routes without a key.
+    """Refuse query parameters and headers that are repeated; for routes without a key.
 
     Raises RequestValidationError.
     """
-    _refuse_parameters(request, request.scope["route"], only_known=False)
+    _check_parameters(request, request.scope["route"], only_known=False)
 
 
-def _refuse_parameters(request: Request, route: APIRoute, *, only_known: bool) -> None:
+def _check_parameters(request: Request, route: APIRoute, *, only_known: bool) -> None:
     if request.scope["query_string"]:
         known = _parameters(route.dependant)
         given = Counter(name for name, _ in request.query_params.multi_items())
-        wrong = [_unknown_parameter(name, known.keys()) for name in given if only_known and name not in known]
-        wrong += [
-            _repeated_parameter(name)
+        errors = [
+            _error("unknown_parameter", "query", name, detail=describe_unknown("parameter", name, known))
+            for name in given
+            if only_known and name not in known
+        ]
+        errors += [
+            _error("repeated_parameter", "query", name, detail="This parameter must not be repeated")
             for name, times in given.items()
             if times > 1 and known.get(name) is False
         ]
-        if wrong:
-            raise RequestValidationError(wrong[:_MOST_NAMED])
+        if errors:
+            raise RequestValidationError(errors)
     for header in _header_fields(route.dependant):
         name = header.alias.replace("_", "-")
         if name.casefold() not in _LIST_HEADERS and len(request.headers.getlist(name)) > 1:
-            raise RequestValidationError([_repeated_header(name)])
+            detail = "This header must not be repeated"
+            raise RequestValidationError([_error("repeated_header", "header", name, detail=detail)])
 
 
-def _kept_exactly(route: APIRoute) -> set[str]:
-    """Return the fields of a route's body that hold free JSON: what is in them comes back as it was sent."""
+def _error(code: str, *loc: str | int, detail: str) -> dict[str, Any]:
+    """Return an error as pydantic would report it."""
+    return {"type": code, "loc": loc, "msg": detail, "input": None}
+
+
+def _exact_fields(route: APIRoute) -> set[str]:
+    """Return the fields of a route's body that hold free JSON, which is returned exactly as it was sent."""
     model: Any = route.body_field and route.body_field.field_info.annotation
     if not isinstance(model, type) or not issubclass(model, BaseModel):
         return set()
@@ -83,7 +89,7 @@ def _kept_exactly(route: APIRoute) -> set[str]:
 
 
 def _parameters(dependant: Dependant) -> dict[str, bool]:
-    """Return the query parameters that a route reads, and whether each may be given several times."""
+    """Return the query parameters of a route, and whether each may be repeated."""
     found = {name: is_list for field in dependant.query_params for name, is_list in _names(field)}
     for part in dependant.dependencies:
         found |= _parameters(part)
@@ -98,6 +104,7 @@ def _header_fields(dependant: Dependant) -> list[Any]:
 
 
 def _names(field: Any) -> list[tuple[str, bool]]:
+    # A route may take its query parameters one by one, or as the fields of one model.
     model: Any = field.field_info.annotation
     if isinstance(model, type) and issubclass(model, BaseModel):
         return [(info.alias or name, _is_list(info.annotation)) for name, info in model.model_fields.items()]
@@ -112,38 +119,7 @@ def _is_list(annotation: Any) -> bool:
     )
 
 
-def _unknown_parameter(name: str, known: Collection[str]) -> dict[str, Any]:
-    return {
-        "type": "unknown_parameter",
-        "loc": ("query", name),
-        "msg": unknown("parameter", name, known),
-        "input": None,
-    }
-
-
-def _repeated_parameter(name: str) -> dict[str, Any]:
-    return {
-        "type": "repeated_parameter",
-        "loc": ("query", name),
-        "msg": "This parameter can be given once; it came several times",
-        "input": None,
-    }
-
-
-def _repeated_header(name: str) -> dict[str, Any]:
-    return {
-        "type": "repeated_header",
-        "loc": ("header", name),
-        "msg": "This header can be given once; it came several times",
-        "input": None,
-    }
-
-
-def _fault(fault: Fault) -> dict[str, Any]:
-    return {"type": "unkeepable", "loc": ("body", *fault.path), "msg": fault.detail, "input": None}
-
-
 def _is_json(request: Request) -> bool:
-    """Whether FastAPI reads the body as JSON; it does so for `application/merge-patch+json` too."""
+    """Whether FastAPI reads the body as JSON, which includes `application/merge-patch+json`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     return re.fullmatch(r"application/(.+\+)?json", media_type) is not None

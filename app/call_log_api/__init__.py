@@ -1,1 +1,1 @@
-"""RingCentral's own lists for API readers, served through the shared request budget and a short cache."""
+"""RingCentral's own lists for API clients, within the shared rate budget and with a short cache."""

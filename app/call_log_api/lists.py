@@ -1,18 +1,18 @@
-"""RingCentral's own lists for readers: Active Calls, the Call Log, single records; shared while they are fresh.
+"""RingCentral's own lists for API clients: Active Calls, the Call Log and single records, shared while they are fresh.
 
-Records pass through untouched. A server that does not know a filter ignores it and answers with everything, so
-direction and type are checked again here; a page may hold fewer records than it could for that.
+Records pass through unchanged. A server that does not know a filter ignores it and returns everything, so direction and
+type are checked again here, and a page may have fewer records than its size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from app.accounts.access import COMPANY_CODES
-from app.accounts.connections import Connection, Connections
+from app.accounts.connections import Connections
 from app.accounts.selection import load_connection
-from app.call_log_api.response_cache import ResponseCache, Shared
+from app.call_log_api.response_cache import ResponseCache, SharedResponse
 from app.clock import Clock
 from app.errors import CredentialsRefused, NotFound, PermissionMissing, RequestRefused, RingCentralError
 from app.ids import AccountId, ExtensionId, RecordId, SessionId
@@ -28,7 +28,7 @@ _OK, _NOT_FOUND, _UNKNOWN = 200, 404, 502
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRules:
-    """How long answers may be shared and how long a reader waits for the rate budget, in seconds."""
+    """How long responses are shared, and how long a request waits for the rate budget, in seconds."""
 
     active_calls_fresh: float = 6.0
     call_log_fresh: float = 15.0
@@ -36,10 +36,10 @@ class ListRules:
 
 
 class CallLogLists:
-    """The lists, for the readers of one process. `extension_id` None means the whole account.
+    """The lists of one process. `extension_id` None means the whole account.
 
-    Every method raises what RingCentral's client raises: RateLimited when the budget is gone; PermissionMissing also when
-    no credentials of ours reach as far as asked; NoCredentials when there are none; and NotFound when RingCentral does
+    Every method raises the errors of RingCentral's client: RateLimited if the budget is exhausted; PermissionMissing also
+    if no credentials can access what was requested; NoCredentials if there are none; and NotFound if RingCentral does
     not know the extension.
     """
 
@@ -53,76 +53,60 @@ class CallLogLists:
 
     async def active_calls(
         self, account_id: AccountId, extension_id: ExtensionId | None, query: ActiveCallsQuery
-    ) -> Shared:
+    ) -> SharedResponse:
         """Return a page of recent calls, as `{records, paging, hasNext, account}`."""
 
-        async def ask() -> dict[str, Any]:
-            connection = await self._reach(account_id, extension_id)
-            page = await self._ask(
-                connection,
+        async def fetch() -> dict[str, Any]:
+            page: RecordsPage = await self._send(
+                account_id,
                 extension_id,
-                connection.client.fetch_active_calls_by(
-                    query,
-                    extension_id=extension_id,
-                    priority=Priority.READER,
-                    deadline=self._deadline(),
-                ),
+                lambda client, **options: client.fetch_active_calls_by(query, **options),
             )
             return _page_json(page, query.page, query.per_page, query)
 
-        question = ["active-calls", extension_id, _plain(query)]
-        return await self._shared.get(account_id, question, self.rules.active_calls_fresh, ask)
+        key_parts = ["active-calls", extension_id, _plain(query)]
+        return await self._shared.get(account_id, key_parts, self.rules.active_calls_fresh, fetch)
 
     async def call_log(
         self, account_id: AccountId, extension_id: ExtensionId | None, query: CallLogQuery
-    ) -> Shared:
-        """Return a page of the call log, as above, with `dateFrom` and `dateTo` as they were asked.
+    ) -> SharedResponse:
+        """Return a page of the call log, as above, with `dateFrom` and `dateTo` of the query.
 
-        Without `date_to` that is now, without `date_from` 24 hours before, as RingCentral has it; said openly,
-        because the next page needs the same.
+        `date_to` defaults to now and `date_from` to 24 hours before it, as at RingCentral. They are made explicit because
+        the next page needs the same range.
         """
 
-        async def ask() -> dict[str, Any]:
+        async def fetch() -> dict[str, Any]:
             now = self._clock.now().replace(microsecond=0)
-            # Never before `date_from`, which may lie ahead: what runs backwards may be refused.
+            # Never before `date_from`, which may be in the future: RingCentral may refuse a negative range.
             date_to = query.date_to or max(now, query.date_from or now)
             dated = replace(query, date_to=date_to, date_from=query.date_from or date_to - _DAY)
-            connection = await self._reach(account_id, extension_id)
-            page = await self._ask(
-                connection,
+            page: RecordsPage = await self._send(
+                account_id,
                 extension_id,
-                connection.client.fetch_call_log_page(
-                    dated, extension_id=extension_id, priority=Priority.READER, deadline=self._deadline()
-                ),
+                lambda client, **options: client.fetch_call_log_page(dated, **options),
             )
             dates = {"dateFrom": dated.date_from, "dateTo": dated.date_to}
             return _page_json(page, query.page, query.per_page, query) | dates
 
-        question = ["call-log", extension_id, _plain(query)]
-        return await self._shared.get(account_id, question, self.rules.call_log_fresh, ask)
+        key_parts = ["call-log", extension_id, _plain(query)]
+        return await self._shared.get(account_id, key_parts, self.rules.call_log_fresh, fetch)
 
     async def session(
         self, account_id: AccountId, extension_id: ExtensionId | None, session_id: SessionId, view: str
-    ) -> Shared:
-        """Return the records of one session, as above. One that is older than a day may be missed."""
+    ) -> SharedResponse:
+        """Return the records of one session, as above. Sessions older than a day may be missing."""
 
-        async def ask() -> dict[str, Any]:
-            connection = await self._reach(account_id, extension_id)
-            page = await self._ask(
-                connection,
+        async def fetch() -> dict[str, Any]:
+            page: RecordsPage = await self._send(
+                account_id,
                 extension_id,
-                connection.client.fetch_call_log_by_session(
-                    session_id,
-                    extension_id=extension_id,
-                    view=view,
-                    priority=Priority.READER,
-                    deadline=self._deadline(),
-                ),
+                lambda client, **options: client.fetch_call_log_by_session(session_id, view=view, **options),
             )
             return _page_json(replace(page, has_next=False), 1, max(len(page.records), 1), None)
 
-        question = ["session", extension_id, session_id, view]
-        return await self._shared.get(account_id, question, self.rules.call_log_fresh, ask)
+        key_parts = ["session", extension_id, session_id, view]
+        return await self._shared.get(account_id, key_parts, self.rules.call_log_fresh, fetch)
 
     async def records(
         self,
@@ -130,20 +114,20 @@ class CallLogLists:
         extension_id: ExtensionId | None,
         record_ids: Sequence[RecordId],
         view: str,
-    ) -> dict[RecordId, Shared]:
-        """Return what became of each id: `{status, record, why}`. What is fresh is not asked for again."""
-        questions: dict[str, Any] = {
+    ) -> dict[RecordId, SharedResponse]:
+        """Return `{status, record, why}` for each id. Fresh records are not requested again."""
+        keys: dict[str, list[Any]] = {
             record_id: ["record", extension_id, record_id, view] for record_id in record_ids
         }
         found = {
-            RecordId(name): answer
-            for name, answer in (await self._shared.find(account_id, questions)).items()
+            RecordId(name): answer for name, answer in (await self._shared.find(account_id, keys)).items()
         }
         missing = sorted({record_id for record_id in record_ids if record_id not in found})
         if missing:
-            fetched = await self._fetch_records(account_id, extension_id, missing, view, questions)
+            fetched = await self._fetch_records(account_id, extension_id, missing, view, keys)
             found |= {
-                RecordId(item["id"]): Shared(item["answer"], fetched.fetched_at) for item in fetched.body
+                RecordId(item["id"]): SharedResponse(item["answer"], fetched.fetched_at)
+                for item in fetched.body
             }
         return found
 
@@ -153,70 +137,66 @@ class CallLogLists:
         extension_id: ExtensionId | None,
         record_ids: Sequence[RecordId],
         view: str,
-        questions: Mapping[str, Any],
-    ) -> Shared:
-        async def ask() -> list[dict[str, Any]]:
-            connection = await self._reach(account_id, extension_id)
-            items = await self._ask(
-                connection,
+        keys: Mapping[str, Any],
+    ) -> SharedResponse:
+        async def fetch() -> list[dict[str, Any]]:
+            items: Sequence[BulkItem] = await self._send(
+                account_id,
                 extension_id,
-                connection.client.fetch_call_records(
-                    record_ids,
-                    extension_id=extension_id,
-                    view=view,
-                    priority=Priority.READER,
-                    deadline=self._deadline(),
-                ),
+                lambda client, **options: client.fetch_call_records(record_ids, view=view, **options),
             )
-            told = [{"id": item.id, "answer": _item_json(item)} for item in items]
-            if any(item["answer"]["status"] == _UNKNOWN for item in told):
-                raise _PartlyUnknown(told)
-            return told
+            found: list[dict[str, Any]] = [{"id": item.id, "answer": _item_json(item)} for item in items]
+            if any(one["answer"]["status"] == _UNKNOWN for one in found):
+                raise _PartlyUnknown(found)
+            return found
 
         fresh = self.rules.call_log_fresh
         try:
             fetched = await self._shared.get(
-                account_id, ["records", extension_id, list(record_ids), view], fresh, ask
+                account_id, ["records", extension_id, list(record_ids), view], fresh, fetch
             )
         except _PartlyUnknown as partly:
-            fetched = Shared(partly.told, self._clock.now())
+            fetched = SharedResponse(partly.items, self._clock.now())
         kept = [
-            (questions[item["id"]], item["answer"])
+            (keys[item["id"]], item["answer"])
             for item in fetched.body
             if item["answer"]["status"] != _UNKNOWN
         ]
-        await self._shared.keep(account_id, kept, fetched.fetched_at, fresh)
+        await self._shared.store(account_id, kept, fetched.fetched_at, fresh)
         return fetched
 
-    async def _reach(self, account_id: AccountId, extension_id: ExtensionId | None) -> Connection:
-        concerned = () if extension_id is None else (extension_id,)
-        return await load_connection(self._connections, account_id, concerned)
+    async def _send(
+        self, account_id: AccountId, extension_id: ExtensionId | None, request: Callable[..., Awaitable[Any]]
+    ) -> Any:
+        """Run a request on a connection that can access the account or the extension.
 
-    async def _ask(self, connection: Connection, extension_id: ExtensionId | None, answer: Any) -> Any:
-        """Await RingCentral's answer, and remember what a refusal says of the connection's rights."""
+        Records what a refusal says about the connection's access.
+        """
+        wanted = () if extension_id is None else (extension_id,)
+        connection = await load_connection(self._connections, account_id, wanted)
+        deadline = self._clock.now() + timedelta(seconds=self.rules.patience)
         try:
-            return await answer
+            return await request(
+                connection.client, extension_id=extension_id, priority=Priority.READER, deadline=deadline
+            )
         except RingCentralError as error:
-            if _concerns_rights(error, extension_id):
+            if _concerns_access(error, extension_id):
                 await self._connections.note(connection, error)
             if extension_id is not None and _says_not_found(error):
                 raise _no_extension(extension_id, error) from error
             raise
 
-    def _deadline(self) -> datetime:
-        return self._clock.now() + timedelta(seconds=self.rules.patience)
-
 
 class _PartlyUnknown(Exception):
-    """Of some records RingCentral's answer does not tell: it is not kept, so that they are asked for again."""
+    """RingCentral's response lacks some records: it is not cached, so that they are requested again."""
 
-    def __init__(self, told: list[dict[str, Any]]) -> None:
+    def __init__(self, items: list[dict[str, Any]]) -> None:
         super().__init__()
-        self.told = told
+        self.items = items
 
 
-def _concerns_rights(error: RingCentralError, extension_id: ExtensionId | None) -> bool:
-    """Whether a refusal says something of the credentials and not of the one extension that was asked for."""
+def _concerns_access(error: RingCentralError, extension_id: ExtensionId | None) -> bool:
+    """Whether a refusal is about the credentials and not about the requested extension."""
     if isinstance(error, CredentialsRefused):
         return True
     lacks_company = isinstance(error, PermissionMissing) and error.code in COMPANY_CODES
@@ -224,14 +204,14 @@ def _concerns_rights(error: RingCentralError, extension_id: ExtensionId | None) 
 
 
 def _says_not_found(error: RingCentralError) -> bool:
-    """A list that is there can be empty but not missing; of a single record the client takes the 404 as an answer."""
+    """Whether a list does not exist. For a single record, the client returns a 404 as the status of its item."""
     return isinstance(error, RequestRefused) and error.status == _NOT_FOUND
 
 
 def _no_extension(extension_id: ExtensionId, error: RingCentralError) -> NotFound:
     return NotFound(
-        f"RingCentral knows no extension {extension_id} of this account. Give the extension's id, such as 711000101, not "
-        "the number that people dial: calls name it as `extensionId` of their parties",
+        f"The account has no extension {extension_id} at RingCentral. Send the extension's id, such as 711000101, not "
+        "the number that people dial. The parties of calls have it as `extensionId`.",
         ringCentral={"code": error.code},
     )
 
@@ -243,7 +223,7 @@ def _plain(query: ActiveCallsQuery | CallLogQuery) -> list[Any]:
 def _page_json(
     page: RecordsPage, number: int, per_page: int, query: ActiveCallsQuery | CallLogQuery | None
 ) -> dict[str, Any]:
-    """Show a page. A server that drops `page` answers the first one for ever: that is no further page."""
+    """Return a page as JSON. A server that ignores `page` always returns the first page, which then counts as empty."""
     repeated = number > 1 and is_repeated_page(number, page, ())
     records = () if repeated else page.records
     size = page.per_page or per_page
@@ -271,6 +251,6 @@ def _item_json(item: BulkItem) -> dict[str, Any]:
 
 
 def _status_of(item: BulkItem) -> int:
-    """Say why there is no record: RingCentral's status, or that its answer does not tell and has to be asked again."""
-    is_told = item.status is not None and 400 <= item.status < 500 and item.status not in (408, 429)
-    return item.status if is_told and item.status is not None else _UNKNOWN
+    """Return RingCentral's status for a missing record, or 502 if its response has none and must be requested again."""
+    is_final = item.status is not None and 400 <= item.status < 500 and item.status not in (408, 429)
+    return item.status if is_final and item.status is not None else _UNKNOWN

@@ -1,7 +1,7 @@
-"""Answers of RingCentral's that several readers share for some seconds, through the database of all replicas.
+"""Shares RingCentral's responses between requests for some seconds, through the database of all replicas.
 
-While one reader's request is on its way, the same request of another waits for its answer, in this process or
-in another: RingCentral refuses identical requests that run at once (CMN-304), and each costs a share of the limit.
+While a request to RingCentral is running, identical requests wait for its response, in this process or in another:
+RingCentral refuses identical concurrent requests (CMN-304), and each uses a part of the rate limit.
 """
 
 import asyncio
@@ -22,63 +22,67 @@ from app.db.engine import Database, upsert_into
 from app.db.tables import rc_cache
 from app.ids import AccountId
 
-_LOOK_SECONDS = 0.1
-_KEPT_STALE = timedelta(seconds=60)
+_POLL_SECONDS = 0.1
+_STALE_RETENTION = timedelta(seconds=60)
 
-Ask = Callable[[], Awaitable[Any]]
+Fetch = Callable[[], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """An answer and when RingCentral gave it."""
+class SharedResponse:
+    """A response of RingCentral's and when it arrived."""
 
     body: Any
     fetched_at: datetime
 
 
-def key_of(question: Any) -> str:
-    """Name a question, which is anything that becomes JSON."""
-    return hashlib.sha256(to_json(question)).hexdigest()
+def cache_key(parts: Any) -> str:
+    """Return the key of a query: a digest of its parts, which are anything that becomes JSON."""
+    return hashlib.sha256(to_json(parts)).hexdigest()
 
 
 class ResponseCache:
-    """Asks at most once at a time, and not again while the last answer is fresh. `lease`: seconds that one
-    request may take before another replica no longer waits for it."""
+    """Runs each query at most once at a time, and not again while its last response is fresh.
+
+    `lease`: the seconds after which another replica stops waiting for a running request.
+    """
 
     def __init__(self, database: Database, clock: Clock, *, lease: float) -> None:
         self._database = database
         self._clock = clock
         self._lease = timedelta(seconds=lease)
-        self._flights: dict[tuple[AccountId, str], asyncio.Task[Shared]] = {}
+        self._flights: dict[tuple[AccountId, str], asyncio.Task[SharedResponse]] = {}
 
-    async def get(self, account_id: AccountId, question: Any, fresh_seconds: float, ask: Ask) -> Shared:
-        """Return an answer that is at most `fresh_seconds` old. Raises what `ask` raises, to everybody who waits."""
-        key = key_of(question)
+    async def get(
+        self, account_id: AccountId, parts: Any, fresh_seconds: float, fetch: Fetch
+    ) -> SharedResponse:
+        """Return a response that is at most `fresh_seconds` old. What `fetch` raises is raised for all who wait."""
+        key = cache_key(parts)
         flight = self._flights.get((account_id, key))
         if flight is None:
-            flight = asyncio.create_task(self._find_or_ask(account_id, key, fresh_seconds, ask))
+            flight = asyncio.create_task(self._find_or_fetch(account_id, key, fresh_seconds, fetch))
             self._flights[account_id, key] = flight
             flight.add_done_callback(lambda done: self._land(account_id, key, done))
         else:
             metrics.READER_REQUESTS.labels(source="shared").inc()
-        # Who leaves must not take the answer away from the others.
+        # Shielded: a client that disconnects must not cancel the request for the others.
         return await asyncio.shield(flight)
 
     async def close(self) -> None:
-        """Give up what is on its way."""
+        """Cancel the running requests."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
-    def _land(self, account_id: AccountId, key: str, flight: asyncio.Task[Shared]) -> None:
+    def _land(self, account_id: AccountId, key: str, flight: asyncio.Task[SharedResponse]) -> None:
         self._flights.pop((account_id, key), None)
         if not flight.cancelled():
-            flight.exception()
+            flight.exception()  # retrieved, so that asyncio does not log it if all waiting clients have left
 
-    async def find(self, account_id: AccountId, questions: Mapping[str, Any]) -> dict[str, Shared]:
-        """Return the fresh answers among these questions, by the names that they were given."""
-        keys = {key_of(question): name for name, question in questions.items()}
+    async def find(self, account_id: AccountId, queries: Mapping[str, Any]) -> dict[str, SharedResponse]:
+        """Return the fresh responses to these queries, by the names that the queries were given."""
+        keys = {cache_key(parts): name for name, parts in queries.items()}
         query = select(rc_cache.c.key, rc_cache.c.body, rc_cache.c.fetched_at).where(
             rc_cache.c.account_id == account_id,
             rc_cache.c.key.in_(sorted(keys)),
@@ -86,43 +90,50 @@ class ResponseCache:
         )
         async with self._database.read() as db:
             rows = (await db.execute(query)).all()
-        return {keys[row.key]: Shared(_unpack(row.body), row.fetched_at) for row in rows if row.body}
+        return {keys[row.key]: SharedResponse(_unpack(row.body), row.fetched_at) for row in rows if row.body}
 
-    async def keep(
-        self, account_id: AccountId, answers: Sequence[tuple[Any, Any]], fetched_at: datetime, seconds: float
+    async def store(
+        self,
+        account_id: AccountId,
+        responses: Sequence[tuple[Any, Any]],
+        fetched_at: datetime,
+        seconds: float,
     ) -> None:
-        """Keep (question, answer) pairs for so long, and forget what has been stale for a while."""
-        rows = [(key_of(question), await asyncio.to_thread(_pack, body)) for question, body in answers]
+        """Store pairs of query and body for `seconds`, and delete what has been stale for a while."""
+        rows = [(cache_key(parts), await asyncio.to_thread(_pack, body)) for parts, body in responses]
         await self._store(account_id, rows, fetched_at, seconds)
 
-    async def _find_or_ask(self, account_id: AccountId, key: str, fresh_seconds: float, ask: Ask) -> Shared:
+    async def _find_or_fetch(
+        self, account_id: AccountId, key: str, fresh_seconds: float, fetch: Fetch
+    ) -> SharedResponse:
         while True:
             found = await self._find_or_claim(account_id, key)
-            if isinstance(found, Shared):
+            if isinstance(found, SharedResponse):
                 metrics.READER_REQUESTS.labels(source="cache").inc()
                 return found
             if found:
                 break
-            await self._clock.sleep(_LOOK_SECONDS)
+            await self._clock.sleep(_POLL_SECONDS)
         metrics.READER_REQUESTS.labels(source="ringcentral").inc()
         try:
-            body = await ask()
+            body = await fetch()
             fetched_at = self._clock.now()
             packed = await asyncio.to_thread(_pack, body)
             await self._store(account_id, [(key, packed)], fetched_at, fresh_seconds)
         except BaseException:
-            await asyncio.shield(self._give_back(account_id, key))
+            # Shielded: the lease must be released even while this task is being cancelled.
+            await asyncio.shield(self._release(account_id, key))
             raise
-        return Shared(body, fetched_at)
+        return SharedResponse(body, fetched_at)
 
-    async def _find_or_claim(self, account_id: AccountId, key: str) -> Shared | bool:
-        """Return the fresh answer; else whether this replica is the one to ask."""
+    async def _find_or_claim(self, account_id: AccountId, key: str) -> SharedResponse | bool:
+        """Return the fresh response; otherwise whether this replica has claimed the request."""
         now = self._clock.now()
         mine = (rc_cache.c.account_id == account_id) & (rc_cache.c.key == key)
         async with self._database.read() as db:
             row = (await db.execute(select(rc_cache).where(mine))).first()
         if row is not None and row.body is not None and row.expires_at > now:
-            return Shared(await asyncio.to_thread(_unpack, row.body), row.fetched_at)
+            return SharedResponse(await asyncio.to_thread(_unpack, row.body), row.fetched_at)
         if row is not None and row.lease_until is not None and row.lease_until > now:
             return False
         async with self._database.write() as db:
@@ -135,7 +146,7 @@ class ResponseCache:
             claim = update(rc_cache).where(mine, is_free, rc_cache.c.expires_at <= now)
             return bool((await db.execute(claim.values(lease_until=now + self._lease))).rowcount)
 
-    async def _give_back(self, account_id: AccountId, key: str) -> None:
+    async def _release(self, account_id: AccountId, key: str) -> None:
         mine = (rc_cache.c.account_id == account_id) & (rc_cache.c.key == key)
         async with self._database.write() as db:
             await db.execute(update(rc_cache).where(mine).values(lease_until=None))
@@ -164,10 +175,10 @@ class ResponseCache:
                 set_={name: statement.excluded[name] for name in fields},
             )
             await db.execute(statement, values)
-            await _forget(db, account_id, fetched_at - _KEPT_STALE)
+            await _delete_stale(db, account_id, fetched_at - _STALE_RETENTION)
 
 
-async def _forget(db: AsyncConnection, account_id: AccountId, before: datetime) -> None:
+async def _delete_stale(db: AsyncConnection, account_id: AccountId, before: datetime) -> None:
     old = (rc_cache.c.account_id == account_id) & (rc_cache.c.expires_at < before)
     is_free = rc_cache.c.lease_until.is_(None) | (rc_cache.c.lease_until < before)
     await db.execute(delete(rc_cache).where(old, is_free))

@@ -1,8 +1,8 @@
-"""Accounts: opening them, locking them, and what `~` turned out to be.
+"""Creates accounts, locks them, and resolves `~`.
 
-The account's row is the lock under which all its calls change and the counter of its timeline. Whoever
-changes calls takes it first and holds it until the commit, so the timeline is gap-free in commit order:
-a transaction that commits late cannot appear behind a cursor that has already passed.
+The account's row is the lock for all changes of its calls, and the counter of its timeline. A transaction that changes
+calls takes the lock first and holds it until it commits, so the timeline has no gaps and follows the order of commits:
+a transaction that commits late cannot appear before a cursor that has already passed.
 """
 
 from datetime import datetime
@@ -16,10 +16,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 
 
 async def lock(db: AsyncConnection, account_id: AccountId, now: datetime) -> int:
-    """Hold the account until this transaction ends; return the last number of its timeline.
-
-    An account that is not there yet is opened.
-    """
+    """Lock the account until this transaction ends, creating it if necessary; return the last number of its timeline."""
     seq = await _lock_row(db, account_id)
     if seq is None:
         await _open(db, account_id, now)
@@ -39,12 +36,12 @@ async def _open(db: AsyncConnection, account_id: AccountId, now: datetime) -> No
 
 
 async def open_unbound(db: AsyncConnection, now: datetime) -> None:
-    """Make sure that the account of the service's own credentials is there, known or not."""
+    """Create the account of the service's own credentials, `~`, unless it exists."""
     await _open(db, UNBOUND_ACCOUNT, now)
 
 
 async def resolve(db: AsyncConnection, account_id: str) -> AccountId:
-    """Return what `~` is bound to, `~` itself while that is unknown, any other id as it is."""
+    """Return what `~` is bound to, or `~` itself while it is not bound; any other id unchanged."""
     if account_id != UNBOUND_ACCOUNT:
         return AccountId(account_id)
     bound = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
@@ -52,9 +49,9 @@ async def resolve(db: AsyncConnection, account_id: str) -> AccountId:
 
 
 async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> bool:
-    """Say which account the service's own credentials belong to, if nobody has said so yet.
+    """Bind `~` to the account of the service's own credentials, unless it is bound; return whether it was new.
 
-    What was parked under `~` moves along, within this transaction, so nothing written before is lost.
+    Attachments that are parked under `~` move to the account in the same transaction, so none is lost.
     """
     await lock(db, UNBOUND_ACCOUNT, now)
     if await resolve(db, UNBOUND_ACCOUNT) != UNBOUND_ACCOUNT:
@@ -71,21 +68,21 @@ async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> boo
 
 
 async def add(db: AsyncConnection, account_id: AccountId, now: datetime) -> None:
-    """Note that somebody gave credentials for this account: `~` will not be bound to it. Holds its lock."""
+    """Record that credentials were added for this account, so that `~` is not bound to it. Takes its lock."""
     await lock(db, account_id, now)
     unknown = (accounts.c.account_id == account_id) & accounts.c.added_at.is_(None)
     await db.execute(update(accounts).where(unknown).values(added_at=now))
 
 
 async def is_known(db: AsyncConnection, account_id: AccountId) -> bool:
-    """Whether there is such an account here."""
+    """Whether the account exists."""
     return (
         await db.scalar(select(accounts.c.account_id).where(accounts.c.account_id == account_id)) is not None
     )
 
 
 async def was_added(db: AsyncConnection, account_id: AccountId) -> bool:
-    """Whether somebody ever gave credentials for this account; its last events may come after these are gone."""
+    """Whether credentials were ever added for this account; its last events may arrive after their removal."""
     query = select(accounts.c.added_at).where(accounts.c.account_id == account_id)
     return await db.scalar(query) is not None
 

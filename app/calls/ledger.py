@@ -1,9 +1,9 @@
-"""The one way to change calls: under the account's lock, with a version and a timeline event for each change.
+"""The only way to change calls: under the account's lock, with a version and a timeline event for each change.
 
     async with database.write() as db, open_ledger(db, account_id, now) as ledger:
         ledger.change(call, "call.ended", endedAt=...)
 
-Leaving the block writes the calls, their names, their parties and the events, in the same transaction.
+The end of the block writes the calls, their names, their parties and the events in the same transaction.
 """
 
 import secrets
@@ -35,14 +35,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Ledger:
-    """An account held for writing. Hands out the next numbers of its timeline, gap-free."""
+    """An account locked for writing. Assigns the next numbers of its timeline, without gaps."""
 
     db: AsyncConnection
     account_id: AccountId
     now: datetime
     seq: int
     mark: str = field(default_factory=lambda: secrets.token_hex(6))
-    """Of all changes of this transaction; no other transaction has it, also not in another history of the database."""
+    """The mark of all changes of this transaction. It is random, so no other history of the database has it."""
     _new: dict[str, Call] = field(default_factory=dict)
     _changed: dict[str, Call] = field(default_factory=dict)
     _events: list[dict[str, Any]] = field(default_factory=list)
@@ -51,16 +51,16 @@ class Ledger:
     _redated: dict[str, datetime] = field(default_factory=dict)
     _moved: list[dict[str, str]] = field(default_factory=list)
     causes: Mapping[str, str] = field(default_factory=dict)
-    """By session, the `uuid` of the delivery that is being worked on; for the log."""
+    """By session: the `uuid` of the delivery that is being folded, for the log."""
 
     def open(self, call: Call, event: str, **data: Any) -> None:
-        """Add a call that was not there before."""
+        """Add a new call."""
         self._new[call.call_id] = call
-        self._note_stage(call)
+        self._record_move(call)
         self.change(call, event, **data)
 
     def change(self, call: Call, event: str, **data: Any) -> None:
-        """Note one visible change: the next version of the call and the next event of the timeline."""
+        """Record one visible change: the next version of the call and the next event of the timeline."""
         self.seq += 1
         call.version += 1
         call.changed_seq = self.seq
@@ -80,50 +80,47 @@ class Ledger:
         self.keep(call)
 
     def move(self, call: Call, stage: Stage, event: str, **data: Any) -> None:
-        """Bring a call to another stage, visibly."""
+        """Move a call to another stage, which is a visible change."""
         call.stage = stage
-        self._note_stage(call)
+        self._record_move(call)
         self.change(call, event, **data)
 
-    def _note_stage(self, call: Call) -> None:
+    def _record_move(self, call: Call) -> None:
         cause = self.causes.get(call.telephony_session_id)
         self._moved.append(_facts(call) | ({"uuid": cause} if cause else {}))
 
     def keep(self, call: Call) -> None:
-        """Write a call that changed in a way nobody sees (a due time, a counter)."""
+        """Write a call with a change that is not visible, such as a due time or a counter."""
         if call.call_id not in self._new:
             self._changed[call.call_id] = call
 
     def name(self, call: Call, aliases: Iterable[str | None]) -> None:
-        """Give a call further names; "0" and nothing are none."""
+        """Give a call further names; "0" and empty values are ignored."""
         for alias in aliases:
             if alias and is_alias(alias):
                 self._aliases[(call.call_id, alias)] = None
 
     def involve(self, call: Call, extensions: Iterable[str | None], numbers: Iterable[str | None]) -> None:
-        """Note who was in a call, so that it is found by extension and by number."""
+        """Record who took part in a call, so that it is found by extension and by number."""
         for kind, values in (("extension", extensions), ("number", numbers)):
             for value in values:
                 if value and len(value) <= PHONE_NUMBER:
                     self._parties[(call.call_id, kind, value)] = call.started_at
 
     def redate(self, call: Call) -> None:
-        """Note that a call's start has moved: lists by extension and number are ordered by it."""
+        """Record that the start of a call has changed, by which lists by extension and number are ordered."""
         self._redated[call.call_id] = call.started_at
 
     async def flush(self) -> None:
-        """Write all that was noted; the transaction's end makes it true."""
+        """Write everything that was recorded; it becomes visible when the transaction commits."""
         await self._write_calls()
         await self._write_names()
         await self._write_parties()
         await self._write_events()
-        self._tell_moves()
-
-    def _tell_moves(self) -> None:
-        """Count and log the stages that calls have entered, once that is true."""
         moved, self._moved = self._moved, []
         if moved:
-            after_commit(self.db, partial(_tell, moved))
+            # After the commit: a transaction that is rolled back has moved nothing.
+            after_commit(self.db, partial(_report_moves, moved))
 
     async def _write_calls(self) -> None:
         if self._new:
@@ -185,7 +182,7 @@ class Ledger:
 
 @asynccontextmanager
 async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
-    """Hold the account for writing until the transaction of `db` ends."""
+    """Lock the account for writing until the transaction of `db` ends."""
     ledger = Ledger(db, account_id, now, await account_rows.lock(db, account_id, now))
     yield ledger
     await ledger.flush()
@@ -201,7 +198,7 @@ def _facts(call: Call) -> dict[str, str]:
     return facts | ({"reason": call.absent_reason or ""} if call.stage == Stage.ABSENT else {})
 
 
-def _tell(moved: Sequence[dict[str, str]]) -> None:
+def _report_moves(moved: Sequence[dict[str, str]]) -> None:
     for facts in moved:
         metrics.CALLS_STAGE.labels(stage=facts["stage"]).inc()
         if facts["stage"] == Stage.ABSENT:

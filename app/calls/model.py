@@ -1,18 +1,19 @@
-"""A call as we keep it, and the order of its stages. No I/O."""
+"""A call as it is stored, and the order of its stages. No I/O."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from app.ids import AccountId, CallId
+from app.values.times import time_text
 
 NO_SESSION = "sessionId:"
-"""Prefix of the key of a call whose `telephonySessionId` nobody has told us yet."""
+"""Prefix of the key of a call whose `telephonySessionId` is not known yet."""
 
 
 class Stage(StrEnum):
-    """How far a call has come. Never backwards, but for a revived call: ended -> live."""
+    """The progress of a call. It never goes back, except for a revived call: ended -> live."""
 
     LIVE = "live"
     ENDED = "ended"
@@ -33,7 +34,7 @@ _RANK = {
 
 
 class Outcome(StrEnum):
-    """What became of a call, in one closed set; RingCentral's own word stands beside it as `result`."""
+    """The outcome of a call, as a closed set; `result` has RingCentral's own word."""
 
     IN_PROGRESS = "inProgress"
     ANSWERED = "answered"
@@ -50,28 +51,32 @@ class Outcome(StrEnum):
 
 
 class Source(StrEnum):
-    """Who said it."""
+    """Where a call or a record was found."""
 
     WEBHOOK = "webhook"
     ACTIVE_CALLS = "active-calls"
     CALL_LOG = "call-log"
     SWEEP = "sweep"
-    """The Call Log, of a call that no event had told of."""
+    """The Call Log, for a call that no event announced."""
 
 
-def time_text(moment: datetime) -> str:
-    """Return a point in time as all our JSON has it: RFC 3339, UTC, milliseconds, `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class ReadinessState(StrEnum):
+    """The state of one part of a call: its record, its legs, its recordings, its insights."""
+
+    PENDING = "pending"
+    READY = "ready"
+    NONE = "none"
+    EXPIRED = "expired"
 
 
 def reached(stage: str, wanted: str) -> bool:
-    """Whether a call at `stage` has come as far as `wanted`; an absent call will come no further."""
+    """Whether a call at `stage` has reached `wanted`. An absent call counts as final: it will not change any more."""
     return _RANK[Stage(stage)] >= _RANK[Stage(wanted)]
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One row of `calls`; the table says what each field is. Changed only through a `Ledger`."""
+    """One row of `calls`; the table documents each field. Changed only through a `Ledger`."""
 
     account_id: AccountId
     call_id: CallId
@@ -121,15 +126,15 @@ class Call:
     updated_at: datetime
 
     def ready(self, part: str, state: str, now: datetime, reason: str | None = None) -> None:
-        """Say how far a part is: `pending`, `ready`, `none`, `expired`; keeps since when, and why if told."""
-        present = self.readiness.get(part, {})
-        if (present.get("state"), present.get("reason")) != (state, reason):
-            said = {"state": state, "since": time_text(now)} | ({"reason": reason} if reason else {})
-            self.readiness = {**self.readiness, part: said}
+        """Set the state of a part (a `ReadinessState`), since when, and a reason if there is one."""
+        current = self.readiness.get(part, {})
+        if (current.get("state"), current.get("reason")) != (state, reason):
+            new = {"state": ReadinessState(state), "since": time_text(now)}
+            self.readiness = {**self.readiness, part: new | ({"reason": reason} if reason else {})}
 
     def awaits(self, part: str) -> bool:
         """Whether a part may still become ready."""
-        return bool(self.readiness.get(part, {}).get("state") == "pending")
+        return bool(self.readiness.get(part, {}).get("state") == ReadinessState.PENDING)
 
     def reached(self, stage: str) -> bool:
         return reached(self.stage, stage)

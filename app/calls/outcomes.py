@@ -1,7 +1,7 @@
-"""What a call-log `result` means for a CRM: RingCentral's open set of words, in our closed set. No I/O.
+"""Maps a call-log `result`, from RingCentral's open set of words, to our closed set of outcomes. No I/O.
 
-Source of the words: RingCentral's API description, `CallLogRecord.result`. Spelling and case differ between
-releases, and new words appear; what is not listed is `unknown`, and the raw word stands beside it.
+Source of the words: RingCentral's API description, `CallLogRecord.result`. Spelling and case differ between releases,
+and new words appear. Any other word is `unknown`; the API shows the raw word as well.
 """
 
 from app.calls.model import Outcome
@@ -60,12 +60,12 @@ _CONNECTED = frozenset({"accepted", "call connected", "911", "933"})
 
 
 def read_outcome(result: str | None) -> Outcome:
-    """Return what a raw result means; `unknown` for a word that nobody has told us of."""
+    """Return the outcome of a raw result."""
     if result is None:
         return Outcome.UNKNOWN
     return _OUTCOMES.get(result.strip().casefold(), Outcome.UNKNOWN)
 
 
 def is_connected(result: str | None) -> bool:
-    """Whether by this result the people of this record talked to each other."""
+    """Whether the parties of the record with this result were connected."""
     return result is not None and result.strip().casefold() in _CONNECTED

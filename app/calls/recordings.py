@@ -1,8 +1,8 @@
-"""The recordings that calls name: how far each of them is, when it is looked at next, where it is kept.
+"""The recordings of calls: their states, when each is checked next, and where it is archived.
 
-A recording is `announced` by an event while the call goes on, `pending` once a record names it, then `ready`
-to be heard, or `expired` when it did not become so in time; `none` when it turned out too short to be kept
-(guide "Call recordings": up to 30 s). Linked calls may name the same recording: a row each, looked at together.
+A recording is `announced` by an event during the call, `pending` once a record names it, then `ready`; or `expired` if
+it did not become ready in time; or `none` if it was too short to be stored (guide "Call recordings": up to 30 s). Linked
+calls may name the same recording: it has a row for each, and the rows are checked together.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,11 +21,11 @@ from app.ids import AccountId
 
 PART = "recording"
 NOT_THERE = "not there"
-"""The problem of a recording that RingCentral was asked for and did not have."""
+"""The problem of a recording that RingCentral did not have when it was requested."""
 
 
 class State(StrEnum):
-    """How far a recording is."""
+    """The state of a recording."""
 
     ANNOUNCED = "announced"
     PENDING = "pending"
@@ -35,13 +35,13 @@ class State(StrEnum):
 
 
 OPEN = frozenset({State.ANNOUNCED, State.PENDING})
-"""States in which it may still become ready."""
+"""States from which it may still become ready."""
 
 _BEST_FIRST = (State.READY, State.PENDING, State.ANNOUNCED, State.EXPIRED, State.NONE)
 
 
 def readiness_of(states: Iterable[str]) -> str:
-    """Say how far a call's recordings are together: `pending` while one is open, else the best of them."""
+    """Return the state of all recordings of a call together: `pending` while one is open, otherwise the best state."""
     present = {State(state) for state in states}
     if present & OPEN:
         return State.PENDING
@@ -49,7 +49,7 @@ def readiness_of(states: Iterable[str]) -> str:
 
 
 def best_of(rows: Sequence[Row[Any]]) -> Row[Any]:
-    """Return of the rows of one recording that which promises most: linked calls may be of different minds."""
+    """Return the row with the best state: the rows of linked calls for the same recording may differ."""
     return min(rows, key=lambda row: _BEST_FIRST.index(State(row.state)))
 
 
@@ -61,7 +61,7 @@ def is_awaited(call: Call) -> bool:
 async def load_of_calls(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> dict[str, dict[str, Row[Any]]]:
-    """Return rows by call id and recording id; every asked call has a dict."""
+    """Return rows by call id and recording id, with a dict for every given call."""
     found: dict[str, dict[str, Row[Any]]] = {call_id: {} for call_id in call_ids}
     if call_ids:
         mine = (recordings.c.account_id == account_id) & is_one_of(recordings.c.call_id, call_ids)
@@ -71,26 +71,26 @@ async def load_of_calls(
 
 
 async def load(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-    """Return the rows of one recording, one per call that names it; none is an answer too."""
+    """Return the rows of one recording, one per call that names it."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
     return list((await db.execute(select(recordings).where(mine).order_by(recordings.c.call_id))).all())
 
 
 async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that a reading of records made; of one that is there, only what records know of it."""
+    """Insert rows from records; of a row that exists, update only the columns that records determine."""
     if not rows:
         return
     statement = upsert_into(db, recordings)
-    kept = ("state", "type", "content_uri", "due_at", "attempts", "problem", "updated_at")
+    updated = ("state", "type", "content_uri", "due_at", "attempts", "problem", "updated_at")
     statement = statement.on_conflict_do_update(
         index_elements=["account_id", "recording_id", "call_id"],
-        set_={name: statement.excluded[name] for name in kept},
+        set_={name: statement.excluded[name] for name in updated},
     )
     await db.execute(statement, [dict(row) for row in rows])
 
 
 async def load_open(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-    """Return the rows of one recording as which it may still become ready."""
+    """Return the rows of one recording from whose states it may still become ready."""
     return [row for row in await load(db, account_id, recording_id) if State(row.state) in OPEN]
 
 
@@ -103,7 +103,7 @@ async def change(
     states: Collection[str] | None = None,
     **values: Any,
 ) -> None:
-    """Change a recording for these of the calls that name it, or for all; with `states`, where it is in one of them."""
+    """Change a recording for the given calls, or for all that name it; with `states`, only in one of these states."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
     if call_ids is not None:
         mine &= is_one_of(recordings.c.call_id, call_ids)
@@ -113,7 +113,7 @@ async def change(
 
 
 async def find_due_accounts(db: AsyncConnection, states: Collection[str], now: datetime) -> list[AccountId]:
-    """Return the accounts with recordings in one of these states that are due."""
+    """Return the accounts with due recordings in one of these states."""
     query = select(recordings.c.account_id).where(
         recordings.c.due_at <= now, recordings.c.state.in_(sorted(states))
     )
@@ -121,7 +121,7 @@ async def find_due_accounts(db: AsyncConnection, states: Collection[str], now: d
 
 
 async def find_next_due(db: AsyncConnection, states: Collection[str], now: datetime) -> datetime | None:
-    """Return when the next recording in one of these states is due that is not yet."""
+    """Return the next time after `now` at which a recording in one of these states is due."""
     query = select(func.min(recordings.c.due_at)).where(
         recordings.c.due_at > now, recordings.c.state.in_(sorted(states))
     )
@@ -132,9 +132,9 @@ async def find_next_due(db: AsyncConnection, states: Collection[str], now: datet
 async def claim_due(
     db: AsyncConnection, account_id: AccountId, states: Collection[str], now: datetime, until: datetime
 ) -> str | None:
-    """Take the recording that has been due longest, so that no other replica does before `until`.
+    """Claim the recording that has been due longest, so that no other replica does before `until`.
 
-    Being due at `until` is the lease: if this replica dies, the recording is due again then.
+    The new due time is the lease: if this replica crashes, the recording is due again at `until`.
     """
     wanted = (
         (recordings.c.account_id == account_id)
@@ -154,7 +154,7 @@ async def claim_due(
 async def extensions_of(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> frozenset[str]:
-    """Return who of the company was in these calls, as extension ids."""
+    """Return the ids of the extensions that took part in these calls."""
     query = select(call_parties.c.value).where(
         call_parties.c.account_id == account_id,
         is_one_of(call_parties.c.call_id, call_ids),

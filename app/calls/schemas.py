@@ -1,75 +1,33 @@
-"""What the connector API answers with, as models: they make the API description.
+"""Responses about calls, as models: they make the API description.
 
-Answers are built as dicts in `views` and written out as they are, because validating fifty whole calls takes
-longer than loading them; a test holds the two together. Names are RingCentral's where it has one. Words of
-RingCentral's (`result`, `action`, `direction`) pass through whatever they are; `outcome` stands beside them
-as a closed set. Times are RFC 3339 in UTC with milliseconds.
+Responses are built as dicts in `views` and serialised directly, because validating fifty whole calls takes longer than
+loading them; a test compares the two. Field names are RingCentral's where it has one. RingCentral's own words
+(`result`, `action`, `direction`) pass through unchanged; `outcome` adds a closed set. Times are RFC 3339 in UTC with
+milliseconds.
 """
 
-import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.calls.model import Outcome, Stage, time_text
+from app.api.schemas import ApiModel, OpenModel
+from app.calls.attachments.schemas import (
+    CALL_ID_EXAMPLE,
+    DispositionOut,
+    LinkOut,
+    NoteOut,
+    SentimentOut,
+)
+from app.calls.model import Outcome, Stage
+from app.calls.names import Name
 
-NAME_PATTERN = r"^[!-~]+$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=NAME_PATTERN)]
-"""Any name of a call. None has other characters, and a database need not be asked for such."""
-
-_ID = re.compile(r"[0-9]{1,32}")
-
-
-def _decimal(what: str, example: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not _ID.fullmatch(value):
-            raise ValueError(
-                f"RingCentral's id of {what} is expected, which has digits only, such as {example}"
-            )
-        return value
-
-    return AfterValidator(check)
-
-
-_DIGITS = Field(json_schema_extra={"pattern": f"^{_ID.pattern}$"})
-ExtensionIdText = Annotated[str, _decimal("an extension", "711000101"), _DIGITS]
-RecordingIdText = Annotated[str, _decimal("a recording", "3019664700"), _DIGITS]
-"""RingCentral's ids of these are decimal text: anything else need not be asked for."""
-
-Instant = Annotated[
-    datetime, PlainSerializer(time_text), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-"""A point in time in an answer: UTC, always with milliseconds and `Z`."""
-
-_CALL_ID = "call_01jp0v7s4v8x2m6c9q3t5r7w1e"
 _SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
-_NOTE_ID = "note_01jp0v9g2k4m6p8r0t2w4y6a8c"
 
 
-class ApiModel(BaseModel):
-    """What all answers share."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class Open(ApiModel):
-    """An object that may carry further fields of RingCentral's."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
-
-
-class Side(Open):
-    """One side of a call; every field may be missing."""
+class Side(OpenModel):
+    """One side of a call. Any field may be missing."""
 
     phone_number: str | None = Field(None, examples=["+15550179001"])
     extension_number: str | None = Field(None, examples=["101"])
@@ -79,15 +37,15 @@ class Side(Open):
 
 
 class Readiness(ApiModel):
-    """How far one part of a call is."""
+    """The state of one part of a call."""
 
     state: Literal["pending", "ready", "none", "expired"]
     since: datetime | None = None
-    reason: str | None = Field(None, description="Why there is none, as far as it is known.")
+    reason: str | None = Field(None, description="Why the part does not exist, if known.")
 
 
 class ReadinessOfParts(ApiModel):
-    """Which parts of a call are there."""
+    """The state of each part of a call."""
 
     record: Readiness
     legs: Readiness
@@ -99,54 +57,56 @@ RecordingState = Literal["announced", "pending", "ready", "expired", "none"]
 
 
 class Recording(ApiModel):
-    """A recording, once, however many records and legs mention it."""
+    """A recording, listed once even if several records and legs name it."""
 
     id: str = Field(examples=["3019664700"])
     type: str | None = Field(None, examples=["Automatic"])
     uri: str | None = None
     content_uri: str | None = Field(
-        None, description="RingCentral's address of the audio; it needs RingCentral's own token."
+        None, description="RingCentral's URL of the audio, which requires RingCentral's own token."
     )
     content_url: str | None = Field(
-        description="Ours, from the root of this service; null when the recording cannot be heard any more.",
+        description="The path of the audio on this service; null if the recording is no longer available.",
         examples=["/v1/recordings/3019664700/content"],
     )
     state: RecordingState = Field(
-        description="announced (by an event), pending (a record names it), ready, expired (it did not come in "
-        "time, or is gone), none (too short to be kept)."
+        description="announced (by an event), pending (a record names it), ready, expired (it did not become ready in "
+        "time, or was deleted), none (too short to be stored)."
     )
-    content_type: str | None = Field(description="Once it is ready.", examples=["audio/mpeg"])
-    duration: float | None = Field(description="Seconds, once it is ready.", examples=[92])
-    record_ids: list[str] = Field(description="The records that mention it.")
-    announced: bool = Field(description="Whether an event told of it while the call went on.")
+    content_type: str | None = Field(description="Set once it is ready.", examples=["audio/mpeg"])
+    duration: float | None = Field(description="In seconds; set once it is ready.", examples=[92])
+    record_ids: list[str] = Field(description="The records that name it.")
+    announced: bool = Field(description="Whether an event announced it during the call.")
 
 
-class RecordedCall(Open):
-    """A call-log record in RingCentral's own words, without its legs."""
+class RecordedCall(OpenModel):
+    """A call-log record as RingCentral returned it, without its legs."""
 
     id: str = Field(examples=["QX7f14l8Nt_2aVB"])
-    primary: bool = Field(description="Whether this record stands for the call.")
-    source: str = Field(description="Who gave it to us.", examples=["call-log"])
+    primary: bool = Field(description="Whether this record represents the call.")
+    source: str = Field(description="Where the service read it.", examples=["call-log"])
     fetched_at: datetime
-    leg_count: int | None = Field(None, description="How many legs it has; null when they were not read yet.")
+    leg_count: int | None = Field(
+        None, description="The number of legs; null if they have not been read yet."
+    )
 
 
 class RecordWithLegs(RecordedCall):
-    """A call-log record in RingCentral's own words, whole."""
+    """A whole call-log record as RingCentral returned it."""
 
     legs: list[dict[str, Any]] | None = None
 
 
-class Leg(Open):
-    """A leg in RingCentral's own words, and whose it is."""
+class Leg(OpenModel):
+    """A leg as RingCentral returned it, and its record."""
 
     record_id: str = Field(examples=["QX7f14l8Nt_2aVB"])
-    primary: bool = Field(description="Whether it belongs to the record that stands for the call.")
-    index: int = Field(description="Its place in the record, from 0.")
+    primary: bool = Field(description="Whether it belongs to the record that represents the call.")
+    index: int = Field(description="Its position in the record, from 0.")
 
 
-class Party(Open):
-    """One party, as events told of it."""
+class Party(OpenModel):
+    """One party, from the telephony events."""
 
     id: str
     extension_id: str | None = None
@@ -156,95 +116,21 @@ class Party(Open):
     ended_at: datetime | None = None
 
 
-class Related(Open):
-    """A session that belongs with this call; its call shows this one."""
+class Related(OpenModel):
+    """A session related to this call. The call of that session shows this one."""
 
     kind: str = Field(
         examples=["attendedTransfer"],
-        description="attendedTransfer, conference, pickup (taken from park, or by a colleague), supervising, "
-        "ringOut, or linked where RingCentral does not say how.",
+        description="attendedTransfer, conference, pickup (from park, or by a colleague), supervising, ringOut; or "
+        "linked, if RingCentral does not say how they are related.",
     )
     telephony_session_id: str | None
     session_id: str | None
-    call_id: str | None = Field(description="Ours; null as long as we do not know that call.")
-
-
-AttachmentStatus = Literal["attached", "parked"]
-
-
-class Attachment(ApiModel):
-    """What all things have in common that people and CRMs attach to a call."""
-
-    call_id: str | None = Field(description="The call; null while parked.", examples=[_CALL_ID])
-    session_ref: str | None = Field(
-        description="The name under which it waits for its call; null once attached.", examples=[None]
-    )
-    status: AttachmentStatus
-    version: int = Field(description="Rises by one with each change; its ETag begins with it.", examples=[1])
-    created_at: datetime
-    updated_at: datetime
-
-
-class NoteOut(Attachment):
-    """A note."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": _NOTE_ID,
-                "callId": _CALL_ID,
-                "sessionRef": None,
-                "status": "attached",
-                "source": "hubspot",
-                "externalId": "engagement-55120",
-                "title": "Offer for Field Ltd.",
-                "text": "Dana wants an offer for 40 seats by Friday.",
-                "format": "plain",
-                "author": {"id": "711000101", "name": "Ana Ruiz"},
-                "version": 1,
-                "createdAt": "2026-03-10T18:10:02.125Z",
-                "updatedAt": "2026-03-10T18:10:02.125Z",
-            }
-        }
-    )
-
-    id: str = Field(examples=[_NOTE_ID])
-    source: str
-    external_id: str | None
-    title: str | None
-    text: str
-    format: str
-    author: dict[str, Any] | None
-
-
-class SentimentOut(Attachment):
-    """How the call went, in the eyes of one source."""
-
-    source: str = Field(examples=["ringsense"])
-    label: str = Field(examples=["positive"])
-    score: float | None = Field(description="-1 (bad) to 1 (good).", examples=[0.62])
-    confidence: float | None = Field(examples=[0.9])
-    scope: dict[str, Any] = Field(examples=[{"type": "call"}])
-    original: Any = Field(None, description="The source's own value.")
-
-
-class DispositionOut(Attachment):
-    """What the agent says became of the call."""
-
-    code: str = Field(examples=["callback"])
-    label: str | None = Field(examples=["Call back"])
-    author: dict[str, Any] | None
-
-
-class LinkOut(Attachment):
-    """What was written where in one CRM."""
-
-    crm: str = Field(examples=["hubspot"])
-    objects: list[dict[str, Any]] = Field(examples=[[{"type": "contact", "id": "501"}]])
+    call_id: str | None = Field(description="Our id of that call; null while it is unknown.")
 
 
 _CALL_EXAMPLE: dict[str, Any] = {
-    "id": _CALL_ID,
+    "id": CALL_ID_EXAMPLE,
     "accountId": "908070001",
     "sessionId": "1229016182016",
     "telephonySessionId": _SESSION,
@@ -329,12 +215,12 @@ _CALL_EXAMPLE: dict[str, Any] = {
 
 
 class CallOut(ApiModel):
-    """A call: one telephony session of one account, with everything that is known of it."""
+    """A call: one telephony session of one account, with everything that is known about it."""
 
     model_config = ConfigDict(json_schema_extra={"example": _CALL_EXAMPLE})
 
-    id: str = Field(description="Ours; never changes.")
-    account_id: str | None = Field(description="RingCentral's account; null until it is known.")
+    id: str = Field(description="Our id, which never changes.")
+    account_id: str | None = Field(description="RingCentral's id of the account; null until it is known.")
     session_id: str | None = Field(
         description="RingCentral's `sessionId`. Usually unique; null for conferences."
     )
@@ -342,12 +228,12 @@ class CallOut(ApiModel):
         description="RingCentral's `telephonySessionId`; null while only the `sessionId` is known."
     )
     stage: Stage = Field(
-        description="How far it has come: live, ended, bootstrapped, reconciled, final; or absent."
+        description="The progress of the call: live, ended, bootstrapped, reconciled, final; or absent."
     )
-    absent_reason: str | None = Field(description="Why no record will come.")
+    absent_reason: str | None = Field(description="Why the call will have no record.")
     readiness: ReadinessOfParts
-    version: int = Field(description="Rises by one with each visible change; the ETag begins with it.")
-    direction: str | None = Field(description="Inbound or Outbound, as the company sees it.")
+    version: int = Field(description="Increases by one with each visible change. The ETag starts with it.")
+    direction: str | None = Field(description="Inbound or Outbound, from the view of the company.")
     internal: bool | None = Field(description="Whether both sides are extensions of the account.")
     outcome: Outcome
     result: str | None = Field(description="RingCentral's word for the outcome.")
@@ -357,29 +243,29 @@ class CallOut(ApiModel):
     external_number: str | None = Field(description="The number of the side outside the company.")
     queue_name: str | None
     start_time: datetime
-    answer_time: datetime | None = Field(description="When a person answered, by the events.")
-    end_time: datetime | None = Field(description="When the last party left, by the events.")
-    duration: int | None = Field(description="Seconds, from the record.")
+    answer_time: datetime | None = Field(description="When a person answered, from the events.")
+    end_time: datetime | None = Field(description="When the last party left, from the events.")
+    duration: int | None = Field(description="In seconds, from the record.")
     ring_seconds: float | None
     talk_seconds: float | None
     hold_seconds: float | None
     recordings: list[Recording]
     records: list[RecordedCall] = Field(
-        description="Its call-log records, one per extension involved, the primary one first."
+        description="The call-log records, one per extension involved, the primary one first."
     )
     parties: list[Party]
     related: list[Related]
     conversation_id: str | None = Field(
-        description="The same for all calls that links join, directly or through others; null for a call that "
-        "stands alone. May change when a further session is found to belong with them."
+        description="The same for all calls that are related, directly or through others; null for a call without "
+        "related calls. May change when another related session is found."
     )
     notes: list[NoteOut] = Field(description="Oldest first.")
     sentiments: list[SentimentOut] = Field(description="One per source.")
     disposition: DispositionOut | None
     links: list[LinkOut] = Field(description="One per CRM.")
-    source: str = Field(description="What told us of the call first.", examples=["webhook"])
+    source: str = Field(description="Where the call was first seen.", examples=["webhook"])
     bootstrapped_at: datetime | None = Field(description="When its first record was found.")
-    time_to_record_seconds: float | None = Field(description="From the end to the first record.")
+    time_to_record_seconds: float | None = Field(description="From the end of the call to its first record.")
     created_at: datetime
     updated_at: datetime
 
@@ -388,71 +274,37 @@ class CallPage(ApiModel):
     """A page of calls."""
 
     data: list[CallOut]
-    next_cursor: str | None = Field(description="For `cursor`, to get the next page; null on the last one.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class BatchGet(ApiModel):
-    """Which calls to get."""
+    """The calls to get."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         extra="forbid",
-        json_schema_extra={"example": {"calls": ["1229016182016", _SESSION, _CALL_ID]}},
+        json_schema_extra={"example": {"calls": ["1229016182016", _SESSION, CALL_ID_EXAMPLE]}},
     )
 
     calls: list[Name] = Field(
-        min_length=1, max_length=200, description="Ids of ours, `sessionId`s or `telephonySessionId`s."
+        min_length=1, max_length=200, description="Our ids, `sessionId`s or `telephonySessionId`s."
     )
 
 
 class BatchItem(ApiModel):
-    """What became of one name."""
+    """The result for one name."""
 
-    name: str = Field(description="As it was asked.")
+    name: str = Field(description="The name as it was sent.")
     status: Literal[200, 404, 409]
     call: CallOut | None = None
     detail: str | None = Field(None, description="Why there is no call.")
-    candidates: list[str] | None = Field(None, description="With 409: the ids of the calls that it means.")
+    candidates: list[str] | None = Field(None, description="With 409: the ids of the matching calls.")
 
 
 class BatchAnswer(ApiModel):
-    """One item per name, in the order asked."""
+    """One item per name, in the order of the request."""
 
     data: list[BatchItem]
-
-
-class Event(ApiModel):
-    """One visible change of a call."""
-
-    seq: int = Field(description="Its number in the account's timeline: gap-free, in commit order.")
-    type: str = Field(examples=["call.bootstrapped"])
-    version: int = Field(description="The version of the call that it made.")
-    at: datetime
-    data: dict[str, Any]
-
-
-class Timeline(ApiModel):
-    """What happened to one call, oldest first."""
-
-    data: list[Event]
-    next_cursor: str | None
-
-
-class Change(Event):
-    """One visible change of any call of the account."""
-
-    cursor: str = Field(description="To go on behind this change.", examples=["4711-9f8e7d6c5b4a"])
-    call_id: str = Field(examples=[_CALL_ID])
-    session_id: str | None
-    telephony_session_id: str | None
-
-
-class Changes(ApiModel):
-    """Changes in order. `nextCursor` goes on behind them, also when there were none."""
-
-    data: list[Change]
-    next_cursor: str
-    has_more: bool = Field(description="Whether more is there already.")
 
 
 class Records(ApiModel):
@@ -465,15 +317,3 @@ class Legs(ApiModel):
 
 class Recordings(ApiModel):
     data: list[Recording]
-
-
-class NoteList(ApiModel):
-    data: list[NoteOut]
-
-
-class SentimentList(ApiModel):
-    data: list[SentimentOut]
-
-
-class LinkList(ApiModel):
-    data: list[LinkOut]

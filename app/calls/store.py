@@ -1,4 +1,4 @@
-"""Finds calls, by any of their names, in any order that the API offers, and by what is due."""
+"""Finds calls by any of their names and by what is due, and stores their records."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from app.ids import AccountId, is_alias
 
 
 def read_row(row: Row[Any]) -> Call:
-    """Make a call of a row of the whole table."""
+    """Return the call of a row that has all columns."""
     return Call(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
 
 
@@ -44,7 +44,7 @@ async def load_by_ids(
 
 
 async def find_ids(db: AsyncConnection, account_id: AccountId, name: str) -> list[str]:
-    """Return the ids of all calls that go by `name`: our id, a `telephonySessionId`, a `sessionId`."""
+    """Return the ids of all calls with this name: our id, a `telephonySessionId` or a `sessionId`."""
     query = select(calls.c.call_id).where(calls.c.account_id == account_id)
     own = calls.c.call_id == name if name.startswith("call_") else calls.c.telephony_session_id == name
     found = list(await db.scalars(query.where(own)))
@@ -57,23 +57,18 @@ async def find_ids(db: AsyncConnection, account_id: AccountId, name: str) -> lis
 
 
 async def find_id(db: AsyncConnection, account_id: AccountId, name: str) -> str | None:
-    """Return the id of the one call that goes by `name`, None when there is none.
+    """Return the id of the one call with this name, None if there is none.
 
-    Raises AmbiguousCall when there are several (calls of one's own number, RingOut).
+    Raises AmbiguousCall if there are several (calls to one's own number, RingOut).
     """
     found = await find_ids(db, account_id, name)
     if len(found) > 1:
-        raise AmbiguousCall(
-            f"{name} names {len(found)} calls; ask for one of the candidates by its id", found
-        )
+        raise AmbiguousCall(f"{name} matches {len(found)} calls; use the id of one of the candidates", found)
     return found[0] if found else None
 
 
 async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Call | None:
-    """Return the one call that goes by `name`, None when there is none.
-
-    Raises AmbiguousCall when there are several.
-    """
+    """Return the one call with this name, None if there is none. Raises AmbiguousCall if there are several."""
     call_id = await find_id(db, account_id, name)
     if call_id is None:
         return None
@@ -83,7 +78,7 @@ async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Ca
 async def find_nameless(
     db: AsyncConnection, account_id: AccountId, session_ids: Collection[str]
 ) -> dict[str, Call]:
-    """Return calls known by their `sessionId` alone, by `sessionId`: their real key may just have come."""
+    """Return the calls that are known by their `sessionId` alone, by `sessionId`: their real key may have arrived."""
     return {
         call.telephony_session_id.removeprefix(NO_SESSION): call
         for call in (
@@ -95,7 +90,7 @@ async def find_nameless(
 async def find_by_aliases(
     db: AsyncConnection, account_id: AccountId, names: Collection[str]
 ) -> dict[str, Call]:
-    """Return the call of each name that names exactly one, by name: what `find_ids` does for one, for many."""
+    """Return the call of each name that matches exactly one, by name: `find_ids` for many names."""
     found: dict[str, set[str]] = {}
     for column in (calls.c.call_id, calls.c.telephony_session_id, call_aliases.c.alias):
         left = [name for name in names if name not in found and is_alias(name)]
@@ -113,7 +108,7 @@ async def find_by_aliases(
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """An ended call that Active Calls may still show: what planning and matching need of it, and no more."""
+    """The fields of an ended call, which Active Calls may still show, that planning and matching need."""
 
     call_id: str
     telephony_session_id: str
@@ -134,7 +129,7 @@ class Recent:
 async def find_recent(
     db: AsyncConnection, account_id: AccountId, now: datetime, extension_id: str | None = None
 ) -> list[Recent]:
-    """Return the ended calls whose window is open, waiting for a record or not; of one extension or of all."""
+    """Return the ended calls whose window is open, of one extension or of all, whether they have a record or not."""
     column = calls.c
     query = select(
         column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller, column.callee,
@@ -163,20 +158,20 @@ async def find_recent(
 async def mark_missed(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str], at: datetime
 ) -> None:
-    """Note that a poll sent at `at` read everything and did not show these calls. Nobody sees this change."""
+    """Record that a complete poll, sent at `at`, did not show these calls. This is not a visible change."""
     if call_ids:
         mine = (calls.c.account_id == account_id) & is_one_of(calls.c.call_id, call_ids)
         await db.execute(update(calls).where(mine).values(last_missed_at=at, looks=calls.c.looks + 1))
 
 
 def numbers_of(*sides: dict[str, Any] | None) -> frozenset[str]:
-    """Return the phone numbers of both sides, those that are known."""
+    """Return the known phone numbers of both sides."""
     return frozenset(side["phoneNumber"] for side in sides if side and side.get("phoneNumber"))
 
 
 @dataclass(frozen=True, slots=True)
 class DueCall:
-    """A call that is due to be read in the Call Log: what planning and matching need of it, and no more."""
+    """The fields of a call that is due for a Call Log read that planning and matching need."""
 
     call_id: str
     telephony_session_id: str
@@ -197,8 +192,10 @@ async def find_due_readings(
     extension_id: str | None = None,
     unseen_by: Collection[str] = (),
 ) -> list[DueCall]:
-    """Return the calls that are due to be read in the Call Log, longest due first: those of one extension, or those in
-    which none of several took part, or all."""
+    """Return the calls that are due for a Call Log read, longest due first.
+
+    `extension_id`: only calls of this extension. `unseen_by`: only calls in which none of these took part.
+    """
     column = calls.c
     query = select(
         column.call_id, column.telephony_session_id, column.session_id, column.stage, column.reads, column.read_at,
@@ -250,7 +247,7 @@ async def load_records(
 async def find_record_ids(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> dict[str, list[str]]:
-    """Return the ids of the records that are kept of calls, by call id."""
+    """Return the ids of the stored records of calls, by call id."""
     found: dict[str, list[str]] = {}
     if call_ids:
         mine = (call_records.c.account_id == account_id) & is_one_of(call_records.c.call_id, call_ids)
@@ -261,13 +258,13 @@ async def find_record_ids(
 
 
 async def save_records(db: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of `call_records` over whatever stood there: whole records, never field by field."""
+    """Insert or replace rows of `call_records`: whole records, never field by field."""
     if not rows:
         return
     statement = upsert_into(db, call_records)
-    kept = ("source", "detailed", "fetched_at", "last_modified_at", "raw")
+    replaced = ("source", "detailed", "fetched_at", "last_modified_at", "raw")
     statement = statement.on_conflict_do_update(
         index_elements=["account_id", "call_id", "record_id"],
-        set_={name: statement.excluded[name] for name in kept},
+        set_={name: statement.excluded[name] for name in replaced},
     )
     await db.execute(statement, list(rows))

@@ -1,106 +1,57 @@
-"""Calls as the API shows them: from rows to JSON-ready dicts, a whole page with a constant number of queries.
+"""Calls as the API shows them: from rows to JSON-ready dicts, with a constant number of queries per page.
 
-`schemas` describes the same shapes; a test compares the two. Nothing here decides anything.
+`schemas` describes the same shapes; a test compares the two.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Row, Table, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import recordings, store
-from app.calls.model import NO_SESSION, Stage
+from app.calls.attachments.stored import (
+    DISPOSITION,
+    KINDS,
+    LINK,
+    NOTE,
+    SENTIMENT,
+    AttachmentKind,
+    StoredAttachment,
+)
+from app.calls.model import NO_SESSION, ReadinessState, Stage
 from app.calls.recordings import State
 from app.db.lists import is_one_of
-from app.db.tables import call_aliases, calls, crm_links, dispositions, notes, sentiments
+from app.db.tables import call_aliases, calls, notes
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
+from app.values.times import time_text
 
 Json = dict[str, Any]
 
-# Not the facts: they are many times the rest, and no reader sees them.
+# Without the facts, which are many times larger than the rest and not shown.
 COLUMNS = tuple(
     calls.c[name]
     for name in (
         "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
         "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
         "external_number", "queue_name", "started_at", "answered_at", "ended_at", "duration_seconds", "details",
-        "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at", "created_at", "updated_at",
+        "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at",
+        "created_at", "updated_at",
     )
 )  # fmt: skip
 
 
-def time_text(moment: datetime | None) -> str | None:
-    """Return aware UTC as RFC 3339 with milliseconds and `Z`."""
-    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-# What is attached
-
-
-def note_json(row: Row[Any]) -> Json:
-    """Show a row of `notes`."""
-    return {
-        "id": row.note_id,
-        **_subject(row),
-        "source": row.source,
-        "externalId": row.external_id,
-        "title": row.title,
-        "text": row.text,
-        "format": row.format,
-        "author": row.author,
-        **_history(row),
-    }
-
-
-def sentiment_json(row: Row[Any]) -> Json:
-    """Show a row of `sentiments`."""
-    return {
-        **_subject(row),
-        "source": row.source,
-        "label": row.label,
-        "score": row.score,
-        "confidence": row.confidence,
-        "scope": row.scope,
-        "original": row.original,
-        **_history(row),
-    }
-
-
-def disposition_json(row: Row[Any]) -> Json:
-    """Show a row of `dispositions`."""
-    return {**_subject(row), "code": row.code, "label": row.label, "author": row.author, **_history(row)}
-
-
-def link_json(row: Row[Any]) -> Json:
-    """Show a row of `crm_links`."""
-    return {**_subject(row), "crm": row.crm, "objects": row.objects, **_history(row)}
-
-
-def _subject(row: Row[Any]) -> Json:
-    if row.parked:
-        return {"callId": None, "sessionRef": row.subject, "status": "parked"}
-    return {"callId": row.subject, "sessionRef": None, "status": "attached"}
-
-
-def _history(row: Row[Any]) -> Json:
-    return {
-        "version": row.version,
-        "createdAt": time_text(row.created_at),
-        "updatedAt": time_text(row.updated_at),
-    }
-
-
-# What RingCentral said
+# Records and recordings
 
 
 def record_json(row: Row[Any], primary_id: str | None, *, legs: bool = False) -> Json:
-    """Show a row of `call_records`: RingCentral's own fields, with or without its legs, and where it is from."""
+    """Return a row of `call_records` as the API shows it: RingCentral's own fields, and where they come from."""
     raw: Mapping[str, Any] = row.raw
-    told_legs = raw.get("legs")
+    raw_legs = raw.get("legs")
     shown = {name: value for name, value in raw.items() if legs or name != "legs"}
     return {
         **shown,
@@ -108,17 +59,17 @@ def record_json(row: Row[Any], primary_id: str | None, *, legs: bool = False) ->
         "primary": row.record_id == primary_id,
         "source": row.source,
         "fetchedAt": time_text(row.fetched_at),
-        "legCount": len(told_legs) if isinstance(told_legs, list) else None,
+        "legCount": len(raw_legs) if isinstance(raw_legs, list) else None,
     }
 
 
 def records_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
-    """Show whole records, the primary one first."""
+    """Return whole records, the primary one first."""
     return [record_json(row, primary_id, legs=True) for row in _primary_first(rows, primary_id)]
 
 
 def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
-    """Show the legs of records, those of the primary record first, each in its record's order."""
+    """Return the legs of records in the order of each record, those of the primary record first."""
     return [
         {**leg, "recordId": row.record_id, "primary": row.record_id == primary_id, "index": index}
         for row in _primary_first(rows, primary_id)
@@ -127,19 +78,22 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
 
 
 def recordings_json(
-    rows: Iterable[Row[Any]], announced: Sequence[str], kept: Mapping[str, Row[Any]]
+    rows: Iterable[Row[Any]], announced: Sequence[str], stored: Mapping[str, Row[Any]]
 ) -> list[Json]:
-    """Collect recordings from records, their legs and events, each once by its id; `kept` says how far each is."""
+    """Collect recordings from records, their legs and events, each once by its id. `stored`: their rows, by id."""
     found: dict[str, Json] = {}
     for row in rows:
         for part in (row.raw, *_objects(row.raw.get("legs"))):
             _add_recording(found, part.get("recording"), row.record_id)
     for recording_id in announced:
         found.setdefault(recording_id, _recording(recording_id))["announced"] = True
-    return [{**shown, **_how_far(shown, kept.get(recording_id))} for recording_id, shown in found.items()]
+    return [
+        {**shown, **_recording_state(shown, stored.get(recording_id))}
+        for recording_id, shown in found.items()
+    ]
 
 
-def _how_far(shown: Json, row: Row[Any] | None) -> Json:
+def _recording_state(shown: Json, row: Row[Any] | None) -> Json:
     state = State(row.state) if row else State.PENDING if shown["recordIds"] else State.ANNOUNCED
     is_gone = state in {State.EXPIRED, State.NONE} and (row is None or row.archive_path is None)
     return {
@@ -151,16 +105,16 @@ def _how_far(shown: Json, row: Row[Any] | None) -> Json:
 
 
 def content_url(recording_id: str) -> str:
-    """Return our own address of a recording's sound, from the root of this service."""
+    """Return the path of a recording's audio on this service."""
     return f"/v1/recordings/{quote(recording_id, safe='')}/content"
 
 
-def _add_recording(found: dict[str, Json], told: Any, record_id: str) -> None:
-    if not isinstance(told, Mapping) or not told.get("id"):
+def _add_recording(found: dict[str, Json], named: Any, record_id: str) -> None:
+    if not isinstance(named, Mapping) or not named.get("id"):
         return
-    known = found.setdefault(str(told["id"]), _recording(str(told["id"])))
+    known = found.setdefault(str(named["id"]), _recording(str(named["id"])))
     for name in ("type", "uri", "contentUri"):
-        known[name] = known[name] or told.get(name)
+        known[name] = known[name] or named.get(name)
     if record_id not in known["recordIds"]:
         known["recordIds"].append(record_id)
 
@@ -190,20 +144,21 @@ _PARTS = ("record", "legs", "recording", "insights")
 
 
 def _readiness(row: Row[Any]) -> Json:
-    """Say of every part how far it is, also of those that nobody has said anything about."""
+    """Return the state of every part, including parts without a stored state."""
     shown: Json = {}
     for part in _PARTS:
-        told = row.readiness.get(part)
-        if told:
-            since = told.get("since")
+        stored = row.readiness.get(part)
+        if stored:
+            since = stored.get("since")
             shown[part] = {
-                "state": told["state"],
+                "state": stored["state"],
                 "since": time_text(datetime.fromisoformat(since)) if since else None,
-                "reason": told.get("reason"),
+                "reason": stored.get("reason"),
             }
         else:
-            nothing_comes = part == "insights" or row.stage == Stage.ABSENT
-            shown[part] = {"state": "none" if nothing_comes else "pending", "since": None, "reason": None}
+            will_not_come = part == "insights" or row.stage == Stage.ABSENT
+            state = ReadinessState.NONE if will_not_come else ReadinessState.PENDING
+            shown[part] = {"state": state.value, "since": None, "reason": None}
     return shown
 
 
@@ -213,20 +168,18 @@ def _seconds_between(earlier: datetime | None, later: datetime | None) -> float 
     return round((later - earlier).total_seconds(), 3)
 
 
+@dataclass(frozen=True, slots=True)
 class _Parts:
-    """What hangs on the calls of a page, by call id."""
+    """The records, recordings and attachments of the calls of a page, by call id."""
 
-    def __init__(self) -> None:
-        self.records: dict[str, list[Row[Any]]] = {}
-        self.recordings: dict[str, dict[str, Row[Any]]] = {}
-        self.notes: dict[str, list[Json]] = defaultdict(list)
-        self.sentiments: dict[str, list[Json]] = defaultdict(list)
-        self.dispositions: dict[str, list[Json]] = defaultdict(list)
-        self.links: dict[str, list[Json]] = defaultdict(list)
+    records: Mapping[str, Sequence[Row[Any]]]
+    recordings: Mapping[str, Mapping[str, Row[Any]]]
+    attachments: Mapping[str, Mapping[str, Sequence[Json]]]
+    """By the word of their kind, then by call id."""
 
 
 async def load_views(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> list[Json]:
-    """Show whole calls, in the order of `rows`, which have `COLUMNS`."""
+    """Return whole calls, in the order of `rows`, which have `COLUMNS`."""
     parts = await _load_parts(db, account_id, rows)
     return [_call_json(row, parts) for row in rows]
 
@@ -234,7 +187,7 @@ async def load_views(db: AsyncConnection, account_id: AccountId, rows: Sequence[
 async def load_views_by_id(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> dict[str, Json]:
-    """Show the calls with these ids of ours, by id; those that are not there are left out."""
+    """Return the calls with these ids of ours, by id, without those that do not exist."""
     if not call_ids:
         return {}
     query = select(*COLUMNS).where(calls.c.account_id == account_id, is_one_of(calls.c.call_id, call_ids))
@@ -245,14 +198,14 @@ async def load_views_by_id(
 async def load_primary(
     db: AsyncConnection, account_id: AccountId, call_id: str
 ) -> tuple[str | None, list[str]]:
-    """Return which record stands for a call, and the ids of the recordings that events told of."""
+    """Return the id of a call's primary record, and the ids of the recordings that events announced."""
     query = select(calls.c.primary_record_id, calls.c.details)
     row = (await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))).one()
     return row.primary_record_id, list(row.details.get("recordingIds") or ())
 
 
 async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: str) -> tuple[Json, list[Json]]:
-    """Return how far each part of a call is, and its parties."""
+    """Return the readiness of a call's parts, and its parties."""
     query = select(calls.c.readiness, calls.c.stage, calls.c.parties)
     row: Any = (
         await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))
@@ -261,30 +214,30 @@ async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: st
 
 
 async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> _Parts:
-    parts = _Parts()
     call_ids = [row.call_id for row in rows]
     if not call_ids:
-        return parts
-    parts.records = await store.load_records(db, account_id, call_ids)
-    parts.recordings = await recordings.load_of_calls(db, account_id, call_ids)
-    for table, show, order, into in (
-        (notes, note_json, ("created_at", "note_id"), parts.notes),
-        (sentiments, sentiment_json, ("source",), parts.sentiments),
-        (dispositions, disposition_json, (), parts.dispositions),
-        (crm_links, link_json, ("crm",), parts.links),
-    ):
-        query = _attached(table, account_id, call_ids).order_by(*(table.c[name] for name in order))
-        for row in await db.execute(query):
-            into[row.subject].append(show(row))
-    return parts
+        return _Parts({}, {}, {})
+    return _Parts(
+        records=await store.load_records(db, account_id, call_ids),
+        recordings=await recordings.load_of_calls(db, account_id, call_ids),
+        attachments={kind.word: await _load_attachments(db, account_id, kind, call_ids) for kind in KINDS},
+    )
 
 
-def _attached(table: Table, account_id: AccountId, call_ids: Sequence[str]) -> Any:
-    return select(table).where(table.c.account_id == account_id, is_one_of(table.c.subject, call_ids))
+async def _load_attachments(
+    db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, call_ids: Sequence[str]
+) -> Mapping[str, list[Json]]:
+    table = kind.table
+    query = select(table).where(table.c.account_id == account_id, is_one_of(table.c.subject, call_ids))
+    found: dict[str, list[Json]] = defaultdict(list)
+    for row in (await db.execute(query.order_by(*(table.c[name] for name in kind.order)))).mappings():
+        found[row["subject"]].append(StoredAttachment.read(kind, row).to_json())
+    return found
 
 
 def _call_json(row: Row[Any], parts: _Parts) -> Json:
     call_id = row.call_id
+    attached = {word: of_kind.get(call_id, []) for word, of_kind in parts.attachments.items()}
     details: Mapping[str, Any] = row.details
     records = _primary_first(parts.records[call_id], row.primary_record_id)
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)
@@ -318,10 +271,10 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "parties": row.parties,
         "related": row.related,
         "conversationId": row.conversation_id,
-        "notes": parts.notes.get(call_id, []),
-        "sentiments": parts.sentiments.get(call_id, []),
-        "disposition": next(iter(parts.dispositions.get(call_id, [])), None),
-        "links": parts.links.get(call_id, []),
+        "notes": attached[NOTE.word],
+        "sentiments": attached[SENTIMENT.word],
+        "disposition": next(iter(attached[DISPOSITION.word]), None),
+        "links": attached[LINK.word],
         "source": row.source,
         "bootstrappedAt": time_text(row.bootstrapped_at),
         "timeToRecordSeconds": _seconds_between(row.ended_at, row.bootstrapped_at),
@@ -330,13 +283,13 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
     }
 
 
-# By name
+# Names
 
 
 async def resolve_names(
     db: AsyncConnection, account_id: AccountId, names: Collection[str]
 ) -> dict[str, list[str]]:
-    """Return the ids of the calls that each name means, as `store.find_ids` does for one."""
+    """Return the ids of the calls that match each name, as `store.find_ids` does for one."""
     found: dict[str, list[str]] = {name: [] for name in names}
     for column in (calls.c.call_id, calls.c.telephony_session_id):
         mine = select(column.label("name"), calls.c.call_id).where(calls.c.account_id == account_id)
@@ -353,7 +306,7 @@ async def resolve_names(
 
 
 async def count_parked_notes(db: AsyncConnection, account_id: AccountId, name: str) -> int:
-    """Return how many notes wait for a call of this name."""
+    """Return how many notes are parked under this name."""
     query = select(func.count()).where(
         notes.c.account_id == account_id, notes.c.subject == name, notes.c.parked.is_(True)
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.api.problems import KINDS
-from app.calls.listing.query import ListQuery
+from app.api.problems import PROBLEM_TYPES
+from app.calls.listing.filters import ListQuery
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -121,7 +121,9 @@ def test_the_page_of_problems_tells_of_each_what_the_service_tells() -> None:
     page = (ROOT / "docs/api/problems.md").read_text()
     rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \| `(\w+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
     told = {name: (int(status), fault, title, advice) for name, status, fault, title, advice in rows}
-    assert told == {name: (kind.status, kind.fault, kind.title, kind.advice) for name, kind in KINDS.items()}
+    assert told == {
+        name: (kind.status, kind.fault, kind.title, kind.remedy) for name, kind in PROBLEM_TYPES.items()
+    }
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=named)
@@ -132,5 +134,5 @@ def test_every_problem_that_a_page_shows_is_as_the_service_words_it(page: Path) 
         re.MULTILINE,
     )
     assert all(
-        (KINDS[name].title, str(KINDS[name].status)) == (title, status) for name, title, status in shown
+        (PROBLEM_TYPES[name].title, str(PROBLEM_TYPES[name].status)) == (title, status) for name, title, status in shown
     )

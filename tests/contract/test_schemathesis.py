@@ -36,11 +36,11 @@ TELEPHONY_SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
 
 
 _ASKS_RINGCENTRAL = r"/v1/(recordings|call-log|active-calls|extensions)(/|$)"
-"""Without a RingCentral these can only answer 502; tests/integration/readers has one."""
+"""Without a RingCentral these can only answer 502; tests/integration/call_log_api has one."""
 
 RULES = (
     "Scope `", "Send a label of", "Send `text` or `body`", "The year must", "A text cannot contain",
-    "A phone number is expected",
+    "Must be a phone number",
 )  # fmt: skip
 """Beginnings of the sentences with which a well-formed request is refused for what it says."""
 

@@ -14,6 +14,8 @@ from sqlalchemy import select
 
 from app.calls import store
 from app.calls.attachments import store as attachments
+from app.calls.attachments.parking import bind_account, join_parked
+from app.calls.attachments.subjects import open_account
 from app.calls.ledger import open_ledger
 from app.calls.model import Call
 from app.db.engine import Database
@@ -73,7 +75,7 @@ class World:
         }
         async with (
             self.database.write() as db,
-            attachments.open_account(db, UNBOUND_ACCOUNT, self.now) as ledger,
+            open_account(db, UNBOUND_ACCOUNT, self.now) as ledger,
         ):
             await attachments.add_note(ledger, name.format(number), note)
         if external_id is None:
@@ -88,7 +90,7 @@ class World:
         self.call_ids[number] = call.call_id
         async with self.database.write() as db, open_ledger(db, ACCOUNT, self.now) as ledger:
             ledger.open(call, "call.started")
-            await attachments.join_parked(ledger, {call.telephony_session_id: call})
+            await join_parked(ledger, {call.telephony_session_id: call})
         if named:
             await self.name(number)
 
@@ -99,11 +101,11 @@ class World:
         async with self.database.write() as db, open_ledger(db, ACCOUNT, self.now) as ledger:
             call = (await store.load_by_ids(db, ACCOUNT, [self.call_ids[number]]))[self.call_ids[number]]
             ledger.name(call, [f"100{number}"])
-            await attachments.join_parked(ledger, {f"100{number}": call})
+            await join_parked(ledger, {f"100{number}": call})
 
     async def bind(self) -> None:
         async with self.database.write() as db:
-            await attachments.bind_account(db, ACCOUNT, self.now)
+            await bind_account(db, ACCOUNT, self.now)
 
     async def check(self) -> None:
         numbers = {call_id: number for number, call_id in self.call_ids.items()}

@@ -1,7 +1,7 @@
-"""HTTP over a connection, with an end to patience: a request that trickles in does not hold its connection for long.
+"""HTTP protocol with a time limit per request and a size limit for its head.
 
-uvicorn bounds neither the time that a request may take nor the size of its head. A client that opens many connections
-and sends a byte now and then (slowloris), or a header without end, would use them all up.
+uvicorn limits neither. A client that opens many connections and sends a byte now and then (slowloris), or an
+endless header, would exhaust them.
 """
 
 import asyncio
@@ -10,18 +10,19 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.problems import MEDIA_TYPE, problem_body
+from app.api.problems import MEDIA_TYPE, ProblemCode, problem_body
+from app.errors import HeadersTooLarge
 from app.values.exact_json import write_json
 
 LARGEST_HEAD_BYTES = 262_144
-"""Beyond this a head is not even collected; `app.api.middleware.request_limits` refuses much smaller ones, with a whole answer."""
+"""A head above this size is not even collected; `request_limits` refuses much smaller ones with a full response."""
 
 _LINGER_SECONDS = 2.0
 _MOST_DISCARDED_BYTES = 4 * 1_048_576
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """One connection. `request_seconds`: from the first byte of a request to the last one of its body."""
+    """One connection. `request_seconds`: from the first byte of a request to the last byte of its body."""
 
     request_seconds = 20.0
 
@@ -43,7 +44,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
-            # The answer is on its way: what still comes is thrown away, so that the client gets to read it.
+            # The response is on its way. What still arrives is discarded: closing at once would reset the connection
+            # before the client has read the response.
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _MOST_DISCARDED_BYTES:
                 self.transport.abort()
@@ -53,11 +55,13 @@ class PatientProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES:
-            self._refuse("headers-too-large", "The head of the request has no end")
+            self._refuse(
+                HeadersTooLarge.kind, f"The head of a request must be at most {LARGEST_HEAD_BYTES} bytes"
+            )
         elif self._is_complete:
             self._stop_timer()
         elif self._timer is None and not self.transport.is_closing():
-            # Nearly all requests come in one piece and never get here.
+            # Nearly all requests arrive in one piece and never get here.
             self._start_timer()
 
     def on_message_begin(self) -> None:
@@ -83,35 +87,36 @@ class PatientProtocol(HttpToolsProtocol):
     def _run_out(self) -> None:
         self._timer = None
         if self.flow.read_paused:
-            self._start_timer()  # it is we who do not read
+            self._start_timer()  # we have paused reading; the client is not slow
         elif self._is_complete:
             self.transport.close()  # a connection without a request
         else:
             self._refuse(
-                "request-timeout", f"The request did not come within {self.request_seconds:g} seconds"
+                ProblemCode.REQUEST_TIMEOUT,
+                f"The request did not arrive within {self.request_seconds:g} seconds",
             )
 
-    def _refuse(self, kind: str, detail: str) -> None:
-        """Answer, unless an answer has begun, and close."""
+    def _refuse(self, code: str, detail: str) -> None:
+        """Send a problem, unless a response has started, and close the connection."""
         self._is_refused = True
         self._stop_timer()
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             path = "" if self._in_head else str(self.scope.get("path", ""))
-            self.transport.write(_answer(problem_body(path, kind, detail)))
+            self.transport.write(_response(problem_body(path, code, detail)))
             if cycle is not None and not cycle.response_complete:
-                # Whoever waits for the rest of the body hears that it will not come.
+                # The route that waits for the rest of the body must not wait indefinitely.
                 cycle.disconnected = True
                 cycle.message_event.set()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
 def patient_protocol(request_seconds: float) -> type[PatientProtocol]:
-    """Return the protocol with another patience."""
+    """Return the protocol with another time limit."""
     return type("PatientProtocol", (PatientProtocol,), {"request_seconds": request_seconds})
 
 
-def _answer(problem: dict[str, Any]) -> bytes:
+def _response(problem: dict[str, Any]) -> bytes:
     body, status = write_json(problem), HTTPStatus(problem["status"])
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"

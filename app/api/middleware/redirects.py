@@ -1,15 +1,15 @@
-"""Keeps redirects on this service: the `Host` header of a request is not repeated in a `Location`."""
+"""Redirects that do not repeat the `Host` header of a request in their `Location`."""
 
 from urllib.parse import urlsplit, urlunsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SLASH_REDIRECT = 307
-"""With this status the router sends a path with a slash too many, or one too few, to the one that exists."""
+"""The router redirects a path with one slash too many or too few by this status."""
 
 
 class RelativeRedirects:
-    """ASGI middleware: the router's own redirects lead to a path, whatever host the request named."""
+    """ASGI middleware: makes the router's own redirects relative, whatever host the request named."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,6 +28,6 @@ class RelativeRedirects:
 
 def _path_of(location: bytes) -> bytes:
     parts = urlsplit(location.decode("latin-1"))
-    # Two slashes at the beginning would name a host.
+    # Two slashes at the start would name a host.
     path = "/" + parts.path.lstrip("/")
     return urlunsplit(("", "", path, parts.query, "")).encode("latin-1")

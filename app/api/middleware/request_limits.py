@@ -1,7 +1,6 @@
-"""Keeps requests small: nobody has to hold a stranger's megabytes in memory to say that they are wrong.
+"""Limits the size of requests: what the head of a request shows is refused before its body is read.
 
-What can be told from a request's head is told before its body is read. How long a request may take is kept by
-`app.api.middleware.http_protocol`, below ASGI.
+`app.api.middleware.http_protocol` limits how long a request may take, below ASGI.
 """
 
 import re
@@ -10,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import draw_caller_error
+from app.api.problems import caller_error_response
 from app.errors import AddressTooLong, BadInput, CallerError, HeadersTooLarge, PayloadTooLarge
 
 LARGEST_BODY_BYTES = 1_048_576
@@ -22,33 +21,29 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
 def check_head(scope: Scope, largest_body: int = LARGEST_BODY_BYTES) -> None:
-    """Raises CallerError for a request whose head says already that it is too large, has an address that is none, or
-    names no possible host."""
+    """Raises CallerError for a head that is too large or announces too large a body, or with a bad URL or host."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST_ADDRESS_BYTES:
-        raise AddressTooLong(f"An address may have {LONGEST_ADDRESS_BYTES} bytes with its query")
+        raise AddressTooLong(f"A URL, with its query, must be at most {LONGEST_ADDRESS_BYTES} bytes long")
     if not scope["query_string"].isascii():
-        # Some readers take such bytes for Latin-1, others fail.
-        raise BadInput("Bytes beyond ASCII are escaped in an address, such as %C3%A9 for é")
+        # Some decoders take such bytes for Latin-1, others fail.
+        raise BadInput("Non-ASCII characters in a URL must be percent-encoded, such as %C3%A9 for é")
     size = hosts = 0
     for name, value in scope["headers"]:
         size += len(name) + len(value)
         if name == b"host":
             hosts += 1
             if hosts > 1 or not _HOST.fullmatch(value):
-                raise BadInput("The Host header is not a host name with an optional port")
+                raise BadInput("The Host header must be a host name with an optional port")
         elif name == b"content-length" and (not _LENGTH.fullmatch(value) or int(value) > largest_body):
-            raise PayloadTooLarge(f"A request here may have {largest_body} bytes; send less, or in parts")
+            raise PayloadTooLarge(f"The body must be at most {largest_body} bytes")
     if size > LARGEST_HEADERS_BYTES or len(scope["headers"]) > MOST_HEADERS:
         raise HeadersTooLarge(
-            f"A request may have {MOST_HEADERS} headers of {LARGEST_HEADERS_BYTES} bytes together"
+            f"A request must have at most {MOST_HEADERS} headers, of {LARGEST_HEADERS_BYTES} bytes in total"
         )
 
 
-class Limits:
-    """ASGI middleware: a head or a body above the limits ends as a problem, announced or not.
-
-    Paths in `but` have limits of their own.
-    """
+class RequestLimits:
+    """ASGI middleware: answers a head or a body above the limits with a problem. Paths in `but` have their own limits."""
 
     def __init__(self, app: ASGIApp, *, but: frozenset[str] = frozenset()) -> None:
         self._app = app
@@ -61,7 +56,7 @@ class Limits:
         try:
             check_head(scope)
         except CallerError as error:
-            await draw_caller_error(Request(scope, receive), error)(scope, receive, send)
+            await caller_error_response(Request(scope, receive), error)(scope, receive, send)
             return
         await self._app(scope, receive if scope["path"] in self._but else self._limited(receive), send)
 
@@ -75,9 +70,7 @@ class Limits:
             size += len(message.get("body", b""))
             if size > LARGEST_BODY_BYTES:
                 # An HTTPException is the one error that FastAPI lets through while it reads a body.
-                raise HTTPException(
-                    413, f"A request may have {LARGEST_BODY_BYTES} bytes; send less, or in parts."
-                )
+                raise HTTPException(413, f"The body must be at most {LARGEST_BODY_BYTES} bytes")
             return message
 
         return limited

@@ -1,7 +1,7 @@
-"""A request id in and out, one line of the log and one count for each request.
+"""Request ids, and one log line and one count for each request.
 
-`X-Request-Id` of a request is taken over if it can stand in a header and in a log line as it is; otherwise one is made.
-Every answer carries it, problems have it in their body, and each line that is logged meanwhile has `request_id`.
+The `X-Request-Id` of a request is used if it is safe in a header and in a log line; otherwise an id is generated.
+Every response has it, problems have it in their body, and each line that is logged meanwhile has `request_id`.
 """
 
 import re
@@ -21,16 +21,16 @@ from app.repeats import Repeats
 HEADER = b"x-request-id"
 _SANE = re.compile(rb"[\x21-\x7e]{1,128}")
 _BOUND = ("key_id", "account_id")
-"""What answering a request may bind: see `dependencies.current_key`."""
+"""What authentication binds: see `app.api.auth.current_key`."""
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REFUSED = (401, 429)
 _WHY_REFUSED = {
-    400: "not a delivery of RingCentral's",
+    400: "not a RingCentral delivery",
     401: "the verification token is missing or wrong; compare AFTERCALL_WEBHOOK_TOKEN with the subscription's",
     413: "larger than AFTERCALL_WEBHOOK_MAX_BODY_BYTES",
 }
-_TOLD_ELSEWHERE = frozenset({401, 429, 503})
-"""Statuses that come by the hundred: wrong keys, used-up limits and outages have lines of their own, see `repeats`."""
+_LOGGED_ELSEWHERE = frozenset({401, 429, 503})
+"""Frequent statuses: invalid keys, exhausted limits and outages have log lines of their own, see `repeats`."""
 
 _CALL = re.compile(r"call_\w{1,64}|s-[\w-]{1,128}|\d{13,32}")
 
@@ -38,8 +38,10 @@ log = structlog.get_logger(__name__)
 
 
 class RequestLog:
-    """Stands before a whole app, and so sees answers that no middleware does. `intake` is the path of deliveries: they
-    are counted and logged there."""
+    """Wraps a whole app, so that it also sees responses that middleware does not see.
+
+    `intake` is the path of deliveries, which are counted and logged there.
+    """
 
     def __init__(self, clock: Clock, intake: str) -> None:
         self._clock = clock
@@ -48,29 +50,30 @@ class RequestLog:
         self._repeats = Repeats(clock)
 
     def learn_routes(self, routes: list[Any]) -> None:
-        """Declare what the metrics of requests can name: methods and path templates."""
+        """Declare the values of the label `route`: methods and path templates."""
         self._routes = list(_flat(routes))
         names = [f"{method} {route.path}" for route in self._routes for method in route.methods or ()]
-        told = [name for name in names if not name.startswith("HEAD ") or name[5:] not in _gets(names)]
-        told = [name for name in told if not name.endswith(f" {self._intake}")]
-        metrics.API_REQUESTS.declare(route=told)
-        metrics.API_SECONDS.declare(route=told)
+        gets = {name[4:] for name in names if name.startswith("GET ")}
+        labels = [name for name in names if not name.startswith("HEAD ") or name[5:] not in gets]
+        labels = [name for name in labels if not name.endswith(f" {self._intake}")]
+        metrics.API_REQUESTS.declare(route=labels)
+        metrics.API_SECONDS.declare(route=labels)
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let `app` answer one request."""
+        """Pass one request to `app`, and count and log it."""
         request_id = read_request_id(scope)
         is_delivery = scope["path"] == self._intake
-        began, status, seconds = self._clock.monotonic(), 0, 0.0
+        started, status, seconds = self._clock.monotonic(), 0, 0.0
 
         async def noted(message: Message) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status, seconds = message["status"], self._clock.monotonic() - began
+                status, seconds = message["status"], self._clock.monotonic() - started
                 header = (HEADER, request_id.encode())
                 message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
 
-        # Not `bound_contextvars`: it copies the whole context, which costs more than storing a delivery.
+        # Not `bound_contextvars`: it copies the whole context, which takes longer than storing a delivery.
         tokens = bind_contextvars(request_id=request_id)
         try:
             await app(scope, receive, noted)
@@ -78,7 +81,7 @@ class RequestLog:
             if is_delivery:
                 self._note_delivery(status)
             else:
-                self._note(scope, status, seconds, self._clock.monotonic() - began)
+                self._note(scope, status, seconds, self._clock.monotonic() - started)
                 unbind_contextvars(*_BOUND)
             reset_contextvars(**tokens)
 
@@ -92,26 +95,26 @@ class RequestLog:
             self._repeats.tell(
                 log.warning, "requests refused", key=(status, path), status=status, route=path or None
             )
-        is_quiet = path in _PROBES or status in _TOLD_ELSEWHERE
+        is_quiet = path in _PROBES or status in _LOGGED_ELSEWHERE
         write = log.debug if is_quiet else log.info
         write(
             "request",
             method=scope["method"],
             route=path or None,
-            status=status or None,  # none: the caller left first
+            status=status or None,  # none: the client disconnected first
             seconds=round(whole_seconds, 4),
             **_named_call(scope),
         )
 
     def _note_delivery(self, status: int) -> None:
         if status >= 400 and status != 503:
-            why = _WHY_REFUSED.get(status, "see the answer")
+            why = _WHY_REFUSED.get(status, "see the response")
             self._repeats.tell(log.warning, "deliveries refused", key=status, status=status, why=why)
 
     def _route_of(self, scope: Scope) -> str:
-        """Return method and path template as the metrics name them; an unknown path is empty."""
+        """Return the label `route`: method and path template; empty for an unknown path."""
         method, route = scope["method"], scope.get("route")
-        if route is None and method == "HEAD":  # answered as GET, in a scope of its own
+        if route is None and method == "HEAD":  # handled as GET, in a scope of its own
             as_get = {**scope, "method": "GET"}
             route = next((one for one in self._routes if one.matches(as_get)[0] is Match.FULL), None)
             method = "GET"
@@ -120,15 +123,15 @@ class RequestLog:
 
 
 def read_request_id(scope: Scope) -> str:
-    """Return the id that a request brought, or a new one."""
-    came = [value for name, value in scope["headers"] if name == HEADER]
-    if len(came) == 1 and _SANE.fullmatch(came[0]):
-        return bytes(came[0]).decode("ascii")
+    """Return the id that a request has, or a new one."""
+    sent = [value for name, value in scope["headers"] if name == HEADER]
+    if len(sent) == 1 and _SANE.fullmatch(sent[0]):
+        return bytes(sent[0]).decode("ascii")
     return secrets.token_hex(8)
 
 
 def _flat(routes: Iterable[Any]) -> Iterator[Route]:
-    """Return all routes, those of included routers too: FastAPI keeps these together, under a path of their own."""
+    """Yield all routes, including those of included routers, which FastAPI stores as one object each."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is not None:
@@ -137,18 +140,14 @@ def _flat(routes: Iterable[Any]) -> Iterator[Route]:
             yield route
 
 
-def _gets(names: list[str]) -> set[str]:
-    return {name[4:] for name in names if name.startswith("GET ")}
-
-
 def _named_call(scope: Scope) -> dict[str, str]:
-    """Return the name of the call that a request is about, if it is an id and nothing else."""
+    """Return the name of the call in the path, if it is an id and so contains nothing private."""
     named = (scope.get("path_params") or {}).get("call")
     return {"call": named} if isinstance(named, str) and _CALL.fullmatch(named) else {}
 
 
 class LogsRequests:
-    """To be put before FastAPI among the bases of an app: lets each request pass the log, if there is one."""
+    """A base class to put before FastAPI: passes each request through the request log, if there is one."""
 
     request_log: RequestLog | None = None
 

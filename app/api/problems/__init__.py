@@ -1,19 +1,21 @@
-"""Errors as problem documents (RFC 9457): their types, the responses, and the handlers that turn errors into them."""
+"""Errors as problem documents (RFC 9457): their types, their responses, and the handlers of exceptions."""
 
-from app.api.problems.handlers import (
-    KINDS,
+from app.api.problems.handlers import MOST_ERRORS, install
+from app.api.problems.responses import (
     MEDIA_TYPE,
-    draw_caller_error,
-    install,
+    caller_error_response,
     problem_body,
     problem_response,
     problem_responses,
 )
+from app.api.problems.types import PROBLEM_TYPES, ProblemCode
 
 __all__ = [
-    "KINDS",
     "MEDIA_TYPE",
-    "draw_caller_error",
+    "MOST_ERRORS",
+    "PROBLEM_TYPES",
+    "ProblemCode",
+    "caller_error_response",
     "install",
     "problem_body",
     "problem_response",

@@ -1,19 +1,16 @@
-"""Carries a request out once, however often it is sent with the same `Idempotency-Key`.
+"""Carries out a request once, however often it is sent with the same `Idempotency-Key`.
 
-The answer is kept in the transaction that does the work, so there is no answer without the work and no
-work without the answer. All writes of an account take turns at its lock; of two requests at once with the
-same key the second finds the first one's answer. A refused request leaves nothing behind and may be
-repeated under its key.
+The response is stored in the transaction that does the work, so there is never one without the other. Writes of an
+account take turns by its lock: of two concurrent requests with the same key, the second finds the response of the
+first. A refused request stores nothing and may be repeated with its key.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import insert, select
 
 from app.calls.ledger import Ledger
 from app.db.tables import idempotency_keys
@@ -25,7 +22,7 @@ MAX_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What was answered: enough to say it again."""
+    """A response as it was sent and can be sent again."""
 
     status: int
     headers: dict[str, str]
@@ -33,18 +30,18 @@ class StoredResponse:
 
 
 def request_digest(*parts: Any) -> str:
-    """Return what makes two requests the same: a digest of JSON values, whatever the order of their fields."""
+    """Return a digest of JSON values that does not depend on the order of their fields."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def find_answer(ledger: Ledger, key_id: str, key: str, digest: str) -> StoredResponse | None:
-    """Return what the API key `key_id` was answered under this key, None when the request is new.
+async def find_response(ledger: Ledger, key_id: str, key: str, digest: str) -> StoredResponse | None:
+    """Return the response to the API key `key_id` under this idempotency key; None if the request is new.
 
-    Raises Unprocessable when the key was used for another request.
+    Raises Unprocessable if the key was used for another request.
     """
     query = select(idempotency_keys).where(
-        # The answer may stem from the time when the account was still called `~`.
+        # The response may be from before `~` was bound to this account.
         idempotency_keys.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT}),
         idempotency_keys.c.key_id == key_id,
         idempotency_keys.c.key == key,
@@ -53,26 +50,20 @@ async def find_answer(ledger: Ledger, key_id: str, key: str, digest: str) -> Sto
     if row is None:
         return None
     if row.request_digest != digest:
-        raise Unprocessable("This Idempotency-Key was already used for another request.")
+        raise Unprocessable("This Idempotency-Key was already used for another request")
     return StoredResponse(row.status, row.headers, row.body)
 
 
-async def keep_answer(ledger: Ledger, key_id: str, key: str, digest: str, answer: StoredResponse) -> None:
-    """Remember an answer, in the transaction that did the work."""
+async def save_response(ledger: Ledger, key_id: str, key: str, digest: str, response: StoredResponse) -> None:
+    """Store a response, in the transaction that does the work."""
     row = {
         "account_id": ledger.account_id,
         "key_id": key_id,
         "key": key,
         "request_digest": digest,
-        "status": answer.status,
-        "headers": answer.headers,
-        "body": answer.body,
+        "status": response.status,
+        "headers": response.headers,
+        "body": response.body,
         "created_at": ledger.now,
     }
     await ledger.db.execute(insert(idempotency_keys).values(row))
-
-
-async def forget_answers(db: AsyncConnection, before: datetime) -> int:
-    """Forget what was answered before then; return how many answers that were."""
-    result = await db.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
-    return result.rowcount

@@ -1,11 +1,9 @@
-"""Request bodies of attachments."""
+"""Request bodies of attachments, and the table columns that they become."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -16,27 +14,26 @@ from pydantic import (
     model_validator,
 )
 
-from app.calls.inputs import (
-    MAX_TEXT,
-    NEGATIVE_BELOW,
-    POSITIVE_ABOVE,
+from app.api.timestamps import Timestamp
+from app.calls.attachments.fields import (
     Input,
-    Moment,
+    LongText,
+    OriginalJson,
     Score,
+    Seconds,
     Share,
     ShortText,
-    Source,
+    SourceName,
     Text,
     WebAddress,
-    _positive_zero,
-    _short_json,
 )
+from app.calls.attachments.labels import read_label
 
 _AUTHOR_FIELDS = ("id", "name", "email")
 
 
 class Author(Input):
-    """Who wrote it, as the CRM knows them; one of the three at least."""
+    """The author, as the CRM knows them; at least one of the three fields."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,9 +48,9 @@ class Author(Input):
     email: ShortText | None = Field(None, examples=["ana.ruiz@example.com"])
 
     @model_validator(mode="after")
-    def _somebody(self) -> Self:
+    def _check_fields(self) -> Self:
         if not (self.id or self.name or self.email):
-            raise ValueError("An author has an id, a name or an email")
+            raise ValueError("An author must have an id, a name or an email")
         return self
 
 
@@ -68,9 +65,6 @@ class NoteFormat(StrEnum):
     PLAIN = "plain"
     MARKDOWN = "markdown"
     HTML = "html"
-
-
-NoteText = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
 _NOTE: JsonValue = {
@@ -88,22 +82,25 @@ class NoteIn(Input):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_NOTE, {"text": "Call back on Friday."}]})
 
-    text: NoteText = Field(
-        validation_alias=AliasChoices("text", "body"), description="What it says. `body` is accepted, too."
+    text: LongText = Field(
+        validation_alias=AliasChoices("text", "body"),
+        description="The text of the note. `body` is accepted as another name of this field.",
     )
     title: ShortText | None = None
-    format: NoteFormat = Field(NoteFormat.PLAIN, description="How `text` is to be read; kept as it comes.")
-    author: AuthorField | None = Field(None, description="An object, or simply a name.")
-    source: Source = Field("api", description="Which system or role it comes from.")
+    format: NoteFormat = Field(
+        NoteFormat.PLAIN, description="The format of `text`, which is stored unchanged in any format."
+    )
+    author: AuthorField | None = Field(None, description="An object, or just a name.")
+    source: SourceName = Field("api", description="The system or role that the note comes from.")
     external_id: ShortText | None = Field(
         None,
-        description="The note's id in `source`; the two together make it the same note when it comes again.",
+        description="The id of the note in `source`. A note with the same `source` and `externalId` replaces it.",
     )
-    created_at: Moment | None = Field(None, description="When it was written, if not just now.")
+    created_at: Timestamp | None = Field(None, description="When the note was written. Default: now.")
 
     @model_validator(mode="before")
     @classmethod
-    def _one_text(cls, value: Any) -> Any:
+    def _check_text(cls, value: Any) -> Any:
         if isinstance(value, dict) and "text" in value and "body" in value:
             raise ValueError("Send `text` or `body`, not both")
         return value
@@ -122,14 +119,14 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class NotePatch(Input):
-    """What to change of a note; a field that is left out stays (RFC 7396)."""
+    """Changes to a note; omitted fields keep their values (RFC 7396)."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "Dana wants 50 seats.", "title": None}]}
     )
 
-    # The defaults mean nothing: only what was sent is read, so they stay out of the description.
-    text: NoteText = Field("", description="Cannot be null.", json_schema_extra=_without_default)
+    # Only the fields that were sent are read, so these defaults mean nothing and stay out of the description.
+    text: LongText = Field("", description="Cannot be null.", json_schema_extra=_without_default)
     title: ShortText | None = None
     format: NoteFormat = Field(NoteFormat.PLAIN, json_schema_extra=_without_default)
     author: AuthorField | None = None
@@ -143,77 +140,36 @@ class NotePatch(Input):
         return {name: value for name, value in row.items() if name in self.model_fields_set}
 
 
-class Label(StrEnum):
-    """The words that sentiments are compared and filtered by."""
-
-    POSITIVE = "positive"
-    NEUTRAL = "neutral"
-    NEGATIVE = "negative"
-    MIXED = "mixed"
-
-
-_WORDS = {
-    **{label.value: label for label in Label},
-    "pos": Label.POSITIVE,
-    "verypositive": Label.POSITIVE,
-    "slightlypositive": Label.POSITIVE,
-    "neg": Label.NEGATIVE,
-    "verynegative": Label.NEGATIVE,
-    "slightlynegative": Label.NEGATIVE,
-}
-
-
-def read_label(label: str | None, score: float | None) -> Label:
-    """Return the canonical label: of the word if we know it, else of the score.
-
-    Raises ValueError when neither tells.
-    """
-    known = _WORDS.get(re.sub(r"[^a-z]", "", label.casefold())) if label else None
-    if known is not None:
-        return known
-    if score is None:
-        words = ", ".join(label.value for label in Label)
-        raise ValueError(f"Send a label of {words}, or a score")
-    if score > POSITIVE_ABOVE:
-        return Label.POSITIVE
-    return Label.NEGATIVE if score < NEGATIVE_BELOW else Label.NEUTRAL
-
-
 class ScopeType(StrEnum):
     CALL = "call"
     PARTY = "party"
     PERIOD = "period"
 
 
-Seconds = Annotated[
-    float, Field(ge=0, le=1_000_000, allow_inf_nan=False, strict=True), AfterValidator(_positive_zero)
-]
-
-
 class ScopeIn(Input):
-    """What a sentiment speaks of: the whole call, one side of it, or a stretch of it."""
+    """What a sentiment is about: the whole call, one party, or a period of the call."""
 
     type: ScopeType = ScopeType.CALL
-    party_id: ShortText | None = Field(None, description="As in the call's `parties`.")
+    party_id: ShortText | None = Field(None, description="The id of one of the call's `parties`.")
     extension_id: ShortText | None = None
     from_: Seconds | None = Field(None, alias="from", description="Seconds from the start of the call.")
     to: Seconds | None = Field(None, description="Seconds from the start of the call.")
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _check_fields(self) -> Self:
         someone = self.party_id or self.extension_id
         timed = self.from_ is not None or self.to is not None
         if self.type is ScopeType.CALL and (someone or timed):
-            raise ValueError("Scope `call` is the whole call: it has no party and no time")
+            raise ValueError("Scope `call` must have no party and no times")
         if self.type is ScopeType.PARTY and (timed or not someone):
-            raise ValueError("Scope `party` needs partyId or extensionId, and has no time")
+            raise ValueError("Scope `party` must have `partyId` or `extensionId`, and no times")
         if self.type is ScopeType.PERIOD and (self.from_ is None or self.to is None or self.from_ >= self.to):
-            raise ValueError("Scope `period` needs `from` and a later `to`, in seconds")
+            raise ValueError("Scope `period` must have `from` and a later `to`, in seconds")
         return self
 
 
 class SentimentIn(Input):
-    """How the call went, in the eyes of one source."""
+    """How the call went, according to one source."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -235,18 +191,18 @@ class SentimentIn(Input):
 
     label: ShortText | None = Field(
         None,
-        description="positive, neutral, negative or mixed, in any case. Another word is kept as `original`; "
-        "the score then decides. Left out: the score decides.",
+        description="positive, neutral, negative or mixed, in any case. Any other word is stored as `original`, "
+        "and the label follows from the score. If omitted, the label follows from the score.",
     )
-    score: Score | None = Field(None, description="-1 (bad) to 1 (good).")
+    score: Score | None = Field(None, description="From -1 (negative) to 1 (positive).")
     confidence: Share | None = None
     scope: ScopeIn = Field(default_factory=lambda: ScopeIn(type=ScopeType.CALL))
-    original: Annotated[JsonValue, AfterValidator(_short_json)] = Field(
-        None, description="The source's own value, whatever it looks like; kept, never read."
+    original: OriginalJson = Field(
+        None, description="The source's own value, in any form. It is stored and returned unchanged."
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _check_label(self) -> Self:
         read_label(self.label, self.score)
         return self
 
@@ -263,7 +219,7 @@ class SentimentIn(Input):
 
 
 class DispositionIn(Input):
-    """What the agent says became of the call."""
+    """The result of the call, according to the agent."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -273,23 +229,23 @@ class DispositionIn(Input):
 
     code: Annotated[Text, StringConstraints(min_length=1, max_length=128)]
     label: ShortText | None = None
-    author: AuthorField | None = Field(None, description="An object, or simply a name.")
+    author: AuthorField | None = Field(None, description="An object, or just a name.")
 
     def columns(self) -> dict[str, Any]:
         return {**_columns(self, "code", "label"), "author": _json(self.author)}
 
 
 class LinkedObject(Input):
-    """One thing in the CRM that the call was written to."""
+    """One CRM object that the call was written to."""
 
     type: ShortText = Field(examples=["contact"])
     id: ShortText = Field(examples=["501"])
     url: WebAddress | None = None
-    at: Moment | None = Field(None, description="When it was written there.")
+    at: Timestamp | None = Field(None, description="When the call was written to it.")
 
 
 class LinkIn(Input):
-    """Receipts: what was written where in one CRM. Replaces what was said before."""
+    """The objects of one CRM that the call was written to. Replaces all earlier ones of that CRM."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,11 +1,11 @@
-"""The feed: every visible change of an account's calls, once, in the order in which it became true.
+"""Reads the feed: every visible change of an account's calls, once, in commit order.
 
-Numbers of the timeline are given out under the account's lock, so they are gap-free in commit order: a
-change that commits late cannot appear behind a cursor that has already passed. A cursor names the last change that was
-read, by its number and its mark (`positions`).
+The numbers of the timeline are assigned under the account's lock, so they have no gaps and follow the order of commits:
+a change that commits late cannot appear before a cursor that has passed. A cursor names the last change that was read,
+by its number and its mark (`positions`).
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,62 +16,69 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.api.auth import Key, check_still_valid, watch
 from app.api.dependencies import Services
 from app.calls import accounts as account_rows
-from app.calls.feed.positions import BEGINNING, Place, check, check_row, load_end
+from app.calls.feed.positions import BEGINNING, Position, check, check_row, load_end
 from app.calls.model import NO_SESSION
-from app.calls.views import Json, time_text
 from app.db.tables import calls, timeline
 from app.errors import StorageUnavailable
 from app.ids import AccountId
+from app.values.times import time_text
 from app.work import wakeups
 
 FROM_NOW = "now"
-"""As a cursor: what comes from here on."""
+"""The cursor of the current end of the feed."""
 
-LOOK_SECONDS = 1.0
-"""How often whoever waits looks by himself; a wake-up is only a hint."""
+POLL_SECONDS = 1.0
+"""How often a waiting request queries without a wake-up, which is only a hint."""
 
 _BATCH = 200
+
+Json = dict[str, Any]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeFeed:
-    """A piece of the feed; `after` is the place behind which to go on."""
+    """A part of the feed. `after`: the position to continue from."""
 
     changes: list[Json]
-    after: Place
+    after: Position
     has_more: bool
 
 
-async def read_feed(db: AsyncConnection, account_id: AccountId, after: Place | int, limit: int) -> ChangeFeed:
-    """Return the next changes behind a place, at most `limit`. A bare number is a place without a mark.
+async def read_feed(db: AsyncConnection, account_id: AccountId, after: Position, limit: int) -> ChangeFeed:
+    """Return the next changes after a position, at most `limit`.
 
-    Raises HistoryChanged if the place is not of this history.
+    Raises HistoryChanged if the position is not in this history.
     """
-    place = after if isinstance(after, Place) else Place(after)
     query = (
         select(timeline, calls.c.session_id, calls.c.telephony_session_id)
         .join(calls, and_(calls.c.account_id == timeline.c.account_id, calls.c.call_id == timeline.c.call_id))
-        .where(timeline.c.account_id == account_id, timeline.c.seq >= place.seq)
+        .where(timeline.c.account_id == account_id, timeline.c.seq >= after.seq)
         .order_by(timeline.c.seq)
         .limit(limit + 2)
     )
-    # The change at the place itself comes along: one statement tells whether the place is right and what follows.
+    # The change at the position itself is read too: one statement checks the position and returns what follows.
     rows = list(await db.execute(query))
-    if rows and rows[0].seq == place.seq:
-        check_row(place, rows.pop(0))
-    elif not rows and place.seq:
-        await check(db, account_id, place)
-    shown = [change_json(row) for row in rows[:limit]]
-    return ChangeFeed(shown, Place.behind(rows[len(shown) - 1]) if shown else place, len(rows) > limit)
+    if rows and rows[0].seq == after.seq:
+        check_row(after, rows.pop(0))
+    elif not rows and after.seq:
+        await check(db, account_id, after)
+    return _part(rows, change_json, after, limit)
+
+
+def _part(rows: Sequence[Any], show: Callable[[Any], Json], after: Position, limit: int) -> ChangeFeed:
+    """Return the first `limit` rows; one more row than that shows that there are more."""
+    shown = rows[:limit]
+    end = Position.after(shown[-1]) if shown else after
+    return ChangeFeed([show(row) for row in shown], end, has_more=len(rows) > limit)
 
 
 def change_json(row: Any) -> Json:
-    """Show one change of the feed."""
+    """Return one change as the feed shows it."""
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)
     return {
-        "cursor": str(Place.behind(row)),
+        "cursor": str(Position.after(row)),
         **event_json(row),
         "callId": row.call_id,
         "sessionId": row.session_id,
@@ -80,7 +87,7 @@ def change_json(row: Any) -> Json:
 
 
 def event_json(row: Any) -> Json:
-    """Show a row of `timeline`."""
+    """Return a row of `timeline` as the API shows it."""
     return {
         "seq": row.seq,
         "type": row.type,
@@ -90,25 +97,25 @@ def event_json(row: Any) -> Json:
     }
 
 
-async def read_place(db: AsyncConnection, account_id: AccountId, cursor: str | None) -> Place:
-    """Return the place that a cursor of the feed names: none is the beginning, `now` the present end.
+async def resolve_cursor(db: AsyncConnection, account_id: AccountId, cursor: str | None) -> Position:
+    """Return the position that a cursor of the feed names; None is the start, `now` the current end.
 
-    Raises BadInput for one that is none of ours, and HistoryChanged for one of another account, or from before a
-    database was put back: to go on from there would skip changes silently.
+    Raises BadInput for an invalid cursor, and HistoryChanged for one of another account or of a database before its
+    restore, which would silently skip changes.
     """
     if cursor is None:
         return BEGINNING
     if cursor == FROM_NOW:
         return await load_end(db, account_id)
-    place = Place.parse(cursor)
-    await check(db, account_id, place)
-    return place
+    position = Position.parse(cursor)
+    await check(db, account_id, position)
+    return position
 
 
 async def read_call_events(
-    db: AsyncConnection, account_id: AccountId, call_id: str, after: Place, limit: int
+    db: AsyncConnection, account_id: AccountId, call_id: str, after: Position, limit: int
 ) -> ChangeFeed:
-    """Return what happened to one call, behind a place of the account's timeline."""
+    """Return the changes of one call after a position of the account's timeline."""
     query = (
         select(timeline)
         .where(timeline.c.account_id == account_id, timeline.c.call_id == call_id, timeline.c.seq > after.seq)
@@ -116,24 +123,23 @@ async def read_call_events(
         .limit(limit + 1)
     )
     rows = (await db.execute(query)).all()
-    shown = [event_json(row) for row in rows[:limit]]
-    return ChangeFeed(shown, Place.behind(rows[len(shown) - 1]) if shown else after, len(rows) > limit)
+    return _part(rows, event_json, after, limit)
 
 
 async def wait_for_changes(
     services: Services,
     owner: AccountId,
-    after: Place,
+    after: Position,
     *,
     limit: int,
     seconds: float,
     key: Key | None = None,
 ) -> ChangeFeed:
-    """Return the next changes, at once when there are some, else within `seconds`, then possibly none.
+    """Return the next changes: at once if there are any, otherwise within `seconds`, and then possibly none.
 
-    No transaction is open while it waits. Ends early when the process stops.
+    No transaction is open while it waits. It ends early when the process stops.
 
-    Raises HistoryChanged when the database was put back, Unauthenticated when the key was revoked, meanwhile.
+    Raises HistoryChanged if the database was restored meanwhile, Unauthenticated if the key was revoked.
     """
     until = services.clock.monotonic() + seconds
     with services.wakeups.listen(wakeups.TIMELINE, wakeups.KEYS) as woken, watch(services, key):
@@ -144,37 +150,36 @@ async def wait_for_changes(
             left = until - services.clock.monotonic()
             if feed.changes or left <= 0 or services.stopping.is_set():
                 return feed
-            await wakeups.wait(woken, min(left, LOOK_SECONDS))
+            await wakeups.wait(woken, min(left, POLL_SECONDS))
             await check_still_valid(services, key)
 
 
 async def follow(
-    services: Services, owner: AccountId, after: Place | int, key: Key | None = None
+    services: Services, owner: AccountId, after: Position, key: Key | None = None
 ) -> AsyncGenerator[Json]:
-    """Yield every change behind a place, in order, as it becomes true; until the process stops.
+    """Yield every change after a position, in order, as it is committed, until the process stops.
 
-    `owner` may be `~`: what that is bound to is looked up each time. Reads ahead by no more than one batch,
-    whatever the pace of the reader. While the database is away it waits and goes on where it was.
+    `owner` may be `~`, which is resolved for each batch. At most one batch is read ahead, however slow the reader is.
+    While the database is not available, it waits and then continues.
 
-    Raises HistoryChanged when the database was put back, Unauthenticated when the key was revoked, meanwhile.
+    Raises HistoryChanged if the database was restored meanwhile, Unauthenticated if the key was revoked.
     """
-    place = after if isinstance(after, Place) else Place(after)
     with services.wakeups.listen(wakeups.TIMELINE, wakeups.KEYS) as woken, watch(services, key):
         while not services.stopping.is_set():
             await check_still_valid(services, key)
-            feed = await _next_batch(services, owner, place)
+            feed = await _next_batch(services, owner, after)
             for change in feed.changes:
                 yield change
-            place = feed.after
+            after = feed.after
             if not feed.has_more:
-                await wakeups.wait(woken, LOOK_SECONDS)
+                await wakeups.wait(woken, POLL_SECONDS)
 
 
-async def _next_batch(services: Services, owner: AccountId, after: Place) -> ChangeFeed:
+async def _next_batch(services: Services, owner: AccountId, after: Position) -> ChangeFeed:
     try:
         async with services.database.read() as db:
             account_id = await account_rows.resolve(db, owner)
             return await read_feed(db, account_id, after, _BATCH)
     except StorageUnavailable as error:
-        log.debug("a reader of the feed waits for the database", error=str(error))
+        log.debug("feed waits for the database", error=str(error))
         return ChangeFeed([], after, has_more=False)

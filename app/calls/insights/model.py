@@ -1,8 +1,8 @@
-"""What conversation analysis says of a call, as the API shows it. Does no input or output.
+"""The insights of a call, as the API shows them. No I/O.
 
-RingCentral keeps one object per recording (guide "Conversation insights"): who speaks, and under `insights`
-a list per kind. A kind is there only if it was produced, `Highlights` is also spelt `HighLights`, `AIScore`
-is a number written as text, `Sentiment` a word without number or confidence. Kinds and words may grow.
+RingCentral has one object per recording (guide "Conversation insights"): its speakers, and under `insights` a list per
+kind. A kind is present only if it was produced. `Highlights` is also spelled `HighLights`, `AIScore` is a number in a
+string, and `Sentiment` is a word without a score or a confidence. There may be new kinds and words.
 """
 
 import json
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.calls.attachments.inputs import Label, read_label
-from app.calls.model import time_text
+from app.calls.attachments.labels import Label, read_label
+from app.values.times import time_text
 
 Json = dict[str, Any]
 
 SOURCE = "ringsense"
-"""Under which name its sentiment stands beside those of others."""
+"""The source of RingCentral's own sentiment."""
 
 KINDS: Mapping[str, str] = {
     "transcript": "transcript",
@@ -30,14 +30,14 @@ KINDS: Mapping[str, str] = {
     "aiscore": "aiScore",
     "sentiment": "sentiment",
 }
-"""Our names of the kinds that we know, by theirs in small letters."""
+"""Our names of the known kinds, by RingCentral's names in lower case."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """The insights of one recording as they were at one time. Times are aware UTC."""
+    """The insights of one recording at one time. Times are aware UTC."""
 
     telephony_session_id: str | None
     recording_id: str | None
@@ -46,12 +46,12 @@ class Version:
 
     @property
     def source_id(self) -> str:
-        """What tells the insights of one recording from those of another."""
+        """The id of the recording, or of the session, that the insights belong to."""
         return self.recording_id or self.telephony_session_id or ""
 
 
 def is_newer(one: Version, other: Version) -> bool:
-    """Whether `one` replaces `other`: changed later, or else richer. Never both ways round."""
+    """Whether `one` replaces `other`: it was changed later, or it has more kinds. Never true both ways."""
     return _weight(one) > _weight(other)
 
 
@@ -62,16 +62,16 @@ def _weight(version: Version) -> tuple[datetime, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """The sentiment of a call: our label, and their own words."""
+    """The sentiment of a call: our label, and RingCentral's own words."""
 
     label: Label
     original: Any
 
 
 def read_mood(raws: Iterable[Mapping[str, Any]]) -> Mood | None:
-    """Say the sentiment of a call by all its recordings; None where no word of theirs means one of ours.
+    """Return the sentiment of a call from all its recordings; None if no word matches a label.
 
-    Good and bad together are mixed; neutral gives way to either.
+    Positive and negative together are mixed; neutral counts only alone.
     """
     words = [word for raw in raws for item in _kinds(raw).get("sentiment", ()) if (word := _word(item))]
     labels = {label for word in words if (label := _label(word))}
@@ -92,7 +92,7 @@ def _label(word: str) -> Label | None:
 
 
 def show(version: Version, parties: Sequence[Mapping[str, Any]], fetched_at: datetime, source: str) -> Json:
-    """Show the insights of one recording. Items keep RingCentral's own fields; seconds count from its start."""
+    """Return the insights of one recording as the API shows them. Items have RingCentral's own fields."""
     raw = version.raw
     kinds = _kinds(raw)
     known = {ours: kinds.get(ours, []) for ours in KINDS.values() if ours not in {"aiScore", "sentiment"}}
@@ -104,8 +104,8 @@ def show(version: Version, parties: Sequence[Mapping[str, Any]], fetched_at: dat
         "recordingStartTime": _text(raw.get("recordingStartTime")),
         "recordingDuration": _seconds(raw.get("recordingDurationMs")),
         "creationTime": _text(raw.get("creationTime")),
-        "lastModifiedTime": _moment(version.last_modified_at),
-        "fetchedAt": _moment(fetched_at),
+        "lastModifiedTime": time_text(version.last_modified_at),
+        "fetchedAt": time_text(fetched_at),
         "source": source,
         "speakers": read_speakers(raw.get("speakerInfo"), parties),
         **known,
@@ -118,9 +118,9 @@ def show(version: Version, parties: Sequence[Mapping[str, Any]], fetched_at: dat
     }
 
 
-def read_speakers(told: Any, parties: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """Return who speaks, each with the party of the call that it is, where exactly one can be meant."""
-    speakers = [item for item in told if isinstance(item, Mapping)] if isinstance(told, list) else []
+def read_speakers(listed: Any, parties: Sequence[Mapping[str, Any]]) -> list[Json]:
+    """Return the speakers, each with its party of the call if exactly one matches."""
+    speakers = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
     return [
         {
             "speakerId": _text(item.get("speakerId")),
@@ -134,7 +134,7 @@ def read_speakers(told: Any, parties: Sequence[Mapping[str, Any]]) -> list[Json]
 
 
 def _party_of(speaker: Mapping[str, Any], parties: Sequence[Mapping[str, Any]]) -> str | None:
-    """Find the speaker's party: by extension, then by number, then by its place in the session (`P-2`)."""
+    """Find the speaker's party: by extension, then by number, then by its position in the session (`P-2`)."""
     extension_id, number = _text(speaker.get("extensionId")), _text(speaker.get("phoneNumber"))
     if extension_id:
         found = [party for party in parties if party.get("extensionId") == extension_id]
@@ -158,7 +158,7 @@ def _party_of(speaker: Mapping[str, Any], parties: Sequence[Mapping[str, Any]]) 
 
 
 def _own_side(party: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a party's own side: the caller's party is Outbound, whatever the direction of the call."""
+    """Return a party's own side. The caller's party is Outbound, whatever the direction of the call."""
     side = party.get("from" if str(party.get("direction", "")).lower() == "outbound" else "to")
     return side if isinstance(side, Mapping) else {}
 
@@ -168,7 +168,7 @@ def _only(found: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _kinds(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the kinds of insight that are there: those we know under our names, others under theirs."""
+    """Return the kinds of insight: known kinds under our names, others under RingCentral's."""
     insights = raw.get("insights")
     if not isinstance(insights, Mapping):
         return {}
@@ -203,7 +203,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value else None
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else time_text(moment)

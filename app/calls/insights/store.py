@@ -1,8 +1,8 @@
-"""Keeps what conversation analysis says of calls, and brings it to them. Under the ledger.
+"""Stores insights and attaches them to their calls, under the ledger.
 
-Insights come by event or are read, in any order and more than once; of each recording the version that was
-changed last is kept. What comes before its call waits in the same table, without a call, and joins it in the
-transaction that gives the call the session's or the recording's name.
+Insights arrive by events or from requests, in any order and more than once; for each recording, the version that was
+changed last is stored. Insights that arrive before their call wait in the same table without a call, and join it in the
+transaction that gives the call the name of the session or of the recording.
 """
 
 from collections import defaultdict
@@ -15,14 +15,17 @@ from sqlalchemy import ColumnElement, Row, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
-from app.calls.attachments.store import SENTIMENT, Subject, fill, find_in_slot
+from app.calls.attachments.store import fill, find_in_slot
+from app.calls.attachments.stored import SENTIMENT
+from app.calls.attachments.subjects import Subject
 from app.calls.insights.model import SOURCE, Mood, Version, is_newer, read_mood
 from app.calls.ledger import Ledger
-from app.calls.model import Call, time_text
+from app.calls.model import Call, ReadinessState
 from app.db.engine import upsert_into
 from app.db.lists import is_one_of
 from app.db.tables import insights, recordings
 from app.ids import AccountId
+from app.values.times import time_text
 
 PART = "insights"
 BY_EVENT = "webhook"
@@ -31,7 +34,7 @@ BY_READING = "insights"
 
 @dataclass(frozen=True, slots=True)
 class InsightsArrival:
-    """Insights of one recording as they came in. `source`: BY_EVENT or BY_READING."""
+    """Insights of one recording as they arrived. `source`: BY_EVENT or BY_READING."""
 
     version: Version
     source: str
@@ -39,7 +42,7 @@ class InsightsArrival:
 
 
 def read_row(row: Row[Any]) -> Version:
-    """Make a version of a row of `insights`."""
+    """Return the insights in a row of `insights`."""
     return Version(
         telephony_session_id=row.telephony_session_id,
         recording_id=row.recording_id,
@@ -57,11 +60,10 @@ async def load_of_call(db: AsyncConnection, account_id: AccountId, call_id: str)
 async def take(
     ledger: Ledger, arrivals: Iterable[InsightsArrival], at_hand: Mapping[str, Call] | None = None
 ) -> Collection[Call]:
-    """Keep what is newer than what is kept, and bring it to its calls, which are returned; what has none waits.
+    """Store what is newer than what is stored, and attach it to its calls; insights without a call wait.
 
-    It may have been the last thing that a call waited for.
-
-    `at_hand` has calls, by id, that this transaction holds already: a second copy would overwrite them.
+    Returns the calls, because the insights may have been the last part that a call waited for. `at_hand`: the calls, by
+    id, that this transaction has loaded; a second copy would overwrite them.
     """
     newest: dict[str, InsightsArrival] = {}
     for arrival in arrivals:
@@ -84,16 +86,16 @@ async def take(
         await _write(ledger, arrival, kept.get(arrival.version.source_id), home)
         if home is not None:
             news[home.call_id].append(arrival.version.source_id)
-    told = {call.call_id: call for call in homes.values()}.values()
-    for call in told:
-        await _tell(ledger, call, news[call.call_id], moods.get(call.call_id))
-    return told
+    changed = {call.call_id: call for call in homes.values()}.values()
+    for call in changed:
+        await _publish(ledger, call, news[call.call_id], moods.get(call.call_id))
+    return changed
 
 
 async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str, Call]) -> None:
-    """Give calls what waited under names that they have: `named` by `telephonySessionId`, `recorded` by recording.
+    """Give calls the insights that wait for them: `named` by `telephonySessionId`, `recorded` by recording id.
 
-    To be called in the transaction that gives calls these names. One query when nothing waits.
+    Call it in the transaction that gives calls these names. It takes one query if nothing waits.
     """
     if not named and not recorded:
         return
@@ -112,7 +114,7 @@ async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str,
     for call_id, source_ids in by_call.items():
         mine = (insights.c.account_id == ledger.account_id) & is_one_of(insights.c.source_id, source_ids)
         await ledger.db.execute(update(insights).where(mine).values(call_id=call_id))
-        await _tell(ledger, calls[call_id], source_ids, moods.get(call_id))
+        await _publish(ledger, calls[call_id], source_ids, moods.get(call_id))
 
 
 async def _load(ledger: Ledger, *conditions: ColumnElement[bool]) -> dict[str, Row[Any]]:
@@ -126,7 +128,7 @@ async def _find_calls(
     kept: Mapping[str, Row[Any]],
     at_hand: Mapping[str, Call],
 ) -> dict[str, Call]:
-    """Return the call of each, by source id: the one it hangs on, else by session, else by recording."""
+    """Return the call of each, by source id: the stored one, otherwise by session, otherwise by recording."""
     sessions = {one.version.telephony_session_id for one in fresh} - {None}
     by_session = await store.load_by_sessions(ledger.db, ledger.account_id, {str(key) for key in sessions})
     by_recording = await _calls_of_recordings(ledger, fresh)
@@ -144,7 +146,7 @@ async def _find_calls(
 
 
 async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[InsightsArrival]) -> dict[str, str]:
-    """Return the call of each recording; of linked calls that name the same one, the first."""
+    """Return the call of each recording; the first one, if linked calls name the same recording."""
     wanted = {one.version.recording_id for one in fresh if one.version.recording_id}
     if not wanted:
         return {}
@@ -173,7 +175,7 @@ async def _write(ledger: Ledger, arrival: InsightsArrival, kept: Row[Any] | None
 
 
 async def _moods(ledger: Ledger, call_ids: Collection[str]) -> dict[str, Mood | None]:
-    """Return the sentiments of calls by what is kept of them."""
+    """Return the sentiments of calls from their stored insights."""
     if not call_ids:
         return {}
     rows = await _load(ledger, is_one_of(insights.c.call_id, call_ids))
@@ -183,46 +185,36 @@ async def _moods(ledger: Ledger, call_ids: Collection[str]) -> dict[str, Mood | 
     return {call_id: read_mood(raws[call_id]) for call_id in call_ids}
 
 
-async def _tell(ledger: Ledger, call: Call, source_ids: Sequence[str], before: Mood | None) -> None:
-    """Make news visible: what is ready, and the sentiment that follows from all that is kept."""
+async def _publish(ledger: Ledger, call: Call, source_ids: Sequence[str], before: Mood | None) -> None:
+    """Make new insights visible, with the sentiment that follows from all stored ones."""
     rows = await load_of_call(ledger.db, ledger.account_id, call.call_id)
-    is_first = call.readiness.get(PART, {}).get("state") != "ready"
-    call.ready(PART, "ready", ledger.now)
+    is_first = call.readiness.get(PART, {}).get("state") != ReadinessState.READY
+    call.ready(PART, ReadinessState.READY, ledger.now)
     call.insights_at = None if _is_complete(rows, call) else call.insights_at
     for row in rows:
         if row.source_id in source_ids:
-            changed_at = time_text(row.last_modified_at) if row.last_modified_at else None
             event = "insights.ready" if is_first else "insights.updated"
+            changed_at = time_text(row.last_modified_at)
             ledger.change(call, event, recordingId=row.recording_id, lastModifiedTime=changed_at)
     await _set_mood(ledger, call, before, read_mood([row.raw for row in rows]))
 
 
 def _is_complete(rows: Sequence[Row[Any]], call: Call) -> bool:
-    """Whether there is nothing left to look for: a call with one recording has one object of insights."""
+    """Whether every recording of the call has its insights: there is one object per recording."""
     return len(rows) >= max(1, len(call.details.get("recordingIds") or ()))
 
 
 async def _set_mood(ledger: Ledger, call: Call, before: Mood | None, mood: Mood | None) -> None:
-    """Set the sentiment of this source, unless somebody else has set, changed or removed it under its name."""
+    """Set the sentiment of this source, unless a client has set, changed or removed it."""
     if mood is None or mood == before:
         return
     subject, slot = Subject(call.call_id, call), {"source": SOURCE}
-    present = await find_in_slot(ledger, SENTIMENT, subject, slot)
-    is_ours = present is None if before is None else present is not None and _is(present, before)
-    if is_ours:
-        content = {
-            "label": mood.label.value,
-            "score": None,
-            "confidence": None,
-            "scope": {"type": "call"},
-            "original": mood.original,
-        }
-        await fill(ledger, SENTIMENT, subject, slot, content)
+    current = await find_in_slot(ledger, SENTIMENT, subject, slot)
+    expected = None if before is None else _columns(before)
+    present = None if current is None else {name: current.columns[name] for name in _columns(mood)}
+    if present == expected:
+        await fill(ledger, SENTIMENT, subject, slot, {**_columns(mood), "scope": {"type": "call"}})
 
 
-def _is(row: Row[Any], mood: Mood) -> bool:
-    return bool(
-        row.label == mood.label.value
-        and row.original == mood.original
-        and (row.score, row.confidence) == (None, None)
-    )
+def _columns(mood: Mood) -> dict[str, Any]:
+    return {"label": mood.label.value, "score": None, "confidence": None, "original": mood.original}

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
-from app.calls.attachments.store import bind_account
+from app.calls.attachments.parking import bind_account
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock

@@ -17,17 +17,19 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.auth import CallsReader, Key, check_still_valid, watch
-from app.api.dependencies import CurrentServices, JsonAnswer, Services
+from app.api.dependencies import CurrentServices, JsonResponse, Services
 from app.api.problems import problem_responses
+from app.api.schemas import ApiModel, RecordingIdText
 from app.calls.recordings import OPEN, State, best_of
-from app.calls.schemas import ApiModel, RecordingIdText, RecordingState
-from app.calls.views import content_url, time_text
+from app.calls.schemas import RecordingState
+from app.calls.views import content_url
 from app.enrichment.recordings.archiver import suffix_of
 from app.enrichment.recordings.audio_stream import OutOfRangeError
 from app.enrichment.recordings.byte_ranges import ByteRange, read_range
 from app.enrichment.recordings.playback import PlayableAudio, Playback, etag_of
 from app.errors import AftercallError, RangeNotSatisfiable
 from app.ringcentral.models import Recording
+from app.values.times import time_text
 
 router = APIRouter(prefix="/v1", tags=["recordings"])
 
@@ -109,9 +111,9 @@ async def get_recording(
     record has told of, if the rate limit has a request to spare; and of one that no call of ours names."""
     rows = await listening.describe(key.account_id, recording_id)
     if rows:
-        return JsonAnswer(_kept_json(rows), headers={"Cache-Control": "private, no-cache"})
+        return JsonResponse(_kept_json(rows), headers={"Cache-Control": "private, no-cache"})
     found = await listening.fetch(key.account_id, recording_id, rows)
-    return JsonAnswer(_parsed_json(found), headers={"Cache-Control": _CACHED})
+    return JsonResponse(_parsed_json(found), headers={"Cache-Control": _CACHED})
 
 
 def _kept_json(rows: Sequence[Row[Any]]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from app import metrics
 from app.calls import recordings, store
-from app.calls.attachments.store import join_parked
+from app.calls.attachments.parking import join_parked
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import expect_insights, load_availability
 from app.calls.ledger import Ledger
-from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage, time_text
+from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
 from app.calls.store import DueCall, Recent
@@ -31,6 +31,7 @@ from app.enrichment.records.merging import (
 from app.enrichment.records.named_recordings import take_named_recordings, take_settled
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+from app.values.times import time_text
 from app.work.wakeups import ENDS
 
 _IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})

@@ -19,8 +19,8 @@ from app.api import keys
 from app.api.auth import ALL_SCOPES, CONNECTOR_SCOPES, Administrator, Key, Scope
 from app.api.dependencies import CurrentServices, Services
 from app.api.problems import problem_responses
+from app.api.schemas import Instant
 from app.calls import accounts
-from app.calls.schemas import Instant
 from app.errors import (
     CredentialsRefused,
     Forbidden,

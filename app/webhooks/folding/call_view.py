@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.calls.model import Outcome, time_text
+from app.calls.model import Outcome
+from app.values.times import time_text
 from app.webhooks.payloads.facts import TERMINAL, Code, Endpoint, Peer, Source, known_code
 
 Span = tuple[datetime, datetime]

@@ -12,6 +12,7 @@ from app.api import keys
 from app.api.auth import Key, check_still_valid, find_key, watch
 from app.api.dependencies import Services
 from app.calls.feed import changes
+from app.calls.feed.positions import BEGINNING
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import api_keys
@@ -46,7 +47,7 @@ async def test_the_feed_ends(
     live: Services, database: Database, account: AccountId, api_key: str, told: bool
 ) -> None:
     key = await load(database, api_key)
-    stream = changes.follow(live, account, 0, key)
+    stream = changes.follow(live, account, BEGINNING, key)
     following = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.1)
     await revoke(database, key, told=told)

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from app.accounts.access import Access, Level
+from app.call_log_api.filters import CallLogFilters
 from app.call_log_api.lists import CallLogLists
 from app.call_log_api.response_cache import ResponseCache
-from app.call_log_api.router import CallLogAsked
 from app.db.tables import credentials, rc_cache
 from app.ids import ExtensionId
 from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
@@ -91,7 +91,7 @@ async def test_filters_reach_ringcentral(stage: Stage) -> None:
     ],
 )
 def test_several_recording_types_are_asked_for_by_ringcentrals_one_word(asked: list[str], sent: str) -> None:
-    query = CallLogAsked.model_validate({"recordingType": asked}).query()
+    query = CallLogFilters.model_validate({"recordingType": asked}).query()
     assert query.recording_type == sent
 
 
@@ -317,7 +317,7 @@ async def test_an_extension_that_ringcentral_does_not_know_is_not_found(stage: S
         assert problem["ringCentral"]["code"] == "CMN-102"
         assert "not the number that people dial" in problem["detail"]
     record = (await stage.reader.get(f"{unknown}/call-log/QX7nope")).json()
-    assert record["detail"] == "RingCentral has no record QX7nope of extension 101, or not yet"
+    assert record["detail"] == "RingCentral has no record QX7nope of extension 101, or does not have it yet"
     assert (await stage.reader.get(f"/v1/extensions/{ANA}/call-log")).status_code == 200, "others are served"
 
 

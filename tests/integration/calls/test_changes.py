@@ -19,7 +19,8 @@ from app import metrics
 from app.api.dependencies import Services
 from app.calls import accounts
 from app.calls.feed import changes
-from app.calls.schemas import Change, Changes
+from app.calls.feed.positions import BEGINNING
+from app.calls.feed.schemas import Change, Changes
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import StorageUnavailable
@@ -137,7 +138,7 @@ async def test_following_tells_what_was_and_then_what_comes(
     following: Services, database: Database, account: AccountId
 ) -> None:
     await seed_call(database)
-    stream = changes.follow(following, account, 0)
+    stream = changes.follow(following, account, BEGINNING)
     assert [change["seq"] for change in await take(stream, 1)] == [1]
     waiting = asyncio.create_task(take(stream, 2))
     await asyncio.sleep(0.05)
@@ -150,7 +151,7 @@ async def test_following_tells_what_was_and_then_what_comes(
 async def test_following_begins_before_the_account_is_known(following: Services, database: Database) -> None:
     async with database.write() as db:
         await accounts.open_unbound(db, START)
-    stream = changes.follow(following, UNBOUND_ACCOUNT, 0)
+    stream = changes.follow(following, UNBOUND_ACCOUNT, BEGINNING)
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
     async with database.write() as db:
@@ -174,7 +175,7 @@ async def test_following_goes_on_after_the_database_was_away(
 
     monkeypatch.setattr(database, "read", flaky)
     await seed_call(database)
-    stream = changes.follow(following, account, 0)
+    stream = changes.follow(following, account, BEGINNING)
     assert [change["seq"] for change in await take(stream, 1)] == [1]
     await stream.aclose()
 
@@ -191,7 +192,7 @@ async def test_a_slow_reader_makes_us_read_one_batch_ahead_and_no_more(
         "before_cursor_execute",
         lambda *received: reads.append(received[2]) if "FROM timeline" in received[2] else None,
     )
-    stream = changes.follow(following, account, 0)
+    stream = changes.follow(following, account, BEGINNING)
     assert [change["seq"] for change in await take(stream, 2)] == [1, 2]
     assert len(reads) == 1
     assert [change["seq"] for change in await take(stream, 8)] == list(range(3, 11))
@@ -199,7 +200,7 @@ async def test_a_slow_reader_makes_us_read_one_batch_ahead_and_no_more(
 
 
 async def test_following_ends_when_the_process_stops(following: Services, account: AccountId) -> None:
-    stream = changes.follow(following, account, 0)
+    stream = changes.follow(following, account, BEGINNING)
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
     following.stopping.set()

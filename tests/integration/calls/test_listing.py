@@ -12,7 +12,9 @@ from pydantic_core import to_json
 from sqlalchemy import insert, text
 
 from app.calls.ledger import open_ledger
-from app.calls.listing.query import ListQuery, Order, _digest, build, normal_number
+from app.calls.listing.cursors import digest_of
+from app.calls.listing.filters import ListQuery, Order, normalize_number
+from app.calls.listing.query import build
 from app.calls.model import Call, Outcome, Stage
 from app.db.engine import Database
 from app.db.tables import call_parties, calls, crm_links, notes, sentiments
@@ -238,7 +240,7 @@ async def test_a_cursor_that_is_none_of_ours_is_refused(client: httpx.AsyncClien
 
 
 def forged(*place: Any, order: Order = Order.NEWEST) -> str:
-    made = to_json([1, _digest(ACCOUNT, ListQuery(order=order)), *place])
+    made = to_json([1, digest_of(ACCOUNT, ListQuery(order=order)), *place])
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
 
@@ -296,11 +298,11 @@ async def test_a_wrong_parameter_is_refused_by_name(client: httpx.AsyncClient) -
 @pytest.mark.parametrize(
     ("params", "accepted"),
     [
-        ({"sentiment": "cheerful"}, "One of these is expected: positive, neutral, negative or mixed"),
-        ({"direction": "in"}, "One of these is expected: Inbound or Outbound"),
-        ({"extensionId": "ana"}, "RingCentral's id of an extension is expected, which has digits only"),
-        ({"phoneNumber": "Dana"}, "A phone number is expected in E.164, such as +15550179001"),
-        ({"outcom": "missed"}, "There is no parameter `outcom`; did you mean `outcome`?"),
+        ({"sentiment": "cheerful"}, "Must be one of positive, neutral, negative or mixed"),
+        ({"direction": "in"}, "Must be one of Inbound or Outbound"),
+        ({"extensionId": "ana"}, "Must be RingCentral's id of an extension, which has only digits"),
+        ({"phoneNumber": "Dana"}, "Must be a phone number in E.164, such as +15550179001"),
+        ({"outcom": "missed"}, "Unknown parameter `outcom`; did you mean `outcome`?"),
     ],
 )
 async def test_a_wrong_value_is_told_what_is_accepted(
@@ -333,7 +335,7 @@ async def test_whatever_stands_for_a_number_can_be_asked_for(client: httpx.Async
     ],
 )
 def test_a_number_is_understood_as_people_write_it(written: str, normal: str) -> None:
-    assert normal_number(written) == normal
+    assert normalize_number(written) == normal
 
 
 # Indexes: some thousand calls of a year, whose traits are spread as they are in life.

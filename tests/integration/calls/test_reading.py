@@ -12,9 +12,10 @@ from sqlalchemy import event
 from app.api import keys
 from app.api.dependencies import Services
 from app.calls import accounts
+from app.calls.feed.schemas import Timeline
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
-from app.calls.schemas import BatchAnswer, CallOut, CallPage, Legs, Recordings, Records, Timeline
+from app.calls.schemas import BatchAnswer, CallOut, CallPage, Legs, Recordings, Records
 from app.db.engine import Database
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.work import wakeups

@@ -199,7 +199,7 @@ async def test_a_wait_and_a_stream_that_live_through_a_restore_end(
     await seed_call(database)
     restore = await back_up(database)
     await seed_call(database)
-    place = positions.Place.parse((await feed(client))["nextCursor"])
+    place = positions.Position.parse((await feed(client))["nextCursor"])
     stream = changes.follow(live, account, positions.BEGINNING)
     async with asyncio.timeout(30):
         await anext(stream)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.calls import store
 from app.calls.feed import changes
+from app.calls.feed.positions import BEGINNING, Position
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
 from app.db.engine import Database
@@ -22,7 +23,7 @@ from tests.fakes.clock import START
 OTHER_ACCOUNT = AccountId("555000111")
 
 
-async def read_all(database: Database, after: int = 0) -> list[int]:
+async def read_all(database: Database, after: Position = BEGINNING) -> list[int]:
     async with database.read() as db:
         feed = await changes.read_feed(db, ACCOUNT, after, 10_000)
     return [change["seq"] for change in feed.changes]
@@ -159,7 +160,7 @@ async def test_followers_of_many_writers_see_every_number_once_and_in_order(data
     async def follow() -> list[int]:
         seen: list[int] = []
         while not (done.is_set() and len(seen) == writers * each + 1):
-            seen += await read_all(database, seen[-1] if seen else 0)
+            seen += await read_all(database, Position(seen[-1] if seen else 0))
             await asyncio.sleep(0)
         return seen
 

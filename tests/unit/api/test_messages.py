@@ -1,17 +1,17 @@
-"""What is wrong with a request is said in plain words, and the refused value is not repeated."""
+"""Validation messages are in plain words and do not repeat the refused value."""
 
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.problems.messages import plain, unknown
-from app.calls.attachments.inputs import Label
+from app.api.problems.messages import describe_error, describe_unknown
+from app.calls.attachments.labels import Label
 
 
 def _no_odd(value: int) -> int:
     if value % 2:
-        raise ValueError("An even number is expected")
+        raise ValueError("Must be even")
     return value
 
 
@@ -36,71 +36,74 @@ def said(place: str, **fields: Any) -> str:
     with pytest.raises(ValidationError) as refused:
         Shape(**fields)
     (error,) = refused.value.errors()
-    return plain({**error, "loc": (place, *error["loc"])})
+    return describe_error({**error, "loc": (place, *error["loc"])})
 
 
-TIME = "A time such as 2026-03-10T18:00:00Z (RFC 3339) is expected"
+TIME = "Must be a time in the format of RFC 3339, such as 2026-03-10T18:00:00Z"
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"text": 7}, "A string is expected, not a number"),
-        ({"text": None}, "A string is expected, not null"),
-        ({"text": "a"}, "The least number of characters is 2"),
-        ({"text": "abcde"}, "The greatest number of characters is 4"),
-        ({"text": "AB"}, "Text of this form is expected: ^[a-z]+$"),
-        ({"score": "1"}, "A number is expected, not a string"),
-        ({"score": 1.5}, "A number of at most 1 is expected"),
-        ({"score": -1.5}, "A number of at least -1 is expected"),
-        ({"score": float("nan")}, "A finite number is expected"),
-        ({"hours": 0}, "A number above 0 is expected"),
-        ({"hours": 9}, "A number below 9 is expected"),
-        ({"limit": 1.5}, "A whole number is expected"),
-        ({"limit": []}, "A whole number is expected, not an array"),
-        ({"has": "perhaps"}, "True or false is expected, not a string"),
-        ({"items": "a"}, "An array is expected, not a string"),
-        ({"items": []}, "The least number of items is 1, and 0 came"),
-        ({"items": ["a", "b", "c"]}, "The greatest number of items is 2, and 3 came"),
-        ({"fields": True}, "An object is expected, not a boolean"),
-        ({"inner": "x"}, "An object is expected, not a string"),
-        ({"label": "cheerful"}, "One of these is expected: positive, neutral, negative or mixed"),
-        ({"view": {}}, "One of these is expected: Simple or Detailed"),
+        ({"text": 7}, "Must be a string, not a number"),
+        ({"text": None}, "Must be a string, not null"),
+        ({"text": "a"}, "The length must be at least 2"),
+        ({"text": "abcde"}, "The length must be at most 4"),
+        ({"text": "AB"}, "Must match the pattern ^[a-z]+$"),
+        ({"score": "1"}, "Must be a number, not a string"),
+        ({"score": 1.5}, "Must be at most 1"),
+        ({"score": -1.5}, "Must be at least -1"),
+        ({"score": float("nan")}, "Must be a finite number"),
+        ({"hours": 0}, "Must be greater than 0"),
+        ({"hours": 9}, "Must be less than 9"),
+        ({"limit": 1.5}, "Must be a whole number"),
+        ({"limit": []}, "Must be a whole number, not an array"),
+        ({"has": "perhaps"}, "Must be true or false, not a string"),
+        ({"items": "a"}, "Must be an array, not a string"),
+        ({"items": []}, "The number of items must be at least 1, not 0"),
+        ({"items": ["a", "b", "c"]}, "The number of items must be at most 2, not 3"),
+        ({"fields": True}, "Must be an object, not a boolean"),
+        ({"inner": "x"}, "Must be an object, not a string"),
+        ({"label": "cheerful"}, "Must be one of positive, neutral, negative or mixed"),
+        ({"view": {}}, "Must be one of Simple or Detailed"),
         ({"at": "yesterday"}, TIME),
         ({"at": []}, f"{TIME}, not an array"),
-        ({"at": "2026-03-10T18:00:00"}, "A time with its offset, such as 2026-03-10T19:00:00+01:00 or with Z, is expected"),
-        ({"even": 3}, "An even number is expected"),
-        ({"colour": 1}, "There is no such field"),
+        ({"at": "2026-03-10T18:00:00"}, "Must be a time with its offset, such as 2026-03-10T19:00:00+01:00 or Z"),
+        ({"even": 3}, "Must be even"),
+        ({"colour": 1}, "Unknown field"),
     ],
 )  # fmt: skip
-def test_each_usual_error_has_words_of_its_own(fields: dict[str, Any], words: str) -> None:
+def test_common_errors_have_their_own_messages(fields: dict[str, Any], words: str) -> None:
     assert said("body", **fields) == words
 
 
-def test_an_address_has_only_text_so_its_kind_is_not_worth_a_word() -> None:
-    assert said("query", limit="abc") == "A whole number is expected"
+def test_messages_about_parameters_do_not_name_a_json_type() -> None:
+    assert said("query", limit="abc") == "Must be a whole number"
 
 
-def test_an_unusual_error_keeps_pydantics_words() -> None:
+def test_uncommon_errors_keep_pydantics_message() -> None:
     unusual = {
         "type": "uuid_parsing",
         "loc": ("body", "id"),
         "msg": "Input should be a valid UUID",
         "input": "x",
     }
-    assert plain(unusual) == "Input should be a valid UUID"
+    assert describe_error(unusual) == "Input should be a valid UUID"
 
 
 @pytest.mark.parametrize(
     ("name", "meant"),
     [("wiat", "wait"), ("Until", "until"), ("started_after", "startedAfter"), ("startAfter", "startedAfter")],
 )
-def test_a_misspelt_name_brings_the_nearest(name: str, meant: str) -> None:
-    found = unknown("parameter", name, {"wait", "until", "startedAfter", "endedAfter"})
-    assert found == f"There is no parameter `{name}`; did you mean `{meant}`?"
+def test_a_misspelled_name_suggests_the_nearest_one(name: str, meant: str) -> None:
+    found = describe_unknown("parameter", name, {"wait", "until", "startedAfter", "endedAfter"})
+    assert found == f"Unknown parameter `{name}`; did you mean `{meant}`?"
 
 
-def test_a_name_like_no_other_brings_them_all() -> None:
-    assert unknown("parameter", "q", {"wait", "until"}) == "There is no parameter `q`; there are until, wait"
-    assert unknown("parameter", "q", set()) == "There is no parameter `q`; there are none here"
-    assert len(unknown("parameter", "q" * 10_000, set())) < 120
+def test_an_unknown_name_without_a_similar_one_lists_all() -> None:
+    assert (
+        describe_unknown("parameter", "q", {"wait", "until"})
+        == "Unknown parameter `q`; known are until, wait"
+    )
+    assert describe_unknown("parameter", "q", set()) == "Unknown parameter `q`; none are accepted here"
+    assert len(describe_unknown("parameter", "q" * 10_000, set())) < 120

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from app.api import keys
 from app.api.auth import Scope
-from app.calls.attachments import store as attachments
+from app.calls.attachments.parking import bind_account, join_parked
 from app.calls.ledger import open_ledger
 from app.calls.model import Call
 from app.db.engine import Database
@@ -40,7 +40,7 @@ async def arrive(database: Database, now: datetime = START, **fields: Any) -> Ca
     async with database.write() as db, open_ledger(db, ACCOUNT, now) as ledger:
         ledger.open(call, "call.started")
         ledger.name(call, [call.session_id])
-        await attachments.join_parked(
+        await join_parked(
             ledger, {name: call for name in (call.telephony_session_id, call.session_id) if name}
         )
     return call
@@ -487,7 +487,7 @@ async def test_what_is_written_while_the_account_is_unknown_is_there_when_it_is_
     async with open_client(app, api_key) as early:
         where = (await early.post(f"{CALLS}/s-early/notes", json={"text": "one"})).headers["location"]
         async with database.write() as db:
-            assert await attachments.bind_account(db, ACCOUNT, clock.now())
+            assert await bind_account(db, ACCOUNT, clock.now())
         assert (await early.get(where)).json()["status"] == "parked"
         call = await arrive(database, telephony_session_id="s-early")
         assert (await early.get(where)).json()["callId"] == call.call_id

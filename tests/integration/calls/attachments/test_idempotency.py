@@ -1,7 +1,6 @@
 """A request with an `Idempotency-Key` is carried out once, however often it comes."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,8 +8,8 @@ import pytest
 
 from app.api import keys
 from app.calls.attachments import idempotency
-from app.calls.attachments import store as attachments
 from app.calls.attachments.idempotency import StoredResponse, request_digest
+from app.calls.attachments.parking import bind_account
 from app.calls.ledger import open_ledger
 from app.db.engine import Database
 from app.ids import UNBOUND_ACCOUNT
@@ -111,24 +110,20 @@ async def test_an_answer_from_before_the_account_was_known_is_given_again(
     async with open_client(build_app(services), api_key) as client:
         first = await client.post(NOTES, json={"text": "one"}, headers=KEY)
         async with database.write() as db:
-            await attachments.bind_account(db, ACCOUNT, clock.now())
+            await bind_account(db, ACCOUNT, clock.now())
         again = await client.post(NOTES, json={"text": "one"}, headers=KEY)
     assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
 
 
-async def test_old_answers_are_forgotten(database: Database) -> None:
+async def test_a_response_is_found_by_its_own_key_only(database: Database) -> None:
     digest = request_digest("POST", {"text": "one"})
+    response = StoredResponse(201, {"ETag": '"v1"'}, {"id": "note_1"})
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
-        await idempotency.keep_answer(
-            ledger, "key_1", "k", digest, StoredResponse(201, {"ETag": '"v1"'}, {"id": "note_1"})
-        )
+        await idempotency.save_response(ledger, "key_1", "k", digest, response)
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
-        assert await idempotency.forget_answers(db, START) == 0
-        assert await idempotency.find_answer(ledger, "key_1", "k", digest) == StoredResponse(
-            201, {"ETag": '"v1"'}, {"id": "note_1"}
-        )
-        assert await idempotency.forget_answers(db, START + timedelta(seconds=1)) == 1
-        assert await idempotency.find_answer(ledger, "key_1", "k", digest) is None
+        assert await idempotency.find_response(ledger, "key_1", "k", digest) == response
+        assert await idempotency.find_response(ledger, "key_2", "k", digest) is None
+        assert await idempotency.find_response(ledger, "key_1", "other", digest) is None
 
 
 def test_a_digest_does_not_depend_on_the_order_of_fields() -> None:

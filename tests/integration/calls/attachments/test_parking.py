@@ -11,7 +11,10 @@ from sqlalchemy import Row, event, select
 
 from app.calls import accounts, store
 from app.calls.attachments import store as attachments
-from app.calls.attachments.store import DISPOSITION, LINK, NOTE, SENTIMENT, AttachmentKind, Written
+from app.calls.attachments.parking import bind_account, join_parked
+from app.calls.attachments.store import WriteResult
+from app.calls.attachments.stored import DISPOSITION, LINK, NOTE, SENTIMENT, AttachmentKind, StoredAttachment
+from app.calls.attachments.subjects import open_account
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Stage
 from app.db.engine import Database
@@ -48,8 +51,8 @@ async def write_note(
     at: datetime = START,
     account_id: AccountId = ACCOUNT,
     **columns: Any,
-) -> Written:
-    async with database.write() as db, attachments.open_account(db, account_id, at) as ledger:
+) -> WriteResult:
+    async with database.write() as db, open_account(db, account_id, at) as ledger:
         return await attachments.add_note(ledger, name, note(text, **columns))
 
 
@@ -62,8 +65,8 @@ async def put(
     *,
     at: datetime = START,
     account_id: AccountId = ACCOUNT,
-) -> Written:
-    async with database.write() as db, attachments.open_account(db, account_id, at) as ledger:
+) -> WriteResult:
+    async with database.write() as db, open_account(db, account_id, at) as ledger:
         return await attachments.put(ledger, kind, name, slot, content)
 
 
@@ -76,7 +79,7 @@ async def arrive(
         ledger.open(call, "call.started")
         ledger.name(call, [call.session_id])
         names = {name: call for name in (call.telephony_session_id, call.session_id) if name}
-        await attachments.join_parked(ledger, names)
+        await join_parked(ledger, names)
     return call
 
 
@@ -98,7 +101,7 @@ async def test_what_was_parked_joins_its_call_once_and_each_joining_is_told(data
     await put(database, DISPOSITION, "s-early", {}, {"code": "callback", "label": None, "author": None})
     await put(database, LINK, "s-early", {"crm": "hubspot"}, {"objects": [{"type": "contact", "id": "501"}]})
     await write_note(database, "1229016182999", "another call's")
-    assert first.row.parked
+    assert first.attachment.parked
 
     call = await arrive(database, telephony_session_id="s-early", session_id="1229016182016")
 
@@ -122,7 +125,7 @@ async def test_what_was_parked_joins_its_call_once_and_each_joining_is_told(data
         ]
     )
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
-        assert await attachments.join_parked(ledger, {"s-early": call, "1229016182016": call}) == 0
+        assert await join_parked(ledger, {"s-early": call, "1229016182016": call}) == 0
 
 
 async def test_joining_asks_one_question_when_nothing_waits(database: Database) -> None:
@@ -134,7 +137,7 @@ async def test_joining_asks_one_question_when_nothing_waits(database: Database) 
 
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
         event.listen(database.engine.sync_engine, "before_cursor_execute", listen)
-        assert await attachments.join_parked(ledger, {f"s-{number}": call for number in range(900)}) == 0
+        assert await join_parked(ledger, {f"s-{number}": call for number in range(900)}) == 0
         event.remove(database.engine.sync_engine, "before_cursor_execute", listen)
     assert len(asked) == 1
 
@@ -144,7 +147,7 @@ async def test_a_batch_larger_than_one_question_still_joins_everything(database:
     await write_note(database, "s-2499", "the last")
     call = await seed_call(database)
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
-        assert await attachments.join_parked(ledger, {f"s-{number}": call for number in range(2500)}) == 2
+        assert await join_parked(ledger, {f"s-{number}": call for number in range(2500)}) == 2
 
 
 async def test_zero_never_joins_a_conference_to_a_note(database: Database) -> None:
@@ -152,7 +155,7 @@ async def test_zero_never_joins_a_conference_to_a_note(database: Database) -> No
         await write_note(database, "0")
     call = await arrive(database, session_id="0")
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
-        assert await attachments.join_parked(ledger, {"0": call, "": call}) == 0
+        assert await join_parked(ledger, {"0": call, "": call}) == 0
 
 
 async def test_what_can_never_name_a_call_is_refused(database: Database) -> None:
@@ -175,7 +178,7 @@ async def test_an_ambiguous_name_takes_no_note_and_tells_the_candidates(database
     with pytest.raises(AmbiguousCall) as refused:
         await write_note(database, "1229016182016")
     assert refused.value.extra["candidates"] == sorted([one.call_id, two.call_id])
-    assert (await write_note(database, one.telephony_session_id)).row.subject == one.call_id
+    assert (await write_note(database, one.telephony_session_id)).attachment.subject == one.call_id
 
 
 async def test_of_two_calls_with_one_name_the_first_takes_what_was_parked(database: Database) -> None:
@@ -184,7 +187,9 @@ async def test_of_two_calls_with_one_name_the_first_takes_what_was_parked(databa
     await arrive(database, session_id="1229016182016")
     assert [row.subject for row in await rows_of(database, NOTE)] == [first.call_id]
     async with database.read() as db:
-        found = await attachments.load_note(db, ACCOUNT, "1229016182016", written.row.note_id)
+        found = await attachments.load_note(
+            db, ACCOUNT, "1229016182016", written.attachment.columns["note_id"]
+        )
     assert found.subject == first.call_id
 
 
@@ -210,11 +215,15 @@ async def test_a_note_of_one_natural_key_is_one_note_after_joining(
     visible = await write_note(database, "1229016182016", "on the call", at=between, external_id="e-1")
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
         known = (await store.load_by_ids(db, ACCOUNT, [call.call_id]))[call.call_id]
-        assert await attachments.join_parked(ledger, {"s-late-name": known}) == 1
+        assert await join_parked(ledger, {"s-late-name": known}) == 1
     rows = await rows_of(database, NOTE)
     assert [(row.text, row.subject, row.version) for row in rows] == [(kept, call.call_id, 2)]
     told = [kind for _, kind in await events_of(database, call)]
-    came = ["note.updated"] if rows[0].note_id == visible.row.note_id else ["note.deleted", "note.joined"]
+    came = (
+        ["note.updated"]
+        if rows[0].note_id == visible.attachment.columns["note_id"]
+        else ["note.deleted", "note.joined"]
+    )
     assert told == ["call.bootstrapped", "note.created", *came]
 
 
@@ -229,7 +238,7 @@ async def test_binding_the_account_keeps_what_was_parked(database: Database) -> 
     await write_note(database, "s-early", account_id=UNBOUND_ACCOUNT)
     await put(database, SENTIMENT, "s-early", {"source": "ringsense"}, feeling(), account_id=UNBOUND_ACCOUNT)
     async with database.write() as db:
-        assert await attachments.bind_account(db, ACCOUNT, LATER)
+        assert await bind_account(db, ACCOUNT, LATER)
     call = await arrive(database, telephony_session_id="s-early")
     assert [(row.account_id, row.subject) for row in await rows_of(database, NOTE)] == [
         (ACCOUNT, call.call_id)
@@ -242,8 +251,8 @@ async def test_binding_joins_what_waited_beside_a_call_that_was_there_already(da
     call = await arrive(database, telephony_session_id="s-early")
     assert [row.parked for row in await rows_of(database, NOTE)] == [True]
     async with database.write() as db:
-        assert await attachments.bind_account(db, ACCOUNT, LATER)
-        assert not await attachments.bind_account(db, AccountId("1"), LATER)
+        assert await bind_account(db, ACCOUNT, LATER)
+        assert not await bind_account(db, AccountId("1"), LATER)
     assert [(row.subject, row.parked) for row in await rows_of(database, NOTE)] == [(call.call_id, False)]
     assert await events_of(database, call) == [(1, "call.started"), (2, "note.joined")]
 
@@ -255,7 +264,7 @@ async def test_binding_settles_a_slot_that_both_accounts_have_filled(database: D
     await write_note(database, "s-early", "newer", account_id=UNBOUND_ACCOUNT, external_id="e-1", at=LATER)
     await write_note(database, "s-early", "older", external_id="e-1")
     async with database.write() as db:
-        assert await attachments.bind_account(db, ACCOUNT, LATER)
+        assert await bind_account(db, ACCOUNT, LATER)
     assert [(row.account_id, row.label) for row in await rows_of(database, SENTIMENT)] == [
         (ACCOUNT, "positive")
     ]
@@ -269,12 +278,12 @@ async def test_a_writer_who_waited_while_the_account_was_bound_writes_into_the_b
     async with database.write() as db:
         await accounts.open_unbound(db, START)
     async with database.write() as db:
-        assert await attachments.bind_account(db, ACCOUNT, START)
+        assert await bind_account(db, ACCOUNT, START)
         # It finds `~` unbound, then waits for the lock that this transaction holds.
         writing = asyncio.create_task(write_note(database, "s-early", account_id=UNBOUND_ACCOUNT))
         await _until_somebody_waits(database)
     written = await writing
-    assert written.row.account_id == ACCOUNT
+    assert written.attachment.columns["account_id"] == ACCOUNT
 
 
 async def _until_somebody_waits(database: Database) -> None:
@@ -320,7 +329,7 @@ async def test_a_reader_finds_a_note_while_it_joins(postgres_database: Database)
         assert len(found) == 1
 
 
-async def _read(database: Database, name: str) -> Sequence[Row[Any]]:
+async def _read(database: Database, name: str) -> list[StoredAttachment]:
     async with database.read() as db:
         return await attachments.find_all(db, ACCOUNT, NOTE, name)
 

@@ -9,6 +9,8 @@ from sqlalchemy import update
 
 from app.calls import store
 from app.calls.attachments import store as attachments
+from app.calls.attachments.stored import NOTE
+from app.calls.attachments.subjects import open_account
 from app.db.tables import calls
 from app.enrichment.call_log import reader as readings
 from app.enrichment.call_log.reader import CallLogReader
@@ -167,14 +169,14 @@ async def test_what_people_entered_survives_every_reading(desk: Desk) -> None:
         "format": "plain",
         "author": None,
     }
-    async with desk.database.write() as db, attachments.open_account(db, ACCOUNT, desk.clock.now()) as ledger:
+    async with desk.database.write() as db, open_account(db, ACCOUNT, desk.clock.now()) as ledger:
         await attachments.add_note(ledger, call.call_id, note)
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
     await read_for(desk, 200)
     async with desk.database.read() as db:
-        rows = await attachments.find_all(db, ACCOUNT, attachments.NOTE, call.call_id)
-    assert [row.text for row in rows] == ["mine"]
+        found = await attachments.find_all(db, ACCOUNT, NOTE, call.call_id)
+    assert [note.columns["text"] for note in found] == ["mine"]
     assert (await desk.call()).stage == "final"
 
 

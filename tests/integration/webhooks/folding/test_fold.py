@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.calls.attachments import store as attachments
+from app.calls.attachments.subjects import open_account
 from app.calls.model import Call
 from app.db.tables import accounts, calls, deliveries, notes, timeline
 from app.ids import UNBOUND_ACCOUNT
@@ -181,7 +182,7 @@ async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_holds_up_nobody
 
 async def test_a_note_written_before_the_first_event_joins_the_call(intake: Intake) -> None:
     now = intake.clock.now()
-    async with intake.database.write() as db, attachments.open_account(db, UNBOUND_ACCOUNT, now) as ledger:
+    async with intake.database.write() as db, open_account(db, UNBOUND_ACCOUNT, now) as ledger:
         note = {
             "text": "call back",
             "source": "api",

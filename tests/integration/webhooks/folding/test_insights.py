@@ -10,6 +10,8 @@ from sqlalchemy import select
 from app.api.dependencies import Services
 from app.calls.attachments import store as attachments
 from app.calls.attachments.inputs import SentimentIn
+from app.calls.attachments.stored import SENTIMENT
+from app.calls.attachments.subjects import open_account
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.tables import calls, insights, sentiments, timeline
@@ -143,10 +145,10 @@ async def test_what_somebody_else_set_under_that_name_is_not_overwritten(intake:
     by_hand = SentimentIn(label="negative", score=-0.5).columns()
     async with (
         intake.database.write() as db,
-        attachments.open_account(db, OWNER, intake.clock.now()) as ledger,
+        open_account(db, OWNER, intake.clock.now()) as ledger,
     ):
-        await attachments.put(ledger, attachments.SENTIMENT, call.call_id, {"source": "ringsense"}, by_hand)
-        await attachments.put(ledger, attachments.SENTIMENT, call.call_id, {"source": "agent"}, by_hand)
+        await attachments.put(ledger, SENTIMENT, call.call_id, {"source": "ringsense"}, by_hand)
+        await attachments.put(ledger, SENTIMENT, call.call_id, {"source": "agent"}, by_hand)
     await intake.fold([insights_event(mood("Neutral", **LATER), uuid="2")])
     assert await moods(intake) == {"ringsense": ("negative", None), "agent": ("negative", None)}
 
@@ -157,9 +159,9 @@ async def test_a_sentiment_that_somebody_removed_does_not_come_back(intake: Inta
     call = await only_call(intake)
     async with (
         intake.database.write() as db,
-        attachments.open_account(db, OWNER, intake.clock.now()) as ledger,
+        open_account(db, OWNER, intake.clock.now()) as ledger,
     ):
-        await attachments.remove(ledger, attachments.SENTIMENT, call.call_id, {"source": "ringsense"})
+        await attachments.remove(ledger, SENTIMENT, call.call_id, {"source": "ringsense"})
     await intake.fold([insights_event(mood("Neutral", **LATER), uuid="2")])
     assert await moods(intake) == {}
 

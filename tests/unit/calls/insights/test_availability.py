@@ -2,7 +2,12 @@
 
 from datetime import timedelta
 
-from app.calls.insights.availability import Availability, expect_insights
+from app.calls.insights.availability import (
+    Availability,
+    expect_insights,
+    read_availability,
+    write_availability,
+)
 from app.calls.model import Call, Stage
 from app.enrichment.insights.reader import Closed, Found, Hopeless, Later, NotThere, learn
 from app.ids import AccountId, CallId
@@ -78,7 +83,19 @@ def test_an_answer_opens_again_and_failures_teach_nothing() -> None:
     assert learn(Availability(), Hopeless("unreachable"), START) == Availability()
 
 
-def test_it_is_kept_as_json() -> None:
-    outlook = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
-    assert Availability.from_json(outlook.to_json()) == outlook
-    assert Availability.from_json(None) == Availability()
+def test_availability_is_stored_as_json() -> None:
+    closed = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
+    stored = write_availability(closed)
+    assert stored.keys() == {"answered", "reason", "closedUntil", "refused"}
+    assert read_availability(stored) == closed
+    assert read_availability(None) == Availability()
+
+
+def test_availability_that_an_earlier_version_stored_is_read() -> None:
+    stored = {
+        "answered": False,
+        "reason": "no-licence",
+        "closedUntil": HOURS.isoformat(),
+        "refused": {"own": HOURS.isoformat()},
+    }
+    assert read_availability(stored) == Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
