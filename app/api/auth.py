@@ -42,9 +42,9 @@ CONNECTOR_SCOPES = (Scope.CALLS_READ, Scope.NOTES_WRITE)
 class Key:
     """The API key of a request.
 
-    `owner` is the account that the key was created for, which may be `~`; `account_id` is the account that this
-    meant when the request arrived. Code that waits or writes resolves it again by `accounts.resolve(db, key.owner)`
-    in its own transaction, because `~` may be bound at any moment.
+    `owner` is the account that the key was created for, which may be `~`; `account_id` is the account that
+    this meant when the request arrived. Code that waits or writes resolves it again by `accounts.resolve(db,
+    key.owner)` in its own transaction, because `~` may be bound at any moment.
     """
 
     key_id: str
@@ -117,7 +117,7 @@ CurrentKey = Annotated[Key, Depends(current_key)]
 
 
 async def check_still_valid(services: Services, key: Key | None) -> None:
-    """Raises Unauthenticated if a watched key was revoked; for streams, long polls and other long responses."""
+    """Raises Unauthenticated if a watched key was revoked; for streams and other long responses."""
     if key is not None and await services.revocations.is_revoked(key.ref):
         raise Unauthenticated("This API key was revoked")
 

@@ -1,7 +1,7 @@
 """ETags: a version, and a digest of the content.
 
-The version alone would not do. After a restore from a backup the same version can stand for other content, and a
-client that holds the lost content must not receive 304.
+The version alone would not do. After a restore from a backup the same version can stand for other content,
+and a client that holds the lost content must not receive 304.
 """
 
 import hashlib

@@ -94,8 +94,8 @@ async def create_key(
 async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> None:
     """Make the key in AFTERCALL_API_KEY valid for the service's own account, with every scope.
 
-    Repeating it changes nothing, so a revoked key stays revoked. A new value replaces the former one, which is
-    refused from then on.
+    Repeating it changes nothing, so a revoked key stays revoked. A new value replaces the former one, which
+    is refused from then on.
     """
     insert = upsert_into(db, api_keys).values(
         account_id=UNBOUND_ACCOUNT,

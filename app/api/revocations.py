@@ -1,8 +1,10 @@
-"""Finds API keys that are revoked while a long response to them is being sent: streams, long polls, recordings.
+"""Finds API keys that are revoked while a long response to them is being sent: streams, long polls,
+recordings.
 
-A key is looked up when its request arrives. Long responses then check here repeatedly, which is cheap: one query
-every two seconds serves all responses of a process. A revocation also sends a wake-up, so that responses end at
-once; where no wake-up arrives (another process on SQLite, a lost connection), the query finds the revocation.
+A key is looked up when its request arrives. Long responses then check here repeatedly, which is cheap: one
+query every two seconds serves all responses of a process. A revocation also sends a wake-up, so that
+responses end at once; where no wake-up arrives (another process on SQLite, a lost connection), the query
+finds the revocation.
 """
 
 import asyncio

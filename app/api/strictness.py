@@ -25,8 +25,8 @@ async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
     """Refuse what would be ignored, misread or silently changed; for every route of the connector API.
 
     Depends on the key, so that a request without a valid key is refused for that first. Raises
-    RequestValidationError for query parameters that the route does not have or that are repeated, and for values
-    in the body that cannot be stored exactly; UnsupportedMediaType for a body that is not sent as JSON.
+    RequestValidationError for query parameters that are unknown or repeated, and for values in the body that
+    cannot be stored exactly; UnsupportedMediaType for a body that is not sent as JSON.
     """
     route: APIRoute = request.scope["route"]
     _check_parameters(request, route, only_known=True)
@@ -34,9 +34,8 @@ async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
         return
     if not _is_json(request):
         sent = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
-        raise UnsupportedMediaType(
-            f"Send the body with `Content-Type: application/json`; it was sent {f'as {sent}' if sent else 'without one'}"
-        )
+        how = f"as {sent}" if sent else "without one"
+        raise UnsupportedMediaType(f"Send the body with `Content-Type: application/json`; it was sent {how}")
     if faults := find_faults(body, _exact_fields(route), most=MOST_ERRORS):
         raise RequestValidationError(
             [_error("unstorable", "body", *it.path, detail=it.detail) for it in faults]
@@ -44,7 +43,7 @@ async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
 
 
 async def refuse_repeated(request: Request) -> None:
-    """Refuse query parameters and headers that are repeated; for routes without a key.
+    """Refuse repeated query parameters and headers; for routes without a key.
 
     Raises RequestValidationError.
     """

@@ -68,7 +68,8 @@ class CallLogFilters(ListFilters):
 
     date_from: QueryTimestamp | None = Field(
         None,
-        description="The call started at this time or later. Must have an offset. Default: 24 hours before `dateTo`.",
+        description="The call started at this time or later. Must have an offset. Default: 24 hours before "
+        "`dateTo`.",
         examples=["2026-03-10T18:00:00Z"],
     )
     date_to: QueryTimestamp | None = Field(

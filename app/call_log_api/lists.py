@@ -1,7 +1,7 @@
-"""RingCentral's own lists for API clients: Active Calls, the Call Log and single records, shared while they are fresh.
+"""RingCentral's own lists for API clients: Active Calls, the Call Log and single records, with a short cache.
 
-Records pass through unchanged. A server that does not know a filter ignores it and returns everything, so direction and
-type are checked again here, and a page may have fewer records than its size.
+Records pass through unchanged. A server that does not know a filter ignores it and returns everything, so
+direction and type are checked again here, and a page may have fewer records than its size.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,9 +38,9 @@ class ListRules:
 class CallLogLists:
     """The lists of one process. `extension_id` None means the whole account.
 
-    Every method raises the errors of RingCentral's client: RateLimited if the budget is exhausted; PermissionMissing also
-    if no credentials can access what was requested; NoCredentials if there are none; and NotFound if RingCentral does
-    not know the extension.
+    Every method raises the errors of RingCentral's client: RateLimited if the budget is exhausted;
+    PermissionMissing also if no credentials can access what was requested; NoCredentials if there are none;
+    and NotFound if RingCentral does not know the extension.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class CallLogLists:
     ) -> SharedResponse:
         """Return a page of the call log, as above, with `dateFrom` and `dateTo` of the query.
 
-        `date_to` defaults to now and `date_from` to 24 hours before it, as at RingCentral. They are made explicit because
-        the next page needs the same range.
+        `date_to` defaults to now and `date_from` to 24 hours before it, as at RingCentral. They are made
+        explicit because the next page needs the same range.
         """
 
         async def fetch() -> dict[str, Any]:
@@ -204,14 +204,14 @@ def _concerns_access(error: RingCentralError, extension_id: ExtensionId | None) 
 
 
 def _says_not_found(error: RingCentralError) -> bool:
-    """Whether a list does not exist. For a single record, the client returns a 404 as the status of its item."""
+    """Whether a list does not exist. For single records, the client returns a 404 as an item's status."""
     return isinstance(error, RequestRefused) and error.status == _NOT_FOUND
 
 
 def _no_extension(extension_id: ExtensionId, error: RingCentralError) -> NotFound:
     return NotFound(
-        f"The account has no extension {extension_id} at RingCentral. Send the extension's id, such as 711000101, not "
-        "the number that people dial. The parties of calls have it as `extensionId`.",
+        f"The account has no extension {extension_id} at RingCentral. Send the extension's id, such as "
+        "711000101, not the number that people dial. The parties of calls have it as `extensionId`.",
         ringCentral={"code": error.code},
     )
 
@@ -223,7 +223,7 @@ def _plain(query: ActiveCallsQuery | CallLogQuery) -> list[Any]:
 def _page_json(
     page: RecordsPage, number: int, per_page: int, query: ActiveCallsQuery | CallLogQuery | None
 ) -> dict[str, Any]:
-    """Return a page as JSON. A server that ignores `page` always returns the first page, which then counts as empty."""
+    """Return a page as JSON. If a server ignores `page` and repeats the first one, the page is empty."""
     repeated = number > 1 and is_repeated_page(number, page, ())
     records = () if repeated else page.records
     size = page.per_page or per_page
@@ -251,6 +251,6 @@ def _item_json(item: BulkItem) -> dict[str, Any]:
 
 
 def _status_of(item: BulkItem) -> int:
-    """Return RingCentral's status for a missing record, or 502 if its response has none and must be requested again."""
+    """Return RingCentral's status for a missing record; 502 if it must be requested again."""
     is_final = item.status is not None and 400 <= item.status < 500 and item.status not in (408, 429)
     return item.status if is_final and item.status is not None else _UNKNOWN

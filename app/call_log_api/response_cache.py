@@ -1,7 +1,7 @@
 """Shares RingCentral's responses between requests for some seconds, through the database of all replicas.
 
-While a request to RingCentral is running, identical requests wait for its response, in this process or in another:
-RingCentral refuses identical concurrent requests (CMN-304), and each uses a part of the rate limit.
+While a request to RingCentral is running, identical requests wait for its response, in this process or in
+another: RingCentral refuses identical concurrent requests (CMN-304), and each uses a part of the rate limit.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class ResponseCache:
     async def get(
         self, account_id: AccountId, parts: Any, fresh_seconds: float, fetch: Fetch
     ) -> SharedResponse:
-        """Return a response that is at most `fresh_seconds` old. What `fetch` raises is raised for all who wait."""
+        """Return a response that is at most `fresh_seconds` old. Raises what `fetch` raises."""
         key = cache_key(parts)
         flight = self._flights.get((account_id, key))
         if flight is None:

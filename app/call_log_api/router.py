@@ -1,7 +1,7 @@
 """RingCentral's own lists for API clients, of an account and of an extension, within our rate budget.
 
-Responses are shared for some seconds; `Age` says how old one is. When the budget is exhausted, the response is 503 with
-`Retry-After`.
+Responses are shared for some seconds; `Age` says how old one is. When the budget is exhausted, the response
+is 503 with `Retry-After`.
 """
 
 import math
@@ -140,7 +140,7 @@ class ListRequest:
 
 
 def _check_status(name: RecordId, item: dict[str, Any]) -> None:
-    """Raises RingCentralUnreachable or PermissionMissing for a status that does not mean that there is no record."""
+    """Raises RingCentralUnreachable or PermissionMissing, unless the status means that there is no record."""
     status, why = item["status"], item["why"]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise RingCentralUnreachable(f"RingCentral's response does not contain record {name} ({why})")
@@ -167,8 +167,8 @@ CurrentRequest = Annotated[ListRequest, Depends(list_request)]
 async def get_active_calls(
     lists: CurrentRequest, filters: Annotated[ActiveCallsFilters, Query()]
 ) -> Response:
-    """Calls of the whole account that are active or ended at most two minutes ago. Records of active calls are
-    provisional. For ended calls, `/v1/calls` has more and uses no request of RingCentral's rate limit."""
+    """Calls of the whole account that are active or ended at most two minutes ago. Records of active calls
+    are provisional. For ended calls, `/v1/calls` has more and uses no request of RingCentral's rate limit."""
     return await lists.active_calls(filters)
 
 
@@ -190,7 +190,7 @@ async def get_extension_active_calls(
 
 @router.get("/call-log", response_model=RecordList, summary="List the call log", responses=_REFUSED)
 async def get_call_log(lists: CurrentRequest, filters: Annotated[CallLogFilters, Query()]) -> Response:
-    """The account's call log. The time range applies to the **start** of calls; the default is the last 24 hours."""
+    """The account's call log. The time range is about the **start** of calls; default: the last 24 hours."""
     return await lists.call_log(filters)
 
 
@@ -214,7 +214,7 @@ async def get_extension_call_log(
     "/call-log/batch-get", response_model=RecordItems, summary="Get many records by id", responses=_REFUSED
 )
 async def batch_get_records(lists: CurrentRequest, body: RecordsAsked) -> Response:
-    """Up to 100 records of the account, each with its own status. Thirty records use one request of the rate limit."""
+    """Up to 100 records of the account, each with its own status. Thirty use one request of the limit."""
     return await lists.records(body)
 
 

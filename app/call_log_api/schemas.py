@@ -88,7 +88,7 @@ class RecordItem(ApiModel):
 
     id: str
     status: int = Field(
-        description="200, or RingCentral's status for this record; 502 if its response cannot be read: try again.",
+        description="200, or RingCentral's status for this record; 502 if it is unreadable: try again.",
         examples=[200],
     )
     record: dict[str, Any] | None = Field(examples=[_RECORD])

@@ -1,8 +1,8 @@
 """Creates accounts, locks them, and resolves `~`.
 
-The account's row is the lock for all changes of its calls, and the counter of its timeline. A transaction that changes
-calls takes the lock first and holds it until it commits, so the timeline has no gaps and follows the order of commits:
-a transaction that commits late cannot appear before a cursor that has already passed.
+The account's row is the lock for all changes of its calls, and the counter of its timeline. A transaction
+that changes calls takes the lock first and holds it until it commits, so the timeline has no gaps and follows
+the order of commits: a transaction that commits late cannot appear before a cursor that has already passed.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 
 
 async def lock(db: AsyncConnection, account_id: AccountId, now: datetime) -> int:
-    """Lock the account until this transaction ends, creating it if necessary; return the last number of its timeline."""
+    """Lock the account, after creating it if necessary; return the last number of its timeline."""
     seq = await _lock_row(db, account_id)
     if seq is None:
         await _open(db, account_id, now)
@@ -49,7 +49,7 @@ async def resolve(db: AsyncConnection, account_id: str) -> AccountId:
 
 
 async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> bool:
-    """Bind `~` to the account of the service's own credentials, unless it is bound; return whether it was new.
+    """Bind `~` to the account of the service's own credentials; return False if it is bound already.
 
     Attachments that are parked under `~` move to the account in the same transaction, so none is lost.
     """
@@ -82,7 +82,7 @@ async def is_known(db: AsyncConnection, account_id: AccountId) -> bool:
 
 
 async def was_added(db: AsyncConnection, account_id: AccountId) -> bool:
-    """Whether credentials were ever added for this account; its last events may arrive after their removal."""
+    """Whether credentials were ever added; the last events of an account may arrive after their removal."""
     query = select(accounts.c.added_at).where(accounts.c.account_id == account_id)
     return await db.scalar(query) is not None
 

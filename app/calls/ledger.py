@@ -1,4 +1,5 @@
-"""The only way to change calls: under the account's lock, with a version and a timeline event for each change.
+"""The only way to change calls: under the account's lock, with a version and a timeline event for each
+change.
 
     async with database.write() as db, open_ledger(db, account_id, now) as ledger:
         ledger.change(call, "call.ended", endedAt=...)
@@ -42,7 +43,7 @@ class Ledger:
     now: datetime
     seq: int
     mark: str = field(default_factory=lambda: secrets.token_hex(6))
-    """The mark of all changes of this transaction. It is random, so no other history of the database has it."""
+    """The mark of all changes of this transaction: random, so no other history of the database has it."""
     _new: dict[str, Call] = field(default_factory=dict)
     _changed: dict[str, Call] = field(default_factory=dict)
     _events: list[dict[str, Any]] = field(default_factory=list)

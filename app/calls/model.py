@@ -70,7 +70,7 @@ class ReadinessState(StrEnum):
 
 
 def reached(stage: str, wanted: str) -> bool:
-    """Whether a call at `stage` has reached `wanted`. An absent call counts as final: it will not change any more."""
+    """Whether a call at `stage` has reached `wanted`. An absent call counts as final."""
     return _RANK[Stage(stage)] >= _RANK[Stage(wanted)]
 
 

@@ -25,8 +25,8 @@ AttachableName = Annotated[
     Path(
         max_length=MAX_OUTSIDE_ID,
         pattern=_PATTERN,
-        description="Any name of the call: our id, its `telephonySessionId`, or its `sessionId`. Not `0`, which "
-        "RingCentral reports for all conferences.",
+        description="Any name of the call: our id, its `telephonySessionId`, or its `sessionId`. Not `0`, "
+        "which RingCentral reports for all conferences.",
         examples=["1229016182016"],
     ),
 ]

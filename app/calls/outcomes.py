@@ -1,7 +1,7 @@
 """Maps a call-log `result`, from RingCentral's open set of words, to our closed set of outcomes. No I/O.
 
-Source of the words: RingCentral's API description, `CallLogRecord.result`. Spelling and case differ between releases,
-and new words appear. Any other word is `unknown`; the API shows the raw word as well.
+Source of the words: RingCentral's API description, `CallLogRecord.result`. Spelling and case differ between
+releases, and new words appear. Any other word is `unknown`; the API shows the raw word as well.
 """
 
 from app.calls.model import Outcome

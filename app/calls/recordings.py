@@ -1,8 +1,9 @@
 """The recordings of calls: their states, when each is checked next, and where it is archived.
 
-A recording is `announced` by an event during the call, `pending` once a record names it, then `ready`; or `expired` if
-it did not become ready in time; or `none` if it was too short to be stored (guide "Call recordings": up to 30 s). Linked
-calls may name the same recording: it has a row for each, and the rows are checked together.
+A recording is `announced` by an event during the call, `pending` once a record names it, then `ready`; or
+`expired` if it did not become ready in time; or `none` if it was too short to be stored (guide "Call
+recordings": up to 30 s). Linked calls may name the same recording: it has a row for each, and the rows are
+checked together.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,7 +42,7 @@ _BEST_FIRST = (State.READY, State.PENDING, State.ANNOUNCED, State.EXPIRED, State
 
 
 def readiness_of(states: Iterable[str]) -> str:
-    """Return the state of all recordings of a call together: `pending` while one is open, otherwise the best state."""
+    """Return the state of a call's recordings together: `pending` while one is open, otherwise the best."""
     present = {State(state) for state in states}
     if present & OPEN:
         return State.PENDING
@@ -103,7 +104,7 @@ async def change(
     states: Collection[str] | None = None,
     **values: Any,
 ) -> None:
-    """Change a recording for the given calls, or for all that name it; with `states`, only in one of these states."""
+    """Change a recording for the given calls, or for all that name it; only in one of `states`, if given."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
     if call_ids is not None:
         mine &= is_one_of(recordings.c.call_id, call_ids)

@@ -1,7 +1,7 @@
 """The routes that read calls and their parts.
 
-`{call}` is any name of a call: our id, its `telephonySessionId`, or its `sessionId`. Each route opens its own short
-transaction; none is open while a long poll waits.
+`{call}` is any name of a call: our id, its `telephonySessionId`, or its `sessionId`. Each route opens its own
+short transaction; none is open while a long poll waits.
 """
 
 from typing import Annotated, Any
@@ -69,8 +69,8 @@ _A_VERSION: Responses = {
 async def get_calls(
     request: Request, services: CurrentServices, key: CallsReader, query: Annotated[ListQuery, Query()]
 ) -> Response:
-    """The calls that match all filters, newest first by default. Repeat the request with `nextCursor` and the same
-    filters until it is null."""
+    """The calls that match all filters, newest first by default. Repeat the request with `nextCursor` and
+    the same filters until it is null."""
     async with services.database.read() as db:
         page = await list_calls(db, key.account_id, query)
         shown = await views.load_views(db, key.account_id, page.rows)
@@ -124,15 +124,16 @@ async def get_call(
     until: Annotated[
         Stage | None,
         Query(
-            description="The stage to wait for. Waiting also ends when the call becomes absent. Default: bootstrapped."
+            description="The stage to wait for. Waiting also ends when the call becomes absent. Default: "
+            "bootstrapped."
         ),
     ] = None,
     if_none_match: Annotated[
         str | None, Header(description="The ETags that you have.", examples=['"v4-9f8e7d6c5b4a"'])
     ] = None,
 ) -> Response:
-    """One call with everything that is known about it. With `wait`, the response is sent as soon as the call has
-    reached the stage `until`, and at the latest after `wait` seconds with the state at that time."""
+    """One call with everything that is known about it. With `wait`, the response is sent as soon as the
+    call has reached the stage `until`, and at the latest after `wait` seconds with the state at that time."""
     wanted = until or (Stage.BOOTSTRAPPED if wait is not None else None)
     shown = await _wait_for_call(services, key, call, wanted, wait or 0)
     if shown is None:
@@ -150,7 +151,8 @@ async def get_call(
 async def _wait_for_call(
     services: Services, key: Key, name: str, wanted: Stage | None, seconds: float
 ) -> Json | None:
-    """Return the call once it has reached `wanted`; after `seconds`, as it is then; None if it does not exist.
+    """Return the call once it has reached `wanted`; after `seconds`, as it is then; None if it does not
+    exist.
 
     Raises AmbiguousCall if several calls have the name, Unauthenticated if the key was revoked meanwhile.
     """
@@ -256,7 +258,8 @@ async def get_records(services: CurrentServices, key: CallsReader, call: CallNam
     responses=problem_responses(404, 409),
 )
 async def get_legs(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
-    """As RingCentral returned them. Empty until a record has been read with its legs; see `readiness.legs`."""
+    """As RingCentral returned them. Empty until a record has been read with its legs; see
+    `readiness.legs`."""
     rows, primary_id = await _load_records(services, key, call)
     return JsonResponse({"data": views.legs_json(rows, primary_id)})
 

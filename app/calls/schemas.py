@@ -1,9 +1,9 @@
 """Responses about calls, as models: they make the API description.
 
-Responses are built as dicts in `views` and serialised directly, because validating fifty whole calls takes longer than
-loading them; a test compares the two. Field names are RingCentral's where it has one. RingCentral's own words
-(`result`, `action`, `direction`) pass through unchanged; `outcome` adds a closed set. Times are RFC 3339 in UTC with
-milliseconds.
+Responses are built as dicts in `views` and serialised directly, because validating fifty whole calls takes
+longer than loading them; a test compares the two. Field names are RingCentral's where it has one.
+RingCentral's own words (`result`, `action`, `direction`) pass through unchanged; `outcome` adds a closed set.
+Times are RFC 3339 in UTC with milliseconds.
 """
 
 from datetime import datetime
@@ -70,8 +70,8 @@ class Recording(ApiModel):
         examples=["/v1/recordings/3019664700/content"],
     )
     state: RecordingState = Field(
-        description="announced (by an event), pending (a record names it), ready, expired (it did not become ready in "
-        "time, or was deleted), none (too short to be stored)."
+        description="announced (by an event), pending (a record names it), ready, expired (it did not "
+        "become ready in time, or was deleted), none (too short to be stored)."
     )
     content_type: str | None = Field(description="Set once it is ready.", examples=["audio/mpeg"])
     duration: float | None = Field(description="In seconds; set once it is ready.", examples=[92])
@@ -121,8 +121,8 @@ class Related(OpenModel):
 
     kind: str = Field(
         examples=["attendedTransfer"],
-        description="attendedTransfer, conference, pickup (from park, or by a colleague), supervising, ringOut; or "
-        "linked, if RingCentral does not say how they are related.",
+        description="attendedTransfer, conference, pickup (from park, or by a colleague), supervising, "
+        "ringOut; or linked, if RingCentral does not say how they are related.",
     )
     telephony_session_id: str | None
     session_id: str | None
@@ -256,8 +256,8 @@ class CallOut(ApiModel):
     parties: list[Party]
     related: list[Related]
     conversation_id: str | None = Field(
-        description="The same for all calls that are related, directly or through others; null for a call without "
-        "related calls. May change when another related session is found."
+        description="The same for all calls that are related, directly or through others; null for a call "
+        "without related calls. May change when another related session is found."
     )
     notes: list[NoteOut] = Field(description="Oldest first.")
     sentiments: list[SentimentOut] = Field(description="One per source.")

@@ -68,7 +68,7 @@ async def find_id(db: AsyncConnection, account_id: AccountId, name: str) -> str 
 
 
 async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Call | None:
-    """Return the one call with this name, None if there is none. Raises AmbiguousCall if there are several."""
+    """Return the one call with this name, None if there is none. Raises AmbiguousCall."""
     call_id = await find_id(db, account_id, name)
     if call_id is None:
         return None
@@ -78,7 +78,7 @@ async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Ca
 async def find_nameless(
     db: AsyncConnection, account_id: AccountId, session_ids: Collection[str]
 ) -> dict[str, Call]:
-    """Return the calls that are known by their `sessionId` alone, by `sessionId`: their real key may have arrived."""
+    """Return the calls that are known by their `sessionId` alone so far, by `sessionId`."""
     return {
         call.telephony_session_id.removeprefix(NO_SESSION): call
         for call in (
@@ -129,11 +129,13 @@ class Recent:
 async def find_recent(
     db: AsyncConnection, account_id: AccountId, now: datetime, extension_id: str | None = None
 ) -> list[Recent]:
-    """Return the ended calls whose window is open, of one extension or of all, whether they have a record or not."""
+    """Return the ended calls whose window is open, of one extension or of all, with or without a record."""
     column = calls.c
     query = select(
-        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller, column.callee,
-        column.started_at, column.ended_at, column.end_known_at, column.bootstrapped_at, column.last_missed_at,
+        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller,
+        column.callee,
+        column.started_at, column.ended_at, column.end_known_at, column.bootstrapped_at,
+        column.last_missed_at,
     ).where(column.account_id == account_id, column.window_closes_at > now)  # fmt: skip
     if extension_id is not None:
         query = query.where(column.call_id.in_(_ids_of_extension(account_id, extension_id)))
@@ -198,7 +200,8 @@ async def find_due_readings(
     """
     column = calls.c
     query = select(
-        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.reads, column.read_at,
+        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.reads,
+        column.read_at,
         column.caller, column.callee, column.started_at,
     ).where(column.account_id == account_id, column.read_at <= now)  # fmt: skip
     if extension_id is not None:

@@ -38,7 +38,8 @@ COLUMNS = tuple(
     for name in (
         "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
         "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
-        "external_number", "queue_name", "started_at", "answered_at", "ended_at", "duration_seconds", "details",
+        "external_number", "queue_name", "started_at", "answered_at", "ended_at", "duration_seconds",
+        "details",
         "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at",
         "created_at", "updated_at",
     )
@@ -49,7 +50,7 @@ COLUMNS = tuple(
 
 
 def record_json(row: Row[Any], primary_id: str | None, *, legs: bool = False) -> Json:
-    """Return a row of `call_records` as the API shows it: RingCentral's own fields, and where they come from."""
+    """Return a row of `call_records` as the API shows it: RingCentral's own fields and their source."""
     raw: Mapping[str, Any] = row.raw
     raw_legs = raw.get("legs")
     shown = {name: value for name, value in raw.items() if legs or name != "legs"}
@@ -80,7 +81,7 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
 def recordings_json(
     rows: Iterable[Row[Any]], announced: Sequence[str], stored: Mapping[str, Row[Any]]
 ) -> list[Json]:
-    """Collect recordings from records, their legs and events, each once by its id. `stored`: their rows, by id."""
+    """Collect recordings from records, their legs and events, each once. `stored`: their rows, by id."""
     found: dict[str, Json] = {}
     for row in rows:
         for part in (row.raw, *_objects(row.raw.get("legs"))):

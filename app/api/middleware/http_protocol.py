@@ -15,7 +15,7 @@ from app.errors import HeadersTooLarge
 from app.values.exact_json import write_json
 
 LARGEST_HEAD_BYTES = 262_144
-"""A head above this size is not even collected; `request_limits` refuses much smaller ones with a full response."""
+"""A head above this size is not even collected; `request_limits` refuses much smaller ones."""
 
 _LINGER_SECONDS = 2.0
 _MOST_DISCARDED_BYTES = 4 * 1_048_576
@@ -44,8 +44,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
-            # The response is on its way. What still arrives is discarded: closing at once would reset the connection
-            # before the client has read the response.
+            # The response is on its way. What still arrives is discarded: closing at once would reset the
+            # connection before the client has read the response.
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _MOST_DISCARDED_BYTES:
                 self.transport.abort()

@@ -21,7 +21,7 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
 def check_head(scope: Scope, largest_body: int = LARGEST_BODY_BYTES) -> None:
-    """Raises CallerError for a head that is too large or announces too large a body, or with a bad URL or host."""
+    """Raises CallerError for a head that is too large, announces a large body, or has a bad URL or host."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST_ADDRESS_BYTES:
         raise AddressTooLong(f"A URL, with its query, must be at most {LONGEST_ADDRESS_BYTES} bytes long")
     if not scope["query_string"].isascii():
@@ -43,7 +43,7 @@ def check_head(scope: Scope, largest_body: int = LARGEST_BODY_BYTES) -> None:
 
 
 class RequestLimits:
-    """ASGI middleware: answers a head or a body above the limits with a problem. Paths in `but` have their own limits."""
+    """ASGI middleware: refuses a head or a body above the limits. Paths in `but` have their own limits."""
 
     def __init__(self, app: ASGIApp, *, but: frozenset[str] = frozenset()) -> None:
         self._app = app

@@ -1,7 +1,8 @@
 """Request ids, and one log line and one count for each request.
 
-The `X-Request-Id` of a request is used if it is safe in a header and in a log line; otherwise an id is generated.
-Every response has it, problems have it in their body, and each line that is logged meanwhile has `request_id`.
+The `X-Request-Id` of a request is used if it is safe in a header and in a log line; otherwise an id is
+generated. Every response has it, problems have it in their body, and each line that is logged meanwhile has
+`request_id`.
 """
 
 import re
@@ -26,11 +27,11 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REFUSED = (401, 429)
 _WHY_REFUSED = {
     400: "not a RingCentral delivery",
-    401: "the verification token is missing or wrong; compare AFTERCALL_WEBHOOK_TOKEN with the subscription's",
+    401: "the verification token is missing or wrong; it must be AFTERCALL_WEBHOOK_TOKEN",
     413: "larger than AFTERCALL_WEBHOOK_MAX_BODY_BYTES",
 }
 _LOGGED_ELSEWHERE = frozenset({401, 429, 503})
-"""Frequent statuses: invalid keys, exhausted limits and outages have log lines of their own, see `repeats`."""
+"""Frequent statuses: invalid keys, exhausted limits and outages have log lines of their own."""
 
 _CALL = re.compile(r"call_\w{1,64}|s-[\w-]{1,128}|\d{13,32}")
 

@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error with a problem, explain each type, and describe both in its OpenAPI document."""
+    """Make `app` respond to every error with a problem, and describe and explain all types of problem."""
     handlers: dict[type[Exception], Any] = {
         CallerError: caller_error_response,
         RequestValidationError: _validation_response,

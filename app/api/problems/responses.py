@@ -139,7 +139,7 @@ def validation_problem(request: Request, errors: Sequence[Mapping[str, str]]) ->
 
 
 def field_error(loc: Sequence[str | int], detail: str) -> dict[str, str]:
-    """Return one error as JSON: `pointer` for the body, `parameter` for all else. `loc`: pydantic's location."""
+    """Return one error as JSON: `pointer` for the body, otherwise `parameter`. `loc`: pydantic's location."""
     place, *path = (str(part) for part in loc)
     if place == "body":
         pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in path)

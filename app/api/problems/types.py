@@ -66,8 +66,9 @@ _CALLER_REMEDIES: dict[type[CallerError], str] = {
     NotFound: "Check the id. A call exists from its first event on; notes can be attached before that.",
     Conflict: "Read the current state, then decide again.",
     AmbiguousCall: "Use the id of one of the `candidates`.",
-    HistoryChanged: "Start again with `cursor=<startFrom>`. Read every change again, and treat the state here as "
-    "authoritative.",
+    HistoryChanged: (
+        "Read every change again from `cursor=<startFrom>`. Treat the state here as authoritative."
+    ),
     PreconditionFailed: "Read the resource again, then repeat the request with its new ETag.",
     PreconditionRequired: "Send `If-Match` with the ETag that you read.",
     PayloadTooLarge: "Send less data, or split it into several requests.",

@@ -1,8 +1,8 @@
 """Carries out a request once, however often it is sent with the same `Idempotency-Key`.
 
-The response is stored in the transaction that does the work, so there is never one without the other. Writes of an
-account take turns by its lock: of two concurrent requests with the same key, the second finds the response of the
-first. A refused request stores nothing and may be repeated with its key.
+The response is stored in the transaction that does the work, so there is never one without the other. Writes
+of an account take turns by its lock: of two concurrent requests with the same key, the second finds the
+response of the first. A refused request stores nothing and may be repeated with its key.
 """
 
 import hashlib

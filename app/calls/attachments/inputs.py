@@ -94,7 +94,7 @@ class NoteIn(Input):
     source: SourceName = Field("api", description="The system or role that the note comes from.")
     external_id: ShortText | None = Field(
         None,
-        description="The id of the note in `source`. A note with the same `source` and `externalId` replaces it.",
+        description="The id of the note in `source`. A new note with the same two values replaces it.",
     )
     created_at: Timestamp | None = Field(None, description="When the note was written. Default: now.")
 
@@ -191,8 +191,8 @@ class SentimentIn(Input):
 
     label: ShortText | None = Field(
         None,
-        description="positive, neutral, negative or mixed, in any case. Any other word is stored as `original`, "
-        "and the label follows from the score. If omitted, the label follows from the score.",
+        description="positive, neutral, negative or mixed, in any case. Any other word is stored as "
+        "`original`, and the label follows from the score. If omitted, the label follows from the score.",
     )
     score: Score | None = Field(None, description="From -1 (negative) to 1 (positive).")
     confidence: Share | None = None

@@ -26,8 +26,8 @@ IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        description='The ETag that you read, `"v3-9f8e7d6c5b4a"`. Only that version is changed; otherwise the '
-        'response is 412. `"v3"` alone matches that version with any content.',
+        description='The ETag that you read, `"v3-9f8e7d6c5b4a"`. If it is not current, the response is 412. '
+        '`"v3"` alone matches that version with any content.',
         examples=['"v3-9f8e7d6c5b4a"', '"v3"'],
     ),
 ]
@@ -35,7 +35,7 @@ IfNoneMatch = Annotated[
     str | None,
     Header(
         alias="If-None-Match",
-        description="For writes, `*`: only if nothing exists yet. For reads, an ETag: only if it has changed.",
+        description="To write, `*`: only if nothing exists yet. To read, an ETag: only if it has changed.",
     ),
 ]
 IdempotencyKey = Annotated[
@@ -45,8 +45,8 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=MAX_KEY,
         pattern="^[ -~\xa1-\xff]+$",
-        description="A unique value for this note. Sending the same request with the same key returns the first "
-        "response and creates no second note.",
+        description="A unique value for this note. Sending the same request with the same key returns the "
+        "first response and creates no second note.",
         examples=["5e0c0f6e-5a5f-4f0a-8d0a-0b3f1c2d9e77"],
     ),
 ]

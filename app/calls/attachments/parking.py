@@ -23,9 +23,10 @@ _NAMES_PER_QUERY = 1_000
 async def join_parked(ledger: Ledger, joins: Mapping[str, Call]) -> int:
     """Give calls the attachments that are parked under their new names; return how many joined.
 
-    Call it in the transaction that gives calls new names, with name -> call for the whole batch. It takes one query
-    if nothing is parked. If both sides have the same slot, the newer attachment stays, with the highest version
-    plus one, so that no ETag ever stands for two contents. Each joined attachment is one change of its call.
+    Call it in the transaction that gives calls new names, with name -> call for the whole batch. It takes one
+    query if nothing is parked. If both sides have the same slot, the newer attachment stays, with the highest
+    version plus one, so that no ETag ever stands for two contents. Each joined attachment is one change of
+    its call.
     """
     joined = 0
     names = (name for name in joins if is_alias(name))
@@ -38,7 +39,7 @@ async def join_parked(ledger: Ledger, joins: Mapping[str, Call]) -> int:
 
 
 async def bind_account(db: AsyncConnection, account_id: AccountId, now: datetime) -> bool:
-    """Bind `~` to an account unless it is bound, and give calls what is parked under `~`; return whether it was new.
+    """Bind `~` to an account and give calls what is parked under `~`; return False if `~` is bound already.
 
     This is the only correct way to call `accounts.bind`. Do not call it within a ledger of the account.
     """

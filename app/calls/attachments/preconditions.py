@@ -17,7 +17,7 @@ class Precondition:
     """What the headers of a request require of the current state. The default accepts any state."""
 
     versions: frozenset[tuple[int, str | None]] | None = None
-    """The versions that match, each with the digest of its content, or with None for any content. None: all match."""
+    """The versions that match, each with the digest of its content, or None for any content. None: all."""
     must_exist: bool = False
     must_be_new: bool = False
 

@@ -1,11 +1,11 @@
 """The routes that attach notes, sentiments, a disposition and CRM links to a call.
 
-`{call}` is any name of a call, known or not: what is attached before the call exists waits for it (202) and keeps
-its URL. The response is sent after the commit.
+`{call}` is any name of a call, known or not: what is attached before the call exists waits for it (202) and
+keeps its URL. The response is sent after the commit.
 
-Every response about one attachment has an ETag, its version and a digest of its content (`"v3-9f8e7d6c5b4a"`), with
-`-parked` at its end while it is parked. `If-Match` is optional: a connector that owns a source need not read before
-it writes.
+Every response about one attachment has an ETag, its version and a digest of its content
+(`"v3-9f8e7d6c5b4a"`), with `-parked` at its end while it is parked. `If-Match` is optional: a connector that
+owns a source need not read before it writes.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -181,15 +181,15 @@ async def add_note(
 ) -> Response:
     """Attach a note to a call, known or not.
 
-    A note with an `externalId` is identified by `source` and `externalId`. If it is sent again, it is the same note
-    and takes the new content (200). An `Idempotency-Key` makes any request safe to repeat.
+    A note with an `externalId` is identified by `source` and `externalId`. If it is sent again, it is the
+    same note and takes the new content (200). An `Idempotency-Key` makes any request safe to repeat.
     """
     digest = request_digest("POST notes", call, note.columns())
     async with (
         services.database.write() as db,
         open_account(db, key.owner, services.clock.now()) as ledger,
     ):
-        # Looked up under the account's lock: of two concurrent requests, the second finds the response of the first.
+        # Under the account's lock: of two concurrent requests, the second finds the response of the first.
         found = None
         if idempotency_key is not None:
             found = await find_response(ledger, key.key_id, idempotency_key, digest)
@@ -236,7 +236,7 @@ async def get_note(
 async def change_note(
     call: AttachableName, note_id: NoteIdPath, patch: NotePatch, writes: Writes
 ) -> Response:
-    """Change the fields that are sent and no others (RFC 7396). A request that changes nothing keeps the version."""
+    """Change only the fields that are sent (RFC 7396). A request that changes nothing keeps the version."""
     async with writes.ledger() as ledger:
         written = await store.change_note(ledger, call, note_id, patch.columns(), writes.state)
     return _send(_response(200, call, written.attachment))
@@ -249,16 +249,16 @@ async def remove_note(call: AttachableName, note_id: NoteIdPath, writes: Writes)
     return Response(status_code=204)
 
 
-# Sentiments, disposition, links: one attachment per slot, which has the name of a source or a CRM where a call can
-# have several.
+# Sentiments, disposition, links: one attachment per slot, which has the name of a source or a CRM where a
+# call can have several.
 
 
 @_put("/sentiments/{source}", SentimentOut, ParkedSentiment, "Set the sentiment of a source")
 async def put_sentiment(
     call: AttachableName, source: SourcePath, writes: Writes, sentiment: SentimentIn
 ) -> Response:
-    """Replace the sentiment of this source. Sources never overwrite each other, so a machine's sentiment and a
-    person's are both kept."""
+    """Replace the sentiment of this source. Sources never overwrite each other, so a machine's sentiment
+    and a person's are both kept."""
     return await writes.put(SENTIMENT, call, sentiment.columns(), source=source)
 
 
@@ -281,7 +281,7 @@ async def remove_sentiment(call: AttachableName, source: SourcePath, writes: Wri
 
 @_put("/disposition", DispositionOut, ParkedDisposition, "Set the disposition of a call")
 async def put_disposition(call: AttachableName, writes: Writes, disposition: DispositionIn) -> Response:
-    """The agent's result, in addition to RingCentral's `result` and our `outcome`. A call has one disposition."""
+    """The agent's result, next to RingCentral's `result` and our `outcome`. A call has one disposition."""
     return await writes.put(DISPOSITION, call, disposition.columns())
 
 
@@ -345,7 +345,7 @@ def _show(call: str, attachment: StoredAttachment) -> dict[str, Any]:
     body = attachment.to_json()
     if attachment.parked:
         body["detail"] = (
-            f"No call is known as {call} yet. The {attachment.kind.word} is parked under this name and joins the call "
-            "as soon as the call becomes known. Its URL stays the same."
+            f"No call is known as {call} yet. The {attachment.kind.word} is parked under this name and joins "
+            "the call as soon as the call becomes known. Its URL stays the same."
         )
     return body

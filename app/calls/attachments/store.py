@@ -1,8 +1,8 @@
 """Reads and writes attachments: notes, sentiments, dispositions, and links to CRM objects.
 
-An attachment belongs to a *subject*: the id of its call, or the name under which it waits for its call (`parked`).
-The account's lock covers the look-up and the write; it also covers the creation of a call and `join_parked`. So
-nothing can be parked beside the call that it is meant for.
+An attachment belongs to a *subject*: the id of its call, or the name under which it waits for its call
+(`parked`). The account's lock covers the look-up and the write; it also covers the creation of a call and
+`join_parked`. So nothing can be parked beside the call that it is meant for.
 
 A change of an attachment is a change of its call: one version and one timeline event. Changes of parked
 attachments are silent; their joining is an event. RingCentral's records never touch these tables.
@@ -47,8 +47,9 @@ class WriteResult:
 async def add_note(ledger: Ledger, name: str, note: Mapping[str, Any]) -> WriteResult:
     """Attach a note to the call with this name, or park it.
 
-    `note` has the columns `source`, `external_id`, `title`, `text`, `format`, `author`, and `created_at` if it was
-    not written just now. A note with the same `source` and `external_id` is the same note and takes the new content.
+    `note` has the columns `source`, `external_id`, `title`, `text`, `format`, `author`, and `created_at` if
+    it was not written just now. A note with the same `source` and `external_id` is the same note and takes
+    the new content.
 
     Raises AmbiguousCall, NotFound (an id of ours that does not exist) and Unprocessable.
     """
@@ -101,7 +102,7 @@ async def fill(
     content: Mapping[str, Any],
     precondition: Precondition = ANY_STATE,
 ) -> WriteResult:
-    """Fill a slot of a subject that this transaction has loaded: a second copy of its call would overwrite it.
+    """Fill a slot of a subject that is loaded already: a second copy of its call would overwrite it.
 
     Raises PreconditionFailed.
     """
@@ -133,14 +134,15 @@ async def find_all(
 ) -> list[StoredAttachment]:
     """Return the attachments of this kind to the call, or those parked under the name, oldest first.
 
-    A known call may have none. Raises NotFound for an unknown name under which nothing is parked, AmbiguousCall
-    and Unprocessable.
+    A known call may have none. Raises NotFound for an unknown name under which nothing is parked,
+    AmbiguousCall and Unprocessable.
     """
     check_name(name)
     call_id = await store.find_id(db, account_id, name)
     found = await _load_of_subject(db, account_id, kind, call_id or name)
     if call_id is None and not found:
-        # Between the two queries the call may have been created and the parked attachments may have joined it.
+        # Between the two queries the call may have been created and the parked attachments may have joined
+        # it.
         call_id = await store.find_id(db, account_id, name)
         if call_id is None:
             raise NotFound(f"No call is known as {name}, and no {kind.word} waits for one")

@@ -120,7 +120,8 @@ class StoredAttachment:
 
     @property
     def digest(self) -> str:
-        """The digest of the content and its times, the same while it is parked and after it has joined its call.
+        """The digest of the content and its times, the same while it is parked and after it has joined its
+        call.
 
         A version alone does not identify content: a restored database assigns the same version again.
         """

@@ -50,7 +50,8 @@ def check_name(name: str) -> str:
         )
     if len(name) > MAX_OUTSIDE_ID or not name.isprintable() or name != name.strip():
         raise Unprocessable(
-            f"The name of a call must be at most {MAX_OUTSIDE_ID} printable characters without surrounding spaces"
+            f"The name of a call must be at most {MAX_OUTSIDE_ID} printable characters without surrounding "
+            "spaces"
         )
     if name.casefold() in _EMPTY_VALUES:
         raise Unprocessable(

@@ -1,8 +1,8 @@
 """Reads the feed: every visible change of an account's calls, once, in commit order.
 
-The numbers of the timeline are assigned under the account's lock, so they have no gaps and follow the order of commits:
-a change that commits late cannot appear before a cursor that has passed. A cursor names the last change that was read,
-by its number and its mark (`positions`).
+The numbers of the timeline are assigned under the account's lock, so they have no gaps and follow the order
+of commits: a change that commits late cannot appear before a cursor that has passed. A cursor names the last
+change that was read, by its number and its mark (`positions`).
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -58,7 +58,8 @@ async def read_feed(db: AsyncConnection, account_id: AccountId, after: Position,
         .order_by(timeline.c.seq)
         .limit(limit + 2)
     )
-    # The change at the position itself is read too: one statement checks the position and returns what follows.
+    # The change at the position itself is read too: one statement checks the position and returns what
+    # follows.
     rows = list(await db.execute(query))
     if rows and rows[0].seq == after.seq:
         check_row(after, rows.pop(0))
@@ -100,8 +101,8 @@ def event_json(row: Any) -> Json:
 async def resolve_cursor(db: AsyncConnection, account_id: AccountId, cursor: str | None) -> Position:
     """Return the position that a cursor of the feed names; None is the start, `now` the current end.
 
-    Raises BadInput for an invalid cursor, and HistoryChanged for one of another account or of a database before its
-    restore, which would silently skip changes.
+    Raises BadInput for an invalid cursor, and HistoryChanged for one of another account or of a database
+    before its restore, which would silently skip changes.
     """
     if cursor is None:
         return BEGINNING
@@ -159,8 +160,8 @@ async def follow(
 ) -> AsyncGenerator[Json]:
     """Yield every change after a position, in order, as it is committed, until the process stops.
 
-    `owner` may be `~`, which is resolved for each batch. At most one batch is read ahead, however slow the reader is.
-    While the database is not available, it waits and then continues.
+    `owner` may be `~`, which is resolved for each batch. At most one batch is read ahead, however slow the
+    reader is. While the database is not available, it waits and then continues.
 
     Raises HistoryChanged if the database was restored meanwhile, Unauthenticated if the key was revoked.
     """

@@ -22,8 +22,8 @@ FeedCursor = Annotated[
     str | None,
     Query(
         max_length=LONGEST_CURSOR,
-        description="`nextCursor`, or the `cursor` of the last change that you read. Without it, the feed starts from "
-        "the beginning; with `now`, from its current end.",
+        description="`nextCursor`, or the `cursor` of the last change that you read. Without it, the feed "
+        "starts from the beginning; with `now`, from its current end.",
         examples=["4711-9f8e7d6c5b4a", "now"],
     ),
 ]

@@ -1,12 +1,13 @@
 """Positions in the feed, and whether they belong to this history of the database.
 
-A database that was restored from a backup assigns the numbers of lost changes to other changes. So a cursor names the
-number of a change and the change's *mark*, which is random and generated when the change is written. If the number is
-assigned again, the mark differs. Each cursor thus detects any restore, from a dump, a base backup or a copied SQLite
-file, and the operator has nothing to do.
+A database that was restored from a backup assigns the numbers of lost changes to other changes. So a cursor
+names the number of a change and the change's *mark*, which is random and generated when the change is
+written. If the number is assigned again, the mark differs. Each cursor thus detects any restore, from a dump,
+a base backup or a copied SQLite file, and the operator has nothing to do.
 
-A position whose change was deleted with its call is valid if later changes exist: numbers have no gaps, so this history
-had the change. Positions without a mark, from earlier versions, are checked by their number alone.
+A position whose change was deleted with its call is valid if later changes exist: numbers have no gaps, so
+this history had the change. Positions without a mark, from earlier versions, are checked by their number
+alone.
 """
 
 import hashlib
@@ -56,7 +57,7 @@ BEGINNING = Position(0)
 
 
 def mark_of(row: Any) -> str:
-    """Return the mark of a row of `timeline`; a digest of its content if an earlier version wrote it without one."""
+    """Return the mark of a row of `timeline`; for a row without one, from an earlier version, a digest."""
     if row.mark is not None:
         return str(row.mark)
     content = [row.call_id, row.version, row.type, row.at.isoformat(), row.data]

@@ -35,8 +35,8 @@ async def get_changes(
     limit: Limit = 100,
     wait: Wait = None,
 ) -> Response:
-    """Every visible change of every call, once and in the order of commits. Store `nextCursor` and send it with the next
-    request. With `wait`, the response is sent as soon as there is a change."""
+    """Every visible change of every call, once and in the order of commits. Store `nextCursor` and send it
+    with the next request. With `wait`, the response is sent as soon as there is a change."""
     async with services.database.read() as db:
         after = await changes.resolve_cursor(db, key.account_id, cursor)
     found = await changes.wait_for_changes(
@@ -80,9 +80,9 @@ async def stream_changes(
     key: CallsReader,
     after: Annotated[Position, Depends(read_stream_position)],
 ) -> AsyncIterator[ServerSentEvent]:
-    """The feed in real time. The `id` of each event is the cursor of its change, and its name is the `type` of the
-    change. After a disconnect, `Last-Event-ID` continues where the stream stopped. Comments keep an idle connection
-    open."""
+    """The feed in real time. The `id` of each event is the cursor of its change, and its name is the
+    `type` of the change. After a disconnect, `Last-Event-ID` continues where the stream stopped. Comments
+    keep an idle connection open."""
     with metrics.STREAMS.track_inprogress():
         yield ServerSentEvent(comment="following", retry=_RETRY_MS)
         try:

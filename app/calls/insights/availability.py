@@ -23,8 +23,8 @@ KIND = "insights"
 class Availability:
     """What is known about an account.
 
-    `answered`: a connection was allowed to read insights. `closed_until`: until then, none is. `refused`: by the name
-    of a connection, until when it does not try again.
+    `answered`: a connection was allowed to read insights. `closed_until`: until then, none is. `refused`: by
+    the name of a connection, until when it does not try again.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(alias_generator=to_camel)  # as it is stored

@@ -1,8 +1,9 @@
 """The insights of a call, as the API shows them. No I/O.
 
-RingCentral has one object per recording (guide "Conversation insights"): its speakers, and under `insights` a list per
-kind. A kind is present only if it was produced. `Highlights` is also spelled `HighLights`, `AIScore` is a number in a
-string, and `Sentiment` is a word without a score or a confidence. There may be new kinds and words.
+RingCentral has one object per recording (guide "Conversation insights"): its speakers, and under `insights` a
+list per kind. A kind is present only if it was produced. `Highlights` is also spelled `HighLights`, `AIScore`
+is a number in a string, and `Sentiment` is a word without a score or a confidence. There may be new kinds and
+words.
 """
 
 import json

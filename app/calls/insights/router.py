@@ -35,7 +35,7 @@ class Speaker(ApiModel):
 
 
 class Insight(OpenModel):
-    """One insight as RingCentral returned it. `start` and `end` are seconds from the start of the recording."""
+    """One insight as RingCentral returned it. `start` and `end` are in seconds from the recording's start."""
 
     value: str | None = Field(None, examples=["Send the invoice"])
     text: str | None = Field(None, description="In a transcript.", examples=["Good morning."])
@@ -95,8 +95,8 @@ class CallInsights(ApiModel):
     responses=problem_responses(404, 409),
 )
 async def get_insights(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
-    """The transcript, summary, next steps and scores from RingCentral's conversation analysis. An account without this
-    product and a call without a recording have none; see `readiness`."""
+    """The transcript, summary, next steps and scores from RingCentral's conversation analysis. An account
+    without this product and a call without a recording have none; see `readiness`."""
     async with services.database.read() as db:
         call_id = await load_id(db, key.account_id, call)
         rows = await insights_store.load_of_call(db, key.account_id, call_id)

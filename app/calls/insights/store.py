@@ -1,8 +1,8 @@
 """Stores insights and attaches them to their calls, under the ledger.
 
-Insights arrive by events or from requests, in any order and more than once; for each recording, the version that was
-changed last is stored. Insights that arrive before their call wait in the same table without a call, and join it in the
-transaction that gives the call the name of the session or of the recording.
+Insights arrive by events or from requests, in any order and more than once; for each recording, the version
+that was changed last is stored. Insights that arrive before their call wait in the same table without a call,
+and join it in the transaction that gives the call the name of the session or of the recording.
 """
 
 from collections import defaultdict
@@ -62,8 +62,8 @@ async def take(
 ) -> Collection[Call]:
     """Store what is newer than what is stored, and attach it to its calls; insights without a call wait.
 
-    Returns the calls, because the insights may have been the last part that a call waited for. `at_hand`: the calls, by
-    id, that this transaction has loaded; a second copy would overwrite them.
+    Returns the calls, because the insights may have been the last part that a call waited for. `at_hand`: the
+    calls, by id, that this transaction has loaded; a second copy would overwrite them.
     """
     newest: dict[str, InsightsArrival] = {}
     for arrival in arrivals:
@@ -93,7 +93,8 @@ async def take(
 
 
 async def join(ledger: Ledger, named: Mapping[str, Call], recorded: Mapping[str, Call]) -> None:
-    """Give calls the insights that wait for them: `named` by `telephonySessionId`, `recorded` by recording id.
+    """Give calls the insights that wait for them: `named` by `telephonySessionId`, `recorded` by recording
+    id.
 
     Call it in the transaction that gives calls these names. It takes one query if nothing waits.
     """

@@ -1,8 +1,8 @@
 """Cursors of lists of calls.
 
-A cursor contains the position of the last call in its order, a digest of the filters and the order that it belongs to,
-and the end of the feed at that time. It is not secret and needs no signature: whatever position it contains, the
-account is always that of the key.
+A cursor contains the position of the last call in its order, a digest of the filters and the order that it
+belongs to, and the end of the feed at that time. It is not secret and needs no signature: whatever position
+it contains, the account is always that of the key.
 """
 
 import base64
@@ -53,8 +53,8 @@ def read_cursor(cursor: str, digest: str, order: Order) -> tuple[list[Any], Posi
         raise BadInput("The cursor is invalid. Start again without it.", parameter="cursor") from error
     if values is None:
         raise BadInput(
-            "The cursor belongs to other filters or another order. Repeat those of the previous page, or start again "
-            "without it.",
+            "The cursor belongs to other filters or another order. Repeat those of the previous page, or "
+            "start again without it.",
             parameter="cursor",
         )
     return values, end

@@ -52,8 +52,8 @@ class Order(StrEnum):
 def normalize_number(value: Any) -> Any:
     """Return a phone number as events and records write it: `+` and digits, or a short number unchanged.
 
-    Accepts a `+` that arrived as a space, a leading `00`, and spaces, dots, dashes and brackets. Text that is not a
-    number (`anonymous`, a masked number) is returned unchanged.
+    Accepts a `+` that arrived as a space, a leading `00`, and spaces, dots, dashes and brackets. Text that is
+    not a number (`anonymous`, a masked number) is returned unchanged.
     """
     if not isinstance(value, str) or len(value) > _LONGEST_NUMBER:
         return value
@@ -68,7 +68,8 @@ def normalize_number(value: Any) -> Any:
 def _check_number(value: str) -> str:
     if not _NUMBER.fullmatch(value) and value.casefold() not in _NO_NUMBERS:
         raise ValueError(
-            "Must be a phone number in E.164, such as +15550179001, or a short one, such as 101; or `anonymous`"
+            "Must be a phone number in E.164, such as +15550179001, or a short one, such as 101; or "
+            "`anonymous`"
         )
     return value
 
@@ -118,8 +119,8 @@ class CallFilters(BaseModel):
     )
     phone_number: PhoneNumber | None = Field(
         None,
-        description="A phone number that took part, in E.164; other common formats are accepted. `anonymous` matches "
-        "callers who withheld their number.",
+        description="A phone number that took part, in E.164; other common formats are accepted. "
+        "`anonymous` matches callers who withheld their number.",
         examples=["+15550179001"],
     )
     outcome: list[Outcome] = Field(
@@ -138,8 +139,8 @@ class CallFilters(BaseModel):
     has_notes: bool | None = Field(None, description="Whether the call has a note.")
     unlinked_crm: SourceName | None = Field(
         None,
-        description="The call has no links to this CRM. Fast if most of these calls are recent, or with a filter such "
-        "as `startedAfter`.",
+        description="The call has no links to this CRM. Fast if most of these calls are recent, or with a "
+        "filter such as `startedAfter`.",
         examples=["hubspot"],
     )
 

@@ -1,7 +1,7 @@
 """Lists calls: one statement per page, with filters and orders that have an index, and keyset pagination.
 
-By `updatedAt`, calls are ordered by their last change in the account's timeline, whose numbers have no gaps and follow
-the order of commits. A client that follows this order misses no change; by times alone it could.
+By `updatedAt`, calls are ordered by their last change in the account's timeline, whose numbers have no gaps
+and follow the order of commits. A client that follows this order misses no change; by times alone it could.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from app.db.tables import accounts, call_parties, calls, crm_links, notes, senti
 from app.ids import AccountId
 
 _CLOCK_TOLERANCE = timedelta(seconds=60)
-"""Events are numbered in commit order. Their times, taken before the lock, may be out of order by this much."""
+"""Events are numbered in commit order; their times, taken before the lock, may differ from it by this."""
 _NEAR_ENOUGH = 64
 
 
@@ -49,8 +49,8 @@ class ListedRows:
 async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuery) -> ListedRows:
     """Return one page.
 
-    Raises BadInput for a cursor that is invalid or belongs to other filters or another order, and HistoryChanged for one
-    of a database before its restore.
+    Raises BadInput for a cursor that is invalid or belongs to other filters or another order, and
+    HistoryChanged for one of a database before its restore.
     """
     digest = digest_of(account_id, query)
     place = None
@@ -138,7 +138,8 @@ def _ranges(query: ListQuery, started_at: Column[Any]) -> list[ColumnElement[boo
         conditions += [column >= after] if after is not None else []
         conditions += [column < before] if before is not None else []
     if query.ended_before is not None:
-        # Implied by the end, apart from clock differences; with it, the index skips all calls that start later.
+        # Implied by the end, apart from clock differences; with it, the index skips all calls that start
+        # later.
         conditions.append(started_at < query.ended_before + _CLOCK_TOLERANCE)
     if query.direction is not None:
         conditions.append(calls.c.direction == query.direction)
@@ -169,9 +170,9 @@ def _attachments(query: ListQuery) -> list[ColumnElement[bool]]:
 
 
 def _not_linked(crm: str) -> ColumnElement[bool]:
-    # Not NOT EXISTS: PostgreSQL would first join all calls with all links, because it cannot know that the calls
-    # without links are all at the newest end. This subquery runs per call, in the order of the list: PostgreSQL
-    # estimates that half of the calls match a COALESCE, and so starts from the calls.
+    # Not NOT EXISTS: PostgreSQL would first join all calls with all links, because it cannot know that the
+    # calls without links are all at the newest end. This subquery runs per call, in the order of the list:
+    # PostgreSQL estimates that half of the calls match a COALESCE, and so starts from the calls.
     link = crm_links.c
     mine = (link.account_id == calls.c.account_id, link.subject == calls.c.call_id, link.crm == crm)
     return func.coalesce(select(false()).where(*mine).limit(1).scalar_subquery(), true())

@@ -37,7 +37,7 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Link:
-    """`teller` says that `other` belongs with it; both are keys of calls. `session_id` is the other's, if told."""
+    """`teller` names `other` as related; both are keys of calls. `session_id`: of the other, if known."""
 
     teller: str
     other: str
@@ -159,7 +159,8 @@ def are_ring_out(one: Half, other: Half) -> bool:
 
 
 def near_session_ids(session_id: str | None) -> tuple[str, str] | None:
-    """Return the first and the last `sessionId` that the other half of a RingOut could have, None without one.
+    """Return the first and the last `sessionId` that the other half of a RingOut could have, None without
+    one.
 
     As texts they enclose all of that length; a change of length every few centuries is not looked across.
     """

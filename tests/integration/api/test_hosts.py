@@ -79,7 +79,8 @@ async def test_the_public_address_is_used_whatever_a_request_names(named: httpx.
 
 @pytest.mark.parametrize(
     "path", ["/", "/v1/calls/", "/dashboard/", "/v1/calls/?limit=1", "/docs", "/openapi.json", "/v1/changes/",
-             "/dashboard", "/dashboard/sign-in", "/webhooks/ringcentral/", "//evil.example/v1/calls/", "/v1/calls"],
+             "/dashboard", "/dashboard/sign-in", "/webhooks/ringcentral/", "//evil.example/v1/calls/",
+             "/v1/calls"],
 )  # fmt: skip
 async def test_no_answer_repeats_the_host(named: httpx.AsyncClient, path: str) -> None:
     answer = await named.get(f"http://10.0.0.7{path}", headers=EVIL)

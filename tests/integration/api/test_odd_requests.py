@@ -1,6 +1,7 @@
 """Every route of the service is asked odd things, on both databases: each is answered soon, none with a 500.
 
-Values take turns: each parameter and each route meets some of them, each value meets many parameters and routes.
+Values take turns: each parameter and each route meets some of them, each value meets many parameters and
+routes.
 """
 
 import asyncio
@@ -23,26 +24,37 @@ HEADERS = [(b"host", b"aftercall.test"), (b"authorization", f"Bearer {SECRETS['a
 JSON = (b"content-type", b"application/json")
 STREAMS = {"/v1/changes/stream", "/dashboard/events"}
 TEXTS = [
-    "\0", "%", "%zz", "\ud83d", "../../etc/passwd", "", "٣", "\u202e", "x" * 4_000, "-1", "1e400", "NaN", "9" * 19, "9" * 30,
-    "9" * 4_301, "a\r\nX: y", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00", "now", "call_" + "0" * 26,
+    "\0", "%", "%zz", "\ud83d", "../../etc/passwd", "", "٣", "\u202e", "x" * 4_000, "-1", "1e400", "NaN",
+    "9" * 19, "9" * 30,
+    "9" * 4_301, "a\r\nX: y", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00", "now",
+    "call_" + "0" * 26,
 ]  # fmt: skip
 QUERIES = [
-    b"%", b"%zz=%00", b"=&&=", b"\xff=\xff", b"x=\xd9\xa3", b"a" * 8_000, b"&" * 8_000, b"limit=1;limit=2", b"limit=1&limit=2",
+    b"%", b"%zz=%00", b"=&&=", b"\xff=\xff", b"x=\xd9\xa3", b"a" * 8_000, b"&" * 8_000, b"limit=1;limit=2",
+    b"limit=1&limit=2",
 ]  # fmt: skip
 BODIES = [
-    b"", b"null", b"[]", b"{}", b"0", b'""', b"{", b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", '{"a": 1}'.encode("utf-16"),
-    b"\xff", b"[" * 10_000, b"1" * 5_000, b'{"text": null}', b'{"label": NaN}', b'{"\\ud83d": "\\u0000"}', b'{"a":1,"a":2}',
+    b"", b"null", b"[]", b"{}", b"0", b'""', b"{", b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}",
+    '{"a": 1}'.encode("utf-16"),
+    b"\xff", b"[" * 10_000, b"1" * 5_000, b'{"text": null}', b'{"label": NaN}', b'{"\\ud83d": "\\u0000"}',
+    b'{"a":1,"a":2}',
     json.dumps({"calls": ["\0"]}).encode(), json.dumps({"ids": ["x"] * 1_000}).encode(),
-    json.dumps({"objects": [{"type": "x", "id": "y"}] * 101}).encode(), b'{"hours": 1e308}', b'{"name": "\\u0001"}',
+    json.dumps({"objects": [{"type": "x", "id": "y"}] * 101}).encode(), b'{"hours": 1e308}',
+    b'{"name": "\\u0001"}',
 ]  # fmt: skip
 ODD_HEADERS = [
-    (b"content-type", b"\xff"), (b"content-type", b"application/json; charset=utf-16"), (b"content-type", b"text/plain"),
-    (b"accept", b"*/"), (b"accept", b"x" * 4_000), (b"if-match", b""), (b"if-match", b'"v99999999999"'), (b"if-match", b"*, *"),
-    (b"if-match", b'"v1", ' * 2_000), (b"if-none-match", b"\xff"), (b"if-none-match", b'W/"v1",,'), (b"range", b"bytes=-"),
+    (b"content-type", b"\xff"), (b"content-type", b"application/json; charset=utf-16"),
+    (b"content-type", b"text/plain"),
+    (b"accept", b"*/"), (b"accept", b"x" * 4_000), (b"if-match", b""), (b"if-match", b'"v99999999999"'),
+    (b"if-match", b"*, *"),
+    (b"if-match", b'"v1", ' * 2_000), (b"if-none-match", b"\xff"), (b"if-none-match", b'W/"v1",,'),
+    (b"range", b"bytes=-"),
     (b"range", b"bytes=9" + b"9" * 4_000 + b"-"), (b"range", b"bytes=0-0," * 500), (b"if-range", b"\xff"),
-    (b"idempotency-key", b"\x01"), (b"idempotency-key", b"x" * 256), (b"last-event-id", b"\xff"), (b"last-event-id", b"x" * 4_000),
+    (b"idempotency-key", b"\x01"), (b"idempotency-key", b"x" * 256), (b"last-event-id", b"\xff"),
+    (b"last-event-id", b"x" * 4_000),
     (b"cookie", b"aftercall=\xff; ="), (b"cookie", b"aftercall=e30.e30"), (b"authorization", b"Bearer \xff"),
-    (b"origin", b"http://[::1"), (b"sec-fetch-site", b"\xff"), (b"x-forwarded-for", b"\xff"), (b"expect", b"x"),
+    (b"origin", b"http://[::1"), (b"sec-fetch-site", b"\xff"), (b"x-forwarded-for", b"\xff"),
+    (b"expect", b"x"),
 ]  # fmt: skip
 
 
@@ -57,8 +69,10 @@ class Asker:
     ) -> tuple[int, bytes]:
         given = [(name, value) for name, value in HEADERS if name not in {name for name, _ in headers}]
         scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method,
-            "scheme": "http", "path": path, "raw_path": quote(path, errors="replace").encode(), "root_path": "",
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+            "method": method,
+            "scheme": "http", "path": path, "raw_path": quote(path, errors="replace").encode(),
+            "root_path": "",
             "query_string": query, "headers": [*given, *headers], "server": ("aftercall.test", 80),
             "client": ("203.0.113.9", 50_000), "state": {},
         }  # fmt: skip

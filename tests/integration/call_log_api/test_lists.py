@@ -29,7 +29,7 @@ async def get(stage: Stage, path: str, **params: Any) -> Json:
 
 
 async def settled(stage: Stage, path: str, count: int) -> list[Json]:
-    """Wait until the list has so many records; every look is a new question, so that no cache is in the way."""
+    """Wait until the list has this many records, with a different query each time, to bypass the cache."""
     pages = iter(range(900, 1000))
 
     async def ask() -> list[Json] | None:
@@ -323,8 +323,9 @@ async def test_an_extension_that_ringcentral_does_not_know_is_not_found(stage: S
 
 async def test_readers_leave_the_polls_their_share(make_settings: Any, sqlite_url: str) -> None:
     limits = {"Light": 100, "Medium": 100, "Heavy": 10, "Auth": 100}
-    async with staged(make_settings, sqlite_url, simulated(rate_limits=limits, speed=1.0), rate_limit_heavy=10,
-                      rate_limit_window_seconds=6.0) as stage:  # fmt: skip
+    simulator = simulated(rate_limits=limits, speed=1.0)
+    few = {"rate_limit_heavy": 10, "rate_limit_window_seconds": 6.0}
+    async with staged(make_settings, sqlite_url, simulator, **few) as stage:
         answers = [await stage.reader.get(LOG, params={"perPage": number}) for number in range(1, 13)]
         served = [answer for answer in answers if answer.status_code == 200]
         refused = [answer for answer in answers if answer.status_code == 503]

@@ -97,7 +97,9 @@ async def test_a_body_that_is_not_sent_as_json_is_415(stage: Stage, headers: Any
         assert answer.headers["accept"] == "application/json"
 
 
-@pytest.mark.parametrize("media_type", ["application/json;charset=utf-8", "application/merge-patch+json", "Application/JSON"])  # fmt: skip
+@pytest.mark.parametrize(
+    "media_type", ["application/json;charset=utf-8", "application/merge-patch+json", "Application/JSON"]
+)
 async def test_json_may_be_called_by_its_other_names(stage: Stage, media_type: str) -> None:
     answer = await stage.reader.post(
         "/v1/calls/batch-get", content=b'{"calls": ["1"]}', headers={"Content-Type": media_type}

@@ -1,4 +1,4 @@
-"""A database is put back from a backup: cursors and ETags of the lost history are recognised, all others go on."""
+"""After a restore from a backup, cursors and ETags of the lost history are detected; others stay valid."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def refused(answer: httpx.Response) -> Any:
 
 @pytest.fixture
 async def histories(client: httpx.AsyncClient, database: Database) -> dict[str, str]:
-    """Twelve changes, a backup, twelve more that are lost, and twelve others in their place. Returns cursors."""
+    """Twelve changes, a backup, twelve that are lost, and twelve others after it; returns their cursors."""
     for _ in range(12):
         await seed_call(database)
     early, backup = (await feed(client, limit=5))["nextCursor"], (await feed(client))["nextCursor"]

@@ -1,4 +1,4 @@
-"""Free JSON and texts come back as they were sent, or are refused before anything is stored; on both databases."""
+"""JSON and texts are returned exactly as sent, or refused before anything is stored; on both databases."""
 
 import json
 from typing import Any
@@ -17,12 +17,15 @@ from tests.fakes.clock import START
 
 JSON = {"content-type": "application/json"}
 KEPT = [
-    "18446744073709551617", "1.0", "1", "-0.0", "0.0", "-0", "1e300", "5e-324", "9" * 128, "true", "null", '"1.0"', '""',
-    '{"a":1.0,"b":[-0.0,1e22,18446744073709551617],"c":{"":null}}', "[]", "{}", '{"$json":"1.0"}', '"\\ud83d\\ude00"',
+    "18446744073709551617", "1.0", "1", "-0.0", "0.0", "-0", "1e300", "5e-324", "9" * 128, "true", "null",
+    '"1.0"', '""',
+    '{"a":1.0,"b":[-0.0,1e22,18446744073709551617],"c":{"":null}}', "[]", "{}", '{"$json":"1.0"}',
+    '"\\ud83d\\ude00"',
     "[" * 60 + "]" * 60,
 ]  # fmt: skip
 REFUSED = [
-    "9" * 309, "9" * 5_000, "NaN", "-Infinity", "1e400", '"\\u0000"', '{"a\\u0000":1}', '"\\ud83d"', '"\\ude00\\ud83d"',
+    "9" * 309, "9" * 5_000, "NaN", "-Infinity", "1e400", '"\\u0000"', '{"a\\u0000":1}', '"\\ud83d"',
+    '"\\ude00\\ud83d"',
     "0.1234567890123456789", '{"a":1,"a":2}', "[" * 250 + "]" * 250,
     json.dumps({f"k{number}": number for number in range(100_000)}),
 ]  # fmt: skip
