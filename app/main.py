@@ -7,12 +7,11 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__
+from app.api import problems
 from app.api.head_requests import HeadAsGet
-from app.api.problems import handlers
 from app.api.middleware.redirects import RelativeRedirects
-from app.api.middleware.request_log import LogsRequests
-from app.api.middleware.request_log import RequestLog
 from app.api.middleware.request_limits import RequestLimits
+from app.api.middleware.request_log import LogsRequests, RequestLog
 from app.api.strictness import refuse_misunderstandings, refuse_repeated
 from app.call_log_api import router as readers_router
 from app.calls import router as calls_router
@@ -87,7 +86,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     app.add_middleware(HeadAsGet)
     app.add_middleware(RelativeRedirects)
     app.add_middleware(RequestLimits, but=frozenset({webhooks.PATH}))
-    handlers.install(app)
+    problems.install(app)
     api_docs.install(app)
     # Last: its route goes before all others, and its description is complete already.
     webhooks.mount(app, process.intake.endpoint)

@@ -13,7 +13,7 @@ from app.api.schemas import ExtensionIdText
 from app.api.timestamps import QueryTimestamp
 from app.errors import Unprocessable
 from app.ids import is_alias
-from app.ringcentral.protocol import ActiveCallsQuery, CallLogQuery
+from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
 
 RecordDirection = Literal["Inbound", "Outbound"]
 CallType = Literal["Voice", "Fax"]

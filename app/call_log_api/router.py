@@ -16,28 +16,20 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.api.auth import CallsReader, Key
 from app.api.dependencies import CurrentServices, JsonResponse, Services
 from app.api.problems import problem_responses
+from app.call_log_api.filters import (
+    ActiveCallsFilters,
+    CallLogFilters,
+    ExtensionCallLogFilters,
+    ExtensionPath,
+    RecordPath,
+    View,
+    ViewQuery,
+)
 from app.call_log_api.lists import CallLogLists
-from app.errors import NotFound
-from app.errors import PermissionMissing
-from app.errors import RingCentralUnreachable
-from app.ids import UNBOUND_ACCOUNT
-from app.ids import ExtensionId
-from app.ids import RecordId
-from app.ids import SessionId
-from app.ringcentral.protocol.calls import ActiveCallsQuery
-from app.ringcentral.protocol.calls import CallLogQuery
-from app.call_log_api.filters import ActiveCallsFilters
-from app.call_log_api.filters import CallLogFilters
-from app.call_log_api.filters import ExtensionCallLogFilters
-from app.call_log_api.filters import ExtensionPath
-from app.call_log_api.filters import RecordPath
-from app.call_log_api.filters import View
-from app.call_log_api.filters import ViewQuery
 from app.call_log_api.response_cache import SharedResponse
-from app.call_log_api.schemas import RecordItems
-from app.call_log_api.schemas import RecordList
-from app.call_log_api.schemas import RecordsAsked
-from app.call_log_api.schemas import SingleRecord
+from app.call_log_api.schemas import RecordItems, RecordList, RecordsAsked, SingleRecord
+from app.errors import NotFound, PermissionMissing, RingCentralUnreachable
+from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId
 from app.values.times import time_text
 
 router = APIRouter(prefix="/v1", tags=["call log"])

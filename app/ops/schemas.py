@@ -5,7 +5,7 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.calls.schemas import Instant
+from app.api.schemas import Instant
 from app.ops.figures.call_figures import MINUTE_SECONDS, PERIOD_SECONDS
 from app.ops.figures.completeness import MOST_CALLS, DoubtReason
 from app.ops.problems.model import Subject

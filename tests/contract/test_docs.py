@@ -134,5 +134,6 @@ def test_every_problem_that_a_page_shows_is_as_the_service_words_it(page: Path) 
         re.MULTILINE,
     )
     assert all(
-        (PROBLEM_TYPES[name].title, str(PROBLEM_TYPES[name].status)) == (title, status) for name, title, status in shown
+        (PROBLEM_TYPES[name].title, str(PROBLEM_TYPES[name].status)) == (title, status)
+        for name, title, status in shown
     )

@@ -74,12 +74,12 @@ def setup_problems(
             "RC_JWT": settings.rc_jwt,
         }
         missing = ", ".join(name for name, value in values.items() if not value)
-        code, detail = AccessReason.NO_CREDENTIALS, f"Without {missing} no call is enriched."
-    elif settings.webhook_address is None:
-        code, detail = ProblemCode.NO_PUBLIC_URL, "Without AFTERCALL_PUBLIC_URL no call events arrive."
-    else:
-        return []
-    return [ProblemToFix(UNBOUND_ACCOUNT, Subject.SETUP, code, detail)]
+        detail = f"Without {missing} no call is enriched."
+        return [ProblemToFix(UNBOUND_ACCOUNT, Subject.SETUP, AccessReason.NO_CREDENTIALS, detail)]
+    if settings.webhook_address is None:
+        detail = "Without AFTERCALL_PUBLIC_URL no call events arrive."
+        return [ProblemToFix(UNBOUND_ACCOUNT, Subject.SETUP, ProblemCode.NO_PUBLIC_URL, detail)]
+    return []
 
 
 def inbox_problems(inbox: InboxState, window_seconds: float) -> list[ProblemToFix]:

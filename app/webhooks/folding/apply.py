@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.calls import store
-from app.calls.attachments.store import join_parked
+from app.calls.attachments.parking import join_parked
 from app.calls.insights.store import join
 from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call, Stage

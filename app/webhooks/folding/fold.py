@@ -12,24 +12,21 @@ import structlog
 from app import metrics
 from app.calls.insights.store import take
 from app.calls.ledger import open_ledger
-from app.calls.attachments.parking import bind_account
-from app.calls.attachments.parking import join_parked
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.enrichment.records.apply import finish
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import apply_facts
-from app.webhooks.folding.batches import Batch
-from app.webhooks.folding.batches import Statement
-from app.webhooks.folding.batches import read_batch
+from app.webhooks.folding.batches import Batch, Statement, read_batch
 from app.webhooks.folding.stages import EndRules
-from app.webhooks.folding.unfolded import Unfolded
-from app.webhooks.folding.unfolded import find_accounts
-from app.webhooks.folding.unfolded import find_owner
-from app.webhooks.folding.unfolded import load_unfolded
-from app.webhooks.folding.unfolded import mark_folded
-from app.webhooks.folding.unfolded import renew_reminded
-from app.values.times import time_text
+from app.webhooks.folding.unfolded import (
+    Unfolded,
+    find_accounts,
+    find_owner,
+    load_unfolded,
+    mark_folded,
+    renew_reminded,
+)
 from app.webhooks.intake.inbox import Inbox
 from app.work.context import WorkContext, Worker
 from app.work.holds import Holds

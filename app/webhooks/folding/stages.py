@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.calls.ledger import Ledger
-from app.calls.model import Call, Stage, time_text
+from app.calls.model import Call, Stage
 from app.db.engine import wake
 from app.enrichment.records.apply import later_end
+from app.values.times import time_text
 from app.webhooks.folding.call_view import CallView
 from app.webhooks.folding.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.work.wakeups import ENDS, POLLS

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts
-from app.calls.attachments.store import bind_account
+from app.calls.attachments.parking import bind_account
 from app.db.engine import wake
 from app.db.lists import is_one_of
 from app.db.tables import deliveries, subscriptions

@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 from structlog.testing import capture_logs
 
+from app.api.middleware.http_protocol import patient_protocol
 from app.main import create_app
 from app.process import Role
-from app.api.middleware.http_protocol import patient_protocol
 from app.settings import Settings
 
 INTAKE = "/webhooks/ringcentral"
