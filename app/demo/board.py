@@ -110,6 +110,7 @@ class DemoBoard:
             line.stage = "live"
         elif kind in {"live", "ended", "absent", "bootstrapped", "reconciled", "final"}:
             line.stage = kind
+        # The first record counts; later stages only improve it.
         if line.found_at is None and line.stage not in NOT_YET_FOUND:
             line.found_at, line.source = now, change["data"].get("source")
         return line

@@ -113,11 +113,13 @@ class Connector:
         call = await self.read_call(line.telephony_session_id)
         self._board.apply_call(line, call)
         if line.stage == "live" and call["answerTime"] is not None and not line.has_live_note:
+            # Set before the request: another worker may handle the next change of this call meanwhile.
             line.has_live_note = True
             await self._attach(line, attachments_during(line.session_id))
         if kind == "call.ended":
             self._on_ended(line)
         elif kind == "call.bootstrapped" and not line.is_complete:
+            # Sent only now, since they depend on the outcome in the record.
             await self._attach(line, attachments_after(line.session_id, call["outcome"]))
             self._board.apply_call(line, await self.read_call(line.telephony_session_id))
             line.is_complete = True

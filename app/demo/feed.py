@@ -27,6 +27,7 @@ class EventReader:
         if not line:
             data = "\n".join(self._data)
             self._data.clear()
+            # Comments keep the connection alive; their empty line completes no event.
             event: Json | None = json.loads(data) if data else None
             return event
         name, _, value = line.partition(":")

@@ -79,6 +79,7 @@ def judge(
 
 def expect(session: Json, script: str = "") -> Expected:
     """Return the expected values by the final records of a session. Raises ValueError without any."""
+    # The first outcome with a matching record wins.
     for outcome, results in _OUTCOMES:
         directions = {record["direction"] for record in session["records"] if record["result"] in results}
         if directions:

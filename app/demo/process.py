@@ -25,6 +25,7 @@ def choose_port(given: int | None) -> int:
     """
     for port in (PREFERRED_PORT, 0) if given is None else (given,):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # As the service will do: a port in TIME_WAIT after the last run counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))

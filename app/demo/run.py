@@ -112,6 +112,7 @@ class DemoRun:
                 call = self._simulator.start_call(planned.script, planned.wishes, delay_seconds=lead)
                 self._played[number] = call
                 lines = self._board.add_call(number, self._simulator.truth(call))
+                # In a task of its own: a slow request must not delay the next call.
                 group.create_task(self._connector.dial(lines[0]))
 
     async def _settle(self) -> DemoReport:
@@ -122,6 +123,7 @@ class DemoRun:
             last_end = self._board.last_end or now
             is_late = (now - last_end).total_seconds() > patience
             if self._board.is_settled(now) or is_late:
+                # Judged again and again: attachments can still be on their way to the API.
                 report = await self._judge()
                 if report.is_clean or is_late:
                     return report

@@ -5,7 +5,7 @@ import the service, and the service knows it only as a URL.
 """
 
 from app.simulator.multi_account import serving_accounts
-from app.simulator.runner import create_app, create_media_app, create_simulator, run, serve, serving
+from app.simulator.runner import serving
 from app.simulator.settings import DEFAULT_MIX, Faults, SimulatorSettings
 from app.simulator.simulator import Simulator
 from app.simulator.timing import Timing
@@ -16,11 +16,6 @@ __all__ = [
     "Simulator",
     "SimulatorSettings",
     "Timing",
-    "create_app",
-    "create_media_app",
-    "create_simulator",
-    "run",
-    "serve",
     "serving",
     "serving_accounts",
 ]

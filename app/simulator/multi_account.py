@@ -1,6 +1,5 @@
 """Several accounts behind one pair of hosts, as at RingCentral: a request's token selects the account."""
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,10 +11,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.clock import Clock
+from app.simulator.api.app import create_app, create_media_app
 from app.simulator.api.pipeline import MAX_BODY_BYTES
 from app.simulator.api.sign_in import PATH as AUTHORIZE_PATH
 from app.simulator.api.sign_in import authorize_route
-from app.simulator.runner import create_app, create_media_app, listen, make_server
+from app.simulator.runner import listen, running
 from app.simulator.settings import SimulatorSettings
 from app.simulator.simulator import Simulator
 
@@ -47,18 +47,8 @@ async def serving_accounts(
         simulators = [Simulator(one.model_copy(update=addresses), clock=clock) for one in settings]
         router = _AccountRouter(simulators, [create_app(one) for one in simulators])
         media_router = _AccountRouter(simulators, [create_media_app(one) for one in simulators])
-        servers = [(make_server(router), platform), (make_server(media_router), media)]
-        tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
-        try:
-            for simulator in simulators:
-                simulator.start()
+        async with running([(router, platform), (media_router, media)], simulators):
             yield simulators
-        finally:
-            for server, _ in servers:
-                server.should_exit = True
-            await asyncio.gather(*tasks)
-            for simulator in simulators:
-                await simulator.stop()
 
 
 class _AccountRouter:
@@ -78,6 +68,7 @@ class _AccountRouter:
         if path == AUTHORIZE_PATH:
             app: ASGIApp = self._authorize
         elif control is not None:
+            # The account's app knows its control API as /_sim, without the account.
             app = self._find(lambda one: one.company.account_id == control[1])
             inner = f"/_sim{control[2] or '/'}"
             scope = {**scope, "path": inner, "raw_path": inner.encode()}

@@ -5,33 +5,16 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from app.clock import Clock
-from app.simulator.api.app import media_app, platform_app
-from app.simulator.api.control import control_routes
+from app.simulator.api.app import create_app, create_media_app
 from app.simulator.settings import SimulatorSettings
 from app.simulator.simulator import Simulator
-
-
-def create_simulator(settings: SimulatorSettings, clock: Clock | None = None) -> Simulator:
-    """Return a simulator that is not started; `create_app` and `create_media_app` return its apps."""
-    return Simulator(settings, clock=clock)
-
-
-def create_app(simulator: Simulator) -> Starlette:
-    """Return the ASGI app of the platform host, with the control API under `/_sim`."""
-    return platform_app(simulator, control_routes(simulator))
-
-
-def create_media_app(simulator: Simulator) -> Starlette:
-    """Return the ASGI app of the media host."""
-    return media_app(simulator)
 
 
 class _Server(uvicorn.Server):
@@ -68,20 +51,29 @@ async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> As
         bound = settings.model_copy(
             update={"port": platform.getsockname()[1], "media_port": media.getsockname()[1]}
         )
-        simulator = create_simulator(bound, clock)
-        servers = [
-            (make_server(create_app(simulator)), platform),
-            (make_server(create_media_app(simulator)), media),
-        ]
-        tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
-        try:
-            simulator.start()
+        simulator = Simulator(bound, clock=clock)
+        apps = [(create_app(simulator), platform), (create_media_app(simulator), media)]
+        async with running(apps, [simulator]):
             yield simulator
-        finally:
-            # The servers first: a request in flight may still need the scheduler and the webhooks.
-            for server, _ in servers:
-                server.should_exit = True
-            await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def running(
+    apps: Sequence[tuple[ASGIApp, socket.socket]], simulators: Sequence[Simulator]
+) -> AsyncIterator[None]:
+    """Serve apps on listening sockets and run their simulators while the block runs."""
+    servers = [(make_server(app), listener) for app, listener in apps]
+    tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+    try:
+        for simulator in simulators:
+            simulator.start()
+        yield
+    finally:
+        # The servers first: a request in flight may still need the scheduler and the webhooks.
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
+        for simulator in simulators:
             await simulator.stop()
 
 
@@ -97,22 +89,8 @@ def make_server(app: ASGIApp) -> _Server:
     return _Server(config)
 
 
-async def serve(
-    settings: SimulatorSettings,
-    stop: asyncio.Event,
-    started: Callable[[Simulator], None] | None = None,
-) -> None:
-    """Serve until `stop` is set or the duration of the settings has passed."""
-    async with serving(settings) as simulator:
-        if started is not None:
-            started(simulator)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(settings.duration_seconds):
-                await stop.wait()
-
-
 def run(settings: SimulatorSettings) -> None:
-    """Serve as a command: print the addresses to standard output, and stop on SIGINT or SIGTERM."""
+    """Serve as a command: print the addresses, and stop on SIGINT or SIGTERM or after the duration."""
     asyncio.run(_run(settings))
 
 
@@ -120,7 +98,12 @@ async def _run(settings: SimulatorSettings) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop, lambda simulator: _print(introduction(simulator)))
+    async with serving(settings) as simulator:
+        sys.stdout.write(f"{introduction(simulator)}\n")
+        sys.stdout.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.duration_seconds):
+                await stop.wait()
 
 
 def introduction(simulator: Simulator) -> str:
@@ -139,8 +122,3 @@ def introduction(simulator: Simulator) -> str:
             f"control: {links.platform}/_sim/",
         )
     )
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

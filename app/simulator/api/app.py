@@ -20,6 +20,7 @@ from app.simulator.api.calls import (
     read_telephony_session,
     sync_call_log,
 )
+from app.simulator.api.control import control_routes
 from app.simulator.api.insights import read_record_insights, read_session_insights
 from app.simulator.api.pipeline import Resource, request_id, route
 from app.simulator.api.sign_in import authorize_route
@@ -99,20 +100,20 @@ def _refuse_unknown(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status, {"RCRequestId": request_id()})
 
 
-def platform_app(simulator: Simulator, control: list[BaseRoute]) -> Starlette:
-    """Return the platform host: tokens, API and the given control routes."""
+def create_app(simulator: Simulator) -> Starlette:
+    """Return the ASGI app of the platform host, with the control API under `/_sim`."""
     routes: list[BaseRoute] = [
         token_route(simulator, "/restapi/oauth/token", token_request),
         token_route(simulator, "/restapi/oauth/revoke", revoke_request),
         authorize_route([simulator]),
         *(route(simulator, resource) for resource in RESOURCES),
-        *control,
+        *control_routes(simulator),
     ]
     return Starlette(routes=routes, exception_handlers=_HANDLERS)
 
 
-def media_app(simulator: Simulator) -> Starlette:
-    """Return the media host, which serves the content of recordings only."""
+def create_media_app(simulator: Simulator) -> Starlette:
+    """Return the ASGI app of the media host, which serves the content of recordings only."""
     return Starlette(routes=[route(simulator, _CONTENT)], exception_handlers=_HANDLERS)
 
 

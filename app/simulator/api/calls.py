@@ -153,6 +153,7 @@ async def read_call_records(simulator: Simulator, request: ApiRequest) -> Respon
     if form == "json" or (form == "accepted" and accepts_json):
         named = [(name, status, body) for name, (_, status, body) in zip(names, parts, strict=True)]
         return Response(json.dumps(multi_status(named)), 207, media_type=MULTI_STATUS_JSON)
+    # Random, so that no client can rely on a fixed boundary.
     boundary = f"Boundary_{len(parts)}_{secrets.randbelow(10**9)}_{int(request.now.timestamp() * 1000)}"
     kind = f"multipart/mixed; boundary={boundary}"
     return Response(multipart(parts, boundary), 207, headers={"Content-Type": kind})
@@ -287,6 +288,7 @@ def _find_recording(simulator: Simulator, request: ApiRequest) -> Recording:
     known = simulator.recording(request.path["recording"])
     if known is None:
         raise not_found("recordingId")
+    # Checked after the look-up, so an unknown recording is 404 for every user.
     owner, own = known.record.extension_id, request.session.user.extension_id
     if owner != own and READ_COMPANY_CALL_LOG not in permissions_of(simulator, request.session):
         raise lacks_permission(READ_CALL_RECORDING)
@@ -315,6 +317,7 @@ async def read_recording_content(simulator: Simulator, request: ApiRequest) -> R
         filename = f"{recording.id}.{form}"
         headers["Content-Disposition"] = f'{disposition.lower()}; filename="{filename}"'
     response = Response(content[part.first : part.last + 1], part.status, headers)
+    # Without the header the server sends the content in chunks.
     if not faults.recording_content_length:
         del response.headers["Content-Length"]
     return response

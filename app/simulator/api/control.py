@@ -168,6 +168,7 @@ async def read_faults(simulator: Simulator, request: Request, body: Any) -> Json
 
 async def change_faults(simulator: Simulator, request: Request, body: Any) -> Json:
     """Change the given switches and leave the others as they are."""
+    # Validated as a whole, then only the given switches are copied.
     changed = Faults.model_validate(body).model_dump(exclude_unset=True)
     simulator.faults = simulator.faults.model_copy(update=changed)
     return simulator.faults.model_dump(mode="json", by_alias=True)

@@ -65,7 +65,7 @@ async def _respond(simulator: Simulator, resource: Resource, request: Request) -
     headers: dict[str, str] = {}
     user = ""
     try:
-        # RingCentral's order: an unauthenticated request counts against no bucket, a forbidden one does.
+        # In this order a request without a valid token counts against no bucket, and a forbidden one does.
         await apply_faults(simulator)
         session = simulator.tokens.authenticate(
             request.headers.get("authorization"), request.query_params.get("access_token"), simulator.now()
@@ -76,6 +76,7 @@ async def _respond(simulator: Simulator, resource: Resource, request: Request) -
         query = Query((key, value) for key, value in request.query_params.multi_items())
         response = await resource.handler(simulator, ApiRequest(request, session, simulator.now(), query))
     except Refused as refusal:
+        # Merged, not replaced: a refusal after the rate limit keeps the rate headers of the request.
         headers |= refusal.headers
         response = JSONResponse(refusal.body(), refusal.status)
     response.headers.update(headers)

@@ -38,6 +38,7 @@ def authorize_route(simulators: Sequence[Simulator]) -> Route:
 def _answer(simulators: Sequence[Simulator], request: Request) -> Response:
     asked = {name: request.query_params.get(name, "") for name in _PARAMETERS}
     error = _find_error(simulators[0], asked)
+    # Shown to the user, never sent to the redirect_uri, which may not belong to the application.
     if error is not None:
         return HTMLResponse(f"<h1>RingCentral (simulated)</h1><p>{escape(error)}</p>", 400)
     chosen = request.query_params.get("sim_user")

@@ -20,6 +20,7 @@ async def token_request(simulator: Simulator, request: Request) -> Response:
     if status is not None:
         raise TokenRefused(status, "temporarily_unavailable", "CMN-201", "The token endpoint is unavailable")
     simulator.tokens.check_client(request.headers.get("authorization"), form)
+    # The client is checked first: a request with wrong credentials counts against no user.
     headers = count_against_limit(simulator, simulator.tokens.user_of_grant(form), limits.AUTH)
     tokens = simulator.tokens.grant(
         form,

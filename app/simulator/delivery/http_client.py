@@ -71,6 +71,7 @@ class Poster:
                 async with asyncio.timeout(RESPONSE_LIMIT_SECONDS):
                     return await self._post(target, message)
             except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+                # A TimeoutError is an OSError, and has its own meaning here.
                 if isinstance(error, TimeoutError):
                     raise
                 raise UnreachableError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
@@ -87,6 +88,7 @@ class Poster:
             try:
                 return await self._exchange(target, kept, message)
             except _ClosedIdleError:
+                # Servers close idle connections; no byte came back, so the request can be sent again.
                 pass
         context = ssl.create_default_context() if target.secure else None
         reader, writer = await asyncio.open_connection(
@@ -95,7 +97,7 @@ class Poster:
         try:
             return await self._exchange(target, _Connection(reader, writer), message)
         except _ClosedIdleError as error:
-            raise EOFError("the connection was closed without an response") from error
+            raise EOFError("the connection was closed without a response") from error
 
     def _take(self, target: _Target) -> _Connection | None:
         connections = self._idle[target]
@@ -107,7 +109,8 @@ class Poster:
         return None
 
     async def _exchange(self, target: _Target, connection: _Connection, message: bytes) -> WebhookResponse:
-        """Send and read; the connection is kept or closed in the end, whatever happens."""
+        """Send the request and read the response; afterwards the connection is kept or closed."""
+        # Closed on a timeout too: the late response would be read as that of the next request.
         is_kept = False
         try:
             head = await _send(connection, message)
@@ -121,7 +124,7 @@ class Poster:
 
 
 def _compose(address: str, payload: bytes, headers: dict[str, str]) -> tuple[_Target, bytes]:
-    """Write the request; the address and the headers are printable ASCII by the time they get here."""
+    """Return the target and the bytes of the request. Address and headers must be printable ASCII."""
     parts = urlsplit(address)
     secure = parts.scheme == "https"
     target = _Target(parts.hostname or "", parts.port or (443 if secure else 80), secure)

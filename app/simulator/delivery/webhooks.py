@@ -155,11 +155,13 @@ class Webhooks:
             return
         self.counts["sent" if attempt == 0 else "resent"] += 1
         failure = await self._attempt(delivery)
+        # Read again: the post may have taken seconds.
         now = self._clock.now()
         self._note(delivery, attempt, failure, now)
         if failure is None:
             subscription.succeeded()
             return
+        # A suspended subscription gets no repetitions; what it missed is lost.
         faults = self._faults()
         patience = self._clock.scaled(faults.suspend_after_seconds)
         if subscription.failed(failure, now, patience, faults.suspend_after_failures):

@@ -57,9 +57,11 @@ class CallStore:
         for session in call.sessions:
             self._by_session[session.telephony_session_id] = call
         for record in call.records:
+            # Calls with a delay are added before they start, so records are not added in order of start.
             insort(self._records, record, key=lambda known: known.started_at)
             self._recent.append(record)
             self._by_record[record.id] = record
+            # Computed once: neither plan nor timing changes, and a sync reads the revisions of all records.
             self._revisions[record.id] = revisions(record, self.timing)
             for recording in record.recordings.kept:
                 self._recordings[recording.id] = KnownRecording(recording, record)

@@ -60,10 +60,11 @@ class Query:
         if given is None:
             return None
         try:
+            # An offset's plus sign that the client did not escape arrives as a space.
             moment = datetime.fromisoformat(given.replace(" ", "+"))
         except ValueError:
             raise invalid(name) from None
-        # RingCentral compares whole seconds: the fraction of a bound is cut, not rounded.
+        # Bounds have the precision of seconds: a fraction is cut, not rounded.
         return whole_second(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
     def integer(self, name: str, default: int, *, most: int | None = None) -> int:
@@ -101,6 +102,7 @@ def paged(
     """Return one page of `records` as a list response. `show` is called for the records of that page only."""
     begin = (page.number - 1) * page.size
     shown = [show(record) for record in records[begin : begin + page.size]]
+    # Rounded up; an empty list has one page too.
     pages = max(1, -(-len(records) // page.size))
 
     def link(number: int) -> Json:
@@ -326,6 +328,7 @@ def sync(source: SyncSource, query: Query, now: datetime, limit: int) -> Json:
         view, group, kind = token.view, token.status_group, "ISync"
         chosen = [pair for pair in source.current(now) if _changed(pair[0], token.seen_until, now, source)]
         chosen = [pair for pair in chosen if _in_group(pair[1], group)]
+        # Refused instead of cut: a shorter list would lose changes that the next token skips.
         if len(chosen) > limit:
             raise _bad_token(f"Sync token is invalid: more than the maximum number of sync records ({limit})")
     else:
@@ -361,6 +364,7 @@ def extract_sync(source: SyncSource, query: Query, now: datetime, hour_ago: date
         view, since, count, kind = token.view, token.seen_until, 250, "ISync"
     else:
         view, kind = query.view(), "FSync"
+        # One microsecond earlier, since `since` is exclusive and `dateFrom` inclusive.
         since = (query.moment("dateFrom") or hour_ago) - timedelta(microseconds=1)
         count = query.integer("recordCount", 250, most=MAX_EXTRACT)
     pending = [pair for pair in source.current(now) if pair[1].at > since]

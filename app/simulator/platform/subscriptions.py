@@ -176,6 +176,7 @@ class Subscription:
         self.failing_since = self.failing_since or now
         self.failures += 1
         failing_seconds = (now - self.failing_since).total_seconds()
+        # Both limits must be exceeded: some failures in a short outage suspend nothing.
         if (
             self.status == "Active"
             and self.failures >= patience_failures
@@ -228,6 +229,7 @@ def lifetime_seconds(asked: object, speed: float, most: float) -> float:
     """
     if asked is None:
         return min(DEFAULT_LIFETIME_SECONDS, most) / speed
+    # In Python a bool is an int.
     if isinstance(asked, bool) or not isinstance(asked, int | float) or asked <= 0:
         raise Refused(400, "CMN-101", "Parameter [expiresIn] value is invalid", parameter="expiresIn")
     return min(float(asked), most) / speed

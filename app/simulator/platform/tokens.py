@@ -191,6 +191,7 @@ class Tokens:
     def _exchange_code(
         self, form: Mapping[str, str], now: datetime, speed: float, *, refreshable: bool
     ) -> Session:
+        # Removed before it is checked: a code works once, even if the request is refused.
         code = self._codes.pop(form.get("code", ""), None)
         if code is None or code.until <= now:
             raise TokenRefused(400, "invalid_grant", "OAU-101", "Authorization code is invalid or expired")
@@ -231,6 +232,7 @@ class Tokens:
         session = self._by_refresh(token)
         if session is None:
             raise TokenRefused(400, "invalid_grant", "OAU-210", "The refresh token is invalid or expired")
+        # A repetition returns the pair that the first request got, and issues nothing.
         if token == session.replaced_token:
             if not _may_repeat(session, now, speed):
                 raise TokenRefused(400, "invalid_grant", "OAU-210", "The refresh token was already used")
@@ -243,6 +245,7 @@ class Tokens:
         return session
 
     def _issue(self, session: Session, now: datetime, *, refreshable: bool) -> None:
+        # Without its entry the old access token is unknown (OAU-213), not expired (OAU-128).
         self._by_access.pop(session.access_token, None)
         session.access_token, session.used_at = self.make_token(), None
         session.access_until = now + timedelta(seconds=session.access_seconds)
@@ -252,6 +255,7 @@ class Tokens:
             session.refresh_until = now + timedelta(seconds=session.refresh_seconds)
 
     def _end_oldest(self, user: User, now: datetime) -> None:
+        # Expired sessions first: they do not count towards the limit. The list is in order of sign-in.
         for session in [session for session in self.sessions if session.is_over(now)]:
             self.sessions.remove(session)
         own = [session for session in self.sessions if session.user == user]

@@ -67,6 +67,7 @@ def shown_at(record: Record, timing: Timing) -> tuple[datetime, ...]:
     moments: list[datetime] = []
     for stage, chance in zip(record.stages, record.draws.lags, strict=False):
         moment = record.after(stage.at, timing.lag(chance))
+        # Each stage draws its own lag, so a later stage could otherwise come first.
         moments.append(max(moment, moments[-1]) if moments else moment)
     return tuple(moments)
 
@@ -112,6 +113,7 @@ def show_stage(record: Record, stage: Stage, logged: Revision | None, links: Lin
     shown = _head(record, links, f"{links.extension(record.extension_id)}/call-log/{record.id}?view={view}")
     shown |= _show_summary(stage.summary)
     shown["extension"] = _extension(record.extension_id, links)
+    # Active Calls names a recording no earlier than the call log does.
     is_attached = logged is not None and logged.with_recording
     if stage is record.final and is_attached and record.recordings.kept:
         shown["recording"] = _recording(record.recordings.kept[0], links)
@@ -128,9 +130,11 @@ def revisions(record: Record, timing: Timing) -> list[Revision]:
     final_at = logged_at(record, timing)
     out: list[Revision] = []
     provisional = _provisional(record, timing)
+    # A call can be so short that it is final before its provisional record would appear.
     if provisional is not None and provisional.at < final_at:
         out.append(provisional)
     additions = _additions(record, timing)
+    # What is added before the final content appears with it, so each revision has its own time.
     moments = sorted({max(final_at, at) for at in additions.values()} | {final_at})
     out += [
         Revision(
@@ -166,6 +170,7 @@ def _additions(record: Record, timing: Timing) -> dict[str, datetime]:
 
 
 _PROVISIONAL = (IN_PROGRESS, "Stopped", "IP Phone Offline", "reversed", "looks final")
+"""The results of provisional records, and two kinds of them that mislead a reader in other fields."""
 
 
 def _provisional(record: Record, timing: Timing) -> Revision | None:

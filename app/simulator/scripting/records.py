@@ -88,6 +88,7 @@ def log_inbound(
         summary = CallSummary(OUTBOUND, VOIP_CALL, current, *phone, duration, "Accepted")
         return Leg(timeline.moment(call.answered), summary, extension.id, "PstnToSip", "VoIP")
 
+    # Between ringing and talking only the legs change: the leg to the agent's phone is added.
     ringing = CallSummary(INBOUND, PHONE_CALL, IN_PROGRESS, *sides)
     final = CallSummary(INBOUND, PHONE_CALL, call.result, *sides, lasts)
     timeline.add_record(

@@ -53,6 +53,7 @@ class CallGenerator:
     def next_call(self) -> tuple[str, Wishes]:
         """Draw the script and the talk time of the next call."""
         self.started += 1
+        # Sorted, so that the calls of a seed do not depend on the order of the mix.
         names, weights = zip(*sorted(self.traffic.mix.items()), strict=True)
         name = self.rng.choices(names, weights)[0]
         return name, Wishes(talk_seconds=draw_talk(self.rng, self.traffic.talk_seconds))
