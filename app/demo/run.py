@@ -109,7 +109,7 @@ class DemoRun:
         async with asyncio.TaskGroup() as group:
             for number, planned in enumerate(plan_calls(self._options), start=1):
                 await self._clock.sleep(planned.after_seconds / speed)
-                call = self._simulator.start_call(planned.script, planned.wishes, delay_seconds=lead)
+                call = self._simulator.start_call(planned.script, planned.options, delay_seconds=lead)
                 self._played[number] = call
                 lines = self._board.add_call(number, self._simulator.truth(call))
                 # In a task of its own: a slow request must not delay the next call.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.demo.options import TALK_SECONDS, Options
 from app.simulator import DEFAULT_MIX
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.scripting.traffic import CallGenerator, Traffic
 
 
@@ -16,14 +16,14 @@ class PlannedCall:
 
     after_seconds: float
     script: str
-    wishes: Wishes
+    options: CallOptions
 
 
 OPENING = (
-    PlannedCall(0.0, "outbound_busy", Wishes(ring_seconds=2.0)),
-    PlannedCall(1.0, "inbound_direct", Wishes(ring_seconds=2.0, talk_seconds=8.0)),
-    PlannedCall(2.0, "inbound_missed", Wishes(ring_seconds=6.0)),
-    PlannedCall(3.0, "queue_answered", Wishes(ring_seconds=3.0, talk_seconds=12.0)),
+    PlannedCall(0.0, "outbound_busy", CallOptions(ring_seconds=2.0)),
+    PlannedCall(1.0, "inbound_direct", CallOptions(ring_seconds=2.0, talk_seconds=8.0)),
+    PlannedCall(2.0, "inbound_missed", CallOptions(ring_seconds=6.0)),
+    PlannedCall(3.0, "queue_answered", CallOptions(ring_seconds=3.0, talk_seconds=12.0)),
 )
 """Short calls first, so that the first record appears within seconds."""
 

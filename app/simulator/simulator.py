@@ -16,7 +16,7 @@ from app.simulator.platform.subscriptions import Subscription, count_statuses, r
 from app.simulator.platform.tokens import Tokens
 from app.simulator.platform.views import Links, iso
 from app.simulator.scheduler import Scheduler, SimulatedClock
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.scripting.catalogue import plan_call
 from app.simulator.scripting.company import COMPANY, Company, users_of
 from app.simulator.scripting.model import Json, ScriptedCall
@@ -99,7 +99,7 @@ class Simulator:
     # Calls
 
     def start_call(
-        self, script: str, wishes: Wishes | None = None, *, delay_seconds: float = 0.0
+        self, script: str, options: CallOptions | None = None, *, delay_seconds: float = 0.0
     ) -> ScriptedCall:
         """Plan a call that starts after `delay_seconds` of simulated time, and its events.
 
@@ -112,7 +112,7 @@ class Simulator:
             seed=self.settings.seed,
             number=next(self._numbers),
         )
-        call = plan_call(script, setup, wishes or Wishes())
+        call = plan_call(script, setup, options or CallOptions())
         self.calls.add(call)
         self.dispatcher.plan_call(call, self.calls)
         return call

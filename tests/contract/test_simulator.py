@@ -70,8 +70,8 @@ class Platform:
         body: Json = response.json()
         return body
 
-    async def play(self, script: str, **wishes: Any) -> Json:
-        response = await self.client.post("/_sim/calls", json={"script": script} | wishes)
+    async def play(self, script: str, **options: Any) -> Json:
+        response = await self.client.post("/_sim/calls", json={"script": script} | options)
         assert response.status_code == 200, response.text
         call: Json = response.json()[0]
         return call

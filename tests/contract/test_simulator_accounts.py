@@ -50,7 +50,7 @@ async def account_of(browser: httpx.AsyncClient, token: str) -> str:
     return str(answer.json()["id"])
 
 
-async def test_the_token_says_whose_account_a_request_is_about(
+async def test_the_token_selects_the_account_of_a_request(
     browser: httpx.AsyncClient, pair: list[Simulator]
 ) -> None:
     for jwt, simulator in (("tea", pair[0]), ("coffee", pair[1])):
@@ -61,7 +61,7 @@ async def test_the_token_says_whose_account_a_request_is_about(
     assert len(pair[1].tokens.sessions) == 1
 
 
-async def test_a_user_of_either_account_signs_in_on_one_page(browser: httpx.AsyncClient) -> None:
+async def test_users_of_both_accounts_sign_in_on_one_page(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/restapi/oauth/authorize", params=asked())
     assert page.status_code == 200
     for user in ("908070001*101", "908070002*102"):
@@ -75,7 +75,7 @@ async def test_a_user_of_either_account_signs_in_on_one_page(browser: httpx.Asyn
         assert await account_of(browser, token["access_token"]) == user.partition("*")[0]
 
 
-async def test_who_does_not_agree_is_sent_back_without_a_code(browser: httpx.AsyncClient) -> None:
+async def test_a_user_who_declines_is_redirected_without_a_code(browser: httpx.AsyncClient) -> None:
     back = await browser.get("/restapi/oauth/authorize", params=asked(sim_user="nobody"))
     said = parse_qs(urlsplit(back.headers["location"]).query)
     assert said["error"] == ["access_denied"]
@@ -92,7 +92,7 @@ async def test_who_does_not_agree_is_sent_back_without_a_code(browser: httpx.Asy
         {"sim_user": "908070009*101"},
     ],
 )
-async def test_what_cannot_be_asked_is_told_to_the_person_and_not_to_the_address(
+async def test_invalid_sign_ins_are_shown_to_the_user_without_a_redirect(
     browser: httpx.AsyncClient, wrong: dict[str, str]
 ) -> None:
     answer = await browser.get("/restapi/oauth/authorize", params=asked(**wrong))
@@ -100,13 +100,15 @@ async def test_what_cannot_be_asked_is_told_to_the_person_and_not_to_the_address
     assert "location" not in answer.headers
 
 
-async def test_each_account_has_its_own_control(browser: httpx.AsyncClient, pair: list[Simulator]) -> None:
+async def test_each_account_has_its_own_control_api(
+    browser: httpx.AsyncClient, pair: list[Simulator]
+) -> None:
     started = await browser.post("/_sim/accounts/908070002/calls", json={"script": "inbound_direct"})
     assert started.status_code < 300, started.text
     assert (len(pair[0].calls), len(pair[1].calls)) == (0, 1)
 
 
-async def test_accounts_that_cannot_be_told_apart_are_not_served() -> None:
+async def test_accounts_with_the_same_jwt_are_refused() -> None:
     with pytest.raises(ValueError, match="jwt"):
         async with serving_accounts([TEA, TEA.model_copy(update={"account_id": "1"})]):
             pass

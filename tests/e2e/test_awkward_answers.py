@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings, Timing
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.scripting.model import ScriptedCall
 from tests.e2e.world import World, world
 
@@ -19,7 +19,7 @@ NAMED_AT_ONCE = replace(PUNCTUAL, attach_delay_min=0.0, attach_delay_max=0.0)
 """No record is ever read without its recording, so that nobody has a reason to look for that."""
 
 NO_SWEEP = {"AFTERCALL_SWEEP_SECONDS": "3600"}
-SHORT = Wishes(talk_seconds=40, ring_seconds=2)
+SHORT = CallOptions(talk_seconds=40, ring_seconds=2)
 
 
 def awkward(
@@ -96,7 +96,7 @@ async def four_hours_of_calls(here: World, speed: float) -> list[ScriptedCall]:
     played = [
         here.simulator.start_call(
             "outbound_answered",
-            Wishes(talk_seconds=hours * 3600 * speed + 20, ring_seconds=2, recorded=False),
+            CallOptions(talk_seconds=hours * 3600 * speed + 20, ring_seconds=2, recorded=False),
             delay_seconds=-hours * 3600 * speed,
         )
         for hours in (0.0, 1.2, 2.4, 3.6)
@@ -136,7 +136,7 @@ async def test_a_recording_that_its_record_does_not_name_is_found_beside_one_tha
 ) -> None:
     never = replace(PUNCTUAL, attach_delay_min=1e6, attach_delay_max=1e6)
     async with awkward(sqlite_url, tmp_path, Faults(extract_sync=False), timing=never) as here:
-        played = here.simulator.start_call("transferred_soon", Wishes(talk_seconds=45, ring_seconds=2))
+        played = here.simulator.start_call("transferred_soon", CallOptions(talk_seconds=45, ring_seconds=2))
         (call,) = await here.reached("final", name_of(played))
         states = {one["id"]: one["state"] for one in call["recordings"]}
         (kept,) = played.recordings

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings, serving
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.conftest import until
 from tests.e2e.process import service_environment
 from tests.e2e.world import Json, World, world
@@ -62,7 +62,7 @@ class Watched(World):
 
     def play(self, script: str, count: int, *, ago_seconds: float = 0.0) -> set[str]:
         """Start so many short calls, a second of the unscaled world apart; return their sessions."""
-        wishes = Wishes(talk_seconds=10, ring_seconds=2)
+        wishes = CallOptions(talk_seconds=10, ring_seconds=2)
         played = [
             self.simulator.start_call(script, wishes, delay_seconds=place - ago_seconds)
             for place in range(count)
@@ -265,7 +265,7 @@ async def test_an_adopted_subscription_with_another_secret_is_replaced(
         here.forget_everything(sqlite_url)
         subscription.token = "somebody-else's"
         await here.service.start()
-        here.simulator.start_call("inbound_direct", Wishes(talk_seconds=8, ring_seconds=2))
+        here.simulator.start_call("inbound_direct", CallOptions(talk_seconds=8, ring_seconds=2))
 
         async def is_replaced() -> bool:
             return (
@@ -285,7 +285,7 @@ async def test_a_backfill_that_was_ended_goes_on_where_it_was(
             # Over so long ago that the last stragglers are in the Call Log.
             simulator.start_call(
                 PAST[place % len(PAST)],
-                Wishes(talk_seconds=10, ring_seconds=2),
+                CallOptions(talk_seconds=10, ring_seconds=2),
                 delay_seconds=-900.0 + 5 * place,
             )
         environment = service_environment(sqlite_url, simulator)

@@ -19,7 +19,7 @@ from app.db.engine import Database
 from app.db.tables import call_records, calls, deliveries
 from app.simulator import Faults, Simulator, SimulatorSettings
 from app.simulator.platform.subscriptions import Subscription, read_filter
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.simulator import ACCOUNT_FILTER, FAR_FUTURE
 from tests.cluster import Cluster
 from tests.e2e.process import INTAKE, TOKEN, Crowd, ServiceProcess, service_environment
@@ -63,7 +63,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def play(simulator: Simulator, count: int, apart_seconds: float) -> None:
     """Start calls of several kinds, one after the other, in seconds of the simulated world."""
     for place in range(count):
-        wishes = Wishes(talk_seconds=20 + place % 7, ring_seconds=4)
+        wishes = CallOptions(talk_seconds=20 + place % 7, ring_seconds=4)
         simulator.start_call(SCRIPTS[place % len(SCRIPTS)], wishes, delay_seconds=place * apart_seconds)
 
 

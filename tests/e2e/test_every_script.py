@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.simulator import Faults, SimulatorSettings
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.scripting.catalogue import SCRIPTS
 from app.simulator.scripting.model import ScriptedCall
 from tests.e2e.world import LIMIT_SECONDS, Json, World, world
@@ -101,7 +101,7 @@ ON_DEMAND = {"recorded_on_demand", "recorded_twice"}
 class Played:
     """A company that plays scripts, each once, and the service that hears of it."""
 
-    def __init__(self, world: World, wishes: Wishes, scripts: Iterable[str]) -> None:
+    def __init__(self, world: World, wishes: CallOptions, scripts: Iterable[str]) -> None:
         self.world = world
         self.calls: Mapping[str, ScriptedCall] = {
             script: world.simulator.start_call(script, wishes, delay_seconds=float(place))
@@ -135,7 +135,7 @@ async def played(
     *,
     extract_sync: bool,
     user: str = "",
-    wishes: Wishes,
+    wishes: CallOptions,
     scripts: Iterable[str] = SCRIPTS,
 ) -> AsyncIterator[Played]:
     """Run both; `user` is what the simulator appends to its JWT for a user with fewer rights."""
@@ -181,7 +181,7 @@ def test_every_script_has_its_story() -> None:
 async def test_a_call_of_every_script_ends_final_as_it_was(
     database_url: str, tmp_path: Path, extract_sync: bool
 ) -> None:
-    wishes = Wishes(
+    wishes = CallOptions(
         talk_seconds=90, ring_seconds=3, hold_seconds=6, agent="101", colleague="102", recorded=True
     )
     async with played(database_url, tmp_path, extract_sync=extract_sync, wishes=wishes) as company:
@@ -217,7 +217,7 @@ HANDED_ON = ("blind_transfer", "warm_transfer", "park_and_pickup", "park_revived
 async def test_recordings_of_calls_handed_on_too_soon_are_none_and_nobody_waits_for_them(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    wishes = Wishes(talk_seconds=20, ring_seconds=2, hold_seconds=4, recorded=True)
+    wishes = CallOptions(talk_seconds=20, ring_seconds=2, hold_seconds=4, recorded=True)
     async with played(sqlite_url, tmp_path, extract_sync=True, wishes=wishes, scripts=HANDED_ON) as company:
         calls = await company.settled([company.sessions(script)[0] for script in HANDED_ON])
         for call in calls.values():
@@ -263,7 +263,7 @@ OF_BEN_ALONE: Mapping[str, Sequence[Row]] = {
 async def test_a_user_without_company_rights_gets_a_call_of_every_script_that_concerns_him(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    wishes = Wishes(
+    wishes = CallOptions(
         talk_seconds=90, ring_seconds=3, hold_seconds=6, agent="102", colleague="101", recorded=False
     )
     async with played(sqlite_url, tmp_path, extract_sync=True, user="-limited", wishes=wishes) as company:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.simulator import SimulatorSettings, Timing
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.e2e.world import world
 
 
@@ -16,7 +16,7 @@ async def test_one_webhook_is_followed_from_intake_to_the_final_record(
     settings = SimulatorSettings(speed=20.0, timing=timing)
     variables = {"AFTERCALL_LOG_LEVEL": "debug", "AFTERCALL_LOG_FORMAT": "json"}
     async with world(sqlite_url, tmp_path, settings, variables=variables) as made:
-        call = made.simulator.start_call("inbound_direct", Wishes(talk_seconds=20, ring_seconds=3))
+        call = made.simulator.start_call("inbound_direct", CallOptions(talk_seconds=20, ring_seconds=3))
         name = call.sessions[0].telephony_session_id
         (shown,) = await made.reached("final", name)
         lines = read_log(tmp_path / f"service-{made.service.port}.log")

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.simulator import Faults, SimulatorSettings, Timing
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.e2e.world import Json, World, world
 
 SESSIONS = "/restapi/v1.0/account/~/telephony/sessions"
@@ -21,7 +21,7 @@ class Desk:
 
     async def play(self) -> tuple[str, str]:
         """Play a recorded call; return its session and its recording, once the service has its record."""
-        wishes = Wishes(talk_seconds=40, ring_seconds=3, recorded=True)
+        wishes = CallOptions(talk_seconds=40, ring_seconds=3, recorded=True)
         call = self.world.simulator.start_call("inbound_direct", wishes)
         name = call.sessions[0].telephony_session_id
         await self.world.reached("reconciled", name)

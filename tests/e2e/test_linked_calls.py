@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.simulator import SimulatorSettings
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.e2e.world import Json, World, world
 
 LINKED = {
@@ -37,7 +37,7 @@ class Played:
         self._world = world
         self._calls = {
             script: world.simulator.start_call(
-                script, Wishes(talk_seconds=30, ring_seconds=3), delay_seconds=place
+                script, CallOptions(talk_seconds=30, ring_seconds=3), delay_seconds=place
             )
             for place, script in enumerate((*LINKED, *ALONE))
         }

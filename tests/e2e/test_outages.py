@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.cluster import Cluster
 from tests.e2e.test_completeness import BY_SWEEPS_OF_GAPS_ALONE, DONE, RARE_LOOKS, Watched, watched
 from tests.postgres_binaries import NoPostgres
@@ -103,7 +103,7 @@ async def stopped(cluster: Cluster) -> AsyncIterator[None]:
 
 def play(here: Watched, talk_seconds: float) -> set[str]:
     """Start a call of each kind; return their sessions."""
-    wishes = Wishes(talk_seconds=talk_seconds, ring_seconds=2)
+    wishes = CallOptions(talk_seconds=talk_seconds, ring_seconds=2)
     calls = [
         here.simulator.start_call(script, wishes, delay_seconds=place) for place, script in enumerate(SCRIPTS)
     ]

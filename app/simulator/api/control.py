@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from app.simulator.platform.views import iso
-from app.simulator.scripting.casting import UnknownNumberError, Wishes
+from app.simulator.scripting.casting import CallOptions, UnknownNumberError
 from app.simulator.scripting.catalogue import SCRIPTS, describe
 from app.simulator.scripting.model import Json
 from app.simulator.settings import Faults
@@ -44,8 +44,8 @@ class StartCalls(_Body):
     customer: str | None = None
     recorded: bool | None = None
 
-    def wishes(self) -> Wishes:
-        return Wishes(**{name: getattr(self, name) for name in Wishes.__dataclass_fields__})
+    def options(self) -> CallOptions:
+        return CallOptions(**{name: getattr(self, name) for name in CallOptions.__dataclass_fields__})
 
 
 class ChangeClock(_Body):
@@ -138,7 +138,7 @@ async def start_calls(simulator: Simulator, request: Request, body: Any) -> list
     calls = [
         simulator.start_call(
             order.script,
-            order.wishes(),
+            order.options(),
             delay_seconds=order.start_in_seconds + place * order.apart_seconds,
         )
         for place in range(order.count)

@@ -9,7 +9,7 @@ from app.simulator.scripting.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class CallOptions:
     """What the caller of `start_call` may choose; None leaves it to chance. Times are simulated seconds.
 
     `agent`, `colleague` and `customer` are numbers: for the first two a short number, a direct number or an
@@ -49,21 +49,21 @@ class UnknownNumberError(ValueError):
     """No extension of the company has the given number."""
 
 
-def choose_casting(timeline: Timeline, company: Company, wishes: Wishes) -> Casting:
+def choose_casting(timeline: Timeline, company: Company, options: CallOptions) -> Casting:
     """Choose the participants and times; raises UnknownNumberError."""
-    # Everything is drawn before the wishes apply, so that a wish changes nothing but what it names.
+    # Everything is drawn before the options apply, so that an option changes nothing but its own value.
     rng = timeline.rng
     first, second = rng.sample(
         [person for person in company.people if not person.name.endswith("Service")], k=2
     )
-    agent = _find_extension(company, wishes.agent) or first
-    colleague = _find_extension(company, wishes.colleague) or (second if second.id != agent.id else first)
+    agent = _find_extension(company, options.agent) or first
+    colleague = _find_extension(company, options.colleague) or (second if second.id != agent.id else first)
     ring, talk, hold = rng.uniform(2.0, 12.0), draw_talk(rng), rng.uniform(5.0, 20.0)
     customer, recorded = rng.choice(company.customers), rng.random() < 0.6
-    if wishes.customer is not None:
+    if options.customer is not None:
         customer = next(
-            (known for known in company.customers if known.number == wishes.customer),
-            Customer(wishes.customer, wishes.customer),
+            (known for known in company.customers if known.number == options.customer),
+            Customer(options.customer, options.customer),
         )
     timeline.add_name(customer.number, customer.name)
     return Casting(
@@ -72,10 +72,10 @@ def choose_casting(timeline: Timeline, company: Company, wishes: Wishes) -> Cast
         agent,
         colleague,
         customer,
-        ring if wishes.ring_seconds is None else wishes.ring_seconds,
-        talk if wishes.talk_seconds is None else wishes.talk_seconds,
-        hold if wishes.hold_seconds is None else wishes.hold_seconds,
-        recorded if wishes.recorded is None else wishes.recorded,
+        ring if options.ring_seconds is None else options.ring_seconds,
+        talk if options.talk_seconds is None else options.talk_seconds,
+        hold if options.hold_seconds is None else options.hold_seconds,
+        recorded if options.recorded is None else options.recorded,
     )
 
 

@@ -9,7 +9,7 @@ disconnect within some 20 ms at the end.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from app.simulator.scripting.casting import Casting, Wishes, choose_casting, event_side
+from app.simulator.scripting.casting import CallOptions, Casting, choose_casting, event_side
 from app.simulator.scripting.model import NO_RECORDING, ON_DEMAND, ScriptedCall
 from app.simulator.scripting.multi_party import conference, own_number, ringout, supervised
 from app.simulator.scripting.queues import ivr_then_agent, queue_abandoned, queue_answered, voicemail
@@ -243,11 +243,11 @@ def describe(name: str) -> str:
     return (SCRIPTS[name].__doc__ or "").strip()
 
 
-def plan_call(name: str, setup: CallSetup, wishes: Wishes) -> ScriptedCall:
+def plan_call(name: str, setup: CallSetup, options: CallOptions) -> ScriptedCall:
     """Plan a call of this script; raises KeyError for an unknown script."""
     script = SCRIPTS[name]
     timeline = Timeline(setup)
-    script(choose_casting(timeline, setup.company, wishes))
+    script(choose_casting(timeline, setup.company, options))
     call = timeline.finish(name)
     delivered = _DELIVERED_EVENTS.get(name)
     return call if delivered is None else drop_events(call, delivered)

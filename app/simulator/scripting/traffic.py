@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from app.simulator.scripting.casting import Wishes, draw_talk
+from app.simulator.scripting.casting import CallOptions, draw_talk
 from app.simulator.scripting.catalogue import SCRIPTS
 
 
@@ -50,13 +50,13 @@ class CallGenerator:
         """Draw the simulated seconds until the next call. Arrivals are a Poisson process."""
         return self.rng.expovariate(self.traffic.calls_per_minute / 60.0)
 
-    def next_call(self) -> tuple[str, Wishes]:
+    def next_call(self) -> tuple[str, CallOptions]:
         """Draw the script and the talk time of the next call."""
         self.started += 1
         # Sorted, so that the calls of a seed do not depend on the order of the mix.
         names, weights = zip(*sorted(self.traffic.mix.items()), strict=True)
         name = self.rng.choices(names, weights)[0]
-        return name, Wishes(talk_seconds=draw_talk(self.rng, self.traffic.talk_seconds))
+        return name, CallOptions(talk_seconds=draw_talk(self.rng, self.traffic.talk_seconds))
 
     def change(self, **fields: object) -> None:
         """Change the traffic from now on. A new number of calls counts from zero."""

@@ -1,11 +1,11 @@
 """Two companies with different rights in one service: every call finds its record, and nobody sees the other's."""
 
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from tests.conftest import answer_to
 from tests.integration.accounts.conftest import COFFEE, TEA, Json, Stage
 
 FOUND = ("bootstrapped", "reconciled", "final")
-SHORT = Wishes(talk_seconds=10.0, ring_seconds=5.0)
+SHORT = CallOptions(talk_seconds=10.0, ring_seconds=5.0)
 
 
 async def found_calls(stage: Stage, key: str, count: int) -> list[Json]:
@@ -61,7 +61,9 @@ async def test_a_user_who_sees_only_himself_has_his_calls_beside_a_whole_company
     await stage.sign_in(f"{COFFEE}*102")
     await subscribed(stage, TEA, COFFEE)
     stage.tea.start_call("inbound_direct", SHORT)
-    mine = stage.coffee.start_call("inbound_direct", Wishes(agent="102", talk_seconds=10.0, ring_seconds=5.0))
+    mine = stage.coffee.start_call(
+        "inbound_direct", CallOptions(agent="102", talk_seconds=10.0, ring_seconds=5.0)
+    )
     (call,) = await found_calls(stage, await stage.key_of(COFFEE), 1)
     assert call["telephonySessionId"] == mine.sessions[0].telephony_session_id
     await found_calls(stage, await stage.key_of(TEA), 1)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.simulator.platform.insights import KINDS, analysed_at, only_kinds, show_insights
-from app.simulator.scripting.casting import Wishes
+from app.simulator.scripting.casting import CallOptions
 from app.simulator.scripting.catalogue import plan_call
 from app.simulator.scripting.company import ANA_ID, COMPANY
 from app.simulator.scripting.model import Json, Record, Recording, ScriptedCall
@@ -17,8 +17,8 @@ HOUR = timedelta(hours=1)
 
 
 def recorded(script: str = "inbound_direct", speed: float = 1.0) -> tuple[ScriptedCall, Record, Recording]:
-    wishes = Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
-    call = plan_call(script, CallSetup(COMPANY, START, speed, seed=1, number=1), wishes)
+    options = CallOptions(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
+    call = plan_call(script, CallSetup(COMPANY, START, speed, seed=1, number=1), options)
     recording = call.recordings[0]
     return call, next(one for one in call.records if recording in one.recordings.kept), recording
 

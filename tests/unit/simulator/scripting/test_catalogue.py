@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.simulator.platform.events import TERMINAL
-from app.simulator.scripting.casting import UnknownNumberError, Wishes
+from app.simulator.scripting.casting import CallOptions, UnknownNumberError
 from app.simulator.scripting.catalogue import SCRIPTS, describe, plan_call
 from app.simulator.scripting.company import ANA_ID, BEN_ID, COMPANY
 from app.simulator.scripting.model import IN_PROGRESS, NO_RECORDING, ON_DEMAND, RecordingResult, ScriptedCall
@@ -23,10 +23,10 @@ def play_one(
     seed: int = 1,
     number: int = 1,
     start: datetime = START,
-    wishes: Wishes | None = None,
+    options: CallOptions | None = None,
 ) -> ScriptedCall:
-    usual = Wishes(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102")
-    return plan_call(script, CallSetup(COMPANY, start, speed, seed, number), wishes or usual)
+    usual = CallOptions(talk_seconds=60.0, ring_seconds=4.0, agent="101", colleague="102")
+    return plan_call(script, CallSetup(COMPANY, start, speed, seed, number), options or usual)
 
 
 def statuses(call: ScriptedCall) -> list[tuple[str, str, str | None]]:
@@ -225,8 +225,8 @@ def test_recording_twice_gives_two_recordings_in_one_record() -> None:
 
 @pytest.mark.parametrize("script", ["blind_transfer", "park_and_pickup", "park_revived"])
 def test_each_part_of_a_continued_call_mentions_its_short_recording(script: str) -> None:
-    wishes = Wishes(talk_seconds=40.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
-    call = play_one(script, wishes=wishes)
+    options = CallOptions(talk_seconds=40.0, ring_seconds=4.0, agent="101", colleague="102", recorded=True)
+    call = play_one(script, options=options)
     assert call.recordings == ()
     assert [record.recordings.too_short for record in call.records] == [True, True]
 
@@ -270,4 +270,4 @@ def test_all_parties_leave_a_parked_call_before_it_is_picked_up() -> None:
 
 def test_an_unknown_extension_is_refused() -> None:
     with pytest.raises(UnknownNumberError):
-        play_one("inbound_direct", wishes=Wishes(agent="999"))
+        play_one("inbound_direct", options=CallOptions(agent="999"))
