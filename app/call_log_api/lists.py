@@ -122,6 +122,7 @@ class CallLogLists:
         found = {
             RecordId(name): answer for name, answer in (await self._shared.find(account_id, keys)).items()
         }
+        # Sorted, so that concurrent requests for the same ids share one response.
         missing = sorted({record_id for record_id in record_ids if record_id not in found})
         if missing:
             fetched = await self._fetch_records(account_id, extension_id, missing, view, keys)

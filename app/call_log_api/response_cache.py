@@ -58,6 +58,7 @@ class ResponseCache:
     ) -> SharedResponse:
         """Return a response that is at most `fresh_seconds` old. Raises what `fetch` raises."""
         key = cache_key(parts)
+        # Within the process, one task per query; between processes, the lease in the database.
         flight = self._flights.get((account_id, key))
         if flight is None:
             flight = asyncio.create_task(self._find_or_fetch(account_id, key, fresh_seconds, fetch))
@@ -142,6 +143,7 @@ class ResponseCache:
                 .values(account_id=account_id, key=key, expires_at=now)
                 .on_conflict_do_nothing()
             )
+            # The conditions repeat the checks above: another replica may have claimed the row since.
             is_free = rc_cache.c.lease_until.is_(None) | (rc_cache.c.lease_until <= now)
             claim = update(rc_cache).where(mine, is_free, rc_cache.c.expires_at <= now)
             return bool((await db.execute(claim.values(lease_until=now + self._lease))).rowcount)

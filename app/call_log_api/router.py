@@ -90,6 +90,7 @@ class ListRequest:
         headers = self._aged(shared.fetched_at, fresh_seconds)
         if next_page is not None:
             headers["Link"] = f'<{next_page}>; rel="next"'
+        # Clients know no account `~`.
         known = self.key.account_id if self.key.account_id != UNBOUND_ACCOUNT else None
         return JsonResponse(
             {
@@ -107,6 +108,7 @@ class ListRequest:
         ids = [RecordId(one) for one in body.ids]
         found = await self.lists.records(self.key.account_id, self.extension_id, ids, body.view)
         data = [{"id": one, **found[one].body, "fetchedAt": time_text(found[one].fetched_at)} for one in ids]
+        # The response is as old as its oldest record.
         oldest = min(shared.fetched_at for shared in found.values())
         return JsonResponse({"data": data}, headers=self._aged(oldest, self.lists.rules.call_log_fresh))
 
@@ -246,6 +248,7 @@ async def get_extension_record(
 
 def _next_page(request: Request, body: dict[str, Any]) -> str:
     """Return the URL of the next page: the same query, with the time range fixed."""
+    # Relative defaults would move the range from page to page.
     fixed = {name: _moment_text(body[name]) for name in ("dateFrom", "dateTo") if body.get(name)}
     kept = [
         pair for pair in request.query_params.multi_items() if pair[0] not in {"page", "dateFrom", "dateTo"}

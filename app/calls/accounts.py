@@ -19,6 +19,7 @@ async def lock(db: AsyncConnection, account_id: AccountId, now: datetime) -> int
     """Lock the account, after creating it if necessary; return the last number of its timeline."""
     seq = await _lock_row(db, account_id)
     if seq is None:
+        # Another transaction may insert the row first, so it is locked and read again after that.
         await _open(db, account_id, now)
         seq = await _lock_row(db, account_id)
     return seq or 0
@@ -53,6 +54,7 @@ async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> boo
 
     Attachments that are parked under `~` move to the account in the same transaction, so none is lost.
     """
+    # `~` is always locked first, so that two transactions cannot deadlock.
     await lock(db, UNBOUND_ACCOUNT, now)
     if await resolve(db, UNBOUND_ACCOUNT) != UNBOUND_ACCOUNT:
         return False

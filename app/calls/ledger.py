@@ -92,6 +92,7 @@ class Ledger:
 
     def keep(self, call: Call) -> None:
         """Write a call with a change that is not visible, such as a due time or a counter."""
+        # A new call is inserted with all its columns at the flush.
         if call.call_id not in self._new:
             self._changed[call.call_id] = call
 
@@ -105,6 +106,7 @@ class Ledger:
         """Record who took part in a call, so that it is found by extension and by number."""
         for kind, values in (("extension", extensions), ("number", numbers)):
             for value in values:
+                # Longer values do not fit the column.
                 if value and len(value) <= PHONE_NUMBER:
                     self._parties[(call.call_id, kind, value)] = call.started_at
 
@@ -114,6 +116,7 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write everything that was recorded; it becomes visible when the transaction commits."""
+        # Calls first: all other rows refer to them.
         await self._write_calls()
         await self._write_names()
         await self._write_parties()
@@ -167,6 +170,7 @@ class Ledger:
             )
             await self.db.execute(statement, rows)
             self._parties.clear()
+        # After the insert, so that new parties are dated as well.
         for call_id, started_at in self._redated.items():
             mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
             await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
@@ -175,6 +179,7 @@ class Ledger:
     async def _write_events(self) -> None:
         if self._events:
             await self.db.execute(insert(timeline), self._events)
+            # The counter is safe to overwrite: this transaction holds the account's row.
             own = accounts.c.account_id == self.account_id
             await self.db.execute(update(accounts).where(own).values(timeline_seq=self.seq))
             wake(self.db, wakeups.TIMELINE, *{wakeups.of_call(event["call_id"]) for event in self._events})
@@ -210,5 +215,6 @@ def _report_moves(moved: Sequence[dict[str, str]]) -> None:
 def _row(call: Call, *, keyed: bool = False) -> dict[str, Any]:
     row = {name: getattr(call, name) for name in _COLUMNS}
     if keyed:
+        # Bound under other names: in an UPDATE, SQLAlchemy reserves the names of columns for SET.
         row |= {"key_account_id": row.pop("account_id"), "key_call_id": row.pop("call_id")}
     return row

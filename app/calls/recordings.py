@@ -148,6 +148,7 @@ async def claim_due(
     )
     if recording_id is None:
         return None
+    # Another replica may have claimed it since the query: then the condition matches no row.
     taken = update(recordings).where(wanted, recordings.c.recording_id == recording_id).values(due_at=until)
     return recording_id if (await db.execute(taken)).rowcount else None
 

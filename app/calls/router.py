@@ -137,6 +137,7 @@ async def get_call(
     wanted = until or (Stage.BOOTSTRAPPED if wait is not None else None)
     shown = await _wait_for_call(services, key, call, wanted, wait or 0)
     if shown is None:
+        # `~` is resolved again: it may have been bound while the request waited.
         async with services.database.read() as db:
             raise await _no_call(db, await accounts.resolve(db, key.owner), call)
     body = write_json(shown)
@@ -165,9 +166,11 @@ async def _wait_for_call(
             left = until - services.clock.monotonic()
             if _has_reached(shown, wanted) or left <= 0 or services.stopping.is_set():
                 return shown
+            # If the call has just been found, the loop listens to its own topic and queries once more first.
             if shown is None or topic != wakeups.TIMELINE:
                 await wakeups.wait(woken, min(left, changes.POLL_SECONDS))
                 await check_still_valid(services, key)
+        # From here on, changes of other calls do not wake this request.
         if shown is not None:
             topic = wakeups.of_call(shown["id"])
 

@@ -1,9 +1,9 @@
 """Finds calls by any of their names and by what is due, and stores their records."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,6 +48,7 @@ async def find_ids(db: AsyncConnection, account_id: AccountId, name: str) -> lis
     query = select(calls.c.call_id).where(calls.c.account_id == account_id)
     own = calls.c.call_id == name if name.startswith("call_") else calls.c.telephony_session_id == name
     found = list(await db.scalars(query.where(own)))
+    # An id of ours and a `telephonySessionId` are unique; only an alias can match several calls.
     if found or not is_alias(name):
         return found
     aliased = select(call_aliases.c.call_id).where(
@@ -92,6 +93,7 @@ async def find_by_aliases(
 ) -> dict[str, Call]:
     """Return the call of each name that matches exactly one, by name: `find_ids` for many names."""
     found: dict[str, set[str]] = {}
+    # The order of `find_ids`: a name that matches a call's own id is not looked up as an alias.
     for column in (calls.c.call_id, calls.c.telephony_session_id, call_aliases.c.alias):
         left = [name for name in names if name not in found and is_alias(name)]
         if left:
@@ -130,29 +132,13 @@ async def find_recent(
     db: AsyncConnection, account_id: AccountId, now: datetime, extension_id: str | None = None
 ) -> list[Recent]:
     """Return the ended calls whose window is open, of one extension or of all, with or without a record."""
-    column = calls.c
-    query = select(
-        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.caller,
-        column.callee,
-        column.started_at, column.ended_at, column.end_known_at, column.bootstrapped_at,
-        column.last_missed_at,
-    ).where(column.account_id == account_id, column.window_closes_at > now)  # fmt: skip
+    query = _select_fields(Recent).where(calls.c.account_id == account_id, calls.c.window_closes_at > now)
     if extension_id is not None:
-        query = query.where(column.call_id.in_(_ids_of_extension(account_id, extension_id)))
+        query = query.where(calls.c.call_id.in_(_ids_of_extension(account_id, extension_id)))
+    rows = await db.execute(query)
     return [
-        Recent(
-            call_id=row.call_id,
-            telephony_session_id=row.telephony_session_id,
-            session_id=row.session_id,
-            stage=row.stage,
-            numbers=numbers_of(row.caller, row.callee),
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            end_known_at=row.end_known_at or row.ended_at,
-            bootstrapped_at=row.bootstrapped_at,
-            last_missed_at=row.last_missed_at,
-        )
-        for row in await db.execute(query)
+        _read_fields(Recent, row, end_known_at=row.end_known_at or row.ended_at)
+        for row in rows
         if row.ended_at is not None
     ]
 
@@ -185,6 +171,9 @@ class DueCall:
     started_at: datetime
 
 
+_Fields = TypeVar("_Fields", Recent, DueCall)
+
+
 async def find_due_readings(
     db: AsyncConnection,
     account_id: AccountId,
@@ -198,29 +187,25 @@ async def find_due_readings(
 
     `extension_id`: only calls of this extension. `unseen_by`: only calls in which none of these took part.
     """
-    column = calls.c
-    query = select(
-        column.call_id, column.telephony_session_id, column.session_id, column.stage, column.reads,
-        column.read_at,
-        column.caller, column.callee, column.started_at,
-    ).where(column.account_id == account_id, column.read_at <= now)  # fmt: skip
+    query = _select_fields(DueCall).where(calls.c.account_id == account_id, calls.c.read_at <= now)
     if extension_id is not None:
-        query = query.where(column.call_id.in_(_ids_of_extension(account_id, extension_id)))
+        query = query.where(calls.c.call_id.in_(_ids_of_extension(account_id, extension_id)))
     for other in unseen_by:
-        query = query.where(column.call_id.not_in(_ids_of_extension(account_id, other)))
-    return [
-        DueCall(
-            call_id=row.call_id,
-            telephony_session_id=row.telephony_session_id,
-            session_id=row.session_id,
-            stage=row.stage,
-            reads=row.reads,
-            read_at=row.read_at,
-            numbers=numbers_of(row.caller, row.callee),
-            started_at=row.started_at,
-        )
-        for row in await db.execute(query.order_by(column.read_at).limit(limit))
-    ]
+        query = query.where(calls.c.call_id.not_in(_ids_of_extension(account_id, other)))
+    rows = await db.execute(query.order_by(calls.c.read_at).limit(limit))
+    return [_read_fields(DueCall, row) for row in rows]
+
+
+def _select_fields(kind: type[Recent | DueCall]) -> Select[Any]:
+    """Select the columns of a class's fields, and those from which `numbers` follows."""
+    names = (item.name for item in fields(kind) if item.name != "numbers")
+    return select(*(calls.c[name] for name in names), calls.c.caller, calls.c.callee)
+
+
+def _read_fields(kind: type[_Fields], row: Row[Any], **others: Any) -> _Fields:
+    """Return an object from a row of `_select_fields`, with `others` in place of its values."""
+    values = {**row._mapping, **others}  # noqa: SLF001 - the documented way from a row to keywords
+    return kind(numbers=numbers_of(values.pop("caller"), values.pop("callee")), **values)
 
 
 def _ids_of_extension(account_id: AccountId, extension_id: str) -> Select[tuple[str]]:

@@ -96,6 +96,7 @@ def recordings_json(
 
 def _recording_state(shown: Json, row: Row[Any] | None) -> Json:
     state = State(row.state) if row else State.PENDING if shown["recordIds"] else State.ANNOUNCED
+    # An archived recording is still available after it has expired at RingCentral.
     is_gone = state in {State.EXPIRED, State.NONE} and (row is None or row.archive_path is None)
     return {
         "state": state.value,
@@ -115,6 +116,7 @@ def _add_recording(found: dict[str, Json], named: Any, record_id: str) -> None:
         return
     known = found.setdefault(str(named["id"]), _recording(str(named["id"])))
     for name in ("type", "uri", "contentUri"):
+        # Records and legs may each have a part of the fields.
         known[name] = known[name] or named.get(name)
     if record_id not in known["recordIds"]:
         known["recordIds"].append(record_id)

@@ -207,6 +207,7 @@ class SentimentIn(Input):
         return self
 
     def columns(self) -> dict[str, Any]:
+        # A word that is not a label is the source's own value, unless the source sent another one.
         label = read_label(self.label, self.score)
         own_word = self.label if self.label and self.label != label else None
         return {

@@ -47,6 +47,7 @@ async def bind_account(db: AsyncConnection, account_id: AccountId, now: datetime
     if await accounts.resolve(db, UNBOUND_ACCOUNT) != UNBOUND_ACCOUNT:
         return False
     await accounts.lock(db, account_id, now)
+    # Before the rows move: both accounts may have the same slot, which is unique.
     for kind in KINDS:
         await _drop_older_of_both(db, kind, account_id)
     await accounts.bind(db, account_id, now)
@@ -80,7 +81,10 @@ async def _join(ledger: Ledger, kind: AttachmentKind, joins: Mapping[str, Call])
         .order_by(table.c.updated_at, table.c.created_at)
     )
     found = [StoredAttachment.read(kind, row) for row in (await ledger.db.execute(query)).mappings()]
+    # Without a parked attachment among them, there is nothing to decide.
     contests = [rivals for rivals in _by_slot(found, joins) if any(one.parked for one in rivals)]
+    # Sorted by time: the last one of each contest is the newest and wins. The losers are deleted first,
+    # because the winner takes their slot, which is unique.
     await _drop(ledger, kind, [loser for rivals in contests for loser in rivals[:-1]])
     await _attach(ledger, kind, contests, joins)
     for *losers, winner in contests:
@@ -100,6 +104,7 @@ def _by_slot(
     slots: dict[tuple[Any, ...], list[StoredAttachment]] = defaultdict(list)
     for one in attachments:
         subject = joins[one.subject].call_id if one.parked else one.subject
+        # A row without a slot competes with nothing but itself.
         slot = one.slot if None not in one.slot else tuple(one.row_key.values())
         slots[(subject, *slot)].append(one)
     return slots.values()

@@ -143,6 +143,7 @@ async def wait_for_changes(
     Raises HistoryChanged if the database was restored meanwhile, Unauthenticated if the key was revoked.
     """
     until = services.clock.monotonic() + seconds
+    # Listens before it queries, so that a change in between is not missed.
     with services.wakeups.listen(wakeups.TIMELINE, wakeups.KEYS) as woken, watch(services, key):
         while True:
             async with services.database.read() as db:
@@ -169,6 +170,7 @@ async def follow(
         while not services.stopping.is_set():
             await check_still_valid(services, key)
             feed = await _next_batch(services, owner, after)
+            # Outside of the transaction: a slow client may take as long as it likes for each change.
             for change in feed.changes:
                 yield change
             after = feed.after

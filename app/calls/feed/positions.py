@@ -69,6 +69,7 @@ async def load_end(db: AsyncConnection, account_id: AccountId) -> Position:
     query = select(timeline).where(timeline.c.account_id == account_id)
     row = (await db.execute(query.order_by(timeline.c.seq.desc()).limit(1))).first()
     last = await load_last_number(db, account_id)
+    # The last change may have been deleted with its call, but its number stays assigned.
     if row is None or row.seq != last:
         return Position(last)
     return Position.after(row)
@@ -88,6 +89,7 @@ async def check(db: AsyncConnection, account_id: AccountId, position: Position) 
         return
     query = select(timeline).where(timeline.c.account_id == account_id, timeline.c.seq == position.seq)
     row = (await db.execute(query)).first()
+    # No row: the change was deleted with its call, and its number was not assigned again.
     if row is not None:
         check_row(position, row)
 

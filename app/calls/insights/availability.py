@@ -70,6 +70,7 @@ def expect_insights(call: Call, availability: Availability, after_seconds: float
 
     While it is unknown whether the account has insights at all, the look is due at once.
     """
+    # Only once: a later record of the call must not restart the search.
     if PART in call.readiness:
         return
     if availability.is_closed(now):

@@ -138,6 +138,7 @@ def _party_of(speaker: Mapping[str, Any], parties: Sequence[Mapping[str, Any]]) 
     """Find the speaker's party: by extension, then by number, then by its position in the session (`P-2`)."""
     extension_id, number = _text(speaker.get("extensionId")), _text(speaker.get("phoneNumber"))
     if extension_id:
+        # A colleague may have several parties; the one that answered speaks.
         found = [party for party in parties if party.get("extensionId") == extension_id]
         return _only([party for party in found if party.get("answeredAt")] or found)
     if number:
@@ -145,6 +146,7 @@ def _party_of(speaker: Mapping[str, Any], parties: Sequence[Mapping[str, Any]]) 
         found = [party for party in outside if _own_side(party).get("phoneNumber") == number]
         if found:
             return _only(found)
+    # Speaker ids look like party ids, or have only the last part of one.
     name = (_text(speaker.get("speakerId")) or "").casefold()
     place = name.rpartition("-")[2]
     by_name = [party for party in parties if str(party.get("id", "")).casefold() == name]

@@ -65,6 +65,7 @@ async def take(
     Returns the calls, because the insights may have been the last part that a call waited for. `at_hand`: the
     calls, by id, that this transaction has loaded; a second copy would overwrite them.
     """
+    # One write per recording, however often a batch contains its insights.
     newest: dict[str, InsightsArrival] = {}
     for arrival in arrivals:
         known = newest.get(arrival.version.source_id)
@@ -80,6 +81,7 @@ async def take(
     ]
     homes = await _find_calls(ledger, fresh, kept, at_hand or {})
     news: dict[str, list[str]] = defaultdict(list)
+    # Read before the write: a sentiment that differs from this one was changed by a client.
     moods = await _moods(ledger, {call.call_id for call in homes.values()})
     for arrival in fresh:
         home = homes.get(arrival.version.source_id)

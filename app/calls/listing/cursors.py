@@ -63,6 +63,7 @@ def read_cursor(cursor: str, digest: str, order: Order) -> tuple[list[Any], Posi
 def _read_place(place: list[Any], order: Order) -> list[Any]:
     if order.by == "updatedAt":
         (seq,) = place
+        # `type`, because a bool is an instance of int.
         if type(seq) is not int or not 0 <= seq <= _LARGEST_SEQ:
             raise ValueError("not a number of the timeline")
         return [seq]

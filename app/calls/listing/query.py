@@ -60,6 +60,7 @@ async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuer
     changed_after = await _seq_before(db, account_id, query.updated_after) if query.updated_after else None
     statement = build(account_id, query, place, changed_after)
     rows = (await db.execute(statement)).all()
+    # The statement reads one row more than the page: if it is there, there is a next page.
     if len(rows) <= query.limit:
         return ListedRows(rows, None)
     rows = rows[: query.limit]
@@ -84,6 +85,7 @@ def build(
         "endTime": [calls.c.ended_at, calls.c.call_id],
         "updatedAt": [calls.c.changed_seq],
     }[query.order.by]
+    # Databases disagree on the order of nulls, and the partial index does not contain them.
     if query.order.by == "endTime":
         conditions.append(calls.c.ended_at.is_not(None))
     if place is not None:
@@ -106,6 +108,7 @@ def _source(
     if not parties:
         return calls, calls.c.started_at, calls.c.call_id, [calls.c.account_id == account_id]
     party = call_parties.c
+    # One index drives the list; a second filter is checked for each of its calls.
     (kind, value), *others = parties
     source = call_parties.join(
         calls, and_(calls.c.account_id == party.account_id, calls.c.call_id == party.call_id)

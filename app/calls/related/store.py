@@ -1,8 +1,8 @@
-"""Keeps what calls say of each other, and shows it on both sides. Under the ledger.
+"""Stores the links between calls and shows them on both sides, under the ledger.
 
-`call_links` holds what each call said, to be found from either end; `calls.related` and
-`calls.conversation_id` show what follows from it. A link to a session that nobody has told us of waits there
-until its call comes.
+`call_links` has the links that each call named, with indexes for both ends; `calls.related` and
+`calls.conversation_id` are derived from them. A link to an unknown session waits there until its call is
+known.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,12 +32,12 @@ from app.db.tables import call_aliases, call_links, calls
 from app.ids import AccountId
 
 MOST_CALLS = 64
-"""A conversation is followed no farther: whoever runs a standing conference must not slow everybody down."""
+"""The largest conversation that is followed: a permanent conference must not slow down all other calls."""
 
 
 _MOST_AT_ONCE = 256
 _MOST_NEAR = 500
-"""Calls whose `sessionId` is near that are looked at for the other half of a RingOut."""
+"""The number of calls with a near `sessionId` that are checked for the other half of a RingOut."""
 
 
 async def link_calls(
@@ -46,36 +46,36 @@ async def link_calls(
     at_hand: Mapping[str, Call],
     named: Mapping[str, Call],
 ) -> None:
-    """Note what calls say of other sessions, and show on all that are concerned what follows from it.
+    """Store the links that calls name, and update all calls whose related calls change.
 
-    `told` by call id. `at_hand` has every call that this transaction holds, by id: a second copy of one would
-    overwrite it. `named` has the names that calls have just got, for those who spoke of them before. To be
-    called after a flush; flushes what it changes.
+    `told`: links by call id. `at_hand`: every call that this transaction has loaded, by id; a second copy of
+    one would overwrite it. `named`: calls by their new names, which stored links may already contain. Call it
+    after a flush; it flushes its own changes.
     """
-    stirred = await _take(ledger, told, at_hand)
-    stirred |= await _take_ring_outs(ledger, at_hand)
-    stirred |= await _find_waiting(ledger, named)
-    if not stirred:
+    affected = await _take(ledger, told, at_hand)
+    affected |= await _take_ring_outs(ledger, at_hand)
+    affected |= await _find_waiting(ledger, named)
+    if not affected:
         return
-    book = _Book(ledger.db, ledger.account_id, dict(at_hand))
-    await book.follow(stirred)
-    for call in book.members.values():
-        _show(ledger, call, book)
+    graph = _Graph(ledger.db, ledger.account_id, dict(at_hand))
+    await graph.follow(affected)
+    for call in graph.members.values():
+        _show(ledger, call, graph)
     await ledger.flush()
 
 
 async def find_unknown(
     db: AsyncConnection, account_id: AccountId, told: Mapping[str, Collection[Link]]
 ) -> dict[str, set[Link]]:
-    """Return what is not kept yet of what calls say, by call id."""
+    """Return the links that are not stored yet, by call id."""
     if not any(told.values()):
         return {}
     query = select(call_links.c.call_id, call_links.c.other, call_links.c.kind).where(
         call_links.c.account_id == account_id, is_one_of(call_links.c.call_id, told)
     )
-    kept = {(row.call_id, row.other, row.kind) for row in await db.execute(query)}
+    stored = {(row.call_id, row.other, row.kind) for row in await db.execute(query)}
     fresh = {
-        call_id: {link for link in links if (call_id, link.other, link.kind) not in kept}
+        call_id: {link for link in links if (call_id, link.other, link.kind) not in stored}
         for call_id, links in told.items()
     }
     return {call_id: links for call_id, links in fresh.items() if links}
@@ -84,7 +84,7 @@ async def find_unknown(
 async def _take(
     ledger: Ledger, told: Mapping[str, Collection[Link]], at_hand: Mapping[str, Call]
 ) -> set[str]:
-    """Write what is new of what was said; return the calls that said it."""
+    """Insert new links; return the ids of the calls that named them."""
     others = {
         call_id: [link for link in links if link.other not in known_of(at_hand[call_id]).names]
         for call_id, links in told.items()
@@ -108,21 +108,21 @@ async def _take(
 
 
 async def _take_ring_outs(ledger: Ledger, at_hand: Mapping[str, Call]) -> set[str]:
-    """Find the other half of calls that are one of a RingOut; return both."""
-    stirred: set[str] = set()
+    """Find the other halves of RingOut calls; return the ids of the calls with new links."""
+    affected: set[str] = set()
     for call in at_hand.values():
         half = half_of(call)
         near = near_session_ids(half.session_id) if half.is_ring_out else None
         if near is None or any(link["kind"] == LinkKind.RING_OUT for link in call.related):
             continue
-        others: dict[str, Call] = {one.call_id: one for one in await _load_between(ledger, near, at_hand)}
+        others = {one.call_id: one for one in await _load_between(ledger, near, at_hand)}
         pairs = [(half, half_of(other)) for other in others.values() if are_ring_out(half, half_of(other))]
         by_key = {one.telephony_session_id: one for one in (call, *others.values())}
-        said: dict[str, list[Link]] = {}
+        named: dict[str, list[Link]] = {}
         for link in halves(pairs):
-            said.setdefault(by_key[link.teller].call_id, []).append(link)
-        stirred |= await _take(ledger, said, others | dict(at_hand))
-    return stirred
+            named.setdefault(by_key[link.teller].call_id, []).append(link)
+        affected |= await _take(ledger, named, others | dict(at_hand))
+    return affected
 
 
 async def _load_between(ledger: Ledger, near: tuple[str, str], at_hand: Mapping[str, Call]) -> list[Call]:
@@ -137,7 +137,7 @@ async def _load_between(ledger: Ledger, near: tuple[str, str], at_hand: Mapping[
 
 
 async def _find_waiting(ledger: Ledger, named: Mapping[str, Call]) -> set[str]:
-    """Return the calls that speak of names which others have just got, or have had for a while."""
+    """Return the ids of the calls whose links contain a name of these calls."""
     keys = sorted({name for call in named.values() for name in known_of(call).names})
     if not keys:
         return set()
@@ -148,7 +148,7 @@ async def _find_waiting(ledger: Ledger, named: Mapping[str, Call]) -> set[str]:
 
 
 @dataclass(slots=True)
-class _Book:
+class _Graph:
     """The calls and links of whole conversations."""
 
     db: AsyncConnection
@@ -158,14 +158,15 @@ class _Book:
     links: set[Link] = field(default_factory=set)
 
     async def follow(self, call_ids: Iterable[str]) -> None:
-        """Collect everything that is linked with these calls, directly or through others."""
+        """Load everything that is linked with these calls, directly or through others."""
         frontier = set(call_ids)
         while frontier and len(self.members) < MOST_CALLS:
             found = await self._load(frontier)
             self.members |= found
             rows = await self._load_links(found)
             frontier = {row.call_id for row in rows} | await self._find({row.other for row in rows})
-            # A session that speaks of thousands must not load them all.
+            # Bounded: a session that names thousands of others must not load them all. Sorted, so that every
+            # replica takes the same ones.
             frontier = set(sorted(frontier - self.members.keys())[:_MOST_AT_ONCE])
             self.links |= await self._read(rows)
 
@@ -184,7 +185,7 @@ class _Book:
         return [_Row(*row) for row in await self.db.execute(query)]
 
     async def _find(self, names: Collection[str]) -> set[str]:
-        """Return the calls of these sessions, those that we know."""
+        """Return the ids of the known calls of these sessions."""
         mine = select(calls.c.call_id).where(
             calls.c.account_id == self.account_id, is_one_of(calls.c.telephony_session_id, names)
         )
@@ -209,10 +210,10 @@ class _Row:
     session_id: str | None
 
 
-def _show(ledger: Ledger, call: Call, book: _Book) -> None:
-    known = [known_of(other) for other in book.members.values() if other is not call]
-    related = related_of(known_of(call), book.links, known)
-    conversation_id = conversation_of(known_of(call), book.links, known)
+def _show(ledger: Ledger, call: Call, graph: _Graph) -> None:
+    known = [known_of(other) for other in graph.members.values() if other is not call]
+    related = related_of(known_of(call), graph.links, known)
+    conversation_id = conversation_of(known_of(call), graph.links, known)
     if (related, conversation_id) == (call.related, call.conversation_id):
         return
     call.related, call.conversation_id = related, conversation_id
@@ -220,12 +221,12 @@ def _show(ledger: Ledger, call: Call, book: _Book) -> None:
 
 
 def known_of(call: Call) -> KnownCall:
-    """Return a call as links to it are shown."""
+    """Return what links to this call show."""
     return KnownCall(call.call_id, call.telephony_session_id, call.session_id)
 
 
 def half_of(call: Call) -> Half:
-    """Return a call by what the halves of a RingOut are recognised."""
+    """Return what identifies this call as half of a RingOut."""
     sides = [call.caller, call.callee]
     sides += [side for party in call.parties for side in (party, party.get("from"), party.get("to"))]
     is_ring_out = call.details.get("origin") == "RingOut" or (call.action or "").startswith("RingOut")
