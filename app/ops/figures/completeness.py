@@ -18,7 +18,7 @@ from app.db.time_functions import Epoch, Steps
 from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
 from app.ops.account_scope import load_scope
 from app.ops.figures.intake import DeadLetters, load_dead_letters
-from app.webhooks.folding.doubt import unsettled_since
+from app.webhooks.folding.due_calls import unsettled_since
 from app.webhooks.folding.ending import STALE_SECONDS
 
 MOST_CALLS = 200

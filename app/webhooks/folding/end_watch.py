@@ -1,24 +1,19 @@
 """Checks calls again: those that seemed over, once they have been quiet, and those that have gone silent."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import and_, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.accounts.context import AccountsContext
-from app.calls import store
 from app.calls.ledger import open_ledger
-from app.calls.model import Call, Stage
+from app.calls.model import Stage
 from app.db.failures import describe_failure, is_data_fault
-from app.db.lists import is_one_of
-from app.db.tables import calls
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import MOST_WORK, Breaks
+from app.webhooks.folding.due_calls import find_due_accounts, find_next_due, load_due_calls, postpone
 from app.webhooks.folding.live_calls import LiveCalls
 from app.webhooks.folding.parties import read_parties
 from app.webhooks.folding.stages import EndRules, judge
@@ -33,7 +28,7 @@ BATCH = 50
 
 _AT_ONCE = 4
 _LONGEST_TURN_SECONDS = 120.0
-_CHECK_AGAIN_SECONDS = 900.0
+_CHECK_AGAIN = timedelta(minutes=15)
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +45,7 @@ class EndWatch(Worker):
             "ends: judge", ENDS, loop="ends", longest_seconds=_LONGEST_TURN_SECONDS, at_once=_AT_ONCE
         )
         self._asking: Lanes[str] = context.lanes(
-            "ends: ask RingCentral", ENDS, loop="ends", longest_seconds=_CHECK_AGAIN_SECONDS
+            "ends: ask RingCentral", ENDS, loop="ends", longest_seconds=_CHECK_AGAIN.total_seconds()
         )
 
     async def step(self) -> float | None:
@@ -59,14 +54,14 @@ class EndWatch(Worker):
         Calls to RingCentral can take long. They continue beside the judging of all other calls.
         """
         async with self._database.read() as db:
-            account_ids = await _due_accounts(db, self._clock.now())
+            account_ids = await find_due_accounts(db, self._clock.now())
         ready = [one for one in account_ids if one not in self._holds]
         await self._judging.run({one: partial(self._judge_account, one) for one in ready})
         pause = await self._asking.run(await self._live.find_work())
         await self._live.mark_settled()
         async with self._database.read() as db:
             waiting = [one for one in account_ids if one in self._holds or self._judging.has(one)]
-            due_at = await _next_due(db, waiting)
+            due_at = await find_next_due(db, waiting)
         held = self._holds.next_turn()
         due = None if due_at is None else max(0.0, (due_at - self._clock.now()).total_seconds())
         return min((one for one in (pause, due, held) if one is not None), default=None)
@@ -102,7 +97,9 @@ class EndWatch(Worker):
         else:
             return
         async with self._database.read() as db:
-            call_ids = [call.call_id for call in await _due_calls(db, account_id, self._clock.now())]
+            call_ids = [
+                call.call_id for call in await load_due_calls(db, account_id, self._clock.now(), BATCH)
+            ]
         for call_id in call_ids:
             try:
                 await self._judge_due(account_id, call_id)
@@ -110,13 +107,8 @@ class EndWatch(Worker):
                 if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                     raise
                 log.exception("a call cannot be judged and is postponed", call_id=call_id)
-                await self._postpone(account_id, call_id)
-
-    async def _postpone(self, account_id: AccountId, call_id: str) -> None:
-        async with self._database.write() as db:
-            mine = (calls.c.account_id == account_id) & (calls.c.call_id == call_id)
-            later = self._clock.now() + timedelta(seconds=_CHECK_AGAIN_SECONDS)
-            await db.execute(update(calls).where(mine).values(end_check_at=later))
+                async with self._database.write() as db:
+                    await postpone(db, account_id, call_id, self._clock.now() + _CHECK_AGAIN)
 
     async def _judge_due(self, account_id: AccountId, call_id: str | None = None) -> None:
         """Judge calls again; calls that have been silent for hours are checked with RingCentral.
@@ -125,7 +117,7 @@ class EndWatch(Worker):
         """
         work, breaks = 0, Breaks(self._clock)
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
-            for call in await _due_calls(db, account_id, ledger.now, call_id):
+            for call in await load_due_calls(db, account_id, ledger.now, BATCH, call_id):
                 if work >= MOST_WORK:
                     break
                 work += len(call.facts)
@@ -135,37 +127,7 @@ class EndWatch(Worker):
                 if call.end_check_at is not None and call.end_check_at <= ledger.now:
                     # Silent for too long. Checked again in any case, so that a lost reply leaves no call
                     # behind.
-                    call.end_check_at = ledger.now + timedelta(seconds=_CHECK_AGAIN_SECONDS)
+                    call.end_check_at = ledger.now + _CHECK_AGAIN
                     if call.stage == Stage.LIVE and call.ask_at is None:
                         call.ask_at = ledger.now
                 ledger.keep(call)
-
-
-async def _due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
-    due = and_(calls.c.end_check_at.is_not(None), calls.c.end_check_at <= now)
-    query = select(calls.c.account_id).where(due).group_by(calls.c.account_id)
-    return [AccountId(account_id) for account_id in await db.scalars(query)]
-
-
-async def _next_due(db: AsyncConnection, held_back: Sequence[AccountId]) -> datetime | None:
-    """Return when the next call is due, leaving out accounts that are held back."""
-    query = select(func.min(calls.c.end_check_at)).where(calls.c.end_check_at.is_not(None))
-    if held_back:
-        query = query.where(~is_one_of(calls.c.account_id, held_back))
-    due_at: datetime | None = await db.scalar(query)
-    return due_at
-
-
-async def _due_calls(
-    db: AsyncConnection, account_id: AccountId, now: datetime, call_id: str | None = None
-) -> list[Call]:
-    """Return calls that are due, longest due first; with `call_id` that one alone."""
-    query = (
-        select(calls)
-        .where(calls.c.account_id == account_id, calls.c.end_check_at <= now)
-        .order_by(calls.c.end_check_at)
-        .limit(BATCH)
-    )
-    if call_id is not None:
-        query = query.where(calls.c.call_id == call_id)
-    return [store.read_row(row) for row in await db.execute(query)]

@@ -1,6 +1,6 @@
 """Asks RingCentral whether live calls in doubt still go on, until each is settled.
 
-Which calls are in doubt is decided in `app.webhooks.folding.doubt`. A call is settled when it is over, or
+Which calls are in doubt is decided in `app.webhooks.folding.due_calls`. A call is settled when it is over, or
 when an event or a response from after the gap shows that it goes on.
 
 One request of the Light kind checks a session: 404 means that it is over. Where that request is not possible
@@ -25,9 +25,7 @@ from app.enrichment.records.merging import end_of
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, SessionId, TelephonySessionId
 from app.ringcentral.models import BadRecord, CallRecord, TelephonySession, read_call_record
-from app.webhooks.folding import doubt
-from app.webhooks.folding.parties import read_parties
-from app.webhooks.folding.stages import EndRules, end
+from app.webhooks.folding import due_calls, parties, stages
 from app.webhooks.payloads.facts import TERMINAL, SessionFacts, known_code, known_until
 from app.work.backoff import Backoff
 from app.work.holds import Holds
@@ -50,7 +48,7 @@ log = structlog.get_logger(__name__)
 class LiveCalls(AccountsWorker):
     """The part of `EndWatch` that asks RingCentral."""
 
-    def __init__(self, context: AccountsContext, rules: EndRules) -> None:
+    def __init__(self, context: AccountsContext, rules: stages.EndRules) -> None:
         super().__init__(context)
         self._context = context
         self._rules = rules
@@ -63,18 +61,18 @@ class LiveCalls(AccountsWorker):
         """Return what to check now, by account."""
         now = self._clock.now()
         async with self._database.read() as db:
-            found = await doubt.find_silent(db, now, self._rules)
+            found = await due_calls.find_silent(db, now, self._rules)
             self._ends = {}
             if now >= self._gaps_due_at:
                 self._ends = await gaps.find_ends(db, now)
                 self._gaps_due_at = now + timedelta(seconds=self._rules.window / 24)
-                found |= await doubt.find_after_gaps(db, now, self._ends, self._rules)
+                found |= await due_calls.find_after_gaps(db, now, self._ends, self._rules)
         return {one: partial(self._serve, one) for one in sorted(found) if one not in self._holds}
 
     async def mark_settled(self) -> None:
         """Mark the gaps that are over and leave no call in doubt."""
         async with self._database.read() as db:
-            settled = await doubt.find_settled_holders(db, self._ends)
+            settled = await due_calls.find_settled_holders(db, self._ends)
         if settled:
             async with self._database.write() as db:
                 await gaps.mark_asked(db, settled, self._clock.now())
@@ -128,7 +126,9 @@ class LiveCalls(AccountsWorker):
         now = self._clock.now()
         async with self._database.read() as db:
             gap = (await gaps.find_ends(db, now)).get(account_id)
-            found = await doubt.load_doubtful(db, account_id, doubt.Doubt(now, gap, self._rules), BATCH)
+            found = await due_calls.load_doubtful(
+                db, account_id, due_calls.Doubt(now, gap, self._rules), BATCH
+            )
         quiet_since = now - self._settling_time
         return [call for call in found if _last_received_at(call) <= quiet_since], len(found) < BATCH
 
@@ -236,11 +236,11 @@ class LiveCalls(AccountsWorker):
                 call.ask_at = ledger.now + self._settling_time
                 ledger.keep(call)
                 return
-            view = read_parties(SessionFacts.from_json(call.facts))
+            view = parties.read_parties(SessionFacts.from_json(call.facts))
             call.end_check_at = None
             call.state_known_at = asked_at
             last_at = ended_at or view.last_terminal_at or view.last_news_at or ledger.now
-            end(ledger, call, view, last_at, reason, self._rules)
+            stages.end(ledger, call, view, last_at, reason, self._rules)
 
 
 def _last_received_at(call: Call) -> datetime:

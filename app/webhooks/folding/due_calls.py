@@ -1,21 +1,21 @@
-"""Selects the live calls that may be over, because their last events may be lost.
+"""Selects the live calls to check: those whose end is due, and those in doubt.
 
-A live call is in doubt when it began before the end of a gap and nothing is known about it since; when one of
-its records has an end; when no event has come for hours. All of this is derived from the call and the gaps,
-so a restart forgets nothing, and a call whose events come late, after the others were checked, is in doubt as
-well.
+A live call is in doubt when it began before the end of a gap and nothing is known about it since; when one of its
+records has an end; when no event has come for hours. All of this is derived from the call and the gaps, so a
+restart forgets nothing, and a call whose events come late, after the others were checked, is in doubt as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
 from app.calls.model import Call, Stage
+from app.db.lists import is_one_of
 from app.db.tables import calls
 from app.enrichment.call_log.gaps import GapEnd
 from app.ids import AccountId
@@ -93,6 +93,42 @@ async def load_doubtful(db: AsyncConnection, account_id: AccountId, doubt: Doubt
         .limit(limit)
     )
     return [store.read_row(row) for row in await db.execute(query)]
+
+
+async def find_due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
+    """Return the accounts with calls whose end is due."""
+    due = and_(calls.c.end_check_at.is_not(None), calls.c.end_check_at <= now)
+    return [AccountId(account_id) for account_id in await db.scalars(_accounts_with(due))]
+
+
+async def find_next_due(db: AsyncConnection, held_back: Collection[AccountId]) -> datetime | None:
+    """Return when the end of the next call is due, leaving out accounts that are held back."""
+    query = select(func.min(calls.c.end_check_at)).where(calls.c.end_check_at.is_not(None))
+    if held_back:
+        query = query.where(~is_one_of(calls.c.account_id, held_back))
+    due_at: datetime | None = await db.scalar(query)
+    return due_at
+
+
+async def load_due_calls(
+    db: AsyncConnection, account_id: AccountId, now: datetime, limit: int, call_id: str | None = None
+) -> list[Call]:
+    """Return calls whose end is due, longest due first; with `call_id` that one alone."""
+    query = (
+        select(calls)
+        .where(calls.c.account_id == account_id, calls.c.end_check_at <= now)
+        .order_by(calls.c.end_check_at)
+        .limit(limit)
+    )
+    if call_id is not None:
+        query = query.where(calls.c.call_id == call_id)
+    return [store.read_row(row) for row in await db.execute(query)]
+
+
+async def postpone(db: AsyncConnection, account_id: AccountId, call_id: str, until: datetime) -> None:
+    """Let the end of a call that cannot be judged be due later."""
+    mine = (calls.c.account_id == account_id) & (calls.c.call_id == call_id)
+    await db.execute(update(calls).where(mine).values(end_check_at=until))
 
 
 def _accounts_with(condition: ColumnElement[bool]) -> Select[Any]:
