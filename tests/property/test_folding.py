@@ -1,4 +1,4 @@
-"""Whatever the network does to the deliveries of a call, the call is the same."""
+"""The call is the same whatever the network does to its deliveries."""
 
 import json
 from collections import defaultdict
@@ -70,7 +70,7 @@ HAND_OVERS = [
 
 
 def fold(batches: Iterable[Iterable[Arrival]]) -> Sessions:
-    """Fold batch by batch, each call's facts going through storage in between."""
+    """Fold batch by batch, with the facts of each call stored in between."""
     sessions: Sessions = {}
     for batch in batches:
         news: dict[str | None, list[Fact]] = defaultdict(list)
@@ -87,7 +87,7 @@ def fold(batches: Iterable[Iterable[Arrival]]) -> Sessions:
 
 @st.composite
 def made_up_calls(draw: st.DrawFn) -> list[Json]:
-    """Sequences of events that no call centre has ever seen."""
+    """Arbitrary sequences of events."""
     tape = Tape(origin=draw(st.sampled_from(["Call", "Conference"])))
     after = 0.0
     for _ in range(draw(st.integers(1, 12))):
@@ -102,13 +102,13 @@ def made_up_calls(draw: st.DrawFn) -> list[Json]:
         for payload in tape.deliveries[::2]:
             del payload["body"]["sequence"]
     return tape.deliveries + draw(
-        st.lists(presence_events(), max_size=4, unique_by=lambda told: told["uuid"])
+        st.lists(presence_events(), max_size=4, unique_by=lambda event: event["uuid"])
     )
 
 
 @st.composite
 def presence_events(draw: st.DrawFn) -> Json:
-    """What presence says of one of the parties, or of the extension without naming the party."""
+    """Presence events of one party, or of the extension without a party."""
     status = draw(st.sampled_from(["Ringing", "CallConnected", "OnHold", "ParkedCall", "NoCall"]))
     named = draw(st.sampled_from([None, party_id(1), party_id(2)]))
     entry = active_call(status, final=status == "NoCall" and draw(st.booleans()), partyId=named)
@@ -122,21 +122,21 @@ calls = st.one_of(st.sampled_from(sorted(SCRIPTS)).map(lambda name: SCRIPTS[name
 
 @st.composite
 def disturbed(draw: st.DrawFn) -> tuple[list[Arrival], list[list[Arrival]]]:
-    """Deliveries as they should come, and the same in any order, some again and later, in any batches."""
-    told = [(payload, received_at(payload)) for payload in draw(calls)]
-    again = draw(st.lists(st.sampled_from(told), max_size=6))
+    """Deliveries in order, and the same in any order, some repeated later, in any batches."""
+    in_order = [(payload, received_at(payload)) for payload in draw(calls)]
+    again = draw(st.lists(st.sampled_from(in_order), max_size=6))
     late = [(payload, arrived + timedelta(seconds=draw(st.integers(0, 900)))) for payload, arrived in again]
-    mixed = draw(st.permutations(told + late))
+    mixed = draw(st.permutations(in_order + late))
     cuts = sorted(draw(st.sets(st.integers(0, len(mixed)), max_size=5)) | {0, len(mixed)})
-    return told, [mixed[start:end] for start, end in pairwise(cuts)]
+    return in_order, [mixed[start:end] for start, end in pairwise(cuts)]
 
 
 @given(disturbed())
-def test_any_order_repetition_and_batching_gives_the_same_call_and_verdict(
+def test_order_repetition_and_batching_change_neither_call_nor_verdict(
     case: tuple[list[Arrival], list[list[Arrival]]],
 ) -> None:
-    told, batches = case
-    plain, mixed = fold([told]), fold(batches)
+    in_order, batches = case
+    plain, mixed = fold([in_order]), fold(batches)
     assert mixed == plain
     for session, facts in plain.items():
         view = read_parties(facts)
@@ -149,11 +149,11 @@ def test_any_order_repetition_and_batching_gives_the_same_call_and_verdict(
 
 
 @given(st.data(), calls)
-def test_when_deliveries_arrive_changes_nothing_but_when_we_heard_of_them(
-    data: st.DataObject, told: list[Json]
+def test_arrival_times_change_only_the_time_of_the_last_news(
+    data: st.DataObject, payloads: list[Json]
 ) -> None:
-    in_order = fold([[(payload, NOON) for payload in told]])
-    order = data.draw(st.permutations(told))
+    in_order = fold([[(payload, NOON) for payload in payloads]])
+    order = data.draw(st.permutations(payloads))
     stepwise = fold([[(payload, NOON + timedelta(seconds=step))] for step, payload in enumerate(order)])
     for session, facts in in_order.items():
         one, other = read_parties(facts), read_parties(stepwise[session])
@@ -175,9 +175,12 @@ def test_when_deliveries_arrive_changes_nothing_but_when_we_heard_of_them(
 def test_union_is_idempotent_commutative_and_associative(
     some: list[Json], others: list[Json], cut: int, other_cut: int
 ) -> None:
-    told = [[(payload, received_at(payload)) for payload in payloads] for payloads in (some, others)]
+    in_order = [[(payload, received_at(payload)) for payload in payloads] for payloads in (some, others)]
     facts = [
-        fact for sessions in map(fold, [[told[0]], [told[1]]]) for one in sessions.values() for fact in one
+        fact
+        for sessions in map(fold, [[in_order[0]], [in_order[1]]])
+        for one in sessions.values()
+        for fact in one
     ]
     one, two, three = (
         SessionFacts.of(facts[:cut]),
@@ -190,8 +193,8 @@ def test_union_is_idempotent_commutative_and_associative(
 
 
 @given(calls, st.floats(0, 200), st.data())
-def test_no_call_is_over_before_it_is_quiet(told: list[Json], after: float, data: st.DataObject) -> None:
-    seen = told[: data.draw(st.integers(1, len(told)))]
+def test_no_call_is_over_before_it_is_quiet(in_order: list[Json], after: float, data: st.DataObject) -> None:
+    seen = in_order[: data.draw(st.integers(1, len(in_order)))]
     for facts in fold([[(payload, received_at(payload)) for payload in seen]]).values():
         view = read_parties(facts)
         now = NOON + timedelta(seconds=after)
@@ -214,7 +217,7 @@ def test_no_call_is_over_before_it_is_quiet(told: list[Json], after: float, data
     st.floats(0, 1e6),
     st.data(),
 )
-def test_whoever_leaves_and_why_an_outside_caller_keeps_the_call_alive(
+def test_an_outside_caller_keeps_the_call_alive_whoever_leaves(
     leaving: list[tuple[int, str | None, str]], silence: float, data: st.DataObject
 ) -> None:
     tape = Tape()
@@ -229,7 +232,7 @@ def test_whoever_leaves_and_why_an_outside_caller_keeps_the_call_alive(
 
 
 @given(st.sampled_from(HAND_OVERS), st.floats(0, 1e6))
-def test_a_hand_over_is_never_an_end_while_an_inside_caller_lives(reason: str, silence: float) -> None:
+def test_a_hand_over_never_ends_a_call_while_an_inside_caller_is_alive(reason: str, silence: float) -> None:
     tape = Tape()
     tape.ana_dials()
     tape.says(8.0, 2, "Answered")
@@ -241,11 +244,11 @@ def test_a_hand_over_is_never_an_end_while_an_inside_caller_lives(reason: str, s
 
 
 @given(made_up_calls(), st.lists(st.sampled_from(REASONS), min_size=4, max_size=4), st.floats(33, 1e6))
-def test_once_everybody_is_gone_every_call_ends_within_quiet_and_hand_over_time(
-    told: list[Json], reasons: list[str | None], silence: float
+def test_every_call_ends_within_quiet_and_hand_over_time_once_all_parties_left(
+    in_order: list[Json], reasons: list[str | None], silence: float
 ) -> None:
     tape = Tape()
-    tape.deliveries = [payload for payload in told if "parties" in payload["body"]]
+    tape.deliveries = [payload for payload in in_order if "parties" in payload["body"]]
     for ordinal, reason in enumerate(reasons, start=1):
         tape.says(1000.0, ordinal, "Disconnected", reason=reason)
         tape.deliveries[-1]["body"]["sequence"] = 1000 + ordinal
@@ -265,7 +268,7 @@ json_values = st.recursive(
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> Any:
-    """A real delivery with some of its values, at any depth, replaced by anything."""
+    """A real delivery with some of its values, at any depth, replaced by arbitrary ones."""
 
     def spoil(value: Any) -> Any:
         if draw(st.integers(0, 9)) == 0:
@@ -279,7 +282,7 @@ def spoilt(draw: st.DrawFn) -> Any:
 
 @settings(max_examples=300)
 @given(json_values | spoilt(), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)))  # noqa: DTZ001
-def test_no_payload_makes_reading_fail(payload: Any, arrived: datetime) -> None:
+def test_no_payload_raises(payload: Any, arrived: datetime) -> None:
     received = arrived.replace(tzinfo=UTC)
     seen = peek(payload)
     assert seen.uuid

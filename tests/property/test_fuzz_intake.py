@@ -1,8 +1,6 @@
-"""Mutated deliveries through the intake and the fold, on SQLite and PostgreSQL: the same end on both, and no harm to
-others.
+"""Mutated deliveries give the same result on SQLite and PostgreSQL, and affect no other call.
 
-`make fuzz` runs it for longer. Mutations are those of `tests.mutations`; answers of RingCentral can be tried by another
-module of this kind.
+`make fuzz` runs it for longer. Mutations are those of `tests.mutations`.
 """
 
 import asyncio
@@ -78,11 +76,11 @@ SEEDS: list[Json] = [
 
 
 def neighbours() -> list[Json]:
-    """Two healthy calls that nobody touches: another call of the account, and one of another account."""
-    told = json.dumps([*inbound_answered(), *presence_only()])
-    told = told.replace(TELEPHONY_SESSION.removeprefix("s-"), "healthy").replace(SESSION, "771")
-    told = told.replace('"presence-', '"healthy-')
-    return [*json.loads(told), *json.loads(told.replace(ACCOUNT, OTHER_ACCOUNT))]
+    """Two healthy calls that are not mutated: one of the same account, and one of another account."""
+    text = json.dumps([*inbound_answered(), *presence_only()])
+    text = text.replace(TELEPHONY_SESSION.removeprefix("s-"), "healthy").replace(SESSION, "771")
+    text = text.replace('"presence-', '"healthy-')
+    return [*json.loads(text), *json.loads(text.replace(ACCOUNT, OTHER_ACCOUNT))]
 
 
 class World:
@@ -94,8 +92,8 @@ class World:
             event.listen(self.database.engine.sync_engine, "connect", _without_sync)
         self.settings = settings
 
-    async def play(self, told: list[bytes]) -> tuple[list[int], str]:
-        """Deliver everything into an empty database; return the answers and the state in the end."""
+    async def play(self, sent: list[bytes]) -> tuple[list[int], str]:
+        """Deliver everything into an empty database; return the responses and the final state."""
         clock = FakeClock()
         await self._empty(clock)
         inbox = Inbox(self.database, clock)
@@ -105,7 +103,7 @@ class World:
         problems.install(app)
         async with open_client(app) as client:
             signed = {"Verification-Token": TOKEN}
-            posts = (client.post(PATH, content=body, headers=signed) for body in told)
+            posts = (client.post(PATH, content=body, headers=signed) for body in sent)
             answers = [answer.status_code for answer in await asyncio.gather(*posts)]
         await inbox.stop()
         await self._settle(clock)
@@ -129,13 +127,13 @@ class World:
             if await folder.step() is None:
                 break
         else:
-            raise AssertionError("the fold does not come to an end")
+            raise AssertionError("folding does not end")
         for _ in range(3):
             clock.advance(40)
             await ends.step()
 
     async def _state(self) -> str:
-        """Return everything that was stored, as text, with the names of calls instead of our ids."""
+        """Return everything that was stored, as text, with our ids replaced by the names of calls."""
         state: dict[str, Any] = {}
         async with self.database.read() as db:
             for table in (calls, call_aliases, call_parties, call_links, insights, timeline, deliveries):
@@ -171,9 +169,9 @@ def _order(table: Table) -> list[Any]:
     return list(table.primary_key.columns)
 
 
-def assert_harmless(told: list[bytes], answers: list[int], state: str) -> None:
+def assert_harmless(sent: list[bytes], answers: list[int], state: str) -> None:
     tables = {name: [json.loads(row) for row in rows] for name, rows in json.loads(state).items()}
-    for body, status in zip(told, answers, strict=True):
+    for body, status in zip(sent, answers, strict=True):
         assert status == (413 if len(body) > LARGEST else 200), body[:500]
     for row in tables["deliveries"]:
         assert row["folded_at"], row
@@ -186,13 +184,13 @@ def assert_harmless(told: list[bytes], answers: list[int], state: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-def test_mutated_deliveries_come_to_the_same_end_on_both_databases_and_harm_nobody(
+def test_mutated_deliveries_give_the_same_result_on_both_databases_and_affect_no_other_call(
     sqlite_url: str, postgres_url: str, make_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # One account after the other: `~` and the account that it stands for share calls, and how many changes a call takes
-    # to its end depends on whose turn comes first.
+    # One account after the other: `~` and the account that it resolves to share calls, and the number of
+    # changes of a call depends on their order.
     monkeypatch.setattr(fold, "_AT_ONCE", 1)
-    monkeypatch.setattr(inbox, "COMMIT_SECONDS", 60.0)  # a machine that stalls is no fault of the input
+    monkeypatch.setattr(inbox, "COMMIT_SECONDS", 60.0)  # a slow machine is not a fault of the input
     settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
     healthy = [json.dumps(payload).encode() for payload in neighbours()]
     with asyncio.Runner() as runner:
@@ -200,10 +198,10 @@ def test_mutated_deliveries_come_to_the_same_end_on_both_databases_and_harm_nobo
 
         def check(batch: list[bytes]) -> None:
             middle = len(batch) // 2
-            told = [*batch[:middle], *healthy, *batch[middle:]]
-            ends = [runner.run(world.play(told)) for world in worlds]
+            sent = [*batch[:middle], *healthy, *batch[middle:]]
+            ends = [runner.run(world.play(sent)) for world in worlds]
             for answers, state in ends:
-                assert_harmless(told, answers, state)
+                assert_harmless(sent, answers, state)
             one, other = (end[1].splitlines() for end in ends)
             differ = list(unified_diff(one, other, n=0, lineterm=""))
             assert not differ, "\n".join(line[:2000] for line in differ[:20])

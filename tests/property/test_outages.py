@@ -1,4 +1,4 @@
-"""Every second in which a delivery was refused lies in a gap, whatever happened to which replica in which order."""
+"""Every second in which a delivery was refused lies in a gap, whatever happens to the replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -20,11 +20,11 @@ from tests.fakes.context import accounts_context
 
 INTERVAL = 10
 DRAIN = 5
-"""Seconds for which a load balancer goes on sending deliveries to a replica that is dead or hangs."""
+"""Seconds for which a load balancer still sends deliveries to a replica that is dead or hangs."""
 
 
 class Shared:
-    """What replicas share: the row of their beats, the gaps, and whether they can be written."""
+    """What replicas share: the stored beats, the gaps, and whether either can be written."""
 
     def __init__(self) -> None:
         self.beats: dict[str, Beat] = {}
@@ -106,7 +106,7 @@ HISTORY = st.lists(st.tuples(st.integers(1, 45), WHAT), min_size=1, max_size=14)
 
 
 class World:
-    """Replicas behind a load balancer, to which a delivery comes every second while it is busy."""
+    """Replicas behind a load balancer, with a delivery every second while it is busy."""
 
     def __init__(self) -> None:
         self.clock, self.shared = FakeClock(), Shared()
@@ -183,7 +183,7 @@ class World:
 
 @settings(max_examples=300)
 @given(HISTORY)
-def test_every_second_of_a_refusal_lies_in_a_gap(history: list[tuple[int, str]]) -> None:
+def test_every_refusal_lies_in_a_gap(history: list[tuple[int, str]]) -> None:
     world = World()
     with in_memory(world.shared):
         asyncio.run(world.play(history))
@@ -196,7 +196,7 @@ def test_every_second_of_a_refusal_lies_in_a_gap(history: list[tuple[int, str]])
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["start", "stop", "quiet", "busy"])), max_size=12)
 )
-def test_where_somebody_always_takes_deliveries_there_is_no_gap(history: list[tuple[int, str]]) -> None:
+def test_there_is_no_gap_while_a_replica_always_accepts_deliveries(history: list[tuple[int, str]]) -> None:
     world = World()
 
     async def play() -> None:

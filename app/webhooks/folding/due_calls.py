@@ -1,8 +1,9 @@
 """Selects the live calls to check: those whose end is due, and those in doubt.
 
-A live call is in doubt when it began before the end of a gap and nothing is known about it since; when one of its
-records has an end; when no event has come for hours. All of this is derived from the call and the gaps, so a
-restart forgets nothing, and a call whose events come late, after the others were checked, is in doubt as well.
+A live call is in doubt when it began before the end of a gap and nothing is known about it since; when one of
+its records has an end; when no event has come for hours. All of this is derived from the call and the gaps,
+so a restart forgets nothing, and a call whose events come late, after the others were checked, is in doubt as
+well.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""The inbox filled by hand, and the loops that empty it, on a clock that the test moves."""
+"""An inbox that tests fill directly, and the loops that empty it, on a fake clock."""
 
 import json
 from collections.abc import Iterable

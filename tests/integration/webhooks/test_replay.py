@@ -1,4 +1,4 @@
-"""Rebuilding calls from what was kept as it came."""
+"""Calls are rebuilt from raw deliveries and records."""
 
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,7 @@ OWN = AccountId("~")
 
 
 async def give_records(intake: Intake, source: Source = Source.ACTIVE_CALLS, **fields: Any) -> None:
-    """Let every call have a record, as a poll would."""
+    """Give every call a record, as a poll would."""
     async with (
         intake.database.write() as db,
         open_ledger(db, AccountId(ACCOUNT), intake.clock.now()) as ledger,
@@ -60,7 +60,7 @@ async def test_a_replay_gives_the_same_calls(intake: Intake, name: str) -> None:
     assert await intake.calls() == before
 
 
-async def test_a_call_that_was_spoilt_is_mended_and_the_change_is_told(intake: Intake) -> None:
+async def test_a_corrupted_call_is_corrected_as_a_visible_change(intake: Intake) -> None:
     await intake.play(SCRIPTS["inbound_answered"]())
     await give_records(intake)
     (before,) = await intake.calls()
@@ -92,7 +92,7 @@ async def test_one_session_can_be_replayed_alone(intake: Intake) -> None:
     assert report.calls == 1
 
 
-async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_later(intake: Intake) -> None:
+async def test_an_end_known_only_from_records_survives_later_events(intake: Intake) -> None:
     (first, late, *rest) = SCRIPTS["inbound_answered"]()
     await intake.play([first, *rest])
     (heard,) = await intake.calls()
@@ -111,10 +111,8 @@ async def test_an_end_that_only_records_tell_of_stands_whatever_events_come_late
 
 
 @pytest.mark.parametrize("late", [[0], [1], [2, 3], [2, 3, 4, 5, 6], [7]])
-async def test_events_that_come_after_a_record_give_the_call_that_they_give_before_it(
-    intake: Intake, late: list[int]
-) -> None:
-    """The record is one that says less than the events do: somebody else's, who missed the call."""
+async def test_events_after_a_record_give_the_same_call_as_before_it(intake: Intake, late: list[int]) -> None:
+    """The record contains less than the events: it is that of another user, who missed the call."""
     script = SCRIPTS["inbound_answered"]()
     said: dict[str, Any] = {
         "result": "Missed",
@@ -122,7 +120,7 @@ async def test_events_that_come_after_a_record_give_the_call_that_they_give_befo
         "from": {"name": "Dana"},
         "to": {"name": "Ana"},
     }
-    await intake.play([told for number, told in enumerate(script) if number not in late])
+    await intake.play([payload for number, payload in enumerate(script) if number not in late])
     intake.clock.advance(30)
     await give_records(intake, **said)
     await intake.fold(script[number] for number in late)
@@ -133,7 +131,7 @@ async def test_events_that_come_after_a_record_give_the_call_that_they_give_befo
     assert report.different == {}
 
 
-async def test_what_was_put_aside_of_a_call_that_goes_on_is_not_replayed_into_it(intake: Intake) -> None:
+async def test_records_set_aside_for_an_ongoing_call_are_not_replayed(intake: Intake) -> None:
     (first, *_) = SCRIPTS["inbound_answered"]()
     await intake.fold([first])
     (call,) = await intake.calls()

@@ -1,4 +1,4 @@
-"""Forgetting what has been kept for long enough, on both databases."""
+"""Retention deletes what has been kept long enough, on both databases."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,7 @@ async def count(database: Database, table: Table) -> int:
         return await db.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_what_is_young_stays(database: Database, clock: FakeClock, keeper: Retention) -> None:
+async def test_recent_rows_stay(database: Database, clock: FakeClock, keeper: Retention) -> None:
     await receive(database, "a")
     await carry_out(database, "b")
     clock.advance(timedelta(hours=23).total_seconds())
@@ -52,7 +52,7 @@ async def test_what_is_young_stays(database: Database, clock: FakeClock, keeper:
     assert (await count(database, deliveries), await count(database, idempotency_keys)) == (1, 1)
 
 
-async def test_what_is_old_goes_a_little_at_a_time(
+async def test_old_rows_are_deleted_in_batches(
     database: Database, clock: FakeClock, keeper: Retention
 ) -> None:
     for number in range(7):
@@ -69,7 +69,7 @@ async def test_what_is_old_goes_a_little_at_a_time(
     assert left == [(4, 4), (1, 1), (0, 0)]
 
 
-async def test_what_was_not_folded_is_never_forgotten(
+async def test_unfolded_deliveries_are_never_deleted(
     database: Database, clock: FakeClock, keeper: Retention
 ) -> None:
     await receive(database, "a", is_folded=False)

@@ -18,7 +18,7 @@ ANA, BEN = AccountId("ana"), AccountId("ben")
 
 
 class Desk:
-    """Due things of accounts, counted down as they are done."""
+    """Due items of accounts, counted down as they are done."""
 
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.due: dict[AccountId, int] = {}
@@ -57,7 +57,7 @@ async def desk(database: Database, clock: FakeClock) -> AsyncIterator[Desk]:
     await opened.rounds.close()
 
 
-async def test_each_account_has_a_few_things_done_and_the_rest_at_once_after(desk: Desk) -> None:
+async def test_a_round_does_a_few_items_of_each_account_and_the_next_follows_at_once(desk: Desk) -> None:
     desk.due = {ANA: 3}
     assert await desk.rounds.step() == 0.0
     assert desk.done == [ANA, ANA]
@@ -65,7 +65,7 @@ async def test_each_account_has_a_few_things_done_and_the_rest_at_once_after(des
     assert desk.done == [ANA, ANA, ANA]
 
 
-async def test_an_account_that_takes_long_keeps_no_other_waiting(desk: Desk) -> None:
+async def test_a_slow_account_delays_no_other(desk: Desk) -> None:
     desk.due = {ANA: 1, BEN: 1}
     await desk.rounds.step()
     assert desk.done == [ANA]
@@ -76,10 +76,10 @@ async def test_an_account_that_takes_long_keeps_no_other_waiting(desk: Desk) -> 
     async with asyncio.timeout(60):
         await until(lambda: BEN in desk.done)
     await desk.rounds.step()
-    assert desk.done == [ANA, ANA, BEN], "it was not begun a second time"
+    assert desk.done == [ANA, ANA, BEN], "it was not started a second time"
 
 
-async def test_an_account_that_is_held_back_is_left_alone_until_then(desk: Desk, clock: FakeClock) -> None:
+async def test_an_account_that_is_held_back_is_skipped_until_its_time(desk: Desk, clock: FakeClock) -> None:
     desk.due = {ANA: 1}
     desk.rounds.hold_back(ANA, START + timedelta(seconds=40))
     assert await desk.rounds.step() == 40.0
@@ -88,9 +88,9 @@ async def test_an_account_that_is_held_back_is_left_alone_until_then(desk: Desk,
     assert desk.done == [ANA]
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(90, 90.0), (None, None)])
-async def test_it_says_when_the_next_thing_is_due(
-    desk: Desk, seconds: float | None, told: float | None
+@pytest.mark.parametrize(("seconds", "expected"), [(90, 90.0), (None, None)])
+async def test_a_step_returns_when_the_next_item_is_due(
+    desk: Desk, seconds: float | None, expected: float | None
 ) -> None:
     desk.next_at = None if seconds is None else START + timedelta(seconds=seconds)
-    assert await desk.rounds.step() == told
+    assert await desk.rounds.step() == expected

@@ -33,13 +33,13 @@ def fails(error: Exception) -> Serve:
     return serve
 
 
-async def test_the_shortest_pause_is_told() -> None:
+async def test_the_shortest_pause_is_returned() -> None:
     assert await lanes([]).run({"a": says(3.0), "b": says(None), "c": says(0.5)}) == 0.5
     assert await lanes([]).run({"b": says(None)}) is None
     assert await lanes([]).run({}) is None
 
 
-async def test_the_slow_one_holds_up_nobody_and_wakes_the_loop_when_it_is_through() -> None:
+async def test_a_slow_key_delays_no_other_and_wakes_the_loop_when_it_is_done() -> None:
     woken: list[str] = []
     crew, door = lanes(woken, patience=0.01), asyncio.Event()
     starts = 0
@@ -52,7 +52,7 @@ async def test_the_slow_one_holds_up_nobody_and_wakes_the_loop_when_it_is_throug
 
     assert await crew.run({"slow": slow, "quick": says(1.0)}) == 1.0
     assert await crew.run({"slow": slow, "quick": says(2.0)}) == 2.0
-    assert starts == 1, "nobody is served twice at a time"
+    assert starts == 1, "no key is served twice at a time"
     assert woken == []
     door.set()
     await asyncio.sleep(0)
@@ -61,7 +61,7 @@ async def test_the_slow_one_holds_up_nobody_and_wakes_the_loop_when_it_is_throug
     assert await crew.run({}) == 7.0
 
 
-async def test_an_unexpected_failure_concerns_its_own_key_and_pauses_it_longer_each_time() -> None:
+async def test_an_unexpected_failure_pauses_its_own_key_longer_each_time() -> None:
     crew = lanes([])
     first = await crew.run({"bad": fails(ValueError("no")), "good": says(9.0)})
     second = await crew.run({"bad": fails(ValueError("no"))})
@@ -84,13 +84,13 @@ async def test_a_key_whose_rows_are_locked_waits_alone() -> None:
         for _ in range(10)
     ]
     assert served == ["other"] * 10
-    told = [pause for pause in pauses if pause is not None]
-    assert told == sorted(told)
-    assert 0 < told[0] < told[-1] == 5.0, "the others set the pace"
+    paused = [pause for pause in pauses if pause is not None]
+    assert paused == sorted(paused)
+    assert 0 < paused[0] < paused[-1] == 5.0, "the others set the pace"
     assert await crew.run({"locked": fails(StorageUnavailable("its row is locked"))}) == 10.0
 
 
-async def test_what_takes_too_long_is_given_up() -> None:
+async def test_a_task_that_takes_too_long_is_cancelled() -> None:
     crew: Lanes[str] = Lanes("polls", wake=lambda: None, longest_seconds=0.01)
 
     async def hangs() -> float | None:
@@ -117,7 +117,7 @@ async def test_no_more_are_served_at_once_than_allowed() -> None:
     assert most == 3
 
 
-async def test_closing_stops_everybody() -> None:
+async def test_closing_cancels_all_tasks() -> None:
     woken: list[str] = []
     crew, stopped = lanes(woken, patience=0.01), asyncio.Event()
 

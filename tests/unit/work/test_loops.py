@@ -25,7 +25,7 @@ async def test_a_loop_runs_again_at_once_while_there_is_more() -> None:
     assert runs == 3
 
 
-async def test_a_loop_that_failed_goes_on_when_it_is_woken() -> None:
+async def test_a_loop_that_failed_continues_when_woken() -> None:
     wakeups, tries, done = Wakeups(), 0, asyncio.Event()
 
     async def step() -> float | None:
@@ -47,7 +47,7 @@ async def test_a_loop_that_failed_goes_on_when_it_is_woken() -> None:
     assert tries == 3
 
 
-async def test_a_wake_up_is_heard_once_and_by_its_listeners_alone() -> None:
+async def test_a_wake_up_reaches_its_own_listeners_once() -> None:
     wakeups = Wakeups()
     with wakeups.listen("a") as one, wakeups.listen("b") as other:
         wakeups.wake(["a"])

@@ -30,7 +30,7 @@ from tests.integration.webhooks.conftest import RULES, Intake
 
 
 def image(call: Call) -> dict[str, Any]:
-    """What a call is, without how often it was looked at and when."""
+    """A call without its counters and times of processing."""
     left_out = {
         "call_id",
         "version",
@@ -48,14 +48,14 @@ def image(call: Call) -> dict[str, Any]:
 
 
 async def test_a_call_is_live_from_its_first_event_and_ended_after_quiet(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[0]))
-    await intake.fold(told[:1])
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[0]))
+    await intake.fold(payloads[:1])
     (call,) = await intake.calls()
     assert (call.stage, call.session_id, call.telephony_session_id) == ("live", SESSION, TELEPHONY_SESSION)
 
-    intake.clock.set(received_at(told[-1]))
-    await intake.fold(told[1:])
+    intake.clock.set(received_at(payloads[-1]))
+    await intake.fold(payloads[1:])
     (call,) = await intake.calls()
     assert call.stage == "live", "it has not been quiet yet"
 
@@ -70,15 +70,15 @@ async def test_a_call_is_live_from_its_first_event_and_ended_after_quiet(intake:
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
-async def test_any_order_repetition_and_batching_gives_the_same_call(intake: Intake, name: str) -> None:
-    told = SCRIPTS[name]()
-    await intake.play(told)
+async def test_order_repetition_and_batching_do_not_change_the_call(intake: Intake, name: str) -> None:
+    payloads = SCRIPTS[name]()
+    await intake.play(payloads)
     expected = {call.telephony_session_id: image(call) for call in await intake.calls()}
 
     async with intake.database.write() as db:
         await db.execute(deliveries.delete())
         await db.execute(calls.delete())
-    shuffled = [*told, *told]
+    shuffled = [*payloads, *payloads]
     random.Random(7).shuffle(shuffled)
     while shuffled:
         batch, shuffled = shuffled[:3], shuffled[3:]
@@ -99,27 +99,27 @@ async def test_folding_a_delivery_again_changes_nothing(intake: Intake) -> None:
 
 
 async def test_a_transfer_does_not_end_the_call(intake: Intake) -> None:
-    told = SCRIPTS["blind_transfer"]()
-    handed_over = next(at for at, item in enumerate(told) if "BlindTransfer" in str(item))
-    intake.clock.set(received_at(told[handed_over]))
-    await intake.fold(told[: handed_over + 1])
+    payloads = SCRIPTS["blind_transfer"]()
+    handed_over = next(at for at, item in enumerate(payloads) if "BlindTransfer" in str(item))
+    intake.clock.set(received_at(payloads[handed_over]))
+    await intake.fold(payloads[: handed_over + 1])
     await intake.pass_time(3.1)
     (call,) = await intake.calls()
     assert call.stage == "live"
 
 
-async def test_a_parked_call_that_is_picked_up_goes_back_to_live_with_its_reason(intake: Intake) -> None:
-    told = SCRIPTS["parked_and_revived"]()
-    parked = max(at for at, item in enumerate(told) if "CallPark" in str(item))
-    intake.clock.set(received_at(told[parked]))
-    await intake.fold(told[: parked + 1])
+async def test_a_parked_call_that_is_picked_up_is_live_again_with_the_reason(intake: Intake) -> None:
+    payloads = SCRIPTS["parked_and_revived"]()
+    parked = max(at for at, item in enumerate(payloads) if "CallPark" in str(item))
+    intake.clock.set(received_at(payloads[parked]))
+    await intake.fold(payloads[: parked + 1])
     for _ in range(3):
         await intake.pass_time(40)
-    assert (await intake.calls())[0].stage == "ended", "nobody has picked it up"
-    await intake.fold(told[parked + 1 : parked + 3])
+    assert (await intake.calls())[0].stage == "ended", "it has not been picked up"
+    await intake.fold(payloads[parked + 1 : parked + 3])
     assert (await intake.calls())[0].stage == "live"
-    intake.clock.set(max(intake.clock.now(), received_at(told[-1])))
-    await intake.fold(told[parked + 3 :])
+    intake.clock.set(max(intake.clock.now(), received_at(payloads[-1])))
+    await intake.fold(payloads[parked + 3 :])
     await intake.pass_time(3.1)
     (call,) = await intake.calls()
     events = await intake.events(call)
@@ -131,26 +131,26 @@ async def test_a_parked_call_that_is_picked_up_goes_back_to_live_with_its_reason
     ]
 
 
-async def test_a_test_call_is_closed_as_absent_with_its_reason(intake: Intake) -> None:
+async def test_a_test_call_is_closed_as_absent_with_the_reason(intake: Intake) -> None:
     await intake.play(SCRIPTS["trial_call"]())
     (call,) = await intake.calls()
     assert (call.stage, call.absent_reason) == ("absent", "test-call")
 
 
-async def test_a_session_first_seen_disconnected_is_an_end(intake: Intake) -> None:
+async def test_a_session_whose_first_event_is_disconnected_has_ended(intake: Intake) -> None:
     await intake.play(SCRIPTS["first_seen_disconnected"]())
     (call,) = await intake.calls()
     assert call.stage == "ended"
 
 
-async def test_events_that_mean_nothing_are_kept_and_counted(intake: Intake) -> None:
-    stranger = {
+async def test_unused_events_are_kept_and_counted(intake: Intake) -> None:
+    unknown = {
         "uuid": "u-1",
         "event": f"/restapi/v1.0/account/{ACCOUNT}/unheard-of",
         "timestamp": "2026-03-10T18:07:41.085Z",
         "body": {"a": 1},
     }
-    await intake.fold([stranger, ["not", "an", "object"]])
+    await intake.fold([unknown, ["not", "an", "object"]])
     noted = await intake.notes_on_deliveries()
     assert noted["u-1"] == "ignored: unknown-event"
     assert sorted(str(note) for note in noted.values()) == [
@@ -160,10 +160,10 @@ async def test_events_that_mean_nothing_are_kept_and_counted(intake: Intake) -> 
     assert await intake.calls() == []
 
 
-async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
+async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_delays_no_other(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = inbound_answered()
+    payloads = inbound_answered()
     poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
     honest = read_parties
 
@@ -173,7 +173,7 @@ async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_holds_up_nobody
         return honest(facts)
 
     monkeypatch.setattr(apply, "read_parties", breaks_on_poison)
-    await intake.fold([*told[:2], poison, *told[2:]])
+    await intake.fold([*payloads[:2], poison, *payloads[2:]])
     noted = await intake.notes_on_deliveries()
     assert noted.pop("poison") == "error: RuntimeError"
     assert set(noted.values()) == {None}
@@ -200,14 +200,14 @@ async def test_a_note_written_before_the_first_event_joins_the_call(intake: Inta
     assert "note.joined" in await intake.events(call)
 
 
-async def test_the_first_account_that_calls_becomes_the_own_account(intake: Intake) -> None:
+async def test_the_first_account_with_events_becomes_the_own_account(intake: Intake) -> None:
     await intake.fold(inbound_answered()[:1])
     async with intake.database.read() as db:
         bound = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
     assert bound == ACCOUNT
 
 
-async def test_versions_rise_by_one_and_the_timeline_has_each(intake: Intake) -> None:
+async def test_versions_increase_by_one_and_the_timeline_has_each(intake: Intake) -> None:
     for payload in SCRIPTS["queue_answered"]():
         intake.clock.set(max(intake.clock.now(), received_at(payload)))
         await intake.fold([payload])
@@ -219,7 +219,7 @@ async def test_versions_rise_by_one_and_the_timeline_has_each(intake: Intake) ->
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
 
 
-async def test_a_call_gone_silent_is_asked_for_and_ended_when_nobody_knows_it(intake: Intake) -> None:
+async def test_a_silent_call_is_looked_up_and_ended_if_ringcentral_does_not_know_it(intake: Intake) -> None:
     intake.clock.set(received_at(inbound_answered()[3]))
     await intake.fold(inbound_answered()[:4])
     intake.ringcentral.sessions = {TELEPHONY_SESSION}
@@ -232,12 +232,12 @@ async def test_a_call_gone_silent_is_asked_for_and_ended_when_nobody_knows_it(in
     assert intake.ringcentral.asked == ["telephony session", "telephony session"]
 
 
-async def test_presence_alone_makes_a_call_that_the_session_stream_completes(intake: Intake) -> None:
+async def test_presence_alone_opens_a_call_that_the_session_stream_completes(intake: Intake) -> None:
     await intake.play(SCRIPTS["both_sources"]())
     assert len(await intake.calls()) == 1
 
 
-async def test_deliveries_of_an_unknown_account_wait_for_nobody(intake: Intake) -> None:
+async def test_deliveries_of_an_unknown_account_do_not_wait(intake: Intake) -> None:
     async with intake.database.write() as db:
         await db.execute(
             insert(deliveries).values(
@@ -254,7 +254,7 @@ async def test_deliveries_of_an_unknown_account_wait_for_nobody(intake: Intake) 
     }
 
 
-async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_alone(
+async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_only_that_one(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
@@ -274,7 +274,7 @@ async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_that_one_al
     assert set(noted.values()) == {None}
 
 
-async def test_what_people_wrote_is_in_no_error_of_the_database(intake: Intake) -> None:
+async def test_database_errors_contain_no_text_that_people_wrote(intake: Intake) -> None:
     row = {"account_id": "1", "uuid": "u", "received_at": intake.clock.now(), "raw": b"secret words"}
 
     async def write() -> None:

@@ -1,4 +1,4 @@
-"""Folding gives way to answering: how much is folded at once, on both databases."""
+"""Folding yields to requests: the size of its batches, on both databases."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ RULES = EndRules(quiet=3, handover=30, stale=14_400, window=120)
 
 
 async def fill(database: Database, clock: FakeClock, account: AccountId, count: int) -> None:
-    """Put deliveries into the inbox that are folded at once and mean nothing."""
+    """Put deliveries into the inbox whose events are not used."""
     rows = [
         {
             "account_id": account,
@@ -37,7 +37,7 @@ async def waiting(database: Database) -> int:
         return await db.scalar(query) or 0
 
 
-async def test_all_is_folded_while_nobody_waits(
+async def test_full_batches_are_folded_while_no_request_waits(
     database: Database, clock: FakeClock, account: AccountId
 ) -> None:
     folder = Folder(work_context(database, clock), RULES, Inbox(database, clock))
@@ -49,7 +49,7 @@ async def test_all_is_folded_while_nobody_waits(
     assert clock.slept == []
 
 
-async def test_who_waits_for_an_answer_waits_for_a_small_batch_at_most(
+async def test_a_waiting_request_waits_for_a_small_batch_at_most(
     database: Database, clock: FakeClock, account: AccountId
 ) -> None:
     class Busy(Inbox):
@@ -61,7 +61,7 @@ async def test_who_waits_for_an_answer_waits_for_a_small_batch_at_most(
     assert await waiting(database) == BATCH - BUSY_BATCH
 
 
-async def test_folding_trickles_while_more_arrives_than_it_can_fold_and_then_catches_up(
+async def test_folding_slows_down_in_a_rush_and_catches_up_afterwards(
     database: Database, clock: FakeClock, account: AccountId
 ) -> None:
     inbox = Inbox(database, clock)
@@ -72,7 +72,7 @@ async def test_folding_trickles_while_more_arrives_than_it_can_fold_and_then_cat
     await asyncio.sleep(0)
     inbox.accepted += BATCH + 1
     await folding
-    assert await waiting(database) == 2 * BATCH, "it did not know of the rush before"
+    assert await waiting(database) == 2 * BATCH, "the rush was not known before"
     assert clock.slept == []
 
     await folder.step()

@@ -1,4 +1,4 @@
-"""Deliveries that are odd, huge or poisonous: bounded work, and never at the cost of others. On both databases."""
+"""Odd, huge and poisonous deliveries cost bounded work and affect no other, on both databases."""
 
 import asyncio
 import json
@@ -35,27 +35,27 @@ OTHER = "908070002"
 
 
 def of_other(payload: dict[str, Any]) -> dict[str, Any]:
-    """The same delivery of another account."""
+    """Return the same delivery for another account."""
     moved: dict[str, Any] = json.loads(json.dumps(payload).replace(ACCOUNT, OTHER))
     return moved
 
 
-async def test_a_presence_delivery_of_11000_calls_is_bounded_and_says_so(intake: Intake) -> None:
+async def test_a_presence_delivery_with_11000_calls_is_truncated_with_a_note(intake: Intake) -> None:
     crowd = [{"sessionId": number, "telephonyStatus": "Ringing"} for number in range(1, 11_001)]
     await intake.fold([presence(*crowd, uuid="crowd"), delivery(uuid="good")])
     assert len(await intake.calls()) == MAX_CALLS + 1
     assert await intake.notes_on_deliveries() == {"crowd": "truncated: too many calls", "good": None}
 
 
-async def test_a_session_event_of_2000_parties_is_bounded_and_says_so(intake: Intake) -> None:
+async def test_a_session_event_with_2000_parties_is_truncated_with_a_note(intake: Intake) -> None:
     await intake.fold([delivery(*(party(number) for number in range(2, 2002)), uuid="crowd")])
     (call,) = await intake.calls()
     assert len(call.parties) == MAX_PARTIES
     assert await intake.notes_on_deliveries() == {"crowd": "truncated: too many parties"}
 
 
-async def test_a_batch_takes_no_more_than_a_transaction_may(intake: Intake) -> None:
-    told = [
+async def test_a_batch_stays_within_the_limits_of_a_transaction(intake: Intake) -> None:
+    payloads = [
         presence(
             *({"sessionId": 1000 * place + number, "telephonyStatus": "Ringing"} for number in range(1, 61)),
             uuid=f"{place}",
@@ -63,7 +63,7 @@ async def test_a_batch_takes_no_more_than_a_transaction_may(intake: Intake) -> N
         )
         for place in range(10)
     ]
-    await intake.store(told)
+    await intake.store(payloads)
     async with intake.database.read() as db:
         rows: list[Any] = list(await db.execute(select(deliveries).order_by(deliveries.c.uuid)))
     batch = read_batch(rows, AccountId(ACCOUNT))
@@ -83,7 +83,7 @@ async def test_a_batch_takes_no_more_than_a_transaction_may(intake: Intake) -> N
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-async def test_an_event_of_heavy_calls_is_folded_in_several_transactions(
+async def test_an_event_about_heavy_calls_is_folded_in_several_transactions(
     intake: Intake, clock: FakeClock, is_restarted: bool
 ) -> None:
     def crowd(status: str, uuid: str) -> dict[str, Any]:
@@ -91,11 +91,13 @@ async def test_an_event_of_heavy_calls_is_folded_in_several_transactions(
         return presence(*entries, uuid=uuid, sequence=int(uuid))
 
     await intake.fold([crowd("Ringing", "1")])
-    told = [delivery(*map(party, range(2, 202)), uuid=f"told-{place}", sequence=place) for place in range(10)]
-    heard = [read_notification(payload, clock.now()) for payload in told]
+    payloads = [
+        delivery(*map(party, range(2, 202)), uuid=f"heavy-{place}", sequence=place) for place in range(10)
+    ]
+    events = [read_notification(payload, clock.now()) for payload in payloads]
     facts = [
         fact.to_json()
-        for event in heard
+        for event in events
         if isinstance(event, TelephonyEvent)
         for fact in event.calls[0].facts
     ]
@@ -122,7 +124,9 @@ async def test_an_event_of_heavy_calls_is_folded_in_several_transactions(
 
 
 @pytest.mark.parametrize("length", [127, 128, 129, 160, 256, 257, 5000])
-async def test_long_numbers_and_names_are_cut_to_what_the_columns_take(intake: Intake, length: int) -> None:
+async def test_long_numbers_and_names_are_cut_to_the_width_of_their_columns(
+    intake: Intake, length: int
+) -> None:
     long = "+" + "5" * (length - 1)
     caller = {"phoneNumber": long, "name": long, "extensionNumber": long}
     shown = {"primary": {"type": "QueueName", "value": long}}
@@ -164,7 +168,9 @@ async def test_insights_are_stored_the_same_on_both_databases(intake: Intake, va
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"{", b"[" * 100_000, b'"text"', b"1", b"[]", b"null"])
-async def test_what_is_no_event_becomes_a_dead_letter_with_a_reason(intake: Intake, raw: bytes) -> None:
+async def test_a_body_that_is_no_event_becomes_a_dead_letter_with_a_reason(
+    intake: Intake, raw: bytes
+) -> None:
     row = {"account_id": UNBOUND_ACCOUNT, "uuid": "1", "received_at": intake.clock.now(), "raw": raw}
     async with intake.database.write() as db:
         await db.execute(insert(deliveries).values(row))
@@ -173,7 +179,7 @@ async def test_what_is_no_event_becomes_a_dead_letter_with_a_reason(intake: Inta
     assert note in ("ignored: not-json", "ignored: not-an-object")
 
 
-async def test_what_the_intake_kept_by_its_bytes_is_folded_into_no_call(intake: Intake) -> None:
+async def test_a_delivery_stored_by_its_bytes_becomes_no_call(intake: Intake) -> None:
     raw = json.dumps(of_other(delivery())).encode()
     await intake.fold([delivery(uuid="ours")])
     row = {
@@ -196,7 +202,7 @@ async def test_what_the_intake_kept_by_its_bytes_is_folded_into_no_call(intake: 
 
 @pytest.fixture
 async def broken(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What folding raises for every delivery of the first account, as long as there is something in the list."""
+    """The errors that folding raises for the first account, one per delivery, until the list is empty."""
     failures: list[Exception] = []
     real = unfolded.find_owner
 
@@ -215,7 +221,7 @@ async def test_an_account_that_cannot_be_folded_waits_alone(
     broken.append(StorageUnavailable("its row is locked"))
     await intake.store([delivery(uuid="1"), of_other(delivery(uuid="2"))])
     steps = [await intake.folder.step() for _ in range(50)]
-    assert all(pause is not None and pause > 0 for pause in steps), "no hot loop"
+    assert all(pause is not None and pause > 0 for pause in steps), "the loop does not spin"
     assert await intake.notes_on_deliveries() == {"1": "unfolded", "2": None}
     clock.advance(120)
     await intake.folder.step()
@@ -226,7 +232,7 @@ async def test_an_account_that_cannot_be_folded_waits_alone(
     assert (await intake.notes_on_deliveries())["1"] is None
 
 
-async def test_a_missing_column_sets_nothing_aside(intake: Intake, clock: FakeClock) -> None:
+async def test_a_missing_column_sets_no_delivery_aside(intake: Intake, clock: FakeClock) -> None:
     async with intake.database.write() as db:
         await db.execute(text("ALTER TABLE calls RENAME COLUMN queue_name TO renamed"))
     await intake.store([delivery(uuid="1"), delivery(uuid="2", sequence=3)])
@@ -239,7 +245,7 @@ async def test_a_missing_column_sets_nothing_aside(intake: Intake, clock: FakeCl
     assert await intake.notes_on_deliveries() == {"1": None, "2": None}
 
 
-async def test_a_call_that_cannot_be_judged_holds_up_no_other(intake: Intake, database: Database) -> None:
+async def test_a_call_that_cannot_be_judged_delays_no_other(intake: Intake, database: Database) -> None:
     first, second = inbound_answered(), json.loads(json.dumps(inbound_answered()).replace("s-a0c1", "s-b0c1"))
     other = of_other({"all": json.loads(json.dumps(inbound_answered()).replace("s-a0c1", "s-c0c1"))})["all"]
     intake.clock.set(intake.clock.now().replace(minute=30))
@@ -272,7 +278,7 @@ async def test_an_account_whose_calls_cannot_be_judged_for_now_delays_no_other(
     pauses = [await intake.ends.step() for _ in range(3)]
     stages = {call.account_id: call.stage for call in await intake.calls()}
     assert stages == {ACCOUNT: "live", OTHER: "ended"}
-    assert all(pause is None or pause > 0 for pause in pauses[1:]), "no hot loop"
+    assert all(pause is None or pause > 0 for pause in pauses[1:]), "the loop does not spin"
     door.set()
     async with asyncio.timeout(30):
         while {call.stage for call in await intake.calls()} != {"ended"}:
@@ -284,7 +290,7 @@ async def test_the_ends_of_heavy_calls_are_judged_in_several_transactions(
     intake: Intake, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alike = (json.loads(json.dumps(inbound_answered()).replace("s-a0c1", f"s-{n}0c1")) for n in "abcd")
-    await intake.fold(payload for told in alike for payload in told)
+    await intake.fold(payload for payloads in alike for payload in payloads)
     intake.clock.set(intake.clock.now().replace(minute=30))
     async with database.write() as db:
         await db.execute(update(calls).values(end_check_at=intake.clock.now(), stage="live"))

@@ -1,4 +1,4 @@
-"""Insights that events bring: kept once per recording, on their call or waiting for it; on both databases."""
+"""Insights from events are stored once per recording, before or after their call, on both databases."""
 
 import itertools
 from datetime import timedelta
@@ -55,7 +55,7 @@ async def test_insights_of_a_known_call_are_ready_with_its_sentiment(intake: Int
     assert call.version == before.version + 2
 
 
-async def test_insights_that_were_the_last_thing_missing_make_the_call_final(intake: Intake) -> None:
+async def test_a_call_becomes_final_when_only_insights_were_missing(intake: Intake) -> None:
     await intake.play(inbound_answered())
     settled = {"stage": "reconciled", "read_at": None, "insights_at": intake.clock.now()}
     waits = {"recording": {"state": "ready"}, "insights": {"state": "pending"}}
@@ -67,7 +67,7 @@ async def test_insights_that_were_the_last_thing_missing_make_the_call_final(int
     assert (await intake.events(call))[-1] == "call.final"
 
 
-async def test_insights_that_come_first_wait_for_their_call(intake: Intake) -> None:
+async def test_insights_that_arrive_first_wait_for_their_call(intake: Intake) -> None:
     await intake.fold([insights_event()])
     (waiting,) = await rows(intake, insights)
     assert waiting.call_id is None
@@ -87,7 +87,7 @@ async def test_insights_in_the_same_batch_as_their_call_join_it(intake: Intake) 
     assert row.call_id == (await only_call(intake)).call_id
 
 
-async def test_insights_that_name_the_recording_alone_join_when_a_record_names_it(intake: Intake) -> None:
+async def test_insights_that_name_only_a_recording_join_when_a_record_names_it(intake: Intake) -> None:
     await intake.play(inbound_answered())
     await intake.fold([insights_event(make_insights(sourceSessionId=None))])
     (row,) = await rows(intake, insights)
@@ -106,16 +106,14 @@ async def test_insights_that_name_the_recording_alone_join_when_a_record_names_i
     assert (await only_call(intake)).readiness["insights"]["state"] == "ready"
     assert await moods(intake) == {"ringsense": ("positive", "Positive")}
 
-    again = make_insights(sourceSessionId=None, title="anew", **LATER)
+    again = make_insights(sourceSessionId=None, title="newer", **LATER)
     await intake.fold([insights_event(again, uuid="2")])
     (row,) = await rows(intake, insights)
-    assert (row.call_id, row.raw["title"]) == (call.call_id, "anew")
+    assert (row.call_id, row.raw["title"]) == (call.call_id, "newer")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_of_several_events_the_last_version_stays_whatever_their_order(
-    intake: Intake, order: tuple[int, ...]
-) -> None:
+async def test_the_latest_version_wins_in_any_order_of_events(intake: Intake, order: tuple[int, ...]) -> None:
     bodies = [mood("Neutral"), make_insights(**LATER), mood("Negative", lastModifiedTime=None)]
     await intake.play(inbound_answered())
     for place in order:
@@ -126,19 +124,19 @@ async def test_of_several_events_the_last_version_stays_whatever_their_order(
     assert await moods(intake) == {"ringsense": ("positive", "Positive")}
 
 
-async def test_the_second_event_of_a_call_is_an_update_and_a_repetition_is_nothing(intake: Intake) -> None:
+async def test_a_second_event_is_an_update_and_a_repetition_is_ignored(intake: Intake) -> None:
     await intake.play(inbound_answered())
     await intake.fold([insights_event(mood("Positive"), uuid="1")])
     await intake.fold([insights_event(make_insights(**LATER), uuid="2")])
     call = await only_call(intake)
-    told = [event for event in await intake.events(call) if event.startswith(("insights", "sentiment"))]
-    assert told == ["insights.ready", "sentiment.set", "insights.updated"]
+    changes = [event for event in await intake.events(call) if event.startswith(("insights", "sentiment"))]
+    assert changes == ["insights.ready", "sentiment.set", "insights.updated"]
 
     await intake.fold([insights_event(make_insights(**LATER), uuid="3")])
     assert (await only_call(intake)).version == call.version
 
 
-async def test_what_somebody_else_set_under_that_name_is_not_overwritten(intake: Intake) -> None:
+async def test_a_sentiment_of_another_source_is_not_overwritten(intake: Intake) -> None:
     await intake.play(inbound_answered())
     await intake.fold([insights_event(mood("Positive"), uuid="1")])
     call = await only_call(intake)
@@ -153,7 +151,7 @@ async def test_what_somebody_else_set_under_that_name_is_not_overwritten(intake:
     assert await moods(intake) == {"ringsense": ("negative", None), "agent": ("negative", None)}
 
 
-async def test_a_sentiment_that_somebody_removed_does_not_come_back(intake: Intake) -> None:
+async def test_a_removed_sentiment_does_not_come_back(intake: Intake) -> None:
     await intake.play(inbound_answered())
     await intake.fold([insights_event(mood("Positive"), uuid="1")])
     call = await only_call(intake)
@@ -166,7 +164,7 @@ async def test_a_sentiment_that_somebody_removed_does_not_come_back(intake: Inta
     assert await moods(intake) == {}
 
 
-async def test_two_recordings_of_one_call_have_insights_of_their_own_and_one_sentiment(
+async def test_two_recordings_of_one_call_have_separate_insights_and_one_sentiment(
     intake: Intake,
 ) -> None:
     await intake.play(inbound_answered())
@@ -176,7 +174,7 @@ async def test_two_recordings_of_one_call_have_insights_of_their_own_and_one_sen
     assert await moods(intake) == {"ringsense": ("mixed", ["Positive", "Negative"])}
 
 
-async def test_insights_of_nothing_are_set_aside_with_the_reason(intake: Intake) -> None:
+async def test_insights_that_name_nothing_are_set_aside_with_the_reason(intake: Intake) -> None:
     body = make_insights(None, sourceSessionId=None)
     await intake.play(inbound_answered())
     await intake.fold([insights_event(body, uuid="nothing")])
@@ -184,7 +182,7 @@ async def test_insights_of_nothing_are_set_aside_with_the_reason(intake: Intake)
     assert await rows(intake, insights) == []
 
 
-async def test_the_timeline_never_repeats_what_was_said(intake: Intake) -> None:
+async def test_the_timeline_contains_no_spoken_words(intake: Intake) -> None:
     await intake.play(inbound_answered())
     await intake.fold([insights_event()])
     events = await rows(intake, timeline)
@@ -192,7 +190,7 @@ async def test_the_timeline_never_repeats_what_was_said(intake: Intake) -> None:
     assert [event.type for event in events if "invoice" in str(event.data)] == []
 
 
-async def test_a_reader_gets_them_with_speakers_as_parties(
+async def test_the_api_shows_insights_with_speakers_as_parties(
     intake: Intake, services: Services, api_key: str
 ) -> None:
     await intake.play(inbound_answered())

@@ -1,4 +1,4 @@
-"""Calls that belong together show each other, whichever comes first; on both databases."""
+"""Related calls are linked in any order of arrival, on both databases."""
 
 from datetime import timedelta
 from typing import Any
@@ -52,12 +52,10 @@ def shown(call: Call) -> list[tuple[str, str | None, str | None]]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-async def test_a_warm_transfer_shows_on_both_calls_whichever_comes_first(
-    intake: Intake, reverse: bool
-) -> None:
-    told = warm_transfer()
-    first = [one for one in told if one["body"]["telephonySessionId"] == TELEPHONY_SESSION]
-    second = [one for one in told if one not in first]
+async def test_a_warm_transfer_is_shown_on_both_calls_in_any_order(intake: Intake, reverse: bool) -> None:
+    payloads = warm_transfer()
+    first = [one for one in payloads if one["body"]["telephonySessionId"] == TELEPHONY_SESSION]
+    second = [one for one in payloads if one not in first]
     for part in (second, first) if reverse else (first, second):
         await intake.fold(part)
     calls = await by_session(intake)
@@ -70,7 +68,7 @@ async def test_a_warm_transfer_shows_on_both_calls_whichever_comes_first(
     assert "call.linked" in await intake.events(other)
 
 
-async def test_a_link_to_a_call_that_is_not_known_yet_is_completed_when_it_comes(intake: Intake) -> None:
+async def test_a_link_to_an_unknown_call_is_completed_when_the_call_arrives(intake: Intake) -> None:
     await intake.fold(merged_into_conference())
     (call,) = await intake.calls()
     assert shown(call) == [("conference", CONFERENCE, None)]
@@ -86,17 +84,17 @@ async def test_a_link_to_a_call_that_is_not_known_yet_is_completed_when_it_comes
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-async def test_the_two_telephones_of_a_ring_out_are_related(intake: Intake, reverse: bool) -> None:
-    told = ring_out()
-    await intake.fold(told[:1] if reverse else told)
-    await intake.fold(reversed(told) if reverse else told)
+async def test_the_two_phones_of_a_ring_out_are_related(intake: Intake, reverse: bool) -> None:
+    payloads = ring_out()
+    await intake.fold(payloads[:1] if reverse else payloads)
+    await intake.fold(reversed(payloads) if reverse else payloads)
     calls = await by_session(intake)
     one, other = calls[TELEPHONY_SESSION], calls[RING_OUT_SECOND]
     assert shown(one) == [("ringOut", RING_OUT_SECOND, other.call_id)]
     assert shown(other) == [("ringOut", TELEPHONY_SESSION, one.call_id)]
 
 
-async def test_two_ring_outs_far_apart_are_strangers(intake: Intake) -> None:
+async def test_two_ring_outs_far_apart_are_not_related(intake: Intake) -> None:
     await intake.fold(ring_out()[:6])
     later = Tape("1229099999016", "s-far", "RingOut", Tape().start + timedelta(minutes=30))
     later.ana_dials()
@@ -105,7 +103,7 @@ async def test_two_ring_outs_far_apart_are_strangers(intake: Intake) -> None:
 
 
 @pytest.mark.parametrize("reason", ["Pickup", "Supervising"])
-async def test_a_leg_that_goes_to_another_session_links_it(intake: Intake, reason: str) -> None:
+async def test_a_leg_of_another_session_links_that_session(intake: Intake, reason: str) -> None:
     call, elsewhere = Tape(), Tape("1229016200016", "s-elsewhere")
     call.ana_answers()
     peer = {"sessionId": "1229016200016", "telephonySessionId": "s-elsewhere", "partyId": "p-elsewhere-1"}
@@ -132,7 +130,7 @@ async def test_three_sessions_in_a_row_are_one_conversation(intake: Intake) -> N
     assert len(calls[TELEPHONY_SESSION].related) == 1
 
 
-async def test_folding_again_links_nothing_anew(intake: Intake) -> None:
+async def test_folding_again_adds_no_links(intake: Intake) -> None:
     await intake.fold(warm_transfer())
     before = {call.call_id: call.version for call in await intake.calls()}
     async with intake.database.write() as db:
@@ -142,7 +140,7 @@ async def test_folding_again_links_nothing_anew(intake: Intake) -> None:
 
 
 async def read(intake: Intake, records: dict[str, list[CallRecord]]) -> None:
-    """Read records by session, opening calls that are not there."""
+    """Read records by session and open the calls that are unknown."""
     now = intake.clock.now()
     account = AccountId(ACCOUNT)
     async with intake.database.write() as db, open_ledger(db, account, now) as ledger:
@@ -161,7 +159,7 @@ async def read(intake: Intake, records: dict[str, list[CallRecord]]) -> None:
 
 @pytest.mark.parametrize("field", ["transferTarget", "transferee"])
 @pytest.mark.parametrize("reverse", [False, True])
-async def test_a_transfer_that_only_the_call_log_tells_of_is_linked(
+async def test_a_transfer_that_only_the_call_log_shows_is_linked(
     intake: Intake, account: AccountId, field: str, reverse: bool
 ) -> None:
     one = {
@@ -182,7 +180,7 @@ async def test_a_transfer_that_only_the_call_log_tells_of_is_linked(
     assert shown(calls["s-two"]) == [("attendedTransfer", "s-one", calls["s-one"].call_id)]
 
 
-async def test_ring_out_that_only_the_call_log_tells_of_is_linked(intake: Intake, account: AccountId) -> None:
+async def test_a_ring_out_that_only_the_call_log_shows_is_linked(intake: Intake, account: AccountId) -> None:
     web = {"action": "RingOut Web"}
     await read(
         intake,
@@ -209,7 +207,7 @@ async def test_reading_the_same_records_again_changes_no_version(intake: Intake,
         assert len((await db.execute(select(call_links))).all()) == 1
 
 
-async def test_a_queue_call_is_one_call_and_has_no_relatives(intake: Intake) -> None:
+async def test_a_queue_call_is_one_call_without_related_calls(intake: Intake) -> None:
     await intake.play(queue_answered())
     rows = [
         record(record_id=f"R{number}", telephonySessionId=TELEPHONY_SESSION, result=result)

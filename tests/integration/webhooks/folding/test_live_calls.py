@@ -1,4 +1,4 @@
-"""Every live call is settled, whichever of its events a gap has swallowed and whatever goes wrong while it is asked after."""
+"""Every live call is settled, whichever events were lost in a gap and whichever requests fail."""
 
 import random
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.factories import received_at
 from tests.integration.webhooks.conftest import Intake
 from tests.integration.webhooks.subscriptions.test_gaps import note_gap
 
-TOLD: tuple[Callable[[], list[dict[str, Any]]], ...] = (
+CALLS: tuple[Callable[[], list[dict[str, Any]]], ...] = (
     factories.inbound_answered,
     factories.voicemail,
     factories.parked_and_picked_up,
@@ -40,15 +40,15 @@ def failure(chance: random.Random, intake: Intake) -> Exception | None:
 
 
 async def play(intake: Intake, chance: random.Random) -> None:
-    """Tell of a call with some of its events lost in a gap, and of some of them late."""
-    told = chance.choice(TOLD)()
-    cut = chance.randint(1, len(told) - 1)
-    heard, rest = told[:cut], told[cut:]
+    """Play a call with some of its events lost in a gap, and some of them late."""
+    payloads = chance.choice(CALLS)()
+    cut = chance.randint(1, len(payloads) - 1)
+    received, rest = payloads[:cut], payloads[cut:]
     late = [event for event in rest[:-1] if chance.random() < 0.3]
-    intake.clock.set(max(map(received_at, told)) + timedelta(seconds=1))
-    await intake.fold(heard)
+    intake.clock.set(max(map(received_at, payloads)) + timedelta(seconds=1))
+    await intake.fold(received)
     intake.clock.advance(chance.randint(5, 200))
-    await note_gap(intake, (intake.clock.now() - received_at(heard[-1])).total_seconds())
+    await note_gap(intake, (intake.clock.now() - received_at(received[-1])).total_seconds())
     for turn in range(40):
         intake.ringcentral.failure = failure(chance, intake) if turn < 20 else None
         if late and chance.random() < 0.2:

@@ -1,4 +1,4 @@
-"""Each stage of a call is counted and logged once it is committed, with its ids; an absent call with its reason."""
+"""Each stage of a call is counted and logged after its commit, with ids and the reason of absence."""
 
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -12,17 +12,17 @@ def count(reason: str) -> float:
     return float(metrics.CALLS_ABSENT.labels(reason=reason)._value.get())
 
 
-async def test_a_call_is_a_line_for_each_stage_with_the_delivery_that_caused_it(intake: Intake) -> None:
+async def test_each_stage_of_a_call_is_logged_with_the_delivery_that_caused_it(intake: Intake) -> None:
     payloads = factories.inbound_answered()
     with capture_logs(processors=[merge_contextvars]) as lines:
         await intake.play(payloads)
     (call,) = await intake.calls()
-    told = [line for line in lines if line["event"] == "call"]
-    assert [(line["stage"], line["log_level"]) for line in told] == [("live", "info"), ("ended", "info")]
-    for line in told:
+    logged = [line for line in lines if line["event"] == "call"]
+    assert [(line["stage"], line["log_level"]) for line in logged] == [("live", "info"), ("ended", "info")]
+    for line in logged:
         assert (line["account_id"], line["call_id"]) == (call.account_id, call.call_id)
         assert line["telephony_session_id"] == call.telephony_session_id
-    assert told[0]["uuid"] in {payload["uuid"] for payload in payloads}
+    assert logged[0]["uuid"] in {payload["uuid"] for payload in payloads}
     folded = [line for line in lines if line["event"] == "delivery folded"]
     assert {line["uuid"] for line in folded} == {payload["uuid"] for payload in payloads}
     assert {line["account_id"] for line in folded} == {call.account_id}

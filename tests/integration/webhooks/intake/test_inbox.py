@@ -1,4 +1,4 @@
-"""The inbox on both databases: stored before anybody is answered, once, and many to a commit."""
+"""The inbox on both databases: it stores each delivery once before the response, many to a commit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def test_deliveries_that_arrive_together_share_a_commit(database: Database
     assert commits() - before <= 3
 
 
-async def test_while_one_commit_is_under_way_the_next_batch_gathers(database: Database, inbox: Inbox) -> None:
+async def test_the_next_batch_gathers_during_a_commit(database: Database, inbox: Inbox) -> None:
     before = commits()
 
     async def send(sender: int) -> None:
@@ -84,7 +84,7 @@ async def test_while_one_commit_is_under_way_the_next_batch_gathers(database: Da
     assert commits() - before <= 20
 
 
-async def test_a_stopping_inbox_writes_what_it_was_given(database: Database, clock: FakeClock) -> None:
+async def test_a_stopping_inbox_stores_what_it_accepted(database: Database, clock: FakeClock) -> None:
     inbox = Inbox(database, clock)
     inbox.start()
     under_way = [asyncio.create_task(inbox.accept(a_delivery(f"{number:03d}"))) for number in range(50)]
@@ -96,7 +96,7 @@ async def test_a_stopping_inbox_writes_what_it_was_given(database: Database, clo
     assert await stored(database) == [f"{number:03d}" for number in range(50)]
 
 
-async def test_a_stopped_inbox_takes_nothing(database: Database, clock: FakeClock) -> None:
+async def test_a_stopped_inbox_accepts_nothing(database: Database, clock: FakeClock) -> None:
     inbox = Inbox(database, clock)
     inbox.start()
     await inbox.stop()
@@ -147,7 +147,9 @@ async def test_the_inbox_recovers_from_a_lost_connection(
     assert await stored(postgres_database) == accepted
 
 
-async def test_a_delivery_waits_for_another_writer_of_the_file(sqlite_url: str, clock: FakeClock) -> None:
+async def test_a_delivery_waits_for_another_writer_of_the_sqlite_file(
+    sqlite_url: str, clock: FakeClock
+) -> None:
     database = Database(sqlite_url)
     inbox = Inbox(database, clock)
     inbox.start()
@@ -170,7 +172,7 @@ async def test_the_folder_is_woken_after_the_commit(database: Database, inbox: I
         assert woken.is_set()
 
 
-async def test_an_inbox_is_busy_while_somebody_waits_for_an_answer(inbox: Inbox) -> None:
+async def test_an_inbox_is_busy_while_a_request_waits(inbox: Inbox) -> None:
     waiting = asyncio.create_task(inbox.accept(a_delivery("1")))
     await asyncio.sleep(0)
     assert inbox.is_busy
@@ -181,7 +183,7 @@ async def test_an_inbox_is_busy_while_somebody_waits_for_an_answer(inbox: Inbox)
 
 
 async def refuse(database: Database, uuid: str) -> None:
-    """Make the database refuse a row as data, as it refuses what its columns cannot take."""
+    """Make the database refuse a row because of its data."""
     async with database.write() as db:
         if database.is_sqlite:
             await db.execute(
@@ -195,7 +197,7 @@ async def refuse(database: Database, uuid: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [{0}, {9}, {3, 4, 17}, set(range(20))])
-async def test_a_delivery_that_the_database_refuses_is_kept_by_its_bytes_and_costs_no_other_its_place(
+async def test_a_delivery_that_the_database_refuses_is_stored_by_its_bytes_and_affects_no_other(
     database: Database, inbox: Inbox, bad: set[int]
 ) -> None:
     await refuse(database, "bad%")
@@ -212,7 +214,7 @@ async def test_a_delivery_that_the_database_refuses_is_kept_by_its_bytes_and_cos
             assert row.uuid.startswith("content-raw-")
 
 
-async def test_what_the_database_refuses_in_any_form_is_refused_alone(
+async def test_a_delivery_that_the_database_refuses_in_any_form_is_refused_alone(
     database: Database, inbox: Inbox
 ) -> None:
     await refuse(database, "%a%")  # the names of bare deliveries among them

@@ -1,4 +1,4 @@
-"""Proving that deliveries can be written: by the intake's own way, leaving nothing behind."""
+"""The proof that deliveries can be stored takes the path of the intake and leaves no row."""
 
 import asyncio
 import sqlite3
@@ -34,7 +34,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def locked(database: Database) -> AsyncIterator[None]:
-    """Hold the lock that CREATE INDEX takes; on SQLite, what another writing process holds."""
+    """Hold the lock that CREATE INDEX takes; on SQLite, that of another writing process."""
     if database.is_sqlite:
         other = sqlite3.connect(str(database.url.database), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -49,7 +49,7 @@ async def locked(database: Database) -> AsyncIterator[None]:
 
 
 async def refuse_inserts(database: Database) -> None:
-    """Let each insert into `deliveries` fail as on a full disk."""
+    """Make each insert into `deliveries` fail as on a full disk."""
     if database.is_sqlite:
         statements = [
             "CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'disk full'); END"
@@ -75,7 +75,7 @@ async def accept_inserts(database: Database) -> None:
             await db.exec_driver_sql("DROP FUNCTION full_disk CASCADE")
 
 
-async def test_a_proof_leaves_nothing_behind_and_wakes_nobody(database: Database, inbox: Inbox) -> None:
+async def test_a_proof_leaves_no_row_and_wakes_no_listener(database: Database, inbox: Inbox) -> None:
     wakeups = Wakeups()
     database.waker = wakeups.wake
     with wakeups.listen(INBOX) as woken:
@@ -92,7 +92,7 @@ async def test_a_batch_of_deliveries_is_proof(database: Database, inbox: Inbox) 
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_a_lock_that_keeps_deliveries_out_is_no_proof(database: Database, inbox: Inbox) -> None:
+async def test_a_proof_fails_while_the_table_is_locked(database: Database, inbox: Inbox) -> None:
     await inbox.prove_writable()
     async with locked(database):
         with pytest.raises(StorageUnavailable):
@@ -108,7 +108,7 @@ async def test_a_lock_that_keeps_deliveries_out_is_no_proof(database: Database, 
             break
 
 
-async def test_a_full_disk_is_no_proof(database: Database, inbox: Inbox) -> None:
+async def test_a_proof_fails_on_a_full_disk(database: Database, inbox: Inbox) -> None:
     await refuse_inserts(database)
     with pytest.raises(StorageUnavailable):
         await inbox.prove_writable()
@@ -116,7 +116,7 @@ async def test_a_full_disk_is_no_proof(database: Database, inbox: Inbox) -> None
     await inbox.prove_writable()
 
 
-async def test_an_unreachable_database_is_no_proof(clock: FakeClock, tmp_path: Path) -> None:
+async def test_a_proof_fails_without_the_database(clock: FakeClock, tmp_path: Path) -> None:
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/no-such-folder/a.db")
     inbox = Inbox(database, clock)
     inbox.start()
@@ -126,7 +126,7 @@ async def test_an_unreachable_database_is_no_proof(clock: FakeClock, tmp_path: P
     await database.close()
 
 
-async def test_an_inbox_that_stops_gives_no_proof(database: Database, clock: FakeClock) -> None:
+async def test_a_proof_fails_while_the_inbox_stops(database: Database, clock: FakeClock) -> None:
     inbox = Inbox(database, clock)
     with pytest.raises(StorageUnavailable):
         await inbox.prove_writable()

@@ -1,4 +1,4 @@
-"""POST /webhooks/ringcentral: the handshake, the token, and what is stored before the answer, on both databases."""
+"""POST /webhooks/ringcentral: handshake, token, and storing before the response, on both databases."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ def assert_problem(answer: httpx.Response, status: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("body", [None, b"", b"{}", b"  ", b"null", b"[]"])
-async def test_a_handshake_is_echoed_whatever_its_body_lacks(
+async def test_a_handshake_is_echoed_with_any_empty_body(
     sender: httpx.AsyncClient, database: Database, body: bytes | None
 ) -> None:
     answer = await sender.post(PATH, content=body, headers={"Validation-Token": "6f3d-echo-me"})
@@ -94,8 +94,8 @@ async def test_a_handshake_token_that_is_long_or_not_printable_is_refused(
 
 
 @pytest.mark.parametrize("length", [1, 36, 256])
-async def test_the_whole_answer_to_a_handshake_has_at_most_1024_bytes(intake: FastAPI, length: int) -> None:
-    # With every header that a server adds by itself: ours leaves `server` out.
+async def test_the_response_to_a_handshake_has_at_most_1024_bytes(intake: FastAPI, length: int) -> None:
+    # With every header that a server adds by default: ours omits `server`.
     config = uvicorn.Config(intake, port=free_port(), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
@@ -111,7 +111,7 @@ async def test_the_whole_answer_to_a_handshake_has_at_most_1024_bytes(intake: Fa
 
 
 def shake_hands(port: int, token: str) -> bytes:
-    """Return everything that comes back on the wire."""
+    """Return the whole response as it is on the wire."""
     request = (
         f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nValidation-Token: {token}\r\n"
         "Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -124,10 +124,10 @@ def shake_hands(port: int, token: str) -> bytes:
     return answer
 
 
-# Who may deliver
+# Who can deliver
 
 
-async def test_a_delivery_is_stored_as_it_came_before_the_answer(
+async def test_a_delivery_is_stored_unchanged_before_the_response(
     sender: httpx.AsyncClient, database: Database
 ) -> None:
     raw = json.dumps(delivery(uuid="7841958329667892286"), indent=1).encode()
@@ -152,7 +152,7 @@ async def test_a_delivery_without_the_token_is_refused_and_not_stored(
     assert await rows(database) == []
 
 
-async def test_it_is_remembered_whose_deliveries_were_refused(database: Database) -> None:
+async def test_subscriptions_with_refused_deliveries_are_remembered(database: Database) -> None:
     inbox = Inbox(database, SystemClock())
     endpoint = NotificationEndpoint(inbox, TOKEN, LARGEST, SystemClock())
     app = IntakeApp()
@@ -168,7 +168,7 @@ async def test_it_is_remembered_whose_deliveries_were_refused(database: Database
     assert endpoint.take_refused() == {}
 
 
-async def test_the_token_is_also_taken_from_the_header_that_one_edition_of_the_guide_names(
+async def test_the_token_is_also_accepted_in_the_header_that_the_guide_names(
     sender: httpx.AsyncClient, database: Database
 ) -> None:
     answer = await sender.post(PATH, json=delivery(), headers={"Validation-Token": TOKEN})
@@ -177,7 +177,7 @@ async def test_the_token_is_also_taken_from_the_header_that_one_edition_of_the_g
     assert len(await rows(database)) == 1
 
 
-async def test_the_right_header_decides_where_both_are_sent(
+async def test_verification_token_decides_if_both_headers_are_sent(
     sender: httpx.AsyncClient, database: Database
 ) -> None:
     wrong = {"Verification-Token": "wrong", "Validation-Token": TOKEN}
@@ -208,7 +208,7 @@ NOT_JSON = {
 @pytest.mark.parametrize(
     "headers", [SIGNED, {"Validation-Token": TOKEN}, {**SIGNED, "Validation-Token": "x"}]
 )
-async def test_a_body_that_is_not_json_is_stored_as_it_came(
+async def test_a_body_that_is_not_json_is_stored_unchanged(
     sender: httpx.AsyncClient, database: Database, raw: bytes, headers: dict[str, str]
 ) -> None:
     if not raw.strip() and "Validation-Token" in headers:
@@ -230,7 +230,7 @@ async def test_a_body_that_is_not_json_needs_the_token_as_well(
 
 
 def damaged() -> dict[str, bytes]:
-    """Deliveries that a strict decoder refuses, and whose call can be told all the same."""
+    """Deliveries that a strict decoder refuses and whose call can still be recognised."""
     name = json.dumps(delivery(party(2, to={"name": "Zoe @"}))).encode()
     odd = json.dumps(delivery(extra="@")).encode()
     return {
@@ -248,7 +248,7 @@ def damaged() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("raw", damaged().values(), ids=damaged())
-async def test_a_damaged_delivery_is_stored_under_its_names(
+async def test_a_damaged_delivery_is_stored_under_its_ids(
     sender: httpx.AsyncClient, database: Database, raw: bytes
 ) -> None:
     assert (await sender.post(PATH, content=raw, headers=SIGNED)).status_code == 200
@@ -263,7 +263,7 @@ async def test_a_damaged_delivery_is_stored_under_its_names(
     "uuid",
     ["a\x00b", "\ud800", "a\ufffd", "x" * 129, "", " \n", None, [], 1.5, True, 10**128, -(10**127), 9**200],
 )
-async def test_an_odd_uuid_is_replaced_by_a_digest_of_the_content(
+async def test_an_unusable_uuid_is_replaced_by_a_digest_of_the_content(
     sender: httpx.AsyncClient, database: Database, uuid: Any
 ) -> None:
     for sequence in (2, 3, 3):
@@ -281,7 +281,7 @@ async def test_a_body_that_is_too_large_is_refused(sender: httpx.AsyncClient, da
     assert await rows(database) == []
 
 
-async def test_a_body_that_is_too_large_is_refused_however_it_is_cut(sender: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_too_large_is_refused_in_any_chunks(sender: httpx.AsyncClient) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(LARGEST // 512 + 1):
             yield b" " * 512
@@ -298,7 +298,7 @@ async def test_a_body_that_is_too_large_is_refused_however_it_is_cut(sender: htt
         presence(uuid="1"),
     ],
 )
-async def test_an_event_that_nobody_understands_is_stored_all_the_same(
+async def test_an_unknown_event_is_stored(
     sender: httpx.AsyncClient, database: Database, payload: dict[str, Any]
 ) -> None:
     assert (await sender.post(PATH, json=payload, headers=SIGNED)).status_code == 200
@@ -308,7 +308,7 @@ async def test_an_event_that_nobody_understands_is_stored_all_the_same(
 
 
 @pytest.mark.parametrize("payload", [[], ["a"], "text", 5, None, True, {}])
-async def test_json_that_is_no_event_is_stored_under_the_digest_of_its_content(
+async def test_json_that_is_no_event_is_stored_under_a_digest_of_its_content(
     sender: httpx.AsyncClient, database: Database, payload: Any
 ) -> None:
     for _ in range(2):
@@ -325,17 +325,19 @@ async def test_a_repeated_delivery_is_stored_once(sender: httpx.AsyncClient, dat
     assert len(await rows(database)) == 1
 
 
-async def test_every_delivery_of_a_crowd_is_stored(sender: httpx.AsyncClient, database: Database) -> None:
+async def test_many_concurrent_deliveries_are_all_stored(
+    sender: httpx.AsyncClient, database: Database
+) -> None:
     crowd = [sender.post(PATH, json=delivery(uuid=f"{number:03d}"), headers=SIGNED) for number in range(100)]
     answers = await asyncio.gather(*crowd)
     assert {answer.status_code for answer in answers} == {200}
     assert [row.uuid for row in await rows(database)] == [f"{number:03d}" for number in range(100)]
 
 
-# When it cannot be
+# When a delivery cannot be stored
 
 
-async def test_an_absent_database_is_a_503_that_asks_to_send_again() -> None:
+async def test_without_the_database_the_response_is_503_with_a_retry() -> None:
     database = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/none")
     inbox = Inbox(database, SystemClock())
     inbox.start()
@@ -347,7 +349,7 @@ async def test_an_absent_database_is_a_503_that_asks_to_send_again() -> None:
     await database.close()
 
 
-async def test_a_database_that_lost_its_tables_is_a_503_and_stores_nothing(
+async def test_a_missing_table_is_a_503_and_stores_nothing(
     postgres_database: Database,
 ) -> None:
     async with postgres_database.write() as db:
@@ -364,7 +366,7 @@ async def test_a_database_that_lost_its_tables_is_a_503_and_stores_nothing(
     await inbox.stop()
 
 
-async def test_what_nobody_foresaw_is_a_500_with_an_id_for_the_log(
+async def test_an_unexpected_error_is_a_500_with_an_id_for_the_log(
     sender: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -378,7 +380,7 @@ async def test_what_nobody_foresaw_is_a_500_with_an_id_for_the_log(
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-async def test_other_methods_are_told_which_one_is_right(sender: httpx.AsyncClient, method: str) -> None:
+async def test_other_methods_get_the_allowed_one(sender: httpx.AsyncClient, method: str) -> None:
     answer = await sender.request(method, PATH)
     assert_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"

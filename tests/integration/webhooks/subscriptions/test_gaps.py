@@ -1,4 +1,4 @@
-"""What a gap of the deliveries leaves behind: calls that seem to go on, events that come late. On both databases."""
+"""The consequences of a gap: calls that seem to continue and events that come late, on both databases."""
 
 import copy
 from dataclasses import replace
@@ -46,10 +46,10 @@ async def asked_at(intake: Intake) -> object:
         return await db.scalar(select(sweeps.c.asked_at))
 
 
-async def test_a_call_whose_end_was_lost_in_a_gap_is_asked_after_and_ended(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+async def test_a_call_whose_end_was_lost_in_a_gap_is_looked_up_and_ended(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.clock.advance(600)
     await note_gap(intake, 590)
     await intake.ends.step()
@@ -61,10 +61,10 @@ async def test_a_call_whose_end_was_lost_in_a_gap_is_asked_after_and_ended(intak
     assert len(intake.ringcentral.asked) == asked
 
 
-async def test_a_call_that_outlasted_the_gap_goes_on(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+async def test_a_call_that_outlasts_the_gap_stays_live(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.ringcentral.sessions = {TELEPHONY_SESSION}
     intake.clock.advance(600)
     await note_gap(intake, 590)
@@ -73,10 +73,10 @@ async def test_a_call_that_outlasted_the_gap_goes_on(intake: Intake) -> None:
     assert call.stage == "live"
 
 
-async def test_what_cannot_be_asked_now_is_asked_later(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+async def test_a_failed_look_up_is_repeated_later(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.clock.advance(600)
     await note_gap(intake, 590)
     intake.ringcentral.failure = RingCentralUnreachable("away")
@@ -88,17 +88,17 @@ async def test_what_cannot_be_asked_now_is_asked_later(intake: Intake) -> None:
 
 
 async def live_call(intake: Intake, *, gap_seconds: float = 590) -> list[dict[str, Any]]:
-    """Tell of a call that goes on, then note a gap that has ended just now; return all events of the call."""
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+    """Play a live call, then record a gap that has just ended; return all events of the call."""
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.clock.advance(gap_seconds + 10)
     await note_gap(intake, gap_seconds)
-    return told
+    return payloads
 
 
 async def settle(intake: Intake, seconds: float) -> Call:
-    """Let the watch run for some time; return the one call."""
+    """Let the end watch run for some time; return the only call."""
     for _ in range(int(seconds / 5)):
         await intake.pass_time(5)
     (call,) = await intake.calls()
@@ -120,7 +120,7 @@ async def change(intake: Intake, **values: Any) -> None:
     ],
     ids=["unreachable", "rate limited", "credentials", "refused"],
 )
-async def test_a_call_is_asked_after_until_there_is_an_answer(intake: Intake, failure: Exception) -> None:
+async def test_a_call_is_looked_up_until_there_is_a_response(intake: Intake, failure: Exception) -> None:
     await live_call(intake)
     intake.ringcentral.failure = failure
     await intake.ends.step()
@@ -130,15 +130,15 @@ async def test_a_call_is_asked_after_until_there_is_an_answer(intake: Intake, fa
     assert await asked_at(intake) is not None
 
 
-async def test_a_note_or_an_event_that_comes_twice_does_not_drop_the_answer(
+async def test_a_note_or_a_repeated_event_does_not_discard_the_response(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = await live_call(intake)
+    payloads = await live_call(intake)
     ask = intake.ringcentral.fetch_session
 
     async def while_it_changes(*names: Any, **rest: Any) -> Any:
         await change(intake, version=calls.c.version + 1)
-        await intake.fold([told[1] | {"uuid": "again"}])
+        await intake.fold([payloads[1] | {"uuid": "again"}])
         return await ask(*names, **rest)
 
     monkeypatch.setattr(intake.ringcentral, "fetch_session", while_it_changes)
@@ -147,16 +147,16 @@ async def test_a_note_or_an_event_that_comes_twice_does_not_drop_the_answer(
     assert call.stage == "ended"
 
 
-async def test_an_answer_does_not_end_a_call_of_which_an_event_tells_later(
+async def test_a_response_does_not_end_a_call_with_a_later_event(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = await live_call(intake)
+    payloads = await live_call(intake)
     ask = intake.ringcentral.fetch_session
 
     async def while_it_goes_on(*names: Any, **rest: Any) -> Any:
         answer = await ask(*names, **rest)
         intake.clock.advance(2)
-        later = copy.deepcopy(told[1]) | {"uuid": "later", "timestamp": intake.clock.now().isoformat()}
+        later = copy.deepcopy(payloads[1]) | {"uuid": "later", "timestamp": intake.clock.now().isoformat()}
         later["body"]["eventTime"] = intake.clock.now().isoformat()
         later["body"]["sequence"] = 99
         await intake.fold([later])
@@ -171,8 +171,8 @@ async def test_an_answer_does_not_end_a_call_of_which_an_event_tells_later(
 
 
 async def test_an_event_from_after_the_gap_settles_a_call_without_a_request(intake: Intake) -> None:
-    told = await live_call(intake)
-    later = copy.deepcopy(told[1]) | {"uuid": "later"}
+    payloads = await live_call(intake)
+    later = copy.deepcopy(payloads[1]) | {"uuid": "later"}
     later["body"] |= {"eventTime": (intake.clock.now() + timedelta(seconds=1)).isoformat(), "sequence": 99}
     intake.clock.advance(1)
     await intake.fold([later])
@@ -181,12 +181,12 @@ async def test_an_event_from_after_the_gap_settles_a_call_without_a_request(inta
     assert await asked_at(intake) is not None
 
 
-async def test_a_goodbye_after_the_gap_asks_again_since_another_one_may_be_lost(intake: Intake) -> None:
-    told = await live_call(intake)
+async def test_a_call_is_looked_up_again_after_a_goodbye_since_another_may_be_lost(intake: Intake) -> None:
+    payloads = await live_call(intake)
     intake.ringcentral.sessions = {TELEPHONY_SESSION}
     await settle(intake, 60)
     intake.ringcentral.sessions = set()
-    goodbye = copy.deepcopy(told[1]) | {"uuid": "goodbye"}
+    goodbye = copy.deepcopy(payloads[1]) | {"uuid": "goodbye"}
     goodbye["body"] |= {"eventTime": intake.clock.now().isoformat(), "sequence": 99}
     for party in goodbye["body"]["parties"]:
         party["id"] += "-other"
@@ -195,21 +195,21 @@ async def test_a_goodbye_after_the_gap_asks_again_since_another_one_may_be_lost(
     assert (await settle(intake, 120)).stage == "ended"
 
 
-async def test_a_call_whose_first_event_comes_after_everybody_was_asked_is_asked_after(
+async def test_a_call_whose_first_event_comes_after_the_look_ups_is_looked_up(
     intake: Intake,
 ) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]) + timedelta(seconds=600))
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]) + timedelta(seconds=600))
     await note_gap(intake, 610)
     await intake.pass_time(60)
-    await intake.fold([told[0]])  # delivered again; the others were not
+    await intake.fold([payloads[0]])  # delivered again; the others were not
     assert (await settle(intake, 120)).stage == "ended"
 
 
-async def test_while_a_gap_lasts_its_calls_are_asked_after_now_and_then(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+async def test_calls_are_looked_up_periodically_while_a_gap_lasts(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.ringcentral.sessions = {TELEPHONY_SESSION}
     now = intake.clock.now()
     async with intake.database.write() as db:
@@ -223,7 +223,7 @@ async def test_while_a_gap_lasts_its_calls_are_asked_after_now_and_then(intake: 
     assert await asked_at(intake) is None
 
 
-async def test_many_calls_are_asked_after_though_one_of_them_cannot_be(intake: Intake) -> None:
+async def test_many_calls_are_looked_up_although_one_is_refused(intake: Intake) -> None:
     await live_call(intake)
     (one,) = await intake.calls()
     async with intake.database.write() as db, open_ledger(db, one.account_id, intake.clock.now()) as ledger:
@@ -244,7 +244,7 @@ async def test_many_calls_are_asked_after_though_one_of_them_cannot_be(intake: I
 
 
 async def keep_records(intake: Intake, *rows: dict[str, Any], seconds_ago: float = 0) -> None:
-    """Let the Call Log show records of the one call, which events say goes on."""
+    """Let the Call Log show records of the only call, which is live by its events."""
     (call,) = await intake.calls()
     now = intake.clock.now() - timedelta(seconds=seconds_ago)
     found = [record for row in rows if isinstance(record := read_call_record(row), CallRecord)]
@@ -253,62 +253,62 @@ async def keep_records(intake: Intake, *rows: dict[str, Any], seconds_ago: float
         await store_versions(ledger, {call.call_id: loaded}, {call.call_id: found}, Source.CALL_LOG, now)
 
 
-def finished(told: list[dict[str, Any]]) -> dict[str, Any]:
+def finished(payloads: list[dict[str, Any]]) -> dict[str, Any]:
     return raw_record(
-        startTime=received_at(told[0]).isoformat(), duration=60, sessionId=SESSION,
+        startTime=received_at(payloads[0]).isoformat(), duration=60, sessionId=SESSION,
         telephonySessionId=TELEPHONY_SESSION, legs=[],
     )  # fmt: skip
 
 
 async def test_a_finished_record_ends_a_live_call_through_one_request(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.clock.advance(300)
-    await keep_records(intake, finished(told))
+    await keep_records(intake, finished(payloads))
     assert (await settle(intake, 60)).stage == "ended"
     assert intake.ringcentral.asked == ["telephony session"]
 
 
-async def test_a_finished_record_of_a_call_that_goes_on_asks_once(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[1]))
-    await intake.fold(told[:2])
+async def test_a_finished_record_of_an_ongoing_call_costs_one_request(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[1]))
+    await intake.fold(payloads[:2])
     intake.ringcentral.sessions = {TELEPHONY_SESSION}
     for _ in range(5):
         intake.clock.advance(300)
-        await keep_records(intake, finished(told))
+        await keep_records(intake, finished(payloads))
         await settle(intake, 60)
     (call,) = await intake.calls()
     assert call.stage == "live"
     assert intake.ringcentral.asked == ["telephony session"]
 
 
-async def test_where_nobody_may_ask_after_sessions_the_records_decide(intake: Intake) -> None:
-    told = await live_call(intake)
+async def test_records_decide_without_permission_to_look_up_sessions(intake: Intake) -> None:
+    payloads = await live_call(intake)
     intake.ringcentral.failures["telephony session"] = PermissionMissing("no", permission="CallControl")
-    intake.ringcentral.log = [finished(told)]
+    intake.ringcentral.log = [finished(payloads)]
     assert (await settle(intake, 300)).stage == "ended"
     assert intake.ringcentral.asked.count("telephony session") == 1
     assert intake.ringcentral.asked.count(f"session {SESSION}") == 1
 
 
 async def test_a_late_event_does_not_revive_a_call_that_ringcentral_says_is_over(intake: Intake) -> None:
-    told = await live_call(intake)
+    payloads = await live_call(intake)
     assert (await settle(intake, 30)).stage == "ended"
-    late = copy.deepcopy(told[1]) | {"uuid": "late"}
+    late = copy.deepcopy(payloads[1]) | {"uuid": "late"}
     await intake.fold([late])
     call = await settle(intake, 60)
     assert call.stage == "ended"
     assert "call.revived" not in await intake.events(call)
 
 
-async def test_late_events_fold_into_the_call_that_the_sweep_found(intake: Intake) -> None:
-    told = inbound_answered()
-    intake.clock.set(received_at(told[-1]) + timedelta(seconds=300))
+async def test_late_events_are_folded_into_the_call_that_the_sweep_found(intake: Intake) -> None:
+    payloads = inbound_answered()
+    intake.clock.set(received_at(payloads[-1]) + timedelta(seconds=300))
     record = read_call_record(
         raw_record(
-            startTime=received_at(told[0]).isoformat(),
+            startTime=received_at(payloads[0]).isoformat(),
             sessionId=SESSION,
             telephonySessionId=TELEPHONY_SESSION,
             legs=[],
@@ -318,20 +318,20 @@ async def test_late_events_fold_into_the_call_that_the_sweep_found(intake: Intak
     account = AccountId(ACCOUNT)
     now = intake.clock.now()
     async with intake.database.write() as db, open_ledger(db, account, now) as ledger:
-        stranger = open_unknown_call(ledger, TELEPHONY_SESSION, [record], Source.SWEEP)
+        unknown = open_unknown_call(ledger, TELEPHONY_SESSION, [record], Source.SWEEP)
         await ledger.flush()
         await apply_records(
-            ledger, {stranger.call_id: stranger}, {stranger.call_id: [record]}, Source.CALL_LOG, now, PLAN
+            ledger, {unknown.call_id: unknown}, {unknown.call_id: [record]}, Source.CALL_LOG, now, PLAN
         )
-    await intake.fold(told)
+    await intake.fold(payloads)
     await intake.pass_time(5)
     (call,) = await intake.calls()
-    assert (call.call_id, call.source, call.stage) == (stranger.call_id, "sweep", "reconciled")
+    assert (call.call_id, call.source, call.stage) == (unknown.call_id, "sweep", "reconciled")
     assert len(call.parties) == 2
     assert call.details["talkSeconds"] is not None
 
 
-async def test_a_reminder_lets_the_subscription_be_renewed_at_once(intake: Intake) -> None:
+async def test_a_reminder_makes_the_subscription_due_for_renewal(intake: Intake) -> None:
     async with intake.database.write() as db:
         await db.execute(
             subscriptions.insert().values(

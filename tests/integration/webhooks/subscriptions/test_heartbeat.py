@@ -1,4 +1,4 @@
-"""Noticing that no delivery could be accepted, on both databases."""
+"""The heartbeat notices when no delivery could be accepted, on both databases."""
 
 import asyncio
 import itertools
@@ -86,9 +86,7 @@ async def gaps_of(database: Database) -> list[tuple[str, datetime, datetime]]:
         return [(row.reason, row.from_at, row.to_at) for row in rows]
 
 
-async def test_the_first_beat_of_all_is_no_gap(
-    database: Database, clock: FakeClock, make_replica: Any
-) -> None:
+async def test_the_very_first_beat_is_no_gap(database: Database, clock: FakeClock, make_replica: Any) -> None:
     assert await make_replica().step() == 10.0
     assert await gaps_of(database) == []
 
@@ -123,7 +121,7 @@ async def test_a_restart_beside_another_replica_is_no_gap(
     assert await gaps_of(database) == []
 
 
-async def test_a_restart_without_another_replica_is_a_gap_however_short(
+async def test_a_restart_without_another_replica_is_a_gap_of_any_length(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     before = make_replica()
@@ -163,7 +161,7 @@ async def test_a_crash_and_a_quick_restart_are_a_gap_from_the_last_beat(
     assert end >= START + timedelta(seconds=9)
 
 
-async def test_a_replica_with_a_wrong_clock_is_not_taken_for_dead_again_and_again(
+async def test_a_replica_with_a_wrong_clock_is_not_repeatedly_taken_for_dead(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     staying, behind = make_replica(), make_replica()
@@ -215,7 +213,7 @@ async def test_a_healthy_replica_does_not_hide_that_another_one_refuses(
     assert max(end for _, _, end in gaps) == clock.now()
 
 
-async def test_what_only_keeps_deliveries_out_shows_while_it_lasts(
+async def test_an_outage_of_deliveries_alone_is_recorded_while_it_lasts(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     heartbeat = make_replica()
@@ -232,7 +230,7 @@ async def test_what_only_keeps_deliveries_out_shows_while_it_lasts(
     assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
 
 
-async def test_a_gap_that_grows_is_swept_meanwhile(
+async def test_a_growing_gap_is_swept_meanwhile(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     heartbeat = make_replica()
@@ -247,7 +245,7 @@ async def test_a_gap_that_grows_is_swept_meanwhile(
     assert due_at <= clock.now()
 
 
-async def test_refusals_that_nobody_wrote_down_lie_in_the_gap_of_the_next_start(
+async def test_unrecorded_refusals_are_covered_by_the_gap_of_the_next_start(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     dying = make_replica()
@@ -261,7 +259,7 @@ async def test_refusals_that_nobody_wrote_down_lie_in_the_gap_of_the_next_start(
     assert await gaps_of(database) == [("service-down", START, clock.now())]
 
 
-async def test_refusals_that_could_not_be_written_are_written_later(
+async def test_refusals_that_could_not_be_recorded_are_recorded_later(
     database: Database, clock: FakeClock, make_replica: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeat = make_replica()
@@ -281,7 +279,7 @@ async def test_refusals_that_could_not_be_written_are_written_later(
     assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
 
 
-async def test_nothing_is_proven_once_the_process_takes_no_connections(
+async def test_nothing_is_proven_once_the_process_accepts_no_connections(
     database: Database, clock: FakeClock, make_replica: Any
 ) -> None:
     heartbeat = make_replica()
@@ -306,7 +304,7 @@ async def test_a_beat_of_a_former_version_counts(
     assert await gaps_of(database) == [("service-down", START, clock.now())]
 
 
-async def test_a_subscription_of_ours_that_delivers_with_another_secret_is_noted(
+async def test_our_subscription_that_delivers_with_another_secret_is_marked(
     database: Database, clock: FakeClock, make_replica: Any, refused: dict[str, datetime]
 ) -> None:
     await subscribe(database)
@@ -318,7 +316,7 @@ async def test_a_subscription_of_ours_that_delivers_with_another_secret_is_noted
         assert await db.scalar(select(subscriptions.c.refused_since)) == START - timedelta(seconds=5)
 
 
-async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
+async def test_a_refusal_that_could_not_be_recorded_is_not_forgotten(
     database: Database, make_replica: Any, refused: dict[str, datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subscribe(database)
@@ -337,14 +335,14 @@ async def test_a_refusal_is_not_forgotten_where_it_could_not_be_written(
         assert await db.scalar(select(subscriptions.c.refused_since)) == START
 
 
-async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
+async def test_a_heartbeat_and_a_keeper_do_not_deadlock(
     database: Database,
     clock: FakeClock,
     make_replica: Any,
     refused: dict[str, datetime],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both write subscriptions and gaps: in one order, or PostgreSQL ends one of them as a deadlock."""
+    """Both write subscriptions and gaps, in the same order: otherwise PostgreSQL aborts one as a deadlock."""
     heartbeat, ringcentral = make_replica(), FakeRingCentral(clock)
     wanted = Wanted(address="https://a.example.com", filters=("/f",), token="t", expires_in_seconds=600)
     keeper = SubscriptionKeeper(
@@ -366,7 +364,7 @@ async def test_a_beat_and_the_subscriptions_keeper_do_not_wait_for_each_other(
 
     async def end_later(db: AsyncConnection, *rest: Any) -> None:
         beats.append(asyncio.create_task(heartbeat.step()))
-        while not database.is_sqlite and not await db.scalar(_ANYBODY_WAITS):  # noqa: ASYNC110 - the server tells nobody
+        while not database.is_sqlite and not await db.scalar(_ANYBODY_WAITS):  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.01)
         await end_gaps(db, *rest)
 

@@ -1,4 +1,4 @@
-"""Keeping the webhook subscriptions, and noticing when none delivers, on both databases."""
+"""The keeper keeps a webhook subscription and notices when none delivers, on both databases."""
 
 import asyncio
 from dataclasses import replace
@@ -50,7 +50,7 @@ def make_keeper(
     )
 
 
-def make_guard(
+def make_supervisor(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, settings: Any
 ) -> SubscriptionSupervisor:
     return SubscriptionSupervisor(
@@ -77,7 +77,7 @@ def existing(subscription_id: str, **fields: Any) -> dict[str, Any]:
     return subscription_row(subscription_id, **values | fields)
 
 
-async def test_one_is_created_where_there_is_none(
+async def test_a_missing_subscription_is_created(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -90,7 +90,7 @@ async def test_one_is_created_where_there_is_none(
     assert ringcentral.asked.count("create") == 1
 
 
-async def test_an_existing_one_is_adopted_after_its_database_was_lost(
+async def test_an_existing_subscription_is_adopted_after_the_database_was_lost(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.subscriptions = [existing("theirs", address="https://other.example.com"), existing("ours")]
@@ -99,7 +99,7 @@ async def test_an_existing_one_is_adopted_after_its_database_was_lost(
     assert [row["id"] for row in ringcentral.subscriptions] == ["theirs", "ours"]
 
 
-async def test_surplus_ones_of_our_address_are_deleted(
+async def test_surplus_subscriptions_with_our_address_are_deleted(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.subscriptions = [
@@ -114,7 +114,7 @@ async def test_surplus_ones_of_our_address_are_deleted(
 @pytest.mark.parametrize(
     "fields", [{"status": "Blacklisted"}, {"status": "Suspended"}, {"until": START - timedelta(seconds=1)}]
 )
-async def test_one_that_does_not_deliver_is_replaced(
+async def test_a_subscription_that_does_not_deliver_is_replaced(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, fields: dict[str, Any]
 ) -> None:
     ringcentral.subscriptions = [existing("dead", **fields)]
@@ -122,7 +122,7 @@ async def test_one_that_does_not_deliver_is_replaced(
     assert ringcentral.asked == ["token", "list", "create", "delete dead"]
 
 
-async def test_one_with_other_filters_is_updated(
+async def test_a_subscription_with_other_filters_is_updated(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.subscriptions = [existing("ours", filters=("/restapi/v1.0/account/~/presence",))]
@@ -130,7 +130,7 @@ async def test_one_with_other_filters_is_updated(
     assert ringcentral.asked == ["token", "list", "update"]
 
 
-async def test_it_is_renewed_when_half_of_its_life_is_gone(
+async def test_a_subscription_is_renewed_in_the_middle_of_its_lifetime(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.lifetime_end = START + timedelta(seconds=200)
@@ -145,7 +145,7 @@ async def test_it_is_renewed_when_half_of_its_life_is_gone(
     assert ringcentral.asked.count("renew") == 1
 
 
-async def test_looks_in_between_do_not_put_its_renewal_off(
+async def test_checks_in_between_do_not_postpone_the_renewal(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.lifetime_end = START + timedelta(seconds=200)
@@ -155,7 +155,7 @@ async def test_looks_in_between_do_not_put_its_renewal_off(
     assert await keeper.step() == pytest.approx(40.0)
 
 
-async def test_one_that_vanishes_is_created_anew(
+async def test_a_subscription_that_vanishes_is_created_again(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -167,7 +167,7 @@ async def test_one_that_vanishes_is_created_anew(
         assert len((await db.execute(select(subscriptions))).all()) == 1
 
 
-async def test_a_failure_is_told_and_tried_again_with_growing_pauses(
+async def test_a_failure_is_reported_and_retried_with_growing_pauses(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -181,11 +181,11 @@ async def test_a_failure_is_told_and_tried_again_with_growing_pauses(
     assert row.state["problem"]["code"] == "SUB-521"
 
 
-def test_a_failure_that_lasts_for_weeks_is_still_tried_again() -> None:
+def test_a_failure_that_lasts_for_weeks_is_still_retried() -> None:
     assert pause_after(10_000, RequestRefused("no", status=400), START) == 120.0
 
 
-async def test_a_budget_that_is_used_up_is_waited_for(
+async def test_the_keeper_waits_for_a_used_up_budget(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -194,7 +194,7 @@ async def test_a_budget_that_is_used_up_is_waited_for(
         assert await keeper.step() == 90.0
 
 
-async def test_one_replica_at_a_time_looks_after_it(
+async def test_one_replica_at_a_time_keeps_the_subscription(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper, other = (
@@ -207,14 +207,14 @@ async def test_one_replica_at_a_time_looks_after_it(
             work.update().values(lease_owner="one", lease_until=clock.now() + timedelta(seconds=60))
         )
     asked = len(ringcentral.asked)
-    assert await other.step() == 60.0, "by then it is over, or who had it has crashed"
+    assert await other.step() == 60.0, "by then the other replica has finished or crashed"
     assert len(ringcentral.asked) == asked
 
 
 async def test_a_turn_that_outlasts_its_lease_is_not_taken_by_another(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RingCentral answers a creation after it has shaken hands: up to a minute."""
+    """RingCentral responds to a creation after the handshake, which takes up to a minute."""
     keeper, other = (
         SubscriptionKeeper(
             work_context(database, clock, replica=replica, lease_seconds=0.03),
@@ -253,7 +253,7 @@ async def statuses(database: Database) -> list[str]:
         return list(await db.scalars(select(subscriptions.c.status)))
 
 
-async def test_the_first_one_leaves_no_gap(
+async def test_the_first_subscription_leaves_no_gap(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     await make_keeper(database, clock, ringcentral).step()
@@ -261,15 +261,15 @@ async def test_the_first_one_leaves_no_gap(
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "begins", "stands"),
+    ("status", "reason", "begins", "stored_status"),
     [
         ("Blacklisted", "subscription-suspended", START - timedelta(minutes=30), "Suspended"),
         ("gone", "subscription-missing", START, "Missing"),
     ],
 )
-async def test_while_none_delivers_a_gap_is_on_record(
+async def test_a_gap_is_recorded_while_no_subscription_delivers(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, account: AccountId,
-    status: str, reason: str, begins: Any, stands: str,
+    status: str, reason: str, begins: Any, stored_status: str,
 ) -> None:  # fmt: skip
     await seed_call(database, account, started_at=START - timedelta(minutes=30))
     keeper = make_keeper(database, clock, ringcentral)
@@ -285,16 +285,18 @@ async def test_while_none_delivers_a_gap_is_on_record(
     (gap,) = await gaps_of(database)
     assert (gap.reason, gap.from_at, gap.to_at) == (reason, begins, None)
     assert gap.detail == (None if status == "gone" else "Read timed out")
-    assert await statuses(database) == [stands]
+    assert await statuses(database) == [stored_status]
     clock.advance(20)
     await keeper.step()
     (gap,) = await gaps_of(database)
     assert await statuses(database) == ["Active"]
-    assert (gap.from_at, gap.to_at) == (begins, clock.now()), "the gap is over when there is one again"
+    assert (gap.from_at, gap.to_at) == (begins, clock.now()), (
+        "the gap ends when a subscription delivers again"
+    )
     assert gap.due_at == clock.now() + timedelta(seconds=60)
 
 
-async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_place(
+async def test_a_subscription_replaced_by_another_program_leaves_a_gap(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -307,7 +309,7 @@ async def test_events_may_be_lost_where_somebody_else_has_put_another_in_its_pla
     assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
 
 
-async def test_an_answer_that_was_long_on_its_way_vouches_for_nothing_later(
+async def test_a_slow_response_says_nothing_about_the_time_after_the_request(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ringcentral.subscriptions.append(existing("old"))
@@ -327,7 +329,7 @@ async def test_an_answer_that_was_long_on_its_way_vouches_for_nothing_later(
     assert (gap.reason, gap.from_at) == ("subscription-missing", START)
 
 
-async def test_one_that_calls_a_former_address_delivers_no_more(
+async def test_a_subscription_with_a_former_address_delivers_no_more(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -338,12 +340,12 @@ async def test_one_that_calls_a_former_address_delivers_no_more(
     clock.advance(180)
     await keeper.step()
     assert ringcentral.asked.count("create") == 2
-    assert len(ringcentral.subscriptions) == 2, "it may be another installation's by now"
+    assert len(ringcentral.subscriptions) == 2, "it may belong to another installation by now"
     (gap,) = await gaps_of(database)
     assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
 
 
-async def test_one_that_delivers_is_no_gap_although_a_longer_lived_one_is_kept(
+async def test_no_gap_is_recorded_when_a_longer_lived_subscription_is_kept_instead(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -355,7 +357,7 @@ async def test_one_that_delivers_is_no_gap_although_a_longer_lived_one_is_kept(
 
 
 @pytest.mark.parametrize("change", ["renew", "update"])
-async def test_one_that_vanishes_while_it_is_looked_after_leaves_a_gap(
+async def test_a_subscription_that_vanishes_during_a_check_leaves_a_gap(
     database: Database,
     clock: FakeClock,
     ringcentral: FakeRingCentral,
@@ -380,10 +382,10 @@ async def test_one_that_vanishes_while_it_is_looked_after_leaves_a_gap(
     assert (gap.reason, gap.from_at, gap.to_at) == ("subscription-missing", START, clock.now())
 
 
-async def test_filters_that_were_refused_are_asked_for_again_now_and_then(
+async def test_refused_filters_are_requested_again_periodically(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
-    """A renewal does not ask for them: whoever granted the right would wait for months."""
+    """A renewal does not request them: a permission granted since would take effect months later."""
     refused = {"filter": FILTERS[0], "reason": "SUB-405", "message": "not allowed"}
     ringcentral.subscriptions = [existing("ours", filters=()) | {"disabledFilters": [refused]}]
     keeper = make_keeper(database, clock, ringcentral)
@@ -399,7 +401,7 @@ async def test_filters_that_were_refused_are_asked_for_again_now_and_then(
     assert ringcentral.asked.count("update") == 1
 
 
-async def test_a_gap_of_an_expired_one_begins_with_its_end(
+async def test_the_gap_of_an_expired_subscription_begins_with_its_expiry(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.lifetime_end = START + timedelta(seconds=200)
@@ -413,7 +415,7 @@ async def test_a_gap_of_an_expired_one_begins_with_its_end(
     assert gap.to_at == clock.now()
 
 
-async def test_a_reminder_renews_it_at_once(
+async def test_a_reminder_renews_the_subscription_at_once(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     keeper = make_keeper(database, clock, ringcentral)
@@ -423,16 +425,16 @@ async def test_a_reminder_renews_it_at_once(
     await keeper.step()
     assert ringcentral.asked.count("renew") == 1
     await keeper.step()
-    assert ringcentral.asked.count("renew") == 1, "also if its end did not move"
+    assert ringcentral.asked.count("renew") == 1, "even if its expiry did not move"
 
 
-async def test_one_that_was_adopted_with_another_secret_is_replaced(
+async def test_an_adopted_subscription_with_another_secret_is_replaced(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.subscriptions = [existing("foreign")]
     keeper = make_keeper(database, clock, ringcentral)
     await keeper.step()
-    assert "create" not in ringcentral.asked, "nothing speaks against it yet"
+    assert "create" not in ringcentral.asked, "there is no reason against it yet"
     refused_at = clock.advance(60)
     async with database.write() as db:
         await db.execute(update(subscriptions).values(refused_since=refused_at))
@@ -445,7 +447,7 @@ async def test_one_that_was_adopted_with_another_secret_is_replaced(
     assert ringcentral.asked.count("create") == 1
 
 
-async def test_one_that_was_made_with_a_former_secret_is_replaced(
+async def test_a_subscription_with_a_former_secret_is_replaced(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     await make_keeper(database, clock, ringcentral).step()
@@ -457,7 +459,7 @@ async def test_one_that_was_made_with_a_former_secret_is_replaced(
     assert ringcentral.asked.count("create") == 2
 
 
-async def test_dead_ones_make_room_where_there_are_too_many(
+async def test_dead_subscriptions_are_deleted_when_there_are_too_many(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral
 ) -> None:
     ringcentral.subscriptions = [existing("dead", status="Blacklisted")]
@@ -476,15 +478,15 @@ async def test_a_refusal_says_what_to_do(
     assert "whole chain" in row.state["problem"]["detail"]
 
 
-async def test_without_company_rights_the_own_extension_is_subscribed_to(
+async def test_without_account_wide_rights_the_users_own_extension_is_subscribed_to(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
 ) -> None:
     settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
-    guard = make_guard(database, clock, ringcentral, settings)
+    supervisor = make_supervisor(database, clock, ringcentral, settings)
     ringcentral.create_failure = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
-    assert await guard.step() == pytest.approx(2.0)
+    assert await supervisor.step() == pytest.approx(2.0)
     clock.advance(3)
-    await guard.step()
+    await supervisor.step()
     assert ringcentral.filters == ["/restapi/v1.0/account/~/extension/~/telephony/sessions"]
     async with database.read() as db:
         assert (await db.execute(select(subscriptions.c.account_id, subscriptions.c.name))).all() == [
@@ -492,18 +494,18 @@ async def test_without_company_rights_the_own_extension_is_subscribed_to(
         ]
 
 
-async def test_the_guard_looks_when_it_is_time_and_when_something_is_urgent(
+async def test_the_supervisor_checks_what_is_due_and_what_is_urgent(
     database: Database, clock: FakeClock, ringcentral: FakeRingCentral, make_settings: Any
 ) -> None:
     settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
-    guard = make_guard(database, clock, ringcentral, settings)
-    assert await guard.step() == pytest.approx(180.0)
+    supervisor = make_supervisor(database, clock, ringcentral, settings)
+    assert await supervisor.step() == pytest.approx(180.0)
     clock.advance(10)
-    assert await guard.step() == pytest.approx(170.0)
+    assert await supervisor.step() == pytest.approx(170.0)
     assert ringcentral.asked.count("list") == 1
     async with database.write() as db:
         await db.execute(update(subscriptions).values(renew_at=clock.now()))
-    await guard.step()
+    await supervisor.step()
     assert ringcentral.asked.count("renew") == 1
 
 
@@ -520,7 +522,7 @@ def test_filters_of_an_extension() -> None:
     assert of_extension(own) == own
 
 
-def test_who_sees_all_keeps_one_for_the_account_and_others_each_their_own() -> None:
+def test_a_company_wide_connection_owns_the_subscription_else_each_user_does() -> None:
     limited = Access(Level.EXTENSION, ExtensionId("7"))
     nothing: Any = None
     ana, ben = (Connection(AccountId("1"), name, nothing, nothing, limited) for name in ("ana", "ben"))

@@ -1,4 +1,4 @@
-"""The subscriptions of many accounts and users side by side, on both databases."""
+"""The subscriptions of many accounts and users, side by side, on both databases."""
 
 import asyncio
 from datetime import timedelta
@@ -31,7 +31,7 @@ OWN = (UNBOUND_ACCOUNT, "own")
 
 
 class Hanging(FakeRingCentral):
-    """Answers when the test opens the door."""
+    """Responds when the test opens the door."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
@@ -42,16 +42,16 @@ class Hanging(FakeRingCentral):
         return await super().list_subscriptions(**given)
 
 
-class Guarded(Company):
-    """Some accounts and the guard of their subscriptions."""
+class Supervised(Company):
+    """Some accounts and the supervisor of their subscriptions."""
 
     def __init__(self, database: Database, clock: FakeClock, settings: Any) -> None:
         super().__init__(database, clock, settings)
         self.own = FakeRingCentral(clock)
         self.connections.behind[OWN] = self.own
-        self.guard = self.make_guard()
+        self.supervisor = self.make_supervisor()
 
-    def make_guard(self, patience_seconds: float | None = None) -> SubscriptionSupervisor:
+    def make_supervisor(self, patience_seconds: float | None = None) -> SubscriptionSupervisor:
         return SubscriptionSupervisor(
             accounts_context(
                 self.database,
@@ -66,12 +66,12 @@ class Guarded(Company):
             sweep_after_seconds=60.0,
         )
 
-    async def look(self, ringcentral: FakeRingCentral, count: int) -> None:
-        """Let time pass until RingCentral was asked for so many lists."""
+    async def wait_for_lists(self, ringcentral: FakeRingCentral, count: int) -> None:
+        """Let time pass until RingCentral has listed subscriptions `count` times."""
         async with asyncio.timeout(60):
             while ringcentral.asked.count("list") < count:
                 self.clock.advance(60)
-                await self.guard.step()
+                await self.supervisor.step()
 
     async def kept(self) -> set[tuple[str, str]]:
         async with self.database.read() as db:
@@ -86,88 +86,88 @@ class Guarded(Company):
 @pytest.fixture
 async def company(database: Database, clock: FakeClock, account: AccountId, make_settings: Any) -> Any:
     settings = make_settings(rc_client_id="id", rc_client_secret="secret", rc_jwt="jwt")
-    guarded = Guarded(database, clock, settings)
-    yield guarded
-    await guarded.guard.close()
+    supervised = Supervised(database, clock, settings)
+    yield supervised
+    await supervised.supervisor.close()
 
 
-async def test_an_account_whose_ringcentral_hangs_delays_no_other(company: Guarded) -> None:
+async def test_an_account_that_hangs_delays_no_other(company: Supervised) -> None:
     hanging = Hanging(company.clock)
     await company.connect(OTHER, "service", hanging)
-    company.guard = company.make_guard(patience_seconds=0.1)
-    await company.look(company.own, 2)
-    assert hanging.asked.count("token") <= 1, "nor is it asked a second time meanwhile"
+    company.supervisor = company.make_supervisor(patience_seconds=0.1)
+    await company.wait_for_lists(company.own, 2)
+    assert hanging.asked.count("token") <= 1, "it is not asked a second time meanwhile"
     hanging.door.set()
     async with asyncio.timeout(60):
         await until(lambda: "create" in hanging.asked)
 
 
-async def test_what_a_connection_may_have_by_now_is_asked_for_as_soon_as_its_turn_is_over(
-    company: Guarded,
+async def test_a_change_of_access_during_a_turn_is_applied_right_after_it(
+    company: Supervised,
 ) -> None:
-    """That a user does not see the whole account is often learnt while a subscription to it is being made."""
+    """Missing account-wide access is often discovered while a subscription to the account is created."""
     ana = Hanging(company.clock)
     await company.connect(OTHER, "ana", ana)
-    company.guard = company.make_guard(patience_seconds=0.1)
-    await company.guard.step()
+    company.supervisor = company.make_supervisor(patience_seconds=0.1)
+    await company.supervisor.step()
     await company.connect(OTHER, "ana", ana, limited_to(ANA))
-    await company.guard.step()
+    await company.supervisor.step()
     ana.door.set()
     async with asyncio.timeout(60):
         await until(lambda: "create" in ana.asked)
         while "update" not in ana.asked:
-            await company.guard.step()
+            await company.supervisor.step()
             await asyncio.sleep(0.01)
     assert [row["eventFilters"] for row in ana.subscriptions] == [OF_EXTENSION]
 
 
-async def test_while_an_account_hangs_the_guard_sleeps(company: Guarded) -> None:
+async def test_the_supervisor_sleeps_while_an_account_hangs(company: Supervised) -> None:
     await company.connect(OTHER, "service", Hanging(company.clock))
-    company.guard = company.make_guard(patience_seconds=0.1)
+    company.supervisor = company.make_supervisor(patience_seconds=0.1)
     async with asyncio.timeout(60):
-        pauses = [await company.guard.step() for _ in range(5)]
+        pauses = [await company.supervisor.step() for _ in range(5)]
     assert (pauses[-1] or 0.0) > 0.0
 
 
-async def test_haste_does_not_shorten_the_pauses_of_one_that_fails(company: Guarded) -> None:
-    await company.guard.step()
+async def test_urgency_does_not_shorten_the_pauses_after_failures(company: Supervised) -> None:
+    await company.supervisor.step()
     await company.remind()
     company.own.failure = RingCentralUnreachable("no answer")
-    await company.guard.step()
+    await company.supervisor.step()
     asked = len(company.own.asked)
-    await company.guard.step()
+    await company.supervisor.step()
     assert len(company.own.asked) == asked
     company.clock.advance(2)
-    await company.guard.step()
+    await company.supervisor.step()
     assert company.own.asked[-1] == "renew"
 
 
-async def test_one_whose_turn_the_database_ended_has_it_again_soon(
-    company: Guarded, monkeypatch: pytest.MonkeyPatch
+async def test_a_turn_that_the_database_ended_is_repeated_soon(
+    company: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise StorageUnavailable("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(SubscriptionKeeper, "step", away)
-        pause = await company.guard.step()
+        pause = await company.supervisor.step()
     assert pause == 1.0
     company.clock.advance(pause)
-    await company.guard.step()
+    await company.supervisor.step()
     assert "create" in company.own.asked
 
 
-async def test_one_whose_long_turn_the_database_ended_has_it_again_soon_too(company: Guarded) -> None:
+async def test_a_long_turn_that_the_database_ended_is_repeated_soon(company: Supervised) -> None:
     hanging = Hanging(company.clock)
     hanging.failures["list"] = StorageUnavailable("away")
     await company.connect(OTHER, "service", hanging)
-    company.guard = company.make_guard(patience_seconds=0.1)
-    await company.guard.step()
+    company.supervisor = company.make_supervisor(patience_seconds=0.1)
+    await company.supervisor.step()
     hanging.door.set()
     async with asyncio.timeout(60):
         await until(lambda: "list" in hanging.asked)
         while "create" not in hanging.asked:
-            await company.guard.step()
+            await company.supervisor.step()
             company.clock.advance(0.1)
             await asyncio.sleep(0.01)
 
@@ -176,82 +176,86 @@ def limited_to(extension_id: ExtensionId, **rights: Any) -> Access:
     return Access(Level.EXTENSION, extension_id, **rights)
 
 
-async def test_an_extensions_subscription_is_left_alone_while_the_whole_account_is_only_tried(
-    company: Guarded,
+async def test_an_extensions_subscription_is_kept_while_account_wide_access_is_only_probed(
+    company: Supervised,
 ) -> None:
-    """RingCentral grants a part of what is asked for: with the account's filter refused, it would be deaf."""
+    """RingCentral grants some of the filters: without the account's filter nothing would be delivered."""
     access = limited_to(ANA, probe_at=company.clock.now() + timedelta(seconds=3600))
     ana = await company.connect(OTHER, "ana", access=access)
     ben = await company.connect(OTHER, "ben", access=limited_to(BEN))
-    await company.guard.step()
+    await company.supervisor.step()
     company.clock.advance(3601)
-    await company.guard.step()
+    await company.supervisor.step()
     assert "update" not in ana.asked
     assert ana.filters == OF_EXTENSION
-    assert ben.asked.count("list") == 2, "nor does another one's keeper rest on it"
+    assert ben.asked.count("list") == 2, "another keeper does not depend on it"
 
 
-async def test_whose_credentials_work_keeps_it_instead_of_one_whose_do_not(company: Guarded) -> None:
+async def test_a_connection_with_working_credentials_owns_the_subscription(company: Supervised) -> None:
     problem = {"code": "CMN-401", "detail": "no"}
     await company.connect(OTHER, "a", access=Access(problem=problem))
     second = await company.connect(OTHER, "b")
-    await company.guard.step()
+    await company.supervisor.step()
     assert "create" in second.asked
 
 
-async def test_users_keep_their_own_while_who_sees_all_has_a_problem(company: Guarded) -> None:
+async def test_users_keep_their_own_while_the_company_wide_connection_has_a_problem(
+    company: Supervised,
+) -> None:
     await company.connect(OTHER, "service", access=Access(problem={"code": "CMN-401", "detail": "no"}))
     ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
-    await company.guard.step()
+    await company.supervisor.step()
     assert ana.filters == OF_EXTENSION
 
 
-async def test_a_users_own_is_deleted_once_somebody_keeps_one_for_all(company: Guarded) -> None:
+async def test_a_users_own_is_deleted_once_one_covers_the_account(company: Supervised) -> None:
     ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
-    await company.guard.step()
+    await company.supervisor.step()
     service = await company.connect(OTHER, "service")
     service.create_failure = RequestRefused("not reachable", status=400, code="SUB-521")
     company.clock.advance(10)
-    await company.guard.step()
-    assert len(ana.subscriptions) == 1, "as long as nothing has taken its place"
+    await company.supervisor.step()
+    assert len(ana.subscriptions) == 1, "as long as nothing has replaced it"
     company.clock.advance(180)
-    await company.guard.step()
+    await company.supervisor.step()
     ana.failure = RingCentralUnreachable("no answer")
     for _ in range(3):
-        await company.guard.step()
+        await company.supervisor.step()
     assert len(ana.subscriptions) == 1
     company.clock.advance(180)
-    await company.guard.step()
+    await company.supervisor.step()
     assert ana.subscriptions == []
     assert await company.kept() == {OWN, (OTHER, "service")}
     asked = len(ana.asked)
     company.clock.advance(180)
-    await company.guard.step()
+    await company.supervisor.step()
     assert len(ana.asked) == asked
 
 
-async def test_nothing_is_told_of_a_user_who_was_removed(company: Guarded) -> None:
+async def test_problems_of_a_removed_user_are_forgotten(company: Supervised) -> None:
     ana = await company.connect(OTHER, "ana", access=limited_to(ANA))
-    await company.guard.step()
+    await company.supervisor.step()
     company.clock.advance(180)
     ana.failure = RequestRefused("no", status=400, code="SUB-521")
-    await company.guard.step()
+    await company.supervisor.step()
     async with company.database.write() as db:
         await remove(db, OTHER, "ana")
     company.connections.forget()
     company.clock.advance(180)
-    await company.guard.step()
+    await company.supervisor.step()
     assert await company.kept() == {OWN}
     async with company.database.read() as db:
-        told = [row.account_id for row in await db.execute(select(work)) if (row.state or {}).get("problem")]
-    assert told == []
+        problems = [
+            row.account_id for row in await db.execute(select(work)) if (row.state or {}).get("problem")
+        ]
+    assert problems == []
 
 
-async def test_what_is_known_is_kept_while_credentials_cannot_be_read(
-    company: Guarded, monkeypatch: pytest.MonkeyPatch
+async def test_stored_subscriptions_are_kept_while_credentials_cannot_be_read(
+    company: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await company.connect(OTHER, "service")
-    await company.guard.step()
+    await company.supervisor.step()
     monkeypatch.setattr(company.connections, "_connect", lambda *_: None)
-    await company.guard.step()
+    await company.supervisor.step()
     assert await company.kept() == {OWN, (OTHER, "service")}

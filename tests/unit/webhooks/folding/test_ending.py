@@ -1,4 +1,4 @@
-"""The end of a call, with a quiet period of 3 s and 30 s for hand-overs."""
+"""When a call is over, with a quiet period of 3 s and 30 s for hand-overs."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -97,14 +97,14 @@ SESSIONS = [
 
 
 @pytest.mark.parametrize(("script", "session", "ended"), SESSIONS)
-def test_a_call_is_over_once_everybody_has_left_and_it_is_quiet(
+def test_a_call_is_over_once_all_parties_left_and_it_is_quiet(
     script: str, session: str, ended: float
 ) -> None:
-    told = SCRIPTS[script]()
-    heard_at = view_of(told, session).last_news_at
+    payloads = SCRIPTS[script]()
+    heard_at = view_of(payloads, session).last_news_at
     assert heard_at is not None
-    assert judge(told, 2.999, session) == EndingAt(heard_at + timedelta(seconds=3), ALL_LEFT)
-    assert judge(told, 3.0, session) == Over(after(ended), ALL_LEFT)
+    assert judge(payloads, 2.999, session) == EndingAt(heard_at + timedelta(seconds=3), ALL_LEFT)
+    assert judge(payloads, 3.0, session) == Over(after(ended), ALL_LEFT)
 
 
 @pytest.mark.parametrize(
@@ -120,30 +120,30 @@ def test_a_call_is_over_once_everybody_has_left_and_it_is_quiet(
         "internal",
     ],
 )
-def test_a_call_lives_through_every_step_before_its_first_last_goodbye(script: str) -> None:
-    told = SCRIPTS[script]()
-    for length in range(1, len(told) - 1):
-        assert isinstance(judge(told[:length], 60.0), Live), told[length - 1]["body"]["parties"]
+def test_a_call_is_live_at_every_step_before_its_last_goodbyes(script: str) -> None:
+    payloads = SCRIPTS[script]()
+    for length in range(1, len(payloads) - 1):
+        assert isinstance(judge(payloads[:length], 60.0), Live), payloads[length - 1]["body"]["parties"]
 
 
 @pytest.mark.parametrize("origin", ["GreetingsRecording", "VerificationCall", "TestCall", "testcall"])
-def test_sessions_that_are_no_calls_are_named(origin: str) -> None:
+def test_sessions_that_are_not_calls_are_recognised(origin: str) -> None:
     tape = Tape(origin=origin)
     tape.says(0, 1, "Setup", ANA)
     assert isinstance(judge(tape.deliveries, 0), NotACall)
 
 
-def test_nothing_known_is_no_end() -> None:
+def test_a_call_without_facts_is_not_over() -> None:
     assert judge_end(read_parties(SessionFacts()), NOON, QUIET, HANDOVER) == Live(
         NOON + timedelta(seconds=STALE_SECONDS), "nothing-known"
     )
 
 
 def test_a_call_in_progress_asks_to_be_checked_after_long_silence() -> None:
-    told = inbound_answered()[:5]
-    heard_at = received_at(told[-1])
-    assert judge(told, 60) == Live(heard_at + timedelta(seconds=STALE_SECONDS), "parties-alive")
-    assert judge(told, 9 * STALE_SECONDS) == judge(told, 60)
+    payloads = inbound_answered()[:5]
+    heard_at = received_at(payloads[-1])
+    assert judge(payloads, 60) == Live(heard_at + timedelta(seconds=STALE_SECONDS), "parties-alive")
+    assert judge(payloads, 9 * STALE_SECONDS) == judge(payloads, 60)
 
 
 MOVES = [
@@ -169,20 +169,20 @@ def handed_on(reason: str, code: str = "Disconnected") -> Tape:
 
 
 @pytest.mark.parametrize("reason", [*MOVES, "AgentAnswered", "Pickup", "CallFinished"])
-def test_a_hand_over_is_no_end_while_the_caller_lives(reason: str) -> None:
+def test_a_hand_over_does_not_end_the_call_while_the_caller_is_alive(reason: str) -> None:
     assert isinstance(judge(handed_on(reason).deliveries, 3600), Live)
 
 
 @pytest.mark.parametrize("reason", MOVES)
 def test_a_hand_over_that_nobody_took_waits_longer(reason: str) -> None:
     own_party = handed_on(reason).deliveries[1:]
-    told = [payload for payload in own_party if payload["body"]["parties"][0]["id"] == party_id(2)]
-    assert isinstance(judge(told, 32.9), EndingAt)
-    assert judge(told, 33.0) == Over(after(40.0), NOT_TAKEN)
+    payloads = [payload for payload in own_party if payload["body"]["parties"][0]["id"] == party_id(2)]
+    assert isinstance(judge(payloads, 32.9), EndingAt)
+    assert judge(payloads, 33.0) == Over(after(40.0), NOT_TAKEN)
 
 
 @pytest.mark.parametrize("reason", MOVES)
-def test_a_hand_over_is_forgotten_once_the_caller_hangs_up(reason: str) -> None:
+def test_a_hand_over_does_not_count_once_the_caller_hangs_up(reason: str) -> None:
     tape = handed_on(reason)
     tape.says(55.0, 1, "Disconnected")
     assert judge(tape.deliveries, 3.0) == Over(after(55.0), ALL_LEFT)
@@ -198,8 +198,8 @@ def test_a_hand_over_after_the_callers_goodbye_still_waits() -> None:
 
 
 def test_a_hand_over_that_was_taken_does_not_delay_the_end() -> None:
-    told = SCRIPTS["blind_transfer"]()
-    assert isinstance(judge(told, 3.0), Over)
+    payloads = SCRIPTS["blind_transfer"]()
+    assert isinstance(judge(payloads, 3.0), Over)
 
 
 def test_an_outbound_call_that_is_transferred_goes_on_between_the_others() -> None:
@@ -227,7 +227,7 @@ def test_an_outbound_transfer_that_nobody_took_ends_with_the_far_side() -> None:
 
 
 @pytest.mark.parametrize("reason", ["NoAnswer", "TargetBusy", "Rejected", "Timeout", "Cancelled", "Brandnew"])
-def test_a_failed_attempt_is_no_end_while_the_caller_waits_for_the_next_one(reason: str) -> None:
+def test_a_failed_attempt_does_not_end_the_call_while_the_caller_waits(reason: str) -> None:
     tape = Tape()
     tape.customer_calls(ANA_NUMBER)
     tape.says(0.1, 2, "Proceeding", ANA)
@@ -235,13 +235,13 @@ def test_a_failed_attempt_is_no_end_while_the_caller_waits_for_the_next_one(reas
     assert isinstance(judge(tape.deliveries, 3600), Live)
 
 
-def test_a_failed_outbound_attempt_is_no_end_while_the_caller_hears_the_announcement() -> None:
-    told = SCRIPTS["outbound_busy"]()[:-1]
-    assert isinstance(judge(told, 3600), Live)
+def test_a_failed_outbound_attempt_does_not_end_the_call_while_the_caller_listens() -> None:
+    payloads = SCRIPTS["outbound_busy"]()[:-1]
+    assert isinstance(judge(payloads, 3600), Live)
 
 
 @pytest.mark.parametrize("reason", ["Supervising", "Pickup"])
-def test_a_party_gone_elsewhere_leaves_the_call_going(reason: str) -> None:
+def test_a_party_that_moves_elsewhere_does_not_end_the_call(reason: str) -> None:
     tape = Tape()
     tape.ana_answers()
     tape.says(20.0, 3, "Answered", BEN)
@@ -257,7 +257,7 @@ def test_an_extension_that_sees_only_itself_is_done_when_it_leaves() -> None:
     assert judge(own, 3.0) == Over(after(95.728), ALL_LEFT)
 
 
-def test_a_parked_call_lives_until_the_caller_gives_up() -> None:
+def test_a_parked_call_is_live_until_the_caller_gives_up() -> None:
     tape = Tape()
     tape.ana_answers()
     tape.says(20.0, 2, "Parked", ANA)
@@ -267,15 +267,15 @@ def test_a_parked_call_lives_until_the_caller_gives_up() -> None:
 
 
 def test_a_parked_call_that_was_over_is_revived_by_picking_it_up() -> None:
-    told = SCRIPTS["parked_and_revived"]()
-    parked = told[:7]
+    payloads = SCRIPTS["parked_and_revived"]()
+    parked = payloads[:7]
     assert judge(parked, 33.0) == Over(after(20.02), NOT_TAKEN)
-    revived = judge(told[:8], 0)
+    revived = judge(payloads[:8], 0)
     assert isinstance(revived, Live)
     assert revived.why == "picked-up-from-park"
 
 
-def test_late_news_of_a_party_that_is_gone_revives_nothing() -> None:
+def test_late_news_of_a_party_that_left_revives_nothing() -> None:
     tape = Tape()
     tape.ana_answers()
     tape.says(40.0, 1, "Disconnected")
@@ -308,9 +308,9 @@ def test_an_inbound_caller_whose_goodbye_was_lost_keeps_the_call_until_it_is_che
 
 
 def test_a_caller_who_leaves_a_conference_does_not_end_it() -> None:
-    told = SCRIPTS["conference"]()[:5]
-    assert isinstance(judge(told, 3600, CONFERENCE), Live)
-    assert isinstance(judge(told[:6], 3600, CONFERENCE), Live)
+    payloads = SCRIPTS["conference"]()[:5]
+    assert isinstance(judge(payloads, 3600, CONFERENCE), Live)
+    assert isinstance(judge(payloads[:6], 3600, CONFERENCE), Live)
 
 
 def test_two_who_remain_connected_may_be_talking() -> None:
@@ -321,7 +321,7 @@ def test_two_who_remain_connected_may_be_talking() -> None:
     assert isinstance(judge(tape.deliveries, 3600), Live)
 
 
-def test_a_party_heard_of_after_the_callers_goodbye_is_no_remnant() -> None:
+def test_a_party_with_events_after_the_callers_goodbye_is_alive() -> None:
     tape = Tape()
     tape.ana_answers()
     tape.says(40.0, 1, "Disconnected")
@@ -338,7 +338,7 @@ def test_a_menu_reached_from_inside_that_leaves_does_not_end_the_call() -> None:
     assert isinstance(judge(tape.deliveries, 3600), Live)
 
 
-def test_presence_does_not_end_a_call_whose_other_parties_live() -> None:
+def test_presence_does_not_end_a_call_whose_other_parties_are_alive() -> None:
     end = presence(active_call("NoCall", final=True), at=after(50))
     assert isinstance(judge([*inbound_answered()[:5], end], 3600), Live)
 
@@ -361,15 +361,15 @@ def test_presence_does_not_end_a_parked_party() -> None:
 def test_presence_alone_needs_all_its_extensions_to_be_done() -> None:
     ben = active_call("Ringing", partyId=party_id(3), to="+15550100102", toName="Ben Cho")
     ana = presence(active_call("NoCall", final=True), at=after(9))
-    told = [
+    payloads = [
         presence(active_call("Ringing"), at=after(1), sequence=1),
         presence(ben, at=after(1), extension=BEN),
     ]
-    assert isinstance(judge([*told, ana], 60), Live)
+    assert isinstance(judge([*payloads, ana], 60), Live)
     bens_end = presence(
         {**ben, "telephonyStatus": "NoCall", "terminationType": "final"},
         at=after(20),
         extension=BEN,
         sequence=34999,
     )
-    assert judge([*told, ana, bens_end], 3.0) == Over(after(20), ALL_LEFT)
+    assert judge([*payloads, ana, bens_end], 3.0) == Over(after(20), ALL_LEFT)

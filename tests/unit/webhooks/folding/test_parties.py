@@ -78,7 +78,7 @@ def view_of(script: str | Iterable[Json], telephony_session_id: str = TELEPHONY_
         ("both_sources", "Inbound", Outcome.ANSWERED, ANA),
     ],
 )
-def test_each_script_comes_to_its_outcome(
+def test_each_script_has_its_outcome(
     script: str, direction: str, outcome: Outcome, answered_by: str | None
 ) -> None:
     view = view_of(script)
@@ -120,14 +120,14 @@ def test_both_sides_are_known_from_the_callers_party_with_gaps_filled_from_the_c
     assert (view.to.phone_number, view.to.name, view.to.extension_id) == (ANA_NUMBER, "Ana Ruiz", ANA)
 
 
-def test_later_events_that_carry_only_id_and_status_take_nothing_away() -> None:
-    told = [
+def test_later_events_with_only_id_and_status_keep_known_fields() -> None:
+    payloads = [
         delivery(party(2, "Proceeding", extensionId=ANA, to={"name": "Ana Ruiz"}), sequence=3),
         delivery(
             {"id": party_id(2), "status": {"code": "Answered"}}, sequence=4, at=NOON + timedelta(seconds=1)
         ),
     ]
-    (only,) = view_of(told).parties
+    (only,) = view_of(payloads).parties
     assert (only.extension_id, only.direction, only.to.name, only.code) == (
         ANA,
         "Inbound",
@@ -167,7 +167,7 @@ def test_a_person_who_transfers_to_a_queue_stays_a_person() -> None:
     assert view_of(tape.deliveries).answered_by == ANA
 
 
-def test_two_telephones_that_ring_together_are_no_menu() -> None:
+def test_two_phones_that_ring_together_are_not_a_menu() -> None:
     tape = Tape()
     tape.customer_calls(ANA_NUMBER)
     tape.says(0.02, 2, "Proceeding", ANA)
@@ -179,7 +179,7 @@ def test_two_telephones_that_ring_together_are_no_menu() -> None:
     assert view_of(tape.deliveries).answered_by == ANA
 
 
-def test_the_callers_own_answered_is_nobody_who_answers() -> None:
+def test_the_callers_own_answered_state_is_not_an_answer() -> None:
     tape = Tape()
     tape.customer_calls(ANA_NUMBER)
     tape.says(0.2, 1, "Answered")
@@ -188,7 +188,7 @@ def test_the_callers_own_answered_is_nobody_who_answers() -> None:
     assert view.outcome is Outcome.IN_PROGRESS
 
 
-def test_an_extension_that_sees_only_itself_dialling_out_has_answered_when_its_party_says_so() -> None:
+def test_an_outbound_call_seen_from_one_extension_is_answered_when_its_party_is() -> None:
     own = [payload for payload in SCRIPTS["outbound_answered"]() if "/extension/" in payload["event"]]
     view = view_of(own)
     assert view.outcome is Outcome.ANSWERED
@@ -197,13 +197,13 @@ def test_an_extension_that_sees_only_itself_dialling_out_has_answered_when_its_p
     assert view.talk_seconds == pytest.approx(48.015 - 8.03)
 
 
-def test_an_extension_that_sees_only_its_own_inbound_party_knows_the_direction() -> None:
+def test_the_direction_is_known_from_one_inbound_party() -> None:
     own = [payload for payload in inbound_answered() if "/extension/" in payload["event"]]
     view = view_of(own)
     assert (view.direction, view.external_number, view.answered_by) == ("Inbound", DANA_NUMBER, ANA)
 
 
-def test_the_queue_is_named_and_everybody_involved_is_listed() -> None:
+def test_the_queue_is_named_and_all_extensions_are_listed() -> None:
     view = view_of("queue_answered")
     assert view.queue_name == "Sales"
     assert set(view.extension_ids) == {QUEUE, ANA, BEN}
@@ -229,20 +229,20 @@ def test_a_warm_transfer_links_both_sessions() -> None:
     }
 
 
-def test_a_conference_is_linked_and_its_zero_is_no_alias() -> None:
+def test_a_conference_is_linked_and_its_zero_is_not_an_alias() -> None:
     (link,) = view_of("merged_into_conference").related
     assert (link.kind, link.telephony_session_id, link.session_id) == ("conference", CONFERENCE, None)
     assert view_of("conference", CONFERENCE).session_ids == ()
     assert view_of("conference", CONFERENCE).session_id is None
 
 
-def test_ring_out_is_two_calls_with_a_name_each() -> None:
+def test_a_ring_out_is_two_calls_with_separate_keys() -> None:
     assert view_of("ring_out").session_id == SESSION
     assert view_of("ring_out", RING_OUT_SECOND).session_id == "1229016183016"
     assert view_of("ring_out", RING_OUT_SECOND).origin == "RingOut"
 
 
-def test_a_call_whose_beginning_was_missed_says_so() -> None:
+def test_a_call_whose_beginning_was_missed_is_marked() -> None:
     view = view_of("first_seen_disconnected")
     assert not view.saw_start
     assert view.started_at == view.parties[0].first_at
@@ -269,7 +269,7 @@ def test_the_reason_of_a_failed_attempt_decides_the_outcome(reason: str, outcome
     assert view_of(tape.deliveries).outcome is outcome
 
 
-def test_a_fax_is_a_fax() -> None:
+def test_a_received_fax_has_the_outcome_fax() -> None:
     tape = Tape()
     tape.customer_calls(ANA_NUMBER)
     tape.says(1.0, 2, "FaxReceive", ANA)
@@ -278,19 +278,19 @@ def test_a_fax_is_a_fax() -> None:
     assert view_of(tape.deliveries).outcome is Outcome.FAX
 
 
-def test_an_event_with_a_lower_sequence_that_comes_late_changes_nothing() -> None:
-    told = inbound_answered()
-    late = [*told[:2], *told[3:], told[2]]
-    assert view_of(late) == view_of(told)
+def test_a_late_event_with_a_lower_sequence_changes_nothing() -> None:
+    payloads = inbound_answered()
+    late = [*payloads[:2], *payloads[3:], payloads[2]]
+    assert view_of(late) == view_of(payloads)
 
 
-def test_a_fact_without_sequence_takes_its_place_by_time() -> None:
-    told = inbound_answered()
-    for payload in told:
+def test_a_fact_without_a_sequence_is_placed_by_time() -> None:
+    payloads = inbound_answered()
+    for payload in payloads:
         del payload["body"]["sequence"]
-    assert view_of(reversed(told)).outcome is Outcome.ANSWERED
+    assert view_of(reversed(payloads)).outcome is Outcome.ANSWERED
     del (mixed := inbound_answered())[4]["body"]["sequence"]
-    assert view_of(reversed(mixed)) == replace(view_of(told), saw_start=True)
+    assert view_of(reversed(mixed)) == replace(view_of(payloads), saw_start=True)
 
 
 def test_the_first_arrival_of_a_repeated_delivery_counts() -> None:
@@ -301,37 +301,37 @@ def test_the_first_arrival_of_a_repeated_delivery_counts() -> None:
     assert facts.union(again) == again.union(facts) == facts
 
 
-def test_copies_from_a_second_subscription_are_no_news() -> None:
-    told = inbound_answered()
-    copies = [{**payload, "uuid": f"copy-{payload['uuid']}"} for payload in told]
+def test_copies_from_a_second_subscription_are_not_news() -> None:
+    payloads = inbound_answered()
+    copies = [{**payload, "uuid": f"copy-{payload['uuid']}"} for payload in payloads]
     for payload in copies:
         payload["timestamp"] = "2026-03-10T19:00:00.000Z"
-    assert view_of([*told, *copies]) == view_of(told)
+    assert view_of([*payloads, *copies]) == view_of(payloads)
 
 
-def test_presence_that_repeats_itself_is_no_news() -> None:
-    told = SCRIPTS["presence_only"]()
-    end = told[-1]
+def test_repeated_presence_is_not_news() -> None:
+    payloads = SCRIPTS["presence_only"]()
+    end = payloads[-1]
     again = presence(active_call("NoCall", final=True), at=NOON + timedelta(minutes=9), sequence=34999)
-    assert view_of([*told, again]).last_news_at == received_at(end)
+    assert view_of([*payloads, again]).last_news_at == received_at(end)
 
 
 def test_presence_ends_the_party_whose_end_the_session_stream_lost() -> None:
-    told = inbound_answered()
-    lost = told[:-2] + told[-1:]
+    payloads = inbound_answered()
+    lost = payloads[:-2] + payloads[-1:]
     end = presence(active_call("NoCall", final=True), at=NOON + timedelta(seconds=96.089))
     assert [party.extension_id for party in view_of(lost).alive] == [ANA]
     assert view_of([*lost, end]).alive == ()
 
 
-def test_presence_never_brings_a_party_back_to_life() -> None:
+def test_presence_never_revives_a_party() -> None:
     late = presence(active_call("CallConnected"), at=NOON + timedelta(minutes=5))
     view = view_of([*inbound_answered(), late])
     assert view.alive == ()
     assert view.last_news_at == view_of("inbound_answered").last_news_at
 
 
-def test_presence_that_is_older_than_the_session_stream_ends_nothing() -> None:
+def test_presence_older_than_the_session_stream_ends_nothing() -> None:
     early = presence(active_call("NoCall", final=True), at=NOON + timedelta(seconds=2))
     assert len(view_of([*inbound_answered()[:5], early]).alive) == 2
 
@@ -361,7 +361,7 @@ def test_a_party_keeps_its_history() -> None:
     assert shown["to"] == {"phoneNumber": ANA_NUMBER, "name": "Ana Ruiz", "extensionId": ANA}
 
 
-def test_nothing_known_is_a_call_of_which_nothing_is_known() -> None:
+def test_an_empty_set_of_facts_gives_an_empty_call() -> None:
     view = read_parties(SessionFacts())
     assert (view.parties, view.last_news_at, view.started_at, view.direction) == ((), None, None, None)
 

@@ -1,4 +1,4 @@
-"""The work that a call costs grows with its facts and no faster: counted in bytecodes, not in seconds."""
+"""The work for a call grows in proportion to its facts, counted in bytecodes instead of seconds."""
 
 import random
 import sys
@@ -25,7 +25,7 @@ SIZE = 150
 
 
 def count_bytecodes(work: Callable[[], Any]) -> int:
-    """Return how many bytecodes of Python a piece of work executes; the same each time."""
+    """Return how many Python bytecodes a piece of work executes. The count is deterministic."""
     count = 0
 
     def trace(frame: FrameType, event: str, _arg: Any) -> Any:
@@ -45,18 +45,18 @@ def count_bytecodes(work: Callable[[], Any]) -> int:
 
 def a_fact(number: int, at: float, **fields: Any) -> Fact:
     when = NOON + timedelta(seconds=at)
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "source": Source.TELEPHONY,
         "part": 0,
         "received_at": when,
         "direction": "Inbound",
     }
-    told |= {"uuid": f"u-{number}-{at}", "event_time": when, "party_id": f"p-x-{number + 2}"}
-    return Fact(**{**told, **fields})
+    values |= {"uuid": f"u-{number}-{at}", "event_time": when, "party_id": f"p-x-{number + 2}"}
+    return Fact(**{**values, **fields})
 
 
 def queue_members(size: int) -> list[Fact]:
-    """Half are queues that wait, half are members that ring."""
+    """Half of the parties are waiting queues, half are ringing members."""
     return [
         a_fact(number, at + number / 1000, extension_id=str(number), queue_call=number % 2 == 0, code=code)
         for number in range(size)
@@ -65,7 +65,7 @@ def queue_members(size: int) -> list[Fact]:
 
 
 def menus(size: int) -> list[Fact]:
-    """All come and go within two seconds, each a possible successor of all others."""
+    """All parties come and go within two seconds; each may be the successor of all others."""
     return [
         a_fact(number, at + number / 10_000, extension_id=str(number), code=code)
         for number in range(size)
@@ -74,7 +74,7 @@ def menus(size: int) -> list[Fact]:
 
 
 def hand_overs(size: int) -> list[Fact]:
-    """Everybody leaves by a transfer that nobody takes."""
+    """All parties leave by a transfer that is not taken."""
     return [
         a_fact(number, 1.0, extension_id=str(number), code="Disconnected", reason="BlindTransfer")
         for number in range(size)
@@ -97,7 +97,7 @@ def without_sequence(size: int) -> list[Fact]:
 
 
 def holds(size: int) -> list[Fact]:
-    """Many talk and are held by turns."""
+    """Many parties alternate between talking and hold."""
     return [
         a_fact(
             number % 10, number, extension_id=str(number % 10), code=("Answered", "Hold")[number // 10 % 2]
@@ -123,16 +123,16 @@ def presence_alone(size: int) -> list[Fact]:
 @pytest.mark.parametrize(
     "facts", [queue_members, menus, hand_overs, parked, without_sequence, holds, presence_alone]
 )
-def test_twice_as_many_facts_are_twice_as_much_work(facts: Callable[[int], Sequence[Fact]]) -> None:
+def test_work_grows_in_proportion_to_facts(facts: Callable[[int], Sequence[Fact]]) -> None:
     def work(size: int) -> int:
-        told = SessionFacts.of(facts(size))
+        session_facts = SessionFacts.of(facts(size))
         now: datetime = NOON + timedelta(seconds=10)
-        return count_bytecodes(lambda: judge_end(read_parties(told), now, 3.0, 30.0))
+        return count_bytecodes(lambda: judge_end(read_parties(session_facts), now, 3.0, 30.0))
 
     assert work(2 * SIZE) < 2.6 * work(SIZE)
 
 
-def test_a_call_keeps_its_first_and_its_last_facts_in_whatever_order_they_come() -> None:
+def test_a_call_keeps_its_first_and_last_facts_in_any_order() -> None:
     facts = [
         a_fact(0, number, sequence=number, code="Hold") for number in range(3 * (FIRST_FACTS + LAST_FACTS))
     ]
@@ -146,7 +146,7 @@ def test_a_call_keeps_its_first_and_its_last_facts_in_whatever_order_they_come()
     assert whole.union(whole) == whole
 
 
-def test_what_one_delivery_tells_is_bounded_and_the_rest_is_counted() -> None:
+def test_what_is_read_of_one_delivery_is_bounded_and_the_rest_is_counted() -> None:
     calls = [active_call(sessionId=number, telephonySessionId=f"s-{number}") for number in range(11_000)]
     event = read_notification(presence(*calls), NOON)
     assert isinstance(event, PresenceEvent)

@@ -40,7 +40,7 @@ def one_fact(payload: Any) -> Fact:
     return event.calls[0].facts[0]
 
 
-def test_a_session_event_names_its_call_and_tells_one_fact_per_party() -> None:
+def test_a_session_event_names_its_call_and_has_one_fact_per_party() -> None:
     event = read_notification(delivery(party(1), party(2, extensionId=ANA)), ARRIVAL)
 
     assert isinstance(event, TelephonyEvent)
@@ -58,7 +58,7 @@ def test_a_session_event_names_its_call_and_tells_one_fact_per_party() -> None:
 
 
 def test_every_field_that_matters_is_kept() -> None:
-    told = party(
+    raw_party = party(
         2,
         "Answered",
         reason="AgentAnswered",
@@ -76,7 +76,7 @@ def test_every_field_that_matters_is_kept() -> None:
         },
         status={"peerId": {"sessionId": "0", "telephonySessionId": "s-2", "partyId": "p-2-1"}},
     )
-    fact = one_fact(delivery(told, sequence=7, uuid=7841958329667892286))
+    fact = one_fact(delivery(raw_party, sequence=7, uuid=7841958329667892286))
 
     assert fact.source is Source.TELEPHONY
     assert (fact.uuid, fact.sequence) == ("7841958329667892286", 7)
@@ -103,7 +103,7 @@ def test_every_field_that_matters_is_kept() -> None:
         " 2026-03-10T18:07:41.012Z ",
     ],
 )
-def test_times_are_read_in_every_form_that_was_seen(text: str) -> None:
+def test_all_observed_formats_of_times_are_read(text: str) -> None:
     assert one_fact(delivery(eventTime=text)).event_time == NOON
 
 
@@ -123,7 +123,7 @@ def test_a_time_without_a_fraction_is_a_time() -> None:
         "9999-12-31T23:59:59Z",
     ],
 )
-def test_without_a_usable_event_time_the_time_of_sending_stands_in(junk: Any) -> None:
+def test_without_a_usable_event_time_the_time_of_sending_is_used(junk: Any) -> None:
     assert one_fact(delivery(eventTime=junk, timestamp="2026-03-10T18:07:42.000Z")).event_time == datetime(
         2026, 3, 10, 18, 7, 42, tzinfo=UTC
     )
@@ -151,7 +151,7 @@ def test_account_and_extension_paths_are_session_events_of_the_account(path: str
     assert event.account_id == ACCOUNT
 
 
-def test_the_account_is_taken_from_the_body_or_the_party_if_the_path_does_not_say() -> None:
+def test_the_account_is_taken_from_the_body_or_the_party_if_it_is_not_in_the_path() -> None:
     own_path = "/restapi/v1.0/account/~/telephony/sessions"
     assert peek(delivery(event=own_path, accountId=11)).account_id == "11"
     assert peek(delivery(event=own_path)).account_id == ACCOUNT
@@ -201,7 +201,7 @@ def test_a_party_without_id_is_named_by_its_extension_or_side() -> None:
     assert one_fact(delivery(party(id=None))).party_id == "side:Inbound"
 
 
-def test_text_that_no_database_holds_is_cleaned() -> None:
+def test_text_that_no_database_can_store_is_cleaned() -> None:
     fact = one_fact(delivery(party(**sides({"name": "Da\x00na \ud800\n" + "x" * 999}, {}))))
     assert fact.from_.name is not None
     assert fact.from_.name.startswith("Dana x")
@@ -220,14 +220,14 @@ def test_text_that_no_database_holds_is_cleaned() -> None:
         (None, None),
     ],
 )
-def test_spellings_of_a_state_are_understood_and_the_raw_text_is_kept(
+def test_spellings_of_a_state_are_recognised_and_the_raw_text_is_kept(
     raw: str | None, known: Code | None
 ) -> None:
     assert known_code(raw) is known
     assert one_fact(delivery(party(status={"code": raw}))).code == raw
 
 
-def test_presence_tells_a_fact_for_each_call_of_the_extension() -> None:
+def test_presence_has_a_fact_for_each_call_of_the_extension() -> None:
     other = active_call("OnHold", telephonySessionId="s-2", sessionId="2", partyId="p-2-2")
     unnamed = active_call(sessionId="0", telephonySessionId=None)
     event = read_notification(presence(active_call("Ringing"), other, unnamed), ARRIVAL)
@@ -315,7 +315,7 @@ def test_what_cannot_be_used_is_ignored_with_a_reason(payload: Any, reason: str)
     assert ignored.text.endswith(".")
 
 
-def test_peek_tells_which_call_a_delivery_is_about() -> None:
+def test_peek_returns_which_call_a_delivery_is_about() -> None:
     assert peek(delivery(uuid="u-1")) == peek({**delivery(uuid="u-1"), "extra": 1})
     seen = peek(delivery(uuid="u-1"))
     assert (seen.uuid, seen.account_id) == ("u-1", ACCOUNT)
@@ -323,14 +323,14 @@ def test_peek_tells_which_call_a_delivery_is_about() -> None:
     assert seen.event == f"/restapi/v1.0/account/{ACCOUNT}/telephony/sessions"
 
 
-def test_peek_looks_at_the_first_call_of_presence() -> None:
+def test_peek_uses_the_first_call_of_presence() -> None:
     assert peek(presence(active_call())).telephony_session_id == TELEPHONY_SESSION
     assert peek(presence()).telephony_session_id is None
 
 
-def test_numbers_and_texts_trade_places() -> None:
-    told = party() | {"from": "anonymous", "to": {"phoneNumber": 101, "extensionId": int(ANA)}}
-    payload = delivery(told, sessionId=int(SESSION))
+def test_numbers_are_accepted_as_text_and_text_as_numbers() -> None:
+    raw_party = party() | {"from": "anonymous", "to": {"phoneNumber": 101, "extensionId": int(ANA)}}
+    payload = delivery(raw_party, sessionId=int(SESSION))
     payload["body"]["sequence"] = "17"
     fact = one_fact(payload)
     assert (fact.sequence, fact.session_id) == (17, SESSION)
@@ -338,28 +338,28 @@ def test_numbers_and_texts_trade_places() -> None:
 
 
 @pytest.mark.parametrize("junk", [True, -1, 2**63, 1.5, "x", "1" * 20, "²", None, [2]])
-def test_a_sequence_that_is_none_is_left_out(junk: Any) -> None:
+def test_an_unusable_sequence_is_left_out(junk: Any) -> None:
     payload = delivery()
     payload["body"]["sequence"] = junk
     assert one_fact(payload).sequence is None
 
 
 def test_recordings_without_id_are_left_out() -> None:
-    told = party(recordings=[{"active": True}, "3019664700", {"id": "3019664701"}])
-    assert one_fact(delivery(told)).recordings == (Announced("3019664701"),)
+    raw_party = party(recordings=[{"active": True}, "3019664700", {"id": "3019664701"}])
+    assert one_fact(delivery(raw_party)).recordings == (Announced("3019664701"),)
 
 
-def test_an_enormous_id_is_none() -> None:
+def test_an_enormous_id_is_refused() -> None:
     assert peek(delivery(sessionId=10**4000)).session_id is None
     assert peek(delivery(uuid="x" * 129)).uuid.startswith("content-")
 
 
-def test_what_is_no_json_at_all_has_a_name_too() -> None:
+def test_a_payload_that_is_not_json_has_a_name() -> None:
     endless: list[Any] = []
     endless.append(endless)
     assert peek(endless).uuid == peek(endless).uuid
 
 
-def test_sides_know_whether_they_say_anything() -> None:
+def test_an_endpoint_is_true_if_it_has_a_value() -> None:
     assert not Endpoint()
     assert Endpoint(name="Dana Field")

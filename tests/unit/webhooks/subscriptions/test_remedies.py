@@ -1,4 +1,4 @@
-"""What a refused subscription tells the operator."""
+"""The advice to operators about a refused subscription."""
 
 import pytest
 
@@ -12,10 +12,10 @@ def test_a_known_code_is_followed_by_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("code", ["CMN-999", None])
-def test_of_an_unknown_code_ringcentrals_words_are_left(code: str | None) -> None:
+def test_an_unknown_code_leaves_ringcentrals_words(code: str | None) -> None:
     assert advise(code, "RingCentral answered 400") == "RingCentral answered 400"
 
 
-def test_each_advice_is_a_sentence() -> None:
+def test_each_piece_of_advice_is_a_sentence() -> None:
     assert ADVICE
     assert all(text.endswith(".") and text[0].isupper() for text in ADVICE.values())
