@@ -32,10 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class Role(StrEnum):
-    """What a process does. `web` answers requests, `worker` does the background work.
-
-    Each needs the other.
-    """
+    """What a process does: `web` answers requests, `worker` does background work. Each needs the other."""
 
     ALL = "all"
     WEB = "web"

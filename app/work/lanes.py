@@ -79,10 +79,7 @@ class Lanes(Generic[K]):
         return self._collect()
 
     def has(self, key: K) -> bool:
-        """Whether a key is being served, or has a result that the next `run` collects.
-
-        It takes no other turn then.
-        """
+        """Whether a key takes no new turn: it is being served, or the next `run` collects its result."""
         return key in self._tasks
 
     async def close(self) -> None:

@@ -1,7 +1,4 @@
-"""Leases: one replica's turn at a row, renewed while the work continues.
-
-So a lease can be short, and a row that a crashed replica holds is soon free again.
-"""
+"""Leases: one replica's turn at a row. They are short, so what a crashed replica holds is soon free."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -142,10 +142,7 @@ async def _relay_until_lost(database: Database, wakeups: Wakeups, outage: Outage
 
 
 async def _prove(database: Database, proof: str, proven: asyncio.Event) -> None:
-    """Notify through another connection, and wait until it arrives.
-
-    Raises _NotDelivered when it does not.
-    """
+    """Notify through another connection. Raises _NotDelivered when the notification does not arrive."""
     async with database.write() as db:
         await db.execute(text("SELECT pg_notify(:channel, :proof)"), {"channel": CHANNEL, "proof": proof})
     if not await wait(proven, _ANSWER_SECONDS):

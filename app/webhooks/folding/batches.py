@@ -1,7 +1,4 @@
-"""What a number of stored deliveries say together, sorted by call.
-
-A batch is no more than one transaction may take.
-"""
+"""What a batch of stored deliveries says, sorted by call. A batch fits into one transaction."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field

@@ -49,14 +49,12 @@ class EndWatch(Worker):
         )
 
     async def step(self) -> float | None:
-        """Judge the calls that are due; return in how many seconds the next one is.
-
-        Calls to RingCentral can take long. They continue beside the judging of all other calls.
-        """
+        """Judge the calls that are due; return in how many seconds the next one is."""
         async with self._database.read() as db:
             account_ids = await find_due_accounts(db, self._clock.now())
         ready = [one for one in account_ids if one not in self._holds]
         await self._judging.run({one: partial(self._judge_account, one) for one in ready})
+        # Requests to RingCentral can take long: they continue beside the judging in the next steps.
         pause = await self._asking.run(await self._live.find_work())
         await self._live.mark_settled()
         async with self._database.read() as db:
@@ -72,10 +70,7 @@ class EndWatch(Worker):
         await self._asking.close()
 
     async def _judge_account(self, account_id: AccountId) -> None:
-        """Judge the due calls of an account.
-
-        A failure delays this account alone, and one call no other call.
-        """
+        """Judge the due calls of an account. A failure delays no other account, and a call no other call."""
         try:
             await self._judge_apart(account_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other accounts have their turn
@@ -111,10 +106,7 @@ class EndWatch(Worker):
                     await postpone(db, account_id, call_id, self._clock.now() + _CHECK_AGAIN)
 
     async def _judge_due(self, account_id: AccountId, call_id: str | None = None) -> None:
-        """Judge calls again; calls that have been silent for hours are checked with RingCentral.
-
-        What is more than one transaction may take stays due.
-        """
+        """Judge as many due calls as one transaction may take. Calls silent for hours are to be checked."""
         work, breaks = 0, Breaks(self._clock)
         async with self._database.write() as db, open_ledger(db, account_id, self._clock.now()) as ledger:
             for call in await load_due_calls(db, account_id, ledger.now, BATCH, call_id):

@@ -30,20 +30,10 @@ NO_CUSTOMER_CALLS = {
 }
 """Session origins that are not conversations."""
 
-_MOVES = frozenset(
-    {
-        "blindtransfer",
-        "rcctransfer",
-        "dtmftransfer",
-        "callerinputredirect",
-        "callredirected",
-        "callswitch",
-        "callflip",
-        "takeover",
-        "callpark",
-        "parklocation",
-    }
-)
+_MOVES = frozenset({
+    "blindtransfer", "rcctransfer", "dtmftransfer", "callerinputredirect", "callredirected", "callswitch",
+    "callflip", "takeover", "callpark", "parklocation",
+})  # fmt: skip
 """Reasons of a party that sent the call on: another party has to follow."""
 
 _TAKEN_ELSEWHERE = frozenset({"agentanswered", "pickup", "callfinished"})
@@ -73,10 +63,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class EndingAt:
-    """Seems over. Judge again at `check_at`; news postpones that.
-
-    Changes nothing for a call that has ended.
-    """
+    """Seems over: judge again at `check_at`, or later if there is news. An ended call stays ended."""
 
     check_at: datetime
     why: str

@@ -52,10 +52,7 @@ log = structlog.get_logger(__name__)
 
 
 class Folder(Worker):
-    """The background work that empties the inbox, several accounts side by side.
-
-    An account that fails waits for its next turn; the others do not.
-    """
+    """The background work that empties the inbox. Accounts are served side by side and fail separately."""
 
     def __init__(self, context: WorkContext, rules: EndRules, inbox: Inbox | None = None) -> None:
         super().__init__(context)

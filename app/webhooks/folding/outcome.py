@@ -8,16 +8,10 @@ from app.webhooks.folding.call_view import PartyView, Span, join_spans, same, to
 from app.webhooks.folding.roles import Roles
 from app.webhooks.payloads.facts import Code
 
-_FAILURES = frozenset(
-    {
-        "internalerror",
-        "invalidnumber",
-        "internationaldisabled",
-        "destinationblocked",
-        "notenoughfunds",
-        "nosuchuser",
-    }
-)
+_FAILURES = frozenset({
+    "internalerror", "invalidnumber", "internationaldisabled", "destinationblocked", "notenoughfunds",
+    "nosuchuser",
+})  # fmt: skip
 
 
 def outcome_of(roles: Roles, answered: PartyView | None, *, over: bool) -> Outcome:

@@ -23,10 +23,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The parties by role.
-
-    `called` are all but the caller, queues and menus included, which are given by id.
-    """
+    """The parties by role. `called` are all but the caller; `queues` and `menus` are ids of some of them."""
 
     parties: tuple[PartyView, ...]
     caller: PartyView | None

@@ -1,7 +1,4 @@
-"""Moves a call between its stages as its events say: live, ended, live again, absent.
-
-Writes through the ledger.
-"""
+"""Moves a call between stages as its events say: live, ended, live again, absent."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

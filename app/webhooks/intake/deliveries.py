@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -42,34 +42,6 @@ class Delivery:
     def bare(cls, raw: bytes, received_at: datetime) -> "Delivery":
         """Return a delivery that is known by its bytes alone: no id of the sender's is stored."""
         return cls(UNBOUND_ACCOUNT, f"{BARE}{hashlib.sha256(raw).hexdigest()[:32]}", received_at, None, raw)
-
-
-class Writer(Protocol):
-    """Commits deliveries. Used by one task at a time."""
-
-    async def write(self, rows: Sequence[Delivery]) -> int:
-        """Store rows, none twice, and return how many were new.
-
-        Raises StorageUnavailable when the database cannot store any; all may be written again then. Any other
-        error means that it refuses one of these rows, and that none was stored.
-        """
-        ...
-
-    async def prove(self, at: datetime) -> None:
-        """Store and delete a row that is no real delivery in one transaction: nobody else ever sees it.
-
-        Raises StorageUnavailable when a delivery could not have been stored in the same way.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connection."""
-        ...
-
-
-def open_writer(database: Database) -> Writer:
-    """Return the writer for this database; it connects when it first writes."""
-    return SqliteWriter(database) if database.is_sqlite else PostgresWriter(database)
 
 
 PROBE_ACCOUNT = "~probe"
@@ -105,7 +77,16 @@ SELECT (SELECT count(*) FROM stored) AS stored, pg_notify($6, $7)
 
 
 class PostgresWriter:
-    """Holds one connection of the pool. After an error it takes another one."""
+    """Commits deliveries on PostgreSQL.
+
+    Holds one connection of the pool; after an error it takes another one.
+
+    Like `SqliteWriter`, used by one task at a time. `write` stores rows, none twice, and returns how many
+    were new. It raises StorageUnavailable when the database cannot store any; all may be written again then.
+    Any other error means that it refuses one of these rows, and that none was stored. `prove` stores and
+    deletes a row that is no real delivery in one transaction, and raises StorageUnavailable when a delivery
+    could not have been stored that way.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -181,7 +162,10 @@ _INSERT = (
 
 
 class SqliteWriter:
-    """Holds a connection and the only thread that uses it."""
+    """Commits deliveries on SQLite, see `PostgresWriter`.
+
+    Holds a connection and the only thread that uses it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -246,3 +230,11 @@ class SqliteWriter:
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
+
+
+Writer = PostgresWriter | SqliteWriter
+
+
+def open_writer(database: Database) -> Writer:
+    """Return the writer for this database; it connects when it first writes."""
+    return SqliteWriter(database) if database.is_sqlite else PostgresWriter(database)

@@ -6,6 +6,7 @@ batch gathers, so batches grow with the load and a single delivery never waits f
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 import structlog
 
@@ -23,6 +24,12 @@ COMMIT_SECONDS = 2.5
 LARGEST_BATCH = 512
 MOST_PENDING = 20_000
 
+_STOPPING = "the service is stopping"
+_CLOSED = "the inbox does not accept deliveries now"
+
+Entry = tuple[Delivery, asyncio.Future[None]]
+"""A delivery, and the future that its request waits for."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -35,7 +42,7 @@ class Inbox:
         self._store = open_writer(database)
         self._outage = database.outage
         self._clock = clock
-        self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._pending: deque[Entry] = deque()
         self._proofs: list[asyncio.Future[None]] = []
         self._filled = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -52,10 +59,10 @@ class Inbox:
         self._filled.set()
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
-        stopping = StorageUnavailable("the service is stopping")
+        stopping = StorageUnavailable(_STOPPING)
         while batch := self._take():
             self._refuse(batch, stopping)
-        _fail(self._take_proofs(), stopping)
+        _settle(self._take_proofs(), stopping)
         await self._store.close()
 
     async def accept(self, delivery: Delivery) -> None:
@@ -65,7 +72,7 @@ class Inbox:
         """
         if not self._is_open or len(self._pending) >= MOST_PENDING:
             metrics.DELIVERIES.labels(outcome="unavailable").inc()
-            raise StorageUnavailable("the inbox does not accept deliveries now")
+            raise StorageUnavailable(_CLOSED)
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((delivery, stored))
         self._filled.set()
@@ -79,7 +86,7 @@ class Inbox:
         have been refused.
         """
         if not self._is_open:
-            raise StorageUnavailable("the inbox does not accept deliveries now")
+            raise StorageUnavailable(_CLOSED)
         proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._proofs.append(proof)
         self._filled.set()
@@ -107,7 +114,7 @@ class Inbox:
             if self._stopping:
                 return
 
-    def _take(self) -> list[tuple[Delivery, asyncio.Future[None]]]:
+    def _take(self) -> list[Entry]:
         return [self._pending.popleft() for _ in range(min(len(self._pending), LARGEST_BATCH))]
 
     def _take_proofs(self) -> list[asyncio.Future[None]]:
@@ -118,22 +125,18 @@ class Inbox:
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._store.prove(self._clock.now())
-        except StorageUnavailable as error:
-            _fail(proofs, error)
-        except TimeoutError:
-            _fail(proofs, StorageUnavailable("the database took too long to commit"))
+        except (StorageUnavailable, TimeoutError) as error:
+            _settle(proofs, _unavailable(error))
         except asyncio.CancelledError:
-            _fail(proofs, StorageUnavailable("the service is stopping"))
+            _settle(proofs, StorageUnavailable(_STOPPING))
             raise
         except Exception as error:
             log.exception("the proof that deliveries can be stored failed")
-            _fail(proofs, StorageUnavailable(str(error)))
+            _settle(proofs, StorageUnavailable(str(error)))
         else:
-            _confirm(proofs)
+            _settle(proofs)
 
-    async def _write(
-        self, batch: list[tuple[Delivery, asyncio.Future[None]]], proofs: list[asyncio.Future[None]]
-    ) -> None:
+    async def _write(self, batch: list[Entry], proofs: list[asyncio.Future[None]]) -> None:
         # One row per key, in key order, so that replicas that store the same deliveries cannot deadlock.
         unique = {_key(item): item for item, _ in reversed(batch)}
         rows = [unique[key] for key in sorted(unique)]
@@ -141,19 +144,14 @@ class Inbox:
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 stored, refused = await self._store_apart(rows)
-        except StorageUnavailable as error:
-            self._outage.failed(str(error))
-            self._refuse(batch, error)
-            _fail(proofs, error)
-        except TimeoutError:
-            self._outage.failed("the database took too long to commit")
-            late = StorageUnavailable("the database took too long to commit")
-            self._refuse(batch, late)
-            _fail(proofs, late)
+        except (StorageUnavailable, TimeoutError) as error:
+            unavailable = _unavailable(error)
+            self._outage.failed(str(unavailable))
+            self._refuse(batch, unavailable)
+            _settle(proofs, unavailable)
         except asyncio.CancelledError:
-            stopping = StorageUnavailable("the service is stopping")
-            self._refuse(batch, stopping)
-            _fail(proofs, stopping)
+            self._refuse(batch, StorageUnavailable(_STOPPING))
+            _settle(proofs, StorageUnavailable(_STOPPING))
             raise
         except Exception as error:
             log.exception("a batch of deliveries could not be stored")
@@ -161,7 +159,7 @@ class Inbox:
             self._proofs += proofs  # tried again without these deliveries: they may be the cause
         else:
             self._outage.worked()
-            _confirm(proofs)
+            _settle(proofs)
             metrics.INTAKE_SECONDS.observe(self._clock.monotonic() - started)
             metrics.INTAKE_BATCH.observe(len(batch))
             if refused:
@@ -201,31 +199,32 @@ class Inbox:
             )
             return 0, {_key(row)}
 
-    def _accept(self, batch: list[tuple[Delivery, asyncio.Future[None]]], stored: int) -> None:
+    def _accept(self, batch: list[Entry], stored: int) -> None:
         self.accepted += len(batch)
         metrics.DELIVERIES.labels(outcome="accepted").inc(stored)
         metrics.DELIVERIES.labels(outcome="duplicate").inc(len(batch) - stored)
-        for _, future in batch:
-            if not future.done():
-                future.set_result(None)
+        _settle(future for _, future in batch)
 
-    def _refuse(self, batch: list[tuple[Delivery, asyncio.Future[None]]], error: StorageUnavailable) -> None:
+    def _refuse(self, batch: list[Entry], error: StorageUnavailable) -> None:
         metrics.DELIVERIES.labels(outcome="unavailable").inc(len(batch))
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
+        _settle((future for _, future in batch), error)
 
 
-def _confirm(proofs: list[asyncio.Future[None]]) -> None:
-    for proof in proofs:
-        if not proof.done():
-            proof.set_result(None)
+def _unavailable(error: StorageUnavailable | TimeoutError) -> StorageUnavailable:
+    if isinstance(error, StorageUnavailable):
+        return error
+    return StorageUnavailable("the database took too long to commit")
 
 
-def _fail(proofs: list[asyncio.Future[None]], error: StorageUnavailable) -> None:
-    for proof in proofs:
-        if not proof.done():
-            proof.set_exception(error)
+def _settle(futures: Iterable[asyncio.Future[None]], error: StorageUnavailable | None = None) -> None:
+    """Give each future its result, or the error. A future is done already if its request was cancelled."""
+    for future in futures:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
 
 
 def _key(delivery: Delivery) -> tuple[str, str]:

@@ -60,10 +60,7 @@ def known_code(raw: str | None) -> Code | None:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One side of a call as an event shows it.
-
-    Any field may be missing, and the number can be an extension.
-    """
+    """One side of a call as an event shows it, any field missing. The number can be an extension."""
 
     phone_number: str | None = None
     name: str | None = None
@@ -229,10 +226,7 @@ def _trimmed(*values: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """All facts of one call, each once, in an order that depends only on the facts.
-
-    Made by `of`, extended by `union`.
-    """
+    """All facts of one call, each once, in an order of their own. Made by `of`, extended by `union`."""
 
     facts: tuple[Fact, ...] = ()
 
@@ -243,6 +237,7 @@ class SessionFacts:
         for fact in facts:
             known = by_key.get(fact.key)
             by_key[fact.key] = fact if known is None else _earlier(known, fact)
+        # Cut after sorting, so that the result does not depend on the order of arrival.
         ordered = sorted(by_key.values(), key=_place)
         if len(ordered) > FIRST_FACTS + LAST_FACTS:
             ordered = ordered[:FIRST_FACTS] + ordered[-LAST_FACTS:]

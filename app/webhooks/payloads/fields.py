@@ -32,7 +32,7 @@ def objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def as_line(value: Any) -> str | None:
     """Return one line of text that the database can store, None if nothing is left of it."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):  # a bool is an int, too
         return as_text(value)
     if not isinstance(value, str):
         return None
@@ -107,6 +107,7 @@ def content_name(payload: Any) -> str:
 
 def _pieces(payload: Any) -> Iterator[str]:
     """Yield text that differs for different payloads, without recursion: they may be nested deeply."""
+    # `seen` also ends a payload that contains itself.
     rest = [payload]
     seen: set[int] = set()
     while rest:

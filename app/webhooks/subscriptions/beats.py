@@ -6,7 +6,7 @@ this replica refused before are recorded. Does no input or output and reads no c
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -14,10 +14,7 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The first and the last beat of one replica.
-
-    `stopped` is set once it has shut down in an orderly way.
-    """
+    """The first and the last beat of one replica, and whether it has shut down in an orderly way."""
 
     since: datetime
     at: datetime
@@ -62,15 +59,7 @@ def find_outages(
     outages = [(others[replica].at, now) for replica in sorted(crashed)]
     for replica in sorted(others):
         stopped = others[replica]
-        if stopped.stopped and not any(_took_over(other, stopped) for other in alive.values()):
-            outages.append((stopped.at, min(other.since for other in alive.values())))
+        took_over_at = min(other.since for other in alive.values())
+        if stopped.stopped and took_over_at > stopped.at:
+            outages.append((stopped.at, took_over_at))
     return alive, [(min(begin, end), max(begin, end)) for begin, end in outages]
-
-
-def _took_over(other: Beat, stopped: Beat) -> bool:
-    return other.since <= stopped.at
-
-
-def is_late(at: datetime, now: datetime, allowed_seconds: float) -> bool:
-    """Whether a beat is older than that of a healthy replica can be."""
-    return now - at > timedelta(seconds=allowed_seconds)

@@ -1,7 +1,4 @@
-"""Which subscription to keep, change or create, and why the known one delivers no more.
-
-Does no I/O, reads no clock.
-"""
+"""Which subscription to keep, change or create, and why the known one delivers no more. Pure."""
 
 import hashlib
 from collections.abc import Collection, Sequence

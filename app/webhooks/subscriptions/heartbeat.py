@@ -23,7 +23,7 @@ from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks.intake.inbox import COMMIT_SECONDS
 from app.webhooks.intake.refusals import Refusals, Refused
-from app.webhooks.subscriptions.beats import Beat, beats_json, find_outages, is_late, read_beats
+from app.webhooks.subscriptions.beats import Beat, beats_json, find_outages, read_beats
 from app.work.stopping import StopSignal
 from app.work.wakeups import SUBSCRIPTIONS
 
@@ -85,10 +85,7 @@ class Heartbeat(AccountsWorker):
         self._seen: dict[str, tuple[datetime, float]] = {}
 
     async def step(self) -> float | None:
-        """Beat once; return in how many seconds to beat again.
-
-        Raises StorageUnavailable, without a beat, if no delivery could be stored.
-        """
+        """Beat once; return the pause in seconds. Raises StorageUnavailable if no delivery can be stored."""
         if self._is_stopping:
             return self._interval
         # The proof covers the time from here on: a delivery that comes now would be stored.
@@ -120,10 +117,7 @@ class Heartbeat(AccountsWorker):
             log.warning("the orderly stop could not be recorded", error=str(error))
 
     async def _record_lasting(self) -> None:
-        """Record an outage that lasts, in case only deliveries cannot be stored.
-
-        It grows until they can again.
-        """
+        """Record an outage that lasts, if only deliveries cannot be stored. It grows until they can."""
         lost = self._own_outages(self._clock.now(), None, None)
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
@@ -209,7 +203,8 @@ class Heartbeat(AccountsWorker):
         return {
             replica
             for replica, (at, since) in seen.items()
-            if moment - since > self._allowed or (replica in first and is_late(at, now, self._allowed))
+            if moment - since > self._allowed
+            or (replica in first and (now - at).total_seconds() > self._allowed)
         }
 
     async def _holders(self) -> Sequence[AccountId]:

@@ -222,10 +222,7 @@ class SubscriptionKeeper(Worker):
     async def _save(
         self, kept: _Kept, known: KnownSubscription | None, asked_at: datetime
     ) -> datetime | None:
-        """Store the subscription that delivers, listed at `asked_at`; end the gap.
-
-        Return when to renew it.
-        """
+        """Store what delivers, as listed at `asked_at`, and end the gap. Return when to renew it."""
         now, subscription = self._clock.now(), kept.subscription
         due_at = renew_at(subscription, now)
         if not kept.is_renewed and known is not None and known.subscription_id == subscription.id:
