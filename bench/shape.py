@@ -1,6 +1,7 @@
-"""Print the shape of the code base: how large its folders, modules and functions are, beside those of well-kept projects.
+"""Print the shape of the code base: the size of folders, modules and functions, beside well-kept projects.
 
-`python -m bench.shape [--long]` reads the source under `app/` and runs nothing. `--long` also lists what is over a limit.
+`python -m bench.shape [--long]` reads the source under `app/` and runs nothing. `--long` also lists what
+is over a limit.
 tests/contract/test_shape.py holds the limits.
 """
 

@@ -1,4 +1,4 @@
-"""Where hand-written code does what a library does not: the claims of docs/decisions/libraries.md, one test each."""
+"""Where hand-written code does what a library does not: each claim of docs/decisions/libraries.md."""
 
 import json
 from typing import Any

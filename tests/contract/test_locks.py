@@ -39,11 +39,11 @@ FILES = (
     *(ROOT / "docs").rglob("*.md"),
 )
 COMPLETE = pytest.mark.parametrize("lock", NEEDS, ids=lambda lock: lock.name)
-# What the documentation site needs is not installed for the tests; `make docs` proves that its lock is complete.
+# The packages of the documentation site are not installed for the tests; `make docs` checks their lock.
 LOCKS = pytest.mark.parametrize("lock", [*NEEDS, DOCS], ids=lambda lock: lock.name)
 
 
-# --- what the locks say ------------------------------------------------------------------------------------------
+# --- what the locks say -------------------------------------------------------------------------------------
 
 
 @LOCKS
@@ -108,7 +108,7 @@ def test_every_installation_is_of_a_lock_alone() -> None:
         assert "--require-hashes" in words or "--no-index" in words, (name, call)
 
 
-# --- what an installation does -----------------------------------------------------------------------------------
+# --- what an installation does ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def installed(machine: Path) -> dict[str, str]:
 
 
 def test_a_later_release_changes_nothing(machine: Path, make: Make, lines: dict[str, str]) -> None:
-    """The lock names no extras, as ours do; `plugin` asks for `measured[toml]`, and a newer `measured` is offered."""
+    """The lock names no extras, as ours do; `plugin` requires `measured[toml]`, and a newer is offered."""
     done = make(lines["reader"], lines["plugin"] + lines["measured"] + lines["reader"], lines["builder"])
     assert done.returncode == 0, done.stderr
     assert installed(machine) == {"plugin": "1.0", "measured": "1.0", "reader": "1.0", "builder": "1.0"}

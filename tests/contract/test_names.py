@@ -1,6 +1,6 @@
-"""A name means one thing: no public class name is used twice in a layer, and the pages mention only names that exist.
+"""A name means one thing: no public class name is used twice in a layer, and pages mention existing names.
 
-Paths, and names that stand beside a module, are checked in test_docs.py; the values of metrics, settings, problems and
+Paths, and names beside a module, are checked in test_docs.py; the values of metrics, settings, problems and
 simulator switches in the tests of their pages.
 """
 
@@ -38,7 +38,7 @@ FENCES = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"`([^`\n]+)`")
 METHODS = r"GET|HEAD|POST|PUT|PATCH|DELETE"
 
-# --- class names -------------------------------------------------------------------------------------------------
+# --- class names --------------------------------------------------------------------------------------------
 
 BOTH_SIDES = {
     # RingCentral's own terms: as `ringcentral` reads them, and as the API of `calls` shows them.
@@ -57,7 +57,7 @@ TO_BE_RENAMED = {
 }
 """Each means two things in one layer today. Take a name out when it means one; add none."""
 
-# --- names that are not ours, as the pages quote them ------------------------------------------------------------
+# --- names that are not ours, as the pages quote them -------------------------------------------------------
 
 NOT_CODE = {"HttpOnly", "NaN"}
 RINGCENTRAL = {
@@ -81,7 +81,7 @@ NOT_PYTHON = re.compile(r"\.(?:md|py|yml|toml|json|lock|log|mp3|svg)$|^(?:www|st
 
 
 def layers() -> Mapping[str, int]:
-    """The line of the `layers` contract on which each package of `app` stands; lines apart may use one name."""
+    """The line of the `layers` contract with each package of `app`. Different lines may share a name."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     lines = next(one["layers"] for one in contracts if one["containers"] == ["app"])
     return {package: number for number, line in enumerate(lines) for package in line.split(" | ")}
@@ -114,12 +114,12 @@ def test_what_is_allowed_twice_is_used_twice() -> None:
     assert sorted(BOTH_SIDES - twice) == []
 
 
-# --- names on the pages ------------------------------------------------------------------------------------------
+# --- names on the pages -------------------------------------------------------------------------------------
 
 
 @cache
 def identifiers() -> frozenset[str]:
-    """Whatever the code calls by a name: definitions, arguments, attributes, tables, columns, and exact texts."""
+    """All names in the code: definitions, arguments, attributes, tables, columns, and exact texts."""
     found: set[str] = set()
     for tree in trees().values():
         for node in ast.walk(tree):
@@ -250,7 +250,7 @@ def test_every_name_on_a_page_about_the_code_exists(page: Path) -> None:
 
 
 def exists(dotted: str) -> bool:
-    """Whether a name such as `ledger.open_ledger`, `Inbox.accept` or `accounts.bound_to` leads to something."""
+    """Whether a name such as `ledger.open_ledger`, `Inbox.accept` or `accounts.bound_to` exists."""
     if dotted in LIBRARIES or dotted in identifiers() or dotted.startswith(("tests.", "bench.")):
         return dotted in LIBRARIES or dotted in identifiers() or find_spec(dotted) is not None
     if dotted == "alembic_version.serves_since":  # a column that Alembic's own table gets, app/db/schema.py
@@ -328,7 +328,7 @@ def test_every_route_on_a_page_exists(page: Path) -> None:
 
 
 def leads(method: str | None, address: str) -> bool:
-    """Whether a route takes this: a path with or without its method, `…` for its beginning, with a query or not."""
+    """Whether a route accepts a path: with or without method and query, `…` in place of its beginning."""
     path, _, query = address.partition("?")
     wanted = {part.split("=")[0] for part in query.split("&") if part}
     parts = path.rstrip("/").split("/")

@@ -1,4 +1,4 @@
-"""The workflows run only pinned actions with few rights, and a release publishes the changelog's own words."""
+"""The workflows run only pinned actions with few rights, and a release publishes the changelog's section."""
 
 import re
 import subprocess
