@@ -13,6 +13,7 @@ from rich.table import Table
 from app.accounts.onboarding import Onboarding
 from app.accounts.overview import NEEDED_SCOPES, load_overview, missing_scopes
 from app.accounts.remedies import why_not_stored
+from app.cli.check import check_credentials
 from app.cli.context import CommandContext, out, run_with_database
 from app.clock import SystemClock
 from app.db.migrations import migrate
@@ -159,3 +160,6 @@ def invite(
     invitation = flow.invite(SystemClock().now(), timedelta(hours=hours))
     # Alone on standard output and never wrapped, so that it can be copied.
     print(invitation_address(settings, None, invitation))  # noqa: T201
+
+
+accounts_app.command("check")(check_credentials)

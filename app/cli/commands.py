@@ -1,27 +1,83 @@
-"""The command `aftercall`, put together from one file per command."""
+"""The command `aftercall`, put together from one file per command.
+
+A command's modules are imported when it runs.
+"""
 
 import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from typer.main import get_command, get_group
 
 from app import __version__, log
-from app.cli.accounts import accounts_app
-from app.cli.backfill import backfill
-from app.cli.check import check, check_credentials
-from app.cli.context import err, out
 from app.cli.group import Commands
-from app.cli.keys import keys_app
-from app.cli.migrate import migrate
-from app.cli.replay import replay
-from app.cli.serve import serve
-from app.demo.cli import demo
 from app.errors import AftercallError, CallerError
-from app.simulator.cli import simulate
+
+COMMANDS = {
+    "serve": "app.cli.serve:serve",
+    "migrate": "app.cli.migrate:migrate",
+    "check": "app.cli.check:check",
+    "replay": "app.cli.replay:replay",
+    "backfill": "app.cli.backfill:backfill",
+    "demo": "app.demo.cli:demo",
+    "simulate": "app.simulator.cli:simulate",
+    "version": "app.cli.commands:version",
+    "keys": "app.cli.keys:keys_app",
+    "accounts": "app.cli.accounts:accounts_app",
+}
+"""Where each command is, in the order of the help: a function, or a Typer app with commands of its own."""
+
+out, err = Console(), Console(stderr=True)
+
+
+class _Imported(MutableMapping[str, Any]):
+    """The commands by their names. One is imported when it is looked up: to import all takes longer than most run."""
+
+    def __init__(self) -> None:
+        self._added: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._added:
+            module, _, attribute = COMMANDS[name].partition(":")
+            self._added[name] = _make_command(name, getattr(import_module(module), attribute))
+        return self._added[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._added[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._added[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _make_command(name: str, target: Any) -> Any:
+    if isinstance(target, typer.Typer):
+        return get_group(target)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+class _LazyCommands(Commands):
+    """The group of all commands, none of which is imported yet."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Imported()
+
 
 app = typer.Typer(
     name="aftercall",
-    cls=Commands,
+    cls=_LazyCommands,
     help="From hang-up to enriched call record: the microservice between RingCentral and a CRM.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,13 +94,6 @@ def prepare() -> None:
 def version() -> None:
     """Print the version."""
     out.print(__version__)
-
-
-for command in (serve, migrate, check, replay, backfill, demo, simulate, version):
-    app.command()(command)
-accounts_app.command("check")(check_credentials)
-app.add_typer(keys_app, name="keys")
-app.add_typer(accounts_app, name="accounts")
 
 
 def main() -> None:
