@@ -2,18 +2,17 @@
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import httpx
 
 from app.simulator import Simulator
 from tests.cluster import free_port
+from tests.e2e.preloaded import make_process
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-verification-token"
@@ -61,30 +60,25 @@ class ServiceProcess:
         self.address = f"http://127.0.0.1:{self.port}"
         self._environment = dict(environment)
         self._log = folder / f"service-{self.port}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     async def start(self) -> None:
         """Start it, and return once it answers."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork, over in a moment
-                [sys.executable, "-m", "app", "serve", "--port", str(self.port)],
-                cwd=self._log.parent,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        process = make_process(self._environment, self._log, "serve", "--port", str(self.port))
+        # The first start waits for the imports; the simulator runs in this event loop.
+        await asyncio.to_thread(process.start)
+        self._process = process
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._wait_until_it_answers(self._process)
+                await self._wait_until_it_answers(process)
         except BaseException:
             self.kill()
             raise
 
-    async def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    async def _wait_until_it_answers(self, process: ForkServerProcess) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             while True:
-                assert process.poll() is None, f"the service ended: {self.said()}"
+                assert process.is_alive(), f"the service ended: {self.said()}"
                 try:
                     await client.get(f"{self.address}/healthz", timeout=1.0)
                 except httpx.HTTPError:
@@ -97,19 +91,20 @@ class ServiceProcess:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.wait()
+            process.join()
 
     async def stop(self) -> int:
         """Ask it to end, as an operator does; return its exit code, -SIGTERM being the usual one."""
         process, self._process = self._process, None
         assert process is not None
-        process.send_signal(signal.SIGTERM)
-        try:
-            return await asyncio.to_thread(process.wait, 15)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        process.terminate()
+        await asyncio.to_thread(process.join, 15)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            process.join()
+        assert code is not None, f"the service does not end: {self.said()}"
+        return code
 
     def said(self) -> str:
         """Return the end of its output."""
