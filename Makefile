@@ -3,7 +3,7 @@
 #   make demo ARGS="--calls 20 --speed 10 --exit"     make test ARGS="tests/unit -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate serve test fuzz lint format types contracts bench docs lock clean
+.PHONY: help demo simulate serve test test-fast fuzz lint format types contracts bench docs lock clean
 
 .NOTPARALLEL:
 
@@ -79,9 +79,16 @@ simulate: $(RUNTIME) ## a simulated RingCentral, for authors of connectors
 serve: $(RUNTIME) ## the service, with the settings of the environment
 	@$(BIN)/aftercall serve $(ARGS)
 
-# In four processes, since the slowest tests, which begin first, mostly wait. Each file stays within one process.
-test: $(DEV) ## all tests
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
+# Three processes for each of two processors: the end-to-end tests mostly wait, and take turns with those that compute
+# (tests/distribution.py). A process that starts finds its modules compiled, whatever the environment says.
+WORKERS ?= 6
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+
+test: $(DEV) ## all tests; says at its end what was left out, and how to get it
+	$(PYTEST) -n $(WORKERS) $(ARGS)
+
+test-fast: $(DEV) ## unit and property tests without the fuzzing, for the inner loop: under a minute
+	$(PYTEST) -n 2 --ignore-glob="*/test_fuzz_*" tests/unit tests/property $(ARGS)
 
 SECONDS ?= 600
 

@@ -38,7 +38,7 @@ from app.db.tables import metadata
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
-from tests import completeness, postgres_binaries
+from tests import completeness, distribution, postgres_binaries, skips
 from tests.cluster import Cluster
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
@@ -58,6 +58,7 @@ hypothesis.settings.load_profile("patient")
 T = TypeVar("T")
 pytest_plugins = ["pytester"]
 _TEMPLATE = "aftercall_template"
+_ENOUGH_MEMORY = 2 * 1024**3
 _VERSION_STANDS = text("SELECT 1 / count(*) FROM alembic_version WHERE version_num = :head").bindparams(
     head=head()
 )
@@ -66,6 +67,16 @@ _numbers = count()
 
 def pytest_configure(config: pytest.Config) -> None:
     completeness.pytest_configure(config)
+    config.pluginmanager.register(distribution, "aftercall-distribution")
+    config.pluginmanager.register(skips, "aftercall-skips")
+    _keep_files_in_memory()
+
+
+def _keep_files_in_memory() -> None:
+    """Put the tests' folders into Linux's folder in memory, if it has room: SQLite waits for the disk at each commit."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ENOUGH_MEMORY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_report_header() -> str:

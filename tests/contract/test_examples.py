@@ -26,7 +26,8 @@ ANSWERED = re.compile(r"^(GET|HEAD|POST|PUT|PATCH|DELETE) (\d{3}) https?://[^/]+
 TELLING_CURL = "curl() { command curl --no-progress-meter --max-time 20 --write-out '%{stderr}%{method} %{http_code} %{url_effective}\\n' \"$@\"; }"
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("bash", "curl", "jq"))), reason="the examples take bash, curl and jq"
+    not all(map(shutil.which, ("bash", "curl", "jq"))),
+    reason="the examples take bash, curl and jq: install those packages",
 )
 
 

@@ -17,7 +17,9 @@ from app.errors import ArchiveUnavailable, SettingsError
 from app.settings import read_settings
 from tests.fakes.bucket import FakeBucket, bucket
 
-needs_obstore = pytest.mark.skipif(find_spec("obstore") is None, reason="the extra `s3` is not installed")
+needs_obstore = pytest.mark.skipif(
+    find_spec("obstore") is None, reason="no obstore on this machine: pip install -r requirements-s3.lock"
+)
 SOUND = bytes(place % 251 for place in range(700_000))
 
 
