@@ -1,4 +1,4 @@
-"""Runs jobs when they are due, by a clock that can be moved forward and runs faster than real time."""
+"""Runs jobs when they are due, by a clock that can be moved forward."""
 
 import asyncio
 import heapq
