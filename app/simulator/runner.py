@@ -45,6 +45,7 @@ async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> As
     Yields the simulator, so that a program in the same process can start calls and read their truth without
     the control API. Raises OSError if a port is in use.
     """
+    # Bound here and not by uvicorn: the links need the ports before the apps exist.
     with contextlib.ExitStack() as sockets:
         platform = sockets.enter_context(listen(settings.host, settings.port))
         media = sockets.enter_context(listen(settings.host, settings.media_port))
@@ -83,6 +84,7 @@ def make_server(app: ASGIApp) -> _Server:
         log_config=None,
         access_log=False,
         lifespan="off",
+        # Clients keep idle connections open, which must not delay the stop.
         timeout_graceful_shutdown=1,
         server_header=False,
     )

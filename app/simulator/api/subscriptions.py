@@ -100,6 +100,7 @@ def _sort_filters(
             granted.append(one)
         else:
             refusals.append((one, refusal))
+    # A reminder alone delivers no events, so it counts as nothing granted.
     if not any(one.kind != "reminder" for one in granted):
         raise refusals[0][1] if refusals else Refused(400, "SUB-508", "Event filters are not valid: []")
     disabled = [

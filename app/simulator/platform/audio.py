@@ -28,6 +28,7 @@ def _mp3(recording_id: str, seconds: float) -> bytes:
 
 
 def _wav(recording_id: str, seconds: float) -> bytes:
+    # The id in the first samples makes the bytes of each recording different.
     mark = recording_id.encode()
     samples = mark + b"\x80" * max(0, round(seconds * _WAV_RATE) - len(mark))
     head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 1, 1, *_WAV_TAIL)

@@ -92,6 +92,7 @@ def _speakers(call: ScriptedCall, recording: Recording) -> list[Json]:
     for event in call.events:
         if event.session.telephony_session_id == recording.telephony_session_id:
             parties.setdefault(event.party["id"], event.party)
+    # Of several parties of the extension the last one was recorded, for example after a park.
     own = [one for one in parties.values() if one.get("extensionId") == recording.extension_id]
     others = [one for one in parties.values() if one.get("extensionId") != recording.extension_id]
     outside = [one for one in others if "extensionId" not in one] or others

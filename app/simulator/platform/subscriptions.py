@@ -99,6 +99,7 @@ def _expand(
     account_id: str,
     extension_id: str,
 ) -> EventFilter:
+    # The platform's API has /account/ in its paths, that of the insights /accounts/.
     expanded = path.replace("/account/~", f"/account/{account_id}")
     expanded = expanded.replace("/accounts/~", f"/accounts/{account_id}")
     expanded = expanded.replace("/extension/~", f"/extension/{extension_id}")

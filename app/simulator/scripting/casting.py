@@ -53,6 +53,7 @@ def choose_casting(timeline: Timeline, company: Company, options: CallOptions) -
     """Choose the participants and times; raises UnknownNumberError."""
     # Everything is drawn before the options apply, so that an option changes nothing but its own value.
     rng = timeline.rng
+    # The service user has an extension but takes no calls.
     first, second = rng.sample(
         [person for person in company.people if not person.name.endswith("Service")], k=2
     )

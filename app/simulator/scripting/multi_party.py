@@ -44,6 +44,7 @@ def conference(casting: Casting) -> None:
     ends = merges + 4.0 + casting.talk * 0.7
     third.set_status(ends, "Disconnected")
     ended = hang_up(guest, host, ends + 0.4)
+    # Only the host has records of the conference, one for each of the two sessions.
     log_outbound(casting, session, OutboundCall(ended=merges + 0.104))
     conference_call = OutboundCall(
         starts=merges, ended=ended, receiver=to_room, action="Conference Call", leg_type="ConferenceCall"
@@ -54,6 +55,7 @@ def conference(casting: Casting) -> None:
 def ringout(casting: Casting) -> None:
     """The platform calls the agent first and then the customer: two sessions with close `sessionId`s."""
     timeline = casting.timeline
+    # Added together, so that their numeric ids are close, as those of real RingOut calls.
     first, second = timeline.add_session("RingOut"), timeline.add_session("RingOut")
     number = {"phoneNumber": casting.customer.number}
     own = first.add_party(INBOUND, number, event_side(casting.agent), casting.agent)

@@ -32,6 +32,7 @@ def blind_transfer(casting: Casting) -> None:
 def _transfer(casting: Casting, first_talk: float, second_talk: float) -> None:
     call = start_answered_call(casting)
     transferred = call.answered + first_talk
+    # The agent's party leaves first; until the colleague answers, only the customer is connected.
     call.agent.set_status(transferred, "Disconnected", "BlindTransfer", recording=False)
     colleague = call.session.add_party(
         INBOUND, casting.caller, event_side(casting.colleague), casting.colleague
@@ -111,6 +112,7 @@ def park_revived(casting: Casting) -> None:
     """All parties leave when the call is parked, and 50 seconds later it is picked up."""
     call = start_answered_call(casting)
     parked = call.answered + casting.talk / 2
+    # For 50 seconds every party has left, which looks like the end of the call.
     call.agent.set_status(parked, "Disconnected", "CallPark", recording=False)
     call.caller.set_status(parked + 0.011, "Disconnected", "CallPark")
     _pick_up(casting, call, parked, parked + 50.0)
@@ -123,6 +125,7 @@ def _pick_up(casting: Casting, call: AnsweredCall, parked: float, picked_up: flo
     colleague.set_status(picked_up, "Setup")
     answered = picked_up + 0.060
     answer(casting, colleague, answered)
+    # The customer keeps the same party through the park.
     call.caller.set_status(picked_up + 0.080, "Answered")
     leaves = answered + casting.talk / 2
     ended = hang_up(call.caller, colleague, leaves)
