@@ -69,7 +69,7 @@ def test_the_description_is_valid_openapi(description: dict[str, Any]) -> None:
     schemathesis.openapi.from_dict(description).validate()
 
 
-def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+def test_every_reference_resolves(description: dict[str, Any]) -> None:
     broken = []
     for reference in set(references(description)):
         try:
@@ -79,7 +79,7 @@ def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
     assert broken == []
 
 
-def test_every_operation_has_a_summary_and_a_name_of_its_own(description: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_a_unique_id(description: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(description)]
     assert len(set(names)) == len(names)
     # FastAPI's own guess is the function's name in capitals: a summary is a sentence.
@@ -91,14 +91,14 @@ def test_every_operation_has_a_summary_and_a_name_of_its_own(description: dict[s
     assert guessed == []
 
 
-def test_every_operation_belongs_to_a_group_that_is_explained(description: dict[str, Any]) -> None:
+def test_every_operation_has_a_described_tag(description: dict[str, Any]) -> None:
     explained = {tag["name"] for tag in description["tags"]}
     assert explained == {tag["name"] for tag in TAGS}
     used = {tag for _, operation in operations(description) for tag in operation["tags"]}
     assert used == explained
 
 
-def test_whatever_asks_for_a_key_says_which_problems_it_answers_with(description: dict[str, Any]) -> None:
+def test_every_route_with_a_key_describes_its_problems(description: dict[str, Any]) -> None:
     for name, operation in operations(description):
         if "security" not in operation:
             continue
@@ -128,7 +128,7 @@ def test_every_request_body_and_path_has_an_example(description: dict[str, Any])
     assert without == []
 
 
-def test_every_answer_with_content_has_an_example(description: dict[str, Any]) -> None:
+def test_every_response_with_content_has_an_example(description: dict[str, Any]) -> None:
     without = []
     for name, operation in operations(description):
         for status, answer in operation["responses"].items():
@@ -139,7 +139,7 @@ def test_every_answer_with_content_has_an_example(description: dict[str, Any]) -
     assert without == []
 
 
-def test_the_whole_api_of_version_1_asks_for_a_key(description: dict[str, Any]) -> None:
+def test_every_route_of_version_1_requires_a_key(description: dict[str, Any]) -> None:
     open_to_all = {name for name, operation in operations(description) if "security" not in operation}
     assert open_to_all == {
         "POST /webhooks/ringcentral",

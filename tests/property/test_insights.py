@@ -1,4 +1,4 @@
-"""Whatever order versions come in, the same one stays; and what RingCentral writes never breaks the reading."""
+"""The same version of insights is stored in any order of arrival, and malformed insights do not raise."""
 
 from datetime import timedelta
 from functools import reduce
@@ -33,7 +33,7 @@ def keep(kept: Version, fresh: Version) -> Version:
 
 
 @given(st.lists(versions, min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_any_order_and_repetition_keeps_the_same_version(told: list[Version], chance: Any) -> None:
+def test_any_order_and_repetition_stores_the_same_version(told: list[Version], chance: Any) -> None:
     shuffled = [*told, *told]
     chance.shuffle(shuffled)
     kept = reduce(keep, told)
@@ -45,7 +45,7 @@ kinds = st.dictionaries(st.sampled_from([*KINDS, "HighLights", "Emotion"]), json
 
 
 @given(kinds, json_values)
-def test_nothing_that_comes_breaks_the_reading(told: dict[str, Any], speakers: Any) -> None:
+def test_malformed_insights_do_not_raise(told: dict[str, Any], speakers: Any) -> None:
     raw = {"insights": told, "speakerInfo": speakers, "recordingDurationMs": speakers, "title": speakers}
     version = Version(telephony_session_id=None, recording_id="1", last_modified_at=None, raw=raw)
     shown = show(version, PARTIES, READY, "webhook")

@@ -1,4 +1,4 @@
-"""Links count for both sides, however often and in whatever order they were told."""
+"""Links count for both sides, however often and in whatever order they are named."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def test_order_and_repetition_change_nothing(told: list[Link], chance: object) -
 
 
 @given(sets_of_links)
-def test_related_calls_share_their_conversation_and_nobody_is_related_to_himself(told: list[Link]) -> None:
+def test_related_calls_share_their_conversation_and_none_is_related_to_itself(told: list[Link]) -> None:
     by_id = {call.call_id: call for call in CALLS}
     for call in CALLS:
         conversation = conversation_of(call, told, CALLS)
@@ -80,5 +80,5 @@ halves = st.builds(
 
 
 @given(halves, halves)
-def test_the_two_halves_of_a_ring_out_recognise_each_other(one: Half, other: Half) -> None:
+def test_the_two_halves_of_a_ring_out_match(one: Half, other: Half) -> None:
     assert are_ring_out(one, other) == are_ring_out(other, one)

@@ -1,4 +1,4 @@
-"""Whatever the order in which notes, calls, names and the account become known: each note ends on its call."""
+"""Each note joins its call, in whatever order notes, calls, names and the account become known."""
 
 import asyncio
 import shutil

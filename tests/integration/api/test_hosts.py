@@ -1,4 +1,4 @@
-"""What a request names as its host is used for nothing that leaves the service."""
+"""The Host header of a request never gets into a URL that the service sends."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,7 +40,7 @@ async def named(make_settings: Any, sqlite_url: str) -> AsyncIterator[httpx.Asyn
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.7:8000", "localhost.evil.example"]
 )
-async def test_an_invitation_is_not_made_for_a_host_that_a_request_names(
+async def test_the_host_header_does_not_decide_the_url_of_an_invitation(
     unnamed: httpx.AsyncClient, host: str
 ) -> None:
     headers = {"Host": host, "X-Forwarded-Host": "127.0.0.1"}
@@ -56,7 +56,7 @@ async def test_without_a_public_address_invitations_are_for_this_machine(unnamed
     assert answer.json()["url"].startswith("http://127.0.0.1:8000/oauth/")
 
 
-async def test_a_sign_in_is_not_begun_for_a_host_that_a_request_names(unnamed: httpx.AsyncClient) -> None:
+async def test_the_host_header_does_not_decide_where_sign_in_returns(unnamed: httpx.AsyncClient) -> None:
     link = (await unnamed.post("/v1/accounts/invitations", json={})).json()["url"]
     path = f"{urlsplit(link).path}?{urlsplit(link).query}"
     refused = await unnamed.get(path, headers=EVIL)
@@ -68,7 +68,7 @@ async def test_a_sign_in_is_not_begun_for_a_host_that_a_request_names(unnamed: h
     assert told["redirect_uri"] == ["http://127.0.0.1:8000/oauth/ringcentral/callback"]
 
 
-async def test_the_public_address_is_used_whatever_a_request_names(named: httpx.AsyncClient) -> None:
+async def test_the_public_url_is_used_whatever_the_host_header(named: httpx.AsyncClient) -> None:
     answer = await named.post("/v1/accounts/invitations", json={}, headers=EVIL)
     link = answer.json()["url"]
     assert link.startswith("https://calls.example.com/oauth/")
@@ -82,7 +82,7 @@ async def test_the_public_address_is_used_whatever_a_request_names(named: httpx.
              "/dashboard", "/dashboard/sign-in", "/webhooks/ringcentral/", "//evil.example/v1/calls/",
              "/v1/calls"],
 )  # fmt: skip
-async def test_no_answer_repeats_the_host(named: httpx.AsyncClient, path: str) -> None:
+async def test_no_response_repeats_the_host(named: httpx.AsyncClient, path: str) -> None:
     answer = await named.get(f"http://10.0.0.7{path}", headers=EVIL)
     assert answer.status_code < 500
     location = answer.headers.get("location", "/")

@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, refused when revoked, resolved to the account that they stand for."""
+"""API keys: created once, shown once, refused when revoked, and resolved to their account."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from tests.fakes.clock import START, FakeClock
 FIRST = "ak_the-key-of-the-environment"
 
 
-async def test_a_new_key_is_found_by_what_was_shown_and_is_not_stored(database: Database) -> None:
+async def test_a_new_key_is_found_by_its_value_which_is_not_stored(database: Database) -> None:
     async with database.write() as db:
         new = await keys.create_key(db, ACCOUNT, "connector", START, [Scope.CALLS_READ])
     async with database.read() as db:
@@ -40,7 +40,7 @@ async def test_a_new_key_is_found_by_what_was_shown_and_is_not_stored(database: 
 
 
 @pytest.mark.parametrize("scopes", [[], ["everything"], ["calls:read", "everything"]])
-async def test_a_key_needs_scopes_that_exist(database: Database, scopes: list[str]) -> None:
+async def test_a_key_must_have_known_scopes(database: Database, scopes: list[str]) -> None:
     async with database.write() as db:
         with pytest.raises(Unprocessable):
             await keys.create_key(db, ACCOUNT, "connector", START, scopes)
@@ -65,7 +65,7 @@ async def test_an_account_cannot_revoke_the_key_of_another(database: Database) -
         assert await find_key(db, new.plain) is not None
 
 
-async def test_the_first_key_is_made_once_and_stays_revoked(database: Database) -> None:
+async def test_the_first_key_is_created_once_and_stays_revoked(database: Database) -> None:
     async with database.write() as db:
         await keys.ensure_first_key(db, FIRST, START)
         await keys.ensure_first_key(db, FIRST, START + timedelta(days=1))
@@ -76,7 +76,7 @@ async def test_the_first_key_is_made_once_and_stays_revoked(database: Database) 
         assert await find_key(db, FIRST) is None
 
 
-async def test_another_first_key_takes_the_place_of_the_former(database: Database) -> None:
+async def test_a_new_first_key_replaces_the_former_one(database: Database) -> None:
     async with database.write() as db:
         await keys.ensure_first_key(db, FIRST, START)
         await keys.ensure_first_key(db, FIRST + "-rotated", START + timedelta(days=1))
@@ -86,7 +86,7 @@ async def test_another_first_key_takes_the_place_of_the_former(database: Databas
     assert found.allows(Scope.ADMIN)
 
 
-async def test_a_key_of_the_own_account_follows_what_that_turns_out_to_be(database: Database) -> None:
+async def test_a_key_of_the_own_account_follows_its_binding(database: Database) -> None:
     async with database.write() as db:
         await accounts.open_unbound(db, START)
         await keys.ensure_first_key(db, FIRST, START)
@@ -110,9 +110,7 @@ def with_a_guarded_route(app: FastAPI) -> FastAPI:
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Bearer ak_unknown", "Bearer " + "x" * 600]
 )
-async def test_without_a_valid_key_the_answer_is_401_and_says_how(
-    app: FastAPI, authorization: str | None
-) -> None:
+async def test_a_missing_or_invalid_key_is_401(app: FastAPI, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     async with open_client(with_a_guarded_route(app)) as client:
         answer = await client.get("/guarded", headers=headers)
@@ -122,9 +120,7 @@ async def test_without_a_valid_key_the_answer_is_401_and_says_how(
     assert answer.json()["type"] == "/problems/unauthenticated"
 
 
-async def test_a_key_without_the_scope_is_told_which_one_it_lacks(
-    app: FastAPI, database: Database, clock: FakeClock
-) -> None:
+async def test_a_missing_scope_is_named(app: FastAPI, database: Database, clock: FakeClock) -> None:
     async with database.write() as db:
         new = await keys.create_key(db, ACCOUNT, "writer", clock.now(), [Scope.NOTES_WRITE])
     async with open_client(with_a_guarded_route(app), new.plain) as client:

@@ -133,7 +133,7 @@ def names(operation: dict[str, Any]) -> list[str]:
     return [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
 
 
-async def test_no_path_is_answered_with_a_500(app: FastAPI) -> None:
+async def test_no_path_causes_a_500(app: FastAPI) -> None:
     asker, texts = Asker(app), cycle(TEXTS)
     for method, path, operation in operations(app):
         if "{" in path:
@@ -144,7 +144,7 @@ async def test_no_path_is_answered_with_a_500(app: FastAPI) -> None:
                 assert status != 500, (method, path, text, body)
 
 
-async def test_no_query_is_answered_with_a_500(app: FastAPI) -> None:
+async def test_no_query_causes_a_500(app: FastAPI) -> None:
     asker, texts, odd = Asker(app), cycle(TEXTS), cycle(QUERIES)
     for method, path, operation in operations(app):
         if method != "GET":
@@ -160,7 +160,7 @@ async def test_no_query_is_answered_with_a_500(app: FastAPI) -> None:
             assert status != 500, (path, query[:100], body)
 
 
-async def test_an_address_with_bytes_that_are_not_escaped_is_refused(app: FastAPI) -> None:
+async def test_a_url_with_unescaped_bytes_is_refused(app: FastAPI) -> None:
     asker = Asker(app)
     for path in (
         "/v1/calls",
@@ -174,7 +174,7 @@ async def test_an_address_with_bytes_that_are_not_escaped_is_refused(app: FastAP
             assert (status, json.loads(body)["type"]) == (400, "/problems/bad-request"), path
 
 
-async def test_no_body_is_answered_with_a_500(app: FastAPI) -> None:
+async def test_no_body_causes_a_500(app: FastAPI) -> None:
     asker, bodies = Asker(app), cycle(BODIES)
     for method, path, operation in operations(app):
         if method in {"GET", "HEAD"}:
@@ -184,7 +184,7 @@ async def test_no_body_is_answered_with_a_500(app: FastAPI) -> None:
             assert status != 500, (method, path, body[:100], told)
 
 
-async def test_no_header_is_answered_with_a_500(app: FastAPI) -> None:
+async def test_no_header_causes_a_500(app: FastAPI) -> None:
     asker, odd = Asker(app), cycle(ODD_HEADERS)
     for method, path, operation in operations(app):
         for header in islice(odd, 3):
@@ -195,7 +195,7 @@ async def test_no_header_is_answered_with_a_500(app: FastAPI) -> None:
             assert status != 500, (method, path, header, told)
 
 
-async def test_no_method_is_answered_with_a_500(app: FastAPI) -> None:
+async def test_no_method_causes_a_500(app: FastAPI) -> None:
     asker = Asker(app)
     ways = cycle(("/", "//", "/..", ";x=y"))
     methods = cycle(("HEAD", "OPTIONS", "PATCH", "DELETE", "QUERY"))

@@ -92,16 +92,14 @@ async def test_a_head_that_is_too_large_is_refused(served: Address, path: str) -
 
 
 @pytest.mark.parametrize("path", [INTAKE, API, SIGN_IN, "/healthz"])
-async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(
-    served: Address, path: str
-) -> None:
+async def test_a_body_announced_as_too_large_is_refused_unread(served: Address, path: str) -> None:
     answer = await say(served, head(path, "Content-Length: 10485760", "Expect: 100-continue"))
     assert problem(answer) == (413, "payload-too-large")
     assert b"connection: close" in answer.lower()
 
 
 @pytest.mark.parametrize("path", [INTAKE, API])
-async def test_a_chunked_body_is_bounded(served: Address, path: str) -> None:
+async def test_a_chunked_body_is_limited(served: Address, path: str) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     reader, writer = await asyncio.open_connection(*served)
     headers = ("Transfer-Encoding: chunked", "Content-Type: application/json", "Authorization: Bearer x")
@@ -114,18 +112,18 @@ async def test_a_chunked_body_is_bounded(served: Address, path: str) -> None:
     assert answer.split()[1] == b"413"
 
 
-async def test_a_header_without_end_is_not_collected(served: Address) -> None:
+async def test_an_endless_header_is_not_collected(served: Address) -> None:
     endless = [b"GET / HTTP/1.1\r\nX: ", *[b"x" * 100_000] * 10]
     assert problem(await say(served, *endless)) == (431, "headers-too-large")
 
 
 @pytest.mark.parametrize("path", [INTAKE, API])
-async def test_a_body_that_does_not_come_is_not_waited_for(impatient: Address, path: str) -> None:
+async def test_a_request_whose_body_does_not_arrive_times_out(impatient: Address, path: str) -> None:
     start = head(path, "Content-Length: 100", "Content-Type: application/json")
     assert problem(await say(impatient, start, b'{"a', pause=0.01)) == (408, "request-timeout")
 
 
-async def test_a_head_that_trickles_in_is_not_waited_for(impatient: Address) -> None:
+async def test_a_slow_head_times_out(impatient: Address) -> None:
     pieces = [b"GET /healthz HTTP/1.1\r\n", *[b"X: 1\r\n"] * 5]
     assert problem(await say(impatient, *pieces, pause=0.01)) == (408, "request-timeout")
 
@@ -134,7 +132,7 @@ async def test_a_connection_without_a_request_is_closed_silently(impatient: Addr
     assert await say(impatient) == b""
 
 
-async def test_an_answer_that_takes_long_is_not_a_slow_request(make_settings: Any, sqlite_url: str) -> None:
+async def test_a_slow_response_is_not_a_slow_request(make_settings: Any, sqlite_url: str) -> None:
     settings = make_settings(database_url=sqlite_url)
     async with (
         serving(settings, 0.2) as (host, port),
@@ -148,7 +146,7 @@ async def test_an_answer_that_takes_long_is_not_a_slow_request(make_settings: An
 
 
 @pytest.mark.parametrize("path", [INTAKE, API, SIGN_IN])
-async def test_a_sender_who_hangs_up_is_no_error(served: Address, path: str) -> None:
+async def test_a_client_that_disconnects_is_not_an_error(served: Address, path: str) -> None:
     with capture_logs() as logs:
         for started in (b"", b'{"a'):
             _, writer = await asyncio.open_connection(*served)
@@ -166,12 +164,12 @@ async def test_a_sender_who_hangs_up_is_no_error(served: Address, path: str) -> 
     ["Host: [::1", "Host: a b", "Host: evil.example/x", "Host: a\r\nHost: b", "Host: a@b", "Host: a:b"],
 )
 @pytest.mark.parametrize("path", [INTAKE, "/dashboard", "/v1/calls", "/oauth/ringcentral/start"])
-async def test_a_host_that_cannot_be_is_refused(served: Address, path: str, host: str) -> None:
+async def test_an_invalid_host_is_refused(served: Address, path: str, host: str) -> None:
     method = "POST" if path == INTAKE else "GET"
     answer = await say(served, head(path, "Connection: close", method=method, host=host))
     assert answer.split()[1] == b"400", answer
 
 
-async def test_an_address_with_bytes_that_are_not_escaped_is_refused(served: Address) -> None:
+async def test_a_url_with_unescaped_bytes_is_refused(served: Address) -> None:
     told = await say(served, b"GET /dashboard?\xff=\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert told.startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""A key is revoked while answers to it go on: they end within seconds, told by a wake-up or not."""
+"""Long responses end within seconds after their key is revoked, with a wake-up or without one."""
 
 import asyncio
 from dataclasses import replace
@@ -57,7 +57,7 @@ async def test_the_feed_ends(
 
 
 @pytest.mark.parametrize("path", ["/v1/changes?wait=60", "/v1/calls/1229016182016?wait=60"])
-async def test_a_long_poll_is_answered_401(
+async def test_a_long_poll_ends_with_401(
     live: Services, database: Database, account: AccountId, api_key: str, path: str
 ) -> None:
     key = await load(database, api_key)
@@ -81,7 +81,7 @@ async def test_the_stream_says_why_it_ends(
     assert "event: stream.unauthenticated" in answer.text
 
 
-async def test_a_key_that_got_another_value_counts_as_revoked(
+async def test_a_key_with_a_new_value_counts_as_revoked(
     live: Services, database: Database, account: AccountId
 ) -> None:
     first = "ak_first-key-of-the-tests-0123456789"
@@ -96,7 +96,7 @@ async def test_a_key_that_got_another_value_counts_as_revoked(
             await check_still_valid(live, key)
 
 
-async def test_a_thousand_answers_cost_one_query(
+async def test_a_thousand_responses_need_one_query(
     services: Services, database: Database, account: AccountId, api_key: str
 ) -> None:
     key = await load(database, api_key)

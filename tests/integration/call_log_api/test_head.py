@@ -3,7 +3,7 @@
 from tests.fakes.reader_stage import Stage
 
 
-async def test_head_is_answered_as_get_without_the_body(stage: Stage) -> None:
+async def test_head_returns_the_headers_of_get(stage: Stage) -> None:
     await stage.know("3019664700")
     (listed,) = (await stage.reader.get("/v1/calls")).json()["data"]
     paths = ["/v1/calls", f"/v1/calls/{listed['id']}", f"/v1/calls/{listed['id']}/records", "/v1/changes",
@@ -25,7 +25,7 @@ async def test_head_is_refused_where_get_would_be(stage: Stage) -> None:
     assert endless.status_code == 405
 
 
-async def test_a_wrong_method_is_told_the_right_ones(stage: Stage) -> None:
+async def test_a_wrong_method_gets_the_allowed_ones(stage: Stage) -> None:
     assert (await stage.reader.delete("/v1/calls")).headers["allow"] == "GET, HEAD"
     assert (await stage.reader.get("/v1/accounts/invitations")).headers["allow"] == "POST"
     assert (await stage.reader.put("/v1/changes/stream")).headers["allow"] == "GET"

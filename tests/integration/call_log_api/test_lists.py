@@ -39,7 +39,7 @@ async def settled(stage: Stage, path: str, count: int) -> list[Json]:
     return await answer_to(ask)
 
 
-async def test_the_call_log_comes_in_ringcentrals_own_words(stage: Stage) -> None:
+async def test_the_call_log_is_returned_as_ringcentral_sent_it(stage: Stage) -> None:
     truth = await stage.play("inbound_direct", agent="101")
     (record,) = await settled(stage, LOG, 1)
     assert record["sessionId"] == truth["sessions"][0]["sessionId"]
@@ -52,7 +52,7 @@ async def test_the_call_log_comes_in_ringcentrals_own_words(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("level", ["", f"/extensions/{ANA}"])
-async def test_active_calls_come_at_both_levels(stage: Stage, level: str) -> None:
+async def test_active_calls_are_listed_at_both_levels(stage: Stage, level: str) -> None:
     await stage.play("inbound_direct", agent="101", talkSeconds=5)
     path = f"/v1{level}/active-calls"
     (record,) = await settled(stage, path, 1)
@@ -62,7 +62,7 @@ async def test_active_calls_come_at_both_levels(stage: Stage, level: str) -> Non
     assert (f"/extension/{ANA}/" in asked) == bool(level)
 
 
-async def test_filters_reach_ringcentral(stage: Stage) -> None:
+async def test_filters_are_sent_to_ringcentral(stage: Stage) -> None:
     await stage.play("inbound_direct", agent="101", customer="+15550179001", recorded=False)
     await stage.play("outbound_answered", agent="102", customer="+15550179002", recorded=False)
     await settled(stage, LOG, 2)
@@ -90,7 +90,7 @@ async def test_filters_reach_ringcentral(stage: Stage) -> None:
         (["All", "OnDemand"], "All"),
     ],
 )
-def test_several_recording_types_are_asked_for_by_ringcentrals_one_word(asked: list[str], sent: str) -> None:
+def test_several_recording_types_become_ringcentrals_one_value(asked: list[str], sent: str) -> None:
     query = CallLogFilters.model_validate({"recordingType": asked}).query()
     assert query.recording_type == sent
 
@@ -99,7 +99,7 @@ async def test_a_recording_type_may_be_repeated(stage: Stage) -> None:
     await get(stage, LOG, recordingType=["Automatic", "OnDemand"])
 
 
-async def test_an_extensions_own_filters_are_only_its_own(stage: Stage) -> None:
+async def test_extension_filters_are_refused_for_accounts(stage: Stage) -> None:
     await stage.play("inbound_direct", agent="101")
     await settled(stage, f"/v1/extensions/{ANA}/call-log", 1)
     path = f"/v1/extensions/{ANA}/call-log"
@@ -123,7 +123,7 @@ async def test_an_extensions_own_filters_are_only_its_own(stage: Stage) -> None:
         {"recordingType": ["All", "None"]},
     ],
 )  # fmt: skip
-async def test_what_ringcentral_would_misunderstand_is_refused_here(stage: Stage, params: Json) -> None:
+async def test_invalid_filters_are_refused_before_ringcentral_sees_them(stage: Stage, params: Json) -> None:
     answer = await stage.reader.get(LOG, params=params)
     assert answer.status_code == 422
     assert answer.json()["fault"] == "caller"
@@ -140,7 +140,7 @@ async def test_one_session_is_found_with_view_alone(stage: Stage) -> None:
     assert records[0]["legs"]
 
 
-async def test_pages_follow_each_other_within_one_range_of_time(stage: Stage) -> None:
+async def test_all_pages_have_the_same_time_range(stage: Stage) -> None:
     for _ in range(5):
         await stage.play("inbound_direct", talkSeconds=2)
     everything = [record["id"] for record in await settled(stage, LOG, 5)]
@@ -160,14 +160,14 @@ async def test_pages_follow_each_other_within_one_range_of_time(stage: Stage) ->
     assert "dateTo=" in first
 
 
-async def test_a_range_of_time_that_begins_ahead_does_not_run_backwards(stage: Stage) -> None:
+async def test_a_time_range_that_starts_in_the_future_is_not_negative(stage: Stage) -> None:
     ahead = stage.process.clock.now() + timedelta(days=1)
     found = await stage.process.lists.call_log(ACCOUNT, None, CallLogQuery(date_from=ahead))
     assert found.body["dateFrom"] <= found.body["dateTo"]
     assert found.body["records"] == []
 
 
-async def test_a_page_behind_the_last_one_is_empty(stage: Stage) -> None:
+async def test_a_page_after_the_last_one_is_empty(stage: Stage) -> None:
     await stage.play("inbound_direct", talkSeconds=2)
     await settled(stage, LOG, 1)
     body = await get(stage, LOG, page=50)
@@ -175,14 +175,14 @@ async def test_a_page_behind_the_last_one_is_empty(stage: Stage) -> None:
     assert body["paging"] == {"page": 50, "perPage": 100}
 
 
-async def test_an_offset_whose_plus_is_not_escaped_is_understood(stage: Stage) -> None:
+async def test_an_offset_with_an_unescaped_plus_is_accepted(stage: Stage) -> None:
     answer = await stage.reader.get(
         f"{LOG}?dateFrom=2026-03-10T19:00:00+01:00&dateTo=2026-03-10T20:00:00+01:00"
     )
     assert answer.status_code == 200
 
 
-async def test_a_server_that_drops_the_page_does_not_make_endless_lists(stage: Stage) -> None:
+async def test_a_server_that_ignores_the_page_does_not_make_lists_endless(stage: Stage) -> None:
     await stage.play("inbound_direct", talkSeconds=5)
     await settled(stage, ACTIVE, 1)
     stage.faults(active_calls_drop_parameters=True)
@@ -191,7 +191,7 @@ async def test_a_server_that_drops_the_page_does_not_make_endless_lists(stage: S
     assert (await get(stage, ACTIVE, direction="Outbound"))["records"] == [], "the filter holds all the same"
 
 
-async def test_records_come_by_id_one_or_many(stage: Stage) -> None:
+async def test_records_are_read_by_id(stage: Stage) -> None:
     for _ in range(3):
         await stage.play("inbound_direct", talkSeconds=2)
     ids = [record["id"] for record in await settled(stage, LOG, 3)]
@@ -211,7 +211,7 @@ async def test_records_come_by_id_one_or_many(stage: Stage) -> None:
     assert own.status_code == 200
 
 
-async def test_a_batch_asks_only_for_what_is_not_known_yet(stage: Stage) -> None:
+async def test_a_batch_requests_only_records_that_are_not_cached(stage: Stage) -> None:
     for _ in range(2):
         await stage.play("inbound_direct", talkSeconds=2)
     first, second = (record["id"] for record in await settled(stage, LOG, 2))
@@ -225,7 +225,7 @@ async def test_a_batch_asks_only_for_what_is_not_known_yet(stage: Stage) -> None
     assert len(stage.asked()) == asked
 
 
-async def test_the_same_question_is_answered_from_memory_and_says_its_age(any_stage: Stage) -> None:
+async def test_a_repeated_query_is_served_from_the_cache_with_its_age(any_stage: Stage) -> None:
     stage = any_stage
     await stage.play("inbound_direct")
     await settled(stage, LOG, 1)
@@ -240,7 +240,7 @@ async def test_the_same_question_is_answered_from_memory_and_says_its_age(any_st
     assert len(stage.asked()) == asked + 2
 
 
-async def test_readers_at_once_share_one_request(any_stage: Stage) -> None:
+async def test_concurrent_clients_share_one_request(any_stage: Stage) -> None:
     stage = any_stage
     stage.faults(latency_seconds=0.3)
     answers = await asyncio.gather(*(stage.reader.get(ACTIVE) for _ in range(8)))
@@ -261,9 +261,7 @@ async def test_replicas_share_one_request(any_stage: Stage) -> None:
     assert len(any_stage.asked("active-calls")) == 1
 
 
-async def test_what_is_stale_is_asked_for_again_and_forgotten_in_time(
-    make_settings: Any, database_url: str
-) -> None:
+async def test_stale_responses_are_requested_again_and_deleted(make_settings: Any, database_url: str) -> None:
     window = {"active_calls_window_seconds": 2.0, "active_calls_lag_min_seconds": 0.1}
     window["active_calls_lag_max_seconds"] = 0.2
     async with staged(make_settings, database_url, simulated(), **window) as stage:
@@ -275,7 +273,7 @@ async def test_what_is_stale_is_asked_for_again_and_forgotten_in_time(
             assert await db.scalar(select(func.count()).select_from(rc_cache)) == 1
 
 
-async def test_a_failure_is_told_to_everybody_who_waits_and_not_remembered(stage: Stage) -> None:
+async def test_a_failure_reaches_all_waiting_requests_and_is_not_cached(stage: Stage) -> None:
     stage.faults(latency_seconds=0.2, missing_scopes=("ReadCallLog",))
     answers = await asyncio.gather(*(stage.reader.get(ACTIVE) for _ in range(3)))
     assert {answer.status_code for answer in answers} == {502}
@@ -287,7 +285,7 @@ async def test_a_failure_is_told_to_everybody_who_waits_and_not_remembered(stage
     assert (await stage.reader.get(ACTIVE)).status_code == 200
 
 
-async def test_without_company_permission_only_the_own_extension_is_shown(
+async def test_without_company_permission_only_the_own_extension_is_listed(
     make_settings: Any, sqlite_url: str
 ) -> None:
     async with staged(make_settings, sqlite_url, simulated(), rc_jwt="sim-jwt-limited") as stage:
@@ -321,7 +319,7 @@ async def test_an_extension_that_ringcentral_does_not_know_is_not_found(stage: S
     assert (await stage.reader.get(f"/v1/extensions/{ANA}/call-log")).status_code == 200, "others are served"
 
 
-async def test_readers_leave_the_polls_their_share(make_settings: Any, sqlite_url: str) -> None:
+async def test_client_requests_leave_budget_for_polls(make_settings: Any, sqlite_url: str) -> None:
     limits = {"Light": 100, "Medium": 100, "Heavy": 10, "Auth": 100}
     simulator = simulated(rate_limits=limits, speed=1.0)
     few = {"rate_limit_heavy": 10, "rate_limit_window_seconds": 6.0}
@@ -340,13 +338,15 @@ async def test_readers_leave_the_polls_their_share(make_settings: Any, sqlite_ur
         assert all(one["status"] != 429 for one in stage.simulator.requests)
 
 
-async def test_a_key_is_needed(stage: Stage) -> None:
+async def test_a_key_is_required(stage: Stage) -> None:
     stage.reader.headers["Authorization"] = "Bearer ak_nobodys"
     for path in (ACTIVE, LOG, f"{LOG}/x", f"/v1/extensions/{ANA}/active-calls"):
         assert (await stage.reader.get(path)).status_code == 401
 
 
-async def test_credentials_of_one_extension_serve_its_lists(make_settings: Any, sqlite_url: str) -> None:
+async def test_credentials_of_an_extension_are_used_for_its_lists(
+    make_settings: Any, sqlite_url: str
+) -> None:
     async with staged(make_settings, sqlite_url, simulated()) as stage:
         access = Access(Level.EXTENSION, ExtensionId(BEN))
         async with stage.database.write() as db:

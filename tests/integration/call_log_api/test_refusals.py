@@ -1,4 +1,4 @@
-"""What the whole API refuses, whichever route it is: each says whose fault it is and what to do."""
+"""What every route of the API refuses, with a problem that says why."""
 
 import re
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ async def test_no_route_ignores_a_parameter_that_it_does_not_have(stage: Stage) 
         assert (error["in"], error["parameter"]) == ("query", "nonsense"), f"{method} {path}"
 
 
-async def test_every_parameter_that_a_route_describes_is_one_that_it_has(stage: Stage) -> None:
+async def test_every_described_parameter_is_accepted(stage: Stage) -> None:
     for method, path, described in operations(stage):
         if path.endswith("/stream"):
             continue
@@ -55,12 +55,12 @@ async def test_every_parameter_that_a_route_describes_is_one_that_it_has(stage: 
         assert "Unknown parameter" not in answer.text, f"{method} {path}"
 
 
-async def test_a_misspelt_parameter_is_told_the_nearest(stage: Stage) -> None:
+async def test_a_misspelled_parameter_suggests_the_nearest_one(stage: Stage) -> None:
     error = only_error(await stage.reader.get("/v1/calls/1229016182016", params={"wiat": 20}))
     assert error["detail"] == "Unknown parameter `wiat`; did you mean `wait`?"
 
 
-async def test_outside_the_connector_api_a_parameter_may_be_anything(stage: Stage) -> None:
+async def test_unknown_parameters_are_accepted_outside_the_connector_api(stage: Stage) -> None:
     for path in ("/healthz", "/problems/not-found"):
         assert (await stage.reader.get(path, params={"nonsense": 1})).status_code == 200
     handshake = await stage.reader.post(
@@ -69,7 +69,7 @@ async def test_outside_the_connector_api_a_parameter_may_be_anything(stage: Stag
     assert handshake.status_code == 200
 
 
-async def test_who_has_no_key_is_told_that_first(stage: Stage) -> None:
+async def test_a_missing_key_is_reported_first(stage: Stage) -> None:
     del stage.reader.headers["Authorization"]
     answer = await stage.reader.post("/v1/calls/batch-get?nonsense=1", content=b"x")
     assert answer.status_code == 401
@@ -100,7 +100,7 @@ async def test_a_body_that_is_not_sent_as_json_is_415(stage: Stage, headers: Any
 @pytest.mark.parametrize(
     "media_type", ["application/json;charset=utf-8", "application/merge-patch+json", "Application/JSON"]
 )
-async def test_json_may_be_called_by_its_other_names(stage: Stage, media_type: str) -> None:
+async def test_other_json_media_types_are_accepted(stage: Stage, media_type: str) -> None:
     answer = await stage.reader.post(
         "/v1/calls/batch-get", content=b'{"calls": ["1"]}', headers={"Content-Type": media_type}
     )
@@ -108,7 +108,7 @@ async def test_json_may_be_called_by_its_other_names(stage: Stage, media_type: s
 
 
 @pytest.mark.parametrize("depth", [60, 100, 300, 700, 3_000, 100_000])
-async def test_a_body_of_any_depth_does_no_harm(stage: Stage, depth: int) -> None:
+async def test_a_deeply_nested_body_is_refused(stage: Stage, depth: int) -> None:
     nested = b'{"label": "mixed", "original": ' + b"[" * depth + b"]" * depth + b"}"
     answer = await stage.reader.put(
         "/v1/calls/1229016182016/sentiments/tests",
@@ -123,14 +123,16 @@ async def test_a_body_of_any_depth_does_no_harm(stage: Stage, depth: int) -> Non
         assert (answer.status_code, answer.json()["type"]) == (400, "/problems/nested-too-deeply")
 
 
-async def test_a_body_above_the_limit_is_413_of_its_own_kind(stage: Stage) -> None:
+async def test_a_body_above_the_limit_is_413(stage: Stage) -> None:
     answer = await stage.reader.post("/v1/calls/batch-get", json={"calls": ["1" * 2_000_000]})
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/payload-too-large")
 
 
 @pytest.mark.parametrize("recording_id", ["abc", "30196647a", "3019664700%20", "٣٠١٩"])
 @pytest.mark.parametrize("end", ["", "/content"])
-async def test_what_cannot_be_a_recording_costs_no_request(stage: Stage, recording_id: str, end: str) -> None:
+async def test_an_impossible_recording_id_is_refused_without_a_request(
+    stage: Stage, recording_id: str, end: str
+) -> None:
     error = only_error(await stage.reader.get(f"/v1/recordings/{recording_id}{end}"))
     assert error["detail"] == (
         "Must be RingCentral's id of a recording, which has only digits, such as 3019664700"
@@ -141,7 +143,7 @@ async def test_what_cannot_be_a_recording_costs_no_request(stage: Stage, recordi
 @pytest.mark.parametrize(
     "path", ["/v1/active-calls", "/v1/call-log", "/v1/call-log/QX7f14l8Nt_2aVB", "/v1/recordings/3019664700"]
 )
-async def test_without_credentials_the_operator_is_told_what_to_run(
+async def test_without_credentials_the_response_names_the_command(
     make_settings: Any, sqlite_url: str, path: str
 ) -> None:
     async with staged(make_settings, sqlite_url, simulated(), rc_jwt=None) as stage:

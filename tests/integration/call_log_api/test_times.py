@@ -1,4 +1,4 @@
-"""Every point in time in an answer is RFC 3339 in UTC, with milliseconds and `Z`."""
+"""Every time in a response is RFC 3339 in UTC, with milliseconds and `Z`."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ async def test_times_have_milliseconds(stage: Stage, path: str) -> None:
     assert [time for time in told if not OURS.fullmatch(time)] == []
 
 
-async def test_a_time_that_came_with_an_offset_is_told_in_utc(stage: Stage) -> None:
+async def test_a_time_with_an_offset_is_shown_in_utc(stage: Stage) -> None:
     link = {"objects": [{"type": "task", "id": "88217", "at": "2026-03-10T19:09:30+01:00"}]}
     told = (await stage.reader.put("/v1/calls/1229016182016/links/hubspot", json=link)).json()
     assert told["objects"][0]["at"] == "2026-03-10T18:09:30.000Z"

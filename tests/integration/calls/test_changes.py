@@ -1,4 +1,4 @@
-"""The feed of changes: every change once and in order, by pages, by waiting, as a stream of events."""
+"""The feed: every change once and in order, by pages, by long polls, and as a stream."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def feed(client: httpx.AsyncClient, **params: Any) -> Any:
     return answer.json()
 
 
-async def test_the_feed_tells_every_change_in_order_and_in_the_shape_described(
+async def test_the_feed_has_every_change_in_order_and_matches_its_schema(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     one = await seed_call(database, event="call.live")
@@ -60,9 +60,7 @@ async def test_the_feed_tells_every_change_in_order_and_in_the_shape_described(
     assert (last["cursor"], told["hasMore"]) == (told["nextCursor"], False)
 
 
-async def test_a_reader_goes_on_where_the_cursor_stands(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_reading_continues_from_the_cursor(client: httpx.AsyncClient, database: Database) -> None:
     for _ in range(5):
         await seed_call(database)
     first = await feed(client, limit=2)
@@ -73,7 +71,7 @@ async def test_a_reader_goes_on_where_the_cursor_stands(
     assert nothing == {"data": [], "nextCursor": rest["nextCursor"], "hasMore": False}
 
 
-async def test_now_begins_behind_what_has_happened(client: httpx.AsyncClient, database: Database) -> None:
+async def test_now_starts_after_past_changes(client: httpx.AsyncClient, database: Database) -> None:
     await seed_call(database)
     begun = await feed(client, cursor="now")
     end = (await feed(client))["nextCursor"]
@@ -83,7 +81,7 @@ async def test_now_begins_behind_what_has_happened(client: httpx.AsyncClient, da
 
 
 @pytest.mark.parametrize("path", ["/v1/changes", "/v1/changes/stream"])
-async def test_a_cursor_that_cannot_be_is_refused_and_not_waited_for(
+async def test_an_invalid_cursor_is_refused_without_waiting(
     client: httpx.AsyncClient, database: Database, path: str
 ) -> None:
     await seed_call(database)
@@ -117,7 +115,7 @@ async def test_a_wait_ends_with_the_next_change(
     assert [change["callId"] for change in told["data"]] == [call.call_id]
 
 
-async def test_a_wait_that_runs_out_answers_with_nothing(waiting_client: httpx.AsyncClient) -> None:
+async def test_a_wait_that_times_out_returns_no_changes(waiting_client: httpx.AsyncClient) -> None:
     assert await feed(waiting_client, wait=0.05) == {"data": [], "nextCursor": "0", "hasMore": False}
 
 
@@ -134,7 +132,7 @@ async def take(stream: AsyncIterator[Any], count: int) -> list[Any]:
         return [await anext(stream) for _ in range(count)]
 
 
-async def test_following_tells_what_was_and_then_what_comes(
+async def test_a_stream_sends_past_changes_and_then_new_ones(
     following: Services, database: Database, account: AccountId
 ) -> None:
     await seed_call(database)
@@ -148,7 +146,9 @@ async def test_following_tells_what_was_and_then_what_comes(
     await stream.aclose()
 
 
-async def test_following_begins_before_the_account_is_known(following: Services, database: Database) -> None:
+async def test_a_stream_can_start_before_the_account_is_known(
+    following: Services, database: Database
+) -> None:
     async with database.write() as db:
         await accounts.open_unbound(db, START)
     stream = changes.follow(following, UNBOUND_ACCOUNT, BEGINNING)
@@ -161,7 +161,7 @@ async def test_following_begins_before_the_account_is_known(following: Services,
     await stream.aclose()
 
 
-async def test_following_goes_on_after_the_database_was_away(
+async def test_a_stream_continues_after_a_database_outage(
     following: Services, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, refusals = database.read, iter([True, True])
@@ -180,7 +180,7 @@ async def test_following_goes_on_after_the_database_was_away(
     await stream.aclose()
 
 
-async def test_a_slow_reader_makes_us_read_one_batch_ahead_and_no_more(
+async def test_only_one_batch_is_read_ahead_of_a_slow_client(
     following: Services, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "_BATCH", 3)
@@ -199,7 +199,7 @@ async def test_a_slow_reader_makes_us_read_one_batch_ahead_and_no_more(
     await stream.aclose()
 
 
-async def test_following_ends_when_the_process_stops(following: Services, account: AccountId) -> None:
+async def test_a_stream_ends_when_the_process_stops(following: Services, account: AccountId) -> None:
     stream = changes.follow(following, account, BEGINNING)
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
@@ -308,7 +308,7 @@ async def test_the_stream_sends_each_change_as_an_event_with_its_cursor(
     assert json.loads(second["data"])["callId"] == call.call_id
 
 
-async def test_after_a_break_the_stream_goes_on_where_it_was(open_stream: Any, database: Database) -> None:
+async def test_a_stream_resumes_after_a_disconnect(open_stream: Any, database: Database) -> None:
     for _ in range(3):
         await seed_call(database)
     reader = open_stream("cursor=1", Last_Event_ID="2")
@@ -327,7 +327,7 @@ async def test_an_idle_stream_is_kept_open_by_comments(
     assert reader.events() == []
 
 
-async def test_a_reader_who_leaves_is_let_go(open_stream: Any) -> None:
+async def test_a_disconnected_client_is_released(open_stream: Any) -> None:
     before = open_streams()
     reader = open_stream()
     async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Listing calls: every filter, every order, pages that neither skip nor repeat, each on an index."""
+"""Lists of calls: every filter and order uses an index, and pages neither skip nor repeat calls."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ async def test_calls_can_be_listed_by_their_last_change(
     assert await ids(client, order="updatedAt") == [one.call_id, three.call_id, two.call_id]
 
 
-async def test_calls_listed_by_their_end_have_ended(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_list_by_end_has_only_ended_calls(client: httpx.AsyncClient, database: Database) -> None:
     late = await seed_call(database, started_at=START, ended_at=START + 9 * MINUTE)
     early = await seed_call(database, started_at=START + MINUTE, ended_at=START + 2 * MINUTE)
     await seed_call(database, stage=Stage.LIVE, ended_at=None)
@@ -91,9 +91,7 @@ async def test_pages_neither_skip_nor_repeat_calls_of_the_same_moment(
             assert await walk(client, order=order, limit=limit, **extra) == whole
 
 
-async def test_a_call_that_comes_while_the_list_is_walked_moves_nothing(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_new_call_does_not_shift_the_next_page(client: httpx.AsyncClient, database: Database) -> None:
     seeded = [await seed_call(database, started_at=START + number * MINUTE) for number in range(6)]
     first = (await client.get("/v1/calls", params={"limit": 3})).json()
     await seed_call(database, started_at=START + 60 * MINUTE)
@@ -180,7 +178,7 @@ FILTERED: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-async def test_a_filter_finds_what_meets_it_in_every_order(
+async def test_a_filter_finds_its_matches_in_every_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     made = await seed_varied(database)
@@ -231,7 +229,7 @@ async def test_a_cursor_is_refused_with_other_filters_or_another_order(
     assert len(await ids(client, stage="bootstrapped", limit=2, cursor=cursor)) == 2
 
 
-async def test_a_cursor_that_is_none_of_ours_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_cursor_is_refused(client: httpx.AsyncClient) -> None:
     for cursor in ("x", "!!!", "e30", "bnVsbA", "WzFd", "WzEsImEiLDFd", "W10", "MQ", "\0", "=" * 8, "é"):
         for order in Order:
             answer = await client.get("/v1/calls", params={"cursor": cursor, "order": order})
@@ -244,7 +242,7 @@ def forged(*place: Any, order: Order = Order.NEWEST) -> str:
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
 
-async def test_a_forged_place_does_no_harm(client: httpx.AsyncClient) -> None:
+async def test_a_forged_cursor_does_no_harm(client: httpx.AsyncClient) -> None:
     assert await ids(client, cursor=forged(START.isoformat(), "call_x")) == []
     at = START.isoformat()
     for place in (
@@ -305,7 +303,7 @@ async def test_a_wrong_parameter_is_refused_by_name(client: httpx.AsyncClient) -
         ({"outcom": "missed"}, "Unknown parameter `outcom`; did you mean `outcome`?"),
     ],
 )
-async def test_a_wrong_value_is_told_what_is_accepted(
+async def test_a_wrong_value_gets_the_accepted_ones(
     client: httpx.AsyncClient, params: dict[str, str], accepted: str
 ) -> None:
     answer = await client.get("/v1/calls", params=params)
@@ -316,7 +314,7 @@ async def test_a_wrong_value_is_told_what_is_accepted(
 @pytest.mark.parametrize(
     "number", ["anonymous", "+1555017XXXX", "*801", "101", "00 1 555 017 9001", "conference"]
 )
-async def test_whatever_stands_for_a_number_can_be_asked_for(client: httpx.AsyncClient, number: str) -> None:
+async def test_values_in_place_of_a_number_can_be_filtered_by(client: httpx.AsyncClient, number: str) -> None:
     assert await ids(client, phoneNumber=number) == []
 
 
@@ -334,7 +332,7 @@ async def test_whatever_stands_for_a_number_can_be_asked_for(client: httpx.Async
         ("+1555017XXXX", "+1555017XXXX"),
     ],
 )
-def test_a_number_is_understood_as_people_write_it(written: str, normal: str) -> None:
+def test_common_formats_of_phone_numbers_are_accepted(written: str, normal: str) -> None:
     assert normalize_number(written) == normal
 
 
@@ -416,7 +414,7 @@ def scans(plan: dict[str, Any]) -> list[tuple[str, str]]:
     return here + [scan for below in plan.get("Plans", ()) for scan in scans(below)]
 
 
-async def test_every_filter_is_answered_by_an_index(postgres_database: Database) -> None:
+async def test_every_filter_uses_an_index(postgres_database: Database) -> None:
     await seed_thousands(postgres_database)
     place: dict[Order, list[Any]] = {
         Order.NEWEST: [START + timedelta(days=180), "call_x"],
@@ -470,7 +468,7 @@ async def test_sqlite_walks_an_index_in_order(sqlite_url: str, asked: dict[str, 
     assert not any("TEMP B-TREE" in step for step in plan)
 
 
-def test_a_cursors_place_compares_whole_rows() -> None:
+def test_a_cursor_compares_whole_rows() -> None:
     place = [datetime.fromisoformat("2026-03-10T18:07:41+00:00"), "call_x"]
     statement = str(build(ACCOUNT, ListQuery(), place, None))
     assert "(calls.started_at, calls.call_id) < (" in statement

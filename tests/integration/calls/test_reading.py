@@ -1,4 +1,4 @@
-"""Reading one call: by any of its names, with its ETag, at once or as soon as it has come far enough."""
+"""Reading one call: by any of its names, with its ETag, at once or when it reaches a stage."""
 
 import asyncio
 import re
@@ -88,9 +88,7 @@ async def test_a_call_is_found_by_each_of_its_names(client: httpx.AsyncClient, d
         assert (await get(client, f"/v1/calls/{name}"))["id"] == call.call_id
 
 
-async def test_a_call_shows_everything_in_the_shape_that_is_described(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_call_matches_its_schema(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_full_call(database)
     shown = await get(client, f"/v1/calls/{call.call_id}")
     described = {field.alias or name for name, field in CallOut.model_fields.items()}
@@ -111,9 +109,7 @@ async def test_a_call_shows_everything_in_the_shape_that_is_described(
     assert shown["talkSeconds"] == 92.8
 
 
-async def test_every_attached_thing_has_the_shape_that_is_described(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_every_attachment_matches_its_schema(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_full_call(database)
     shown = await get(client, f"/v1/calls/{call.call_id}")
     for name in ("notes", "sentiments", "links", "recordings", "records"):
@@ -123,7 +119,7 @@ async def test_every_attached_thing_has_the_shape_that_is_described(
         assert set(shown[name][0]) <= described or model.model_config.get("extra") == "allow", name
 
 
-async def test_a_recording_is_shown_once_however_often_it_is_mentioned(
+async def test_a_recording_is_shown_once_however_often_it_is_named(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_full_call(database)
@@ -150,7 +146,7 @@ async def test_a_recording_is_shown_once_however_often_it_is_mentioned(
     }
 
 
-async def test_records_and_legs_keep_ringcentrals_own_words(
+async def test_records_and_legs_are_returned_as_ringcentral_sent_them(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_full_call(database)
@@ -166,7 +162,7 @@ async def test_records_and_legs_keep_ringcentrals_own_words(
     ]
 
 
-async def test_words_of_ringcentrals_that_we_do_not_know_pass_through(
+async def test_unknown_words_of_ringcentral_pass_through(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database, result="Teleported", action="Beam Up", direction="Sideways")
@@ -174,14 +170,14 @@ async def test_words_of_ringcentrals_that_we_do_not_know_pass_through(
     assert (shown["result"], shown["action"], shown["direction"]) == ("Teleported", "Beam Up", "Sideways")
 
 
-async def test_a_call_whose_key_nobody_told_yet_shows_no_telephony_session(
+async def test_a_call_with_a_provisional_key_shows_no_telephony_session(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await seed_call(database, telephony_session_id=f"{NO_SESSION}777", session_id="777")
     assert (await get(client, "/v1/calls/777"))["telephonySessionId"] is None
 
 
-async def test_readiness_speaks_of_every_part(client: httpx.AsyncClient, database: Database) -> None:
+async def test_readiness_lists_every_part(client: httpx.AsyncClient, database: Database) -> None:
     live = await seed_call(database, stage=Stage.LIVE, readiness={})
     gone = await seed_call(
         database, stage=Stage.ABSENT, readiness={"record": {"state": "none", "since": None}}
@@ -198,7 +194,7 @@ async def test_readiness_speaks_of_every_part(client: httpx.AsyncClient, databas
     assert set(states.values()) == {"none"}
 
 
-async def test_a_name_nobody_has_heard_of_is_404_and_tells_of_notes_that_wait(
+async def test_an_unknown_name_is_404_with_the_number_of_parked_notes(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await seed_note(database, "424242", external_id="a")
@@ -228,17 +224,13 @@ async def test_a_name_of_several_calls_is_409_with_the_candidates(
     assert answer.json()["candidates"] == sorted([one.call_id, two.call_id])
 
 
-async def test_the_calls_of_another_account_are_not_there(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_calls_of_another_account_are_not_found(client: httpx.AsyncClient, database: Database) -> None:
     foreign = await seed_call(database, OTHER_ACCOUNT)
     for name in (foreign.call_id, foreign.session_id, foreign.telephony_session_id):
         assert (await client.get(f"/v1/calls/{name}")).status_code == 404
 
 
-async def test_the_etag_names_version_and_content_and_spares_the_body(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_matching_etag_saves_the_body(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     path = f"/v1/calls/{call.call_id}"
     etag = (await client.get(path)).headers["etag"]
@@ -251,7 +243,7 @@ async def test_the_etag_names_version_and_content_and_spares_the_body(
     assert (answer.status_code, answer.headers["etag"][:4]) == (200, '"v2-')
 
 
-async def test_without_wait_a_call_that_has_not_come_so_far_is_shown_as_it_is(
+async def test_without_wait_a_call_is_returned_as_it_is(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database, stage=Stage.LIVE)
@@ -260,7 +252,7 @@ async def test_without_wait_a_call_that_has_not_come_so_far_is_shown_as_it_is(
     assert "aftercall-reached" not in (await client.get(f"/v1/calls/{call.call_id}")).headers
 
 
-async def test_a_wait_ends_when_the_call_has_come_so_far(
+async def test_a_wait_ends_when_the_call_reaches_the_stage(
     waiting_client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database, stage=Stage.ENDED)
@@ -275,7 +267,7 @@ async def test_a_wait_ends_when_the_call_has_come_so_far(
     assert (answer.json()["stage"], answer.headers["aftercall-reached"]) == ("bootstrapped", "true")
 
 
-async def test_a_wait_for_a_call_that_is_not_there_yet_ends_when_it_comes(
+async def test_a_wait_for_an_unknown_call_ends_when_it_appears(
     waiting_client: httpx.AsyncClient, database: Database
 ) -> None:
     waiting = asyncio.create_task(waiting_client.get("/v1/calls/98765", params={"wait": 30}))
@@ -286,7 +278,7 @@ async def test_a_wait_for_a_call_that_is_not_there_yet_ends_when_it_comes(
     assert answer.status_code == 200
 
 
-async def test_a_wait_sees_what_no_wake_up_told(
+async def test_a_wait_finds_a_change_without_a_wake_up(
     waiting_client: httpx.AsyncClient, database: Database
 ) -> None:
     database.waker = None
@@ -297,7 +289,7 @@ async def test_a_wait_sees_what_no_wake_up_told(
         assert (await waiting).status_code == 200
 
 
-async def test_a_wait_that_runs_out_shows_what_is_there(
+async def test_a_wait_that_times_out_returns_the_current_state(
     waiting_client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database, stage=Stage.LIVE)
@@ -307,7 +299,9 @@ async def test_a_wait_that_runs_out_shows_what_is_there(
     assert answer.status_code == 404
 
 
-async def test_nobody_waits_for_an_absent_call(waiting_client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_wait_for_an_absent_call_ends_at_once(
+    waiting_client: httpx.AsyncClient, database: Database
+) -> None:
     call = await seed_call(database, stage=Stage.ABSENT, absent_reason="test-call")
     async with asyncio.timeout(20):
         answer = await waiting_client.get(f"/v1/calls/{call.call_id}", params={"wait": 60, "until": "final"})
@@ -335,7 +329,7 @@ async def test_shutdown_ends_a_wait(waiting_services: Services, waiting_client: 
         assert (await waiting).status_code == 404
 
 
-async def test_a_wait_goes_on_when_the_account_becomes_known(
+async def test_a_wait_continues_when_the_account_becomes_known(
     waiting_services: Services, database: Database, api_key: str
 ) -> None:
     async with database.write() as db:
@@ -350,9 +344,7 @@ async def test_a_wait_goes_on_when_the_account_becomes_known(
             assert (await waiting).json()["accountId"] == ACCOUNT
 
 
-async def test_the_timeline_tells_what_happened_in_order_and_in_pages(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_the_timeline_is_ordered_and_paged(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database, event="call.live")
     await seed_call(database)
     for number in range(4):
@@ -368,9 +360,7 @@ async def test_the_timeline_tells_what_happened_in_order_and_in_pages(
     assert (await client.get(path, params={"cursor": "nonsense"})).status_code == 400
 
 
-async def test_many_calls_are_got_at_once_each_with_its_own_status(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_batch_has_a_status_for_each_call(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     one = await seed_call(database, session_id="555")
     two = await seed_call(database, session_id="555")
@@ -409,9 +399,7 @@ async def test_a_page_takes_as_many_queries_as_one_call(
     assert counts[0] == counts[1] <= 8
 
 
-async def test_the_scope_to_read_is_needed(
-    services: Services, database: Database, account: AccountId
-) -> None:
+async def test_the_read_scope_is_required(services: Services, database: Database, account: AccountId) -> None:
     async with database.write() as db:
         writer = await keys.create_key(db, UNBOUND_ACCOUNT, "writer", START, ["notes:write"])
     async with open_client(build_app(services), writer.plain) as client:

@@ -87,7 +87,7 @@ async def test_a_cursor_of_the_lost_history_is_refused(
 
 
 @pytest.mark.parametrize(("name", "left"), [("early", 19), ("backup", 12)])
-async def test_a_cursor_from_before_the_backup_goes_on(
+async def test_a_cursor_from_before_the_backup_stays_valid(
     client: httpx.AsyncClient, histories: dict[str, str], name: str, left: int
 ) -> None:
     told = await feed(client, cursor=histories[name])
@@ -96,7 +96,7 @@ async def test_a_cursor_from_before_the_backup_goes_on(
     assert numbers == list(range(25 - left, 25))
 
 
-async def test_a_cursor_of_a_former_version_goes_on_and_is_refused_only_beyond_the_end(
+async def test_a_cursor_of_an_earlier_version_is_refused_only_after_the_end(
     client: httpx.AsyncClient, histories: dict[str, str]
 ) -> None:
     assert len((await feed(client, cursor="20"))["data"]) == 4
@@ -116,7 +116,7 @@ async def test_the_same_change_again_is_another_history(
     refused(await client.get("/v1/changes", params={"cursor": cursor}))
 
 
-async def test_a_cursor_behind_a_deleted_change_goes_on(
+async def test_a_cursor_of_a_deleted_change_stays_valid(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     for _ in range(3):
@@ -131,9 +131,7 @@ async def test_a_cursor_behind_a_deleted_change_goes_on(
     assert (await feed(client, cursor=third["cursor"]))["data"] == []
 
 
-async def test_changes_written_by_a_former_version_have_a_mark_too(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_changes_of_earlier_versions_have_a_mark(client: httpx.AsyncClient, database: Database) -> None:
     await seed_call(database)
     call = await seed_call(database)
     async with database.write() as db:
@@ -192,7 +190,7 @@ async def test_if_match_may_come_in_several_lines(client: httpx.AsyncClient, dat
     assert (await client.put(path, json={"code": "lost"}, headers=lines)).status_code == 200
 
 
-async def test_a_wait_and_a_stream_that_live_through_a_restore_end(
+async def test_waits_and_streams_end_after_a_restore(
     services: Services, client: httpx.AsyncClient, account: AccountId, database: Database
 ) -> None:
     live = replace(services, clock=SystemClock())

@@ -1,4 +1,4 @@
-"""What a connector sees when it attaches notes, sentiment, a disposition and links over HTTP."""
+"""Notes, sentiments, dispositions and links over HTTP."""
 
 import re
 from datetime import datetime
@@ -58,7 +58,7 @@ def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_a_note_on_a_known_call_is_created_and_raises_its_version(
+async def test_a_note_on_a_known_call_increases_the_version_of_the_call(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database)
@@ -81,7 +81,7 @@ async def test_a_note_on_a_known_call_is_created_and_raises_its_version(
     assert await timeline_of(client, call) == [(1, "call.bootstrapped"), (2, "note.created")]
 
 
-async def test_a_note_written_before_its_call_keeps_its_address_when_the_call_comes(
+async def test_a_parked_note_keeps_its_url_when_its_call_is_known(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     answer = await client.post(f"{CALLS}/{SESSION}/notes", json={"text": "Call back on Friday"})
@@ -117,7 +117,9 @@ async def test_a_parked_note_can_be_changed_and_deleted_like_any_other(client: h
     refused(await client.get(f"{CALLS}/s-early/notes"), 404)
 
 
-async def test_a_note_of_one_external_id_is_one_note(client: httpx.AsyncClient, database: Database) -> None:
+async def test_notes_with_the_same_external_id_are_one_note(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     call = await seed_call(database)
     where = f"{CALLS}/{call.session_id}/notes"
     sent = {"text": "first", "source": "hubspot", "externalId": "e-1"}
@@ -140,9 +142,7 @@ async def test_a_note_of_one_external_id_is_one_note(client: httpx.AsyncClient, 
     ]
 
 
-async def test_a_patch_changes_what_it_names_and_leaves_the_rest(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_patch_changes_only_its_own_fields(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     sent = {"text": "one", "title": "Title", "format": "markdown", "author": "Ana Ruiz"}
     made = await client.post(f"{CALLS}/{call.call_id}/notes", json=sent)
@@ -159,7 +159,7 @@ async def test_a_patch_changes_what_it_names_and_leaves_the_rest(
     refused(await client.patch(where, json={"source": "zoho"}), 422)
 
 
-async def test_a_stale_if_match_changes_nothing(client: httpx.AsyncClient, database: Database) -> None:
+async def test_an_outdated_if_match_changes_nothing(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     where = (await client.post(f"{CALLS}/{call.call_id}/notes", json={"text": "one"})).headers["location"]
     assert (await client.patch(where, json={"text": "two"}, headers={"If-Match": '"v1"'})).status_code == 200
@@ -174,9 +174,7 @@ async def test_a_stale_if_match_changes_nothing(client: httpx.AsyncClient, datab
     refused(await client.delete(where), 404)
 
 
-async def test_reading_with_the_present_etag_is_answered_304(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_the_current_etag_is_answered_with_304(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     where = (await client.post(f"{CALLS}/{call.call_id}/notes", json={"text": "one"})).headers["location"]
     etag = (await client.get(where)).headers["etag"]
@@ -185,9 +183,7 @@ async def test_reading_with_the_present_etag_is_answered_304(
     assert (await client.get(where, headers={"If-None-Match": '"v2"'})).status_code == 200
 
 
-async def test_a_note_is_found_under_its_own_call_alone(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_note_is_found_only_under_its_own_call(client: httpx.AsyncClient, database: Database) -> None:
     mine, other = await seed_call(database), await seed_call(database)
     made = await client.post(f"{CALLS}/{mine.call_id}/notes", json={"text": "one"})
     refused(await client.get(f"{CALLS}/{other.call_id}/notes/{made.json()['id']}"), 404)
@@ -196,7 +192,7 @@ async def test_a_note_is_found_under_its_own_call_alone(
     refused(await client.get(f"{CALLS}/{mine.call_id}/notes/../{made.json()['id']}x"), 404)
 
 
-async def test_an_ambiguous_name_is_answered_with_the_candidates(
+async def test_an_ambiguous_name_returns_the_candidates(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     parked = await client.post(f"{CALLS}/{SESSION}/notes", json={"text": "early"})
@@ -212,7 +208,7 @@ async def test_an_ambiguous_name_is_answered_with_the_candidates(
     assert (found.status_code, found.json()["callId"]) == (200, one.call_id)
 
 
-async def test_what_cannot_name_a_call_is_refused_with_a_reason(client: httpx.AsyncClient) -> None:
+async def test_an_impossible_name_of_a_call_is_refused_with_a_reason(client: httpx.AsyncClient) -> None:
     for name in ("0", "a%00b", "%20", "x" * 129, "sessionId:1"):
         for answer in (
             await client.post(f"{CALLS}/{name}/notes", json={"text": "one"}),
@@ -254,7 +250,7 @@ BAD_NOTES = [
 ]
 
 
-async def test_a_note_that_cannot_be_kept_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_unstorable_note_is_refused(client: httpx.AsyncClient) -> None:
     for body in BAD_NOTES:
         answer = await client.post(f"{CALLS}/s-early/notes", content=body, headers=JSON)
         assert answer.status_code == 422, body
@@ -262,7 +258,7 @@ async def test_a_note_that_cannot_be_kept_is_refused(client: httpx.AsyncClient) 
     refused(await client.get(f"{CALLS}/s-early/notes"), 404)
 
 
-async def test_the_longest_note_is_kept_to_the_letter_and_a_longer_one_refused(
+async def test_the_longest_note_is_stored_exactly_and_a_longer_one_refused(
     client: httpx.AsyncClient,
 ) -> None:
     text = "ü" * 65_536
@@ -271,7 +267,7 @@ async def test_the_longest_note_is_kept_to_the_letter_and_a_longer_one_refused(
     refused(await client.post(f"{CALLS}/s-early/notes", json={"text": text + "ü"}), 422)
 
 
-async def test_a_note_may_be_older_than_its_arrival_and_spelt_body(client: httpx.AsyncClient) -> None:
+async def test_a_note_may_have_its_own_time_and_the_field_body(client: httpx.AsyncClient) -> None:
     sent = {"body": "older", "createdAt": "2026-03-10T19:00:00+01:00"}
     made = await client.post(f"{CALLS}/s-early/notes", json=sent)
     assert (made.json()["text"], made.json()["createdAt"]) == ("older", "2026-03-10T18:00:00.000Z")
@@ -281,7 +277,7 @@ async def test_a_note_may_be_older_than_its_arrival_and_spelt_body(client: httpx
 
 
 @pytest.mark.parametrize(("path", "first", "second"), EVERYTHING_PUT)
-async def test_what_is_put_is_created_replaced_read_and_deleted(
+async def test_attachments_are_created_replaced_read_and_deleted(
     client: httpx.AsyncClient, database: Database, path: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     call = await seed_call(database)
@@ -312,7 +308,7 @@ async def test_what_is_put_is_created_replaced_read_and_deleted(
 
 
 @pytest.mark.parametrize(("path", "first", "second"), EVERYTHING_PUT)
-async def test_what_is_put_before_the_call_exists_is_on_it_when_it_comes(
+async def test_parked_attachments_are_on_the_call_when_it_is_known(
     client: httpx.AsyncClient, database: Database, path: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     where = f"{CALLS}/{SESSION}/{path}"
@@ -367,7 +363,7 @@ READ_AS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-async def test_a_sentiment_keeps_what_the_source_said_beside_the_canonical_label(
+async def test_a_sentiment_stores_the_original_word_and_the_label(
     client: httpx.AsyncClient,
 ) -> None:
     for sent, kept in READ_AS:
@@ -397,7 +393,7 @@ BAD_SENTIMENTS = [
 ]
 
 
-async def test_a_sentiment_that_says_nothing_or_nonsense_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_empty_or_contradictory_sentiment_is_refused(client: httpx.AsyncClient) -> None:
     where = f"{CALLS}/s-early/sentiments/ringsense"
     for body in BAD_SENTIMENTS:
         answer = await client.put(where, content=body, headers=JSON)
@@ -446,7 +442,7 @@ async def test_links_of_every_crm_are_listed(client: httpx.AsyncClient, database
     }
 
 
-async def test_a_key_that_may_only_read_writes_nothing(
+async def test_a_read_only_key_cannot_write(
     client: httpx.AsyncClient, app: Any, database: Database, clock: FakeClock
 ) -> None:
     async with database.write() as db:
@@ -463,7 +459,7 @@ async def test_a_key_that_may_only_read_writes_nothing(
         refused(await nobody.get(where), 401)
 
 
-async def test_another_account_sees_and_touches_nothing(
+async def test_another_account_can_neither_read_nor_write(
     client: httpx.AsyncClient, app: Any, database: Database, clock: FakeClock
 ) -> None:
     async with database.write() as db:
@@ -481,7 +477,7 @@ async def test_another_account_sees_and_touches_nothing(
     ] == ["one"]
 
 
-async def test_what_is_written_while_the_account_is_unknown_is_there_when_it_is_known(
+async def test_attachments_of_an_unknown_account_are_there_after_its_binding(
     app: Any, database: Database, api_key: str, clock: FakeClock
 ) -> None:
     async with open_client(app, api_key) as early:
@@ -493,9 +489,7 @@ async def test_what_is_written_while_the_account_is_unknown_is_there_when_it_is_
         assert (await early.get(where)).json()["callId"] == call.call_id
 
 
-async def test_a_record_id_that_names_a_call_takes_a_note(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_note_can_be_attached_by_record_id(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_call(database)
     async with database.write() as db:
         row = {"account_id": ACCOUNT, "alias": "QX7f14l8Nt_2aVB", "call_id": call.call_id}
@@ -504,7 +498,7 @@ async def test_a_record_id_that_names_a_call_takes_a_note(
     assert (made.status_code, made.json()["callId"]) == (201, call.call_id)
 
 
-async def test_the_description_shows_every_route_with_its_answers(client: httpx.AsyncClient) -> None:
+async def test_the_description_has_every_route_with_its_responses(client: httpx.AsyncClient) -> None:
     described = (await client.get("/openapi.json")).json()
     ours = {
         path: operations

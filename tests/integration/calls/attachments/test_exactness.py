@@ -36,7 +36,7 @@ def written(value: Any) -> str:
 
 
 @pytest.mark.parametrize("original", KEPT)
-async def test_an_original_value_comes_back_as_it_was_sent(
+async def test_an_original_value_is_returned_as_it_was_sent(
     client: httpx.AsyncClient, database: Database, original: str
 ) -> None:
     call = await seed_call(database)
@@ -75,7 +75,7 @@ async def test_a_value_of_another_type_is_a_change(
 
 
 @pytest.mark.parametrize("original", REFUSED)
-async def test_an_original_value_that_cannot_be_kept_is_refused_and_not_stored(
+async def test_an_unstorable_original_value_is_refused(
     client: httpx.AsyncClient, database: Database, original: str
 ) -> None:
     call = await seed_call(database)
@@ -110,7 +110,7 @@ async def test_ten_thousand_levels_are_refused(client: httpx.AsyncClient, databa
         ("PUT", "links/crm", '{"objects": [{"type": "contact", "id": "1", "url": %s}]}'),
     ],
 )
-async def test_text_that_a_database_refuses_is_refused_with_its_place(
+async def test_unstorable_text_is_refused_with_its_location(
     client: httpx.AsyncClient, database: Database, method: str, path: str, body: str, bad: str
 ) -> None:
     call = await seed_call(database)
@@ -123,7 +123,7 @@ async def test_text_that_a_database_refuses_is_refused_with_its_place(
         assert await db.scalar(select(func.count()).select_from(notes)) == 0
 
 
-async def test_a_hundred_thousand_unknown_fields_are_refused_shortly(
+async def test_a_hundred_thousand_unknown_fields_get_a_short_response(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database)
@@ -133,7 +133,7 @@ async def test_a_hundred_thousand_unknown_fields_are_refused_shortly(
     assert len(answer.json()["errors"]) == 20
 
 
-async def test_a_value_that_an_earlier_version_stored_does_not_make_its_call_unreadable(
+async def test_values_of_earlier_versions_do_not_make_a_call_unreadable(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database)
@@ -175,7 +175,7 @@ async def test_an_idempotency_key_is_printable(
     assert answer.status_code == 422
 
 
-async def test_a_parameter_or_header_that_comes_twice_is_refused(
+async def test_a_repeated_parameter_or_header_is_refused(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database)

@@ -1,4 +1,4 @@
-"""A request with an `Idempotency-Key` is carried out once, however often it comes."""
+"""A request with an `Idempotency-Key` is carried out once, however often it is sent."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ NOTES = "/v1/calls/1229016182016/notes"
 KEY = {"Idempotency-Key": "5e0c0f6e-5a5f-4f0a-8d0a-0b3f1c2d9e77"}
 
 
-async def test_the_same_request_gets_the_same_answer_and_makes_one_note(
+async def test_a_repeated_request_gets_the_same_response_and_creates_one_note(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     call = await seed_call(database, session_id="1229016182016")
@@ -37,7 +37,7 @@ async def test_the_same_request_gets_the_same_answer_and_makes_one_note(
     assert (len(whole["notes"]), whole["version"]) == (1, 2)
 
 
-async def test_a_replayed_answer_stays_what_it_was_when_the_note_has_moved_on(
+async def test_a_replayed_response_stays_the_same_after_the_note_changes(
     client: httpx.AsyncClient,
 ) -> None:
     first = await client.post(NOTES, json={"text": "one"}, headers=KEY)
@@ -77,12 +77,12 @@ async def test_a_refused_request_may_be_repeated_under_its_key(
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_a_key_that_cannot_be_kept_is_refused(client: httpx.AsyncClient, key: str) -> None:
+async def test_an_unstorable_idempotency_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
     answer = await client.post(NOTES, json={"text": "one"}, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
 
 
-async def test_many_at_once_with_one_key_make_one_note(client: httpx.AsyncClient) -> None:
+async def test_concurrent_requests_with_one_key_create_one_note(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(
         *(client.post(NOTES, json={"text": "one"}, headers=KEY) for _ in range(12))
     )
@@ -104,7 +104,7 @@ async def test_two_api_keys_may_use_the_same_idempotency_key(
     assert len((await client.get(NOTES)).json()["data"]) == 2
 
 
-async def test_an_answer_from_before_the_account_was_known_is_given_again(
+async def test_a_response_from_before_the_binding_is_replayed(
     services: Any, database: Database, api_key: str, clock: FakeClock
 ) -> None:
     async with open_client(build_app(services), api_key) as client:

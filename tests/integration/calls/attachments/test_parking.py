@@ -1,4 +1,4 @@
-"""Things attached before their call exists, and how they find it."""
+"""Attachments that are parked before their call is known, and how they join it."""
 
 import asyncio
 from collections import defaultdict
@@ -94,7 +94,7 @@ async def events_of(database: Database, call: Call) -> list[tuple[int, str]]:
         return [(row.version, row.type) for row in await db.execute(query)]
 
 
-async def test_what_was_parked_joins_its_call_once_and_each_joining_is_told(database: Database) -> None:
+async def test_parked_attachments_join_once_with_an_event_each(database: Database) -> None:
     first = await write_note(database, "1229016182016", "by sessionId")
     await write_note(database, "s-early", "by telephonySessionId")
     await put(database, SENTIMENT, "1229016182016", {"source": "ringsense"}, feeling())
@@ -128,7 +128,7 @@ async def test_what_was_parked_joins_its_call_once_and_each_joining_is_told(data
         assert await join_parked(ledger, {"s-early": call, "1229016182016": call}) == 0
 
 
-async def test_joining_asks_one_question_when_nothing_waits(database: Database) -> None:
+async def test_joining_takes_one_query_if_nothing_is_parked(database: Database) -> None:
     call = await seed_call(database)
     asked: list[str] = []
 
@@ -142,7 +142,7 @@ async def test_joining_asks_one_question_when_nothing_waits(database: Database) 
     assert len(asked) == 1
 
 
-async def test_a_batch_larger_than_one_question_still_joins_everything(database: Database) -> None:
+async def test_a_batch_larger_than_one_query_joins_everything(database: Database) -> None:
     await write_note(database, "s-0", "the first")
     await write_note(database, "s-2499", "the last")
     call = await seed_call(database)
@@ -158,7 +158,7 @@ async def test_zero_never_joins_a_conference_to_a_note(database: Database) -> No
         assert await join_parked(ledger, {"0": call, "": call}) == 0
 
 
-async def test_what_can_never_name_a_call_is_refused(database: Database) -> None:
+async def test_an_impossible_name_of_a_call_is_refused(database: Database) -> None:
     for name in ("", "0", " ", " 12", "a\0b", "x" * 129, "a\nb", "sessionId:1229016182016", "\ud800"):
         with pytest.raises(Unprocessable):
             await write_note(database, name)
@@ -172,7 +172,7 @@ async def test_an_unknown_id_of_ours_is_not_parked(database: Database) -> None:
         await write_note(database, "call_01kaaaaaaaaaaaaaaaaaaaaaaa")
 
 
-async def test_an_ambiguous_name_takes_no_note_and_tells_the_candidates(database: Database) -> None:
+async def test_an_ambiguous_name_accepts_no_note_and_returns_the_candidates(database: Database) -> None:
     one = await arrive(database, session_id="1229016182016")
     two = await arrive(database, session_id="1229016182016")
     with pytest.raises(AmbiguousCall) as refused:
@@ -181,7 +181,7 @@ async def test_an_ambiguous_name_takes_no_note_and_tells_the_candidates(database
     assert (await write_note(database, one.telephony_session_id)).attachment.subject == one.call_id
 
 
-async def test_of_two_calls_with_one_name_the_first_takes_what_was_parked(database: Database) -> None:
+async def test_the_first_of_two_calls_with_one_name_gets_what_was_parked(database: Database) -> None:
     written = await write_note(database, "1229016182016")
     first = await arrive(database, session_id="1229016182016")
     await arrive(database, session_id="1229016182016")
@@ -206,7 +206,7 @@ async def test_the_newest_sentiment_of_a_source_wins_when_two_names_turn_out_to_
 
 
 @pytest.mark.parametrize(("parked_at", "kept"), [(START, "on the call"), (LATER, "parked")])
-async def test_a_note_of_one_natural_key_is_one_note_after_joining(
+async def test_notes_with_the_same_external_id_are_one_note_after_joining(
     database: Database, parked_at: datetime, kept: str
 ) -> None:
     await write_note(database, "s-late-name", "parked", at=parked_at, external_id="e-1")
@@ -227,7 +227,7 @@ async def test_a_note_of_one_natural_key_is_one_note_after_joining(
     assert told == ["call.bootstrapped", "note.created", *came]
 
 
-async def test_notes_without_a_natural_key_never_replace_each_other(database: Database) -> None:
+async def test_notes_without_an_external_id_never_replace_each_other(database: Database) -> None:
     for text in ("one", "two", "two"):
         await write_note(database, "s-early", text)
     await arrive(database, telephony_session_id="s-early")
@@ -246,7 +246,7 @@ async def test_binding_the_account_keeps_what_was_parked(database: Database) -> 
     assert [row.subject for row in await rows_of(database, SENTIMENT)] == [call.call_id]
 
 
-async def test_binding_joins_what_waited_beside_a_call_that_was_there_already(database: Database) -> None:
+async def test_binding_joins_what_was_parked_beside_an_existing_call(database: Database) -> None:
     await write_note(database, "s-early", account_id=UNBOUND_ACCOUNT)
     call = await arrive(database, telephony_session_id="s-early")
     assert [row.parked for row in await rows_of(database, NOTE)] == [True]
@@ -257,7 +257,7 @@ async def test_binding_joins_what_waited_beside_a_call_that_was_there_already(da
     assert await events_of(database, call) == [(1, "call.started"), (2, "note.joined")]
 
 
-async def test_binding_settles_a_slot_that_both_accounts_have_filled(database: Database) -> None:
+async def test_binding_resolves_a_slot_that_both_accounts_have_filled(database: Database) -> None:
     slot = {"source": "ringsense"}
     await put(database, SENTIMENT, "s-early", slot, feeling("negative"), account_id=UNBOUND_ACCOUNT)
     await put(database, SENTIMENT, "s-early", slot, feeling("positive"), at=LATER)
@@ -271,7 +271,7 @@ async def test_binding_settles_a_slot_that_both_accounts_have_filled(database: D
     assert [(row.account_id, row.text) for row in await rows_of(database, NOTE)] == [(ACCOUNT, "newer")]
 
 
-async def test_a_writer_who_waited_while_the_account_was_bound_writes_into_the_bound_one(
+async def test_a_write_that_waited_for_the_binding_goes_to_the_bound_account(
     postgres_database: Database,
 ) -> None:
     database = postgres_database
@@ -296,7 +296,7 @@ async def _until_somebody_waits(database: Database) -> None:
     raise AssertionError("nobody waits for a lock")
 
 
-async def test_a_note_is_never_left_parked_beside_its_call_however_the_two_race(
+async def test_a_note_never_stays_parked_when_it_races_with_its_call(
     postgres_database: Database,
 ) -> None:
     database = postgres_database
@@ -334,7 +334,7 @@ async def _read(database: Database, name: str) -> list[StoredAttachment]:
         return await attachments.find_all(db, ACCOUNT, NOTE, name)
 
 
-async def test_what_people_entered_survives_every_sync_of_records(database: Database) -> None:
+async def test_attachments_survive_every_update_from_records(database: Database) -> None:
     call = await seed_call(database)
     await write_note(database, call.telephony_session_id, "entered by Ana")
     await put(database, SENTIMENT, call.call_id, {"source": "agent"}, feeling("negative"))

@@ -1,4 +1,4 @@
-"""What an account's answers teach about its insights, and what that means for its calls."""
+"""How responses change the availability of an account's insights, and when its calls expect them."""
 
 from datetime import timedelta
 
@@ -29,14 +29,14 @@ def ended_call() -> Call:
     )
 
 
-def test_the_first_call_of_an_unknown_account_is_looked_for_at_once() -> None:
+def test_insights_of_an_unknown_account_are_due_at_once() -> None:
     call, now = ended_call(), START + timedelta(seconds=10)
     expect_insights(call, Availability(), 3600.0, now)
     assert call.insights_at == now
     assert call.awaits("insights")
 
 
-def test_where_they_are_known_to_come_the_look_waits_for_an_hour() -> None:
+def test_insights_of_an_available_account_are_due_later() -> None:
     call = ended_call()
     expect_insights(call, Availability(answered=True), 3600.0, START + timedelta(seconds=10))
     assert call.insights_at == START + timedelta(hours=1)
@@ -45,7 +45,7 @@ def test_where_they_are_known_to_come_the_look_waits_for_an_hour() -> None:
     assert late.insights_at == START + timedelta(days=1)
 
 
-def test_an_account_without_them_is_left_in_peace_until_the_refusal_is_old() -> None:
+def test_a_refused_account_is_not_queried_until_the_refusal_expires() -> None:
     closed = Availability().closed("no-licence", HOURS)
     call = ended_call()
     expect_insights(call, closed, 3600.0, START)
@@ -57,14 +57,14 @@ def test_an_account_without_them_is_left_in_peace_until_the_refusal_is_old() -> 
     assert later.insights_at == HOURS
 
 
-def test_what_was_said_of_a_call_is_not_said_again() -> None:
+def test_ready_insights_are_not_expected_again() -> None:
     call = ended_call()
     call.ready("insights", "ready", START)
     expect_insights(call, Availability(), 3600.0, START)
     assert (call.insights_at, call.readiness["insights"]["state"]) == (None, "ready")
 
 
-def test_refusals_close_until_the_first_of_them_is_old() -> None:
+def test_refusals_close_availability_until_the_first_one_expires() -> None:
     sooner = START + timedelta(hours=1)
     known = Availability().turned_away("own", sooner)
     learnt = learn(known, Closed("no-scope", {"second": HOURS}), START)
@@ -73,7 +73,7 @@ def test_refusals_close_until_the_first_of_them_is_old() -> None:
     assert not learnt.is_refused("own", sooner)
 
 
-def test_an_answer_opens_again_and_failures_teach_nothing() -> None:
+def test_a_response_reopens_availability_and_failures_do_not_change_it() -> None:
     closed = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
     for answer in (Found([]), NotThere()):
         opened = learn(closed, answer, HOURS)

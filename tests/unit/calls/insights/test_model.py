@@ -1,4 +1,4 @@
-"""What conversation analysis says, read from RingCentral's words."""
+"""Insights as the API shows them, from RingCentral's objects."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -41,7 +41,7 @@ def test_every_kind_is_shown_under_its_name() -> None:
 @pytest.mark.parametrize(
     ("told", "score"), [("8", 8.0), ("7.5", 7.5), (6, 6.0), ("n/a", None), ("nan", None), (None, None)]
 )
-def test_the_score_is_a_number_although_it_is_written_as_text(told: Any, score: float | None) -> None:
+def test_a_score_in_a_string_is_shown_as_a_number(told: Any, score: float | None) -> None:
     assert shown(insights(kinds={"AIScore": [{"value": told}]}))["aiScore"] == score
 
 
@@ -49,12 +49,12 @@ def test_a_score_of_zero_is_a_score() -> None:
     assert shown(insights(kinds={"AIScore": [{"value": "0"}]}))["aiScore"] == 0.0
 
 
-def test_the_other_spelling_of_highlights_is_the_same_kind() -> None:
+def test_both_spellings_of_highlights_are_the_same_kind() -> None:
     found = shown(insights(kinds={"HighLights": [{"value": "invoice"}]}))
     assert found["highlights"] == [{"value": "invoice"}]
 
 
-def test_kinds_that_we_do_not_know_pass_through() -> None:
+def test_unknown_kinds_pass_through() -> None:
     found = shown(insights(kinds={"Emotion": [{"value": "calm"}], "Keywords": "invoice"}))
     assert found["otherInsights"] == {"Emotion": [{"value": "calm"}], "Keywords": ["invoice"]}
     assert found["transcript"] == []
@@ -70,7 +70,7 @@ def test_kinds_that_we_do_not_know_pass_through() -> None:
         {"insights": {"Transcript": ["x"]}},
     ],
 )
-def test_what_is_missing_or_malformed_is_empty(raw: dict[str, Any]) -> None:
+def test_missing_or_malformed_parts_are_empty(raw: dict[str, Any]) -> None:
     found = show(
         Version(telephony_session_id="s-1", recording_id=None, last_modified_at=None, raw=raw),
         [],
@@ -100,7 +100,7 @@ def test_the_sentiment_of_a_call_is_that_of_all_its_recordings(words: list[str],
     assert found == Mood(label, words[0] if len(words) == 1 else words)
 
 
-def test_a_word_that_we_do_not_know_sets_no_sentiment_but_is_shown() -> None:
+def test_an_unknown_word_is_shown_but_sets_no_sentiment() -> None:
     assert read_mood([mood("Elated")]) is None
     assert shown(mood("Elated"))["sentimentWords"] == ["Elated"]
 
@@ -111,7 +111,7 @@ def test_speakers_are_parties_of_the_call() -> None:
     assert (dana["phoneNumber"], dana["partyId"]) == (DANA_NUMBER, CALLER)
 
 
-def test_a_speaker_who_is_known_by_his_place_alone_is_found_by_it() -> None:
+def test_a_speaker_is_found_by_position_alone() -> None:
     (dana,) = read_speakers([{"speakerId": "P-1", "name": "Dana"}], PARTIES)
     assert dana["partyId"] == CALLER
     (whole,) = read_speakers([{"speakerId": CALLER.upper()}], PARTIES)
@@ -123,7 +123,7 @@ def test_a_speaker_of_an_extension_that_was_not_in_the_call_is_no_party() -> Non
     assert somebody["partyId"] is None
 
 
-def test_of_two_parties_of_one_extension_the_one_that_talked_is_meant() -> None:
+def test_a_speaker_is_the_answered_party_of_the_extension() -> None:
     twice = [*PARTIES, PARTIES[1] | {"id": "p-3", "answeredAt": "2026-03-10T18:07:44Z"}]
     (ana,) = read_speakers([{"speakerId": "x", "extensionId": ANA}], twice)
     assert ana["partyId"] == "p-3"
@@ -140,6 +140,6 @@ def test_the_version_that_was_changed_later_is_the_newer_one() -> None:
     assert is_newer(version(insights()), version(insights(), None))
 
 
-def test_of_versions_of_one_time_the_richer_one_stays() -> None:
+def test_of_versions_of_one_time_the_one_with_more_kinds_is_newer() -> None:
     assert is_newer(version(insights()), version(mood("Positive")))
     assert not is_newer(version(insights()), version(insights()))

@@ -1,4 +1,4 @@
-"""Which sessions belong together, as plain values."""
+"""Which sessions are related, decided from plain values."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +25,7 @@ ROOM = KnownCall("call_3", "s-3", None)
 TRANSFER = Link("s-1", "s-2", LinkKind.ATTENDED_TRANSFER, "2002")
 
 
-def test_a_link_that_one_side_tells_shows_on_both() -> None:
+def test_a_link_that_one_side_names_shows_on_both() -> None:
     assert related_of(FIRST, [TRANSFER], [SECOND]) == [
         {"kind": "attendedTransfer", "telephonySessionId": "s-2", "sessionId": "2002", "callId": "call_2"}
     ]
@@ -34,7 +34,7 @@ def test_a_link_that_one_side_tells_shows_on_both() -> None:
     ]
 
 
-def test_a_session_that_nobody_knows_yet_is_named_as_far_as_it_was_told() -> None:
+def test_a_related_unknown_session_shows_its_known_ids() -> None:
     assert related_of(FIRST, [TRANSFER], []) == [
         {"kind": "attendedTransfer", "telephonySessionId": "s-2", "sessionId": "2002", "callId": None}
     ]
@@ -48,12 +48,12 @@ def test_a_peer_that_was_named_by_its_session_id_alone_is_the_same_call() -> Non
     assert (unknown["telephonySessionId"], unknown["sessionId"]) == (None, "2002")
 
 
-def test_what_both_sides_tell_is_one_link() -> None:
+def test_a_link_that_both_sides_name_is_one_link() -> None:
     back = Link("s-2", "s-1", LinkKind.ATTENDED_TRANSFER, "1001")
     assert len(related_of(FIRST, [TRANSFER, back], [SECOND])) == 1
 
 
-def test_a_link_of_unknown_kind_gives_way_to_one_that_is_known() -> None:
+def test_a_known_kind_of_link_replaces_an_unknown_one() -> None:
     vague = Link("s-2", "s-1", LinkKind.LINKED)
     assert [link["kind"] for link in related_of(FIRST, [vague, TRANSFER], [SECOND])] == ["attendedTransfer"]
     assert [link["kind"] for link in related_of(FIRST, [vague], [SECOND])] == ["linked"]
@@ -63,7 +63,7 @@ def test_links_of_others_are_not_shown() -> None:
     assert related_of(ROOM, [TRANSFER], [FIRST, SECOND]) == []
 
 
-def test_all_that_links_join_is_one_conversation() -> None:
+def test_linked_calls_are_one_conversation() -> None:
     links = [TRANSFER, Link("s-2", "s-3", LinkKind.CONFERENCE)]
     everybody = [FIRST, SECOND, ROOM]
     ids = {conversation_of(one, links, everybody) for one in everybody}
@@ -94,7 +94,7 @@ def half(**fields: object) -> Half:
 OTHER = half(key="s-2", session_id="1229016183016", started_at=START + timedelta(seconds=3))
 
 
-def test_the_two_telephones_of_a_ring_out_are_recognised() -> None:
+def test_the_two_phones_of_a_ring_out_match() -> None:
     assert are_ring_out(half(), OTHER)
     assert are_ring_out(OTHER, half())
 
@@ -112,7 +112,7 @@ def test_the_two_telephones_of_a_ring_out_are_recognised() -> None:
         {"key": "s-1"},
     ],
 )
-def test_what_differs_is_no_ring_out(changed: dict[str, object]) -> None:
+def test_sessions_that_differ_are_not_a_ring_out(changed: dict[str, object]) -> None:
     assert not are_ring_out(half(), replace(OTHER, **changed))  # type: ignore[arg-type]
 
 
@@ -124,7 +124,7 @@ def test_neighbours_of_a_session_id_are_a_range_of_texts_of_one_length() -> None
     assert near_session_ids(None) is None
 
 
-def test_sides_are_numbers_and_extensions_and_nothing_else() -> None:
+def test_sides_are_numbers_and_extensions_only() -> None:
     assert side_texts({"phoneNumber": "+1", "name": "Ana"}, None, {"extensionId": "7", "phoneNumber": 8}) == {
         "+1",
         "7",
