@@ -158,12 +158,12 @@ class CallLogLists:
             )
         except _PartlyUnknown as partly:
             fetched = SharedResponse(partly.items, self._clock.now())
-        kept = [
+        stored = [
             (keys[item["id"]], item["answer"])
             for item in fetched.body
             if item["answer"]["status"] != _UNKNOWN
         ]
-        await self._shared.store(account_id, kept, fetched.fetched_at, fresh)
+        await self._shared.store(account_id, stored, fetched.fetched_at, fresh)
         return fetched
 
     async def _send(

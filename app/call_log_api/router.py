@@ -250,10 +250,10 @@ def _next_page(request: Request, body: dict[str, Any]) -> str:
     """Return the URL of the next page: the same query, with the time range fixed."""
     # Relative defaults would move the range from page to page.
     fixed = {name: _moment_text(body[name]) for name in ("dateFrom", "dateTo") if body.get(name)}
-    kept = [
+    others = [
         pair for pair in request.query_params.multi_items() if pair[0] not in {"page", "dateFrom", "dateTo"}
     ]
-    following = [*kept, *fixed.items(), ("page", str(body["paging"]["page"] + 1))]
+    following = [*others, *fixed.items(), ("page", str(body["paging"]["page"] + 1))]
     return f"{request.url.path}?{urlencode(following)}"
 
 

@@ -76,9 +76,9 @@ async def get_calls(
         shown = await views.load_views(db, key.account_id, page.rows)
     headers = {"Cache-Control": "no-store"}
     if page.next_cursor is not None:
-        asked = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
+        parameters = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
         headers["Link"] = (
-            f'<{request.url.path}?{urlencode([*asked, ("cursor", page.next_cursor)])}>; rel="next"'
+            f'<{request.url.path}?{urlencode([*parameters, ("cursor", page.next_cursor)])}>; rel="next"'
         )
     return JsonResponse({"data": shown, "nextCursor": page.next_cursor}, headers=headers)
 

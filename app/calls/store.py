@@ -219,7 +219,7 @@ def _ids_of_extension(account_id: AccountId, extension_id: str) -> Select[tuple[
 async def load_records(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> dict[str, list[Row[Any]]]:
-    """Return the rows of `call_records` by call id; every asked id has a list."""
+    """Return the rows of `call_records` by call id; every given id has a list."""
     found: dict[str, list[Row[Any]]] = {call_id: [] for call_id in call_ids}
     if call_ids:
         query = (

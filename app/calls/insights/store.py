@@ -73,19 +73,19 @@ async def take(
             newest[arrival.version.source_id] = arrival
     if not newest:
         return ()
-    kept = await _load(ledger, is_one_of(insights.c.source_id, newest))
+    stored = await _load(ledger, is_one_of(insights.c.source_id, newest))
     fresh = [
         arrival
         for source_id, arrival in newest.items()
-        if source_id not in kept or is_newer(arrival.version, read_row(kept[source_id]))
+        if source_id not in stored or is_newer(arrival.version, read_row(stored[source_id]))
     ]
-    homes = await _find_calls(ledger, fresh, kept, at_hand or {})
+    homes = await _find_calls(ledger, fresh, stored, at_hand or {})
     news: dict[str, list[str]] = defaultdict(list)
     # Read before the write: a sentiment that differs from this one was changed by a client.
     moods = await _moods(ledger, {call.call_id for call in homes.values()})
     for arrival in fresh:
         home = homes.get(arrival.version.source_id)
-        await _write(ledger, arrival, kept.get(arrival.version.source_id), home)
+        await _write(ledger, arrival, stored.get(arrival.version.source_id), home)
         if home is not None:
             news[home.call_id].append(arrival.version.source_id)
     changed = {call.call_id: call for call in homes.values()}.values()
@@ -128,7 +128,7 @@ async def _load(ledger: Ledger, *conditions: ColumnElement[bool]) -> dict[str, R
 async def _find_calls(
     ledger: Ledger,
     fresh: Sequence[InsightsArrival],
-    kept: Mapping[str, Row[Any]],
+    stored: Mapping[str, Row[Any]],
     at_hand: Mapping[str, Call],
 ) -> dict[str, Call]:
     """Return the call of each, by source id: the stored one, otherwise by session, otherwise by recording."""
@@ -138,7 +138,7 @@ async def _find_calls(
     call_ids: dict[str, str] = {}
     for one in fresh:
         source_id, session = one.version.source_id, by_session.get(one.version.telephony_session_id or "")
-        row = kept.get(source_id)
+        row = stored.get(source_id)
         call_id = (row.call_id if row else None) or (session.call_id if session else None)
         call_id = call_id or by_recording.get(one.version.recording_id or "")
         if call_id is not None:
@@ -160,9 +160,11 @@ async def _calls_of_recordings(ledger: Ledger, fresh: Sequence[InsightsArrival])
     return {row.recording_id: row.call_id for row in rows}
 
 
-async def _write(ledger: Ledger, arrival: InsightsArrival, kept: Row[Any] | None, call: Call | None) -> None:
+async def _write(
+    ledger: Ledger, arrival: InsightsArrival, stored: Row[Any] | None, call: Call | None
+) -> None:
     version = arrival.version
-    session_id = version.telephony_session_id or (kept.telephony_session_id if kept else None)
+    session_id = version.telephony_session_id or (stored.telephony_session_id if stored else None)
     values = {
         "call_id": call.call_id if call else None,
         "telephony_session_id": session_id,

@@ -42,17 +42,17 @@ _MOST_NEAR = 500
 
 async def link_calls(
     ledger: Ledger,
-    told: Mapping[str, Collection[Link]],
+    links_by_call: Mapping[str, Collection[Link]],
     at_hand: Mapping[str, Call],
     named: Mapping[str, Call],
 ) -> None:
     """Store the links that calls name, and update all calls whose related calls change.
 
-    `told`: links by call id. `at_hand`: every call that this transaction has loaded, by id; a second copy of
+    `at_hand`: every call that this transaction has loaded, by id; a second copy of
     one would overwrite it. `named`: calls by their new names, which stored links may already contain. Call it
     after a flush; it flushes its own changes.
     """
-    affected = await _take(ledger, told, at_hand)
+    affected = await _take(ledger, links_by_call, at_hand)
     affected |= await _take_ring_outs(ledger, at_hand)
     affected |= await _find_waiting(ledger, named)
     if not affected:
@@ -65,29 +65,29 @@ async def link_calls(
 
 
 async def find_unknown(
-    db: AsyncConnection, account_id: AccountId, told: Mapping[str, Collection[Link]]
+    db: AsyncConnection, account_id: AccountId, links_by_call: Mapping[str, Collection[Link]]
 ) -> dict[str, set[Link]]:
     """Return the links that are not stored yet, by call id."""
-    if not any(told.values()):
+    if not any(links_by_call.values()):
         return {}
     query = select(call_links.c.call_id, call_links.c.other, call_links.c.kind).where(
-        call_links.c.account_id == account_id, is_one_of(call_links.c.call_id, told)
+        call_links.c.account_id == account_id, is_one_of(call_links.c.call_id, links_by_call)
     )
     stored = {(row.call_id, row.other, row.kind) for row in await db.execute(query)}
     fresh = {
         call_id: {link for link in links if (call_id, link.other, link.kind) not in stored}
-        for call_id, links in told.items()
+        for call_id, links in links_by_call.items()
     }
     return {call_id: links for call_id, links in fresh.items() if links}
 
 
 async def _take(
-    ledger: Ledger, told: Mapping[str, Collection[Link]], at_hand: Mapping[str, Call]
+    ledger: Ledger, links_by_call: Mapping[str, Collection[Link]], at_hand: Mapping[str, Call]
 ) -> set[str]:
     """Insert new links; return the ids of the calls that named them."""
     others = {
         call_id: [link for link in links if link.other not in known_of(at_hand[call_id]).names]
-        for call_id, links in told.items()
+        for call_id, links in links_by_call.items()
         if links
     }
     fresh = await find_unknown(ledger.db, ledger.account_id, others)
