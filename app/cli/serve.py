@@ -64,6 +64,7 @@ class _Server(uvicorn.Server):
         try:
             await super().serve(sockets)
         finally:
+            # When start-up fails, there was no lifespan that would close it.
             await self._process.database.close()
             await wait_for_sqlite()
 

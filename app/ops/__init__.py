@@ -1,5 +1,1 @@
-"""What the operator sees: health, metrics, figures and the live dashboard.
-
-`summary` counts, `board` keeps what viewers share, `view` puts it into words and positions, `dashboard` and
-`router` serve it. Nothing here changes a call.
-"""
+"""What the operator sees: health, metrics, figures, problems, dashboard. Nothing here changes a call."""

@@ -97,6 +97,7 @@ def install(app: FastAPI) -> None:
     app.openapi_tags = TAGS
     plain = app.openapi
 
+    # FastAPI builds the description once and stores it in `openapi_schema`.
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             _conform_to_3_1(plain())

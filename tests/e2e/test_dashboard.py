@@ -224,10 +224,10 @@ async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
     async with open_page(browser, viewport={"width": width, "height": 900}) as page:
         await page.goto(f"{service.url}/dashboard")
         await expect(page.locator("[data-link]")).to_have_text("Live")
-        ledger, people = page.locator("#completeness"), page.locator("#accounts")
-        await expect(ledger).to_contain_text("Nothing missing")
-        await expect(ledger.get_by_text("Calls without a record")).to_be_hidden()
-        await expect(ledger.get_by_text("Gaps, and what")).to_be_hidden()
+        completeness, people = page.locator("#completeness"), page.locator("#accounts")
+        await expect(completeness).to_contain_text("Nothing missing")
+        await expect(completeness.get_by_text("Calls without a record")).to_be_hidden()
+        await expect(completeness.get_by_text("Gaps, and what")).to_be_hidden()
         lost = await seed_waiting(database, stage=Stage.ABSENT, absent_reason="never-logged")
         async with database.write() as db:
             await gaps.note_gap(db, ACCOUNT, Reason.MISSING, now - hour, None, now, sweep_after=hour)
@@ -240,14 +240,14 @@ async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
             values = {"account_id": ACCOUNT, "name": "ext-1", "kind": "jwt", "updated_at": now}
             await db.execute(insert(credentials).values(**values, access=Access(problem=refused).to_json()))
         await expect(page.locator("[data-state=completeness]")).to_contain_text("No events")
-        await expect(ledger.locator(".work").first).to_contain_text("The subscription was missing")
-        await expect(ledger.locator(".work").nth(1)).to_contain_text("50 %")
-        await expect(ledger.locator(".absentee")).to_contain_text(lost.session_id or "")
+        await expect(completeness.locator(".work").first).to_contain_text("The subscription was missing")
+        await expect(completeness.locator(".work").nth(1)).to_contain_text("50 %")
+        await expect(completeness.locator(".absentee")).to_contain_text(lost.session_id or "")
         await expect(people.locator(".todo").last).to_have_text("for want of ReadCallLog")
         await expect(page.locator("[data-problems]")).to_contain_text("account 908070001 · ext-1")
         assert await fits(page)
         await page.get_by_role("link", name="Completeness").click()
-        await expect(ledger).to_be_in_viewport()
+        await expect(completeness).to_be_in_viewport()
 
 
 async def test_a_call_is_seen_to_end_and_to_be_found_without_a_reload(

@@ -246,6 +246,7 @@ async def callback(
     error_description: Annotated[str | None, Query(max_length=_LONGEST)] = None,
 ) -> Response:
     """Exchange the code that the browser brings from RingCentral, and show the result."""
+    # Known once the state has been read: before that there is no cookie to delete.
     name = None
     try:
         nonce = flow.read_state(state, dashboard.services.clock.now())

@@ -218,6 +218,7 @@ async def add_account(
     except SettingsError as error:
         raise Unprocessable(f"There is no app for this credential: {error}") from error
     except (CredentialsRefused, PermissionMissing) as error:
+        # The fault of what was sent, not of RingCentral: a 422, not a 502.
         raise Unprocessable(
             why_not_stored(error),
             ringCentral={"status": error.status, "code": error.code, "requestId": error.request_id},

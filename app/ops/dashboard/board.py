@@ -32,8 +32,8 @@ STAY_SECONDS = 6.0
 
 _LANES_GAP_SECONDS = 0.25
 _SUMMARY_GAP_SECONDS = 1.0
-_LEDGER_GAP_SECONDS = 2.0
-_LEDGER_DAYS = 2
+_COMPLETENESS_GAP_SECONDS = 2.0
+_COMPLETENESS_DAYS = 2
 _COUNTING_SHARE = 0.05
 """The share of the time that each kind of counting may take: slow counting happens less often."""
 
@@ -155,7 +155,7 @@ class Snapshot:
     at: datetime
     lanes: tuple[Lane, ...]
     summary: ServiceSummary
-    ledger: Completeness
+    completeness: Completeness
 
 
 class _Cached(Generic[T]):
@@ -199,7 +199,7 @@ class ViewerBoard:
         self._lanes: tuple[Lane, ...] = ()
         self._lanes_due_at = 0.0
         self._summary: _Cached[ServiceSummary] = _Cached(clock, _SUMMARY_GAP_SECONDS)
-        self._ledger: _Cached[Completeness] = _Cached(clock, _LEDGER_GAP_SECONDS)
+        self._completeness: _Cached[Completeness] = _Cached(clock, _COMPLETENESS_GAP_SECONDS)
 
     async def snapshot(self) -> Snapshot:
         """Return the board and the figures, refreshed if too old. Raises StorageUnavailable."""
@@ -209,8 +209,8 @@ class ViewerBoard:
             if self._clock.monotonic() >= self._lanes_due_at:
                 await self._refresh_lanes(now)
             summary = await self._summary.get(lambda: self._load_summary(now))
-            ledger = await self._ledger.get(lambda: self._load_ledger(now))
-            return Snapshot(now, self._lanes, summary, ledger)
+            completeness = await self._completeness.get(lambda: self._load_completeness(now))
+            return Snapshot(now, self._lanes, summary, completeness)
 
     async def _refresh_lanes(self, now: datetime) -> None:
         shown = frozenset(lane.call_id for lane in self._lanes)
@@ -223,10 +223,10 @@ class ViewerBoard:
         async with self._database.read() as db:
             return await load_summary(db, self._account_id, self._settings, now, oversees=self._oversees)
 
-    async def _load_ledger(self, now: datetime) -> Completeness:
+    async def _load_completeness(self, now: datetime) -> Completeness:
         stale_seconds = self._settings.call_stale_seconds
         async with self._database.read() as db:
-            return await load_completeness(db, self._account_id, now, _LEDGER_DAYS, stale_seconds)
+            return await load_completeness(db, self._account_id, now, _COMPLETENESS_DAYS, stale_seconds)
 
 
 class Boards:

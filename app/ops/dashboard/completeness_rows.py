@@ -106,21 +106,22 @@ class CompletenessRows(TypedDict):
     moreCalls: str
 
 
-def describe_completeness(ledger: Completeness, now: datetime) -> CompletenessRows:
+def describe_completeness(found: Completeness, now: datetime) -> CompletenessRows:
     """Describe what became of the calls of some days, and what is still being read."""
-    missing = [call for call in ledger.calls if call.reason not in NO_LOSS]
+    missing = [call for call in found.calls if call.reason not in NO_LOSS]
+    # Lost calls first. The sort is stable, so the latest stays first among them.
     missing.sort(key=lambda call: call.stage != Stage.ABSENT)
     works = sorted(
-        (sweep for sweep in (*ledger.regular, *ledger.gaps) if _is_shown(sweep)),
+        (sweep for sweep in (*found.regular, *found.gaps) if _is_shown(sweep)),
         key=lambda sweep: (sweep.done_at is not None, -sweep.from_at.timestamp()),
     )
-    shown = [*map(_call, missing), *map(_call, ledger.live)]
-    is_all = len(ledger.calls) < MOST_CALLS and len(ledger.live) < MOST_CALLS
-    value, note, tone = _verdict(ledger)
+    shown = [*map(_call, missing), *map(_call, found.live)]
+    is_all = len(found.calls) < MOST_CALLS and len(found.live) < MOST_CALLS
+    value, note, tone = _verdict(found)
     return {
         "state": figure(value, note, tone),
-        "lookedAt": milliseconds(ledger.last_look_at) if ledger.last_look_at else None,
-        "days": [_day(day, now.date()) for day in reversed(ledger.days) if day.ended],
+        "lookedAt": milliseconds(found.last_look_at) if found.last_look_at else None,
+        "days": [_day(day, now.date()) for day in reversed(found.days) if day.ended],
         "works": [_sweep(sweep, now) for sweep in works[:MOST_LINES]],
         "moreWorks": _more(len(works)),
         "calls": shown[:MOST_LINES],
@@ -128,13 +129,11 @@ def describe_completeness(ledger: Completeness, now: datetime) -> CompletenessRo
     }
 
 
-def _verdict(ledger: Completeness) -> tuple[str, str, str]:
+def _verdict(found: Completeness) -> tuple[str, str, str]:
     """Return whether a call is missing: a few words, a note and a tone."""
-    lost = sum(
-        number for day in ledger.days for reason, number in day.absent.items() if reason not in NO_LOSS
-    )
-    overdue = sum(call.stage == Stage.ENDED for call in ledger.calls)
-    unswept = [gap for gap in ledger.gaps if gap.is_gap and gap.done_at is None]
+    lost = sum(number for day in found.days for reason, number in day.absent.items() if reason not in NO_LOSS)
+    overdue = sum(call.stage == Stage.ENDED for call in found.calls)
+    unswept = [gap for gap in found.gaps if gap.is_gap and gap.done_at is None]
     if any(gap.to_at is None for gap in unswept):
         return "No events", "missed calls are fetched afterwards", "bad"
     if lost:
@@ -145,12 +144,12 @@ def _verdict(ledger: Completeness) -> tuple[str, str, str]:
         )
     if overdue:
         return f"{format_count(overdue)} being looked up", "in the Call Log, past their window", "later"
-    if ledger.live:
-        number = len(ledger.live)
+    if found.live:
+        number = len(found.live)
         return f"{format_count(number)} in doubt", "live but possibly over: RingCentral is asked", "waiting"
     if unswept:
         return "Catching up", "on a time without events", "waiting"
-    if not any(day.ended for day in ledger.days):
+    if not any(day.ended for day in found.days):
         return "Nothing missing", "no call has ended since yesterday", ""
     return "Nothing missing", "every call since yesterday is accounted for", "good"
 
@@ -206,6 +205,7 @@ def _sweep(sweep: Sweep, now: datetime) -> SweepRow:
 
 
 def _state(sweep: Sweep, now: datetime) -> tuple[str, str]:
+    # A gap that lasts is the worst news, whatever else is known of it.
     if sweep.to_at is None:
         return "not over yet", "bad"
     if sweep.done_at is not None and sweep.reason != Reason.REGULAR:

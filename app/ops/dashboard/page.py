@@ -29,7 +29,7 @@ def describe_page(snapshot: Snapshot, settings: Settings, *, unmasked: bool) -> 
     return {
         "lanes": [describe_lane(lane, snapshot.at, unmasked=unmasked) for lane in snapshot.lanes],
         **describe_summary(snapshot.summary, settings, unmasked=unmasked),
-        "completeness": describe_completeness(snapshot.ledger, snapshot.at),
+        "completeness": describe_completeness(snapshot.completeness, snapshot.at),
         "accounts": describe_accounts(snapshot.summary),
     }
 

@@ -158,6 +158,7 @@ class SignIn:
     def read_cookie(self, cookie: str | None, now: datetime) -> DashboardSession | None:
         """Return the session of a cookie of ours that has not expired; None for anything else."""
         try:
+            # The signature is compared before the content is parsed.
             content, signature = (urlsafe_b64decode(part) for part in (cookie or "").split("."))
             if not hmac.compare_digest(signature, self._sign(content)):
                 return None

@@ -246,6 +246,7 @@ def _subscription(summary: ServiceSummary, settings: Settings, now: datetime) ->
     ]
     if not summary.subscriptions:
         return _no_subscription(settings, causes)
+    # An active one counts, else the one that was checked last.
     best = min(summary.subscriptions, key=lambda one: (not one.is_active, -one.checked_at.timestamp()))
     lost = [one for one in summary.subscriptions if not one.is_active]
     if not best.is_active:

@@ -176,6 +176,7 @@ async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) 
     query = select(sweeps.c.account_id, sweeps.c.problem).where(
         among(sweeps.c.account_id, only),
         sweeps.c.problem.is_not(None),
+        # The regular sweep is done many times over, so a problem of its last attempt counts.
         (sweeps.c.done_at.is_(None)) | (sweeps.c.sweep_id == REGULAR_ID),
     )
     rows = await db.execute(query.order_by(sweeps.c.account_id, sweeps.c.from_at))

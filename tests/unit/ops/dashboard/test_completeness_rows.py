@@ -24,7 +24,7 @@ TODAY = date(2026, 3, 10)
 ENDED = {"code": "sign-in-again", "detail": "sign in again", "since": None}
 
 
-def ledger(**fields: Any) -> Completeness:
+def completeness(**fields: Any) -> Completeness:
     values: dict[str, Any] = {
         "since": NOW - timedelta(days=1),
         "days": [Day(TODAY, final=8, reconciled=2)],
@@ -77,7 +77,7 @@ def doubtful(**fields: Any) -> CallInDoubt:
 
 
 def test_call_in_doubt_is_listed_with_the_reason() -> None:
-    (shown,) = describe_completeness(ledger(live=[doubtful()]), NOW)["calls"]
+    (shown,) = describe_completeness(completeness(live=[doubtful()]), NOW)["calls"]
     assert (shown["name"], shown["why"]) == ("1229", "live since before a gap: it may be over")
 
 
@@ -89,17 +89,17 @@ def verdict(reported: Completeness) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("reported", "said"),
     [
-        (ledger(), ("Nothing missing", "good")),
-        (ledger(days=[Day(TODAY)]), ("Nothing missing", "")),
-        (ledger(days=[Day(TODAY, final=1, absent={"test-call": 3})]), ("Nothing missing", "good")),
-        (ledger(gaps=[sweep(done_at=NOW)]), ("Nothing missing", "good")),
-        (ledger(gaps=[sweep("backfill")]), ("Nothing missing", "good")),
-        (ledger(gaps=[sweep()]), ("Catching up", "waiting")),
-        (ledger(calls=[recordless(stage=Stage.ENDED)]), ("1 being looked up", "later")),
-        (ledger(live=[doubtful()]), ("1 in doubt", "waiting")),
-        (ledger(live=[doubtful()], gaps=[sweep()]), ("1 in doubt", "waiting")),
-        (ledger(days=[Day(TODAY, final=1, absent={"never-logged": 2})]), ("2 missing", "bad")),
-        (ledger(gaps=[sweep(to_at=None)]), ("No events", "bad")),
+        (completeness(), ("Nothing missing", "good")),
+        (completeness(days=[Day(TODAY)]), ("Nothing missing", "")),
+        (completeness(days=[Day(TODAY, final=1, absent={"test-call": 3})]), ("Nothing missing", "good")),
+        (completeness(gaps=[sweep(done_at=NOW)]), ("Nothing missing", "good")),
+        (completeness(gaps=[sweep("backfill")]), ("Nothing missing", "good")),
+        (completeness(gaps=[sweep()]), ("Catching up", "waiting")),
+        (completeness(calls=[recordless(stage=Stage.ENDED)]), ("1 being looked up", "later")),
+        (completeness(live=[doubtful()]), ("1 in doubt", "waiting")),
+        (completeness(live=[doubtful()], gaps=[sweep()]), ("1 in doubt", "waiting")),
+        (completeness(days=[Day(TODAY, final=1, absent={"never-logged": 2})]), ("2 missing", "bad")),
+        (completeness(gaps=[sweep(to_at=None)]), ("No events", "bad")),
     ],
 )
 def test_verdict_of_completeness(reported: Completeness, said: tuple[str, str]) -> None:
@@ -116,7 +116,7 @@ def test_day_is_the_sum_of_its_call_outcomes() -> None:
         absent={"never-logged": 1, "test-call": 2},
         swept=4,
     )
-    (shown,) = describe_completeness(ledger(days=[Day(date(2026, 3, 9)), day]), NOW)["days"]
+    (shown,) = describe_completeness(completeness(days=[Day(date(2026, 3, 9)), day]), NOW)["days"]
     assert (shown["name"], shown["ended"]) == ("Today", "12 ended")
     assert {part["kind"]: part["number"] for part in shown["parts"]} == {
         "final": 5,
@@ -152,7 +152,7 @@ def test_day_is_the_sum_of_its_call_outcomes() -> None:
     ],
 )
 def test_sweep_shows_its_progress(work: Sweep, state: str, tone: str, share: float | None) -> None:
-    (shown,) = describe_completeness(ledger(gaps=[work]), NOW)["works"]
+    (shown,) = describe_completeness(completeness(gaps=[work]), NOW)["works"]
     assert (shown["state"], shown["tone"], shown["share"]) == (state, tone, share)
 
 
@@ -161,7 +161,7 @@ def test_sweep_shows_its_problem_or_ringcentrals_explanation() -> None:
         sweep(problem=ENDED, detail="Read timed out"),
         sweep("subscription-suspended", detail="Read timed out"),
     ]
-    shown = describe_completeness(ledger(gaps=reported), NOW)["works"]
+    shown = describe_completeness(completeness(gaps=reported), NOW)["works"]
     assert [(one["title"], one["detail"]) for one in shown] == [
         ("The service was down", "sign in again"),
         ("RingCentral had suspended the subscription", "Read timed out"),
@@ -172,8 +172,8 @@ def test_regular_sweep_is_shown_only_while_reading_or_failing() -> None:
     idle = sweep("regular", sweep_id=REGULAR_ID, done_at=NOW)
     reading = sweep("regular", sweep_id=REGULAR_ID, done_at=NOW, cursor_at=NOW - timedelta(minutes=20))
     stuck = sweep("regular", sweep_id=REGULAR_ID, done_at=NOW, problem=ENDED)
-    assert describe_completeness(ledger(regular=[idle]), NOW)["works"] == []
-    shown = describe_completeness(ledger(regular=[reading, stuck]), NOW)["works"]
+    assert describe_completeness(completeness(regular=[idle]), NOW)["works"] == []
+    shown = describe_completeness(completeness(regular=[reading, stuck]), NOW)["works"]
     assert [(one["state"], one["tone"]) for one in shown] == [
         ("being read", "waiting"),
         ("makes no progress", "bad"),
@@ -182,7 +182,7 @@ def test_regular_sweep_is_shown_only_while_reading_or_failing() -> None:
 
 def test_unfinished_sweeps_come_first_and_the_rest_is_counted() -> None:
     done = [sweep(done_at=NOW, sweep_id=f"gap_{number}") for number in range(MOST_LINES)]
-    shown = describe_completeness(ledger(gaps=[*done, sweep(to_at=None)]), NOW)
+    shown = describe_completeness(completeness(gaps=[*done, sweep(to_at=None)]), NOW)
     assert shown["works"][0]["state"] == "not over yet"
     assert len(shown["works"]) == MOST_LINES
     assert shown["moreWorks"] == "and 1 more"
@@ -191,9 +191,9 @@ def test_unfinished_sweeps_come_first_and_the_rest_is_counted() -> None:
 def test_absent_calls_come_first_and_test_calls_are_left_out() -> None:
     overdue = recordless(1, stage=Stage.ENDED, reason="not-in-the-call-log-yet", next_look_at=NOW)
     lost = recordless(2, session_id=None, reason="of-a-new-kind")
-    shown = describe_completeness(ledger(calls=[overdue, recordless(3, reason="test-call"), lost]), NOW)[
-        "calls"
-    ]
+    shown = describe_completeness(
+        completeness(calls=[overdue, recordless(3, reason="test-call"), lost]), NOW
+    )["calls"]
     assert [(one["name"], one["why"], one["tone"]) for one in shown] == [
         ("s-2", "of a new kind", "absent"),
         ("1221", "not in the Call Log yet", "overdue"),
@@ -203,5 +203,5 @@ def test_absent_calls_come_first_and_test_calls_are_left_out() -> None:
 
 def test_truncated_list_counts_as_or_more() -> None:
     calls = [recordless(number) for number in range(MOST_CALLS)]
-    assert describe_completeness(ledger(calls=calls), NOW)["moreCalls"] == "and 194 or more"
-    assert describe_completeness(ledger(calls=calls[:7]), NOW)["moreCalls"] == "and 1 more"
+    assert describe_completeness(completeness(calls=calls), NOW)["moreCalls"] == "and 194 or more"
+    assert describe_completeness(completeness(calls=calls[:7]), NOW)["moreCalls"] == "and 1 more"
