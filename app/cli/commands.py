@@ -35,7 +35,7 @@ out, err = Console(), Console(stderr=True)
 
 
 class _Imported(MutableMapping[str, Any]):
-    """The commands by their names. One is imported when it is looked up: to import all takes longer than most run."""
+    """The commands by name, each imported when it is looked up: importing all takes longer than most run."""
 
     def __init__(self) -> None:
         self._added: dict[str, Any] = {}
