@@ -6,6 +6,7 @@ runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
 """
 
 import asyncio
+import gc
 import os
 import shutil
 import threading
@@ -77,6 +78,12 @@ def _keep_files_in_memory() -> None:
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ENOUGH_MEMORY:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's sight: looking through it took a fifth of a run's time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:
