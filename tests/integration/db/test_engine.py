@@ -5,6 +5,7 @@ import asyncio
 import anyio
 from sqlalchemy import text
 
+from app.cli.group import wait_for_sqlite
 from app.db.engine import Database
 from tests.conftest import until
 
@@ -28,3 +29,6 @@ async def test_who_leaves_in_the_middle_of_a_question_leaves_no_task_behind(data
             readers.cancel_scope.cancel()
     async with asyncio.timeout(20):
         await until(lambda: asyncio.all_tasks() <= before)
+    # A connection that was being opened has a thread, which reports to the event loop of this test.
+    await database.close()
+    await wait_for_sqlite()
