@@ -1,5 +1,6 @@
 """The words around the code are true: links lead somewhere, and names that pages mention exist."""
 
+import json
 import re
 import tomllib
 from importlib import import_module
@@ -9,6 +10,7 @@ import pytest
 
 from app.api.problems import PROBLEM_TYPES
 from app.calls.listing.filters import ListQuery
+from app.calls.schemas import CallOut
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -105,6 +107,13 @@ def test_every_page_is_on_the_map() -> None:
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     assert listed == {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+
+
+def test_the_call_in_the_readme_has_fields_of_the_api() -> None:
+    blocks = re.findall(r"^```json\n(.+?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (shown,) = map(json.loads, blocks)
+    described = CallOut.model_json_schema(by_alias=True, mode="serialization")["properties"]
+    assert set(shown) <= set(described)
 
 
 def test_the_guide_lists_every_filter_and_order() -> None:
