@@ -12,13 +12,11 @@ MEASURES = measure(read_modules(ROOT / "app"))
 LIMITED = [row for row in MEASURES if row.limit is not None]
 
 NOT_YET = {
-    "files per folder, median": 6.5,
     "files per folder, maximum": 14,
-    "imports per module, 90th percentile": 21,
-    "imports per module, maximum": 65,
-    "longest module, lines": 614,
-    "longest function, lines": 82,
-    "comment lines, percent": 1.3,
+    "imports per module, 90th percentile": 19,
+    "imports per module, maximum": 35,
+    "longest module, lines": 484,
+    "comment lines, percent": 1.9,
 }
 """What is beyond its limit today, and how far at most. Lower it with the code; remove it at the limit."""
 
