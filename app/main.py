@@ -7,12 +7,8 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import __version__
-from app.api import problems
-from app.api.head_requests import HeadAsGet
-from app.api.middleware.redirects import RelativeRedirects
-from app.api.middleware.request_limits import RequestLimits
-from app.api.middleware.request_log import LogsRequests, RequestLog
-from app.api.strictness import refuse_misunderstandings, refuse_repeated
+from app.api import head_requests, problems, strictness
+from app.api.middleware import redirects, request_limits, request_log
 from app.call_log_api import router as readers_router
 from app.calls import router as calls_router
 from app.calls.attachments import router as attachments_router
@@ -32,7 +28,7 @@ from app.settings import Settings
 from app.webhooks.intake import router as webhooks
 
 
-class _App(LogsRequests, webhooks.IntakeApp):
+class _App(request_log.LogsRequests, webhooks.IntakeApp):
     """Logs every request, then passes deliveries to the intake and the rest to FastAPI."""
 
 
@@ -77,19 +73,19 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
         ops_router.router,
         accounts_router.router,
     ):
-        app.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
+        app.include_router(router, dependencies=[Depends(strictness.refuse_misunderstandings)])
     for router in (oauth.router, health.router, metrics_router.router, dashboard.router):
-        app.include_router(router, dependencies=[Depends(refuse_repeated)])
+        app.include_router(router, dependencies=[Depends(strictness.refuse_repeated)])
     app.mount(dashboard.STATIC_PATH, dashboard.static_files())
     app.state.dashboard = dashboard.Dashboard(process.services)
     app.add_route("/", lambda _: RedirectResponse(dashboard.PATH), include_in_schema=False)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(RelativeRedirects)
-    app.add_middleware(RequestLimits, but=frozenset({webhooks.PATH}))
+    app.add_middleware(head_requests.HeadAsGet)
+    app.add_middleware(redirects.RelativeRedirects)
+    app.add_middleware(request_limits.RequestLimits, but=frozenset({webhooks.PATH}))
     problems.install(app)
     api_docs.install(app)
     # Last: its route goes before all others, and its description is complete already.
     webhooks.mount(app, process.intake.endpoint)
-    app.request_log = RequestLog(process.clock, webhooks.PATH)
+    app.request_log = request_log.RequestLog(process.clock, webhooks.PATH)
     app.request_log.learn_routes(app.routes)
     return app

@@ -18,8 +18,8 @@ from app.call_log_api import lists, response_cache, rules
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.recordings import archive_store, playback
+from app.ops.startup import prepare_database
 from app.settings import Settings
-from app.startup import prepare_database
 from app.vault import Vault
 from app.webhooks.intake_service import IntakeService, heartbeat_loop
 from app.work.loops import LoopGroup
@@ -114,7 +114,7 @@ class Process:
             yield
 
     async def prepare_database(self) -> None:
-        """Make the database ready, once; see `app.startup`."""
+        """Make the database ready, once; see `app.ops.startup`."""
         if not self._is_prepared:
             await prepare_database(self.database, self.clock, self.settings)
             self._is_prepared = True
