@@ -27,14 +27,18 @@ from tests.fakes.clock import START
 
 SESSION = TelephonySessionId("s-a0c14f2b77d1ez1928b3f4c10z5e6f70000")
 RECORD = """
-{"title":"Dana Field and Ana Ruiz","domain":"pbx","sourceSessionId":"s-a0c14f2b77d1ez1928b3f4c10z5e6f70000","sourceRecordId":"3019664700",
+{"title":"Dana Field and Ana Ruiz","domain":"pbx","sourceSessionId":"s-a0c14f2b77d1ez1928b3f4c10z5e6f70000",
+"sourceRecordId":"3019664700",
  "callDirection":"Inbound","ownerExtensionId":"711000101","recordingDurationMs":92000,"recordingStartTime":"2026-03-10T18:07:44Z",
  "creationTime":"2026-03-10T18:38:12Z","lastModifiedTime":"2026-03-10T18:38:12Z","rsRecordUri":"https://example.invalid/r/1",
  "speakerInfo":[{"speakerId":"P-2","name":"Ana Ruiz","accountId":"908070001","extensionId":"711000101"},
-                {"speakerId":"P-1","name":"Dana Field","accountId":null,"extensionId":null,"phoneNumber":"+15550179001"}],
+                {"speakerId":"P-1","name":"Dana Field","accountId":null,"extensionId":null,
+                "phoneNumber":"+15550179001"}],
  "insights":{"Transcript":[{"speakerId":"P-2","text":"Good morning.","start":1.2,"end":2.0}],
-  "Summary":[{"value":"Order question, solved.","start":0,"end":92}],"BulletedSummary":[{"value":"Asked for an invoice","section":"Topics"}],
-  "Highlights":[{"speakerId":"P-1","value":"invoice by Friday","start":40.0,"end":44.0}],"NextSteps":[{"value":"Send the invoice"}],
+  "Summary":[{"value":"Order question, solved.","start":0,"end":92}],
+  "BulletedSummary":[{"value":"Asked for an invoice","section":"Topics"}],
+  "Highlights":[{"speakerId":"P-1","value":"invoice by Friday","start":40.0,"end":44.0}],
+  "NextSteps":[{"value":"Send the invoice"}],
   "CallNotes":[{"value":"Wants e-mail"}],"AIScore":[{"value":"8"}],"Sentiment":[{"value":"Positive"}]}}
 """
 EVENT = (
@@ -98,7 +102,7 @@ def test_entries_of_a_session_that_cannot_be_its_own_are_dropped(record: str) ->
 
 
 @pytest.mark.parametrize("body", ["{}", "[]", "<html>", '{"records":{}}'])
-def test_an_answer_that_is_no_list_of_insights_is_unusable(body: str) -> None:
+def test_a_response_without_a_list_of_insights_is_unusable(body: str) -> None:
     with pytest.raises(RingCentralUnreachable):
         decode_session_insights(answer(body), SESSION)
 
@@ -108,7 +112,7 @@ def test_insights_of_another_recording_are_unusable() -> None:
         decode_record_insights(answer(RECORD), "1")
 
 
-def test_every_kind_is_asked_for_by_name_in_the_light_group() -> None:
+def test_every_type_is_requested_by_name_in_the_light_group() -> None:
     request: Any = session_insights(SESSION)
     assert request.url == f"/ai/ringsense/v1/public/accounts/~/domains/pbx/sessions/{SESSION}/insights"
     assert request.group == "Light"

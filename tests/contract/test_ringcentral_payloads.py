@@ -144,18 +144,19 @@ def test_a_token_answer_without_a_refresh_token_and_with_newer_fields() -> None:
     assert (token.expires_in_seconds, token.owner_id, token.scopes) == (7199.0, "711000101", frozenset())
 
 
-def test_the_refusal_for_want_of_the_company_permission() -> None:
+def test_the_refusal_without_the_company_permission() -> None:
     missing = decode_error(answer(PERMISSION, 403), NOW)
     assert isinstance(missing, PermissionMissing)
     assert (missing.code, missing.permission) == ("CMN-408", "ReadCompanyCallLog")
 
 
-def test_the_refusal_of_a_token_that_is_not_known() -> None:
-    body = '{"errorCode":"TokenInvalid","message":"Token not found","errors":[{"errorCode":"OAU-213","message":"Token not found"}]}'
+def test_the_refusal_of_an_unknown_token() -> None:
+    inner = '{"errorCode":"OAU-213","message":"Token not found"}'
+    body = f'{{"errorCode":"TokenInvalid","message":"Token not found","errors":[{inner}]}}'
     assert isinstance(decode_error(answer(body, 401), NOW), TokenRefused)
 
 
-def test_the_answer_beyond_the_rate() -> None:
+def test_the_response_over_the_rate_limit() -> None:
     limited = decode_error(answer(RATE, 429, Retry_After="60", X_Rate_Limit_Group="heavy"), NOW)
     assert isinstance(limited, RateLimited)
     assert limited.code == "CMN-301"
@@ -233,7 +234,8 @@ def test_the_json_form_of_a_bulk_answer() -> None:
 
 
 def test_an_unknown_record() -> None:
-    body = '{"errorCode":"CMN-102","message":"Resource for parameter [callRecordId] is not found","parameterName":"callRecordId"}'
+    message = "Resource for parameter [callRecordId] is not found"
+    body = f'{{"errorCode":"CMN-102","message":"{message}","parameterName":"callRecordId"}}'
     refused = decode_error(answer(body, 404), NOW)
     assert isinstance(refused, RequestRefused)
     assert (refused.status, refused.code) == (404, "CMN-102")

@@ -1,4 +1,4 @@
-"""Request ids in and out, ids on the lines of the log, and few lines for an outage."""
+"""Request ids in requests, responses and log lines, and few lines for an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -59,11 +59,17 @@ def size_of(answer: httpx.Response) -> int:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/calls"), ("GET", "/v1/calls/none"), ("GET", "/nowhere"), ("HEAD", "/v1/calls"), ("PUT", "/v1/calls"), ("GET", "/healthz")]
-)  # fmt: skip
-async def test_a_request_id_comes_back_with_every_answer(
-    caller: httpx.AsyncClient, method: str, path: str
-) -> None:
+    ("method", "path"),
+    [
+        ("GET", "/v1/calls"),
+        ("GET", "/v1/calls/none"),
+        ("GET", "/nowhere"),
+        ("HEAD", "/v1/calls"),
+        ("PUT", "/v1/calls"),
+        ("GET", "/healthz"),
+    ],
+)
+async def test_every_response_has_a_request_id(caller: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await caller.request(method, path, headers={"X-Request-Id": "trace-7/b"})
     assert answer.headers.get_list("X-Request-Id") == ["trace-7/b"]
     if answer.headers["content-type"] == "application/problem+json":
@@ -71,14 +77,14 @@ async def test_a_request_id_comes_back_with_every_answer(
 
 
 @pytest.mark.parametrize("given", ["two words", "x" * 129, "", "h\u00fc", "tab\tbed"])
-async def test_an_id_that_cannot_stand_in_a_line_is_replaced(caller: httpx.AsyncClient, given: str) -> None:
+async def test_an_unloggable_request_id_is_replaced(caller: httpx.AsyncClient, given: str) -> None:
     headers = [(b"x-request-id", given.encode("latin-1"))]
     answer = await caller.get("/healthz", headers=headers)
     assert len(answer.headers["X-Request-Id"]) == 16
     assert answer.headers["X-Request-Id"].isalnum()
 
 
-async def test_two_ids_are_none(caller: httpx.AsyncClient) -> None:
+async def test_two_request_ids_are_ignored(caller: httpx.AsyncClient) -> None:
     answer = await caller.get("/healthz", headers=[("X-Request-Id", "a"), ("X-Request-Id", "b")])
     assert answer.headers["X-Request-Id"] not in {"a", "b"}
 
@@ -248,7 +254,7 @@ async def test_the_name_of_a_loop_is_on_its_lines() -> None:
     assert named == ["sweeps"]
 
 
-async def test_what_is_rolled_back_was_never_counted_nor_logged(database: Database) -> None:
+async def test_rolled_back_work_is_neither_counted_nor_logged(database: Database) -> None:
     done: list[str] = []
 
     async def fail() -> None:
@@ -265,7 +271,7 @@ async def test_what_is_rolled_back_was_never_counted_nor_logged(database: Databa
     assert done == ["kept"]
 
 
-def test_failures_of_an_outage_are_not_warned_of_again() -> None:
+def test_failures_during_an_outage_log_no_further_warnings() -> None:
     with captured() as lines:
         for _ in range(30):
             log_failure(get_logger(), "poll failed", RingCentralUnreachable("no answer: ConnectError"))

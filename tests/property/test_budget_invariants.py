@@ -1,6 +1,7 @@
-"""The limit holds at a server that counts for itself, whatever replicas, latencies and crashes do.
+"""The limit holds at an independent server, with any replicas, latencies and crashes.
 
-The server here shares no code with `budget`: a plain list of arrivals, a sliding window, a restarting penalty.
+The server here shares no code with `bucket`: it is a list of arrivals, a sliding window and a restarting
+penalty.
 """
 
 import heapq
@@ -30,7 +31,9 @@ STORED = [priority for priority in Priority if priority <= Priority.CONTENT]
 
 @dataclass
 class Server:
-    """Counts arrivals in (now - window, now]; beyond the limit it refuses, and each request in the penalty restarts it."""
+    """Counts arrivals in (now - window, now]. Refuses beyond the limit, and each request in the penalty
+    restarts it.
+    """
 
     limit: int
     arrivals: list[float] = field(default_factory=list)
@@ -51,7 +54,9 @@ class Server:
 
 @dataclass(frozen=True)
 class Attempt:
-    """After `pause` seconds a replica asks; its request arrives and is answered after these shares of the timeout."""
+    """After `pause` seconds a replica sends a request; it arrives and is answered after these shares of the
+    timeout.
+    """
 
     pause: float
     priority: Priority
@@ -76,7 +81,7 @@ attempts = st.lists(
 
 
 class World:
-    """Replicas that share one stored JSON value; each attempt may be another replica's."""
+    """Replicas that share one stored JSON value; each attempt may be made by another replica."""
 
     def __init__(self, server: Server, *, headers: bool) -> None:
         self.server = server
@@ -151,7 +156,7 @@ def test_the_server_never_refuses_replicas_that_share_the_bucket(plan: list[Atte
 
 
 @given(plan=attempts)
-def test_nobody_else_is_imagined_where_nobody_else_asks(plan: list[Attempt]) -> None:
+def test_other_programs_are_not_assumed_without_evidence(plan: list[Attempt]) -> None:
     world = World(Server(LIMITS.limit), headers=True)
     world.play(plan)
     tokens = [slot.token for slot in world.load().slots]
@@ -169,13 +174,14 @@ def test_a_limit_that_differs_from_the_settings_is_kept_once_it_is_known(
 
 
 @given(plan=attempts, foreign_at=st.floats(0.0, 20.0), headers=st.booleans())
-def test_no_request_is_sent_inside_a_penalty_that_others_have_brought_upon_us(
+def test_no_request_is_sent_inside_a_penalty_caused_by_others(
     plan: list[Attempt], foreign_at: float, headers: bool
 ) -> None:
     # `World.ask` holds every grant against the penalties that answers have told of.
     world = World(Server(LIMITS.limit), headers=headers)
     world.play(plan, foreign_at=foreign_at)
-    # Those under way when the penalty began may arrive in it; a later one may not, and so cannot start it anew.
+    # Those under way when the penalty began may arrive in it; a later one may not, and so cannot start it
+    # anew.
     assert world.server.broken_penalties <= world.granted
     state = world.load()
     quiet = max(at(2000.0), budget.poll_times(state, at(2000.0), LIMITS)[0])
@@ -252,7 +258,7 @@ def test_any_bucket_survives_json(state: BucketState) -> None:
 
 
 @given(plan=attempts)
-def test_what_is_said_to_be_free_is_granted(plan: list[Attempt]) -> None:
+def test_slots_reported_free_are_granted(plan: list[Attempt]) -> None:
     world = World(Server(LIMITS.limit), headers=True)
     world.play(plan)
     now, state = 1500.0, world.load()

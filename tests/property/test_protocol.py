@@ -1,4 +1,4 @@
-"""Whatever comes from outside, the decoders answer with a value or with the error that they document."""
+"""For any input from outside, the decoders return a value or raise the error that they document."""
 
 import json
 from contextlib import suppress
@@ -42,10 +42,14 @@ from app.values.storable import EARLIEST, LATEST, BadJson, decode_json
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 WORDS = st.sampled_from(
     [
-        "id", "uri", "records", "paging", "navigation", "nextPage", "page", "perPage", "sessionId", "startTime", "duration",
-        "result", "from", "to", "phoneNumber", "device", "extension", "legs", "master", "recording", "message", "deleted",
-        "transferTarget", "telephonySessionId", "errors", "errorCode", "error", "parameterName", "permissionName",
-        "eventFilters", "disabledFilters", "deliveryMode", "expirationTime", "expiresIn", "blacklistedData", "session",
+        "id", "uri", "records", "paging", "navigation", "nextPage", "page", "perPage", "sessionId",
+        "startTime", "duration",
+        "result", "from", "to", "phoneNumber", "device", "extension", "legs", "master", "recording",
+        "message", "deleted",
+        "transferTarget", "telephonySessionId", "errors", "errorCode", "error", "parameterName",
+        "permissionName",
+        "eventFilters", "disabledFilters", "deliveryMode", "expirationTime", "expiresIn", "blacklistedData",
+        "session",
         "parties", "owner", "status", "access_token", "expires_in", "scope", "response", "body", "contentUri",
     ]
 )  # fmt: skip
@@ -99,14 +103,14 @@ DECODERS: list[tuple[Any, type[Any]]] = [
 
 
 @given(answer=ANSWERS)
-def test_an_answer_is_decoded_or_unreachable(answer: Response) -> None:
+def test_a_response_is_decoded_or_unreachable(answer: Response) -> None:
     for decode, kind in DECODERS:
         with suppress(RingCentralUnreachable):
             assert isinstance(decode(answer), kind)
 
 
 @given(answer=ANSWERS, count=st.integers(1, 2))
-def test_a_bulk_answer_says_something_of_each_id_or_is_unreachable(answer: Response, count: int) -> None:
+def test_a_bulk_response_has_each_id_or_is_unreachable(answer: Response, count: int) -> None:
     ids = IDS[:count]
     try:
         items = decode_call_records(answer, ids)
@@ -128,7 +132,7 @@ def test_every_error_answer_becomes_an_error_of_ours(answer: Response) -> None:
 
 
 @given(answer=ANSWERS)
-def test_a_token_error_is_about_time_or_about_credentials(answer: Response) -> None:
+def test_a_token_error_concerns_time_or_credentials(answer: Response) -> None:
     error = decode_token_error(answer, NOW)
     assert isinstance(error, RateLimited | RingCentralUnreachable | CredentialsRefused)
 
@@ -143,14 +147,14 @@ def test_rate_headers_are_sane_or_absent(answer: Response) -> None:
 
 
 @given(value=JSON | OBJECTS)
-def test_a_record_is_read_or_bad_and_kept_as_it_came(value: Any) -> None:
+def test_a_record_is_read_or_bad_and_kept_unchanged(value: Any) -> None:
     found = read_call_record(value)
     assert isinstance(found, CallRecord | BadRecord)
     assert found.raw is value
 
 
 @given(body=BODIES)
-def test_decoded_json_can_be_kept_by_any_database(body: bytes) -> None:
+def test_decoded_json_can_be_stored_in_any_database(body: bytes) -> None:
     try:
         value = decode_json(body)
     except BadJson:
@@ -231,7 +235,7 @@ def test_splitting_never_fails(content_type: str, body: bytes) -> None:
 
 
 @given(dumped=BODIES, fields=JSON)
-def test_what_is_read_from_storage_is_whole_or_nothing(dumped: bytes, fields: Any) -> None:
+def test_stored_values_are_read_completely_or_not_at_all(dumped: bytes, fields: Any) -> None:
     token = load_token(dumped)
     assert token is None or load_token(token.dump()) == token
     refusal = load_refusal(fields)

@@ -41,7 +41,7 @@ def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A project of its own that uses the plugin, run in a process of its own."""
+    """A separate project that uses the plugin, run in a separate process."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # the others take seconds to load
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -102,7 +102,7 @@ def test_a_failure_stays_a_failure(project: pytest.Pytester, options: tuple[str,
     assert "the run is not complete" not in result.stdout.str()
 
 
-def test_a_run_that_was_told_to_stop_is_not_called_incomplete(
+def test_a_stopped_run_is_not_reported_as_incomplete(
     project: pytest.Pytester, options: tuple[str, ...]
 ) -> None:
     project.makepyfile("def test_fails():\n    assert False\n\ndef test_passes():\n    assert True\n")
@@ -143,8 +143,8 @@ def test_a_test_that_is_not_reported_fails_the_run(
     result.stdout.fnmatch_lines(["1 of 2 collected tests were not reported: *::test_lost"])
 
 
-def test_ids_that_the_parallel_runner_takes_for_one_fail_the_run(project: pytest.Pytester) -> None:
-    """The ids are made equal after the collection was checked, as a plugin could."""
+def test_ids_that_the_parallel_runner_confuses_fail_the_run(project: pytest.Pytester) -> None:
+    """The ids are made equal after the collection was checked, as a plugin could do."""
     project.makeconftest(SHARES_IDS_LATE)
     project.makepyfile(
         test_it="""
@@ -160,7 +160,7 @@ def test_ids_that_the_parallel_runner_takes_for_one_fail_the_run(project: pytest
     result.stdout.fnmatch_lines(["1 of 2 collected tests were not reported: test_it.py::test_same"])
 
 
-def test_a_worker_that_dies_takes_no_test_with_it_unseen(project: pytest.Pytester) -> None:
+def test_tests_lost_with_a_dead_worker_are_noticed(project: pytest.Pytester) -> None:
     project.makepyfile(
         "import os\n\ndef test_dies():\n    os._exit(3)\n\ndef test_after():\n    assert True\n"
     )

@@ -1,7 +1,7 @@
 from app.log import mask
 
 
-def test_numbers_of_people_and_secrets_are_masked() -> None:
+def test_phone_numbers_and_secrets_are_masked() -> None:
     line = mask(
         None,
         "info",

@@ -1,4 +1,4 @@
-"""Where the tests' PostgreSQL comes from, in the order installed, embedded; and by whom it can be run."""
+"""Where the tests' PostgreSQL comes from, installed before embedded, and who can run it."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def _forgets() -> Iterator[None]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that every user can enter, as the folder for temporary files is."""
+    """A folder that every user can enter, like the folder for temporary files."""
     folder = Path(tempfile.mkdtemp(prefix="aftercall-binaries-"))
     folder.chmod(0o755)
     yield folder
@@ -33,7 +33,7 @@ def public() -> Iterator[Path]:
 
 
 def make_installation(root: Path, mode: int = 0o755) -> Path:
-    """Programs that answer to --version if their library is where the wheel has it, beside the package."""
+    """Programs that respond to --version if their library is next to the package, as in the wheel."""
     libraries = root.parent.with_name(f"{root.parent.name}.libs")
     libraries.mkdir(parents=True)
     (libraries / "libpq.so.5").write_text("a library")
@@ -47,7 +47,7 @@ def make_installation(root: Path, mode: int = 0o755) -> Path:
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *, installed: Path | None, embedded: Path | None) -> None:
-    """Let the machine have these two and no others."""
+    """Make only these two available on the machine."""
     monkeypatch.setattr(postgres_binaries, "_installed", lambda: iter([installed] if installed else []))
     package = embedded.parent.parent if embedded else None
     spec = type("Spec", (), {"submodule_search_locations": [str(package)]})() if package else None
@@ -67,13 +67,13 @@ def test_installed_binaries_come_first(public: Path, monkeypatch: pytest.MonkeyP
     assert find(str(embedded), user) == embedded
 
 
-def test_the_wheel_serves_where_nothing_is_installed(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wheel_is_used_if_nothing_is_installed(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded = make_installation(public / "wheel" / "pginstall")
     offer(monkeypatch, installed=None, embedded=embedded)
     assert find("", unprivileged_user()) == embedded
 
 
-def test_installed_binaries_that_cannot_be_run_are_passed_over(
+def test_installed_binaries_that_cannot_run_are_skipped(
     public: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = make_installation(public / "broken" / "15")
@@ -115,7 +115,7 @@ def test_a_wheel_in_a_closed_folder_is_copied(public: Path, monkeypatch: pytest.
     assert said.stdout == "postgres (PostgreSQL) 18.6\n"
 
 
-def test_processes_that_arrive_together_share_one_copy(public: Path) -> None:
+def test_concurrent_processes_share_one_copy(public: Path) -> None:
     package = make_installation(public / "wheel" / "pginstall").parent.parent
     copies: list[Path] = []
     threads = [
@@ -130,7 +130,7 @@ def test_processes_that_arrive_together_share_one_copy(public: Path) -> None:
     assert [path for path in public.iterdir() if path.is_dir() and "wheel" not in path.name] == [copies[0]]
 
 
-def test_a_copy_that_others_can_write_to_is_refused(public: Path) -> None:
+def test_a_copy_writable_by_others_is_rejected(public: Path) -> None:
     package = make_installation(public / "wheel" / "pginstall").parent.parent
     copy_for_others(package, public).chmod(0o777)
     with pytest.raises(NoPostgres, match="remove it"):
@@ -146,7 +146,7 @@ def test_a_copy_that_others_can_write_to_is_refused(public: Path) -> None:
         ("/nowhere/bin", "AFTERCALL_TEST_POSTGRES names /nowhere/bin"),
     ],
 )
-def test_a_choice_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, choice: str, says: str) -> None:
+def test_a_missing_choice_is_reported(monkeypatch: pytest.MonkeyPatch, choice: str, says: str) -> None:
     offer(monkeypatch, installed=None, embedded=None)
     with pytest.raises(NoPostgres, match=says):
         find(choice, unprivileged_user())

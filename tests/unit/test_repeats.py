@@ -1,4 +1,4 @@
-"""What happens again and again is logged once: outages with their end, refusals with their number."""
+"""Repeated events are logged once: outages with their end, refusals with their number."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ def test_an_outage_is_one_line_at_its_beginning_and_one_at_its_end() -> None:
     assert (lines[1]["seconds"], lines[1]["tries"]) == (209.0, 200)
 
 
-def test_an_outage_that_lasts_is_told_again_every_five_minutes() -> None:
+def test_a_lasting_outage_is_logged_every_five_minutes() -> None:
     clock = FakeClock()
     outage = Outage("the database is away", clock)
     with capture_logs() as lines:
@@ -38,7 +38,7 @@ def test_an_outage_that_lasts_is_told_again_every_five_minutes() -> None:
     assert lines[-1]["tries"] == 3301
 
 
-def test_what_comes_and_goes_is_one_outage() -> None:
+def test_intermittent_failures_are_one_outage() -> None:
     clock = FakeClock()
     outage = Outage("the database is away", clock)
     with capture_logs() as lines:
@@ -75,7 +75,7 @@ def test_refusals_are_logged_once_a_minute_with_their_number() -> None:
     ]
 
 
-async def test_what_was_counted_is_told_even_if_nothing_follows() -> None:
+async def test_counted_events_are_logged_even_if_nothing_follows() -> None:
     repeats = Repeats(every_seconds=0.05)
     with capture_logs() as lines:
         for _ in range(10):

@@ -25,7 +25,7 @@ def test_the_environment_is_read_with_fractions_and_ringcentrals_own_names(
     assert (settings.rc_server_url, settings.rc_client_id) == ("http://127.0.0.1:9", "id")
 
 
-def test_durations_that_nobody_sets_follow_the_window() -> None:
+def test_unset_durations_follow_the_window() -> None:
     settings = read_settings(
         active_calls_window_seconds=12.0, active_calls_lag_min_seconds=0.3, active_calls_lag_max_seconds=1.0
     )
@@ -60,7 +60,7 @@ def test_a_database_url_needs_no_driver(given: str, driver: str) -> None:
         ({"public_url": "ftp://x"}, "AFTERCALL_PUBLIC_URL"),
     ],
 )
-def test_what_cannot_work_is_refused_by_its_name(values: dict[str, object], named: str) -> None:
+def test_invalid_settings_are_rejected_by_name(values: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(**values)
 
@@ -85,19 +85,19 @@ def test_without_secrets_the_service_says_what_to_set_and_how_to_make_it() -> No
         ({"api_key": "ak_guess-me"}, "AFTERCALL_API_KEY needs 32 characters or more, it has 11"),
     ],
 )
-def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(short: dict[str, str], named: str) -> None:
+def test_a_guessable_secret_is_rejected_and_not_shown(short: dict[str, str], named: str) -> None:
     settings = read_settings(**{"secret_key": LONG, "webhook_token": TOKEN, **short})
     with pytest.raises(SettingsError, match=named) as refused:
         settings.secrets()
     assert "guess-me" not in str(refused.value)
 
 
-def test_a_short_secret_key_may_wait_behind_the_one_that_replaces_it() -> None:
+def test_a_short_secret_key_is_allowed_after_its_replacement() -> None:
     settings = read_settings(secret_key=f"{LONG},short", webhook_token=TOKEN)
     assert settings.secrets()[0] == f"{LONG},short"
 
 
-def test_secrets_do_not_show() -> None:
+def test_secrets_are_not_in_the_repr() -> None:
     settings = read_settings(secret_key="a" * 32, webhook_token="hidden-one", rc_jwt="hidden-two")
     assert "hidden" not in repr(settings)
 

@@ -1,4 +1,4 @@
-"""Keys that encrypt, keys that may still decrypt, and seals that only the same use can open."""
+"""Keys that encrypt, keys that can still decrypt, and seals for a single use."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from app.vault import InvalidToken, Vault
 OLD, NEW = "o" * 32, "n" * 32
 
 
-def test_what_is_encrypted_cannot_be_read_and_comes_back() -> None:
+def test_encrypted_values_are_unreadable_and_can_be_decrypted() -> None:
     encrypted = Vault(OLD).encrypt(b"a refresh token")
     assert b"refresh" not in encrypted
     assert Vault(OLD).decrypt(encrypted) == b"a refresh token"
@@ -24,7 +24,7 @@ def test_the_first_key_encrypts() -> None:
         Vault(OLD).decrypt(encrypted)
 
 
-def test_renewing_leaves_nothing_to_the_old_key() -> None:
+def test_renewed_values_do_not_need_the_old_key() -> None:
     both = Vault(f"{NEW},{OLD}")
     renewed = both.renewed(Vault(OLD).encrypt(b"kept"))
     assert renewed is not None
@@ -32,12 +32,12 @@ def test_renewing_leaves_nothing_to_the_old_key() -> None:
     assert both.renewed(renewed) is None
 
 
-def test_what_nobody_has_encrypted_is_refused_when_renewed_too() -> None:
+def test_unknown_ciphertext_is_rejected_on_renewal() -> None:
     with pytest.raises(InvalidToken):
         Vault(NEW).renewed(Vault(OLD).encrypt(b"kept"))
 
 
-def test_a_seal_opens_for_its_own_use_alone() -> None:
+def test_a_seal_opens_only_for_its_own_use() -> None:
     sealed = Vault(OLD).seal("state", b"nonce")
     assert Vault(f"{NEW},{OLD}").unseal("state", sealed) == b"nonce"
     for use, text in (("cookie", sealed), ("state", sealed[:-4] + "AAA="), ("state", ""), ("state", "käse")):

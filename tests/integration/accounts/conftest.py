@@ -1,4 +1,6 @@
-"""The whole service before one RingCentral with two companies, all on loopback and twenty times as fast as life."""
+"""The whole service with one RingCentral and two companies, all on loopback, twenty times faster than real
+time.
+"""
 
 import asyncio
 import socket
@@ -40,7 +42,7 @@ class Stage:
         return process
 
     async def ask(self, method: str, path: str, *, key: str | None = None, **given: Any) -> httpx.Response:
-        """Ask our API, with the operator's key or another."""
+        """Send a request to our API, with the operator's key or another."""
         headers = {"Authorization": f"Bearer {key}"} if key else ADMIN
         async with httpx.AsyncClient(
             base_url=self.address, headers=headers, trust_env=False, timeout=30
@@ -63,19 +65,19 @@ class Stage:
         return str(answer.json()["url"])
 
     async def to_ringcentral(self, start: str | None = None) -> str:
-        """Begin to sign in; return where the browser is sent."""
+        """Start a sign-in; return where the browser is sent."""
         answer = await self.browser.get(start or await self.invitation())
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
     async def agree(self, address: str, user: str) -> str:
-        """Be this user at RingCentral's page; return where the browser is sent back to."""
+        """Sign in as this user on RingCentral's page; return where the browser is sent."""
         answer = await self.browser.get(f"{address}&{urlencode({'sim_user': user})}")
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
     async def sign_in(self, user: str) -> httpx.Response:
-        """Connect an account from invitation to the last page."""
+        """Connect an account, from the invitation to the last page."""
         back = await self.agree(await self.to_ringcentral(), user)
         return await self.browser.get(back)
 
@@ -96,7 +98,7 @@ def query_of(address: str) -> dict[str, str]:
 
 class _Server(uvicorn.Server):
     def install_signal_handlers(self) -> None:
-        """Signals are the test runner's."""
+        """The test runner handles signals."""
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets=sockets)
@@ -161,7 +163,7 @@ async def stage(make_settings: Any, database_url: str) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def quick_stage(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
-    """The same on SQLite alone, where storage does not matter."""
+    """The same on SQLite only, for tests in which storage does not matter."""
     async with staged(make_settings, sqlite_url, Role.WEB) as opened:
         yield opened
 

@@ -1,4 +1,4 @@
-"""/v1/accounts and /v1/api-keys over HTTP: JWT credentials, who administers what, removal, a new secret key."""
+"""/v1/accounts and /v1/api-keys over HTTP: JWT credentials, permissions, removal, a new secret key."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ async def add(stage: Stage, jwt: str, **fields: Any) -> httpx.Response:
     return await stage.ask("POST", "/v1/accounts", json={"jwt": jwt} | fields)
 
 
-async def test_a_jwt_credential_is_stored_for_the_account_that_it_turns_out_to_be(stage: Stage) -> None:
+async def test_a_jwt_credential_is_stored_for_its_account(stage: Stage) -> None:
     answer = await add(stage, "coffee")
     assert answer.status_code == 201, answer.text
     body = answer.json()
@@ -44,7 +44,7 @@ async def test_an_app_of_its_own_can_come_with_the_credential(quick_stage: Stage
     assert (await add(quick_stage, "coffee", clientId="sim-client")).status_code == 422
 
 
-async def test_a_refused_credential_is_told_and_not_stored(stage: Stage) -> None:
+async def test_a_refused_credential_is_reported_and_not_stored(stage: Stage) -> None:
     answer = await add(stage, "stale")
     assert answer.status_code == 422
     assert answer.json()["ringCentral"]["code"] == "OAU-210"
@@ -77,7 +77,7 @@ async def test_a_name_can_be_given_and_must_be_one(quick_stage: Stage) -> None:
     assert (await add(quick_stage, "coffee", name="a/b")).status_code == 422
 
 
-async def test_a_user_is_stored_once_since_ringcentral_counts_him_once(quick_stage: Stage) -> None:
+async def test_a_user_is_stored_once_because_the_rate_limit_is_per_user(quick_stage: Stage) -> None:
     stage = quick_stage
     await add(stage, "coffee", name="backup")
     assert [one["name"] for one in (await add(stage, "coffee")).json()["credentials"]] == ["backup"]
@@ -91,9 +91,7 @@ async def test_a_user_is_stored_once_since_ringcentral_counts_him_once(quick_sta
     assert (await add(stage, "coffee-second")).json()["credentials"][1]["name"] == "ext-711000190"
 
 
-async def test_the_user_of_the_environment_is_not_added_beside_himself(
-    make_settings: Any, sqlite_url: str
-) -> None:
+async def test_the_user_of_the_environment_cannot_be_added_again(make_settings: Any, sqlite_url: str) -> None:
     async with staged(make_settings, sqlite_url, Role.WEB, rc_jwt="tea") as stage:
         await stage.process.onboarding.learn_own()
         await TokenRefresher(stage.process.connections, stage.process.clock).step()
@@ -103,7 +101,7 @@ async def test_the_user_of_the_environment_is_not_added_beside_himself(
         assert (await add(stage, "tea-second")).status_code == 201
 
 
-async def test_removed_credentials_are_gone_here_and_at_ringcentral(stage: Stage) -> None:
+async def test_removed_credentials_are_deleted_here_and_revoked_at_ringcentral(stage: Stage) -> None:
     await add(stage, "coffee")
     (connection,) = await stage.process.connections.all()
     path = f"/v1/accounts/{COFFEE}/credentials/ext-711000101"
@@ -119,7 +117,7 @@ async def test_removed_credentials_are_gone_here_and_at_ringcentral(stage: Stage
         assert await db.scalar(select(credentials.c.name)) is None, "nobody brings them back"
 
 
-async def test_whoever_keeps_on_serving_an_account_hears_at_once_that_credentials_are_gone(
+async def test_removing_credentials_wakes_the_other_connections(
     quick_stage: Stage,
 ) -> None:
     await add(quick_stage, "coffee")
@@ -129,7 +127,7 @@ async def test_whoever_keeps_on_serving_an_account_hears_at_once_that_credential
     assert {"polls", "readings", "subscriptions"} <= set(told)
 
 
-async def test_credentials_go_even_if_ringcentral_is_away(quick_stage: Stage) -> None:
+async def test_credentials_are_removed_even_if_ringcentral_is_unreachable(quick_stage: Stage) -> None:
     await add(quick_stage, "coffee")
     for company in (quick_stage.tea, quick_stage.coffee):
         company.faults = company.faults.model_copy(update={"unavailable_share": 1.0, "token_status": 503})
@@ -137,7 +135,7 @@ async def test_credentials_go_even_if_ringcentral_is_away(quick_stage: Stage) ->
     assert (await quick_stage.ask("DELETE", path)).status_code == 204
 
 
-async def test_a_key_of_one_account_administers_that_one_alone(stage: Stage) -> None:
+async def test_a_key_of_one_account_administers_only_that_account(stage: Stage) -> None:
     await add(stage, "coffee")
     await add(stage, "tea")
     key = await stage.admin_key_of(COFFEE)

@@ -1,4 +1,6 @@
-"""Several accounts and several users of one account, side by side: each with his own bucket, rights and troubles."""
+"""Several accounts and several users of one account, side by side: each with its own bucket, access and
+problems.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -41,7 +43,7 @@ TOKEN = StoredToken(access_token="t", issued_at=START, expires_at=START + timede
 
 
 class Slow(FakeRingCentral):
-    """Answers when the test opens the door."""
+    """Responds when the test opens the door."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -79,7 +81,7 @@ class Company:
         self.reader = self.make_reader()
 
     def make_poller(self, patience_seconds: float | None = None) -> Poller:
-        """Without patience every step ends with all that it began: none of the test's time passes meanwhile."""
+        """Without patience every step finishes all that it began, so no test time passes meanwhile."""
         return Poller(
             accounts_context(
                 self.database,
@@ -163,7 +165,9 @@ class Company:
             self.clock.advance(min(left, 1.0 if pause is None else max(0.25, min(pause, 1.0))))
 
     async def poll_until(self, account_id: AccountId, number: int, stage: Stage) -> None:
-        """Poll until a call has come so far; how long its turn takes beside a slow one is the machine's affair."""
+        """Poll until a call has reached this stage. How long that takes beside a slow account depends on the
+        machine.
+        """
         async with asyncio.timeout(20):
             while await self.stage_of(account_id, number) != stage:
                 await self.poll_for(2)
@@ -227,7 +231,7 @@ async def test_each_account_is_polled_with_its_own_credentials(company: Company)
     assert await company.stage_of(OTHER, 2) == Stage.BOOTSTRAPPED
 
 
-async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None:
+async def test_a_hanging_account_does_not_affect_others(company: Company) -> None:
     company.poller = company.make_poller(patience_seconds=0.3)
     hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
@@ -242,7 +246,7 @@ async def test_an_account_that_hangs_disturbs_no_other(company: Company) -> None
     await company.poll_until(ACCOUNT, 1, Stage.BOOTSTRAPPED)
 
 
-async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Company) -> None:
+async def test_an_account_with_a_hanging_call_log_does_not_affect_others(company: Company) -> None:
     company.reader = company.make_reader(patience_seconds=0.3)
     hanging = Slow(company.clock)
     company.connections.behind["~", "own"] = hanging
@@ -258,7 +262,7 @@ async def test_an_account_whose_call_log_hangs_disturbs_no_other(company: Compan
     assert await company.stage_of(ACCOUNT, 1) == Stage.ENDED
 
 
-async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_not_loop(
+async def test_refused_credentials_affect_only_their_account_and_are_not_retried_in_a_loop(
     company: Company,
 ) -> None:
     theirs = await company.connect(OTHER, "ext-1")
@@ -277,7 +281,7 @@ async def test_refused_credentials_are_a_problem_of_their_account_alone_and_do_n
     assert await company.problems() == {(OTHER, "ext-1"): [AccessReason.SIGN_IN_AGAIN]}
 
 
-async def test_users_without_company_rights_see_their_own_calls_out_of_their_own_buckets(
+async def test_users_without_company_permission_read_their_own_calls_from_their_own_buckets(
     company: Company,
 ) -> None:
     ana = await company.connect(OTHER, "ext-ana", access=Access(Level.EXTENSION, ANA))
@@ -294,7 +298,7 @@ async def test_users_without_company_rights_see_their_own_calls_out_of_their_own
     assert all(asked.endswith(f"of {BEN}") for asked in ben.asked)
 
 
-async def test_two_ways_in_to_one_extension_poll_it_once(company: Company) -> None:
+async def test_two_connections_to_one_extension_poll_it_once(company: Company) -> None:
     ways = [
         await company.connect(OTHER, name, access=Access(Level.EXTENSION, ANA)) for name in ("desk", "mobile")
     ]
@@ -317,7 +321,7 @@ async def test_two_users_of_one_account_have_buckets_of_their_own(company: Compa
         assert sorted(await db.scalars(mine)) == ["first:heavy", "second:heavy"]
 
 
-async def test_a_second_service_user_takes_the_call_log_off_the_first(company: Company) -> None:
+async def test_a_second_service_user_reads_the_call_log(company: Company) -> None:
     first = await company.connect(OTHER, "first")
     second = await company.connect(OTHER, "second")
     await company.end_call(OTHER, 1)
@@ -341,7 +345,7 @@ async def test_when_the_company_wide_user_fails_the_others_serve_their_own_calls
     assert len(wide.asked) == 1
 
 
-async def test_a_right_that_calls_do_not_need_stops_no_poll_and_is_remembered(
+async def test_a_missing_permission_that_calls_do_not_need_is_recorded_and_stops_no_poll(
     company: Company, clock: FakeClock
 ) -> None:
     await company.connect(OTHER, "ext-1")
@@ -357,9 +361,7 @@ async def test_a_right_that_calls_do_not_need_stops_no_poll_and_is_remembered(
     assert connection.access.may("ReadCallRecording", clock.now())
 
 
-async def test_a_problem_that_goes_on_keeps_the_moment_at_which_it_began(
-    company: Company, clock: FakeClock
-) -> None:
+async def test_a_continuing_problem_keeps_its_start_time(company: Company, clock: FakeClock) -> None:
     await company.connect(OTHER, "ext-1")
     refusal = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
     for _ in range(3):
@@ -376,9 +378,7 @@ async def test_a_problem_that_goes_on_keeps_the_moment_at_which_it_began(
     assert (await company.access_of(OTHER, "ext-1")).problem is None
 
 
-async def test_what_one_connection_wants_is_neither_overwritten_nor_cleared_by_another(
-    company: Company, clock: FakeClock
-) -> None:
+async def test_problems_of_connections_are_independent(company: Company, clock: FakeClock) -> None:
     for name in ("ana", "ben", "cleo"):
         await company.connect(OTHER, name)
     ana, ben, cleo = await company.connections.of(OTHER)
@@ -402,7 +402,7 @@ async def test_what_one_connection_wants_is_neither_overwritten_nor_cleared_by_a
     )
 
 
-async def test_the_services_own_user_is_to_see_the_whole_account_unless_another_one_does(
+async def test_the_services_own_user_needs_the_whole_account_unless_another_has_it(
     company: Company, clock: FakeClock
 ) -> None:
     (own,) = await company.connections.of(ACCOUNT)
@@ -419,7 +419,7 @@ async def test_the_services_own_user_is_to_see_the_whole_account_unless_another_
     assert (await company.access_of(AccountId("~"), "own")).lacks == {}
 
 
-async def test_a_user_who_was_added_for_his_own_extension_wants_nothing(company: Company) -> None:
+async def test_a_user_added_for_one_extension_has_no_problem(company: Company) -> None:
     await company.connect(OTHER, "ext-ana")
     (connection,) = await company.connections.of(OTHER)
     refusal = PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408")
@@ -428,7 +428,7 @@ async def test_a_user_who_was_added_for_his_own_extension_wants_nothing(company:
     assert await company.problems() == {}
 
 
-async def test_credentials_of_another_account_are_told_and_stop_nothing(company: Company) -> None:
+async def test_credentials_of_another_account_are_reported_and_stop_nothing(company: Company) -> None:
     ours = company.connections.behind["~", "own"] = FakeRingCentral(company.clock)
     await company.connect(ACCOUNT, "second")
     ours.account_id = AccountId("1")
@@ -461,7 +461,7 @@ async def test_credentials_that_only_read_the_call_log_say_so_when_they_work_aga
     assert await company.problems() == {}
 
 
-async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(company: Company) -> None:
+async def test_a_missing_app_scope_is_reported_before_it_is_needed(company: Company) -> None:
     theirs = await company.connect(OTHER, "ext-1")
     theirs.scopes = ("ReadCallLog", "SubscriptionWebhook")
     await TokenRefresher(company.connections, company.clock).step()
@@ -471,7 +471,7 @@ async def test_a_scope_that_the_app_lacks_is_told_before_anybody_misses_it(compa
     assert await company.problems() == {}
 
 
-async def test_an_added_account_is_known_as_such_even_without_credentials(company: Company) -> None:
+async def test_an_added_account_is_recognised_even_without_credentials(company: Company) -> None:
     await company.connect(OTHER, "ext-1")
     async with company.database.write() as db:
         await db.execute(credentials.delete())

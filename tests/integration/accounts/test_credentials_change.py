@@ -1,4 +1,4 @@
-"""Credentials that are replaced, and a secret key that is not there, while work goes on with what was."""
+"""Credentials that are replaced, and a missing secret key, while work with the old ones goes on."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ OLD, NEW = "o" * 32, "n" * 32
 
 
 class House:
-    """Replicas before one token endpoint, on one database."""
+    """Replicas on one database, with one token endpoint."""
 
     def __init__(
         self, database: Database, clock: FakeClock, http: httpx.AsyncClient, settings: Settings
@@ -93,7 +93,7 @@ async def test_work_under_way_with_a_former_sign_in_does_not_overwrite_the_new_o
         clock.advance(3600)
 
 
-async def test_a_former_sign_in_does_not_lock_out_the_credential_that_took_its_place(
+async def test_a_former_sign_in_does_not_block_its_successor(
     house: House, endpoint: TokenEndpoint, clock: FakeClock
 ) -> None:
     await sign_in(house, endpoint, "one")
@@ -120,7 +120,7 @@ async def test_a_former_sign_in_does_not_lock_out_the_credential_that_took_its_p
     assert endpoint.is_accepted(await present.client.fetch_token())
 
 
-async def test_a_sign_in_whose_tokens_cannot_be_read_wants_its_key_back(
+async def test_a_sign_in_with_unreadable_tokens_asks_for_its_key(
     house: House, endpoint: TokenEndpoint, clock: FakeClock
 ) -> None:
     await sign_in(house, endpoint, "one")
@@ -142,7 +142,7 @@ async def test_a_sign_in_whose_tokens_cannot_be_read_wants_its_key_back(
         PermissionMissing("no", permission="ReadCompanyCallLog", code="CMN-408"),
     ],
 )
-async def test_other_credentials_in_the_environment_begin_without_the_troubles_of_the_former(
+async def test_new_credentials_in_the_environment_start_without_old_problems(
     house: House, error: CredentialsRefused | PermissionMissing
 ) -> None:
     former = house.replica(rc_jwt=SecretStr("jwt"))
@@ -159,7 +159,7 @@ async def test_other_credentials_in_the_environment_begin_without_the_troubles_o
     assert [member.problems for member in account.members] == [()]
 
 
-async def test_what_work_under_way_was_told_of_former_credentials_is_not_said_of_the_new(
+async def test_a_late_refusal_of_former_credentials_does_not_affect_the_new(
     house: House, endpoint: TokenEndpoint
 ) -> None:
     await sign_in(house, endpoint, "one")
@@ -174,7 +174,7 @@ async def test_what_work_under_way_was_told_of_former_credentials_is_not_said_of
     assert blocked.access.problem is not None
 
 
-async def test_a_token_that_another_key_encrypted_is_bought_anew_where_there_is_a_credential_to_buy_it_with(
+async def test_an_unreadable_token_is_replaced_if_there_is_a_credential(
     house: House, endpoint: TokenEndpoint
 ) -> None:
     (own,) = await house.replica(OLD, rc_jwt=SecretStr("jwt")).of(UNBOUND_ACCOUNT)
@@ -184,7 +184,7 @@ async def test_a_token_that_another_key_encrypted_is_bought_anew_where_there_is_
     assert endpoint.is_accepted(first), "a session of its own"
 
 
-async def test_a_refusal_that_goes_on_is_logged_once_with_whose_it_is(
+async def test_a_continuing_refusal_is_logged_once_with_its_connection(
     house: House, endpoint: TokenEndpoint, clock: FakeClock
 ) -> None:
     await sign_in(house, endpoint, "one")

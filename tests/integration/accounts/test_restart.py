@@ -1,4 +1,4 @@
-"""Credentials that were refused are asked with again at once after a restart, or when somebody looks on."""
+"""Refused credentials are retried at once after a restart, or when an operator looks at the problem."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -53,7 +53,7 @@ async def site(database: Database, clock: FakeClock, make_settings: Any) -> Asyn
 
 
 async def refused_for_long(site: Site) -> None:
-    """Have the credentials refused until nobody asks for an hour."""
+    """Have the credentials refused until nobody retries for an hour."""
     site.is_enabled = False
     _, keeper = site.start()
     for _ in range(12):
@@ -64,7 +64,7 @@ async def refused_for_long(site: Site) -> None:
     assert refusal is not None
 
 
-async def test_a_restart_asks_at_once(site: Site) -> None:
+async def test_a_restart_retries_at_once(site: Site) -> None:
     await refused_for_long(site)
     before = site.asked
     _, running = site.start()
@@ -79,7 +79,7 @@ async def test_a_restart_asks_at_once(site: Site) -> None:
     assert serving([connection]) == [connection]
 
 
-async def test_what_is_refused_still_stays_refused_for_as_long_as_before(site: Site) -> None:
+async def test_a_repeated_refusal_waits_as_long_as_before(site: Site) -> None:
     await refused_for_long(site)
     _, keeper = site.start()
     await keeper.step()
@@ -89,7 +89,7 @@ async def test_what_is_refused_still_stays_refused_for_as_long_as_before(site: S
     assert site.asked == before, "the pause does not begin anew at five minutes"
 
 
-async def test_somebody_who_looks_on_has_it_asked(site: Site) -> None:
+async def test_looking_at_the_problem_retries_at_once(site: Site) -> None:
     await refused_for_long(site)
     connections, keeper = site.start()
     await keeper.step()
@@ -100,7 +100,7 @@ async def test_somebody_who_looks_on_has_it_asked(site: Site) -> None:
     assert connection.access.problem is None
 
 
-async def test_a_loop_of_restarts_leaves_the_limit_alone(site: Site) -> None:
+async def test_a_restart_loop_does_not_use_up_the_limit(site: Site) -> None:
     await refused_for_long(site)
     before = site.asked
     for _ in range(60):

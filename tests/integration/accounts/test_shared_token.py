@@ -48,7 +48,7 @@ async def test_replicas_share_the_token_and_the_database_cannot_read_it(
     assert b"EXAMPLE-ACCESS-1" not in kept
 
 
-async def test_a_token_of_another_secret_key_is_not_taken_for_none(
+async def test_a_token_of_another_secret_key_is_not_treated_as_missing(
     database: Database, clock: FakeClock
 ) -> None:
     await store(database, clock).save(TOKEN)
@@ -56,7 +56,7 @@ async def test_a_token_of_another_secret_key_is_not_taken_for_none(
         await store(database, clock, secret="t" * 32).load()
 
 
-async def test_a_refusal_is_shared_and_forgotten_with_the_next_token(
+async def test_a_refusal_is_shared_and_cleared_by_the_next_token(
     database: Database, clock: FakeClock
 ) -> None:
     refusal = Refusal(detail="invalid_grant", until=START, fingerprint="f", code="OAU-210")
@@ -92,7 +92,7 @@ async def test_the_lease_of_a_crashed_replica_runs_out(database: Database, clock
         assert clock.now() >= START + timedelta(seconds=5)
 
 
-async def test_waiting_for_a_token_has_an_end(database: Database, clock: FakeClock) -> None:
+async def test_waiting_for_a_token_is_limited(database: Database, clock: FakeClock) -> None:
     async with store(database, clock).lock():
         async with database.write() as db:
             await db.execute(update(credentials).values(lease_until=clock.now() + timedelta(hours=1)))
@@ -101,9 +101,7 @@ async def test_waiting_for_a_token_has_an_end(database: Database, clock: FakeClo
                 pass
 
 
-async def test_a_token_bought_under_a_lease_that_another_took_is_not_kept(
-    database: Database, clock: FakeClock
-) -> None:
+async def test_a_token_bought_under_a_lost_lease_is_not_saved(database: Database, clock: FakeClock) -> None:
     slow, quick = store(database, clock, "slow"), store(database, clock, "quick")
     newer = replace(TOKEN, access_token="EXAMPLE-ACCESS-2")
     async with slow.lock():
@@ -115,7 +113,7 @@ async def test_a_token_bought_under_a_lease_that_another_took_is_not_kept(
     assert await slow.load() == newer
 
 
-async def test_credentials_that_were_removed_do_not_come_back(database: Database, clock: FakeClock) -> None:
+async def test_removed_credentials_do_not_come_back(database: Database, clock: FakeClock) -> None:
     of_account = SharedTokenStore(
         database,
         clock,
@@ -152,7 +150,9 @@ async def test_the_lease_is_renewed_while_a_token_is_being_bought(
 
 
 class SignedIn:
-    """Somebody has signed in; replicas share the pair by the database, and each may be held up as it asks."""
+    """A user has signed in. Replicas share the pair through the database, and each may be delayed when it
+    requests one.
+    """
 
     def __init__(self, database: Database, clock: FakeClock, http: httpx.AsyncClient) -> None:
         self.database, self.clock = database, clock
@@ -185,7 +185,7 @@ async def signed_in(database: Database, clock: FakeClock) -> AsyncIterator[Signe
         yield made
 
 
-async def test_who_lost_the_lease_does_not_end_a_sign_in_that_another_has_renewed(
+async def test_a_replica_that_lost_the_lease_does_not_end_a_renewed_sign_in(
     signed_in: SignedIn, database: Database, clock: FakeClock
 ) -> None:
     slow, quick = signed_in.replica("slow"), signed_in.replica("quick")

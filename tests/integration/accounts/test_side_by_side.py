@@ -1,4 +1,6 @@
-"""Two companies with different rights in one service: every call finds its record, and nobody sees the other's."""
+"""Two companies with different permissions in one service: every call finds its record, and they stay
+separate.
+"""
 
 from app.simulator.scripting.casting import CallOptions
 from tests.conftest import answer_to
@@ -44,7 +46,7 @@ async def test_an_own_account_and_a_connected_one_are_served_side_by_side(busy_s
     assert own["isOwn"], "the account of the environment's credentials"
 
 
-async def test_a_company_that_fails_does_not_disturb_the_other(busy_stage: Stage) -> None:
+async def test_a_failing_company_does_not_affect_the_other(busy_stage: Stage) -> None:
     stage = busy_stage
     await stage.sign_in(f"{COFFEE}*190")
     await subscribed(stage, TEA, COFFEE)
@@ -56,7 +58,7 @@ async def test_a_company_that_fails_does_not_disturb_the_other(busy_stage: Stage
     stage.coffee.faults = stage.coffee.faults.model_copy(update={"latency_seconds": 0.0})
 
 
-async def test_a_user_who_sees_only_himself_has_his_calls_beside_a_whole_company(busy_stage: Stage) -> None:
+async def test_a_user_with_one_extension_is_served_beside_a_whole_company(busy_stage: Stage) -> None:
     stage = busy_stage
     await stage.sign_in(f"{COFFEE}*102")
     await subscribed(stage, TEA, COFFEE)

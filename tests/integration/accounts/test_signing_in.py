@@ -1,4 +1,4 @@
-"""Connecting an account by signing in with RingCentral, as a browser does it, on both databases."""
+"""Connecting an account by signing in to RingCentral, as a browser does it, on both databases."""
 
 import asyncio
 from dataclasses import replace
@@ -41,7 +41,7 @@ async def test_an_invited_administrator_connects_the_account(stage: Stage) -> No
     assert "ReadCallLog" in held["scopes"]
 
 
-async def test_nothing_stored_can_be_read_in_the_database(stage: Stage) -> None:
+async def test_stored_secrets_are_unreadable_in_the_database(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     async with stage.process.database.read() as db:
         row = (await db.execute(select(credentials))).one()
@@ -53,7 +53,7 @@ async def test_nothing_stored_can_be_read_in_the_database(stage: Stage) -> None:
     assert all(secret not in listed for secret in secrets)
 
 
-async def test_signing_in_again_replaces_what_the_same_user_had(stage: Stage) -> None:
+async def test_signing_in_again_replaces_the_users_credentials(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     page = await stage.sign_in(f"{COFFEE}*101")
     assert "connected again" in page.text
@@ -62,7 +62,7 @@ async def test_signing_in_again_replaces_what_the_same_user_had(stage: Stage) ->
     assert (await connection.client.fetch_token()).owner_id == ANA
 
 
-async def test_users_of_two_accounts_are_told_apart(stage: Stage) -> None:
+async def test_users_of_two_accounts_are_distinguished(stage: Stage) -> None:
     await stage.sign_in(f"{TEA}*101")
     await stage.sign_in(f"{COFFEE}*101")
     assert [row[0] for row in await stored(stage)] == [TEA, COFFEE]
@@ -78,7 +78,7 @@ async def test_a_user_without_company_rights_connects_his_own_extension(quick_st
     assert (held["level"], held["extensionId"], held["problems"]) == ("extension", BEN, [])
 
 
-async def test_what_the_app_may_not_is_told_and_stored_as_a_problem(quick_stage: Stage) -> None:
+async def test_missing_app_permissions_are_reported_and_stored_as_a_problem(quick_stage: Stage) -> None:
     stage = quick_stage
     stage.coffee.faults = stage.coffee.faults.model_copy(update={"missing_scopes": ("ReadCallLog",)})
     page = await stage.sign_in(f"{COFFEE}*101")
@@ -89,7 +89,7 @@ async def test_what_the_app_may_not_is_told_and_stored_as_a_problem(quick_stage:
     assert problem["code"] == "CMN-401"
 
 
-async def test_the_challenge_goes_to_ringcentral_and_the_verifier_to_nobody(quick_stage: Stage) -> None:
+async def test_ringcentral_gets_the_challenge_and_nobody_gets_the_verifier(quick_stage: Stage) -> None:
     address = await quick_stage.to_ringcentral()
     asked = query_of(address)
     assert asked["code_challenge_method"] == "S256"
@@ -104,7 +104,7 @@ async def test_the_challenge_goes_to_ringcentral_and_the_verifier_to_nobody(quic
     assert asked["redirect_uri"] == f"{quick_stage.address}/oauth/ringcentral/callback"
 
 
-async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(quick_stage: Stage) -> None:
+async def test_the_cookie_is_inaccessible_to_scripts_and_other_sites(quick_stage: Stage) -> None:
     answer = await quick_stage.browser.get(await quick_stage.invitation())
     (cookie,) = answer.headers.get_list("set-cookie")
     assert "HttpOnly" in cookie
@@ -113,7 +113,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(quick_st
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_another_browser_cannot_finish_what_one_began(quick_stage: Stage) -> None:
+async def test_another_browser_cannot_complete_a_sign_in(quick_stage: Stage) -> None:
     back = await quick_stage.agree(await quick_stage.to_ringcentral(), f"{COFFEE}*101")
     async with httpx.AsyncClient(trust_env=False) as stranger:
         page = await stranger.get(back)
@@ -122,7 +122,7 @@ async def test_another_browser_cannot_finish_what_one_began(quick_stage: Stage) 
     assert await stored(quick_stage) == []
 
 
-async def test_a_state_that_was_changed_or_is_of_another_sign_in_is_refused(quick_stage: Stage) -> None:
+async def test_a_changed_or_foreign_state_is_refused(quick_stage: Stage) -> None:
     stage = quick_stage
     first = query_of(await stage.to_ringcentral())
     back = await stage.agree(await stage.to_ringcentral(), f"{COFFEE}*101")
@@ -138,7 +138,7 @@ async def test_a_state_that_was_changed_or_is_of_another_sign_in_is_refused(quic
     assert await stored(stage) == []
 
 
-async def test_a_callback_comes_once(quick_stage: Stage) -> None:
+async def test_a_callback_works_once(quick_stage: Stage) -> None:
     back = await quick_stage.agree(await quick_stage.to_ringcentral(), f"{COFFEE}*101")
     assert (await quick_stage.browser.get(back)).status_code == 200
     again = await quick_stage.browser.get(back)
@@ -147,7 +147,7 @@ async def test_a_callback_comes_once(quick_stage: Stage) -> None:
     assert len(await stored(quick_stage)) == 1
 
 
-async def test_two_tabs_of_one_browser_do_not_meet(quick_stage: Stage) -> None:
+async def test_two_tabs_of_one_browser_do_not_interfere(quick_stage: Stage) -> None:
     one, two = await quick_stage.to_ringcentral(), await quick_stage.to_ringcentral()
     for address, user in ((two, f"{TEA}*101"), (one, f"{COFFEE}*101")):
         page = await quick_stage.browser.get(await quick_stage.agree(address, user))
@@ -167,13 +167,13 @@ async def test_a_sign_in_that_took_too_long_is_refused(
     assert "took too long" in page.text
 
 
-async def test_who_does_not_agree_is_told_so(quick_stage: Stage) -> None:
+async def test_a_declined_sign_in_is_reported(quick_stage: Stage) -> None:
     page = await quick_stage.sign_in("nobody")
     assert page.status_code == 200
     assert "was not connected" in page.text
 
 
-async def test_what_ringcentral_says_is_shown_as_text(quick_stage: Stage) -> None:
+async def test_ringcentrals_message_is_escaped(quick_stage: Stage) -> None:
     state = query_of(await quick_stage.to_ringcentral())["state"]
     page = await quick_stage.browser.get(
         f"{quick_stage.address}/oauth/ringcentral/callback",
@@ -184,7 +184,7 @@ async def test_what_ringcentral_says_is_shown_as_text(quick_stage: Stage) -> Non
     assert "script-src 'self'" in page.headers["content-security-policy"]
 
 
-async def test_a_token_endpoint_that_fails_is_told_and_nothing_is_stored(quick_stage: Stage) -> None:
+async def test_a_failing_token_endpoint_is_reported_and_nothing_is_stored(quick_stage: Stage) -> None:
     back = await quick_stage.agree(await quick_stage.to_ringcentral(), f"{COFFEE}*101")
     quick_stage.coffee.faults = quick_stage.coffee.faults.model_copy(update={"token_status": 503})
     page = await quick_stage.browser.get(back)
@@ -200,7 +200,7 @@ async def test_an_app_without_refresh_tokens_is_told_to_issue_them(quick_stage: 
     assert await stored(quick_stage) == []
 
 
-async def test_without_an_invitation_only_an_operator_may_begin(quick_stage: Stage) -> None:
+async def test_without_an_invitation_only_an_operator_may_sign_in(quick_stage: Stage) -> None:
     stage = quick_stage
     start = f"{stage.address}/oauth/ringcentral/start"
     assert (await stage.browser.get(start)).status_code == 302, (
@@ -216,7 +216,7 @@ async def test_without_an_invitation_only_an_operator_may_begin(quick_stage: Sta
     assert (await stage.browser.get(start, headers=proxied)).status_code == 302
 
 
-async def test_an_invitation_runs_out(quick_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invitation_expires(quick_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     link = await quick_stage.invitation()
     clock = quick_stage.process.clock
     late = clock.now() + timedelta(hours=25)
@@ -234,7 +234,7 @@ async def test_without_an_app_the_page_says_what_to_set(make_settings: Any, sqli
         assert (await stage.ask("POST", "/v1/accounts/invitations", json={})).status_code == 422
 
 
-async def test_a_sign_in_lives_on_while_no_calls_come(stage: Stage) -> None:
+async def test_a_sign_in_is_kept_alive_without_calls(stage: Stage) -> None:
     tokens = stage.coffee.tokens
     tokens.rules = replace(tokens.rules, access_seconds=SPEED)  # a second
     await stage.sign_in(f"{COFFEE}*101")
@@ -250,7 +250,7 @@ async def test_a_sign_in_lives_on_while_no_calls_come(stage: Stage) -> None:
     assert tokens.sessions == [session], "the pair was traded, nobody signed in"
 
 
-async def test_an_ended_sign_in_is_a_problem_and_is_not_asked_for_again(stage: Stage) -> None:
+async def test_an_ended_sign_in_is_a_problem_and_is_not_retried(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     stage.coffee.tokens.revoke_all()
     connections = stage.process.connections
@@ -278,7 +278,7 @@ async def test_an_ended_sign_in_is_a_problem_and_is_not_asked_for_again(stage: S
     assert healed["credentials"][0]["problems"] == []
 
 
-async def test_replicas_on_one_database_trade_the_pair_once(stage: Stage) -> None:
+async def test_replicas_on_one_database_exchange_the_pair_once(stage: Stage) -> None:
     await stage.sign_in(f"{COFFEE}*101")
     process = stage.process
     async with httpx.AsyncClient(trust_env=False) as http:

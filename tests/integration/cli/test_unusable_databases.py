@@ -240,8 +240,8 @@ def test_address_without_a_file(run: Run, url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://user:hush@host:port/name", "cannot be taken apart"),
-        ("postgresql://user:hush@[::1/name", "cannot be taken apart"),
+        ("postgresql://user:hush@host:port/name", "cannot be parsed"),
+        ("postgresql://user:hush@[::1/name", "cannot be parsed"),
         ("postgresql://user:hush@host:99999/name", "port must be a number"),
         ("postgresql//user:hush@host/name", "must begin with"),
         ("aftercall.db", "must begin with"),

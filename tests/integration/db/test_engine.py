@@ -1,4 +1,4 @@
-"""What connections go through when those who use them go away."""
+"""Connections whose users are cancelled."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def read_for_ever(database: Database) -> None:
             await db.execute(BUSY)
 
 
-async def test_who_leaves_in_the_middle_of_a_question_leaves_no_task_behind(database: Database) -> None:
+async def test_a_cancelled_query_leaves_no_task_behind(database: Database) -> None:
     before = asyncio.all_tasks()
     for place in range(40):
         async with anyio.create_task_group() as readers:  # cancels again and again, as a server does

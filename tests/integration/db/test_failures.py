@@ -1,4 +1,4 @@
-"""Errors of real databases, provoked: outages come as StorageUnavailable, all others as they are."""
+"""Provoked errors of real databases: outages become StorageUnavailable, all others are passed on."""
 
 import asyncio
 import resource
@@ -38,7 +38,7 @@ async def failing(database: Database, *statements: Any) -> BaseException:
     "statement",
     ["SELECT nope FROM calls", "SELECT * FROM nope", "INSERT INTO accounts (nope) VALUES (1)", "SELEKT 1"],
 )
-async def test_a_schema_that_does_not_fit_is_no_outage_and_not_the_data_s_fault(
+async def test_a_schema_mismatch_is_neither_an_outage_nor_a_data_fault(
     database: Database, statement: str
 ) -> None:
     error = await failing(database, statement)
@@ -50,9 +50,7 @@ def account(clock: FakeClock, **values: Any) -> Any:
     return insert(accounts).values({"account_id": "1", "created_at": clock.now(), **values})
 
 
-async def test_values_that_a_database_refuses_are_the_data_s_fault(
-    database: Database, clock: FakeClock
-) -> None:
+async def test_rejected_values_are_data_faults(database: Database, clock: FakeClock) -> None:
     refused = [
         account(clock, account_id="a\ud800"),
         account(clock, account_id=None),
@@ -88,7 +86,7 @@ async def test_a_read_only_database_is_an_outage(database: Database, clock: Fake
 
 @pytest.fixture
 async def holder(postgres_database: Database) -> AsyncIterator[AsyncConnection]:
-    """A second connection, to stand in the way."""
+    """A second connection, to block the first."""
     async with postgres_database.engine.connect() as db:
         yield db
 
@@ -141,7 +139,7 @@ async def test_a_deadlock_and_a_terminated_backend_are_outages(
     assert isinstance(error, StorageUnavailable)
 
 
-async def test_a_server_that_lets_nobody_in_is_an_outage(postgres: Cluster, postgres_url: str) -> None:
+async def test_a_server_that_accepts_no_login_is_an_outage(postgres: Cluster, postgres_url: str) -> None:
     urls = [
         f"postgresql+asyncpg://{postgres.superuser}@127.0.0.1:{postgres.port}/no_such_database",
         postgres_url.replace(f"{postgres.superuser}@", "nobody-of-this-name@"),
@@ -196,7 +194,7 @@ async def test_a_full_sqlite_is_an_outage(sqlite_url: str, clock: FakeClock) -> 
 @pytest.mark.parametrize(
     "content", [None, b"this is no database at all" * 100], ids=["missing", "no database"]
 )
-async def test_a_file_that_sqlite_cannot_use_is_an_outage(tmp_path: Path, content: bytes | None) -> None:
+async def test_an_unusable_sqlite_file_is_an_outage(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "folder" / "a.db"
     if content is not None:
         path.parent.mkdir()
@@ -208,7 +206,7 @@ async def test_a_file_that_sqlite_cannot_use_is_an_outage(tmp_path: Path, conten
     await until(lambda: not any("_connection_worker" in thread.name for thread in threading.enumerate()))
 
 
-async def test_a_write_that_the_disk_refuses_is_an_outage(sqlite_url: str, clock: FakeClock) -> None:
+async def test_a_failed_disk_write_is_an_outage(sqlite_url: str, clock: FakeClock) -> None:
     database = Database(sqlite_url)
     row = {"account_id": "1", "uuid": "1", "received_at": clock.now(), "raw": b"x" * 3_000_000}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

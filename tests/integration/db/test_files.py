@@ -1,4 +1,4 @@
-"""SQLite's files are for their owner only."""
+"""SQLite's files are readable only by their owner."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ async def test_files_that_others_could_read_are_tightened(
     assert capsys.readouterr().out.count("others could read the database's file") == 1
 
 
-async def test_a_file_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+async def test_a_required_file_is_not_created(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/none.db?mode=rw")
     with pytest.raises(SettingsError, match=r"none\.db does not exist"):
         async with database.read():

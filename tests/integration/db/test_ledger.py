@@ -1,4 +1,4 @@
-"""The ledger: versions and the timeline, gap-free in commit order whatever is open at the same time."""
+"""The ledger: versions and the timeline, gap-free in commit order with any concurrent transactions."""
 
 import asyncio
 import random
@@ -69,7 +69,7 @@ async def _open_and_undo(database: Database) -> None:
         raise RuntimeError("undo")
 
 
-async def test_what_was_undone_was_never_there(database: Database) -> None:
+async def test_rolled_back_writes_are_invisible(database: Database) -> None:
     await seed_call(database)
     with pytest.raises(RuntimeError):
         await _open_and_undo(database)
@@ -77,7 +77,7 @@ async def test_what_was_undone_was_never_there(database: Database) -> None:
     assert await read_all(database) == [1, 2]
 
 
-async def test_a_commit_wakes_those_who_wait_for_the_call(database: Database) -> None:
+async def test_a_commit_wakes_the_waiters_of_the_call(database: Database) -> None:
     call = await seed_call(database)
     topics = Wakeups()
     database.waker = topics.wake
@@ -90,7 +90,7 @@ async def test_a_commit_wakes_those_who_wait_for_the_call(database: Database) ->
         assert (everybody.is_set(), one.is_set(), another.is_set()) == (True, True, False)
 
 
-async def test_a_change_that_nobody_sees_raises_no_version(database: Database) -> None:
+async def test_an_invisible_change_keeps_the_version(database: Database) -> None:
     call = await seed_call(database)
     async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
         call.looks = 7
@@ -111,7 +111,7 @@ async def test_accounts_have_timelines_of_their_own(database: Database) -> None:
 async def test_a_second_writer_waits_for_the_first_and_no_reader_sees_a_gap(
     postgres_database: Database,
 ) -> None:
-    """The classic trap of sequences: the transaction that began first commits last."""
+    """The classic problem of sequences: the transaction that began first commits last."""
     database = postgres_database
     await seed_call(database)
     order: list[str] = []
@@ -174,7 +174,7 @@ async def test_followers_of_many_writers_see_every_number_once_and_in_order(data
         assert follower.result() == list(range(1, writers * each + 2))
 
 
-async def test_a_new_account_is_opened_by_whoever_comes_first(database: Database) -> None:
+async def test_concurrent_writers_open_a_new_account_once(database: Database) -> None:
     async def open_call() -> None:
         async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
             ledger.open(Call(**call_values(stage=Stage.LIVE)), "call.live")

@@ -15,12 +15,13 @@ MANY = 40_000
 """More than either database takes as parameters of one statement."""
 
 BOUNDED = {
-    # Accounts that a key or a credential may see, constants of ours, sub-selects, what a page or a screen holds.
+    # Accounts that a key or a credential may see, constants of ours, sub-selects, what a page or a screen
+    # holds.
     "app/calls/attachments/idempotency.py": 1,
     "app/calls/listing/query.py": 1,
     "app/calls/recordings.py": 4,
     "app/calls/store.py": 3,
-    "app/accounts/connections.py": 1,
+    "app/accounts/credentials.py": 1,
     "app/enrichment/call_log/gaps.py": 4,
     "app/call_log_api/response_cache.py": 1,
     "app/ops/dashboard/board.py": 6,
@@ -64,7 +65,8 @@ async def test_a_list_uses_the_index(database: Database) -> None:
             assert "account_id=? AND subscription_id=?" in str(plan.all())
         else:
             rows = (
-                "INSERT INTO subscriptions (account_id, subscription_id, address, filters, status, checked_at)"
+                "INSERT INTO subscriptions (account_id, subscription_id, address, filters, status, "
+                "checked_at)"
                 " SELECT '1', n::text, '', '[]', '', now() FROM generate_series(1, 5000) AS n"
             )
             await db.execute(text(rows))
@@ -74,7 +76,7 @@ async def test_a_list_uses_the_index(database: Database) -> None:
 
 
 def test_no_unbounded_list_is_an_in_list() -> None:
-    """`in_` makes one parameter per value. Use `is_one_of`, or add what is bounded to the list above."""
+    """`in_` makes one parameter per value. Use `is_one_of`, or add the bounded list above."""
     root = Path(app.__file__ or "").parent
     found: dict[str, int] = {}
     for path in sorted(root.rglob("*.py")):

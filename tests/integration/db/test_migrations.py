@@ -1,4 +1,4 @@
-"""The schema: made by the migrations on both databases, and the same as the tables that the code uses."""
+"""The schema made by the migrations, on both databases, is that of the tables in the code."""
 
 import asyncio
 from pathlib import Path
@@ -37,12 +37,12 @@ def _indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ..
     }
 
 
-async def test_migrations_make_exactly_the_tables_that_the_code_uses(database: Database) -> None:
+async def test_migrations_create_exactly_the_tables_of_the_code(database: Database) -> None:
     async with database.read() as db:
         assert await db.run_sync(_differences) == []
 
 
-async def test_migrations_make_exactly_the_indexes_that_the_code_states(database: Database) -> None:
+async def test_migrations_create_exactly_the_indexes_of_the_code(database: Database) -> None:
     stated = {
         (table.name, str(index.name), tuple(column.name for column in index.columns))
         for table in metadata.tables.values()
@@ -64,7 +64,7 @@ async def test_the_schema_goes_up_down_and_up_again(database: Database) -> None:
         assert await db.run_sync(_differences) == []
 
 
-async def test_each_step_can_be_taken_back_and_what_is_stored_stays(database: Database) -> None:
+async def test_each_migration_can_be_reversed_without_losing_data(database: Database) -> None:
     async with database.write() as db:
         await accounts.open_unbound(db, START)
         await db.execute(insert(poll_targets).values(account_id="~", target="account", lease_owner="web-1"))
@@ -110,5 +110,5 @@ def test_every_primary_and_unique_key_contains_the_account(table: Table) -> None
 
 
 @pytest.mark.parametrize("script", list(scripts().walk_revisions()), ids=lambda script: script.revision)
-def test_each_migration_says_whether_the_code_before_it_goes_on_working(script: Script) -> None:
+def test_each_migration_declares_whether_older_code_still_works(script: Script) -> None:
     assert script.module.breaks_older in {True, False}

@@ -1,4 +1,4 @@
-"""pgbouncer in transaction mode: each transaction may meet another session of the server."""
+"""pgbouncer in transaction mode: each transaction may use another session of the server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -59,7 +59,7 @@ async def ask(database: Database, number: int) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def test_a_pooler_is_found_out_and_statements_meet_many_sessions(pooled: Database) -> None:
+async def test_a_pooler_is_detected_and_statements_use_many_sessions(pooled: Database) -> None:
     answers = await asyncio.gather(*(ask(pooled, number) for number in range(200)))
     assert [number for number, _ in answers] == list(range(200))
     assert len({session for _, session in answers}) > 1
@@ -78,16 +78,14 @@ async def test_without_a_pooler_statements_stay_prepared(postgres_database: Data
     assert postgres_database.connector.pooled is False
 
 
-async def test_nothing_is_left_in_the_sessions_that_others_use(pooled: Database) -> None:
+async def test_shared_sessions_are_left_clean(pooled: Database) -> None:
     await asyncio.gather(*(ask(pooled, number) for number in range(50)))
     async with pooled.read() as db:
         assert await db.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
         assert await db.scalar(text("SELECT count(*) FROM pg_listening_channels()")) == 0
 
 
-async def test_deliveries_are_taken_in_through_two_replicas(
-    pooler: Pooler, name: str, clock: FakeClock
-) -> None:
+async def test_two_replicas_accept_deliveries(pooler: Pooler, name: str, clock: FakeClock) -> None:
     replicas = [Database(pooler.url(name)) for _ in range(2)]
     inboxes = [Inbox(replica, clock) for replica in replicas]
     for inbox in inboxes:
@@ -119,7 +117,7 @@ def settings_of(make_settings: Any, pooler: Pooler, name: str) -> Settings:
 
 
 @pytest.mark.parametrize("declared", ["", "?pgbouncer=true"])
-async def test_the_schema_is_made_through_a_pooler(
+async def test_the_schema_is_migrated_through_a_pooler(
     pooled: Database, pooler: Pooler, name: str, declared: str
 ) -> None:
     database = Database(pooler.url(name) + declared)
@@ -133,7 +131,7 @@ async def test_the_schema_is_made_through_a_pooler(
 
 
 async def woken(listening: Database, waking: Database) -> bool:
-    """Whether a commit of one replica wakes another one within a while."""
+    """Whether a commit of one replica soon wakes another one."""
     topics = Wakeups()
     relaying = asyncio.create_task(wakeups.relay(listening, topics, SystemClock()))
     try:
@@ -186,7 +184,7 @@ async def test_a_pooler_in_session_mode_passes_wake_ups_on(
     await through.close()
 
 
-async def test_the_whole_service_starts_and_takes_deliveries(settings_of: Settings) -> None:
+async def test_the_whole_service_starts_and_accepts_deliveries(settings_of: Settings) -> None:
     app = create_app(settings_of)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)

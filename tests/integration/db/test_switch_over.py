@@ -1,4 +1,4 @@
-"""Several hosts, and servers that stop taking writes."""
+"""Several hosts, and servers that stop accepting writes."""
 
 import socket
 
@@ -10,7 +10,7 @@ from app.errors import StorageUnavailable
 from tests.cluster import Cluster, free_port
 
 
-async def test_of_several_hosts_the_one_that_answers_is_used(postgres: Cluster, postgres_url: str) -> None:
+async def test_the_responding_host_of_several_is_used(postgres: Cluster, postgres_url: str) -> None:
     name = postgres_url.rpartition("/")[2]
     hosts = f"127.0.0.1:{free_port()},127.0.0.1:{postgres.port}"
     database = Database(f"postgresql://{postgres.superuser}@{hosts}/{name}")
@@ -19,9 +19,7 @@ async def test_of_several_hosts_the_one_that_answers_is_used(postgres: Cluster, 
     await database.close()
 
 
-async def test_a_host_that_is_silent_does_not_keep_the_others_from_being_tried(
-    postgres: Cluster, postgres_url: str
-) -> None:
+async def test_a_silent_host_does_not_prevent_trying_the_others(postgres: Cluster, postgres_url: str) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -35,21 +33,21 @@ async def test_a_host_that_is_silent_does_not_keep_the_others_from_being_tried(
         await database.close()
 
 
-async def test_without_a_host_that_takes_writes_the_database_is_away(
+async def test_without_a_writable_host_the_database_is_unavailable(
     postgres: Cluster, postgres_url: str
 ) -> None:
     name = postgres_url.rpartition("/")[2]
     hosts = f"127.0.0.1:{postgres.port},127.0.0.1:{postgres.port}"
     options = "options=-cdefault_transaction_read_only%3Don"
     database = Database(f"postgresql://{postgres.superuser}@{hosts}/{name}?{options}")
-    with pytest.raises(StorageUnavailable, match="none of its hosts takes writes"):
+    with pytest.raises(StorageUnavailable, match="none of its hosts accepts writes"):
         async with database.write():
             pass
     await database.close()
 
 
 async def change(database: Database) -> int:
-    """Change something, and return the process of the server that did it."""
+    """Change something, and return the server process that did it."""
     async with database.write() as db:
         await db.execute(text("UPDATE accounts SET bound_to = bound_to"))
         return int(await db.scalar(text("SELECT pg_backend_pid()")) or 0)

@@ -1,4 +1,4 @@
-"""An upgrade while the service goes on: newer schemas, long migrations, killed ones, and what they lock."""
+"""Upgrades while the service is running: newer schemas, long migrations, killed ones, and their locks."""
 
 import asyncio
 import shutil
@@ -54,7 +54,7 @@ Add = Callable[..., None]
 
 @pytest.fixture
 def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
-    """Give the code more migrations than it has; `monkeypatch.undo()` is the old code again."""
+    """Give the code more migrations than it has; `monkeypatch.undo()` restores the old code."""
     folder = tmp_path / "migrations"
     shutil.copytree(schema.SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     last = head()
@@ -77,7 +77,7 @@ async def other(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_old_code_serves_on_a_newer_schema_that_serves_it(
+async def test_old_code_works_on_a_newer_schema_that_serves_it(
     database: Database, services: Services, settings: Settings, newer: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = head()
@@ -124,7 +124,7 @@ async def test_old_code_refuses_a_newer_schema_that_no_longer_serves_it(
             pass
 
 
-async def test_a_note_of_another_revision_says_nothing(database: Database) -> None:
+async def test_a_record_for_another_revision_is_ignored(database: Database) -> None:
     async with database.write() as db:
         await db.execute(text("UPDATE alembic_version SET version_num = 'of-the-future'"))
     state = await schema_state(database)
@@ -132,7 +132,7 @@ async def test_a_note_of_another_revision_says_nothing(database: Database) -> No
     assert not state.serves
 
 
-async def test_a_schema_without_any_note_still_has_its_revision(database: Database, newer: Add) -> None:
+async def test_a_schema_without_a_record_still_has_its_revision(database: Database, newer: Add) -> None:
     async with database.write() as db:
         await db.execute(text("ALTER TABLE alembic_version DROP COLUMN serves_since"))
     assert (await schema_state(database)).serves
@@ -148,7 +148,7 @@ def oldest() -> str:
     return schema.serves_since(head())
 
 
-async def test_who_may_not_migrate_waits_for_the_schema_and_says_what_for(
+async def test_a_process_that_may_not_migrate_waits_for_the_schema(
     database: Database, other: Database, newer: Add
 ) -> None:
     newer("20990101_wider", ADD, DROP)
@@ -163,7 +163,9 @@ async def test_who_may_not_migrate_waits_for_the_schema_and_says_what_for(
     assert "expected 20990101_wider" in waited["schema"]
 
 
-async def test_who_waits_in_vain_is_told_what_to_do(database: Database, newer: Add, clock: FakeClock) -> None:
+async def test_waiting_for_the_schema_ends_with_instructions(
+    database: Database, newer: Add, clock: FakeClock
+) -> None:
     newer("20990101_wider", ADD, DROP)
     waiting = asyncio.create_task(await_schema(database, clock))
     async with asyncio.timeout(60):
@@ -174,13 +176,13 @@ async def test_who_waits_in_vain_is_told_what_to_do(database: Database, newer: A
         await waiting
 
 
-async def test_a_revision_that_there_is_not_is_refused_in_a_sentence(database: Database) -> None:
+async def test_an_unknown_revision_is_rejected(database: Database) -> None:
     with pytest.raises(SettingsError, match="cannot be brought to nonsense"):
         await migrate(database, "nonsense")
     assert await current_revision(database) == head()
 
 
-async def test_an_index_is_made_once_however_often_it_is_asked_for(database: Database, newer: Add) -> None:
+async def test_creating_an_index_is_idempotent(database: Database, newer: Add) -> None:
     newer("20990101_index", f"{INDEX}; {INDEX}", f"{NO_INDEX}; {NO_INDEX}")
     await migrate(database)
     await migrate(database, "-1")
@@ -188,10 +190,10 @@ async def test_an_index_is_made_once_however_often_it_is_asked_for(database: Dat
     assert await current_revision(database) == "20990101_index"
 
 
-# --- PostgreSQL alone: locks, time-outs, sessions -------------------------------------------------------------------
+# --- PostgreSQL only: locks, time-outs, sessions ------------------------------------------------------------
 
 
-async def test_a_statement_may_take_longer_than_those_of_the_service(
+async def test_a_migration_statement_has_no_time_limit(
     postgres_database: Database, newer: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.db.engine._STATEMENT_SECONDS", 0.3)
@@ -207,7 +209,7 @@ async def test_a_statement_may_take_longer_than_those_of_the_service(
     await impatient.close()
 
 
-async def test_a_lock_that_others_hold_is_tried_for_again_and_holds_nobody_up(
+async def test_a_busy_lock_is_retried_without_blocking_others(
     postgres_database: Database,
     postgres_url: str,
     newer: Add,
@@ -235,7 +237,7 @@ async def test_a_lock_that_others_hold_is_tried_for_again_and_holds_nobody_up(
     await inbox.stop()
 
 
-async def test_a_lock_that_is_never_given_up_ends_in_a_sentence(
+async def test_a_lock_that_is_never_released_ends_with_an_error(
     postgres_database: Database, postgres_url: str, newer: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrations, "LOCK_MILLISECONDS", 100)
@@ -250,13 +252,13 @@ async def test_a_lock_that_is_never_given_up_ends_in_a_sentence(
 
 
 async def seen(url: str, query: str) -> None:
-    """Wait until a query finds something. Within a transaction pg_stat_activity would always show the same."""
+    """Wait until a query finds something. Within one transaction pg_stat_activity never changes."""
     observer = await asyncpg.connect(url.replace("+asyncpg", ""))
     await answer_to(lambda: observer.fetchval(query))
     await observer.close()
 
 
-async def test_deliveries_are_stored_while_a_big_index_is_made(
+async def test_deliveries_are_stored_while_a_large_index_is_created(
     postgres_database: Database, postgres_url: str, newer: Add, clock: FakeClock
 ) -> None:
     newer("20990101_index", INDEX, NO_INDEX)
@@ -267,7 +269,10 @@ async def test_deliveries_are_stored_while_a_big_index_is_made(
     await transaction.start()
     await writer.execute("DELETE FROM deliveries")  # the index waits for this transaction
     migrating = asyncio.create_task(migrate(postgres_database))
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+    )
     async with asyncio.timeout(120):
         await seen(postgres_url, waiting)
         await inbox.accept(a_delivery("1"))
@@ -281,7 +286,7 @@ async def test_deliveries_are_stored_while_a_big_index_is_made(
     await inbox.stop()
 
 
-async def test_an_index_that_an_interrupted_run_left_is_made_anew(
+async def test_an_index_left_by_an_interrupted_run_is_created_again(
     postgres_database: Database, postgres_url: str, newer: Add
 ) -> None:
     newer("20990101_index", INDEX, NO_INDEX)
@@ -290,7 +295,10 @@ async def test_an_index_that_an_interrupted_run_left_is_made_anew(
     await transaction.start()
     await holder.execute("DELETE FROM deliveries")
     killed = asyncio.create_task(migrate(postgres_database))
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+    running = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+    )
     async with asyncio.timeout(120):
         await seen(postgres_url, running)
     killed.cancel()
@@ -303,14 +311,17 @@ async def test_an_index_that_an_interrupted_run_left_is_made_anew(
     await holder.close()
 
 
-async def test_a_migration_that_was_killed_goes_on_with_the_next_run(
+async def test_a_killed_migration_continues_with_the_next_run(
     postgres_database: Database, postgres_url: str, newer: Add
 ) -> None:
     newer("20990101_wider", ADD, DROP)
     newer("20990102_long", "op.execute('SELECT pg_sleep(600)') if PAUSE else None".replace("PAUSE", "True"))
     killed = asyncio.create_task(migrate(postgres_database))
     observer = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
-    sleeping = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
+    sleeping = (
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+        " AND datname = current_database()"
+    )
     async with asyncio.timeout(60):
         process = await answer_to(lambda: observer.fetchval(sleeping))
     await observer.execute(f"SELECT pg_terminate_backend({process})")

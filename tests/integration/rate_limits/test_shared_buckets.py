@@ -34,7 +34,7 @@ async def test_replicas_together_send_no_more_than_the_limit(database: Database,
     assert all(result.retry_at > deadline for result in refused)
 
 
-async def test_a_slot_comes_back_a_window_after_its_answer(database: Database, clock: FakeClock) -> None:
+async def test_a_slot_is_free_a_window_after_its_response(database: Database, clock: FakeClock) -> None:
     rates = shared_rates(database, clock, limit=1)
     slot = await rates.acquire(HEAVY, Priority.POLL, None)
     clock.advance(5)
@@ -77,9 +77,7 @@ async def test_the_global_limit_silences_every_group(database: Database, clock: 
         await rates.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=30))
 
 
-async def test_the_global_limit_silences_every_user_for_it_counts_the_address(
-    database: Database, clock: FakeClock
-) -> None:
+async def test_the_global_limit_silences_every_user(database: Database, clock: FakeClock) -> None:
     mine, theirs = shared_rates(database, clock), shared_rates(database, clock, holder=AccountId("908070002"))
     await theirs.settle(await theirs.acquire(LIGHT, Priority.POLL, None), answered(clock))
     slot = await mine.acquire(HEAVY, Priority.POLL, None)
@@ -90,7 +88,7 @@ async def test_the_global_limit_silences_every_user_for_it_counts_the_address(
     await theirs.acquire(LIGHT, Priority.POLL, clock.now() + timedelta(seconds=61))
 
 
-async def test_an_identical_request_under_way_is_no_penalty(database: Database, clock: FakeClock) -> None:
+async def test_an_identical_running_request_is_not_a_penalty(database: Database, clock: FakeClock) -> None:
     rates = shared_rates(database, clock)
     slot = await rates.acquire(HEAVY, Priority.POLL, None)
     penalty = Penalty(reach=Silence.REQUEST, until=clock.now() + timedelta(seconds=2))
@@ -111,7 +109,7 @@ async def test_limit_and_window_are_learnt_from_headers(database: Database, cloc
 
 
 @pytest.mark.parametrize(("reach", "group"), [(Silence.BUCKET, HEAVY), (Silence.EVERYTHING, LIGHT)])
-async def test_what_could_not_be_settled_is_settled_before_the_next_request(
+async def test_unsettled_slots_are_settled_before_the_next_request(
     database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, reach: Silence, group: str
 ) -> None:
     rates = shared_rates(database, clock)
@@ -128,7 +126,7 @@ async def test_what_could_not_be_settled_is_settled_before_the_next_request(
         await rates.acquire(group, Priority.POLL, clock.now() + timedelta(seconds=30))
 
 
-async def test_a_reader_behind_polls_is_told_when_he_has_a_chance_and_has_it_then(
+async def test_a_reader_behind_polls_gets_an_estimate_that_holds(
     database: Database, clock: FakeClock
 ) -> None:
     polls, reader = shared_rates(database, clock, limit=6), shared_rates(database, clock, limit=6)
@@ -156,7 +154,7 @@ async def test_a_reader_behind_polls_is_told_when_he_has_a_chance_and_has_it_the
     pytest.fail("the reader was told to come back in vain")
 
 
-async def test_a_bucket_that_holds_an_absurd_limit_heals(database: Database, clock: FakeClock) -> None:
+async def test_a_bucket_with_an_absurd_limit_recovers(database: Database, clock: FakeClock) -> None:
     rates = shared_rates(database, clock)
     await rates.settle(await rates.acquire(HEAVY, Priority.POLL, None), answered(clock))
     poison = {"l": 999_999_999_999, "d": 1e300, "n": 1, "p": 10**30, "s": [[0, 4, 10**17, None], "x"]}

@@ -1,4 +1,4 @@
-"""Long silences that RingCentral asks for: obeyed, and told to people with their end."""
+"""Long silences that RingCentral requests are respected, and reported with their end."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ async def refuse(rates: SharedRates, clock: FakeClock, group: str, retry_after: 
 
 
 @pytest.mark.parametrize("group", [HEAVY, LIGHT, AUTH])
-async def test_a_day_is_obeyed_and_shown_until_it_is_over(
+async def test_a_silence_of_a_day_is_respected_and_shown(
     database: Database, clock: FakeClock, group: str
 ) -> None:
     rates = shared_rates(database, clock)
@@ -47,14 +47,16 @@ async def test_a_day_is_obeyed_and_shown_until_it_is_over(
 
 
 @pytest.mark.parametrize("retry_after", ["1", "60", "0", "nonsense", "Thu, 01 Jan 1970 00:00:00 GMT"])
-async def test_a_usual_penalty_is_no_problem(database: Database, clock: FakeClock, retry_after: str) -> None:
+async def test_a_usual_penalty_is_not_a_problem(
+    database: Database, clock: FakeClock, retry_after: str
+) -> None:
     await refuse(shared_rates(database, clock), clock, HEAVY, retry_after)
     async with database.read() as db:
         assert await load_silences(db, clock.now()) == []
 
 
 @pytest.mark.parametrize("retry_after", ["99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-async def test_more_than_a_day_is_asked_again_after_a_day(
+async def test_a_longer_silence_is_limited_to_a_day(
     database: Database, clock: FakeClock, retry_after: str
 ) -> None:
     rates = shared_rates(database, clock)
@@ -63,7 +65,7 @@ async def test_more_than_a_day_is_asked_again_after_a_day(
     await rates.acquire(HEAVY, Priority.POLL, clock.now())
 
 
-async def test_the_summary_and_the_check_tell_of_a_long_silence(
+async def test_summary_and_check_report_a_long_silence(
     services: Services, clock: FakeClock, account: AccountId
 ) -> None:
     database = services.database

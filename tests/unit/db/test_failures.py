@@ -1,4 +1,4 @@
-"""Which errors of a database are outages, which the schema's fault and which the data's: decided by code."""
+"""Database errors are classified by code as outages, schema faults or data faults."""
 
 import sqlite3
 
@@ -10,7 +10,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 
 OUTAGES = (
-    "08000 08003 08006 0A000 25006 25P03 25P04 26000 28000 28P01 3D000 40001 40P01 42P05 53100 53200 53300 53400"
+    "08000 08003 08006 0A000 25006 25P03 25P04 26000 28000 28P01 3D000 40001 40P01 42P05 53100 53200 "
+    "53300 53400"
     " 55000 55006 55P03 57000 57014 57P01 57P02 57P03 57P04 57P05 58000 58030 72000 F0000 XX000 XX001 XX002"
 )
 SCHEMA = "3F000 42501 42601 42703 42704 42804 42883 42P01 42P10"
@@ -79,7 +80,7 @@ def wrapped(orig: BaseException) -> DBAPIError:
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
-def test_postgresql_is_judged_by_its_sqlstate(state: str) -> None:
+def test_postgresql_errors_are_classified_by_sqlstate(state: str) -> None:
     error = asyncpg.PostgresError("said so")
     error.sqlstate = state
     assert failure_of(error) is STATES[state]
@@ -88,7 +89,7 @@ def test_postgresql_is_judged_by_its_sqlstate(state: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CODES))
-def test_sqlite_is_judged_by_its_result_code(name: str) -> None:
+def test_sqlite_errors_are_classified_by_result_code(name: str) -> None:
     error = sqlite3.OperationalError("said so")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
     error.sqlite_errorname = f"SQLITE_{name}"
@@ -98,13 +99,13 @@ def test_sqlite_is_judged_by_its_result_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("message", sorted(MESSAGES))
-def test_one_code_of_sqlite_has_many_meanings(message: str) -> None:
+def test_sqlite_error_is_classified_by_its_message(message: str) -> None:
     error = sqlite3.OperationalError(message)
     error.sqlite_errorcode = sqlite3.SQLITE_ERROR
     assert failure_of(error) is MESSAGES[message]
 
 
-def test_what_has_no_code_is_judged_by_where_it_comes_from() -> None:
+def test_errors_without_a_code_are_classified_by_their_origin() -> None:
     assert (
         failure_of(asyncpg.InterfaceError("cannot perform operation: connection is closed")) is Failure.OUTAGE
     )
@@ -130,7 +131,7 @@ def test_what_has_no_code_is_judged_by_where_it_comes_from() -> None:
         assert failure_of(error) is Failure.OUTAGE
 
 
-def test_an_error_of_ours_is_none_of_the_database() -> None:
+def test_our_own_errors_are_not_database_errors() -> None:
     assert failure_of(KeyError("x")) is None
     assert is_data_fault(KeyError("x"))
     assert is_data_fault(OverflowError())

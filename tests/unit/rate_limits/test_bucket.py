@@ -41,7 +41,7 @@ def refuse(
 
 
 def spent(count: int, seconds: float = 0.0, priority: Priority = Priority.POLL) -> BucketState:
-    """A bucket of which `count` requests were sent at `seconds` and answered half a second later."""
+    """A bucket with `count` requests sent at `seconds` and answered half a second later."""
     state = BucketState()
     for _ in range(count):
         granted = grant(state, seconds, priority)
@@ -55,13 +55,13 @@ def test_a_new_bucket_grants_the_limit_and_no_more() -> None:
     assert refuse(state, 1).until == at(60.6)
 
 
-def test_a_slot_is_occupied_for_a_window_after_the_answer_not_after_the_sending() -> None:
+def test_a_slot_is_occupied_for_a_window_after_the_response() -> None:
     state = spent(10)
     refuse(state, 60.59)
     grant(state, 60.6)
 
 
-def test_an_unanswered_request_occupies_its_slot_until_its_time_has_run_out_and_a_window() -> None:
+def test_an_unanswered_request_occupies_its_slot_for_its_timeout_and_a_window() -> None:
     state = BucketState()
     for _ in range(10):
         state = grant(state, 0).state
@@ -69,7 +69,7 @@ def test_an_unanswered_request_occupies_its_slot_until_its_time_has_run_out_and_
     grant(state, 90.1)
 
 
-def test_a_late_answer_occupies_a_slot_that_was_thought_free() -> None:
+def test_a_late_response_occupies_a_slot_that_seemed_free() -> None:
     granted = grant(BucketState(), 0)
     state = budget.settle(granted.state, granted.token, OK, at(100), LIMITS)
     assert budget.free_slots(state, at(101), LIMITS) == 9
@@ -129,7 +129,7 @@ def test_a_success_during_the_penalty_does_not_end_it() -> None:
     assert budget.poll_times(state, at(3), LIMITS)[0] == at(61.1)
 
 
-def test_a_request_that_is_lost_in_a_penalty_may_have_started_it_anew() -> None:
+def test_a_request_lost_in_a_penalty_may_have_restarted_it() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
     state = budget.settle(second.state, first.token, RateResponse(429), at(1), LIMITS)
@@ -145,7 +145,7 @@ def test_an_unanswered_request_without_a_penalty_silences_nothing() -> None:
     assert budget.free_slots(state, at(10), LIMITS) == 9
 
 
-def test_headers_overrule_the_settings() -> None:
+def test_headers_override_the_settings() -> None:
     granted = grant(BucketState(), 0)
     state = budget.settle(
         granted.state, granted.token, RateResponse(200, limit=3, window_seconds=20), at(1), LIMITS
@@ -166,7 +166,7 @@ def test_a_limit_lowered_below_what_is_in_use_waits_for_enough_slots() -> None:
     assert refused.until == at(60.6)
 
 
-def test_less_remaining_than_we_know_of_means_that_others_share_the_bucket() -> None:
+def test_fewer_remaining_requests_than_expected_show_other_programs() -> None:
     granted = grant(BucketState(), 0)
     state = budget.settle(
         granted.state, granted.token, RateResponse(200, limit=10, remaining=4), at(1), LIMITS
@@ -174,7 +174,7 @@ def test_less_remaining_than_we_know_of_means_that_others_share_the_bucket() -> 
     assert budget.free_slots(state, at(1), LIMITS) == 4
 
 
-def test_more_remaining_than_feared_gives_the_slots_of_others_back() -> None:
+def test_more_remaining_requests_than_expected_release_slots_of_others() -> None:
     first = grant(BucketState(), 0)
     state = budget.settle(first.state, first.token, RateResponse(200, limit=10, remaining=4), at(1), LIMITS)
     second = grant(state, 20)
@@ -184,7 +184,7 @@ def test_more_remaining_than_feared_gives_the_slots_of_others_back() -> None:
     assert budget.free_slots(state, at(21), LIMITS) == 7
 
 
-def test_a_remaining_that_counts_requests_under_way_invents_no_others() -> None:
+def test_requests_under_way_are_not_taken_for_other_programs() -> None:
     first = grant(BucketState(), 0)
     second = grant(first.state, 0)
     state = budget.settle(second.state, first.token, RateResponse(200, limit=10, remaining=8), at(1), LIMITS)
@@ -194,7 +194,7 @@ def test_a_remaining_that_counts_requests_under_way_invents_no_others() -> None:
 @pytest.mark.parametrize(
     "limit", [999_999_999_999, 10_000_000, 10_000, 2**70, -1, 0, 1e9, "10", True, None, []]
 )
-def test_a_stored_limit_of_any_kind_costs_no_more_than_a_usual_one(limit: Any) -> None:
+def test_an_absurd_stored_limit_costs_no_more_than_a_usual_one(limit: Any) -> None:
     state = BucketState.from_json({"l": limit, "n": 7})
     tracemalloc.start()
     answer = budget.admit(state, Priority.RECONCILE, at(0), LIMITS)
@@ -220,7 +220,7 @@ def test_a_stored_limit_of_any_kind_costs_no_more_than_a_usual_one(limit: Any) -
         {"p": 7_200_000_000_000_000},
     ],
 )  # fmt: skip
-def test_a_stored_bucket_of_any_kind_heals(stored: Any) -> None:
+def test_a_corrupt_stored_bucket_recovers(stored: Any) -> None:
     state = BucketState.from_json(stored)
     moment = at(0)
     for _ in range(5):
@@ -266,7 +266,7 @@ def test_a_window_far_from_the_configured_one_is_not_believed(window: float) -> 
     assert budget.window_seconds(state, LIMITS) == LIMITS.window_seconds
 
 
-def test_others_take_no_more_slots_than_there_are() -> None:
+def test_slots_of_others_never_exceed_the_limit() -> None:
     first = grant(BucketState(), 0)
     state = budget.settle(
         first.state, first.token, RateResponse(200, limit=10_000, remaining=0), at(1), LIMITS
@@ -289,7 +289,7 @@ def test_lower_priorities_leave_more() -> None:
     grant(spent(3), 1, Priority.CONTENT, polls_waiting=True)
 
 
-def test_reconciliation_that_has_waited_gets_a_slot_before_the_polls() -> None:
+def test_reconciliation_that_has_waited_goes_before_polls() -> None:
     state = spent(9)
     state = refuse(state, 0.6, Priority.RECONCILE, polls_waiting=True).state
     again = refuse(state, 45.5, Priority.RECONCILE, polls_waiting=True)
@@ -298,7 +298,7 @@ def test_reconciliation_that_has_waited_gets_a_slot_before_the_polls() -> None:
     grant(again.state, 45.7, Priority.RECONCILE, polls_waiting=True)
 
 
-def test_the_polls_learn_beforehand_which_slot_will_be_taken_from_them() -> None:
+def test_poll_times_exclude_slots_promised_to_others() -> None:
     state = spent(9)
     before = budget.poll_times(state, at(1), LIMITS)
     after = budget.poll_times(refuse(state, 1, Priority.RECONCILE, polls_waiting=True).state, at(1), LIMITS)
@@ -306,7 +306,7 @@ def test_the_polls_learn_beforehand_which_slot_will_be_taken_from_them() -> None
     assert after == (at(1), *[at(60.6)] * 8)
 
 
-def test_reconciliation_gets_its_share_and_then_stands_back() -> None:
+def test_reconciliation_gets_its_share_and_then_yields() -> None:
     state = spent(2, priority=Priority.RECONCILE)
     for _ in range(7):
         state = grant(state, 1).state
@@ -315,7 +315,7 @@ def test_reconciliation_gets_its_share_and_then_stands_back() -> None:
     grant(state, 30, Priority.POLL)
 
 
-def test_a_request_that_is_not_asked_for_again_holds_no_slot_for_ever() -> None:
+def test_an_abandoned_request_does_not_hold_a_slot_forever() -> None:
     state = spent(7)
     state = refuse(state, 1, Priority.RECONCILE, polls_waiting=True).state
     for seconds in (20, 20, *[60.7] * 7):

@@ -1,4 +1,4 @@
-"""Who is told to come back has a real chance then, however busy the others are."""
+"""A retry at the estimated time has a real chance, however busy the bucket is."""
 
 import random
 from datetime import timedelta
@@ -17,7 +17,7 @@ WINDOW = timedelta(seconds=LIMITS.window_seconds)
 
 
 class Bucket:
-    """A bucket that others ask, each as often as it says, as soon as they are let."""
+    """A bucket that others use, each as often as stated, as soon as it is allowed."""
 
     def __init__(self, others: dict[Priority, float], *, polls_waiting: bool) -> None:
         self.now = START
@@ -47,7 +47,7 @@ class Bucket:
         self.now = until
 
     def read(self) -> timedelta | None:
-        """Ask as a reader who waits a moment; return how long to stay away, None when it was granted."""
+        """Send a request as a reader who waits a moment; return how long to wait, None if it was granted."""
         came_at = self.now
         while isinstance(answer := self.ask(Priority.CONTENT), Denied):
             if answer.until > came_at + PATIENCE:
@@ -72,7 +72,9 @@ class Bucket:
         {Priority.POLL: 0.5, Priority.RECONCILE: 10.0},
     ],
 )
-def test_who_comes_back_when_told_is_served(others: dict[Priority, float], polls_waiting: bool) -> None:
+def test_a_reader_that_returns_at_the_estimate_is_granted(
+    others: dict[Priority, float], polls_waiting: bool
+) -> None:
     bucket = Bucket(others, polls_waiting=polls_waiting)
     away: list[int] = []
     for _ in range(20):
@@ -87,14 +89,14 @@ def test_who_comes_back_when_told_is_served(others: dict[Priority, float], polls
     assert sum(times > 1 for times in away) <= 2, "hardly anybody is sent away twice"
 
 
-def test_when_nobody_else_asks_the_chance_is_the_next_slot_that_readers_may_have() -> None:
+def test_without_competition_the_estimate_is_the_next_slot_for_readers() -> None:
     bucket = Bucket({}, polls_waiting=False)
     while (pause := bucket.read()) is None:
         bucket.let_others_ask_until(bucket.now - START + timedelta(seconds=1))
     assert timedelta(seconds=45) < pause < WINDOW + timedelta(seconds=2)
 
 
-def test_a_penalty_is_waited_for() -> None:
+def test_the_estimate_includes_a_penalty() -> None:
     state = BucketState(penalty_until=START + timedelta(seconds=42))
     answer = admit(state, Priority.CONTENT, START, LIMITS)
     assert isinstance(answer, Denied)
@@ -103,7 +105,7 @@ def test_a_penalty_is_waited_for() -> None:
     )
 
 
-def test_only_the_kind_that_was_told_stays_noted() -> None:
+def test_only_the_waiting_kind_stays_noted() -> None:
     busy = BucketState()
     for _ in range(10):
         busy = admit(busy, Priority.POLL, START, LIMITS).state

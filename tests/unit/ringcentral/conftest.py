@@ -1,4 +1,4 @@
-"""A client on stand-ins, and a RingCentral made of respx routes."""
+"""A client with test doubles, and a RingCentral made of respx routes."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -49,7 +49,7 @@ def store() -> MemoryTokenStore:
 
 @pytest.fixture
 def ringcentral() -> Iterator[respx.MockRouter]:
-    """RingCentral's server: the token endpoint hands out token-1, token-2, …; everything else is for the test to say."""
+    """RingCentral's server: the token endpoint issues token-1, token-2, …; the test adds everything else."""
     with respx.mock(base_url=SERVER, assert_all_called=False) as router:
         numbers = iter(range(1, 100))
         router.post("/restapi/oauth/token", name="token").mock(

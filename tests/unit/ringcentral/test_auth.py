@@ -1,4 +1,4 @@
-"""One token for all: renewed in time, asked for once, and never in the face of a refusal."""
+"""One token for all: renewed in time, requested once, and not after a refusal."""
 
 import asyncio
 import base64
@@ -56,7 +56,7 @@ async def test_the_assertion_is_presented_as_the_jwt_flow_says(
     assert (token.owner_id, list(token.scopes), token.issued_at) == ("711000101", ["ReadCallLog"], NOON)
 
 
-async def test_a_token_is_asked_for_once_however_many_want_it(
+async def test_concurrent_callers_share_one_token_request(
     keeper: TokenKeeper, ringcentral: respx.MockRouter
 ) -> None:
     tokens = await asyncio.gather(*(keeper.token() for _ in range(20)))
@@ -73,7 +73,7 @@ async def test_replicas_share_one_token(
     assert ringcentral["token"].call_count == 1
 
 
-async def test_replicas_whose_token_was_refused_renew_it_once_for_all(
+async def test_replicas_renew_a_refused_token_once(
     transport: Transport, store: MemoryTokenStore, clock: FakeClock, ringcentral: respx.MockRouter
 ) -> None:
     replicas = [TokenKeeper(transport, AUTH, store, clock) for _ in range(5)]
@@ -118,7 +118,7 @@ async def test_a_token_bought_with_other_credentials_is_not_used(
 @pytest.mark.parametrize(
     "answer", [refused(), refused("OAU-210"), refused("OAU-121", 401), refused("OAU-101", 403)]
 )
-async def test_refused_credentials_are_not_presented_again_for_some_minutes(
+async def test_refused_credentials_are_not_retried_for_some_minutes(
     keeper: TokenKeeper,
     transport: Transport,
     store: MemoryTokenStore,
@@ -139,7 +139,7 @@ async def test_refused_credentials_are_not_presented_again_for_some_minutes(
     assert (await keeper.token()).access_token == "token-1"
 
 
-async def test_credentials_that_stay_refused_are_presented_less_and_less_often(
+async def test_retries_of_refused_credentials_become_less_frequent(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     ringcentral["token"].mock(return_value=refused())
@@ -156,7 +156,7 @@ async def test_credentials_that_stay_refused_are_presented_less_and_less_often(
     assert len(asked) < 30
 
 
-async def test_an_answer_that_is_not_ringcentrals_is_asked_for_again_after_some_minutes_each_time(
+async def test_a_response_that_is_not_ringcentrals_is_retried_after_some_minutes(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     ringcentral["token"].mock(return_value=httpx.Response(404, text="a proxy's page"))
@@ -183,7 +183,7 @@ async def test_changed_credentials_are_tried_at_once_after_a_refusal(
 
 
 @pytest.mark.parametrize("status", [302, 404, 405])
-async def test_a_wrong_server_address_is_told_as_such(
+async def test_a_wrong_server_address_is_reported(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, status: int
 ) -> None:
     ringcentral["token"].mock(
@@ -217,7 +217,7 @@ async def test_after_all_tries_the_token_endpoint_is_left_alone_for_a_pause(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (503, RingCentralUnreachable)])
-async def test_retry_after_of_the_token_endpoint_is_obeyed(
+async def test_retry_after_of_the_token_endpoint_is_respected(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock, status: int, kind: type[Exception]
 ) -> None:
     ringcentral["token"].mock(return_value=httpx.Response(status, headers={"Retry-After": "40"}))
@@ -230,7 +230,7 @@ async def test_retry_after_of_the_token_endpoint_is_obeyed(
     assert await keeper.token()
 
 
-async def test_a_living_token_bridges_a_failing_token_endpoint(
+async def test_a_valid_token_bridges_a_failing_token_endpoint(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     await keeper.token()
@@ -273,7 +273,7 @@ async def test_a_refused_token_bridges_nothing(
         [],
     ],
 )
-async def test_an_answer_without_a_usable_token_is_none(
+async def test_a_response_without_a_usable_token_is_rejected(
     keeper: TokenKeeper, ringcentral: respx.MockRouter, body: object
 ) -> None:
     ringcentral["token"].mock(return_value=httpx.Response(200, json=body))
@@ -281,7 +281,7 @@ async def test_an_answer_without_a_usable_token_is_none(
         await keeper.token()
 
 
-async def test_no_slot_for_the_token_is_told_as_the_limit(
+async def test_a_missing_slot_for_the_token_is_reported_as_the_rate_limit(
     keeper: TokenKeeper, budget: Ledger, ringcentral: respx.MockRouter
 ) -> None:
     budget.empty_until = NOON + timedelta(seconds=30)
@@ -290,7 +290,7 @@ async def test_no_slot_for_the_token_is_told_as_the_limit(
     assert not ringcentral["token"].called
 
 
-async def test_a_cancelled_asker_does_not_block_the_next(
+async def test_a_cancelled_caller_does_not_block_the_next(
     keeper: TokenKeeper, ringcentral: respx.MockRouter
 ) -> None:
     asked = asyncio.Event()
@@ -323,12 +323,12 @@ async def test_a_token_and_a_refusal_survive_their_storage(
 
 
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b"\xff", b'{"access_token": "a", "fingerprint": "f"}'])
-def test_what_was_not_stored_by_us_is_no_token(stored: bytes) -> None:
+def test_unknown_stored_values_are_not_tokens(stored: bytes) -> None:
     assert load_token(stored) is None
     assert load_refusal(stored) is None
 
 
-def test_secrets_do_not_show(keeper: TokenKeeper) -> None:
+def test_secrets_are_not_in_the_repr(keeper: TokenKeeper) -> None:
     token = StoredToken(access_token="hidden", issued_at=NOON, expires_at=NOON, fingerprint="f")
     assert "hidden" not in f"{AUTH!r} {token!r} {AUTH.fingerprint}"
 

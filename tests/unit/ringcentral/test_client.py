@@ -1,4 +1,4 @@
-"""The client against every status that RingCentral is known to answer with."""
+"""The client with every status that RingCentral is known to return."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ def error(
     )
 
 
-async def test_active_calls_are_asked_for_as_the_api_description_says(
+async def test_active_calls_are_requested_as_the_api_description_says(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     route = ringcentral.get(ACTIVE_CALLS).mock(return_value=page({"id": "r1", "sessionId": 12}))
@@ -73,7 +73,7 @@ async def test_active_calls_are_asked_for_as_the_api_description_says(
     assert budget.acquired[-1] == ("Heavy", Priority.POLL, NOON + timedelta(seconds=5))
 
 
-async def test_a_page_says_when_its_request_left_after_its_turn_and_before_its_answer(
+async def test_a_page_records_when_its_request_was_sent(
     client: RingCentralClient,
     ringcentral: respx.MockRouter,
     budget: Ledger,
@@ -98,7 +98,7 @@ async def test_a_page_says_when_its_request_left_after_its_turn_and_before_its_a
     assert answer.sent_at == began + timedelta(seconds=20)
 
 
-async def test_the_loop_goes_on_while_a_large_answer_is_decoded(
+async def test_a_large_response_is_decoded_off_the_event_loop(
     client: RingCentralClient, ringcentral: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ringcentral.get(ACTIVE_CALLS).mock(return_value=page({"id": "r1", "note": "x" * LARGE_BYTES}))
@@ -162,7 +162,7 @@ async def test_a_fresh_token_that_is_refused_too_ends_the_attempt(
     ("code", "kind"),
     [("OAU-121", CredentialsRefused), ("CMN-405", RequestRefused), ("OAU-151", RequestRefused)],
 )
-async def test_a_401_that_no_token_can_cure_renews_nothing(
+async def test_a_401_that_a_new_token_cannot_fix_renews_nothing(
     client: RingCentralClient, ringcentral: respx.MockRouter, code: str, kind: type[Exception]
 ) -> None:
     ringcentral.get(ACTIVE_CALLS).mock(return_value=error(401, code))
@@ -227,7 +227,7 @@ async def test_a_server_error_is_retried_after_a_pause_that_doubles(
     assert budget.groups == ["Auth", "Heavy", "Heavy", "Heavy"]
 
 
-async def test_a_503_says_itself_how_long_to_wait(
+async def test_retry_after_of_a_503_is_respected(
     client: RingCentralClient, ringcentral: respx.MockRouter, clock: FakeClock
 ) -> None:
     busy = error(503, "CMN-201", headers={"Retry-After": "7.5"})
@@ -236,7 +236,9 @@ async def test_a_503_says_itself_how_long_to_wait(
     assert clock.slept == [7.5]
 
 
-async def test_tries_are_few(client: RingCentralClient, ringcentral: respx.MockRouter) -> None:
+async def test_the_number_of_tries_is_limited(
+    client: RingCentralClient, ringcentral: respx.MockRouter
+) -> None:
     route = ringcentral.get(ACTIVE_CALLS).mock(return_value=error(500, "CMN-203"))
     with pytest.raises(RingCentralUnreachable) as unreachable:
         await client.fetch_active_calls_page(1, 100)
@@ -262,7 +264,7 @@ async def test_no_pause_reaches_beyond_the_deadline(
         (httpx.ConnectError("down"), False),
     ],
 )
-async def test_a_request_without_answer_settles_its_slot_and_is_repeated(
+async def test_a_request_without_a_response_settles_its_slot_and_is_retried(
     client: RingCentralClient,
     ringcentral: respx.MockRouter,
     budget: Ledger,
@@ -275,7 +277,7 @@ async def test_a_request_without_answer_settles_its_slot_and_is_repeated(
     assert budget.statuses == [200, None, 200]
 
 
-async def test_a_trickling_answer_ends_with_the_timeout(
+async def test_a_slow_response_ends_with_the_timeout(
     http: httpx.AsyncClient,
     store: MemoryTokenStore,
     budget: Ledger,
@@ -344,7 +346,7 @@ async def test_a_redirect_within_the_configured_hosts_is_followed_with_a_slot_of
     assert budget.statuses == [200, 307, 200]
 
 
-async def test_redirects_in_a_circle_end(client: RingCentralClient, ringcentral: respx.MockRouter) -> None:
+async def test_a_redirect_loop_ends(client: RingCentralClient, ringcentral: respx.MockRouter) -> None:
     route = ringcentral.get(ACTIVE_CALLS).mock(
         return_value=httpx.Response(302, headers={"Location": ACTIVE_CALLS})
     )
@@ -356,7 +358,7 @@ async def test_redirects_in_a_circle_end(client: RingCentralClient, ringcentral:
 @pytest.mark.parametrize(
     "body", [b"", b"<html>Welcome</html>", b"\xff\xfe\x00", b"[]", b'{"records": {}}', b"{" * 5000]
 )
-async def test_a_200_that_is_no_answer_is_unreachable_and_not_retried(
+async def test_an_unusable_200_is_unreachable_and_not_retried(
     client: RingCentralClient, ringcentral: respx.MockRouter, body: bytes
 ) -> None:
     route = ringcentral.get(ACTIVE_CALLS).mock(return_value=httpx.Response(200, content=body))
@@ -373,7 +375,7 @@ async def test_a_page_of_html_from_a_gateway_is_retried(
     assert (await client.fetch_active_calls_page(1, 100)).records
 
 
-async def test_an_answer_beyond_the_size_limit_is_given_up(
+async def test_a_response_over_the_size_limit_is_abandoned(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     ringcentral.get(ACTIVE_CALLS).mock(
@@ -384,7 +386,7 @@ async def test_an_answer_beyond_the_size_limit_is_given_up(
     assert len(budget.settled) == 2
 
 
-async def test_a_session_is_asked_for_with_view_alone_and_strangers_are_dropped(
+async def test_a_session_is_requested_with_view_only_and_other_records_are_dropped(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     answer = page({"id": "r1", "sessionId": "12"}, {"id": "r2", "sessionId": "13"})
@@ -395,7 +397,7 @@ async def test_a_session_is_asked_for_with_view_alone_and_strangers_are_dropped(
 
 
 @pytest.mark.parametrize("session_id", ["0", "00", "", "s-a0c14", "12 or 13", "١٢"])
-async def test_what_names_no_call_is_never_sent_as_a_session(
+async def test_an_id_that_identifies_no_call_is_never_sent_as_a_session(
     client: RingCentralClient, ringcentral: respx.MockRouter, session_id: str
 ) -> None:
     with pytest.raises(RequestRefused):
@@ -429,7 +431,7 @@ async def test_clg_110_about_something_else_is_an_error(
     assert route.call_count == 1
 
 
-async def test_a_window_is_asked_for_by_start_time_in_whole_seconds(
+async def test_a_window_is_requested_by_start_time_in_whole_seconds(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     route = ringcentral.get(CALL_LOG).mock(return_value=page())
@@ -469,7 +471,7 @@ async def test_many_records_are_read_in_chunks_and_the_limit_of_the_server_is_le
     assert chunks == [30, 20, 20, 1]
 
 
-async def test_a_single_record_that_is_unknown_is_missing_and_no_error(
+async def test_a_single_unknown_record_is_missing_without_an_error(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get(f"{CALL_LOG}/nope").mock(return_value=error(404, "CMN-102"))
@@ -504,7 +506,7 @@ async def test_a_session_that_is_over_is_none_and_costs_nothing_of_heavy(
 
 
 @pytest.mark.parametrize("name", ["..", ".", ""])
-async def test_an_id_cannot_climb_out_of_its_path(
+async def test_an_id_cannot_leave_its_path(
     client: RingCentralClient, ringcentral: respx.MockRouter, name: str
 ) -> None:
     with pytest.raises(RequestRefused):
@@ -551,7 +553,7 @@ async def test_a_subscription_is_created_with_its_secret_and_comes_back_as_it_is
     assert budget.groups[-1] == "Medium"
 
 
-async def test_a_creation_without_answer_is_not_repeated(
+async def test_a_creation_without_a_response_is_not_retried(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     route = ringcentral.post(SUBSCRIPTION).mock(side_effect=httpx.ReadTimeout("slow"))
@@ -568,7 +570,7 @@ async def test_a_creation_gets_the_long_timeout(
     assert route.calls.last.request.extensions["timeout"]["read"] == CONFIG.slow_timeout_seconds
 
 
-async def test_a_handshake_that_failed_keeps_its_code(
+async def test_a_failed_handshake_has_its_code(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.post(SUBSCRIPTION).mock(return_value=error(400, "SUB-525"))
@@ -594,7 +596,7 @@ async def test_subscriptions_are_listed_renewed_updated_and_deleted(
     assert budget.groups[1:] == ["Light", "Light", "Medium", "Medium"]
 
 
-async def test_a_subscription_that_is_gone_is_none(
+async def test_a_missing_subscription_is_none(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.route(path__startswith=SUBSCRIPTION).mock(return_value=error(404, "SUB-507"))
@@ -603,7 +605,7 @@ async def test_a_subscription_that_is_gone_is_none(
     assert not await client.delete_subscription("s1")
 
 
-async def test_sound_is_streamed_from_the_media_host(
+async def test_audio_is_streamed_from_the_media_host(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     sound = httpx.Response(206, content=b"abc", headers={"Content-Type": "audio/mpeg"})
@@ -616,7 +618,7 @@ async def test_sound_is_streamed_from_the_media_host(
     assert budget.statuses == [200, 401, 200, 206]
 
 
-async def test_sound_elsewhere_is_not_fetched(
+async def test_audio_on_another_host_is_not_fetched(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     with pytest.raises(ForeignHost) as refusal:
@@ -626,9 +628,7 @@ async def test_sound_elsewhere_is_not_fetched(
     assert [call.request.url.path for call in ringcentral.calls] == ["/restapi/oauth/token"]
 
 
-async def test_sound_that_is_not_there_is_refused(
-    client: RingCentralClient, ringcentral: respx.MockRouter
-) -> None:
+async def test_missing_audio_is_refused(client: RingCentralClient, ringcentral: respx.MockRouter) -> None:
     ringcentral.get(f"{MEDIA}/content").mock(return_value=error(404, "CMN-102"))
     with pytest.raises(RequestRefused) as refused:
         async with client.stream_recording(f"{MEDIA}/content"):
@@ -636,7 +636,7 @@ async def test_sound_that_is_not_there_is_refused(
     assert refused.value.status == 404
 
 
-async def test_logs_tell_the_route_and_the_request_id_but_no_secret_and_no_person(
+async def test_logs_contain_route_and_request_id_but_no_secrets_and_no_people(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     answer = httpx.Response(200, json={"records": []}, headers={"RCRequestId": "abc-1"})
@@ -651,7 +651,7 @@ async def test_logs_tell_the_route_and_the_request_id_but_no_secret_and_no_perso
     assert not any(word in told for word in ("711000101", "token-1", "hidden", "Bearer"))
 
 
-async def test_sound_behind_a_redirect_is_fetched_from_configured_hosts_alone(
+async def test_redirected_audio_is_fetched_from_configured_hosts_only(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     moved = httpx.Response(302, headers={"Location": f"{MEDIA}/there"})
@@ -665,7 +665,7 @@ async def test_sound_behind_a_redirect_is_fetched_from_configured_hosts_alone(
             raise AssertionError
 
 
-async def test_sound_that_never_starts_settles_its_slot(
+async def test_audio_that_never_starts_settles_its_slot(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     ringcentral.get(f"{MEDIA}/content").mock(side_effect=httpx.ConnectTimeout("down"))
@@ -675,7 +675,7 @@ async def test_sound_that_never_starts_settles_its_slot(
     assert (budget.settled[1].status, budget.settled[1].was_sent) == (None, False)
 
 
-async def test_sound_that_breaks_off_is_told_to_the_reader(
+async def test_audio_that_breaks_off_raises_for_the_reader(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     async def broken() -> AsyncIterator[bytes]:
@@ -693,7 +693,7 @@ async def test_sound_that_breaks_off_is_told_to_the_reader(
 @pytest.mark.parametrize(
     "address", ["https://[", "ftp://rc.example.com/x", "https://rc.example.com.evil.net/", "x"]
 )
-async def test_sound_at_no_address_of_ringcentrals_is_foreign(
+async def test_audio_at_an_unknown_address_is_foreign(
     client: RingCentralClient, ringcentral: respx.MockRouter, address: str
 ) -> None:
     with pytest.raises(ForeignHost):
@@ -701,7 +701,7 @@ async def test_sound_at_no_address_of_ringcentrals_is_foreign(
             raise AssertionError
 
 
-async def test_a_bulk_limit_below_one_id_makes_no_sense(
+async def test_a_bulk_limit_below_one_id_is_an_error(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     route = ringcentral.get(path__startswith=f"{CALL_LOG}/").mock(return_value=error(400, "CMN-106"))
@@ -710,7 +710,7 @@ async def test_a_bulk_limit_below_one_id_makes_no_sense(
     assert route.call_count == 2
 
 
-async def test_a_refused_bulk_read_is_no_missing_record(
+async def test_a_refused_bulk_read_is_not_a_missing_record(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get(path__startswith=f"{CALL_LOG}/").mock(return_value=error(404, "CMN-120"))
@@ -718,7 +718,7 @@ async def test_a_refused_bulk_read_is_no_missing_record(
         await client.fetch_call_records([RecordId("a"), RecordId("b")])
 
 
-async def test_a_refusal_other_than_404_is_not_taken_for_absence(
+async def test_a_refusal_other_than_404_does_not_mean_absence(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.post(f"{SUBSCRIPTION}/s1/renew").mock(return_value=error(403, "SUB-406"))
@@ -726,7 +726,7 @@ async def test_a_refusal_other_than_404_is_not_taken_for_absence(
         await client.renew_subscription("s1")
 
 
-async def test_a_tenant_without_extract_sync_answers_none(
+async def test_a_tenant_without_extract_sync_returns_none(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get("/restapi/v1.0/account/~/call-log-extract-sync").mock(return_value=error(404, "CMN-120"))
@@ -745,7 +745,7 @@ async def test_changes_are_followed_by_token(
     assert dict(route.calls.last.request.url.params) == {"syncType": "ISync", "syncToken": "t1"}
 
 
-async def test_too_many_changes_ask_for_a_new_beginning(
+async def test_too_many_changes_require_a_new_start(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get("/restapi/v1.0/account/~/call-log-extract-sync").mock(return_value=error(400, "CLG-104"))

@@ -1,4 +1,4 @@
-"""What is read of RingCentral's data fits the column that it is written to, whatever it was."""
+"""Whatever RingCentral sends, what is read of it fits its column."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,8 @@ from app.ringcentral.models import (
 from app.values.storable import EARLIEST, LATEST, MAX_INTEGER
 
 ODD: list[Any] = [
-    "x" * 100_000, "\x00" * 300, "\ud800" * 300, "9" * 129, "", " ", None, True, [], {}, 0, -1, 1.5, 2**31, 2**63, 10**127,
+    "x" * 100_000, "\x00" * 300, "\ud800" * 300, "9" * 129, "", " ", None, True, [], {}, 0, -1, 1.5, 2**31,
+    2**63, 10**127,
     -(10**127), 10**300, 1e308, -1e308, float("nan"), float("inf"),
     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "2026-03-10T18:07:41+25:00",
     "2026-03-10T18:07:41", "2099-12-31T23:59:59Z",
@@ -99,7 +100,7 @@ def test_what_is_read_fits_its_column(column: Column[Any], read: Callable[[Any],
         assert EARLIEST <= found < LATEST
 
 
-def test_the_end_of_a_call_can_be_computed_whatever_its_record_says() -> None:
+def test_the_end_of_a_call_can_be_computed_for_any_record() -> None:
     for start in ("2099-12-31T23:59:59Z", "1970-01-01T00:00:00Z"):
         read = read_call_record({"id": "1", "startTime": start, "duration": MAX_INTEGER})
         assert isinstance(read, CallRecord)

@@ -1,4 +1,4 @@
-"""Insights as the client asks for them."""
+"""Insights, as the client requests them."""
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ def refusal(status: int, code: str) -> httpx.Response:
     return httpx.Response(status, json={"errorCode": code, "message": "m", "errors": [inner]})
 
 
-async def test_a_session_is_asked_for_in_the_light_group_behind_everything_urgent(
+async def test_session_insights_are_requested_in_the_light_group_with_low_priority(
     client: RingCentralClient, ringcentral: respx.MockRouter, budget: Ledger
 ) -> None:
     route = ringcentral.get(BY_SESSION).mock(return_value=httpx.Response(200, json={"records": [RECORD]}))
@@ -32,7 +32,7 @@ async def test_a_session_is_asked_for_in_the_light_group_behind_everything_urgen
     assert budget.acquired[-1][:2] == ("Light", Priority.METADATA)
 
 
-async def test_a_recording_is_asked_for_by_its_id(
+async def test_insights_of_a_recording_are_requested_by_its_id(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get(BY_RECORDING).mock(return_value=httpx.Response(200, json=RECORD))
@@ -41,7 +41,7 @@ async def test_a_recording_is_asked_for_by_its_id(
     assert found.session_id == SESSION
 
 
-async def test_until_there_is_something_the_answer_is_none(
+async def test_insights_that_do_not_exist_yet_are_none(
     client: RingCentralClient, ringcentral: respx.MockRouter
 ) -> None:
     ringcentral.get(BY_SESSION).mock(return_value=refusal(404, "CMN-102"))
@@ -51,7 +51,7 @@ async def test_until_there_is_something_the_answer_is_none(
 
 
 @pytest.mark.parametrize(("code", "kind"), [("CMN-401", PermissionMissing), ("AGW-403", RequestRefused)])
-async def test_without_licence_or_scope_it_is_refused_once_and_not_repeated(
+async def test_insights_without_licence_or_scope_are_refused_without_retry(
     client: RingCentralClient, ringcentral: respx.MockRouter, code: str, kind: type[Exception]
 ) -> None:
     route = ringcentral.get(BY_SESSION).mock(return_value=refusal(403, code))

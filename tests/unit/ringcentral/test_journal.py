@@ -1,4 +1,4 @@
-"""Requests to RingCentral in the log: few lines for an outage, few for a storm of 429s."""
+"""Requests to RingCentral in the log: few lines for an outage or for many 429s."""
 
 from structlog.testing import capture_logs
 
@@ -34,7 +34,7 @@ def test_an_outage_of_ringcentral_is_one_line_at_its_beginning_and_one_at_its_en
     assert told[1]["tries"] == 100
 
 
-def test_a_storm_of_429s_is_a_line_a_minute_with_its_number() -> None:
+def test_many_429s_are_one_line_a_minute_with_their_number() -> None:
     clock = FakeClock()
     journal = Journal(clock)
     with capture_logs() as lines:

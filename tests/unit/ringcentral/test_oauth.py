@@ -1,4 +1,4 @@
-"""The sign-in's requests, as RFC 7636 and RingCentral's guides have them."""
+"""The requests of a sign-in, as RFC 7636 and RingCentral's guides describe them."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,19 +24,19 @@ RFC_BYTES = bytes(
 )  # fmt: skip
 
 
-def test_verifier_and_challenge_are_those_of_the_rfc() -> None:
+def test_verifier_and_challenge_match_the_rfc() -> None:
     verifier = verifier_of(RFC_BYTES)
     assert verifier == "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert challenge_of(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 @pytest.mark.parametrize("size", [0, 31, 97])
-def test_a_verifier_is_neither_too_short_nor_too_long(size: int) -> None:
+def test_a_verifier_of_invalid_length_is_rejected(size: int) -> None:
     with pytest.raises(ValueError, match="43 to 128"):
         verifier_of(bytes(size))
 
 
-def test_the_browser_is_sent_with_the_challenge_and_never_with_the_verifier() -> None:
+def test_the_browser_gets_the_challenge_and_never_the_verifier() -> None:
     verifier = verifier_of(RFC_BYTES)
     address = authorize_address(
         "https://rc.example.com",
@@ -58,7 +58,7 @@ def test_the_browser_is_sent_with_the_challenge_and_never_with_the_verifier() ->
     assert verifier not in address
 
 
-def test_a_code_is_traded_with_verifier_and_the_same_address_and_never_twice() -> None:
+def test_a_code_is_exchanged_with_verifier_and_same_address_and_never_retried() -> None:
     request = token_by_code("app", "hidden", code="c", verifier="v", redirect_uri="https://here")
     assert request.form == {
         "grant_type": "authorization_code",

@@ -1,4 +1,4 @@
-"""What answers mean, without any client."""
+"""The protocol without a client: what responses mean, and how requests are built."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -88,11 +88,13 @@ def record(record_id: str, **fields: Any) -> CallRecord:
         (304, {}, RequestRefused),
     ],
 )
-def test_an_error_is_known_by_status_and_code(status: int, body: Any, kind: type[RingCentralError]) -> None:
+def test_errors_are_classified_by_status_and_code(
+    status: int, body: Any, kind: type[RingCentralError]
+) -> None:
     assert type(decode_error(answer(status, body), NOW)) is kind
 
 
-def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> None:
+def test_a_numbered_code_has_precedence_over_a_word_on_either_level() -> None:
     inner = answer(
         403,
         {"errorCode": "InsufficientPermissions", "errors": [{"errorCode": "CMN-408", "permissionName": "P"}]},
@@ -106,13 +108,14 @@ def test_the_numbered_code_counts_before_the_word_whichever_level_has_it() -> No
         assert (refusal.code, refusal.permission) == ("CMN-408", "P")
 
 
-def test_a_permission_is_also_read_from_the_sentence() -> None:
+def test_a_permission_is_also_read_from_the_message() -> None:
     body = {
         "errorCode": "InsufficientPermissions",
         "errors": [
             {
                 "errorCode": "CMN-401",
-                "message": "In order to call this API endpoint, application needs to have [ReadCallLog] permission",
+                "message": "In order to call this API endpoint, application needs to have [ReadCallLog] "
+                "permission",
             }
         ],
     }
@@ -148,7 +151,7 @@ def test_the_limit_of_a_bulk_read_is_read_from_its_text() -> None:
         ({}, 60.0),
     ],
 )
-def test_a_429_says_when_to_come_back(headers: dict[str, str], seconds: float) -> None:
+def test_a_429_gives_the_time_of_the_next_try(headers: dict[str, str], seconds: float) -> None:
     limited = decode_error(answer(429, {}, **headers), NOW)
     assert isinstance(limited, RateLimited)
     waited = (limited.retry_at - NOW).total_seconds()
@@ -173,11 +176,11 @@ def test_a_429_silences_as_much_as_its_code_says(code: str, reach: Silence) -> N
     assert penalty.until <= NOW + timedelta(seconds=6.5)
 
 
-def test_other_answers_silence_nothing() -> None:
+def test_other_responses_silence_nothing() -> None:
     assert penalty_of(answer(503, {}, Retry_After="9"), NOW) is None
 
 
-def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> None:
+def test_rate_headers_are_case_insensitive_and_garbage_is_ignored() -> None:
     good = answer(
         200,
         {},
@@ -206,14 +209,15 @@ def test_rate_headers_are_read_whatever_their_case_and_garbage_is_nothing() -> N
 
 @pytest.mark.parametrize(
     "value",
-    ["999999999999", "10001", "10000000", "9" * 300, "0", "-1", "nan", "inf", "1e9", "10, 10", "10,000", "", "٣", "0x10"],
+    ["999999999999", "10001", "10000000", "9" * 300, "0", "-1", "nan", "inf", "1e9", "10, 10", "10,000", "",
+    "٣", "0x10"],
 )  # fmt: skip
 def test_an_absurd_limit_is_ignored_and_named(value: str) -> None:
     rates = read_rate_headers(answer(200, {}, X_Rate_Limit_Limit=value), NOW)
     assert (rates.limit, rates.ignored) == (None, ("x-rate-limit-limit",))
 
 
-def test_two_limits_that_differ_are_none() -> None:
+def test_two_different_limits_are_ignored() -> None:
     pairs = [
         ("X-Rate-Limit-Limit", "10"),
         ("x-rate-limit-limit", "50"),
@@ -243,7 +247,7 @@ def test_more_remaining_than_the_limit_is_ignored() -> None:
         ("-5", None),
     ],
 )
-def test_a_wait_is_a_day_at_most_and_none_at_least(value: str, seconds: float | None) -> None:
+def test_a_wait_is_limited_to_a_day_and_zero_is_none(value: str, seconds: float | None) -> None:
     assert read_rate_headers(answer(429, {}, Retry_After=value), NOW).retry_after_seconds == seconds
 
 
@@ -254,7 +258,7 @@ def test_a_next_page_is_wanted_while_pages_bring_new_records() -> None:
     assert wants_next_page(2, RecordsPage(sent_at=NOW, records=(first, second), page=2, has_next=True), SEEN)
 
 
-def test_a_server_that_drops_the_page_is_found_out() -> None:
+def test_a_server_that_ignores_the_page_is_detected() -> None:
     same = RecordsPage(sent_at=NOW, records=(record("a"),), page=1, has_next=True)
     assert is_repeated_page(2, same, SEEN)
     assert is_repeated_page(2, RecordsPage(sent_at=NOW, records=(record("a"),), page=2, has_next=True), SEEN)
@@ -270,7 +274,7 @@ def test_only_the_presence_of_next_page_counts() -> None:
     assert decode_records_page(answer(200, body)).has_next
 
 
-def test_one_bad_record_does_not_harm_its_neighbours() -> None:
+def test_one_bad_record_does_not_affect_its_neighbours() -> None:
     page = decode_records_page(
         answer(200, {"records": [{"id": "a"}, None, {"sessionId": "1"}, {"id": 7, "from": {}}]})
     )
@@ -299,11 +303,11 @@ def test_a_record_keeps_unknown_fields_and_words() -> None:
 
 
 @pytest.mark.parametrize("result", ["In Progress", "in progress ", None])
-def test_a_record_in_progress_is_no_answer(result: str | None) -> None:
+def test_a_record_without_a_result_is_in_progress(result: str | None) -> None:
     assert record("a", result=result).is_in_progress
 
 
-def test_a_record_without_id_is_known_by_its_address() -> None:
+def test_a_record_without_an_id_is_identified_by_its_address() -> None:
     found = read_call_record({"uri": f"{RCV}/restapi/v1.0/account/1/extension/2/call-log/QX7f?view=Simple"})
     assert isinstance(found, CallRecord)
     assert found.id == "QX7f"
@@ -336,7 +340,7 @@ def test_times_are_read_leniently_as_utc(text: Any, moment: datetime | None) -> 
     assert found is None or found.tzinfo is UTC
 
 
-def test_what_no_database_can_keep_is_cleaned() -> None:
+def test_unstorable_json_is_cleaned() -> None:
     assert decode_json(b'["a\\u0000b", "\\ud83d", "\\ud83d\\ude00", NaN, 1e999, 1.5]') == [
         "a\ufffdb",
         "\ufffd",
@@ -360,7 +364,7 @@ def test_a_session_is_read_flat_and_wrapped() -> None:
         assert [(party.extension_id, party.status_code) for party in found.parties] == [("7", "Answered")]
 
 
-def test_the_call_log_is_asked_with_every_filter_it_knows() -> None:
+def test_the_call_log_is_requested_with_every_filter() -> None:
     query = CallLogQuery(
         direction=("Inbound",),
         type=("Voice", "Fax"),
@@ -389,7 +393,7 @@ def test_the_call_log_is_asked_with_every_filter_it_knows() -> None:
     )
 
 
-def test_secrets_of_a_request_do_not_show() -> None:
+def test_secrets_of_a_request_are_not_in_its_repr() -> None:
     token = token_by_jwt("app", "hidden", "hidden-too")
     subscription = create_subscription(["f"], "https://hook.example.com", "hidden", 60)
     shown = f"{token!r} {subscription!r}"
@@ -419,7 +423,8 @@ def test_records_of_other_sessions_are_dropped() -> None:
 
 
 BULK = (
-    b'--B_1\r\nContent-Type: application/json\r\n\r\n{"response":[{"status":200},{"status":404},{"status":200},{"status":200}]}\n'
+    b"--B_1\r\nContent-Type: application/json\r\n\r\n"
+    b'{"response":[{"status":200},{"status":404},{"status":200},{"status":200}]}\n'
     b'--B_1\nContent-Type: application/json\n\n{"id":"a"}\r\n'
     b'--B_1\r\nContent-Type: application/json\n\r\n{"errorCode":"CMN-102"}\n'
     b"--B_1\n\nnot json\n"
@@ -440,7 +445,7 @@ def test_a_multipart_answer_gives_each_id_its_outcome() -> None:
     assert [item.why for item in items] == [None, "CMN-102", "no readable part", "no readable part"]
 
 
-def test_a_boundary_that_was_not_named_is_found() -> None:
+def test_an_undeclared_boundary_is_found() -> None:
     assert len(split_parts("multipart/mixed", BULK)) == 4
     assert len(split_parts("application/json", BULK.removesuffix(b"--B_1--\r\n\n\r\n"))) == 4
 
@@ -467,20 +472,20 @@ def test_a_list_form_gives_each_id_its_outcome() -> None:
     ]
 
 
-def test_one_id_is_answered_by_the_record_itself() -> None:
+def test_the_response_to_one_id_is_the_record_itself() -> None:
     [item] = decode_call_records(answer(200, {"id": "a"}), IDS[:1])
     assert item.record is not None
     [other] = decode_call_records(answer(200, {"id": "z"}), IDS[:1])
     assert (other.record, other.why) == (None, "not the record asked for")
 
 
-def test_a_bulk_answer_in_no_known_form_cannot_be_used() -> None:
+def test_a_bulk_response_of_unknown_form_cannot_be_used() -> None:
     for body in (b"", b"<html>", b'{"id": "a"}'):
         with pytest.raises(RingCentralUnreachable):
             decode_call_records(answer(207, body), IDS)
 
 
-def test_a_change_is_repeated_elsewhere_only_if_the_redirect_keeps_its_method() -> None:
+def test_a_change_follows_a_redirect_only_if_its_method_is_preserved() -> None:
     request = renew_subscription("s")
     moved = answer(302, {}, Location="/else")
     assert redirected(request, f"{RCV}/x", moved) is None
@@ -502,7 +507,7 @@ def test_the_oauth_form_of_an_error_is_read() -> None:
     assert (bare.code, bare.text) == ("invalid_client", "who?")
 
 
-def test_a_bulk_read_of_nothing_is_not_asked_for() -> None:
+def test_an_empty_bulk_read_is_refused() -> None:
     with pytest.raises(RequestRefused):
         call_records([])
 
@@ -530,12 +535,12 @@ def test_a_full_sync_says_from_when_and_how_much() -> None:
     assert "dateFrom" not in dict(call_log_changes(None).params)
 
 
-def test_what_follows_a_token_says_nothing_else() -> None:
+def test_a_sync_with_a_token_has_no_other_parameters() -> None:
     request = call_log_changes("t", NOW)
     assert dict(request.params) == {"syncType": "ISync", "syncToken": "t"}
 
 
-def test_a_sync_brings_records_a_token_and_whether_there_is_more() -> None:
+def test_a_sync_returns_records_a_token_and_whether_there_are_more() -> None:
     body = {
         "uri": "https://platform.example.com/restapi/v1.0/account/908070001/call-log-extract-sync",
         "records": [{"id": "r1"}, "nonsense"],
@@ -556,7 +561,7 @@ def test_a_sync_without_records_or_token_cannot_be_used(body: dict[str, object])
         decode_sync(answer(200, body))
 
 
-def test_a_reminder_filter_is_the_same_with_the_id_that_it_got() -> None:
+def test_a_reminder_filter_is_the_same_with_its_expanded_id() -> None:
     asked = [
         "/restapi/v1.0/account/~/telephony/sessions",
         "/restapi/v1.0/subscription/~?threshold=3600&interval=600",

@@ -1,4 +1,4 @@
-"""Telling apart why RingCentral gave no answer."""
+"""Distinguishing why RingCentral did not respond."""
 
 import socket
 import ssl
@@ -32,18 +32,18 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (httpx.RemoteProtocolError("x"), Unreached.NETWORK),
     ],
 )
-def test_the_cause_is_looked_for_below_the_exception(error: Exception, cause: Unreached) -> None:
+def test_the_cause_is_found_in_the_exception_chain(error: Exception, cause: Unreached) -> None:
     assert cause_of(error) is cause
 
 
-async def test_a_name_that_does_not_resolve_is_known_from_a_real_client() -> None:
+async def test_an_unresolvable_name_is_recognised_with_a_real_client() -> None:
     async with httpx.AsyncClient() as http:
         with pytest.raises(httpx.ConnectError) as caught:
             await http.get("http://nowhere.invalid/")
     assert cause_of(caught.value) is Unreached.NAME
 
 
-async def test_a_refused_connection_is_known_from_a_real_client() -> None:
+async def test_a_refused_connection_is_recognised_with_a_real_client() -> None:
     with socket.socket() as taken:  # bound and not listening: nobody answers there
         taken.bind(("127.0.0.1", 0))
         async with httpx.AsyncClient() as http:
@@ -65,7 +65,7 @@ def test_a_few_failures_in_a_row_are_a_problem_and_one_answer_ends_it() -> None:
     assert meter.failing is None
 
 
-def test_answers_that_say_only_that_the_server_fails_are_no_answers() -> None:
+def test_server_errors_count_as_failures() -> None:
     meter = ReachMeter()
     for status in (503, 502, 408):
         meter.answered(status, NOW)
@@ -75,7 +75,7 @@ def test_answers_that_say_only_that_the_server_fails_are_no_answers() -> None:
     assert meter.failing is None
 
 
-def test_an_error_is_reported_under_why_there_was_no_answer() -> None:
+def test_an_error_has_the_code_of_its_cause() -> None:
     assert code_of(RingCentralUnreachable("x", status=503, code="CMN-201")) == Unreached.SERVER
     assert code_of(RingCentralUnreachable("x", code=Unreached.TLS)) == Unreached.TLS
     assert code_of(RequestRefused("x", status=400, code="SUB-521")) == "SUB-521"

@@ -1,6 +1,7 @@
-"""A refresh token works once: what that means for crashes, for replicas and for whoever has to sign in again.
+"""A refresh token works once: what that means for crashes, for replicas and for users who have to sign in
+again.
 
-The token endpoint is the simulator's, which keeps RingCentral's rules of refresh tokens.
+The token endpoint is the simulator's, which follows RingCentral's rules for refresh tokens.
 """
 
 import asyncio
@@ -78,7 +79,7 @@ async def test_a_new_pair_takes_the_place_of_the_old_one(
     assert endpoint.asked == 2
 
 
-async def test_a_pair_that_could_not_be_saved_is_not_used_and_not_lost(
+async def test_a_pair_that_was_not_saved_is_neither_used_nor_lost(
     keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     clock.advance(3600)
@@ -111,7 +112,7 @@ async def test_after_an_hour_without_the_new_pair_a_person_has_to_sign_in(
     assert endpoint.asked == asked + 1
 
 
-async def test_a_token_that_the_api_has_refused_is_not_handed_out_again(
+async def test_a_refused_token_is_not_used_again(
     keeper: TokenKeeper, endpoint: TokenEndpoint, clock: FakeClock
 ) -> None:
     dead = await keeper.token()
@@ -145,7 +146,7 @@ async def test_another_sign_in_is_tried_at_once(
     assert endpoint.is_accepted(await TokenKeeper(transport, again, shared, clock).token())
 
 
-async def test_a_wrong_client_secret_of_one_replica_holds_nobody_else_back(
+async def test_a_wrong_client_secret_of_one_replica_does_not_affect_others(
     keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     clock.advance(3600)
@@ -156,7 +157,7 @@ async def test_a_wrong_client_secret_of_one_replica_holds_nobody_else_back(
     assert endpoint.is_accepted(await keeper.token())
 
 
-async def test_replicas_trade_the_refresh_token_once_for_all(
+async def test_replicas_exchange_the_refresh_token_once(
     endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     replicas = [TokenKeeper(transport, SIGNED_IN, shared, clock) for _ in range(5)]
@@ -167,7 +168,7 @@ async def test_replicas_trade_the_refresh_token_once_for_all(
     assert endpoint.asked == 1
 
 
-async def test_the_stored_pair_counts_even_if_the_clock_of_its_replica_goes_behind(
+async def test_the_stored_pair_is_used_even_if_its_replicas_clock_is_behind(
     endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock, transport: Transport
 ) -> None:
     late = FakeClock(NOON - timedelta(minutes=5))
@@ -192,7 +193,7 @@ async def test_a_pair_bought_under_a_lost_lease_is_dropped(
     assert endpoint.is_accepted(await keeper.token())
 
 
-async def test_a_lost_answer_costs_nothing(
+async def test_a_lost_token_response_does_not_end_the_sign_in(
     keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore, clock: FakeClock
 ) -> None:
     old = await keeper.token()
@@ -206,7 +207,7 @@ async def test_a_lost_answer_costs_nothing(
     assert endpoint.is_accepted(await keeper.renew(bridged))
 
 
-async def test_without_anything_kept_a_person_has_to_sign_in_and_nobody_is_asked(
+async def test_without_a_stored_pair_a_person_has_to_sign_in(
     keeper: TokenKeeper, endpoint: TokenEndpoint, shared: FailingStore
 ) -> None:
     shared.token = None
@@ -216,7 +217,7 @@ async def test_without_anything_kept_a_person_has_to_sign_in_and_nobody_is_asked
     assert endpoint.asked == 0
 
 
-def test_the_refresh_token_survives_its_storage_and_does_not_show(shared: FailingStore) -> None:
+def test_the_refresh_token_survives_storage_and_is_not_in_the_repr(shared: FailingStore) -> None:
     token = shared.token
     assert token is not None
     assert token.refresh_token
@@ -233,7 +234,7 @@ def test_the_refresh_token_survives_its_storage_and_does_not_show(shared: Failin
         (401, "invalid_token", "OAU-213"),
     ],
 )
-async def test_however_ringcentral_says_that_a_sign_in_is_over_nobody_asks_again(
+async def test_an_ended_sign_in_is_not_retried_whatever_the_error(
     keeper: TokenKeeper,
     ringcentral: respx.MockRouter,
     clock: FakeClock,

@@ -1,4 +1,4 @@
-"""How far our clock is off, from the dates of answers."""
+"""How far our clock is off, from the dates of responses."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,18 +22,18 @@ NOW = datetime(2026, 3, 10, 18, 7, 41, 250_000, tzinfo=UTC)
 
 
 def dated(moment: datetime, **headers: str) -> dict[str, str]:
-    """The headers of an answer that was made at this moment of RingCentral's clock."""
+    """The headers of a response made at this moment of RingCentral's clock."""
     return {"date": format_datetime(moment.replace(microsecond=0), usegmt=True), **headers}
 
 
 def heard(meter: SkewMeter, ahead: float, after: float = 0.0, trip: float = 0.1) -> None:
-    """One answer, made in the middle of the trip, `after` seconds from now by our clock that is `ahead`."""
+    """One response, made halfway through the trip, `after` seconds from now by our clock, off by `ahead`."""
     sent_at = NOW + timedelta(seconds=after)
     made_at = sent_at + timedelta(seconds=trip / 2 - ahead)
     meter.observe(dated(made_at), sent_at, sent_at + timedelta(seconds=trip))
 
 
-def test_one_answer_tells_the_difference_up_to_a_second_and_the_round_trip() -> None:
+def test_one_response_gives_the_skew_within_a_second_and_the_round_trip() -> None:
     skew = read_skew(dated(NOW), NOW, NOW + timedelta(seconds=0.1))
     assert skew is not None
     assert [skew.low, skew.high] == pytest.approx([-0.75, 0.35])
@@ -41,7 +41,7 @@ def test_one_answer_tells_the_difference_up_to_a_second_and_the_round_trip() -> 
 
 
 @pytest.mark.parametrize(("ahead", "least"), [(0.9, 0.0), (5.0, 4.0), (-5.0, -4.0), (90.0, 89.0)])
-def test_the_least_difference_that_explains_an_answer_counts(ahead: float, least: float) -> None:
+def test_the_smallest_skew_that_explains_a_response_is_used(ahead: float, least: float) -> None:
     meter = SkewMeter()
     heard(meter, ahead)
     assert meter.skew is not None
@@ -64,7 +64,7 @@ def test_the_true_difference_always_lies_within_the_bounds(
     assert meter.skew.most >= abs(ahead) - 1e-5
 
 
-def test_many_answers_tell_more_than_one() -> None:
+def test_many_responses_narrow_the_skew() -> None:
     meter = SkewMeter()
     for step in range(20):
         heard(meter, 3.0, after=step * 1.13)
@@ -72,7 +72,7 @@ def test_many_answers_tell_more_than_one() -> None:
     assert meter.skew.least == pytest.approx(3.0, abs=0.2)
 
 
-def test_a_clock_that_was_set_is_believed_at_the_second_answer() -> None:
+def test_a_changed_clock_is_believed_at_the_second_response() -> None:
     known = weigh(weigh(None, Skew(4.0, 5.0)), Skew(4.5, 5.5))
     assert known == Estimate(Skew(4.5, 5.0))
     doubting = weigh(known, Skew(-0.5, 0.5))
@@ -91,7 +91,7 @@ def test_one_odd_server_among_many_changes_nothing() -> None:
     "headers",
     [{}, {"date": ""}, {"date": "yesterday"}, {"date": "Tue, 99 Mar 2026"}, dated(NOW, age="3600")],
 )
-def test_an_answer_without_a_date_of_its_own_tells_nothing(headers: dict[str, str]) -> None:
+def test_a_response_without_a_date_of_its_own_is_ignored(headers: dict[str, str]) -> None:
     assert read_skew(headers, NOW, NOW) is None
     meter = SkewMeter()
     meter.observe(headers, NOW, NOW)
@@ -102,7 +102,7 @@ def test_a_date_without_a_zone_is_none() -> None:
     assert read_skew({"date": "Tue, 10 Mar 2026 18:07:41 -0000"}, NOW, NOW) is None
 
 
-async def test_every_answer_is_heard_refusals_too(
+async def test_every_response_is_observed_including_refusals(
     ringcentral: respx.MockRouter, clock: FakeClock, budget: Ledger, store: MemoryTokenStore
 ) -> None:
     meters = Meters.made(clock)

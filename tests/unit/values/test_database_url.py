@@ -1,4 +1,4 @@
-"""The address of the database, in every form in which hosters hand it out."""
+"""The address of the database, in every form in which hosting providers give it."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ FORMS = [
         "postgresql://u:p@db.example/calls?options=endpoint%3Dep-cool",
         server_settings={"options": "endpoint=ep-cool"},
     ),
-    like("postgresql://u:p@db.example/calls?target_session_attrs=read-write", target_session_attrs="read-write"),
+    like("postgresql://u:p@db.example/calls?target_session_attrs=read-write",
+    target_session_attrs="read-write"),
     like(
         "postgresql://u:p@host1:5432,host2:5433/calls?target_session_attrs=any",
         hosts=("host1", "host2"),
@@ -68,9 +69,11 @@ FORMS = [
         target_session_attrs="any",
     ),
     like("postgresql://u:p@host1,host2:5433/calls", hosts=("host1", "host2"), ports=(None, 5433)),
-    like("postgresql://u:p@/calls?host=host1,host2&port=5432,5433", hosts=("host1", "host2"), ports=(5432, 5433)),
+    like("postgresql://u:p@/calls?host=host1,host2&port=5432,5433", hosts=("host1", "host2"), ports=(5432,
+    5433)),
     like("postgresql://u:p@/calls?host=host1,host2&port=5432", hosts=("host1", "host2"), ports=(5432, 5432)),
-    like("postgresql://u:p@/calls?host=host1:5432&host=host2:5433", hosts=("host1", "host2"), ports=(5432, 5433)),
+    like("postgresql://u:p@/calls?host=host1:5432&host=host2:5433", hosts=("host1", "host2"), ports=(5432,
+    5433)),
     like("postgresql://u:p@/calls?host=/var/run/postgresql", hosts=(LINUX,)),
     like("postgresql://u:p@/calls?host=%2Fvar%2Frun%2Fpostgresql&port=5433", hosts=(LINUX,), ports=(5433,)),
     like("postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/calls", hosts=(LINUX,)),
@@ -99,7 +102,8 @@ FORMS = [
     like("host=db.example dbname=calls user=u password=p\\ q=r", password="p q=r"),
     like("host=db.example dbname=calls user=u password=ab://cd", password="ab://cd"),
     like("host=/var/run/postgresql dbname=calls user=u password=''", hosts=(LINUX,), password=None),
-    like("host=h1,h2 port=1,2 dbname=calls user=u password=p sslmode=require", hosts=("h1", "h2"), ports=(1, 2),
+    like("host=h1,h2 port=1,2 dbname=calls user=u password=p "
+         "sslmode=require", hosts=("h1", "h2"), ports=(1, 2),
          sslmode="require"),
     like("postgresql://u:p@db.example/calls?pgbouncer=true", pooled=True),
     like("postgresql://u:p@db.example/calls?pgbouncer=false", pooled=False),
@@ -185,7 +189,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("url", "sentence"), REFUSED, ids=[url or "empty" for url, _ in REFUSED])
-def test_what_cannot_work_is_refused_in_a_sentence_without_the_password(url: str, sentence: str) -> None:
+def test_invalid_addresses_are_rejected_without_revealing_the_password(url: str, sentence: str) -> None:
     with pytest.raises(SettingsError) as refused:
         read_settings(database_url=url)
     said = str(refused.value)
@@ -199,7 +203,7 @@ def test_what_cannot_work_is_refused_in_a_sentence_without_the_password(url: str
     st.text(max_size=60),
     st.sampled_from(("", "postgresql://", "postgresql://u:p@h/d?", "sqlite:///", "host=")),
 )
-def test_no_text_breaks_the_reading(text: str, prefix: str) -> None:
+def test_any_text_is_read_or_rejected(text: str, prefix: str) -> None:
     try:
         address = read_database_url(prefix + text)
     except ValueError:
@@ -211,7 +215,7 @@ def test_no_text_breaks_the_reading(text: str, prefix: str) -> None:
     st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20),
     st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20),
 )
-def test_a_password_survives_and_never_shows(user: str, password: str) -> None:
+def test_a_password_is_preserved_and_never_shown(user: str, password: str) -> None:
     address = PostgresAddress(("h",), (None,), user, password, "d", tls={"sslpassword": password})
     assert read_database_url(address.url) == address
     hidden = PostgresAddress(("h",), (None,), user, "***", "d", tls={"sslpassword": "***"})
@@ -227,7 +231,7 @@ def test_settings_do_not_show_the_address() -> None:
 
 
 def parsed(url: str) -> tuple[Any, Any]:
-    """What the driver makes of an address: where to connect, and how."""
+    """How the driver parses an address: where to connect, and how."""
     address = read_database_url(url)
     assert isinstance(address, PostgresAddress)
     options = connect_options(address)
@@ -240,9 +244,7 @@ def parsed(url: str) -> tuple[Any, Any]:
     return addresses, parameters
 
 
-def test_the_driver_takes_what_is_left_open_from_libpqs_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_driver_reads_libpqs_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE", "PGSSLMODE"):
         monkeypatch.delenv(name, raising=False)
     passfile = tmp_path / "pgpass"

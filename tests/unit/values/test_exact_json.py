@@ -1,4 +1,4 @@
-"""What a JSON body may hold, what databases would change of it, and answers that can always be written."""
+"""What a JSON body may contain, what databases would change in it, and responses that can be written."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ from app.values.exact_json import MAX_LEVELS, find_faults, is_same, pack, unpack
         (b"[" * MAX_LEVELS + b"[]" + b"]" * MAX_LEVELS, (), "levels"),
     ],
 )
-def test_what_cannot_be_kept_is_named_with_its_place(body: bytes, path: tuple[Any, ...], words: str) -> None:
+def test_values_that_cannot_be_kept_are_located(body: bytes, path: tuple[Any, ...], words: str) -> None:
     (fault,) = find_faults(body)
     assert fault.path == path
     assert words in fault.detail
@@ -36,7 +36,7 @@ def test_what_cannot_be_kept_is_named_with_its_place(body: bytes, path: tuple[An
 @pytest.mark.parametrize(
     "number", ["0.1234567890123456789", "1e-400", "1e-99999999999999999999", "18446744073709551617.5"]
 )
-def test_a_number_that_would_be_rounded_is_a_fault_only_where_values_are_kept_exactly(number: str) -> None:
+def test_a_rounded_number_is_a_fault_only_in_exact_fields(number: str) -> None:
     body = f'{{"kept": {number}, "read": {number}}}'.encode()
     assert [fault.path for fault in find_faults(body, {"kept"})] == [("kept",)]
 
@@ -66,7 +66,7 @@ def test_faults_are_bounded() -> None:
     [0, 1, -1, 2**64 + 1, 10**127, 1.0, -0.0, 1e300, 5e-324, "1.0", "", True, False, {}, [],
      {"a": 1.5, "b": [1e22]}, [-0.0], {"$json": "1"}, {"$json": 1}, {"a": {"$json": "x"}}],
 )  # fmt: skip
-def test_what_was_packed_is_unpacked_the_same(value: Any) -> None:
+def test_packed_values_are_unpacked_unchanged(value: Any) -> None:
     assert is_same(unpack(json.loads(json.dumps(pack(value)))), value)
 
 
@@ -82,7 +82,7 @@ def test_values_are_compared_type_by_type() -> None:
     assert is_same(None, None)
 
 
-def test_what_an_earlier_version_stored_can_still_be_written() -> None:
+def test_values_stored_by_earlier_versions_can_be_written() -> None:
     deep: Any = "end"
     for _ in range(600):
         deep = [deep]

@@ -16,7 +16,7 @@ def test_odd_json_from_outside_is_repaired() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_not_json_is_refused(body: bytes) -> None:
+def test_invalid_json_is_rejected(body: bytes) -> None:
     with pytest.raises(BadJson):
         decode_json(body)
 
@@ -46,13 +46,13 @@ def test_storable_values_are_left_alone(value: object) -> None:
         '["]",' * 200 + "1" + "]" * 200,
     ],
 )
-def test_deep_nesting_costs_its_neighbours_nothing(deep: str) -> None:
+def test_deep_nesting_does_not_affect_neighbours(deep: str) -> None:
     decoded = decode_json(b'{"before": "]\\"[", "deep": %s, "after": [1]}' % deep.encode())
     assert (decoded["before"], decoded["after"]) == (']"[', [1])
     json.dumps(storable_json(decoded))
 
 
-def test_brackets_within_text_are_no_nesting() -> None:
+def test_brackets_in_strings_are_not_nesting() -> None:
     value = {"a": "[" * 500, "b": ['{"' * 300, "\\"], "c": [[[{}]]]}
     assert decode_json(json.dumps(value).encode()) == value
 
@@ -64,8 +64,9 @@ def test_deep_nesting_that_is_not_json_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("end", ["\\", '"\\', "x\\", "\\u", ""])
-def test_text_without_an_end_is_refused_at_once(end: str) -> None:
-    # Half of a webhook's largest body: with a scanner that goes back for each quotation mark this takes minutes.
+def test_unterminated_text_is_rejected_in_one_pass(end: str) -> None:
+    # Half of a webhook's largest body: with a scanner that goes back for each quotation mark this takes
+    # minutes.
     body = "[" * 101 + '"\\' * 60_000 + end
     began = time.process_time()
     with pytest.raises(BadJson):
@@ -74,14 +75,23 @@ def test_text_without_an_end_is_refused_at_once(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("-0.0", "0.0"), ("1e16", "10000000000000000"), ("1e308", "null"), ("1.0", "1.0"), ("-1e20", "-100000000000000000000")]
-)  # fmt: skip
-def test_numbers_come_back_from_both_databases_as_they_are_read(text: str, value: str) -> None:
+    ("text", "value"),
+    [
+        ("-0.0", "0.0"),
+        ("1e16", "10000000000000000"),
+        ("1e308", "null"),
+        ("1.0", "1.0"),
+        ("-1e20", "-100000000000000000000"),
+    ],
+)
+def test_numbers_are_preserved_by_both_databases(text: str, value: str) -> None:
     assert json.dumps(decode_json(text.encode())) == value
 
 
-def test_a_damaged_string_is_read_once_and_not_once_more_from_each_of_its_quotes() -> None:
-    """Deep enough to be pruned, with a string that ends in a lone backslash: 200,000 characters at once, not squared."""
+def test_a_damaged_string_is_scanned_only_once() -> None:
+    """Deep enough to be pruned, with a string that ends in a lone backslash: linear in 200,000 characters,
+    not quadratic.
+    """
     body = b"[" * 200 + b'"' + b'\\"' * 100_000 + b"\\"
 
     with pytest.raises(BadJson):
