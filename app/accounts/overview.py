@@ -31,7 +31,7 @@ NEEDED_SCOPES = {
 class CredentialStatus:
     """One user's credentials. `problems` are JSON objects with code, detail and since, the most severe first.
 
-    `is_blocked`: one of them stops all reading.
+    `is_blocked`: one of them prevents all reading.
     """
 
     holder: AccountId

@@ -55,15 +55,13 @@ async def load_connection(
     if not known:
         raise NoCredentials(
             "The service has no RingCentral credentials for this account. The operator adds them with "
-            "`aftercall "
-            "accounts add`, or sets RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT; `aftercall check` says "
-            "what is missing"
+            "`aftercall accounts add`, or sets RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT; "
+            "`aftercall check` says what is missing"
         )
     if all(item.access.problem is not None for item in known):
         raise NoCredentials(
-            "None of the service's RingCentral credentials for this account can be used. `aftercall "
-            "accounts check` tells "
-            "the operator what to do about each"
+            "None of the service's RingCentral credentials for this account can be used. "
+            "`aftercall accounts check` tells the operator what to do about each"
         )
     raise PermissionMissing(
         "The service's credentials can access only single extensions of this account",

@@ -30,10 +30,10 @@ def estimate_retry_at(
     for _ in range(_MOST_STEPS):
         state = _continued(noted_until(refused.state, priority, moment, limits), priority, moment, limits)
         state = admit(state, Priority.POLL, moment, limits, polls_waiting=polls_waiting).state
-        answer = admit(state, priority, moment, limits, polls_waiting=polls_waiting)
-        if isinstance(answer, Granted):
+        verdict = admit(state, priority, moment, limits, polls_waiting=polls_waiting)
+        if isinstance(verdict, Granted):
             break
-        moment = answer.until
+        moment = verdict.until
     return moment
 
 

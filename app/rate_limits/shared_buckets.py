@@ -67,16 +67,16 @@ class SharedRates:
         latest = deadline or self._clock.now() + self._longest_wait
         await self._save_silence()
         while True:
-            answer = await self._change(
+            verdict = await self._change(
                 group, lambda state, now, waiting: self._admit(group, priority, latest, state, now, waiting)
             )
-            if isinstance(answer, budget.Granted):
-                return RateSlot(group, answer.token)
-            if answer.until > latest:
+            if isinstance(verdict, budget.Granted):
+                return RateSlot(group, verdict.token)
+            if verdict.until > latest:
                 raise RateLimited(
-                    f"no {group} request is available: {answer.reason}", retry_at=answer.until, status=None
+                    f"no {group} request is available: {verdict.reason}", retry_at=verdict.until, status=None
                 )
-            await self._clock.sleep((max(answer.until - self._clock.now(), _SHORTEST_WAIT)).total_seconds())
+            await self._clock.sleep((max(verdict.until - self._clock.now(), _SHORTEST_WAIT)).total_seconds())
 
     def _admit(
         self,
@@ -88,15 +88,15 @@ class SharedRates:
         polls_waiting: bool,
     ) -> tuple[BucketState, budget.Granted | budget.Denied]:
         rank, limits = min(priority, Priority.CONTENT), self.limits_of(group)
-        answer = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
+        verdict = budget.admit(state, rank, now, limits, polls_waiting=polls_waiting)
         # Nobody comes back for a glance, so its refusal is not noted as a wish for a slot.
-        if priority is Priority.GLANCE and isinstance(answer, budget.Denied):
-            return state, answer
-        if isinstance(answer, budget.Granted) or rank is not Priority.CONTENT or answer.until <= latest:
-            return answer.state, answer
-        retry_at = estimate_retry_at(answer, rank, limits, polls_waiting=polls_waiting)
-        noted = noted_until(answer.state, rank, retry_at, limits)
-        return noted, replace(answer, state=noted, until=retry_at)
+        if priority is Priority.GLANCE and isinstance(verdict, budget.Denied):
+            return state, verdict
+        if isinstance(verdict, budget.Granted) or rank is not Priority.CONTENT or verdict.until <= latest:
+            return verdict.state, verdict
+        retry_at = estimate_retry_at(verdict, rank, limits, polls_waiting=polls_waiting)
+        noted = noted_until(verdict.state, rank, retry_at, limits)
+        return noted, replace(verdict, state=noted, until=retry_at)
 
     async def settle(self, slot: RateSlot, outcome: Outcome) -> None:
         """Record the outcome of a request. If it cannot be written now, it is before the next request is
@@ -163,7 +163,7 @@ class SharedRates:
                 state = _settled(state, slot, outcome, self.limits_of(group))
             # The clock is read under the lock, so that the decisions of replicas are ordered in time.
             now = self._clock.now()
-            state, answer = decide(state, now, await _polls_wait(db, self._holder, now))
+            state, verdict = decide(state, now, await _polls_wait(db, self._holder, now))
             row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
             sent = [outcome for _, outcome in settled if outcome.was_sent]
             counts = {
@@ -174,7 +174,7 @@ class SharedRates:
                 update(rate_buckets).where(row).values(state=state.to_json(), updated_at=now, **counts)
             )
         self._unsaved = [item for item in self._unsaved if item not in settled]
-        return answer
+        return verdict
 
     async def _lock(self, db: AsyncConnection, group: str) -> dict[str, Any]:
         query = self._query(group).with_for_update()
@@ -226,11 +226,11 @@ def _settled(state: BucketState, slot: RateSlot, outcome: Outcome, limits: budge
     # A 429 without a penalty (an identical request is running) says nothing about the bucket.
     status = outcome.status if outcome.status != 429 or is_penalty else 409
     retry_after = (penalty.until - outcome.at).total_seconds() if penalty is not None and is_penalty else None
-    answer = budget.RateResponse(
+    response = budget.RateResponse(
         status=status,
         limit=outcome.rates.limit,
         remaining=outcome.rates.remaining,
         window_seconds=outcome.rates.window_seconds,
         retry_after_seconds=retry_after,
     )
-    return budget.settle(state, slot.token, answer, outcome.at, limits)
+    return budget.settle(state, slot.token, response, outcome.at, limits)

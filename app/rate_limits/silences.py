@@ -20,7 +20,7 @@ LONG = timedelta(minutes=5)
 
 _STOPS = {
     "heavy": "no call records, recordings or lists are read",
-    "auth": "no new token is asked for",
+    "auth": "no new token is requested",
     "light": "no subscription is renewed and no insights are read",
     "medium": "some requests are not sent",
 }

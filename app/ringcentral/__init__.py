@@ -1,6 +1,6 @@
-"""RingCentral's API, seen from our side. Knows nothing of the rest of the house.
+"""RingCentral's API, seen from our side. It knows nothing of the rest of the service.
 
-`models` (what its JSON means), `wire` (requests and answers as values), `multistatus` (answers about many
-ids) and `protocol` (every request, answer and error) do no I/O; `transport` carries one request, `auth` keeps
-the token, `client` puts them together. `ports` says what the house has to provide.
+`models` (what its JSON means), `wire` (requests and responses as values) and `protocol` (every request,
+response and error) do no I/O. `transport` carries one request, `auth` manages the token, `sending` retries,
+and `client` offers it all. `ports` defines what the service must provide.
 """

@@ -53,14 +53,8 @@ _SSL_WORDS = {
     **{mode: mode for mode in _SSL_MODES},
 }
 _BOOLEANS = {
-    "true": True,
-    "1": True,
-    "on": True,
-    "yes": True,
-    "false": False,
-    "0": False,
-    "off": False,
-    "no": False,
+    **dict.fromkeys(("true", "1", "on", "yes"), True),
+    **dict.fromkeys(("false", "0", "off", "no"), False),
 }
 _SESSIONS = ("any", "read-write", "primary")
 _STANDBYS = ("read-only", "standby", "prefer-standby")

@@ -20,8 +20,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.credentials import CredentialKind
 from app.accounts.onboarding import Admitted, Onboarding
+from app.accounts.onboarding.sign_in import AuthorizationCode
 from app.accounts.overview import NEEDED_SCOPES, missing_scopes
-from app.accounts.sign_in import AuthorizationCode
 from app.errors import (
     AftercallError,
     CredentialsRefused,

@@ -40,7 +40,7 @@ class Unmetered:
 
 
 class TokenExchange:
-    """Requests to the token endpoint beside those of `TokenKeeper`, one try each: a person is waiting."""
+    """Requests to the token endpoint other than those of `TokenKeeper`, one try each: a person is waiting."""
 
     def __init__(self, settings: Settings, clock: Clock, http: httpx.AsyncClient) -> None:
         self._transport = Transport(http, client_config(settings), Unmetered(), clock)

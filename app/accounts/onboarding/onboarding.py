@@ -9,29 +9,25 @@ from dataclasses import dataclass, replace
 
 import httpx
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import credentials
 from app.accounts.access import Access
-from app.accounts.config import auth_config, client_config, own_auth, rate_limits
+from app.accounts.config import auth_config, client_config
 from app.accounts.connections import Connections
-from app.accounts.credentials import OWN, CredentialKind, Secret
-from app.accounts.discovery import TRY_AGAIN, discover, slot_deadline
-from app.accounts.sign_in import AuthorizationCode, TokenExchange, Unmetered
-from app.calls import accounts
-from app.calls.attachments.parking import bind_account
+from app.accounts.credentials import CredentialKind, Secret
+from app.accounts.onboarding.discovery import discover, learn_own, slot_deadline
+from app.accounts.onboarding.sign_in import AuthorizationCode, TokenExchange, Unmetered
+from app.accounts.onboarding.users import StoredUsers
 from app.clock import Clock
 from app.db.engine import Database
-from app.errors import RingCentralError, SettingsError, Unprocessable
-from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
-from app.rate_limits.shared_buckets import SharedRates
+from app.errors import RingCentralError, SettingsError
+from app.ids import AccountId
 from app.ringcentral.auth import AuthConfig, MemoryTokenStore
 from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.ports import RateBudget
 from app.ringcentral.stored_tokens import StoredToken
 from app.settings import Settings
 from app.vault import Vault
-from app.work.failures import log_failure
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +62,7 @@ class Onboarding:
         self._http = http
         self._connections = connections
         self._exchange = TokenExchange(settings, clock, http)
+        self._users = StoredUsers(settings, database, clock, vault)
 
     async def by_jwt(
         self,
@@ -98,25 +95,8 @@ class Onboarding:
         return await self._admit(CredentialKind.OAUTH, secret, auth, store, token, name)
 
     async def learn_own(self) -> float | None:
-        """Find the account of the environment's credentials, unless it is known; a loop's step.
-
-        The first event would name it as well, but calls may be requested before there is one.
-        """
-        own = await self._connections.own()
-        async with self._database.read() as db:
-            known = await accounts.resolve(db, UNBOUND_ACCOUNT)
-        if own is None or known != UNBOUND_ACCOUNT or own.access.problem is not None:
-            return None
-        try:
-            account_id, _ = await discover(own.client, await own.client.fetch_token(), self._clock)
-        except RingCentralError as error:
-            log_failure(log, "the service's own account is not known yet", error)
-            await self._connections.note(own, error)
-            return TRY_AGAIN.total_seconds()
-        async with self._database.write() as db:
-            await bind_account(db, account_id, self._clock.now())
-        log.info("the service's own account is known", account_id=account_id)
-        return None
+        """Find the account of the environment's credentials; see `discovery.learn_own`."""
+        return await learn_own(self._connections, self._database, self._clock)
 
     async def remove(self, account_id: AccountId, name: str) -> bool:
         """Delete credentials, and end their session and subscription at RingCentral if it allows that; return
@@ -168,11 +148,11 @@ class Onboarding:
         token: StoredToken,
         name: str | None,
     ) -> Admitted:
-        client = self._client(auth, store, await self._budget_of(token.owner_id))
+        client = self._client(auth, store, await self._users.budget_of(token.owner_id))
         account_id, access = await discover(client, token, self._clock)
         now = self._clock.now()
         async with self._database.write() as db:
-            name = await self._name_for(db, account_id, secret.client_id, access.owner_id, name)
+            name = await self._users.name_for(db, account_id, secret.client_id, access.owner_id, name)
             is_new = await credentials.save(
                 db, self._vault, account_id, name, kind, secret, store.token or token, access.to_json(), now
             )
@@ -181,67 +161,6 @@ class Onboarding:
             "credentials were stored", account_id=account_id, name=name, kind=kind, reach=access.level.value
         )
         return Admitted(account_id, name, kind, access, is_new)
-
-    async def _name_for(
-        self,
-        db: AsyncConnection,
-        account_id: AccountId,
-        client_id: str,
-        owner_id: ExtensionId | None,
-        wanted: str | None,
-    ) -> str:
-        """Return the name under which to store credentials: that of the same user and app, if there are any.
-
-        RingCentral limits the requests of a user and app, however many credentials they have. Raises
-        Unprocessable for another name, and if the environment's own credentials are of that user and app.
-        """
-        if owner_id is not None and owner_id == await self._own_user(db, account_id, client_id):
-            raise Unprocessable(
-                f"Extension {owner_id} already serves account {account_id} through RC_JWT, and a user "
-                "has one rate limit. "
-                "Add the credentials of another user, or unset RC_JWT first"
-            )
-        for stored in await credentials.load_rows(db, [account_id]):
-            if owner_id is None or Access.from_json(stored.access).owner_id != owner_id:
-                continue
-            known = await credentials.load_secrets(db, self._vault, account_id, stored.name)
-            if known is None or known[0].client_id != client_id:
-                continue
-            if wanted not in (None, stored.name):
-                raise Unprocessable(
-                    f"Extension {owner_id} already has credentials here, named {stored.name}: replace "
-                    "these, or remove "
-                    "them first"
-                )
-            return stored.name
-        return wanted or credentials.default_name(owner_id)
-
-    async def _own_user(self, db: AsyncConnection, account_id: AccountId, client_id: str) -> str | None:
-        """Return the user of the environment's credentials, if they are of this account and app."""
-        auth = own_auth(self._settings)
-        if (
-            auth is None
-            or auth.client_id != client_id
-            or not await accounts.has_own_credentials(db, account_id)
-        ):
-            return None
-        rows = await credentials.load_rows(db, [UNBOUND_ACCOUNT])
-        known = [Access.known(row.access, auth.fingerprint).owner_id for row in rows if row.kind == OWN]
-        return next(iter(known), None)
-
-    async def _budget_of(self, owner_id: str | None) -> RateBudget:
-        """Return the rate buckets of a user whose credentials are stored already: there are no others for
-        that user.
-        """
-        async with self._database.read() as db:
-            stored = await credentials.load_rows(db)
-        for row in stored:
-            if owner_id is not None and (row.access or {}).get("ownerId") == owner_id:
-                limits = rate_limits(self._settings)
-                return SharedRates(
-                    self._database, self._clock, limits, holder=row.account_id, principal=row.name
-                )
-        return Unmetered()
 
     async def _delete_subscriptions(self, account_id: AccountId, name: str) -> None:
         """Delete the user's subscriptions that call this service, as far as RingCentral allows."""

@@ -6,13 +6,18 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.accounts.access import COMPANY_PERMISSION, Access, Level, probe_again_at
+from app.accounts.connections import Connections
 from app.accounts.remedies import describe
+from app.calls import accounts
+from app.calls.attachments.parking import bind_account
 from app.clock import Clock
+from app.db.engine import Database
 from app.errors import PermissionMissing, RateLimited, RingCentralError
-from app.ids import AccountId, ExtensionId
+from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.stored_tokens import StoredToken
+from app.work.failures import log_failure
 
 _SLOT_SECONDS = 20.0
 """Longest wait for a slot: a person is waiting for the result."""
@@ -53,6 +58,28 @@ async def discover(client: RingCentralClient, token: StoredToken, clock: Clock) 
         problem = {**(describe(refusal) or {}), "since": now.isoformat()}
         access = replace(access, problem=problem, probe_at=now + TRY_AGAIN)
     return account_id or await _account_by_itself(client, refusal, clock), access
+
+
+async def learn_own(connections: Connections, database: Database, clock: Clock) -> float | None:
+    """Find the account of the environment's credentials, unless it is known; a loop's step.
+
+    The first event would name it as well, but calls may be requested before there is one.
+    """
+    own = await connections.own()
+    async with database.read() as db:
+        known = await accounts.resolve(db, UNBOUND_ACCOUNT)
+    if own is None or known != UNBOUND_ACCOUNT or own.access.problem is not None:
+        return None
+    try:
+        account_id, _ = await discover(own.client, await own.client.fetch_token(), clock)
+    except RingCentralError as error:
+        log_failure(log, "the service's own account is not known yet", error)
+        await connections.note(own, error)
+        return TRY_AGAIN.total_seconds()
+    async with database.write() as db:
+        await bind_account(db, account_id, clock.now())
+    log.info("the service's own account is known", account_id=account_id)
+    return None
 
 
 async def _account_by_calls(
