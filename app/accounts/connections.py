@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import Access, Level
 from app.accounts.access_records import AccessRecords
-from app.accounts.connecting import Connector
 from app.accounts.connection import Connection as Connection
+from app.accounts.connection import Connector
 from app.accounts.connection import serving as serving
 from app.accounts.credentials import OWN, CredentialRow, load_rows
 from app.calls import accounts
