@@ -39,7 +39,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from app.enrichment.polling import planner, visibility
+from app.enrichment.polling import planner, rhythm, visibility
+from app.enrichment.polling.limits import PlannerLimits
 from app.rate_limits import bucket as budget
 from app.rate_limits.bucket_state import BucketState
 from app.ringcentral.ports import Priority
@@ -129,11 +130,11 @@ class Aftercall:
         self.with_log = with_log
         self.server = Server()
         self.outcome = Outcome()
-        self.planner_limits = planner.PlannerLimits()
+        self.planner_limits = PlannerLimits()
         self.limits = budget.Limits()
         self.bucket = BucketState()
         self.visibility = visibility.prior_visibility(WINDOW_SECONDS, LAG_SECONDS[0], LAG_SECONDS[2])
-        self.rhythm = planner.begin_rhythm(START, self.planner_limits)
+        self.rhythm = rhythm.begin_rhythm(START, self.planner_limits)
         self.waiting: dict[int, planner.Waiting] = {}
         self.plan_at = math.inf
         self.planned_at = -math.inf
@@ -164,7 +165,7 @@ class Aftercall:
     def _hear(self, index: int, now: float) -> None:
         call = self.calls[index]
         self.waiting[index] = planner.Waiting(_moment(call.ended))
-        self.rhythm = planner.hear(self.rhythm, [_moment(call.ended)], _moment(now))
+        self.rhythm = rhythm.count_ends(self.rhythm, [_moment(call.ended)], _moment(now))
         self.plan_at = min(self.plan_at, max(now, self.planned_at + REPLAN_SECONDS))
 
     def _plan(self, now: float) -> None:
@@ -173,7 +174,7 @@ class Aftercall:
             self.outcome.lost += 1
         moment = _moment(now)
         self.planned_at = now
-        self.rhythm = planner.hear(self.rhythm, (), moment)
+        self.rhythm = rhythm.count_ends(self.rhythm, (), moment)
         view = planner.PlannerBudget(
             budget.poll_times(self.bucket, moment, self.limits),
             budget.cycle_seconds(self.bucket, self.limits),
@@ -212,13 +213,13 @@ class Aftercall:
                 self.outcome.excess.append(arrived - call.visible)
                 unseen = (
                     0.0
-                    if waiting.looked_at is None
-                    else (waiting.looked_at - waiting.ended_at).total_seconds()
+                    if waiting.missed_at is None
+                    else (waiting.missed_at - waiting.ended_at).total_seconds()
                 )
                 looks.append(visibility.Observation(max(0.0, unseen), now - call.ended))
                 del self.waiting[index]
             else:
-                self.waiting[index] = planner.Waiting(waiting.ended_at, looked_at=_moment(sent))
+                self.waiting[index] = planner.Waiting(waiting.ended_at, missed_at=_moment(sent))
         self.visibility = visibility.learn(self.visibility, looks)
         self.plan_at = now
 

@@ -35,10 +35,9 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 from rich.console import Console
@@ -47,9 +46,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
-from app.calls.recordings import OPEN, PART, State, is_awaited, readiness_of
+from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
 from app.enrichment.call_log.change_feed import MOST_REQUESTS
-from app.enrichment.call_log.reader import BATCH, LONGEST_TURN_SECONDS, MOST_PAGES, START_TOLERANCE_SECONDS
+from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, MOST_PAGES, START_TOLERANCE_SECONDS
+from app.enrichment.call_log.reader import MOST_DUE
 from app.enrichment.call_log.reading_plan import (
     ByRecords,
     ByWindow,
@@ -61,14 +61,17 @@ from app.enrichment.call_log.reading_plan import (
     plan_read,
     seconds_per_page,
 )
+from app.enrichment.call_log.slice_reader import PAGES_PER_SLICE
 from app.enrichment.call_log.slices import next_slice, next_span, shorter, start_of
-from app.enrichment.call_log.sweeper import LONG_LOOK_EVERY, SweepRules
-from app.enrichment.call_log.sweeper import MOST_PAGES as MOST_SWEPT_PAGES
-from app.enrichment.recordings.watcher import RecordingPlan
-from app.enrichment.records.apply import CallLogPlan, finish, is_stable, keys_of_call, settle, take_record
-from app.enrichment.records.matching import answers, match_records
+from app.enrichment.call_log.sweep_rules import LONG_PASS_EVERY, SweepRules
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.records.apply import keys_of_call
+from app.enrichment.records.call_update import update_call
+from app.enrichment.records.matching import finished_records, match_records
 from app.enrichment.records.merging import RecordVersion, merge_versions, summarise
 from app.enrichment.records.named_recordings import take_named_recordings
+from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.records.settling import finish, is_stable, settle
 from app.enrichment.rules import call_log_plan, recording_plan, sweep_rules
 from app.ids import AccountId, CallId
 from app.rate_limits import bucket as budget
@@ -125,7 +128,7 @@ class Plans:
     reading: CallLogPlan = field(default_factory=lambda: call_log_plan(Settings()))
     recording: RecordingPlan = field(default_factory=lambda: recording_plan(Settings()))
     sweeps: SweepRules = field(default_factory=lambda: sweep_rules(Settings()))
-    batch: int = BATCH
+    batch: int = MOST_DUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +283,7 @@ class Service(planner.Aftercall):
         self.now = 0.0
         self.known: dict[str, Call] = {}
         self.readings: dict[str, dict[str, RecordVersion]] = {}
-        self.recordings: dict[str, SimpleNamespace] = {}
+        self.recordings: dict[str, RecordingRow] = {}
         self.agenda: list[tuple[float, str]] = []
         self.looks: list[tuple[float, str]] = []
         self.reached: dict[Stage, dict[str, float]] = {stage: {} for stage in STAGES}
@@ -437,11 +440,13 @@ class Service(planner.Aftercall):
         """Bring in what was read; take the calls that it answered out of those that are due."""
         sought = [keys_of_call(call) for call in left.values()]
         matching = match_records(records, sought, START_TOLERANCE_SECONDS)
-        found = {call_id: final for call_id, rows in matching.found.items() if (final := answers(rows))}
+        found = {
+            call_id: final for call_id, rows in matching.found.items() if (final := finished_records(rows))
+        }
         self._apply(found, Source.CALL_LOG)
         for call_id in found:
             self._plan_reading(left.pop(call_id))
-        self._bring_in(record for rows in matching.strangers.values() for record in rows)
+        self._bring_in(record for rows in matching.unknown.values() for record in rows)
 
     def _load_due(self, due: Sequence[Call]) -> list[Due]:
         now = _moment(self.now)
@@ -475,8 +480,7 @@ class Service(planner.Aftercall):
         for changed in settle(ledger, call, known, plan):
             self._keep_recording(changed)
 
-    def _keep_recording(self, changed: dict[str, Any]) -> None:
-        row = SimpleNamespace(**changed)
+    def _keep_recording(self, row: RecordingRow) -> None:
         if row.state == State.READY and self.truths[int(row.call_id)].ready > self.now:
             self.ready_too_early += 1
         self.recordings[row.recording_id] = row
@@ -524,12 +528,12 @@ class Service(planner.Aftercall):
             if summary is None:
                 continue
             mentioned = self._mention(call, standing, ledger.now)
-            take_record(ledger, call, summary, kept, source, has_news=bool(news or mentioned), plan=plan)
+            update_call(ledger, call, summary, kept, source, has_news=bool(news or mentioned), plan=plan)
             self._settle_call(call)
             self.waiting.pop(int(call_id), None)
             self._remember(call)
 
-    def _mention(self, call: Call, records: Iterable[CallRecord], now: datetime) -> bool:
+    def _mention(self, call: Call, records: Sequence[CallRecord], now: datetime) -> bool:
         """Keep what records say of recordings; say whether it was news."""
         recording_id = self.truths[int(call.call_id)].recording_id
         row = self.recordings.get(recording_id or "")
@@ -553,7 +557,7 @@ class Service(planner.Aftercall):
                 try:
                     arrived = yield from self._request("recording", Priority.METADATA, deadline=self.now)
                 except NoSlotInTimeError as refused:
-                    row.due_at = _moment(refused.until)
+                    self.recordings[recording_id] = replace(row, due_at=_moment(refused.until))
                     self._remember_look(recording_id)
                     pause = min(pause, refused.until - self.now)
                     break
@@ -568,17 +572,19 @@ class Service(planner.Aftercall):
                 return recording_id
         return None
 
-    def _look(self, row: SimpleNamespace, arrived: float) -> None:
+    def _look(self, row: RecordingRow, arrived: float) -> None:
         """Take the answer of one look."""
         call = self.known[row.call_id]
         if self.truths[int(row.call_id)].ready <= arrived:
-            row.state, row.due_at = State.READY.value, None
+            row = replace(row, state=State.READY, due_at=None)
         else:
             self.vain_looks += 1
-            row.attempts += 1
-            gap = self.plans.recording.next_gap(row.attempts)
-            row.due_at = None if gap is None else _moment(self.now + gap)
-            row.state = State.EXPIRED.value if gap is None else row.state
+            attempts = row.attempts + 1
+            gap = self.plans.recording.next_gap(attempts)
+            due_at = None if gap is None else _moment(self.now + gap)
+            state = State.EXPIRED if gap is None else row.state
+            row = replace(row, attempts=attempts, due_at=due_at, state=state)
+        self.recordings[row.recording_id] = row
         self._remember_look(row.recording_id)
         call.ready(PART, readiness_of([row.state]), _moment(self.now))
         finish(self._ledger(), call)
@@ -592,7 +598,7 @@ class Service(planner.Aftercall):
         while True:
             yield _seconds(end)
             cursor = None
-            if self.has_feed and (not passes or passes % LONG_LOOK_EVERY):
+            if self.has_feed and (not passes or passes % LONG_PASS_EVERY):
                 try:
                     yield from self._read_feed("sweep")
                     cursor = end
@@ -606,10 +612,10 @@ class Service(planner.Aftercall):
                     continue
                 self._bring_in(records)
                 cursor = part.end
-                span = next_span(part, len(records), MOST_SWEPT_PAGES * PAGE_SIZE // 2)
+                span = next_span(part, len(records), PAGES_PER_SLICE * PAGE_SIZE // 2)
                 yield self.now + rules.spacing
             passes += 1
-            back = rules.lookback if passes % LONG_LOOK_EVERY == 0 else rules.overlap
+            back = rules.lookback if passes % LONG_PASS_EVERY == 0 else rules.overlap
             due_at = _moment(self.now + rules.interval)
             begin, end = max(START, min(end, due_at) - timedelta(seconds=back)), due_at
 
@@ -620,12 +626,12 @@ class Service(planner.Aftercall):
             first = self.call_log.page(part.begin - margin, part.end + margin, 1, arrived).records
             less = None
             if len(first) == PAGE_SIZE:
-                less = shorter(part, self.plans.sweeps.margin, start_of(first), MOST_SWEPT_PAGES)
+                less = shorter(part, self.plans.sweeps.margin, start_of(first), PAGES_PER_SLICE)
             if less is None:
                 break
             part = less
         records = list(first)
-        for number in range(2, MOST_SWEPT_PAGES + 1):
+        for number in range(2, PAGES_PER_SLICE + 1):
             if len(records) < (number - 1) * PAGE_SIZE:
                 break
             arrived = yield from self._request("sweep", Priority.RECONCILE)

@@ -6,7 +6,8 @@ recordings": up to 30 s). Linked calls may name the same recording: it has a row
 checked together.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -38,6 +39,34 @@ class State(StrEnum):
 OPEN = frozenset({State.ANNOUNCED, State.PENDING})
 """States from which it may still become ready."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingRow:
+    """A recording of one call: a row of the table, which says what each field is."""
+
+    account_id: str
+    recording_id: str
+    call_id: str
+    state: State
+    type: str | None = None
+    content_uri: str | None = None
+    content_type: str | None = None
+    duration_seconds: float | None = None
+    attempts: int = 0
+    due_at: datetime | None = None
+    problem: str | None = None
+    archive_path: str | None = None
+    archive_bytes: int | None = None
+    archive_sha256: str | None = None
+    archived_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+def _read_row(row: Row[Any]) -> RecordingRow:
+    return RecordingRow(**{**row._mapping, "state": State(row.state)})  # noqa: SLF001 - the documented way to keywords
+
+
 _BEST_FIRST = (State.READY, State.PENDING, State.ANNOUNCED, State.EXPIRED, State.NONE)
 
 
@@ -49,9 +78,9 @@ def readiness_of(states: Iterable[str]) -> str:
     return next((state for state in (State.READY, State.EXPIRED) if state in present), State.NONE)
 
 
-def best_of(rows: Sequence[Row[Any]]) -> Row[Any]:
-    """Return the row with the best state: the rows of linked calls for the same recording may differ."""
-    return min(rows, key=lambda row: _BEST_FIRST.index(State(row.state)))
+def best_of(rows: Sequence[RecordingRow]) -> RecordingRow:
+    """Return the most promising row of one recording: its calls may know different states."""
+    return min(rows, key=lambda row: _BEST_FIRST.index(row.state))
 
 
 def is_awaited(call: Call) -> bool:
@@ -61,24 +90,25 @@ def is_awaited(call: Call) -> bool:
 
 async def load_of_calls(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
-) -> dict[str, dict[str, Row[Any]]]:
-    """Return rows by call id and recording id, with a dict for every given call."""
-    found: dict[str, dict[str, Row[Any]]] = {call_id: {} for call_id in call_ids}
+) -> dict[str, dict[str, RecordingRow]]:
+    """Return rows by call id and recording id; every asked call has a dict."""
+    found: dict[str, dict[str, RecordingRow]] = {call_id: {} for call_id in call_ids}
     if call_ids:
         mine = (recordings.c.account_id == account_id) & is_one_of(recordings.c.call_id, call_ids)
         for row in await db.execute(select(recordings).where(mine).order_by(recordings.c.recording_id)):
-            found[row.call_id][row.recording_id] = row
+            found[row.call_id][row.recording_id] = _read_row(row)
     return found
 
 
-async def load(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-    """Return the rows of one recording, one per call that names it."""
+async def load(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+    """Return the rows of one recording, one per call that names it; there may be none."""
     mine = (recordings.c.account_id == account_id) & (recordings.c.recording_id == recording_id)
-    return list((await db.execute(select(recordings).where(mine).order_by(recordings.c.call_id))).all())
+    query = select(recordings).where(mine).order_by(recordings.c.call_id)
+    return [_read_row(row) for row in await db.execute(query)]
 
 
-async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows from records; of a row that exists, update only the columns that records determine."""
+async def save(db: AsyncConnection, rows: Sequence[RecordingRow]) -> None:
+    """Write rows that records have changed; of rows that exist, only what records know."""
     if not rows:
         return
     statement = upsert_into(db, recordings)
@@ -87,12 +117,12 @@ async def save(db: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         index_elements=["account_id", "recording_id", "call_id"],
         set_={name: statement.excluded[name] for name in updated},
     )
-    await db.execute(statement, [dict(row) for row in rows])
+    await db.execute(statement, [asdict(row) for row in rows])
 
 
-async def load_open(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-    """Return the rows of one recording from whose states it may still become ready."""
-    return [row for row in await load(db, account_id, recording_id) if State(row.state) in OPEN]
+async def load_open(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+    """Return the rows of one recording with a state in which it may still become ready."""
+    return [row for row in await load(db, account_id, recording_id) if row.state in OPEN]
 
 
 async def change(

@@ -24,7 +24,7 @@ from app.calls.attachments.stored import (
     StoredAttachment,
 )
 from app.calls.model import NO_SESSION, ReadinessState, Stage
-from app.calls.recordings import State
+from app.calls.recordings import RecordingRow, State
 from app.db.lists import is_one_of
 from app.db.tables import call_aliases, calls, notes
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
@@ -79,7 +79,7 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
 
 
 def recordings_json(
-    rows: Iterable[Row[Any]], announced: Sequence[str], stored: Mapping[str, Row[Any]]
+    rows: Iterable[Row[Any]], announced: Sequence[str], stored: Mapping[str, RecordingRow]
 ) -> list[Json]:
     """Collect recordings from records, their legs and events, each once. `stored`: their rows, by id."""
     found: dict[str, Json] = {}
@@ -94,8 +94,8 @@ def recordings_json(
     ]
 
 
-def _recording_state(shown: Json, row: Row[Any] | None) -> Json:
-    state = State(row.state) if row else State.PENDING if shown["recordIds"] else State.ANNOUNCED
+def _recording_state(shown: Json, row: RecordingRow | None) -> Json:
+    state = row.state if row else State.PENDING if shown["recordIds"] else State.ANNOUNCED
     # An archived recording is still available after it has expired at RingCentral.
     is_gone = state in {State.EXPIRED, State.NONE} and (row is None or row.archive_path is None)
     return {
@@ -176,7 +176,7 @@ class _Parts:
     """The records, recordings and attachments of the calls of a page, by call id."""
 
     records: Mapping[str, Sequence[Row[Any]]]
-    recordings: Mapping[str, Mapping[str, Row[Any]]]
+    recordings: Mapping[str, Mapping[str, RecordingRow]]
     attachments: Mapping[str, Mapping[str, Sequence[Json]]]
     """By the word of their kind, then by call id."""
 

@@ -1,10 +1,10 @@
 """When and how records, recordings and insights are looked for, made from the settings."""
 
-from app.enrichment.call_log.sweeper import SweepRules
+from app.enrichment.call_log.sweep_rules import SweepRules
 from app.enrichment.insights.reader import InsightsPlan
-from app.enrichment.polling.planner import PlannerLimits
-from app.enrichment.recordings.watcher import RecordingPlan
-from app.enrichment.records.apply import CallLogPlan
+from app.enrichment.polling.limits import PlannerLimits
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.records.plan import CallLogPlan
 from app.settings import Settings
 
 

@@ -16,7 +16,7 @@ from app.calls.related.store import find_unknown, link_calls
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import deliveries
-from app.enrichment.records.apply import reapply_records
+from app.enrichment.records.call_update import reapply_records
 from app.enrichment.records.linked_sessions import links_of_rows
 from app.ids import AccountId
 from app.webhooks.folding.apply import copy_view, links_of_events

@@ -26,7 +26,7 @@ from app.calls.model import Call, Outcome, Source, Stage
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import credentials, sweeps
-from app.enrichment.call_log import gaps
+from app.enrichment.call_log import gaps, sweep_rows
 from app.enrichment.call_log.gaps import Reason
 from app.main import create_app
 from app.process import Role
@@ -231,7 +231,7 @@ async def test_what_is_missing_and_who_is_needed_is_seen_without_a_reload(
         lost = await seed_waiting(database, stage=Stage.ABSENT, absent_reason="never-logged")
         async with database.write() as db:
             await gaps.note_gap(db, ACCOUNT, Reason.MISSING, now - hour, None, now, sweep_after=hour)
-            await gaps.open_backfill(db, ACCOUNT, now - hour * 48, now - hour * 24, now)
+            await sweep_rows.open_backfill(db, ACCOUNT, now - hour * 48, now - hour * 24, now)
             await db.execute(
                 update(sweeps).where(sweeps.c.reason == "backfill").values(cursor_at=now - hour * 36)
             )

@@ -13,9 +13,9 @@ from app.clock import Clock
 from app.db.engine import Database, upsert_into
 from app.db.tables import calls, credentials, poll_targets, timeline
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.poller import Poller
-from app.enrichment.records.apply import CallLogPlan
+from app.enrichment.records.plan import CallLogPlan
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.rate_limits.bucket import Limits
 from app.rate_limits.shared_buckets import SharedRates

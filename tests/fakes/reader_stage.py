@@ -7,7 +7,7 @@ test starts by hand.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.calls import accounts, recordings
-from app.calls.recordings import State
+from app.calls.recordings import RecordingRow, State
 from app.db.engine import Database
 from app.main import create_app
 from app.process import Process, Role
@@ -91,14 +91,13 @@ class Stage:
         """Let a call of ours name the recording; return the call's id."""
         call = await seed_call(self.database, has_recording=True)
         now = self.process.clock.now()
-        row = {
-            "account_id": ACCOUNT, "recording_id": recording_id, "call_id": call.call_id, "state": state.value,
-            "type": "Automatic", "content_uri": self.simulator.links.content(recording_id), "attempts": 0,
-            "due_at": None, "created_at": now, "updated_at": now,
-        }  # fmt: skip
+        row = RecordingRow(
+            account_id=ACCOUNT, recording_id=recording_id, call_id=call.call_id, state=state, type="Automatic",
+            content_uri=self.simulator.links.content(recording_id), created_at=now, updated_at=now,
+        )  # fmt: skip
         content_type = fields.pop("content_type", None)
         async with self.database.write() as db:
-            await recordings.save(db, [row | fields])
+            await recordings.save(db, [replace(row, **fields)])
             await recordings.change(db, ACCOUNT, recording_id, content_type=content_type)
         return call.call_id
 

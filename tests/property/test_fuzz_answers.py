@@ -26,10 +26,11 @@ from app.db.engine import Database
 from app.db.tables import call_records, calls, metadata, recordings, work
 from app.enrichment.call_log.change_feed import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.poller import Poller
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
-from app.enrichment.records.apply import CallLogPlan
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
+from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import KIND
 from app.values.storable import BadJson, decode_json
 from app.vault import Vault

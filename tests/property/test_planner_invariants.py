@@ -11,18 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.enrichment.polling import planner
-from app.enrichment.polling.planner import (
-    PlannerBudget,
-    PlannerLimits,
-    PollAt,
-    Rest,
-    Rhythm,
-    Waiting,
-    begin_rhythm,
-    hear,
-    plan_poll,
-)
+from app.enrichment.polling import request_layout
+from app.enrichment.polling.limits import PlannerLimits
+from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
+from app.enrichment.polling.rhythm import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.visibility import Observation, Visibility, learn, prior_visibility
 from app.rate_limits import bucket as budget
 from app.rate_limits.bucket_state import BucketState
@@ -54,7 +46,7 @@ buckets = st.lists(seconds.map(lambda number: max(0.0, number - 60.0)), min_size
     lambda offsets: PlannerBudget(tuple(at(offset) for offset in sorted(offsets)), 60.1)
 )
 rhythms = st.lists(seconds, max_size=40).map(
-    lambda ages: hear(begin_rhythm(at(-1200.0), LIMITS), [at(-8 * age) for age in ages], NOW)
+    lambda ages: count_ends(begin_rhythm(at(-1200.0), LIMITS), [at(-8 * age) for age in ages], NOW)
 )
 samples = st.lists(
     st.builds(Observation, st.floats(0.0, 20.0), st.none() | st.floats(0.0, 130.0)), max_size=20
@@ -81,7 +73,7 @@ def test_the_last_look_of_every_call_comes_before_its_window_closes(
     plan = plan_poll(waiting, bucket, visibility, rhythm, NOW, LIMITS)
     earliest = max(NOW, bucket.free_at[0])
     for call in waiting:
-        looked = ((call.looked_at or call.ended_at) - call.ended_at).total_seconds()
+        looked = ((call.missed_at or call.ended_at) - call.ended_at).total_seconds()
         if looked >= 0.75 * 120.0 or call.ended_at + timedelta(seconds=120.0) <= earliest:
             continue
         assert isinstance(plan, PollAt)
@@ -95,7 +87,7 @@ def test_a_plan_that_is_followed_leads_to_a_poll_and_not_to_endless_postponing(
 ) -> None:
     now = NOW
     for _ in range(400):
-        plan = plan_poll(waiting, bucket, PRIOR, hear(rhythm, (), now), now, LIMITS)
+        plan = plan_poll(waiting, bucket, PRIOR, count_ends(rhythm, (), now), now, LIMITS)
         if isinstance(plan, Rest) or plan.when <= now:
             return
         now = plan.when
@@ -115,10 +107,10 @@ def test_a_plan_scales_with_its_durations(
         lag_max_seconds=10.0 * scale,
         quiet_seconds=3.0 * scale,
     )
-    rhythm = hear(begin_rhythm(at(-600.0), LIMITS), [at(-300.0), at(-50.0), at(-20.0)], NOW)
+    rhythm = count_ends(begin_rhythm(at(-600.0), LIMITS), [at(-300.0), at(-50.0), at(-20.0)], NOW)
     plan = plan_poll(waiting, bucket, _smooth(1.0), rhythm, NOW, LIMITS)
     small = plan_poll(
-        [Waiting(scaled(call.ended_at), call.looked_at and scaled(call.looked_at)) for call in waiting],
+        [Waiting(scaled(call.ended_at), call.missed_at and scaled(call.missed_at)) for call in waiting],
         PlannerBudget(tuple(scaled(moment) for moment in bucket.free_at), bucket.cycle_seconds * scale),
         _smooth(scale),
         Rhythm(rhythm.slice_seconds * scale, scaled(rhythm.starts_at), rhythm.counts),
@@ -166,7 +158,7 @@ def test_the_requests_are_laid_as_well_as_trying_all_layouts_would(
         for chosen in combinations(range(len(moments)), count)
     }
     least = min(hurts.values())
-    first = planner._lay(moments, unfound, free_at, price, lateness)
+    first = request_layout.first_request(moments, unfound, free_at, price, lateness)
     reached = min(hurt for chosen, hurt in hurts.items() if (chosen[0] if chosen else None) == first)
     assert reached == pytest.approx(least, rel=1e-9, abs=1e-9)
 
@@ -250,7 +242,9 @@ class _Play:
             arriving = [index for index in pending if self.told_at(index) <= now]
             pending = [index for index in pending if index not in arriving]
             self.told += arriving
-            rhythm = hear(Rhythm.from_json(self.rhythm), [at(self.calls[i].ended) for i in arriving], at(now))
+            rhythm = count_ends(
+                Rhythm.from_json(self.rhythm), [at(self.calls[i].ended) for i in arriving], at(now)
+            )
             self.rhythm = json.loads(json.dumps(rhythm.to_json()))
             now = self.step(now, min((self.told_at(index) for index in pending), default=math.inf))
 
@@ -336,7 +330,7 @@ def test_knowledge_is_a_distribution_and_survives_json(visibility: Visibility) -
 @given(st.lists(st.floats(-100.0, 3000.0), max_size=30), st.floats(0.0, 3000.0))
 def test_the_rhythm_counts_every_recent_call_once(ends: list[float], now: float) -> None:
     assume(all(end <= now for end in ends))
-    rhythm = hear(begin_rhythm(NOW, LIMITS), [at(end) for end in ends], at(now))
+    rhythm = count_ends(begin_rhythm(NOW, LIMITS), [at(end) for end in ends], at(now))
     assert Rhythm.from_json(json.loads(json.dumps(rhythm.to_json()))) == rhythm
     kept = sum(1 for end in ends if at(max(0.0, end)) >= rhythm.starts_at)
     assert sum(rhythm.counts) == kept

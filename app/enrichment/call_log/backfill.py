@@ -9,16 +9,17 @@ from app.accounts.context import AccountsContext
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.call_log import gaps
+from app.enrichment.call_log import sweep_rows
 from app.enrichment.call_log.gaps import Sweep
-from app.enrichment.call_log.sweeper import Sweeper, SweepRules
-from app.enrichment.records.apply import CallLogPlan
+from app.enrichment.call_log.sweep_rules import SweepRules
+from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment.records.plan import CallLogPlan
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.work.backoff import Backoff
 
 _BACKOFF = Backoff(first=2.0, longest=60.0)
-"""Before the next try when the budget, another run of the same backfill or RingCentral holds this one up."""
+"""Before the next try when the budget, another run of the same backfill or RingCentral delays this one."""
 
 
 class Stuck(SettingsError):
@@ -37,12 +38,12 @@ async def backfill(
     *,
     report: Callable[[Sweep], None],
 ) -> Sweep:
-    """Look for the calls that started from `from_at` on and before `to_at` (None: now); return the finished row.
+    """Look up the calls that started at or after `from_at` and before `to_at` (None: now); return the finished row.
 
-    One that was begun and not finished goes on from its cursor. Requests go through the shared budget, behind
-    the polls of a service that runs meanwhile. `report` is called after each slice.
+    An unfinished backfill of the same range continues from its cursor. Requests go through the shared budget, after the
+    polls of a service that runs meanwhile. `report` is called after each slice.
 
-    Raises SettingsError when the range or the account cannot be, Stuck when credentials or rights are missing.
+    Raises SettingsError for an impossible range or account, Stuck when credentials or permissions are missing.
     """
     now = clock.now()
     if from_at >= min(now, to_at or now):
@@ -51,7 +52,7 @@ async def backfill(
     if not await connections.of(holder):
         raise SettingsError(f"there are no credentials for account {account_id}; `aftercall check` says more")
     async with database.write() as db:
-        sweep = await gaps.open_backfill(db, holder, from_at, to_at, now)
+        sweep = await sweep_rows.open_backfill(db, holder, from_at, to_at, now)
     replica = f"backfill-{secrets.token_hex(6)}"
     context = AccountsContext(database=database, clock=clock, replica=replica, connections=connections)
     sweeper = Sweeper(context, plan, rules)
@@ -59,11 +60,11 @@ async def backfill(
         return await _run(database, clock, sweeper, sweep, report)
     finally:
         async with database.write() as db:
-            await gaps.lease_of(sweep, replica).drop(db)
+            await sweep_rows.lease_of(sweep, replica).drop(db)
 
 
 async def _holder(database: Database, account_id: AccountId) -> AccountId:
-    """Return the one name under which the account's rows stand, so that both of its names resume the same run."""
+    """Return the one id under which the account's rows are stored, so that both of its ids resume the same run."""
     async with database.read() as db:
         return UNBOUND_ACCOUNT if await accounts.has_own_credentials(db, account_id) else account_id
 
@@ -76,15 +77,15 @@ async def _run(
         before = sweep.cursor_at
         await sweeper.advance(sweep)
         async with database.read() as db:
-            sweep = await gaps.load(db, sweep.account_id, sweep.sweep_id)
+            sweep = await sweep_rows.load(db, sweep.account_id, sweep.sweep_id)
         report(sweep)
         if sweep.done_at is not None or sweep.cursor_at != before:
             tries = 0
             continue
-        # Another run has it, or one that was killed had it: what is written there may be over.
+        # Another run holds it, or one that was killed did: the stored problem may be outdated.
         is_held = sweep.lease_owner is not None
         tries = 0 if is_held else tries + 1
-        # The first refusal may be for the whole account alone: then each user is asked for his own calls.
+        # The first refusal may concern the whole account only: then each user's own calls are read.
         if sweep.problem is not None and tries > 1:
             raise Stuck(str(sweep.problem.get("detail")))
         await clock.sleep(_BACKOFF.pause(tries))

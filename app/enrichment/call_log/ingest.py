@@ -1,12 +1,8 @@
-"""Brings calls that a look over many of them found into the ledger: known ones are read, unknown ones opened.
+"""Ingests records of many calls: updates known calls, opens unknown ones. Can be repeated at will."""
 
-In short transactions, so that no event waits for them to be folded. Can be repeated at will.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,24 +13,20 @@ from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log.slices import is_over
-from app.enrichment.records.apply import CallLogPlan, apply_records, open_unknown_call, store_versions
-from app.enrichment.records.matching import answers
-from app.enrichment.records.set_aside import Shelf, write_apart
+from app.enrichment.records.apply import open_unknown_call, update_calls
+from app.enrichment.records.matching import finished_records
+from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.records.set_aside import SetAsideLog, write_in_batches
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.models import CallRecord
 
-BATCH = 100
-"""Calls in one transaction."""
-
-T = TypeVar("T")
-
 CallNames = tuple[str | None, str | None]
-"""`telephonySessionId` and `sessionId`, one of them at least."""
+"""`telephonySessionId` and `sessionId`, at least one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What came of it: ids of known calls that were read, and of calls that nobody had told of."""
+    """The ids of the known calls that were read, and of the calls that were opened."""
 
     read: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
@@ -53,16 +45,12 @@ async def ingest(
     *,
     grace: timedelta | None,
 ) -> Ingested:
-    """Write what the Call Log says of calls; open those that are unknown and were over `grace` ago (None: none).
+    """Write records of the Call Log that were requested at `fetched_at`.
 
-    It was asked for at `fetched_at`.
-
-    A call whose records cannot be stored is set aside alone.
-
-    Records of a call that goes on are only put aside: they are provisional in every field, and whether it is
-    over is for its events to say.
+    Unknown calls that ended `grace` ago or earlier are opened (None: none are). Records of live calls are only stored,
+    since events decide whether such a call is over. A call whose records cannot be stored is set aside alone.
     """
-    shelf = Shelf(database, clock)
+    set_aside_log = SetAsideLog(database, clock)
 
     async def write(names: Sequence[CallNames]) -> Ingested:
         now = clock.now()
@@ -72,18 +60,12 @@ async def ingest(
             return await _ingest_batch(ledger, plan, batch, fetched_at, over_before)
 
     async def set_aside(names: CallNames, error: Exception) -> None:
-        await shelf.note(account_id, Source.CALL_LOG.value, str(names[0] or names[1]), error)
+        await set_aside_log.note(account_id, Source.CALL_LOG.value, str(names[0] or names[1]), error)
 
-    brought = Ingested()
-    for names in batches(list(calls)):
-        for some in await write_apart(names, write, set_aside):
-            brought |= some
-    return brought
-
-
-def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut what is to be written into what one transaction takes."""
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+    ingested = Ingested()
+    for one in await write_in_batches(list(calls), write, set_aside):
+        ingested |= one
+    return ingested
 
 
 async def _ingest_batch(
@@ -96,7 +78,6 @@ async def _ingest_batch(
     known = await _load_known(ledger, batch)
     loaded: dict[str, Call] = {}
     found: dict[str, list[CallRecord]] = {}
-    going: dict[str, list[CallRecord]] = {}
     opened: set[str] = set()
     for names, records in batch.items():
         call = known.get(names)
@@ -104,18 +85,19 @@ async def _ingest_batch(
             key = names[0] or f"{NO_SESSION}{names[1]}"
             call = open_unknown_call(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)
-        final = answers(records)
-        if call is not None and final:
+        finished = finished_records(records)
+        if call is not None and finished:
+            # Two names can mean one call, so its records are collected.
             loaded[call.call_id] = call
-            (going if call.stage == Stage.LIVE else found).setdefault(call.call_id, []).extend(final)
+            found.setdefault(call.call_id, []).extend(finished)
     await ledger.flush()
-    await store_versions(ledger, loaded, going, Source.CALL_LOG, fetched_at)
-    await apply_records(ledger, loaded, found, Source.CALL_LOG, fetched_at, plan)
-    return Ingested(frozenset(found) - opened, frozenset(opened))
+    over = {call_id for call_id, call in loaded.items() if call.stage != Stage.LIVE}
+    await update_calls(ledger, loaded, found, Source.CALL_LOG, fetched_at, plan)
+    return Ingested(frozenset(over - opened), frozenset(opened))
 
 
 async def _load_known(ledger: Ledger, batch: Mapping[CallNames, object]) -> dict[CallNames, Call]:
-    """Return the calls that are there already: by their key, or by a `sessionId` that means this one call."""
+    """Return the calls that exist: by their key, or by a `sessionId` that means only this call."""
     db, account_id = ledger.db, ledger.account_id
     by_key = await store.load_by_sessions(db, account_id, [key for key, _ in batch if key])
     unmatched = {names for names in batch if names[0] not in by_key and names[1] is not None}
@@ -133,14 +115,14 @@ async def _load_known(ledger: Ledger, batch: Mapping[CallNames, object]) -> dict
 
 
 async def learn_owner(
-    db: AsyncConnection, holder: AccountId, told: AccountId | None, now: datetime
+    db: AsyncConnection, holder: AccountId, answered: AccountId | None, now: datetime
 ) -> AccountId | None:
-    """Return whose calls the credentials of `holder` show; None while nobody can tell.
+    """Return whose calls the credentials of `holder` show; None while that is unknown.
 
-    The Call Log's answers name the account, so `~` is bound by them even if no event ever comes.
+    `answered` is the account that a response of the Call Log names. It binds `~` even if no event ever arrives.
     """
     owner = await accounts.resolve(db, holder)
-    if owner == UNBOUND_ACCOUNT and told is not None:
-        await bind_account(db, told, now)
+    if owner == UNBOUND_ACCOUNT and answered is not None:
+        await bind_account(db, answered, now)
         return await accounts.resolve(db, holder)
     return None if owner == UNBOUND_ACCOUNT else owner

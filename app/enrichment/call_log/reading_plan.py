@@ -9,46 +9,31 @@ from app.calls import recordings
 from app.calls.insights.store import PART
 from app.calls.model import Call, Stage
 from app.calls.store import DueCall
-from app.enrichment.records.apply import CallLogPlan, is_stable
+from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.records.settling import is_stable
 from app.ids import RecordId, SessionId, is_alias
 from app.ringcentral.models import RecordsPage
 
-_BEFORE_START_SECONDS = 60.0
-
-
-_AFTER_START_SECONDS = 120.0
-
-
-_MARGIN_SECONDS = _BEFORE_START_SECONDS + _AFTER_START_SECONDS
-
-
-_LONGEST_SPAN_SECONDS = 3600.0
-
-
-_MOST_DOUBLINGS = 6
-
-
-_READS_BEFORE_ANOTHER_WAY = 4
-
-
-_MOST_NAMED = 30
+MOST_NAMED = 30
 """Records in one bulk read."""
 
-
+_BEFORE_START_SECONDS = 60.0
+_AFTER_START_SECONDS = 120.0
+_MARGIN_SECONDS = _BEFORE_START_SECONDS + _AFTER_START_SECONDS
+_LONGEST_SPAN_SECONDS = 3600.0
+_MOST_DOUBLINGS = 6
+_READS_BEFORE_ANOTHER_WAY = 4
 _PATIENCE_SECONDS = 30.0
-
-
-_STRAGGLES_SECONDS = 180.0
-"""A call whose turn has not come for so long is asked for by the record that Active Calls showed."""
-
+_OVERDUE_SECONDS = 180.0
+"""A call that has been due for longer is requested by the record that Active Calls showed."""
 
 _READ_BEFORE = (Stage.RECONCILED, Stage.FINAL)
-"""Calls whose Detailed record is there and only has to be confirmed; final ones when their end has moved."""
+"""Calls whose Detailed record only has to be confirmed; final ones when their end has moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class BySession:
-    """Ask for one session, with `view` alone: other parameters are refused beside it (CLG-110)."""
+    """Request one session, with `view` only: other parameters are refused together with it (CLG-110)."""
 
     call_ids: tuple[str]
     session_id: SessionId
@@ -56,7 +41,7 @@ class BySession:
 
 @dataclass(frozen=True, slots=True)
 class ByWindow:
-    """Ask for all calls whose *start* lies between the two; serves many calls at once."""
+    """Request all calls whose *start* lies between the two times; serves many calls at once."""
 
     date_from: datetime
     date_to: datetime
@@ -65,17 +50,20 @@ class ByWindow:
 
 @dataclass(frozen=True, slots=True)
 class ByRecords:
-    """Ask for records by their ids: tells whether they have changed, not whether there are more."""
+    """Request records by their ids: shows whether they have changed, not whether there are more."""
 
     call_ids: tuple[str, ...]
     record_ids: tuple[RecordId, ...]
 
 
+Request = BySession | ByWindow | ByRecords
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A call that is due to be read: what the choice of the request depends on.
+    """What the choice of the request needs of a due call.
 
-    `waited`: seconds since it was due. `record_ids`: those of a call that may be asked for by them.
+    `waited`: seconds since it was due. `record_ids`: its records, if it may be requested by them.
     """
 
     call_id: str
@@ -86,13 +74,13 @@ class Due:
     record_ids: tuple[str, ...] = ()
 
 
-def plan_read(due: Sequence[Due], page_seconds: float | None = None) -> BySession | ByWindow | ByRecords:
-    """Choose the next request: the one that does most for calls that wait, per page that it takes.
+def plan_read(due: Sequence[Due], page_seconds: float | None = None) -> Request:
+    """Choose the request that is worth most for waiting calls per page.
 
-    A lone call is asked for by its session first; where that has failed before, or several wait, by start time: of
-    all windows that a page or two will hold, given how many seconds of starts one page held of late, the one in
-    which most is waited for. Calls that may be asked for by their records, and started at far-off times, share a
-    request by those. `due` has the one that is due longest first.
+    A single call is requested by its session first. If that has failed before, or several calls wait, the request is by
+    start time: among the windows that fit into one or two pages, given how many seconds of starts a page held recently,
+    the one that is worth most. Calls that may be requested by their records and started far apart share a request by
+    those. `due` starts with the call that has been due longest.
     """
     first = due[0]
     if (
@@ -118,12 +106,12 @@ def plan_read(due: Sequence[Due], page_seconds: float | None = None) -> BySessio
 
 
 def _worth(call: Due) -> float:
-    """What it is worth to read a call now. Squared, so that none waits much longer than the others."""
+    """Return what it is worth to read a call now; squared, so that none waits much longer than the others."""
     return (1.0 + call.waited / _PATIENCE_SECONDS) ** 2
 
 
 def _densest(due: Sequence[Due], page_seconds: float | None) -> tuple[list[Due], float]:
-    """Return the calls of the window that is worth most per page, by start, and what that is."""
+    """Return the calls of the window that is worth most per page, by start, and that worth."""
     ordered = sorted(due, key=lambda call: call.started_at)
     page = page_seconds or math.inf
     best = [max(ordered, key=_worth)]
@@ -142,19 +130,21 @@ def _densest(due: Sequence[Due], page_seconds: float | None) -> tuple[list[Due],
 
 
 def _named(due: Sequence[Due]) -> list[Due]:
-    """Take along what fits into one bulk read by records, whole calls only."""
+    """Return the calls that fit into one bulk read by records, whole calls only."""
     named: list[Due] = []
     count = 0
     for call in due:
-        if call.record_ids and (not named or count + len(call.record_ids) <= _MOST_NAMED):
+        if call.record_ids and (not named or count + len(call.record_ids) <= MOST_NAMED):
             named.append(call)
             count += len(call.record_ids)
     return named
 
 
 def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -> datetime | None:
-    """Say when to read a call again that was just looked for, and was as it is at `seen_at`; None when its horizon has
-    passed, or when nothing is missing any more but a recording or its insights."""
+    """Return when to read a call again that was just read and is known as of `seen_at`.
+
+    None when its horizon has passed, or when nothing but a recording or insights is missing.
+    """
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
     if now >= horizon:
@@ -163,20 +153,20 @@ def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -
         return None
     if call.stage in _READ_BEFORE:
         if is_stable(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
-            return None  # whoever waits for the recording or the insights makes it final
+            return None  # The work on its recording or insights makes it final.
         return now + timedelta(seconds=plan.settled_after)
     pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
     return min(now + pause, horizon)
 
 
 def needs_another_way(call: Call | DueCall) -> bool:
-    """Whether a call that the feed has not shown is asked for by itself: every other time, after some patience."""
+    """Whether a call that the feed has not shown is requested itself: every other time, after some reads."""
     is_missing = call.stage not in _READ_BEFORE
     return is_missing and call.reads >= _READS_BEFORE_ANOTHER_WAY and call.reads % 2 == 0
 
 
 def seconds_per_page(page: RecordsPage, known: float | None) -> float | None:
-    """Say how many seconds of starts fill a page, by the first page of a window and what was known before.
+    """Return how many seconds of starts fill a page, by the first page of a window and what was known before.
 
     None: more than a window needs.
     """
@@ -190,16 +180,16 @@ def seconds_per_page(page: RecordsPage, known: float | None) -> float | None:
 
 
 def may_be_named(call: Call | DueCall, now: datetime) -> bool:
-    """Whether a call is asked for by its known records: it only has to be confirmed, or its turn has not come.
+    """Whether a call is requested by its known records: it only has to be confirmed, or it has waited for too long.
 
     There may be records that Active Calls did not show; a sweep finds them later.
     """
-    straggles = call.read_at is not None and (now - call.read_at).total_seconds() >= _STRAGGLES_SECONDS
-    return call.stage in _READ_BEFORE or (call.stage == Stage.BOOTSTRAPPED and straggles)
+    is_overdue = call.read_at is not None and (now - call.read_at).total_seconds() >= _OVERDUE_SECONDS
+    return call.stage in _READ_BEFORE or (call.stage == Stage.BOOTSTRAPPED and is_overdue)
 
 
 def as_due(call: Call | DueCall, now: datetime, record_ids: Sequence[str] = ()) -> Due:
-    """Say of a call what the choice of a request depends on; `record_ids` if it may be asked for by them."""
+    """Return what the choice of a request needs of a call; `record_ids` if it may be requested by them."""
     return Due(
         call_id=call.call_id,
         session_id=call.session_id,

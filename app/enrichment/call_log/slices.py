@@ -1,7 +1,7 @@
-"""How a range of time is read in the Call Log: slice after slice, each of them whole. Does no input or output.
+"""How a range of time is read in the Call Log: slice by slice, each completely. Does no input or output.
 
 The list filters by the *start* of a record, to the second, and lists the newest first (guide "Call log"). The
-records of one call start seconds or minutes apart, one for each extension that took part, so a slice is asked for
+records of one call start seconds or minutes apart, one for each extension that took part, so a slice is requested
 with a margin on both sides, and a call belongs to the slice in which its first record starts.
 """
 
@@ -21,7 +21,7 @@ _MOST_GROWTH = 4.0
 
 @dataclass(frozen=True, slots=True)
 class TimeSlice:
-    """Calls that started from `begin` on and before `end`."""
+    """Calls that started at or after `begin` and before `end`."""
 
     begin: datetime
     end: datetime
@@ -34,7 +34,7 @@ class TimeSlice:
 def next_slice(
     from_at: datetime, to_at: datetime, cursor_at: datetime | None, span_seconds: float | None
 ) -> TimeSlice | None:
-    """Return what to read next of a range of which everything before `cursor_at` is read; None: nothing is left."""
+    """Return the next slice of a range that is read up to `cursor_at`; None when nothing is left."""
     begin = from_at if cursor_at is None else max(from_at, cursor_at)
     if begin >= to_at:
         return None
@@ -42,7 +42,7 @@ def next_slice(
 
 
 def next_span(read: TimeSlice, records: int, aim: int) -> float:
-    """Return how long the next slice should be to bring about `aim` records, given what this one brought."""
+    """Return the length of the next slice, in seconds, that should have about `aim` records, given those of this one."""
     growth = min(_MOST_GROWTH, max(1 / _MOST_GROWTH, aim / max(1, records)))
     return min(LONGEST_SPAN_SECONDS, max(SHORTEST_SPAN_SECONDS, read.seconds * growth))
 
@@ -50,9 +50,9 @@ def next_span(read: TimeSlice, records: int, aim: int) -> float:
 def shorter(
     read: TimeSlice, margin_seconds: float, oldest: datetime | None, most_pages: int
 ) -> TimeSlice | None:
-    """Return a slice that `most_pages` will hold, given the oldest record of the first page of this one.
+    """Return a slice that fits into `most_pages`, given the start of the oldest record on the first page of this one.
 
-    None when this one will do, or cannot be cut. A quarter is left to swings of the traffic.
+    None when this one fits or cannot be cut. A quarter is left for variations of the traffic.
     """
     if oldest is None:
         return None
@@ -63,7 +63,7 @@ def shorter(
 
 
 def key_of(record: CallRecord) -> tuple[str | None, str | None] | None:
-    """Return (`telephonySessionId`, `sessionId`) of the call of a record; None when nothing names it."""
+    """Return (`telephonySessionId`, `sessionId`) of the call of a record; None when it has neither."""
     session_id = record.session_id if is_alias(record.session_id) else None
     if record.telephony_session_id is not None:
         return record.telephony_session_id, session_id
@@ -71,7 +71,7 @@ def key_of(record: CallRecord) -> tuple[str | None, str | None] | None:
 
 
 def sort_by_call(records: Iterable[CallRecord]) -> dict[tuple[str | None, str | None], list[CallRecord]]:
-    """Gather the records of each call, the call with the earliest start first."""
+    """Group records by call, the call with the earliest start first."""
     calls: dict[tuple[str | None, str | None], list[CallRecord]] = {}
     for record in records:
         key = key_of(record)
@@ -81,16 +81,16 @@ def sort_by_call(records: Iterable[CallRecord]) -> dict[tuple[str | None, str | 
 
 
 def start_of(records: Sequence[CallRecord]) -> datetime | None:
-    """Return when a call began by its records."""
+    """Return the earliest start of a call's records."""
     return min((record.start_time for record in records if record.start_time is not None), default=None)
 
 
 def belonging_to(
     part: TimeSlice, calls: Mapping[tuple[str | None, str | None], list[CallRecord]]
 ) -> dict[tuple[str | None, str | None], list[CallRecord]]:
-    """Pick the calls that began in a slice.
+    """Return the calls that began in a slice.
 
-    Starts are whole seconds; a call on the border of two slices belongs to both, which does no harm.
+    Starts are whole seconds, so a call on the border of two slices belongs to both, which is harmless.
     """
     begin = part.begin.replace(microsecond=0)
     return {
@@ -101,7 +101,7 @@ def belonging_to(
 
 
 def is_over(records: Sequence[CallRecord], before: datetime) -> bool:
-    """Whether a call's records are answers, all of them, of a voice call that was over before a moment."""
+    """Whether all records are finished ones of a voice call that ended before a moment."""
     end = end_of(records)
     return (
         end is not None

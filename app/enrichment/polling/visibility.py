@@ -1,15 +1,11 @@
-"""How long after its end a call appears in Active Calls, learnt per account.
+"""How long after its end a call appears in Active Calls, learnt per account. Pure: functions from value to value.
 
-Decides nothing, does no input or output and reads no clock: a value, and functions from value to value.
-
-Active Calls shows a call some 3-10 s after its end (RingCentral's guide "Finding Active Calls"), but nobody
-can watch the moment: one look did not have the call, a later look had it. Such a pair is an interval-censored
-sample. The knowledge is a small histogram over the call's age; a sample spreads its weight over the bins of
-its interval in proportion to what the histogram held there already (one step of expectation-maximisation),
-and older samples fade. It is kept as JSON in the poll target's row, so every replica knows the same.
+Active Calls shows a call some 3-10 s after its end (RingCentral's guide "Finding Active Calls"), but the moment itself
+cannot be observed: one poll did not show the call, a later one did. Such a pair is an interval-censored sample. The
+knowledge is a small histogram over the call's age. A sample spreads its weight over the bins of its interval in
+proportion to their present weights (one step of expectation-maximisation), and older samples fade. It is stored as
+JSON in the poll target's row, so that all replicas share it.
 """
-
-from __future__ import annotations
 
 import math
 from bisect import bisect_right
@@ -17,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
+
+from pydantic import TypeAdapter
 
 FINE_BINS_PER_WINDOW = 240
 """Width of a fine bin as a share of the window: 0.5 s of 120 s."""
@@ -29,27 +27,27 @@ PRIOR_SAMPLES = 20.0
 """How many samples the prior weighs."""
 
 MEMORY_SAMPLES = 400.0
-"""About how many samples back the histogram remembers."""
+"""About how many samples back the histogram reaches."""
 
 PRIOR_FLOOR = 0.01
-"""Share of the prior that no experience removes, so that a changed behaviour can be learnt anew."""
+"""Share of the prior that no experience removes, so that a changed behaviour can be learnt."""
 
 LATE_SHARE = 0.02
-"""What the prior expects to appear later than the longest documented delay."""
+"""Share that the prior expects to appear later than the longest documented delay."""
 
 NEVER_SHARE = 0.02
-"""What the prior expects never to appear: no permission for the extension, a test call, never logged."""
+"""Share that the prior expects never to appear: no permission for the extension, a test call, never logged."""
 
 _DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one call taught: not there at `unseen_seconds` after its end, there at `seen_seconds`.
+    """What polls showed of one call: not visible `unseen_seconds` after its end, visible at `seen_seconds`.
 
-    `unseen_seconds` is 0 when the first look had it, `seen_seconds` None when its last look was in vain (`vain_look`).
-    Both ages are those of the request's *sending* for the look that failed and of its *answer* for the look
-    that succeeded, which is the widest the interval can be.
+    `unseen_seconds` is 0 when the first poll showed it; `seen_seconds` is None when its last poll did not
+    (`missed_observation`). The ages are taken when the request that missed it was *sent* and when the *response* that
+    showed it arrived, which makes the interval as wide as it can be.
     """
 
     unseen_seconds: float
@@ -58,10 +56,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Distribution of the delay from a call's end to its appearing, in seconds.
+    """Distribution of the delay in seconds from a call's end until it appears.
 
-    `edges` are the bins' borders (first 0, last the window), `weights` the share that appears in each bin;
-    what is missing to 1 never appears. `samples` is how much has been learnt, fading included.
+    `edges` are the borders of the bins (from 0 to the window), `weights` the share of calls that appears in each bin;
+    the rest never appears. `samples` is the number of samples learnt, fading included.
     """
 
     edges: tuple[float, ...]
@@ -69,13 +67,17 @@ class Visibility:
     weights: tuple[float, ...]
     samples: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not len(self.edges) - 1 == len(self.prior) == len(self.weights) or len(self.edges) < 2:
+            raise ValueError("bins and weights of a visibility do not fit together")
+
     @property
     def never(self) -> float:
         """Share of calls that never appear."""
         return max(0.0, 1.0 - math.fsum(self.weights))
 
     def probability_by(self, age_seconds: float) -> float:
-        """P(the call shows up no later than this age); 0 for a negative age."""
+        """Return P(the call appears no later than this age); 0 for a negative age."""
         if age_seconds <= 0.0:
             return 0.0
         index = min(bisect_right(self.edges, age_seconds), len(self.weights)) - 1
@@ -83,7 +85,7 @@ class Visibility:
         return math.fsum(self.weights[:index]) + min(1.0, share) * self.weights[index]
 
     def age_by(self, share: float) -> float:
-        """The age by which this share of the calls that ever appear has appeared, to the bin."""
+        """Return the age, to the bin, by which this share of the calls that ever appear has appeared."""
         wanted = share * math.fsum(self.weights)
         summed = 0.0
         for weight, edge in zip(self.weights, self.edges[1:], strict=True):
@@ -93,7 +95,7 @@ class Visibility:
         return self.edges[-1]
 
     def probabilities_by(self, step_seconds: float, count: int) -> list[float]:
-        """`probability_by` of the ages 0, step, 2 steps, ...: a table for those who ask often."""
+        """Return `probability_by` for the ages 0, step, 2 steps, ... as a table for frequent use."""
         table: list[float] = []
         by = 0.0
         for (left, right), weight in zip(pairwise(self.edges), self.weights, strict=True):
@@ -104,29 +106,23 @@ class Visibility:
         return table + [by] * (count - len(table))
 
     def to_json(self) -> dict[str, Any]:
-        """Compact JSON for the poll target's row."""
-        return {
-            "edges": list(self.edges),
-            "prior": list(self.prior),
-            "weights": list(self.weights),
-            "samples": self.samples,
-        }
+        """Return compact JSON for the poll target's row: the fields by their names."""
+        stored: dict[str, Any] = _STORED.dump_python(self, mode="json")
+        return stored
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; raises KeyError or ValueError when it is something else."""
-        edges = tuple(float(edge) for edge in stored["edges"])
-        prior = tuple(float(weight) for weight in stored["prior"])
-        weights = tuple(float(weight) for weight in stored["weights"])
-        if not len(edges) - 1 == len(prior) == len(weights) or len(edges) < 2:
-            raise ValueError("bins and weights of a stored visibility do not fit together")
-        return cls(edges, prior, weights, float(stored["samples"]))
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> "Visibility":
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
+        return _STORED.validate_python(stored)
+
+
+_STORED: TypeAdapter[Visibility] = TypeAdapter(Visibility)
 
 
 def prior_visibility(window_seconds: float, lag_min_seconds: float, lag_max_seconds: float) -> Visibility:
-    """Knowledge before the first sample: a triangle over lag_min..lag_max, and little beyond it.
+    """Return the knowledge before the first sample: a triangle over lag_min..lag_max, and little beyond it.
 
-    A change of these settings is noticed by `fits`, and then this value has to replace the stored one.
+    `fits` detects a change of these settings; then this value has to replace the stored one.
     """
     edges = _edges(window_seconds, lag_max_seconds)
     triangle = [
@@ -150,31 +146,31 @@ def prior_visibility(window_seconds: float, lag_min_seconds: float, lag_max_seco
 def fits(
     visibility: Visibility, window_seconds: float, lag_min_seconds: float, lag_max_seconds: float
 ) -> bool:
-    """Whether the value was begun under these settings."""
+    """Whether the value began under these settings."""
     begun = prior_visibility(window_seconds, lag_min_seconds, lag_max_seconds)
     return begun.edges == visibility.edges and begun.prior == visibility.prior
 
 
 def missed_observation(
-    age_seconds: float, looked_seconds: float | None, last_from_seconds: float
+    age_seconds: float, missed_seconds: float | None, last_from_seconds: float
 ) -> Observation | None:
-    """Return what a look in vain at this age teaches; None: nothing as yet, for further looks will tell.
+    """Return the observation from a poll that missed a call at this age; None if later polls will show more.
 
-    Only the last look of a call teaches, one at `last_from_seconds` or later, and only the first of such;
-    `looked_seconds` is the age at the look before. A call whose window closes without a last look, because of a
-    penalty or because nobody was there to look, teaches nothing: it is not one that never appears. Were the silent ones
-    left out instead, those that do appear would make every absence look like lateness, worth request after request.
+    Only the last poll for a call counts: the first one at `last_from_seconds` or later. `missed_seconds` is the age at
+    the previous miss. A call whose window closes without a last poll, because of a penalty or an outage, gives no
+    observation: it may well have appeared. If calls that never appear gave none either, every absence would look
+    like a delay and be worth request after request.
     """
-    had_last_look = looked_seconds is not None and looked_seconds >= last_from_seconds
-    return Observation(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_look else None
+    had_last_poll = missed_seconds is not None and missed_seconds >= last_from_seconds
+    return Observation(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_poll else None
 
 
-def learn(visibility: Visibility, looks: Iterable[Observation]) -> Visibility:
-    """Return the knowledge enriched by these samples, in their order; older ones fade."""
+def learn(visibility: Visibility, observations: Iterable[Observation]) -> Visibility:
+    """Return the knowledge with these samples added in their order; older ones fade."""
     weights, samples = list(visibility.weights), visibility.samples
     never = visibility.never
-    for look in looks:
-        spread, spread_never = _posterior(visibility.edges, weights, never, look)
+    for observation in observations:
+        spread, spread_never = _posterior(visibility.edges, weights, never, observation)
         step = 1.0 / (PRIOR_SAMPLES + min(samples, MEMORY_SAMPLES) + 1.0)
         weights = [(1.0 - step) * weight + step * new for weight, new in zip(weights, spread, strict=True)]
         never = (1.0 - step) * never + step * spread_never
@@ -187,20 +183,20 @@ def learn(visibility: Visibility, looks: Iterable[Observation]) -> Visibility:
 
 
 def _posterior(
-    edges: Sequence[float], weights: Sequence[float], never: float, look: Observation
+    edges: Sequence[float], weights: Sequence[float], never: float, observation: Observation
 ) -> tuple[list[float], float]:
-    """Where this sample's one unit of weight belongs, given what is known: over the bins, and to never."""
-    low = max(0.0, look.unseen_seconds)
-    high = edges[-1] if look.seen_seconds is None else max(look.seen_seconds, low)
+    """Return how the sample's unit of weight spreads over the bins and over "never", given what is known."""
+    low = max(0.0, observation.unseen_seconds)
+    high = edges[-1] if observation.seen_seconds is None else max(observation.seen_seconds, low)
     inside = [
         weight * max(0.0, min(high, right) - max(low, left)) / (right - left)
         for weight, (left, right) in zip(weights, pairwise(edges), strict=True)
     ]
-    may_never = never if look.seen_seconds is None else 0.0
+    may_never = never if observation.seen_seconds is None else 0.0
     total = math.fsum(inside) + may_never
     if total > 1e-9:
         return [share / total for share in inside], may_never / total
-    # Nothing was expected there: the bin of the moment that is certain takes it.
+    # Nothing was expected in the interval: the bin of the certain moment takes all of it.
     index = min(max(bisect_right(edges, high) - 1, 0), len(weights) - 1)
     return [1.0 if place == index else 0.0 for place in range(len(weights))], 0.0
 
@@ -215,7 +211,7 @@ def _at_most_one(weights: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _triangle(age: float, low: float, high: float) -> float:
-    """Cumulated isosceles triangle; a step when low and high are the same."""
+    """Return the cumulative isosceles triangle; a step when low and high are equal."""
     if age <= low:
         return 0.0
     if age >= high:

@@ -1,33 +1,53 @@
-"""Where the audio is kept for longer than RingCentral keeps it: a folder, or a bucket of an S3-compatible store.
+"""The archive, which stores audio for longer than RingCentral does: a folder, or a bucket of an S3-compatible store.
 
-What is saved is saved whole or not at all. Paths are made of `/`-separated segments without dots.
+A file is saved completely or not at all. Paths consist of `/`-separated segments without dots.
 """
 
 import asyncio
 import errno
 import os
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from app.errors import ArchiveUnavailable, SettingsError
 from app.settings import Settings
 
 _CHUNK_BYTES = 256 * 1024
+_SUFFIXES = {
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+}
+
+
+def suffix_of(content_type: str | None) -> str:
+    """Return the usual ending of a file with this content type."""
+    return _SUFFIXES.get((content_type or "").partition(";")[0].strip().lower(), "bin")
+
+
+def archive_path(account_id: str, recording_id: str, started_at: datetime, content_type: str | None) -> str:
+    """Return the path of a recording in the archive: account, year, month, id."""
+    account, name = (quote(part, safe="").replace(".", "%2E") for part in (account_id, recording_id))
+    return f"{account}/{started_at:%Y/%m}/{name}.{suffix_of(content_type)}"
 
 
 class Archive(Protocol):
-    """A place for files. Every method raises ArchiveUnavailable when the place does not do what it should."""
+    """A store of files. Every method raises ArchiveUnavailable when the store fails."""
 
     async def save(self, path: str, file: Path) -> None:
-        """Keep a copy of the file under this path, over whatever was there."""
+        """Store a copy of the file under this path; replace what was there."""
         ...
 
     async def size(self, path: str) -> int | None:
-        """Return how many bytes are kept under this path; None: nothing is."""
+        """Return the size in bytes of what is stored under this path; None if nothing is."""
         ...
 
     def read(self, path: str, first: int, last: int) -> AsyncGenerator[bytes]:
@@ -36,9 +56,9 @@ class Archive(Protocol):
 
 
 def open_archive(settings: Settings) -> Archive | None:
-    """Return the archive that the settings name; None if they name none.
+    """Return the archive of the settings, if they have one. Nothing is written before the first `save`.
 
-    Raises SettingsError when it cannot be one. Nothing is written before the first `save`.
+    Raises SettingsError when the address is invalid.
     """
     if not settings.archive_url:
         return None
@@ -55,61 +75,63 @@ def open_archive(settings: Settings) -> Archive | None:
 
 
 class FolderArchive:
-    """Files below one folder. A save is written beside its place, flushed to the disk, and moved there."""
+    """Files below one folder. A file is written next to its place, flushed to the disk, and moved there."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     async def save(self, path: str, file: Path) -> None:
-        try:
+        with _folder_errors():
             await asyncio.to_thread(self._save, self._root / path, file)
-        except OSError as error:
-            raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
 
     def _save(self, place: Path, file: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".saving-", dir=place.parent)
-        beside = Path(name)
+        unfinished = Path(name)
         try:
             with os.fdopen(handle, "wb") as target, file.open("rb") as source:
                 while chunk := source.read(_CHUNK_BYTES):
                     target.write(chunk)
                 target.flush()
                 os.fsync(target.fileno())
-            beside.replace(place)
+            unfinished.replace(place)
         finally:
-            beside.unlink(missing_ok=True)
-        # Its name too has to be on the disk, and those of the folders made for it, before it is noted as kept.
+            unfinished.unlink(missing_ok=True)
+        # The name and those of new folders have to be on the disk before the database says that the file is stored.
         for folder in (place.parent, *place.parent.parents):
             _flush(folder)
             if folder == self._root:
                 break
 
     async def size(self, path: str) -> int | None:
-        try:
-            return (await asyncio.to_thread((self._root / path).stat)).st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
+        with _folder_errors():
+            try:
+                return (await asyncio.to_thread((self._root / path).stat)).st_size
+            except FileNotFoundError:
+                return None
 
     async def read(self, path: str, first: int, last: int) -> AsyncGenerator[bytes]:
-        try:
-            with await asyncio.to_thread((self._root / path).open, "rb") as file:
-                await asyncio.to_thread(file.seek, first)
-                left = last - first + 1
-                while left > 0:
-                    chunk = await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))
-                    if not chunk:
-                        raise ArchiveUnavailable("the kept file is shorter than it was")
-                    left -= len(chunk)
-                    yield chunk
-        except OSError as error:
-            raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
+        with _folder_errors(), await asyncio.to_thread((self._root / path).open, "rb") as file:
+            await asyncio.to_thread(file.seek, first)
+            left = last - first + 1
+            while left > 0:
+                chunk = await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))
+                if not chunk:
+                    raise ArchiveUnavailable("the stored file is shorter than it was")
+                left -= len(chunk)
+                yield chunk
+
+
+@contextmanager
+def _folder_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveUnavailable(f"the archive's folder: {error.strerror}") from error
 
 
 def _flush(folder: Path) -> None:
-    """Bring the names in a folder to the disk; some network file systems have no such thing and do it anyway."""
+    """Flush the names in a folder to the disk. Some network file systems refuse that and do it anyway."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -121,13 +143,13 @@ def _flush(folder: Path) -> None:
 
 
 class BucketArchive:
-    """A bucket, through `obstore`. Credentials and region come from the environment by AWS's own names.
+    """A bucket, through `obstore`. Credentials and region come from AWS's environment variables.
 
-    `endpoint` is for stores that are not Amazon's; one with `http://` is taken to be meant so.
+    `endpoint` is for stores other than Amazon's; one that begins with `http://` is used without TLS.
     """
 
     def __init__(self, bucket: str, prefix: str, endpoint: str | None) -> None:
-        # 16 MB of native code: only who has a bucket pays for it.
+        # Imported here because it is 16 MB of native code that only buckets need.
         import obstore
         from obstore.exceptions import BaseError
         from obstore.store import S3Store

@@ -1,109 +1,61 @@
-"""Copies the audio of ready recordings into the archive: resumed where it broke off, checked, retried, once.
+"""Copies the audio of ready recordings into the archive, once each: resumed, verified, retried.
 
-A download goes into a file of its own on this machine first, so that it can go on after a failure or a restart;
-what is whole is hashed (SHA-256), saved, and measured in its place before the database says that it is there.
+The audio is downloaded into a file on this machine first, so that the download can continue after a failure or a
+restart. The complete file is hashed (SHA-256), saved, and measured in the archive before the database says that it is
+there.
 """
 
 import asyncio
-import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import structlog
-from sqlalchemy import Row
 
-from app import metrics
+from app import errors, metrics
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
-from app.calls.recordings import State
-from app.clock import Clock
-from app.enrichment.recordings.archive_store import Archive
-from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
-from app.enrichment.recordings.byte_ranges import ByteRange
-from app.enrichment.recordings.watcher import (
-    RecordingPlan,
-    find_recording_connection,
-    note_missing_permission,
-    take_not_found,
-)
-from app.errors import (
-    AccessReason,
-    ArchiveUnavailable,
-    CredentialsRefused,
-    PermissionMissing,
-    RateLimited,
-    RequestRefused,
-    RingCentralError,
-    RingCentralUnreachable,
-)
+from app.calls.recordings import RecordingRow, State
+from app.enrichment.recordings.archive_store import Archive, archive_path
+from app.enrichment.recordings.audio_stream import OutOfRangeError
+from app.enrichment.recordings.download import MismatchError, delete_leftovers, download, measure
+from app.enrichment.recordings.recording_access import find_recording_connection, note_missing_permission
+from app.enrichment.recordings.recording_changes import LONGEST_PROBLEM, take_not_found
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.records.reasons import MissingReason
 from app.ids import AccountId
 from app.values import widths
 from app.work.leases import renewed
 from app.work.rounds import Agenda, Rounds
 
 READY = frozenset({State.READY})
-LARGEST_BYTES = 4 * 1024**3
-_RIGHT_AGAIN = timedelta(hours=1)
 LEFTOVER_AFTER = timedelta(days=1)
-"""Nobody adds to such a partial file any more; should somebody want to, he begins anew as well."""
+"""A partial file that is older is not resumed: its recording is downloaded from the start."""
 
-_TIDY_SECONDS = 3600.0
-_OVERLAP_BYTES = 16 * 1024
-"""So much of a partial file is fetched again and compared: RingCentral tells no version of a sound, and two halves of
-different ones are none."""
-
-_PIECE_BYTES = 64 * 1024
-_PIECE_SECONDS = 1.0
-"""As much as that of a download, or what came in that time, may be lost with the process."""
-
-_READ_BYTES = 1024 * 1024
+_PERMISSION_PAUSE = timedelta(hours=1)
+_CLEANUP_SECONDS = 3600.0
 _LONGEST_COPY_SECONDS = 6 * 3600.0
-_SUFFIXES = {
-    "audio/mpeg": "mp3",
-    "audio/mp3": "mp3",
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-}
-
 _DONE = {"due_at": None, "attempts": 0, "problem": None}
+_OUTAGES = (
+    errors.ArchiveUnavailable, OSError, errors.RingCentralUnreachable, errors.CredentialsRefused,
+)  # fmt: skip
+"""Failures that say nothing about the recording."""
 
 log = structlog.get_logger(__name__)
 
 
-def suffix_of(content_type: str | None) -> str:
-    """Return the usual ending of a file with this content."""
-    return _SUFFIXES.get((content_type or "").partition(";")[0].strip().lower(), "bin")
+class _RefusedError(Exception):
+    """RingCentral refused the audio to this connection."""
 
-
-def place_of(account_id: str, recording_id: str, started_at: datetime, content_type: str | None) -> str:
-    """Return the path of a recording in the archive: account, year, month, id."""
-    account, name = (quote(part, safe="").replace(".", "%2E") for part in (account_id, recording_id))
-    return f"{account}/{started_at:%Y/%m}/{name}.{suffix_of(content_type)}"
-
-
-class _Unlike(Exception):
-    """What came does not fit what there was."""
-
-
-class _Denied(Exception):
-    """RingCentral refused a sound to this connection."""
-
-    def __init__(self, connection: Connection, error: PermissionMissing) -> None:
+    def __init__(self, connection: Connection, error: errors.PermissionMissing) -> None:
         super().__init__(error.detail)
         self.connection = connection
         self.error = error
-
-
-_AWAY = (ArchiveUnavailable, OSError, RingCentralUnreachable, CredentialsRefused)
-"""Failures that say nothing of the recording."""
 
 
 class Archiver(AccountsWorker):
@@ -115,7 +67,7 @@ class Archiver(AccountsWorker):
         super().__init__(context)
         self._archive = archive
         self._plan = plan
-        self._tidied_at: float | None = None
+        self._cleaned_at: float | None = None
         self._spool = spool or Path(tempfile.gettempdir()) / "aftercall-recordings"
         self._rounds = Rounds(
             "archive",
@@ -130,14 +82,14 @@ class Archiver(AccountsWorker):
         )
 
     async def step(self) -> float | None:
-        """Archive one recording of each account that has one due; say in how many seconds the next is."""
-        if self._tidied_at is None or self._clock.monotonic() - self._tidied_at >= _TIDY_SECONDS:
-            self._tidied_at = self._clock.monotonic()
-            await asyncio.to_thread(_tidy, self._spool, self._clock.now() - LEFTOVER_AFTER)
+        """Archive one due recording of each account; return in how many seconds the next is due."""
+        if self._cleaned_at is None or self._clock.monotonic() - self._cleaned_at >= _CLEANUP_SECONDS:
+            self._cleaned_at = self._clock.monotonic()
+            await asyncio.to_thread(delete_leftovers, self._spool, self._clock.now() - LEFTOVER_AFTER)
         return await self._rounds.step()
 
     async def close(self) -> None:
-        """Stop the copies that are under way; they go on where they were."""
+        """Stop the copies that are under way; they are resumed later."""
         await self._rounds.close()
 
     async def _serve(self, account_id: AccountId) -> bool:
@@ -156,77 +108,80 @@ class Archiver(AccountsWorker):
     def _lease(self) -> datetime:
         return self._clock.now() + timedelta(seconds=self._plan.lease)
 
-    async def _copy(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> None:
+    async def _copy(self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]) -> None:
         async def renew() -> None:
             await self._change(account_id, recording_id, due_at=self._lease())
 
         try:
             async with renewed(renew, self._plan.lease / 3):
-                values = await self._kept_for_another(rows) or await self._fetch_and_save(
-                    account_id, recording_id, rows
-                )
-        except RateLimited as error:
+                columns = await self._archived_before(rows)
+                if columns is None:
+                    columns = await self._fetch_and_save(account_id, recording_id, rows)
+        except errors.RateLimited as error:
             await self._hold_back(account_id, recording_id, error.retry_at)
-        except _Denied as denied:
-            await self._refused(account_id, recording_id, rows, denied)
-        except (RingCentralError, ArchiveUnavailable, OutOfRangeError, _Unlike, OSError) as error:
+        except _RefusedError as refused:
+            await self._refused(account_id, recording_id, rows, refused)
+        except (
+            errors.RingCentralError, errors.ArchiveUnavailable, OutOfRangeError, MismatchError, OSError,
+        ) as error:  # fmt: skip
             await self._failed(account_id, recording_id, rows, error)
         else:
-            await self._change(account_id, recording_id, **values)
+            await self._change(account_id, recording_id, **columns)
             metrics.RECORDINGS.labels(outcome="archived").inc()
-            log.info("archived a recording", recording_id=recording_id, bytes=values["archive_bytes"])
+            log.info("archived a recording", recording_id=recording_id, bytes=columns["archive_bytes"])
 
     async def _hold_back(self, account_id: AccountId, recording_id: str, until: datetime) -> None:
         self._rounds.hold_back(account_id, until)
         await self._change(account_id, recording_id, due_at=until)
 
     async def _refused(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], denied: _Denied
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], refused: _RefusedError
     ) -> None:
-        """Leave it to another user who sees the call, or wait until the right is granted."""
-        if not await note_missing_permission(self._connections, denied.connection, denied.error):
-            await self._failed(account_id, recording_id, rows, denied.error)
+        """Leave it to another connection that sees the call, or wait until the permission is granted."""
+        if not await note_missing_permission(self._connections, refused.connection, refused.error):
+            await self._failed(account_id, recording_id, rows, refused.error)
             return
-        other = await self._find_hearer(account_id, rows)
-        if other is None or other.name == denied.connection.name:
-            # Whoever has to grant the right is told by the connection; the next try shows whether somebody has.
-            await self._hold_back(account_id, recording_id, self._clock.now() + _RIGHT_AGAIN)
+        other = await self._find_connection(account_id, rows)
+        if other is None or other.name == refused.connection.name:
+            # Operators see the missing permission; the next try shows whether it was granted.
+            await self._hold_back(account_id, recording_id, self._clock.now() + _PERMISSION_PAUSE)
         else:
             await self._change(account_id, recording_id, due_at=self._clock.now())
 
-    async def _kept_for_another(self, rows: Sequence[Row[Any]]) -> dict[str, Any] | None:
-        """Return what says that a recording is archived if it is already, for another call that names it."""
-        kept = next((row for row in rows if row.archive_path is not None), None)
-        if kept is None or await self._archive.size(kept.archive_path) != kept.archive_bytes:
+    async def _archived_before(self, rows: Sequence[RecordingRow]) -> dict[str, Any] | None:
+        """Return the columns of a recording that is archived already, for another call that names it."""
+        row = next((row for row in rows if row.archive_path is not None), None)
+        if row is None or await self._archive.size(str(row.archive_path)) != row.archive_bytes:
             return None
         copied = ("content_type", "archive_path", "archive_bytes", "archive_sha256", "archived_at")
-        return _DONE | {name: getattr(kept, name) for name in copied}
+        return _DONE | {name: getattr(row, name) for name in copied}
 
     async def _fetch_and_save(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
     ) -> dict[str, Any]:
-        connection = await self._find_hearer(account_id, rows)
+        connection = await self._find_connection(account_id, rows)
         if connection is None:
-            raise CredentialsRefused(AccessReason.NO_CREDENTIALS)
+            raise errors.CredentialsRefused(MissingReason.NO_CREDENTIALS)
         part = self._part(account_id, recording_id)
         await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
-            raise RequestRefused("RingCentral has not said where the recording is")
+            raise errors.RequestRefused("RingCentral has not given the address of the recording")
         try:
-            said = await _download(connection, content_uri, part, self._clock)
-        except PermissionMissing as error:
-            raise _Denied(connection, error) from error
-        content_type = said or next((row.content_type for row in rows if row.content_type), None)
+            content_type = await download(connection, content_uri, part, self._clock)
+        except errors.PermissionMissing as error:
+            raise _RefusedError(connection, error) from error
+        content_type = content_type or next((row.content_type for row in rows if row.content_type), None)
         await self._change(
             account_id, recording_id, content_type=content_type and content_type[: widths.CONTENT_TYPE]
         )
-        size, digest = await asyncio.to_thread(_measure, part)
-        path = place_of(account_id, recording_id, await self._started_at(account_id, rows), content_type)
+        size, digest = await asyncio.to_thread(measure, part)
+        path = archive_path(account_id, recording_id, await self._started_at(account_id, rows), content_type)
         await self._archive.save(path, part)
-        kept = await self._archive.size(path)
-        if kept != size:
-            raise ArchiveUnavailable(f"{size} bytes were saved, {kept} are there")
+        # The copy is measured before the partial file is deleted: until then it can be saved again.
+        saved = await self._archive.size(path)
+        if saved != size:
+            raise errors.ArchiveUnavailable(f"{size} bytes were saved, {saved} are in the archive")
         await asyncio.to_thread(part.unlink, missing_ok=True)
         return _DONE | {
             "archive_path": path,
@@ -235,144 +190,51 @@ class Archiver(AccountsWorker):
             "archived_at": self._clock.now(),
         }
 
-    async def _find_hearer(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection | None:
-        now, call_ids = self._clock.now(), [row.call_id for row in rows]
-        return await find_recording_connection(self._database, self._connections, account_id, call_ids, now)
+    async def _find_connection(
+        self, account_id: AccountId, rows: Sequence[RecordingRow]
+    ) -> Connection | None:
+        now = self._clock.now()
+        return await find_recording_connection(self._database, self._connections, account_id, rows, now)
 
-    async def _started_at(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> datetime:
+    async def _started_at(self, account_id: AccountId, rows: Sequence[RecordingRow]) -> datetime:
         async with self._database.read() as db:
             calls = await store.load_by_ids(db, account_id, [row.call_id for row in rows])
         return min(call.started_at for call in calls.values())
 
     async def _failed(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], error: Exception
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], error: Exception
     ) -> None:
-        """Plan the next try, or leave the recording where it is: RingCentral keeps it for some time.
+        """Plan the next try, or give up: RingCentral still has the recording for some time.
 
-        What is not the recording's fault is tried for days, one recording at a time.
+        Failures that say nothing about the recording are retried for days, one recording at a time.
         """
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         log.warning("archiving a recording failed", recording_id=recording_id, why=why)
         now = self._clock.now()
-        if isinstance(error, RequestRefused) and error.status == 404:
+        if isinstance(error, errors.RequestRefused) and error.status == 404:
             async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
                 await take_not_found(ledger, recording_id, rows)
-            await self._forget(account_id, recording_id)
+            await self._delete_part(account_id, recording_id)
             return
         attempts = max(row.attempts for row in rows) + 1
-        is_away = isinstance(error, _AWAY)
-        if is_away and now - min(row.created_at for row in rows) < self._plan.longest_outage:
-            # An outage leaves it tries of its own.
+        is_outage = isinstance(error, _OUTAGES)
+        if is_outage and now - min(row.created_at for row in rows) < self._plan.longest_outage:
+            # After an outage the recording still has attempts of its own.
             attempts = min(attempts, len(self._plan.gaps) // 2)
-            self._rounds.hold_back(account_id, now + timedelta(seconds=self._plan.gaps[0]))
+            self._rounds.hold_back(account_id, now + self._plan.first_gap)
         gap = self._plan.next_gap(attempts)
         if gap is None:
             metrics.RECORDINGS.labels(outcome="archive-failed").inc()
-            await self._forget(account_id, recording_id)
+            await self._delete_part(account_id, recording_id)
         due_at = None if gap is None else now + timedelta(seconds=gap)
-        await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=why[:256])
+        problem = why[:LONGEST_PROBLEM]
+        await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=problem)
 
-    async def _forget(self, account_id: AccountId, recording_id: str) -> None:
-        """Throw away what came of a recording that will not be archived."""
+    async def _delete_part(self, account_id: AccountId, recording_id: str) -> None:
         await asyncio.to_thread(self._part(account_id, recording_id).unlink, missing_ok=True)
 
     async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
-        """Write what became of a recording, for the calls that know it to be ready: the others still look for it."""
+        """Write columns for the calls to which the recording is ready; for the others it is still requested."""
         async with self._database.write() as db:
             now = self._clock.now()
             await recordings.change(db, account_id, recording_id, states=READY, **values, updated_at=now)
-
-
-async def _download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:
-    """Bring the partial file to its full length; return the type of the sound if it was said.
-
-    Raises OutOfRangeError or _Unlike, and throws the file away, if that is not the sound that there is now.
-    """
-    have = await asyncio.to_thread(_size, part)
-    asked = ByteRange(have - _OVERLAP_BYTES, None) if have > _OVERLAP_BYTES else None
-    try:
-        async with open_audio_stream(connection.client, content_uri, asked, deadline=clock.now()) as sound:
-            await _write(sound, part, clock)
-            return sound.content_type
-    except (OutOfRangeError, _Unlike):
-        await asyncio.to_thread(part.unlink, missing_ok=True)
-        raise
-
-
-async def _write(sound: AudioStream, part: Path, clock: Clock) -> None:
-    """Append what comes to what is there, which has to begin alike where they overlap."""
-    place = sound.span.first
-    known = await asyncio.to_thread(_read_from, part, place) if place else b""
-    await asyncio.to_thread(_cut_to, part, place + len(known))
-    async for chunk in _gathered(sound.chunks, clock):
-        place += len(chunk)
-        if place > LARGEST_BYTES:
-            raise RequestRefused(f"the recording has more than {LARGEST_BYTES} bytes")
-        if not (chunk.startswith(known) or known.startswith(chunk)):
-            raise _Unlike("the recording has changed since half of it came")
-        await asyncio.to_thread(_append, part, chunk[len(known) :])
-        known = known[len(chunk) :]
-    if known:
-        raise _Unlike("half of the recording is longer than the whole")
-    if sound.span.total not in {None, place}:
-        raise _Unlike(f"{place} of {sound.span.total} bytes came")
-
-
-async def _gathered(chunks: AsyncIterator[bytes], clock: Clock) -> AsyncIterator[bytes]:
-    """Join small chunks, so that the disk is asked seldom; give what there is also when they break off."""
-    buffer, since = bytearray(), clock.monotonic()
-    try:
-        async for chunk in chunks:
-            buffer += chunk
-            if len(buffer) >= _PIECE_BYTES or clock.monotonic() - since >= _PIECE_SECONDS:
-                yield bytes(buffer)
-                buffer.clear()
-                since = clock.monotonic()
-    except RingCentralError:
-        if buffer:
-            yield bytes(buffer)
-        raise
-    if buffer:
-        yield bytes(buffer)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _tidy(spool: Path, before: datetime) -> None:
-    """Remove what nobody has added to since a moment: of calls that were erased, of a crash before the last try."""
-    for part in spool.glob("*.part"):
-        with suppress(FileNotFoundError):
-            if part.stat().st_mtime < before.timestamp():
-                part.unlink()
-
-
-def _cut_to(file: Path, size: int) -> None:
-    with file.open("ab") as opened:
-        opened.truncate(size)
-
-
-def _read_from(file: Path, place: int) -> bytes:
-    with file.open("rb") as opened:
-        opened.seek(place)
-        return opened.read()
-
-
-def _append(file: Path, chunk: bytes) -> None:
-    with file.open("ab") as opened:
-        opened.write(chunk)
-
-
-def _measure(file: Path) -> tuple[int, str]:
-    """Return the size of a file and its SHA-256."""
-    digest = hashlib.sha256()
-    size = 0
-    with file.open("rb") as opened:
-        while chunk := opened.read(_READ_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return size, digest.hexdigest()

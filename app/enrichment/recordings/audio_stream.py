@@ -1,8 +1,7 @@
-"""The sound of a recording as it comes from RingCentral: any part of it, whatever RingCentral makes of ranges.
+"""Streams the audio of a recording from RingCentral: any part of it, however RingCentral treats ranges.
 
-The media guide says that ranges work; it also warns of 206 to a plain request, and servers that answer a range
-with the whole are about. So what comes is cut here while it flows, and what is left out is asked for again.
-Never more than one chunk is in memory.
+The media guide says that ranges work. It also warns of 206 for a request without a range, and some servers answer a
+range with the whole. So the stream is cut here, and missing bytes are requested again. At most one chunk is in memory.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -21,7 +20,7 @@ _MOST_BREAKS = 3
 
 
 class OutOfRangeError(Exception):
-    """The range begins behind the end. `total` is the size, None if it is not known."""
+    """The range begins after the end. `total` is the size in bytes, None if it is unknown."""
 
     def __init__(self, total: int | None) -> None:
         super().__init__(f"out of {total} bytes")
@@ -30,7 +29,7 @@ class OutOfRangeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """What comes: the bytes of `span`; `is_part` says whether that answers a range. `chunks` can be read once."""
+    """The bytes of `span`; `is_part` says whether they answer a range. `chunks` can be read once."""
 
     span: Span
     is_part: bool
@@ -46,11 +45,11 @@ async def open_audio_stream(
     *,
     deadline: datetime | None = None,
 ) -> AsyncIterator[AudioStream]:
-    """Open a recording, or the part of it that is asked for.
+    """Open a recording, or the requested part of it.
 
-    Where RingCentral neither honours the range nor says how large the whole is, the whole comes. Raises
-    OutOfRangeError, and what `RingCentralClient.stream_recording` raises; so does reading, when it breaks off for
-    good. `deadline` bounds the wait for the first slot of the budget, not for those that the rest may need.
+    If RingCentral neither honours the range nor gives the total size, the stream is the whole. Raises OutOfRangeError,
+    and what `RingCentralClient.stream_recording` raises; so does reading, if the stream cannot be resumed. `deadline`
+    limits the wait for the rate limit of the first request, not of those that the rest may need.
     """
     header = str(asked) if asked else None
     try:
@@ -68,12 +67,12 @@ async def open_audio_stream(
 
 
 def _span_of(stream: ContentStream) -> Span:
-    """Say what a stream will bring."""
+    """Return which bytes a stream has."""
     if stream.status == 206:
-        told = read_content_range(stream.headers.get("content-range"))
-        if told is None:
-            raise RingCentralUnreachable("RingCentral answered 206, but not with which bytes", status=206)
-        return told
+        span = read_content_range(stream.headers.get("content-range"))
+        if span is None:
+            raise RingCentralUnreachable("RingCentral answered 206 without saying which bytes", status=206)
+        return span
     length = stream.headers.get("content-length", "")
     is_plain = stream.headers.get("content-encoding", "identity").lower() == "identity"
     total = int(length) if is_plain and length.isdecimal() else None
@@ -81,15 +80,15 @@ def _span_of(stream: ContentStream) -> Span:
 
 
 def _check(held: Span, place: int, total: int | None) -> None:
-    """Raises RingCentralUnreachable if the bytes that come cannot be joined to those before `place`."""
+    """Check that a stream continues at byte `place`. Raises RingCentralUnreachable."""
     if held.first > place or (held.last is not None and place > max(held.first, held.last)):
         raise RingCentralUnreachable("RingCentral left bytes out")
     if None not in (held.total, total) and held.total != total:
-        raise RingCentralUnreachable("the recording has changed while it came")
+        raise RingCentralUnreachable("the recording has changed while it was read")
 
 
 def _wanted(asked: ByteRange | None, held: Span, status: int) -> Span:
-    """Say what the reader gets. Raises OutOfRangeError."""
+    """Return which bytes the reader gets. Raises OutOfRangeError."""
     if asked is not None and held.total is not None:
         span = satisfy(asked, held.total)
         if span is None:
@@ -101,7 +100,7 @@ def _wanted(asked: ByteRange | None, held: Span, status: int) -> Span:
 
 
 def _cut_span(held: Span, first: int, last: int | None) -> Span:
-    """Return of what comes, out of an unknown total, what was asked for."""
+    """Return the requested bytes of a stream whose total is unknown."""
     ends = [end for end in (held.last, last) if end is not None]
     return Span(first, min(ends, default=None), None)
 
@@ -109,7 +108,7 @@ def _cut_span(held: Span, first: int, last: int | None) -> Span:
 async def _pull(
     client: RingCentralClient, content_uri: str, stream: ContentStream, held: Span, wanted: Span
 ) -> AsyncGenerator[bytes]:
-    """Yield exactly the bytes of `wanted`, asking for the rest where a stream ends or breaks before it."""
+    """Yield exactly the bytes of `wanted`; request the rest where a stream ends or fails before it."""
     place, breaks = wanted.first, 0
     async with AsyncExitStack() as streams:
         while True:
@@ -144,12 +143,12 @@ async def _pull(
 def _is_all(place: int, held: Span, wanted: Span, status: int) -> bool:
     if wanted.last is not None:
         return place > wanted.last
-    # The size is not known: a whole answer ends where it ends, a part may have a successor.
+    # The size is unknown: a 200 ends where it ends, a 206 may have a successor.
     return status == 200 or (held.total is not None and place >= held.total)
 
 
 async def _cut(stream: ContentStream, at: int, first: int, last: int | None) -> AsyncIterator[bytes]:
-    """Yield of a stream that begins at byte `at` only the bytes from `first` to `last`."""
+    """Yield only the bytes from `first` to `last` of a stream that begins at byte `at`."""
     async for chunk in stream.chunks:
         end = at + len(chunk)
         piece = chunk[max(0, first - at) : None if last is None else max(0, last + 1 - at)]

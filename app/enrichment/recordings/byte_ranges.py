@@ -1,4 +1,4 @@
-"""Byte ranges as HTTP has them (RFC 9110, sections 13.1.5 and 14): what was asked, what came, what that makes. No I/O."""
+"""Byte ranges of HTTP (RFC 9110, sections 13.1.5 and 14): requested, received, and resolved. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes of something: `first` to `last` inclusive, out of `total`. None: not known; `last` None: to the end."""
+    """Bytes `first` to `last` inclusive, out of `total`. `total` None: unknown; `last` None: to the end."""
 
     first: int
     last: int | None
@@ -38,7 +38,7 @@ class Span:
 
 
 def read_range(header: str | None) -> ByteRange | None:
-    """Read a Range header; None for none and for what may be ignored: other units, several ranges, nonsense."""
+    """Read a Range header; None without one, and for what may be ignored: other units, several ranges, nonsense."""
     match = _RANGE.fullmatch(header) if header else None
     if match is None or not (match[1] or match[2]):
         return None
@@ -49,15 +49,15 @@ def read_range(header: str | None) -> ByteRange | None:
 
 
 def is_same_version(if_range: str | None, etag: str | None) -> bool:
-    """Whether a range may be answered with a part, by the header If-Range and the strong ETag of what there is now.
+    """Whether a range may be answered with a part, by the header If-Range and the current strong ETag.
 
-    A date says nothing to us, who tell none; nor does a tag where there is none to compare it with.
+    A date never matches, since no response has one; nor does a tag where the current version has none.
     """
     return if_range is None or if_range.strip() == etag
 
 
 def satisfy(asked: ByteRange, total: int) -> Span | None:
-    """Say which bytes of `total` a range means; None: none of them, which is answered 416."""
+    """Return which bytes of `total` a range means; None if it means none of them, which is answered with 416."""
     if asked.first is None:
         wanted = min(asked.last or 0, total)
         return Span(total - wanted, total - 1, total) if wanted else None
@@ -68,7 +68,7 @@ def satisfy(asked: ByteRange, total: int) -> Span | None:
 
 
 def read_content_range(header: str | None) -> Span | None:
-    """Read the Content-Range of a 206; None when it has none that makes sense."""
+    """Read the Content-Range of a 206; None if it is missing or invalid."""
     match = _CONTENT_RANGE.fullmatch(header) if header else None
     if match is None or int(match[2]) < int(match[1]):
         return None

@@ -1,7 +1,6 @@
-"""Finds the sound of a recording for a reader: in the archive if it is kept there, else at RingCentral.
+"""Opens the audio of a recording for a reader: from the archive if it is stored there, or else from RingCentral.
 
-A recording that no call of ours names is asked of RingCentral as well: who reads the Call Log through us may
-meet one.
+RingCentral is also asked for a recording that no call names: readers of the Call Log API may find one.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -11,25 +10,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Row
 
 from app.accounts.connections import Connection, Connections
 from app.accounts.selection import load_connection
 from app.calls import recordings
 from app.calls.ledger import open_ledger
-from app.calls.recordings import OPEN, State
+from app.calls.recordings import OPEN, RecordingRow, State
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.recordings.archive_store import Archive
 from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
 from app.enrichment.recordings.byte_ranges import ByteRange, Span, is_same_version, satisfy
-from app.enrichment.recordings.watcher import (
-    READ_RECORDINGS,
-    columns_of,
-    note_missing_permission,
-    take_not_found,
-    was_refused,
-)
+from app.enrichment.recordings.recording_access import READ_RECORDINGS, note_missing_permission, was_refused
+from app.enrichment.recordings.recording_changes import metadata_columns, take_not_found
 from app.errors import (
     ArchiveUnavailable,
     NoCredentials,
@@ -50,20 +43,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlayableAudio:
-    """A sound with what is known of the whole. `sha256` in hex, of what is archived."""
+    """A stream with what is known of the whole recording. `sha256` is in hex and only known of archived ones."""
 
-    sound: AudioStream
+    stream: AudioStream
     content_type: str | None
     sha256: str | None = None
 
 
 def etag_of(sha256: str) -> str:
-    """Return the ETag of what is archived."""
+    """Return the ETag of an archived recording."""
     return f'"{sha256}"'
 
 
 class Playback:
-    """The ways to recordings, for the readers of one process. `patience`: seconds to wait for the rate budget."""
+    """Opens recordings for the readers of one process. `patience`: seconds to wait for the rate limit."""
 
     def __init__(
         self,
@@ -80,40 +73,42 @@ class Playback:
         self._archive = archive
         self._patience = timedelta(seconds=patience)
 
-    async def load(self, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-        """Return what we keep of a recording, a row per call that names it."""
+    async def load(self, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+        """Return the stored rows of a recording, one per call that names it."""
         async with self._database.read() as db:
             return await recordings.load(db, account_id, recording_id)
 
-    async def describe(self, account_id: AccountId, recording_id: str) -> list[Row[Any]]:
-        """Return what we keep of a recording, with type and length if RingCentral says them now."""
+    async def describe(self, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+        """Return the stored rows of a recording, with type and length if RingCentral gives them now."""
         rows = await self.load(account_id, recording_id)
         if not rows or any(row.state != State.READY or row.content_type is not None for row in rows):
             return rows
         now = self._clock.now()
         try:
-            connection = await self._reach(account_id, rows)
+            connection = await self._connection(account_id, rows)
             if not connection.access.may(READ_RECORDINGS, now):
                 return rows
-            found = await self._ask(connection, recording_id, Priority.GLANCE, now)
+            found = await self._request(connection, recording_id, Priority.GLANCE, now)
         except (RingCentralError, NoCredentials) as error:
-            log.info("a recording is described by its record alone", why=str(error))
+            log.info("a recording is described by its record only", why=str(error))
             return rows
         if found is None:
             await self._note_not_found(account_id, recording_id, rows)
         else:
-            await self._note(account_id, recording_id, **columns_of(found))
+            await self._note(account_id, recording_id, **metadata_columns(found))
         return await self.load(account_id, recording_id)
 
-    async def fetch(self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]) -> Recording:
-        """Ask RingCentral about a recording now. Raises NotFound while it is not ready, or when it is gone."""
-        connection = await self._reach(account_id, rows)
-        found = await self._ask(connection, recording_id, Priority.READER, self._deadline())
+    async def fetch(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
+    ) -> Recording:
+        """Request the metadata of a recording now. Raises NotFound while it is not ready, or when it is gone."""
+        connection = await self._connection(account_id, rows)
+        found = await self._request(connection, recording_id, Priority.READER, self._deadline())
         if found is None:
-            raise _not_there(recording_id, rows)
+            raise _not_found(recording_id, rows)
         return found
 
-    async def _ask(
+    async def _request(
         self, connection: Connection, recording_id: str, priority: Priority, deadline: datetime
     ) -> Recording | None:
         try:
@@ -130,68 +125,68 @@ class Playback:
         asked: ByteRange | None,
         if_range: str | None = None,
     ) -> AsyncIterator[PlayableAudio]:
-        """Open a recording, or a part of it; the whole where `if_range` names another version than there is.
+        """Open a recording or a part of it; the whole if `if_range` names another version than the current one.
 
-        RingCentral tells no versions, so nothing but the archive answers `if_range` with a part. Raises NotFound,
+        RingCentral gives no versions, so only the archive can answer `if_range` with a part. Raises NotFound,
         OutOfRangeError, and what RingCentral's client raises.
         """
         rows = await self.load(account_id, recording_id)
-        vouched = asked if is_same_version(if_range, None) else None
+        asked_live = asked if is_same_version(if_range, None) else None
         async with await self._from_archive(rows, asked, if_range) or self._from_ringcentral(
-            account_id, recording_id, rows, vouched
-        ) as heard:
-            yield heard
+            account_id, recording_id, rows, asked_live
+        ) as audio:
+            yield audio
 
     async def _from_archive(
-        self, rows: Sequence[Row[Any]], asked: ByteRange | None, if_range: str | None
+        self, rows: Sequence[RecordingRow], asked: ByteRange | None, if_range: str | None
     ) -> AbstractAsyncContextManager[PlayableAudio] | None:
         row = next((row for row in rows if row.archive_path is not None), None)
         if row is None or self._archive is None:
             return None
         try:
-            if await self._archive.size(row.archive_path) != row.archive_bytes:
-                log.warning("an archived recording is not there any more", recording_id=row.recording_id)
+            if await self._archive.size(str(row.archive_path)) != row.archive_bytes:
+                log.warning("an archived recording is missing", recording_id=row.recording_id)
                 return None
         except ArchiveUnavailable as error:
             log.warning("the archive cannot be read", why=str(error))
             return None
-        total = int(row.archive_bytes)
-        if not is_same_version(if_range, etag_of(row.archive_sha256)):
+        total = int(row.archive_bytes or 0)
+        if not is_same_version(if_range, etag_of(str(row.archive_sha256))):
             asked = None
         span = satisfy(asked, total) if asked is not None else Span(0, total - 1, total)
         if span is None:
             raise OutOfRangeError(total)
-        return self._kept(self._archive, row, span, is_part=asked is not None)
+        return self._archived(self._archive, row, span, is_part=asked is not None)
 
     @asynccontextmanager
-    async def _kept(
-        self, archive: Archive, row: Row[Any], span: Span, *, is_part: bool
+    async def _archived(
+        self, archive: Archive, row: RecordingRow, span: Span, *, is_part: bool
     ) -> AsyncIterator[PlayableAudio]:
         last = -1 if span.last is None else span.last
-        async with aclosing(archive.read(row.archive_path, span.first, last)) as chunks:
+        async with aclosing(archive.read(str(row.archive_path), span.first, last)) as chunks:
             yield PlayableAudio(
                 AudioStream(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256
             )
 
     @asynccontextmanager
     async def _from_ringcentral(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]], asked: ByteRange | None
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], asked: ByteRange | None
     ) -> AsyncIterator[PlayableAudio]:
         if rows and all(row.state in _GONE and not was_refused(row) for row in rows):
-            raise _not_there(recording_id, rows)
-        connection = await self._reach(account_id, rows)
+            raise _not_found(recording_id, rows)
+        connection = await self._connection(account_id, rows)
         content_uri, content_type = await self._address(account_id, recording_id, rows)
         try:
             async with open_audio_stream(
                 connection.client, content_uri, asked, deadline=self._deadline()
-            ) as sound:
+            ) as stream:
                 if any(row.state in OPEN for row in rows):
-                    await self._look_soon(account_id, recording_id)
-                elif rows and sound.content_type and all(row.content_type is None for row in rows):
+                    await self._request_soon(account_id, recording_id)
+                elif rows and stream.content_type and all(row.content_type is None for row in rows):
                     await self._note(
-                        account_id, recording_id, content_type=sound.content_type[: widths.CONTENT_TYPE]
+                        account_id, recording_id, content_type=stream.content_type[: widths.CONTENT_TYPE]
                     )
-                yield PlayableAudio(sound, sound.content_type or content_type)
+                yield PlayableAudio(stream, stream.content_type or content_type)
         except PermissionMissing as error:
             await note_missing_permission(self._connections, connection, error)
             raise
@@ -199,31 +194,31 @@ class Playback:
             if refusal.status != 404:
                 raise
             state = await self._note_not_found(account_id, recording_id, rows)
-            raise _not_there(recording_id, rows, state) from refusal
+            raise _not_found(recording_id, rows, state) from refusal
 
     async def _address(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
     ) -> tuple[str, str | None]:
-        """Return RingCentral's address of the sound, and its type as far as it is known."""
+        """Return RingCentral's address of the audio, and its type if it is known."""
         for row in rows:
             if row.content_uri is not None:
                 return row.content_uri, row.content_type
         found = await self.fetch(account_id, recording_id, rows)
         if found.content_uri is None:
-            raise NotFound("RingCentral does not say where this recording is")
+            raise NotFound("RingCentral does not give the address of this recording")
         return found.content_uri, found.content_type
 
-    async def _reach(self, account_id: AccountId, rows: Sequence[Row[Any]]) -> Connection:
+    async def _connection(self, account_id: AccountId, rows: Sequence[RecordingRow]) -> Connection:
         async with self._database.read() as db:
-            concerned = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
+            extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
         now = self._clock.now()
-        return await load_connection(self._connections, account_id, concerned, READ_RECORDINGS, now)
+        return await load_connection(self._connections, account_id, extension_ids, READ_RECORDINGS, now)
 
     def _deadline(self) -> datetime:
         return self._clock.now() + self._patience
 
-    async def _look_soon(self, account_id: AccountId, recording_id: str) -> None:
-        """Let the keeper find out at once what a reader has just heard."""
+    async def _request_soon(self, account_id: AccountId, recording_id: str) -> None:
+        """Make a recording due at once: a reader has just found its audio."""
         async with self._database.write() as db:
             now = self._clock.now()
             await recordings.change(db, account_id, recording_id, states=OPEN, due_at=now)
@@ -233,7 +228,7 @@ class Playback:
             await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
 
     async def _note_not_found(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[Row[Any]]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
     ) -> State | None:
         if not any(row.state == State.READY and row.archive_path is None for row in rows):
             return None
@@ -242,13 +237,13 @@ class Playback:
             return await take_not_found(ledger, recording_id, rows)
 
 
-def _not_there(recording_id: str, rows: Sequence[Row[Any]], state: State | None = None) -> NotFound:
+def _not_found(recording_id: str, rows: Sequence[RecordingRow], state: State | None = None) -> NotFound:
     if not rows:
-        return NotFound(f"RingCentral has no recording {recording_id}, or not yet")
-    state = state or State(recordings.best_of(rows).state)
+        return NotFound(f"RingCentral does not have the recording {recording_id}, or not yet")
+    state = state or recordings.best_of(rows).state
     why = {
-        State.EXPIRED: "is not there any more, or never came",
-        State.NONE: "was too short to be kept",
-        State.READY: "is not there any more",
+        State.EXPIRED: "is not available any more, or never was",
+        State.NONE: "was too short to be stored",
+        State.READY: "is not available any more",
     }.get(state, "is not ready yet")
     return NotFound(f"Recording {recording_id} {why}", state=state.value)

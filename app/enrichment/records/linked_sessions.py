@@ -1,7 +1,7 @@
-"""What records say of other sessions that belong with their call. Does no input or output.
+"""Which other sessions belong with a call by its records. Does no input or output.
 
-A warm transfer names the other session as `transferTarget` or `transferee`, on the record or on a leg; a leg
-can be of another session than its record (RingCentral's API description).
+A warm transfer names the other session as `transferTarget` or `transferee`, on the record or on a leg. A leg
+can belong to another session than its record (RingCentral's API description).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 
 
 def links_of_records(call: Call, records: Iterable[CallRecord]) -> list[Link]:
-    """Return the links that a call's records tell of, each once."""
+    """Return the links in a call's records, each once."""
     own = call.telephony_session_id
     found: dict[tuple[str, str], Link] = {}
     for record in records:
@@ -28,6 +28,6 @@ def links_of_records(call: Call, records: Iterable[CallRecord]) -> list[Link]:
 
 
 def links_of_rows(call: Call, rows: Iterable[Any]) -> list[Link]:
-    """Return the links that the kept records of a call (rows of `call_records`) tell of."""
+    """Return the links in the stored records of a call (rows of `call_records`)."""
     records = [read_call_record(row.raw) for row in rows]
     return links_of_records(call, [record for record in records if not isinstance(record, BadRecord)])

@@ -1,12 +1,12 @@
 """Which records belong to which call. Does no input or output.
 
 Active Calls has no filter for a session, and an unknown query parameter yields everything with status 200
-(guide "Finding active calls"), so whatever an answer brings is matched here, record by record:
+(guide "Finding active calls"), so each record of a response is matched here:
 
 1. by `telephonySessionId`, the key of a call;
-2. by `sessionId`, where one of the two sides lacks the key and the id means exactly one sought call
-   ("0" means none: all conferences say so);
-3. by both numbers and the start, where a call is known from a source that gave no usable id.
+2. by `sessionId`, where one of the two sides lacks the key and the id means exactly one wanted call
+   ("0" means none: all conferences have it);
+3. by both numbers and the start, where a call is known from a source without a usable id.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from app.ringcentral.models import CallRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallKeys:
-    """A call as we look for it. `telephony_session_id` is None while only a `sessionId` is known."""
+    """What identifies a wanted call. `telephony_session_id` is None while only a `sessionId` is known."""
 
     call_id: str
     telephony_session_id: str | None
@@ -31,40 +31,40 @@ class CallKeys:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """`found` by call id; `strangers` by `telephonySessionId`: sessions that nobody sought."""
+    """Records of wanted calls by call id, and of all others by `telephonySessionId`."""
 
     found: dict[str, list[CallRecord]] = field(default_factory=dict)
-    strangers: dict[str, list[CallRecord]] = field(default_factory=dict)
+    unknown: dict[str, list[CallRecord]] = field(default_factory=dict)
 
 
 def match_records(
-    records: Iterable[CallRecord], sought: Collection[CallKeys], start_tolerance_seconds: float
+    records: Iterable[CallRecord], wanted: Collection[CallKeys], start_tolerance_seconds: float
 ) -> Matching:
-    """Sort records by the call that they belong to. A record belongs to one call at most."""
-    index = _Index(sought, timedelta(seconds=start_tolerance_seconds))
+    """Sort records by call. A record belongs to at most one call."""
+    index = _Index(wanted, timedelta(seconds=start_tolerance_seconds))
     found: dict[str, list[CallRecord]] = defaultdict(list)
-    strangers: dict[str, list[CallRecord]] = defaultdict(list)
+    unknown: dict[str, list[CallRecord]] = defaultdict(list)
     for record in records:
         call_id = index.find(record)
         if call_id is not None:
             found[call_id].append(record)
         elif record.telephony_session_id is not None:
-            strangers[record.telephony_session_id].append(record)
-    return Matching(dict(found), dict(strangers))
+            unknown[record.telephony_session_id].append(record)
+    return Matching(dict(found), dict(unknown))
 
 
-def answers(records: Sequence[CallRecord]) -> list[CallRecord]:
-    """Keep the records that say how a call went: an In Progress one is provisional in every field."""
+def finished_records(records: Sequence[CallRecord]) -> list[CallRecord]:
+    """Return the records that are not In Progress, which is provisional in every field."""
     return [record for record in records if not record.is_in_progress]
 
 
 class _Index:
-    def __init__(self, sought: Collection[CallKeys], tolerance: timedelta) -> None:
+    def __init__(self, wanted: Collection[CallKeys], tolerance: timedelta) -> None:
         self._tolerance = tolerance
-        self._by_key = {call.telephony_session_id: call for call in sought if call.telephony_session_id}
+        self._by_key = {call.telephony_session_id: call for call in wanted if call.telephony_session_id}
         self._by_session: dict[str, list[CallKeys]] = defaultdict(list)
-        self._nameless = [call for call in sought if call.telephony_session_id is None]
-        for call in sought:
+        self._nameless = [call for call in wanted if call.telephony_session_id is None]
+        for call in wanted:
             if call.session_id is not None and is_alias(call.session_id):
                 self._by_session[call.session_id].append(call)
 

@@ -1,10 +1,10 @@
-"""Which reading of a record stands, which record is the call, what the call is by its records. No I/O.
+"""Which version of a record counts, which record is primary, and what they say of the call together. No I/O.
 
-A record is replaced as a whole, never field by field: while a call goes on its direction, action, parties
-and legs are provisional and turn over at the hang-up (published Active Calls answers). The Call Log is the
-better witness than Active Calls, Detailed better than Simple, the later reading better than the earlier; and any
-that was made after the end better than all from before it, which may look finished and are not (reports from the
-field: Stopped, or Accepted with a second of duration, of calls that go on).
+A record is replaced as a whole, never field by field: while a call goes on, its direction, action, parties and legs are
+provisional and change at the hang-up (published Active Calls responses). The Call Log counts more than Active Calls,
+Detailed more than Simple, a later version more than an earlier one. Any version from after the end counts more than all
+from before it, which may look finished and are not (reports from the field: Stopped, or Accepted with a second of
+duration, of calls that go on).
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RecordVersion:
-    """A record as one source showed it at one moment; `is_provisional` when that was before the end of the call."""
+    """A record as one source showed it at one moment; `is_provisional` if that was before the end of the call."""
 
     record: CallRecord
     source: Source
@@ -40,7 +40,7 @@ class RecordVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
-    """What a call is by its records. `None` where they do not say."""
+    """What the records say of a call. `None` where they say nothing."""
 
     primary_id: str
     direction: str | None
@@ -54,7 +54,8 @@ class RecordSummary:
     duration_seconds: int | None
     has_recording: bool
     session_ids: tuple[str, ...]
-    """Those that name a call: the "0" of conferences does not."""
+    """Without the "0" of conferences, which names no call."""
+
     extension_ids: tuple[str, ...]
     numbers: tuple[str, ...]
 
@@ -62,22 +63,22 @@ class RecordSummary:
 def merge_versions(
     kept: Mapping[str, RecordVersion], fresh: Iterable[RecordVersion]
 ) -> dict[str, RecordVersion]:
-    """Return the readings that replace what is kept, by record id: also those that only confirm it later.
+    """Return the versions that replace what is kept, by record id, including later ones that only confirm it.
 
-    Idempotent: merging what was merged changes nothing. The order of `fresh` does not matter, nor in how many
-    steps it comes; that is why a confirmation has to be kept too. `tells_news` says which ones say more.
+    Idempotent. Neither the order of `fresh` nor the number of calls in which it arrives matters; that is why
+    confirmations are kept too. `brings_news` tells which versions say more.
     """
-    standing = dict(kept)
-    for reading in fresh:
-        present = standing.get(reading.record.id)
-        if present is None or _replaces(reading, present):
-            standing[reading.record.id] = reading
-    return {key: reading for key, reading in standing.items() if reading is not kept.get(key)}
+    current = dict(kept)
+    for version in fresh:
+        present = current.get(version.record.id)
+        if present is None or _replaces(version, present):
+            current[version.record.id] = version
+    return {key: version for key, version in current.items() if version is not kept.get(key)}
 
 
 def brings_news(replaced: Mapping[str, RecordVersion], kept: Mapping[str, RecordVersion]) -> bool:
-    """Whether what was replaced says anything that was not kept before."""
-    return any(_says_more(reading, kept.get(key)) for key, reading in replaced.items())
+    """Whether any of the versions that replace what is kept says something new."""
+    return any(_says_more(version, kept.get(key)) for key, version in replaced.items())
 
 
 def _replaces(new: RecordVersion, old: RecordVersion) -> bool:
@@ -86,24 +87,22 @@ def _replaces(new: RecordVersion, old: RecordVersion) -> bool:
     return _weight(new) > _weight(old)
 
 
-def _weight(reading: RecordVersion) -> tuple[int, datetime, datetime, str]:
-    modified = reading.record.last_modified_time or _EARLIEST
-    return (reading.rank, modified, reading.fetched_at, repr(sorted(reading.record.raw.items(), key=str)))
+def _weight(version: RecordVersion) -> tuple[int, datetime, datetime, str]:
+    modified = version.record.last_modified_time or _EARLIEST
+    return (version.rank, modified, version.fetched_at, repr(sorted(version.record.raw.items(), key=str)))
 
 
-def _says_more(reading: RecordVersion, old: RecordVersion | None) -> bool:
-    return old is None or (reading.record.raw, reading.source) != (old.record.raw, old.source)
+def _says_more(version: RecordVersion, old: RecordVersion | None) -> bool:
+    return old is None or (version.record.raw, version.source) != (old.record.raw, old.source)
 
 
 def primary_of(records: Sequence[CallRecord], provisional: Container[str] = frozenset()) -> CallRecord | None:
-    """Choose the record that stands for the call: connected before others, then with a recording, then the
-    longest, then any other before a missed one, then the earliest, then the caller's; among equals the smallest
-    id, so that the choice does not depend on order. Those with ids in `provisional` come last.
+    """Choose the primary record: connected before others, then with a recording, then the longest, then any other
+    before a missed one, then the earliest, then the caller's. The smallest id breaks ties, so that the choice does not
+    depend on order. Records with ids in `provisional` come last. In Progress and deleted ones are not candidates.
 
-    A queue's call that was given up is Abandoned in the record of the queue and Missed in those of its members,
-    all of no length and often of the same second: Missed speaks of a phone, Abandoned of the call.
-
-    Records in progress and deleted ones are not candidates.
+    A queue call that the caller abandons is Abandoned in the record of the queue and Missed in those of its members,
+    all with no duration and often in the same second: Missed is about a phone, Abandoned about the call.
     """
     candidates = [record for record in records if not record.is_in_progress and not record.is_deleted]
     return min(candidates, key=lambda record: (record.id in provisional, *_preference(record)), default=None)
@@ -124,8 +123,8 @@ def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, 
 def summarise(
     records: Sequence[CallRecord], provisional: Container[str] = frozenset()
 ) -> RecordSummary | None:
-    """Say what the call is; None while no record is an answer. Those with ids in `provisional` were read before
-    its end."""
+    """Summarise a call's records; None while none is finished. Those with ids in `provisional` are from before its
+    end."""
     primary = primary_of(records, provisional)
     if primary is None:
         return None
@@ -152,23 +151,23 @@ def summarise(
 
 
 def outcome_of(primary: CallRecord, records: Sequence[CallRecord]) -> Outcome:
-    """Say what became of the call: what its primary record says, but for calls from one extension to another.
+    """Return the outcome of the call: that of its primary record, except for calls between two extensions.
 
-    Of these there are two records, and the caller's is connected as soon as anything answers, a voicemail box too
-    (the caller's party is Answered then as well, guide "Telephony session notifications"): the called side's says
-    whether a person did. Nobody answers a call to himself: who calls his own number hears his voicemail box.
+    Such a call has two records. The caller's is connected as soon as anything answers, even voicemail (the caller's
+    party is Answered then as well, guide "Telephony session notifications"); the called side's says whether a person
+    did. A user who calls his own number always reaches his voicemail.
     """
-    told = read_outcome(primary.result)
-    if told is not Outcome.ANSWERED:
-        return told
+    outcome = read_outcome(primary.result)
+    if outcome is not Outcome.ANSWERED:
+        return outcome
     if _is_same(primary.from_party, primary.to_party):
         return Outcome.VOICEMAIL
     other_side = primary_of([record for record in records if _is_other_side(primary, record)])
-    return read_outcome(other_side.result) if other_side else told
+    return read_outcome(other_side.result) if other_side else outcome
 
 
 def _is_other_side(calling: CallRecord, record: CallRecord) -> bool:
-    """Whether this is the record of the one called in the very call that `calling` is the caller's record of."""
+    """Whether this is the called side's record of the call whose caller's record is `calling`."""
     directions = ((calling.direction or "").casefold(), (record.direction or "").casefold())
     return (
         directions == ("outbound", "inbound")
@@ -197,7 +196,8 @@ def _extensions(record: CallRecord) -> Iterable[str | None]:
 
 
 def read_side(party: Party) -> dict[str, Any]:
-    """Return one side of a call as the API shows it, without what is not known."""
+    """Return one side of a call as the API shows it: phoneNumber, extensionNumber, extensionId, name, location; only
+    those that are known."""
     fields = {
         "phoneNumber": party.phone_number,
         "extensionNumber": party.extension_number,
@@ -213,7 +213,7 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def end_of(records: Iterable[CallRecord]) -> datetime | None:
-    """Return when a call was over by its records, to a second."""
+    """Return when a call ended by its records, to the second; None if no record has a start."""
     ends = [
         record.start_time + timedelta(seconds=record.duration_seconds or 0.0)
         for record in records

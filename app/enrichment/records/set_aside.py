@@ -1,16 +1,18 @@
-"""What RingCentral told of a call and cannot be stored: set aside alone, so that its neighbours are not held up.
+"""Calls whose data cannot be stored are set aside alone, so that they do not block their neighbours.
 
-Readers repair odd values, so nothing should end here. What does is logged and counted, and operators are told: the
-latest of each account stands in a row of `work`, see `load_set_aside`.
+The decoders repair odd values, so this should never happen. When it does, it is logged and counted, and operators see
+the latest case of each account: a row of `work`, see `load_set_aside`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
+from pydantic import Field, TypeAdapter
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.clock import Clock
@@ -23,57 +25,86 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 KIND = "set-aside"
-UNSTORABLE = "unstorable"
-"""Reason of a call whose record cannot be stored."""
+BATCH = 100
+"""Calls in one transaction."""
+
+TEMPORARY_FAILURES = (StorageUnavailable, LeaseLost, RingCentralError)
+"""Failures that the data did not cause: the same work is tried again."""
 
 _SHOWN_FOR = timedelta(days=1)
-PASSING = (StorageUnavailable, LeaseLost, RingCentralError)
-"""What is no fault of the data: it passes, and the same is tried again."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """What was set aside for an account lately."""
+    """What was set aside for an account in the last day; `problem` has `code`, `detail` and `since`."""
 
     account_id: AccountId
     problem: dict[str, Any]
 
 
-async def write_apart(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What is stored of an account: its latest case, and the number of cases `since` then without a day's pause."""
+
+    since: datetime
+    last_at: Annotated[datetime, Field(alias="lastAt")]
+    count: int
+    subject: str
+    source: str
+    why: str
+
+    def is_recent(self, now: datetime) -> bool:
+        return now - self.last_at < _SHOWN_FOR
+
+
+_STORED: TypeAdapter[_Stored] = TypeAdapter(_Stored)
+
+
+async def write_in_batches(
     items: Sequence[T],
     write: Callable[[Sequence[T]], Awaitable[R]],
     set_aside: Callable[[T, Exception], Awaitable[None]],
 ) -> list[R]:
-    """Write items in one transaction; where the data of one make that fail, write the halves, and set that one aside.
+    """Write items in short transactions, so that events do not wait for them; return what `write` returned for each.
 
-    `write` opens the transaction. An outage is raised: it is no fault of the items. Returns what `write` returned.
+    `write` opens and commits the transaction. If it fails because of the data of one item, the halves are written
+    separately until that item is alone; it is set aside. Temporary failures are raised.
     """
-    if not items:
-        return []
+    results: list[R] = []
+    for start in range(0, len(items), BATCH):
+        results += await _write_or_halve(items[start : start + BATCH], write, set_aside)
+    return results
+
+
+async def _write_or_halve(
+    items: Sequence[T],
+    write: Callable[[Sequence[T]], Awaitable[R]],
+    set_aside: Callable[[T, Exception], Awaitable[None]],
+) -> list[R]:
     try:
         return [await write(items)]
-    except PASSING:
+    except TEMPORARY_FAILURES:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the item causes, its neighbours are written
+    except Exception as error:  # noqa: BLE001 - whatever one item causes, the others are written
         if len(items) == 1:
             await set_aside(items[0], error)
             return []
     middle = len(items) // 2
-    first = await write_apart(items[:middle], write, set_aside)
-    return first + await write_apart(items[middle:], write, set_aside)
+    first = await _write_or_halve(items[:middle], write, set_aside)
+    return first + await _write_or_halve(items[middle:], write, set_aside)
 
 
-class Shelf:
-    """Where the background work notes what it has set aside."""
+class SetAsideLog:
+    """Notes what background work has set aside, and stops the work on it."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def note(self, account_id: AccountId, source: str, subject: str, error: Exception) -> None:
-        """Log, count and keep that what `source` told of `subject` (a call, by whatever name) cannot be stored."""
+        """Log, count and store that the data of `source` about `subject`, any name of a call, cannot be stored."""
         now = self._clock.now()
         metrics.SET_ASIDE.labels(source=source).inc()
         log.error(
@@ -81,31 +112,34 @@ class Shelf:
         )
         mine = (work.c.account_id == account_id) & (work.c.kind == KIND)
         async with self._database.write() as db:
-            before = await db.scalar(select(work.c.state).where(mine).with_for_update()) or {}
-            is_recent = before.get("lastAt") and now - datetime.fromisoformat(before["lastAt"]) < _SHOWN_FOR
-            state = {
-                "since": before["since"] if is_recent else now.isoformat(),
-                "lastAt": now.isoformat(),
-                "count": (before["count"] if is_recent else 0) + 1,
-                "subject": subject,
-                "source": source,
-                "why": _in_short(error),
-            }
+            stored = await db.scalar(select(work.c.state).where(mine).with_for_update())
+            before = _STORED.validate_python(stored) if stored else None
+            if before is not None and not before.is_recent(now):
+                before = None
+            case = _Stored(
+                since=before.since if before else now,
+                last_at=now,
+                count=before.count + 1 if before else 1,
+                subject=subject,
+                source=source,
+                why=_kinds_of(error),
+            )
+            state = _STORED.dump_python(case, mode="json", by_alias=True)
             insert = upsert_into(db, work).values(account_id=account_id, kind=KIND, state=state)
             await db.execute(
                 insert.on_conflict_do_update(index_elements=["account_id", "kind"], set_={"state": state})
             )
 
     async def close_window(self, account_id: AccountId, call_id: str) -> None:
-        """Poll no more for a call: the Call Log is read for it instead."""
+        """Stop polling for a call; the Call Log is read for it instead."""
         await self._change(account_id, call_id, window_closes_at=self._clock.now())
 
     async def stop_reading(self, account_id: AccountId, call_id: str) -> None:
-        """Read no more for a call that cannot be written at all."""
+        """Stop reading the Call Log for a call that cannot be written at all."""
         await self._change(account_id, call_id, read_at=None)
 
     async def stop_insights(self, account_id: AccountId, call_id: str) -> None:
-        """Look no more for the insights of a call that cannot be written at all."""
+        """Stop requesting the insights of a call that cannot be written at all."""
         await self._change(account_id, call_id, insights_at=None)
 
     async def _change(self, account_id: AccountId, call_id: str, **values: Any) -> None:
@@ -114,27 +148,25 @@ class Shelf:
             await db.execute(update(calls).where(mine).values(values))
 
 
-async def load_set_aside(db: Any, now: datetime) -> list[SetAside]:
-    """Return, by account, what was set aside in the last day, as {code, detail, since}."""
+async def load_set_aside(db: AsyncConnection, now: datetime) -> list[SetAside]:
+    """Return what was set aside in the last day, by account."""
     query = select(work.c.account_id, work.c.state).where(work.c.kind == KIND).order_by(work.c.account_id)
-    return [
-        SetAside(AccountId(row.account_id), _problem(row.state))
-        for row in await db.execute(query)
-        if row.state and now - datetime.fromisoformat(row.state["lastAt"]) < _SHOWN_FOR
+    found = [
+        (row.account_id, _STORED.validate_python(row.state)) for row in await db.execute(query) if row.state
     ]
+    return [SetAside(AccountId(one), _problem(state)) for one, state in found if state.is_recent(now)]
 
 
-def _problem(state: dict[str, Any]) -> dict[str, Any]:
+def _problem(state: _Stored) -> dict[str, Any]:
     return {
         "code": "record-set-aside",
-        "detail": f"{state['count']} times in a day, what RingCentral told of a call could not be stored, lately of "
-        f"{state['subject']} ({state['source']}: {state['why']}). Other calls are not affected; please report it.",
-        "since": state["since"],
+        "detail": f"The data that RingCentral sent about a call could not be stored, {state.count} times in a day; the "
+        f"latest was {state.subject} ({state.source}: {state.why}). Other calls are not affected. Please report it.",
+        "since": state.since.isoformat(),
     }
 
 
-def _in_short(error: Exception) -> str:
-    """Say what was wrong without repeating the data: the kind of the error, and of what it came from."""
+def _kinds_of(error: Exception) -> str:
+    """Name the types of the error and of its cause; their texts might repeat the data."""
     cause = getattr(error, "orig", None) or error.__cause__
-    names = [type(error).__name__, *([type(cause).__name__] if cause is not None else [])]
-    return ": ".join(names)
+    return ": ".join(type(one).__name__ for one in (error, cause) if one is not None)

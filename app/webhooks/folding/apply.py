@@ -12,7 +12,7 @@ from app.calls.model import NO_SESSION, Call, Stage
 from app.calls.related.links import Link, key_of
 from app.calls.related.store import link_calls
 from app.clock import Clock
-from app.enrichment.records.apply import RECORDS_END, reapply_records
+from app.enrichment.records.call_update import RECORDS_END, reapply_records
 from app.ids import CallId, new_id
 from app.webhooks.folding.call_view import CallView, endpoint_json
 from app.webhooks.folding.parties import read_parties

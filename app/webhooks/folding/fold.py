@@ -13,7 +13,7 @@ from app import metrics
 from app.calls.insights.store import take
 from app.calls.ledger import open_ledger
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
-from app.enrichment.records.apply import finish
+from app.enrichment.records.settling import finish
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import apply_facts

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Stage
 from app.db.engine import wake
-from app.enrichment.records.apply import later_end
+from app.enrichment.records.call_update import later_end
 from app.values.times import time_text
 from app.webhooks.folding.call_view import CallView
 from app.webhooks.folding.ending import EndingAt, Live, NotACall, Over, judge_end

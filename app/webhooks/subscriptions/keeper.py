@@ -206,7 +206,7 @@ class SubscriptionKeeper(Worker):
         detail = next((item.blacklisted_reason for item in found if item.id == known.subscription_id), None)
         async with self._database.write() as db:
             if reason is gaps.Reason.SUSPENDED:
-                last_at = await gaps.last_heard_at(db, await accounts.resolve(db, self._holder))
+                last_at = await gaps.last_announced_at(db, await accounts.resolve(db, self._holder))
                 since = min(since, last_at or since)
             await gaps.note_gap(
                 db, self._holder, reason, since, None, now, sweep_after=self._sweep_after, detail=detail

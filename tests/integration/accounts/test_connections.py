@@ -23,7 +23,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import credentials, rate_buckets
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.polling.planner import PlannerLimits
+from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.poller import Poller
 from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId

@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Row, update
+from sqlalchemy import update
 
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
-from app.calls.recordings import NOT_THERE
+from app.calls.recordings import NOT_THERE, RecordingRow
 from app.db.tables import calls
 from app.enrichment.call_log.change_feed import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher, take_not_found
+from app.enrichment.recordings.recording_changes import take_not_found
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.webhooks.folding.parties import read_parties
@@ -29,7 +30,7 @@ RULES = EndRules(quiet=3.0, handover=30.0, stale=14_400.0, window=120.0)
 RECORDING = {"id": "77", "type": "Automatic", "contentUri": "https://media.ringcentral.com/77/content"}
 
 
-async def recording(desk: Desk) -> Row[Any]:
+async def recording(desk: Desk) -> RecordingRow:
     async with desk.database.read() as db:
         (row,) = await recordings.load(db, ACCOUNT, "77")
     return row

@@ -11,11 +11,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from app import metrics
 from app.calls.model import Source, Stage
 from app.calls.recordings import State
-from app.enrichment.call_log import reader as readings
 from app.enrichment.call_log.gaps import Reason
-from app.enrichment.insights import reader as insights
-from app.enrichment.records import set_aside
-from app.errors import AccessReason
+from app.enrichment.insights.results import METRIC_OUTCOMES
+from app.enrichment.records.reasons import MissingReason
 from app.metric_labels import OTHER
 from app.ringcentral import wire
 from app.webhooks.folding.ending import NO_CUSTOMER_CALLS
@@ -92,10 +90,10 @@ def test_declared_label_values_match_the_code() -> None:
     assert set(metrics.STAGES) == set(Stage)
     assert set(metrics.GAP_REASONS) == set(Reason)
     assert set(metrics.GROUPS) == {wire.LIGHT, wire.MEDIUM, wire.HEAVY, wire.AUTH}
-    never = {readings.NEVER_LOGGED, AccessReason.NO_CREDENTIALS, AccessReason.NO_PERMISSION, readings.REFUSED}
-    never |= {set_aside.UNSTORABLE}
+    why = MissingReason
+    never = {why.NEVER_LOGGED, why.NO_CREDENTIALS, why.NO_PERMISSION, why.REFUSED, why.UNSTORABLE}
     assert set(metrics.ABSENT_REASONS) == never | set(NO_CUSTOMER_CALLS.values())
-    assert set(metrics.INSIGHTS.values["outcome"]) == set(insights._OUTCOMES.values())
+    assert set(metrics.INSIGHTS.values["outcome"]) == set(METRIC_OUTCOMES.values())
     assert set(metrics.RECORD_SECONDS.values["source"]) == {Source.ACTIVE_CALLS, Source.CALL_LOG}
     assert State.EXPIRED in metrics.RECORDINGS.values["outcome"]
 

@@ -118,10 +118,10 @@ async def test_it_goes_on_while_there_are_newer_records(desk: Desk) -> None:
     feed = make_feed(desk)
     first = await feed.read(await own(desk))
     assert first is not None
-    assert (len(first.brought.opened), first.is_complete) == (12, False)
+    assert (len(first.ingested.opened), first.is_complete) == (12, False)
     second = await feed.read(await own(desk))
     assert second is not None
-    assert (len(second.brought.opened), second.is_complete) == (2, True)
+    assert (len(second.ingested.opened), second.is_complete) == (2, True)
 
 
 async def test_a_call_that_nobody_told_of_is_opened_and_says_so(desk: Desk) -> None:
@@ -157,7 +157,7 @@ async def test_a_token_that_is_refused_is_dropped_and_nothing_is_missed(desk: De
     read = await feed.read(await own(desk))
     assert read is not None
     assert desk.ringcentral.asked == ["changes from the start", "changes", "changes from the start"]
-    assert len(read.brought.opened) == 1
+    assert len(read.ingested.opened) == 1
 
 
 async def test_after_a_long_pause_it_begins_anew(desk: Desk) -> None:

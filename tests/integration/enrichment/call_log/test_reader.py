@@ -12,7 +12,7 @@ from app.calls.attachments import store as attachments
 from app.calls.attachments.stored import NOTE
 from app.calls.attachments.subjects import open_account
 from app.db.tables import calls
-from app.enrichment.call_log import reader as readings
+from app.enrichment.call_log import due_requests
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.call_log.reading_plan import (
     ByRecords,
@@ -22,7 +22,8 @@ from app.enrichment.call_log.reading_plan import (
     plan_read,
     seconds_per_page,
 )
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
@@ -348,7 +349,7 @@ async def test_a_request_that_is_refused_is_not_sent_for_ever(desk: Desk) -> Non
 async def test_a_call_behind_the_last_page_read_is_not_counted_as_looked_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings, "MOST_PAGES", 2)
+    monkeypatch.setattr(due_requests, "MOST_PAGES", 2)
     began = desk.clock.now() - timedelta(minutes=30)
     for number in range(4, 0, -1):
         start = began + timedelta(minutes=number)
@@ -374,7 +375,7 @@ async def test_what_a_page_has_served_is_not_asked_for_again(desk: Desk) -> None
         start = now - timedelta(seconds=back)
         await desk.end_call(number, started_at=start)
         desk.ringcentral.log.append(detailed(desk, number, startTime=start.isoformat()))
-    desk.reader._page_seconds[(AccountId(ACCOUNT), "own")] = 200.0
+    desk.reader._requests._page_seconds[(AccountId(ACCOUNT), "own")] = 200.0
     desk.clock.advance(121)
     for _ in range(3):
         await desk.reader.step()

@@ -10,7 +10,8 @@ import pytest
 
 from app.enrichment.call_log.change_feed import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.ringcentral.models import BulkItem, Recording, RecordsPage, RecordsSync
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import accounts_context, work_context

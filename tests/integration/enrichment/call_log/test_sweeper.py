@@ -12,9 +12,11 @@ from app.accounts.access import Access, Level
 from app.accounts.credentials import CredentialKind, Secret, remove, save
 from app.calls.model import Call
 from app.db.tables import accounts, calls, credentials, sweeps
-from app.enrichment.call_log import gaps
+from app.enrichment.call_log import gaps, sweep_rows
 from app.enrichment.call_log.gaps import Reason, Sweep
-from app.enrichment.call_log.sweeper import UNASKED, Sweeper, SweepRules
+from app.enrichment.call_log.sweep_rules import SweepRules
+from app.enrichment.call_log.sweep_state import SweepProblem
+from app.enrichment.call_log.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.stored_tokens import StoredToken
@@ -246,9 +248,9 @@ async def test_one_replica_at_a_time_reads_a_slice(desk: Desk) -> None:
     sweep_id = await note_gap(desk, START - timedelta(minutes=10), START)
     desk.clock.advance(61)
     async with desk.database.write() as db:
-        gap = await gaps.load(db, UNBOUND_ACCOUNT, sweep_id)
-        assert await gaps.claim(db, gap, "one", desk.clock.now(), 15.0) is not None
-        assert await gaps.claim(db, gap, "two", desk.clock.now(), 15.0) is None
+        gap = await sweep_rows.load(db, UNBOUND_ACCOUNT, sweep_id)
+        assert await sweep_rows.claim(db, gap, "one", desk.clock.now(), 15.0) is not None
+        assert await sweep_rows.claim(db, gap, "two", desk.clock.now(), 15.0) is None
     await make_sweeper(desk, "two").step()
     assert desk.ringcentral.asked == []
     desk.clock.advance(16)
@@ -329,8 +331,8 @@ async def test_a_gap_that_grows_while_it_is_swept_is_swept_anew(desk: Desk) -> N
     sweep_id = await note_gap(desk, START - timedelta(minutes=10), START)
     desk.clock.advance(61)
     async with desk.database.write() as db:
-        held = await gaps.claim(
-            db, await gaps.load(db, UNBOUND_ACCOUNT, sweep_id), "one", desk.clock.now(), 300.0
+        held = await sweep_rows.claim(
+            db, await sweep_rows.load(db, UNBOUND_ACCOUNT, sweep_id), "one", desk.clock.now(), 300.0
         )
     assert held is not None
     await note_gap(desk, START - timedelta(minutes=20), START - timedelta(minutes=5))
@@ -472,7 +474,7 @@ async def test_a_gap_is_swept_when_everybody_was_asked(desk: Desk) -> None:
     (gap,) = await rows(desk)
     assert gap.done_at is None
     assert gap.problem is not None
-    assert (gap.problem["code"], "ben" in gap.problem["detail"]) == (UNASKED, True)
+    assert (gap.problem["code"], "ben" in gap.problem["detail"]) == (SweepProblem.USERS_NOT_ASKED, True)
     assert len(desk.ringcentral.asked) <= 4
     await connect_user(desk, "ben", Access(Level.EXTENSION, ExtensionId("711000102")))
     desk.ringcentral.log.append(logged(2, START - timedelta(minutes=4)))
@@ -505,7 +507,7 @@ async def test_who_is_refused_again_and_again_costs_the_others_no_second_look(
     sweeper = make_sweeper(desk)
     await sweep_for(desk, sweeper, 3 * 3600)
     (gap,) = await rows(desk)
-    assert (gap.problem or {}).get("code") == UNASKED
+    assert (gap.problem or {}).get("code") == SweepProblem.USERS_NOT_ASKED
     assert read == 1
 
 

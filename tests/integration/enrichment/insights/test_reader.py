@@ -18,8 +18,10 @@ from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.engine import upsert_into
 from app.db.tables import calls, credentials, insights, sentiments
+from app.enrichment.insights import due_insights
 from app.enrichment.insights.reader import InsightsPlan, InsightsReader
-from app.enrichment.records.apply import CallLogPlan, apply_records
+from app.enrichment.records.apply import apply_records
+from app.enrichment.records.plan import CallLogPlan
 from app.errors import (
     CredentialsRefused,
     PermissionMissing,
@@ -230,10 +232,11 @@ async def test_switched_off_after_the_fact_what_waited_is_settled_without_asking
 
 
 async def test_two_replicas_ask_once(desk: Desk) -> None:
-    one, other = reader_of(desk), reader_of(desk)
+    other = reader_of(desk)
     await record_call(desk)
-    claimed, _ = await one._claim(AccountId(ACCOUNT))
-    assert claimed is not None
+    now = desk.clock.now()
+    async with desk.database.write() as db, open_ledger(db, AccountId(ACCOUNT), now) as ledger:
+        assert await due_insights.claim_due(ledger, now + timedelta(seconds=120)) is not None
     await other.step()
     assert desk.ringcentral.asked == []
     desk.clock.advance(121)

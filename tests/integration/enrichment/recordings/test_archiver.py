@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
@@ -19,10 +18,12 @@ from app.calls import recordings
 from app.clock import Clock, SystemClock
 from app.db.tables import credentials
 from app.enrichment.recordings.archive_store import FolderArchive
-from app.enrichment.recordings.archiver import Archiver, _download
+from app.enrichment.recordings.archiver import Archiver
 from app.enrichment.recordings.audio_stream import AudioStream
 from app.enrichment.recordings.byte_ranges import Span
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.recordings.download import download
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.errors import ArchiveUnavailable, PermissionMissing
 from app.ids import ExtensionId
 from tests.factories_calls import ACCOUNT, ANA
@@ -67,7 +68,7 @@ class Desk:
             spool=self.spool,
         )
 
-    async def again(self, recording_id: str) -> Row[Any]:
+    async def again(self, recording_id: str) -> Any:
         """Let time pass until the next try is due, and try."""
         await self.make_due(recording_id)
         await self.replica().step()
@@ -79,7 +80,7 @@ class Desk:
         await self.stage.know(recording_id, due_at=self.stage.process.clock.now())
         return recording_id
 
-    async def row(self, recording_id: str) -> Row[Any]:
+    async def row(self, recording_id: str) -> Any:
         row, *_ = await self.stage.process.playback.load(ACCOUNT, recording_id)
         return row
 
@@ -96,7 +97,7 @@ class Desk:
 @pytest.fixture(autouse=True)
 def _short_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulated sounds are short."""
-    monkeypatch.setattr("app.enrichment.recordings.archiver._OVERLAP_BYTES", 16)
+    monkeypatch.setattr("app.enrichment.recordings.download._OVERLAP_BYTES", 16)
 
 
 @pytest.fixture
@@ -184,10 +185,10 @@ async def test_a_download_is_on_the_disk_long_before_its_end(
     async def opened(*_: Any, **__: Any) -> AsyncIterator[AudioStream]:
         yield AudioStream(Span(0, None, None), False, "audio/mpeg", come())
 
-    monkeypatch.setattr("app.enrichment.recordings.archiver.open_audio_stream", opened)
+    monkeypatch.setattr("app.enrichment.recordings.download.open_audio_stream", opened)
     (connection,) = await desk.stage.process.connections.all()
     with pytest.raises(KeyboardInterrupt):
-        await _download(connection, "", desk.part(recording_id), clock)
+        await download(connection, "", desk.part(recording_id), clock)
     all_of_it = len(piece) * 8
     assert sizes == sorted(sizes)
     assert all_of_it // 2 <= sizes[-1] <= all_of_it
@@ -222,7 +223,7 @@ async def test_half_of_a_sound_that_has_changed_since_is_thrown_away(desk: Desk)
     assert (desk.kept / row.archive_path).read_bytes() == whole
 
 
-async def test_an_archive_that_refuses_is_tried_again_later_without_a_second_download(
+async def test_an_archive_that_refuses_is_tried_again_later_without_a_seconddownload(
     any_desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = any_desk
@@ -343,7 +344,7 @@ async def test_who_was_not_asked_is_not_said_to_lack_the_right(
 
     monkeypatch.setattr(process.connections, "of", both)
     monkeypatch.setattr(process.connections, "note", note)
-    monkeypatch.setattr("app.enrichment.recordings.archiver._download", refuse)
+    monkeypatch.setattr("app.enrichment.recordings.archiver.download", refuse)
     await desk.archivist.step()
     assert noted == ["by the keeper", "own"]
     row = await desk.row(recording_id)

@@ -110,6 +110,7 @@ async def test_a_reader_who_hears_a_pending_recording_lets_the_keeper_look_at_on
     await stage.know(recording_id, State.PENDING)
     assert (await stage.reader.get(path(recording_id))).status_code == 200
     (row,) = await stage.process.playback.load(ACCOUNT, recording_id)
+    assert row.due_at is not None
     assert row.due_at <= stage.process.clock.now()
 
 
@@ -120,7 +121,7 @@ async def test_a_purged_recording_is_404_and_shown_as_expired_from_then_on(any_s
     stage.simulator.purge_recordings([recording_id])
     answer = await stage.reader.get(path(recording_id))
     assert answer.status_code == 404
-    assert "not there any more" in answer.json()["detail"]
+    assert "not available any more" in answer.json()["detail"]
     shown = (await stage.reader.get(f"/v1/calls/{call_id}")).json()
     assert shown["readiness"]["recording"]["state"] == "expired"
     told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
@@ -140,6 +141,7 @@ async def test_what_its_record_said_too_early_is_looked_for_again(stage: Stage) 
     shown = (await stage.reader.get(f"/v1/calls/{call_id}")).json()
     assert shown["readiness"]["recording"]["state"] == "pending"
     (row,) = await stage.process.playback.load(ACCOUNT, recording_id)
+    assert row.due_at is not None
     assert row.due_at <= stage.process.clock.now()
 
 
@@ -148,7 +150,7 @@ async def test_what_is_missing_after_hours_is_gone_whoever_told_of_it(stage: Sta
     await stage.know(recording_id, created_at=stage.process.clock.now() - timedelta(hours=4))
     stage.simulator.purge_recordings([recording_id])
     answer = await stage.reader.get(path(recording_id))
-    assert "not there any more" in answer.json()["detail"]
+    assert "not available any more" in answer.json()["detail"]
 
 
 async def test_what_only_a_record_told_of_is_described_by_ringcentral_once(stage: Stage) -> None:
@@ -229,7 +231,7 @@ async def test_a_wav_is_called_one(stage: Stage) -> None:
     assert answer.content[:4] == b"RIFF"
 
 
-async def test_a_reader_who_leaves_ends_the_download(stage: Stage, monkeypatch: Any) -> None:
+async def test_a_reader_who_leaves_ends_thedownload(stage: Stage, monkeypatch: Any) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     closed = asyncio.Event()
@@ -341,7 +343,7 @@ async def test_a_reader_who_leaves_the_archive_closes_it(
     async with stage.database.write() as db:
         await recordings.change(db, ACCOUNT, "4711", **kept)
     async with stage.process.playback.open(ACCOUNT, "4711", None) as heard:
-        assert await anext(heard.sound.chunks) == b"x"
+        assert await anext(heard.stream.chunks) == b"x"
         assert closed == []
     assert closed == [2]
     etag = f'"{"00" * 32}"'

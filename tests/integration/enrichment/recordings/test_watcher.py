@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
@@ -15,7 +14,8 @@ from app.db.engine import upsert_into
 from app.db.tables import call_parties, credentials
 from app.enrichment.call_log.change_feed import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import Recording
@@ -39,7 +39,7 @@ def keeper(desk: Desk) -> RecordingWatcher:
     return RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), PLAN)
 
 
-async def rows(desk: Desk) -> list[Row[Any]]:
+async def rows(desk: Desk) -> list[Any]:
     async with desk.database.read() as db:
         return await recordings.load(db, ACCOUNT, "77")
 
@@ -219,7 +219,7 @@ async def test_what_events_announced_and_no_record_ever_names_is_soon_taken_for_
     call = await desk.call()
     assert (call.stage, call.readiness["recording"]["state"]) == ("final", "none")
     assert desk.ringcentral.asked.count("recording 77") == 3
-    assert (await rows(desk))[0].problem == "announced, and in no record"
+    assert (await rows(desk))[0].problem == "not-named"
 
 
 async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recording_short(desk: Desk) -> None:

@@ -12,7 +12,8 @@ from app import metrics
 from app.calls.model import Stage
 from app.db.tables import call_records, calls, metadata, recordings, work
 from app.db.types import UtcDateTime
-from app.enrichment.recordings.watcher import RecordingPlan, RecordingWatcher
+from app.enrichment.recordings.recording_plan import RecordingPlan
+from app.enrichment.recordings.watcher import RecordingWatcher
 from app.enrichment.records.set_aside import KIND, load_set_aside
 from app.errors import StorageUnavailable
 from app.ringcentral.models import Recording

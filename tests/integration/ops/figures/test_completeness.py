@@ -8,7 +8,7 @@ import pytest
 
 from app.calls.model import Stage
 from app.db.engine import Database
-from app.enrichment.call_log import gaps
+from app.enrichment.call_log import gaps, sweep_rows
 from app.enrichment.call_log.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.figures.completeness import add_up
@@ -79,7 +79,7 @@ async def test_gaps_are_listed_with_the_calls_they_cost(
             db, UNBOUND_ACCOUNT, Reason.MISSING, START - timedelta(hours=1), None, START,
             sweep_after=timedelta(seconds=60),
         )  # fmt: skip
-        await gaps.open_regular(db, UNBOUND_ACCOUNT, START, timedelta(seconds=900))
+        await sweep_rows.open_regular(db, UNBOUND_ACCOUNT, START, timedelta(seconds=900))
     await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=30), source="sweep")
     await seed(database, Stage.FINAL, START - timedelta(hours=2, minutes=40))
     shown = (await client.get("/v1/ops/gaps")).json()

@@ -15,7 +15,8 @@ from app.calls.attachments.subjects import open_account
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.tables import calls, insights, sentiments, timeline
-from app.enrichment.records.apply import CallLogPlan, apply_records
+from app.enrichment.records.apply import apply_records
+from app.enrichment.records.plan import CallLogPlan
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.conftest import build_app, open_client

@@ -9,7 +9,7 @@ from app.calls.insights.availability import (
     write_availability,
 )
 from app.calls.model import Call, Stage
-from app.enrichment.insights.reader import Closed, Found, Hopeless, Later, NotThere, learn
+from app.enrichment.insights.results import Found, GivenUp, Missing, Refused, Retry, learn
 from app.ids import AccountId, CallId
 from tests.fakes.clock import START
 
@@ -67,7 +67,7 @@ def test_ready_insights_are_not_expected_again() -> None:
 def test_refusals_close_availability_until_the_first_one_expires() -> None:
     sooner = START + timedelta(hours=1)
     known = Availability().turned_away("own", sooner)
-    learnt = learn(known, Closed("no-scope", {"second": HOURS}), START)
+    learnt = learn(known, Refused("no-scope", {"second": HOURS}), START)
     assert (learnt.reason, learnt.closed_until) == ("no-scope", sooner)
     assert learnt.is_refused("second", START)
     assert not learnt.is_refused("own", sooner)
@@ -75,12 +75,12 @@ def test_refusals_close_availability_until_the_first_one_expires() -> None:
 
 def test_a_response_reopens_availability_and_failures_do_not_change_it() -> None:
     closed = Availability().turned_away("own", HOURS).closed("no-licence", HOURS)
-    for answer in (Found([]), NotThere()):
+    for answer in (Found([]), Missing()):
         opened = learn(closed, answer, HOURS)
         assert opened.answered
         assert not opened.is_closed(START)
-    assert learn(closed, Later(HOURS), START) == closed
-    assert learn(Availability(), Hopeless("unreachable"), START) == Availability()
+    assert learn(closed, Retry(HOURS), START) == closed
+    assert learn(Availability(), GivenUp("unreachable"), START) == Availability()
 
 
 def test_availability_is_stored_as_json() -> None:

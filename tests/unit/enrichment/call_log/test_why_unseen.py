@@ -8,7 +8,7 @@ import pytest
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection, serving
 from app.call_log_api.lists import _item_json
-from app.enrichment.call_log.reader import why_unseen
+from app.enrichment.call_log.next_reads import why_unseen
 from app.errors import ForeignHost
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import BulkItem

@@ -6,17 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.enrichment.polling.planner import (
-    PlannerBudget,
-    PlannerLimits,
-    PollAt,
-    Rest,
-    Rhythm,
-    Waiting,
-    begin_rhythm,
-    hear,
-    plan_poll,
-)
+from app.enrichment.polling.limits import PlannerLimits
+from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
+from app.enrichment.polling.rhythm import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.visibility import prior_visibility
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
@@ -42,12 +34,12 @@ EVENLY_USED = bucket(*[6.0 * index for index in range(1, 11)])
 
 
 def quiet_rhythm() -> Rhythm:
-    return hear(begin_rhythm(at(-1200), LIMITS), [at(-600)], NOW)
+    return count_ends(begin_rhythm(at(-1200), LIMITS), [at(-600)], NOW)
 
 
 def busy_rhythm(per_second: float) -> Rhythm:
     calls = [at(-1190 + index / per_second) for index in range(int(1187 * per_second))]
-    return hear(begin_rhythm(at(-1200), LIMITS), calls, NOW)
+    return count_ends(begin_rhythm(at(-1200), LIMITS), calls, NOW)
 
 
 def seconds_to_poll(
@@ -59,12 +51,12 @@ def seconds_to_poll(
 
 
 def test_nobody_waiting_means_rest() -> None:
-    assert plan_poll([], ALL_FREE, PRIOR, quiet_rhythm(), NOW, LIMITS) == Rest("nobody waits")
+    assert plan_poll([], ALL_FREE, PRIOR, quiet_rhythm(), NOW, LIMITS) == Rest("no call waits")
 
 
 def test_closed_windows_mean_rest() -> None:
     plan = plan_poll(ended(120.0, 500.0), ALL_FREE, PRIOR, quiet_rhythm(), NOW, LIMITS)
-    assert plan == Rest("no open window is in want of a look")
+    assert plan == Rest("no open window needs a poll")
 
 
 def test_a_window_that_closes_before_the_budget_allows_a_request_means_rest() -> None:
@@ -134,7 +126,7 @@ def test_more_pages_than_slots_wait_for_the_last_slot() -> None:
 
 
 def test_calls_that_cease_do_not_leave_the_last_one_waiting() -> None:
-    rhythm = hear(busy_rhythm(16.0), [], NOW)
+    rhythm = count_ends(busy_rhythm(16.0), [], NOW)
     assert seconds_to_poll(ended(9.5, looked=0.5), rhythm=rhythm) <= 12.0
 
 
@@ -157,22 +149,22 @@ def test_thousands_of_waiting_calls_are_planned_quickly() -> None:
 
 
 def test_the_rhythm_counts_calls_in_slices() -> None:
-    rhythm = hear(begin_rhythm(NOW, LIMITS), [at(1), at(2), at(25)], at(31))
+    rhythm = count_ends(begin_rhythm(NOW, LIMITS), [at(1), at(2), at(25)], at(31))
     assert rhythm.counts == (2, 0, 1, 0)
 
 
 def test_the_rhythm_counts_calls_from_before_its_beginning_and_from_the_future() -> None:
-    assert hear(begin_rhythm(NOW, LIMITS), [at(-50), at(99)], at(15)).counts == (1, 1)
+    assert count_ends(begin_rhythm(NOW, LIMITS), [at(-50), at(99)], at(15)).counts == (1, 1)
 
 
 def test_the_rhythm_forgets() -> None:
-    rhythm = hear(begin_rhythm(NOW, LIMITS), [at(1)], at(5))
-    later = hear(rhythm, [at(4999)], at(5000))
+    rhythm = count_ends(begin_rhythm(NOW, LIMITS), [at(1)], at(5))
+    later = count_ends(rhythm, [at(4999)], at(5000))
     assert sum(later.counts) == 1
     assert len(later.counts) == 120
     assert later.starts_at == at(3810)
 
 
 def test_the_rhythm_survives_json() -> None:
-    rhythm = hear(begin_rhythm(NOW, LIMITS), [at(1), at(25)], at(31))
+    rhythm = count_ends(begin_rhythm(NOW, LIMITS), [at(1), at(25)], at(31))
     assert Rhythm.from_json(json.loads(json.dumps(rhythm.to_json()))) == rhythm

@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.recordings.archive_store import Archive, BucketArchive, FolderArchive, open_archive
-from app.enrichment.recordings.archiver import place_of, suffix_of
+from app.enrichment.recordings.archive_store import (
+    Archive,
+    BucketArchive,
+    FolderArchive,
+    archive_path,
+    open_archive,
+    suffix_of,
+)
 from app.errors import ArchiveUnavailable, SettingsError
 from app.settings import read_settings
 from tests.fakes.bucket import FakeBucket, bucket
@@ -150,8 +156,8 @@ def test_without_a_setting_nothing_is_kept(tmp_path: Path) -> None:
 
 def test_a_place_has_the_month_of_the_call_and_cannot_climb() -> None:
     at = datetime(2026, 3, 10, tzinfo=UTC)
-    assert place_of("908070001", "77", at, "audio/mpeg") == "908070001/2026/03/77.mp3"
-    assert place_of("908070001", "../77", at, None) == "908070001/2026/03/%2E%2E%2F77.bin"
+    assert archive_path("908070001", "77", at, "audio/mpeg") == "908070001/2026/03/77.mp3"
+    assert archive_path("908070001", "../77", at, None) == "908070001/2026/03/%2E%2E%2F77.bin"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.records.matching import CallKeys, answers, match_records
+from app.enrichment.records.matching import CallKeys, finished_records, match_records
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START
@@ -83,7 +83,7 @@ def test_sessions_that_nobody_sought_are_strangers() -> None:
         [sought()],
         5.0,
     )
-    assert {key: [item.id for item in items] for key, items in matching.strangers.items()} == {"s-7": ["a"]}
+    assert {key: [item.id for item in items] for key, items in matching.unknown.items()} == {"s-7": ["a"]}
 
 
 def test_a_record_in_progress_is_no_answer() -> None:
@@ -92,4 +92,4 @@ def test_a_record_in_progress_is_no_answer() -> None:
         record("b", result=None),
         record("c", result="in progress "),
     ]
-    assert [item.id for item in answers([*ongoing, record("d")])] == ["d"]
+    assert [item.id for item in finished_records([*ongoing, record("d")])] == ["d"]

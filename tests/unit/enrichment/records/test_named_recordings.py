@@ -1,16 +1,16 @@
 """Which recordings a call has by what records and events say of them."""
 
+from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from app.calls.model import Call
-from app.calls.recordings import NOT_THERE, State, readiness_of
-from app.enrichment.records.named_recordings import take_named_recordings, take_settled
+from app.calls.recordings import NOT_THERE, RecordingRow, State, readiness_of
+from app.enrichment.records.named_recordings import settle_recordings, take_named_recordings
 from app.ringcentral.models import CallRecord, read_call_record
-from tests.factories_calls import call_values, raw_record
+from tests.factories_calls import ACCOUNT, call_values, raw_record
 from tests.fakes.clock import START
 
 NOW = START + timedelta(seconds=200)
@@ -28,31 +28,24 @@ def record(**fields: Any) -> CallRecord:
     return read
 
 
-def kept(state: State, **fields: Any) -> Any:
-    values = {
-        "type": None,
-        "content_uri": None,
-        "attempts": 0,
-        "due_at": None,
-        "problem": None,
-        "created_at": START,
-    }
-    return SimpleNamespace(**values | {"state": state.value} | fields)
+def kept(state: State, **fields: Any) -> RecordingRow:
+    return RecordingRow(
+        account_id=ACCOUNT, recording_id="77", call_id="call_1", state=state, created_at=START, updated_at=START,
+        **fields,
+    )  # fmt: skip
 
 
 def test_a_recording_told_by_record_and_legs_is_one_row() -> None:
     told = call()
     rows = take_named_recordings(told, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST)
-    assert [(row["recording_id"], row["state"], row["type"]) for row in rows] == [
-        ("77", "pending", "Automatic")
-    ]
+    assert [(row.recording_id, row.state, row.type) for row in rows] == [("77", "pending", "Automatic")]
     assert told.readiness["recording"]["state"] == "pending"
 
 
 def test_the_first_look_comes_a_while_after_the_end_and_never_in_the_past() -> None:
     fresh, old = call(ended_at=NOW), call(ended_at=NOW - timedelta(hours=1))
     due = [
-        take_named_recordings(one, [record(recording=NAMED)], {}, NOW, FIRST)[0]["due_at"]
+        take_named_recordings(one, [record(recording=NAMED)], {}, NOW, FIRST)[0].due_at
         for one in (fresh, old)
     ]
     assert due == [NOW + FIRST, NOW]
@@ -67,13 +60,13 @@ def test_a_call_without_any_is_done_at_once() -> None:
 def test_what_an_event_announced_is_waited_for() -> None:
     told = call(details={"recordingIds": ["77"]})
     rows = take_named_recordings(told, [record()], {}, NOW, FIRST)
-    assert (rows[0]["state"], told.readiness["recording"]["state"]) == ("announced", "pending")
+    assert (rows[0].state, told.readiness["recording"]["state"]) == ("announced", "pending")
 
 
 def test_a_recording_too_short_to_be_kept_is_not_waited_for() -> None:
     told = call(details={"recordingIds": ["77"]})
     rows = take_named_recordings(told, [record(shortRecording=True)], {}, NOW, FIRST)
-    assert (rows[0]["state"], rows[0]["due_at"]) == ("none", None)
+    assert (rows[0].state, rows[0].due_at) == ("none", None)
     assert told.readiness["recording"]["state"] == "none"
 
 
@@ -81,10 +74,10 @@ def test_a_short_part_of_a_call_that_was_handed_on_does_not_speak_for_the_other_
     told = call(details={"recordingIds": ["76", "77"]})
     short = record(shortRecording=True, legs=[{"shortRecording": True}])
     rows = take_named_recordings(told, [short, record(id="B")], {}, NOW, FIRST)
-    assert [row["state"] for row in rows] == ["announced", "announced"]
+    assert [row.state for row in rows] == ["announced", "announced"]
     assert told.readiness["recording"]["state"] == "pending"
     rows = take_named_recordings(told, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
-    assert {row["recording_id"]: row["state"] for row in rows} == {"76": "none", "77": "pending"}
+    assert {row.recording_id: row.state for row in rows} == {"76": "none", "77": "pending"}
 
 
 @pytest.mark.parametrize(
@@ -99,13 +92,13 @@ def test_records_that_name_it_open_a_recording_but_never_reopen_a_settled_one(
 ) -> None:
     known = {"77": kept(before, type="Automatic", content_uri=NAMED["contentUri"])}
     rows = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
-    assert [row["state"] for row in rows] == ([after] if after else [])
+    assert [row.state for row in rows] == ([after] if after else [])
 
 
 def test_an_address_told_later_is_kept_without_changing_the_state() -> None:
     known = {"77": kept(State.READY, type="Automatic")}
     (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
-    assert (row["state"], row["content_uri"], row["due_at"]) == ("ready", NAMED["contentUri"], None)
+    assert (row.state, row.content_uri, row.due_at) == ("ready", NAMED["contentUri"], None)
 
 
 @pytest.mark.parametrize(
@@ -121,25 +114,25 @@ def test_the_recordings_of_a_call_are_ready_when_none_is_open_and_one_can_be_hea
     assert readiness_of(states) == together
 
 
-def kept_row(recording_id: str, **fields: Any) -> Any:
+def kept_row(recording_id: str, **fields: Any) -> RecordingRow:
     row = take_named_recordings(call(), [record(recording=NAMED | {"id": recording_id})], {}, NOW, FIRST)[0]
-    return SimpleNamespace(**row | fields)
+    return replace(row, **fields)
 
 
 def test_a_settled_record_that_gives_the_address_says_that_the_recording_can_be_heard() -> None:
     told = call()
-    (row,) = take_settled(told, {"77": kept_row("77")}, NOW, archives=False)
-    assert (row["state"], row["due_at"]) == ("ready", None)
+    (row,) = settle_recordings(told, {"77": kept_row("77")}, NOW, archives=False)
+    assert (row.state, row.due_at) == ("ready", None)
     assert told.readiness["recording"]["state"] == "ready"
 
 
 def test_what_no_settled_record_gives_the_address_of_is_looked_for_now_unless_it_was_already() -> None:
     told = call()
     fresh = kept_row("1", content_uri=None, due_at=NOW + FIRST)
-    tried = kept_row("2", state="announced", attempts=2, due_at=NOW + FIRST)
-    done = kept_row("3", state="expired", due_at=None)
-    rows = take_settled(told, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
-    assert [(row["recording_id"], row["state"], row["due_at"]) for row in rows] == [("1", "pending", NOW)]
+    tried = kept_row("2", state=State.ANNOUNCED, attempts=2, due_at=NOW + FIRST)
+    done = kept_row("3", state=State.EXPIRED, due_at=None)
+    rows = settle_recordings(told, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
+    assert [(row.recording_id, row.state, row.due_at) for row in rows] == [("1", "pending", NOW)]
     assert told.readiness["recording"]["state"] == "pending"
 
 
@@ -148,14 +141,14 @@ def test_what_ringcentral_was_asked_for_and_did_not_have_is_not_settled_by_its_r
     denied: dict[str, Any],
 ) -> None:
     told = call()
-    assert take_settled(told, {"77": kept_row("77", **denied)}, NOW, archives=False) == []
+    assert settle_recordings(told, {"77": kept_row("77", **denied)}, NOW, archives=False) == []
     assert told.readiness["recording"]["state"] == "pending"
 
 
-@pytest.mark.parametrize("before", [{"state": "announced"}, {"state": "pending"}])
+@pytest.mark.parametrize("before", [{"state": State.ANNOUNCED}, {"state": State.PENDING}])
 def test_an_address_that_comes_after_looks_in_vain_is_believed(before: dict[str, Any]) -> None:
     known = {"77": kept_row("77", content_uri=None, attempts=2, problem=NOT_THERE, **before)}
     (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
-    assert (row["state"], row["attempts"], row["problem"]) == ("pending", 0, None)
-    (settled,) = take_settled(call(), {"77": SimpleNamespace(**row)}, NOW, archives=False)
-    assert settled["state"] == "ready"
+    assert (row.state, row.attempts, row.problem) == ("pending", 0, None)
+    (settled,) = settle_recordings(call(), {"77": row}, NOW, archives=False)
+    assert settled.state == "ready"

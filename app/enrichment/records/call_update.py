@@ -1,0 +1,193 @@
+"""Updates one call from its records: its fields, its end, and the stage that follows. Runs under the ledger."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from app import metrics
+from app.calls.ledger import Ledger
+from app.calls.model import Call, Outcome, Source, Stage
+from app.enrichment.records.merging import RecordSummary, RecordVersion, end_of, summarise
+from app.enrichment.records.plan import CallLogPlan
+from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+
+LATEST_START = timedelta(hours=1)
+"""How far after a call became known its start may lie: clocks differ, but not by more."""
+
+RECORDS_END = "recordsEnd"
+"""Key in a call's details: the latest end that its records gave."""
+
+_IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
+_END_TOLERANCE = timedelta(seconds=5)
+"""Records count in whole seconds."""
+
+
+def read_versions(call: Call, rows: Iterable[Row[Any]]) -> Iterator[RecordVersion]:
+    """Read the stored records of a call (rows of `call_records`); damaged ones are left out."""
+    for row in rows:
+        record = read_call_record(row.raw)
+        if not isinstance(record, BadRecord):
+            early = is_early(call, row.fetched_at)
+            yield RecordVersion(record, Source(row.source), row.fetched_at, early)
+
+
+def summarise_versions(versions: Collection[RecordVersion]) -> RecordSummary | None:
+    """Summarise a call's records; None while none of them is finished."""
+    provisional = {version.record.id for version in versions if version.is_provisional}
+    return summarise([version.record for version in versions], provisional)
+
+
+def is_early(call: Call, fetched_at: datetime) -> bool:
+    """Whether the call was still going on at `fetched_at`: records of that time are provisional in every field."""
+    return call.stage == Stage.LIVE or (call.ended_at is not None and fetched_at < call.ended_at)
+
+
+def reapply_records(call: Call, rows: Iterable[Row[Any]]) -> None:
+    """Set the fields of a call again from its stored records (rows of `call_records`)."""
+    summary = summarise_versions(list(read_versions(call, rows)))
+    if summary is not None:
+        _copy(call, summary)
+
+
+def update_call(
+    ledger: Ledger,
+    call: Call,
+    summary: RecordSummary,
+    versions: Mapping[str, RecordVersion],
+    source: Source,
+    *,
+    has_news: bool,
+    plan: CallLogPlan,
+) -> bool:
+    """Update the call from its records, the current version of each by id; return whether these are its first."""
+    is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
+    # Records that were stored while the call went on are no news, but they have not been applied to it yet.
+    if has_news or is_first:
+        previous_start = call.started_at
+        _copy(call, summary)
+        _correct_end(call, [version.record for version in versions.values()], ledger.now)
+        if call.started_at != previous_start:
+            ledger.redate(call)
+    if is_first:
+        _bootstrap(ledger, call, summary, source, plan)
+    elif has_news:
+        ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
+    # A Detailed record of the Call Log settles a call only if it was read after the end.
+    is_reconciling = any(
+        version.is_detailed_log and not is_early(call, version.fetched_at) for version in versions.values()
+    )
+    if call.stage != Stage.LIVE and is_reconciling:
+        _reconcile(ledger, call, versions)
+    return is_first
+
+
+def later_end(call: Call, ended_at: datetime) -> datetime:
+    """Return when a call ended: as its events say, or as its records say if they go on for longer.
+
+    In that case the last events were lost. The result does not depend on which of both is known first.
+    """
+    end = _records_end(call)
+    return end if end is not None and ended_at + _END_TOLERANCE < end else ended_at
+
+
+def _correct_end(call: Call, records: Sequence[CallRecord], now: datetime) -> None:
+    """Store the latest end that records give, and use it if events gave an earlier one."""
+    end, known = end_of(records), _records_end(call)
+    if end is None or end > now or call.ended_at is None or (known is not None and end <= known):
+        return
+    call.details = {**call.details, RECORDS_END: end.isoformat()}
+    call.ended_at = end if call.ended_at == known else later_end(call, call.ended_at)
+
+
+def _records_end(call: Call) -> datetime | None:
+    stored = call.details.get(RECORDS_END)
+    return None if stored is None else datetime.fromisoformat(stored)
+
+
+def _bootstrap(ledger: Ledger, call: Call, summary: RecordSummary, source: Source, plan: CallLogPlan) -> None:
+    now = ledger.now
+    call.bootstrapped_at = now
+    call.bootstrapped_by = source
+    call.absent_reason = None
+    call.ready("record", "ready", now)
+    call.ready("legs", "pending", now)
+    call.reads = 0
+    ended_at = call.ended_at or now
+    call.read_at = max(now, ended_at + timedelta(seconds=plan.first_after))
+    waited = max(0.0, (now - ended_at).total_seconds())
+    metrics.RECORD_SECONDS.labels(source=source.value).observe(waited)
+    ledger.move(
+        call,
+        Stage.BOOTSTRAPPED,
+        "call.bootstrapped",
+        source=source.value,
+        seconds=round(waited, 3),
+        outcome=summary.outcome.value,
+    )
+
+
+def _reconcile(ledger: Ledger, call: Call, versions: Mapping[str, RecordVersion]) -> None:
+    """Note that the call has a Detailed record of the Call Log, and since when its records have not changed."""
+    digest = _digest(versions)
+    if call.stage == Stage.BOOTSTRAPPED:
+        call.ready("legs", "ready", ledger.now)
+        ledger.move(call, Stage.RECONCILED, "call.reconciled")
+    if call.record_digest != digest:
+        is_first = call.record_digest is None
+        call.record_digest = digest
+        fetched_at = max(version.fetched_at for version in versions.values())
+        modified_at = _modified_at(call, versions) if is_first else None
+        call.record_unchanged_since = min(fetched_at, modified_at or fetched_at)
+        ledger.keep(call)
+
+
+def _modified_at(call: Call, versions: Mapping[str, RecordVersion]) -> datetime | None:
+    """Return when RingCentral last changed a record of the call; None if that is unknown or before its end."""
+    modified = [version.record.last_modified_time for version in versions.values()]
+    latest = max((moment for moment in modified if moment is not None), default=None)
+    if latest is None or None in modified or call.ended_at is None or latest < call.ended_at:
+        return None
+    return latest
+
+
+def _digest(versions: Mapping[str, RecordVersion]) -> str:
+    # Keys are sorted because PostgreSQL returns those of an object in another order.
+    parts = [json.dumps(dict(versions[key].record.raw), sort_keys=True).encode() for key in sorted(versions)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _copy(call: Call, summary: RecordSummary) -> None:
+    call.primary_record_id = summary.primary_id
+    call.direction = summary.direction or call.direction
+    call.action = summary.action
+    call.result = summary.result
+    call.outcome = _outcome(call, summary)
+    call.caller = _complete(call.details.get("from"), summary.caller)
+    call.callee = _complete(call.details.get("to"), summary.callee)
+    call.external_number = summary.external_number or call.external_number
+    if summary.started_at is not None and summary.started_at <= call.created_at + LATEST_START:
+        call.started_at = summary.started_at
+    call.duration_seconds = summary.duration_seconds
+    call.has_recording = summary.has_recording
+
+
+def _outcome(call: Call, summary: RecordSummary) -> Outcome:
+    """Return the outcome from the records, except where they show only a missed leg of a call that was answered.
+
+    One user's Call Log has only his own records, so it shows a call that a colleague answered as missed.
+    """
+    is_answered = call.answered_at is not None and call.details.get("answeredByHuman") is True
+    return Outcome.ANSWERED if summary.outcome is Outcome.MISSED and is_answered else summary.outcome
+
+
+def _complete(of_events: Mapping[str, Any] | None, of_record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Add to a side of a call what only its events say, if both mean the same party."""
+    of_events = of_events or {}
+    differs = any(
+        of_events.get(name, value) != value for name, value in of_record.items() if name in _IDENTIFYING
+    )
+    return (dict(of_record) if differs else {**of_events, **of_record}) or None

@@ -1,0 +1,27 @@
+"""When calls are read in the Call Log. Made from the settings."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLogPlan:
+    """Durations in seconds; see `Settings`."""
+
+    first_after: float
+    gap: float
+    horizon: float
+    settled_after: float
+    """Two equal reads this far apart mean that a record does not change any more."""
+
+    recording_after: float = 3600.0
+    """From the end of a call to the first request for a recording that its records have not settled. While the records
+    are still read, such a request would take from the budget that those reads need."""
+
+    archives: bool = False
+    """Whether recordings are copied to the archive once they are ready."""
+
+    page_size: int = 1000
+    """Records per page."""
+
+    insights_after: float | None = None
+    """From the end of a recorded call to the request for its insights; None: they are not requested."""
