@@ -1,24 +1,30 @@
-"""How long a call is visible in Active Calls before a poll finds it: our planner and three others, in virtual time.
+"""How long a call is visible in Active Calls before a poll finds it: our planner and three others, in virtual
+time.
 
     python -m bench.planner [--json] [--quick]
 
-The code measured is the service's own: `planner.plan_poll`, `budget.admit` and `settle`, `visibility.learn`. The
-simulated server keeps its own account of a sliding window and a restarting penalty. A call becomes visible 3-10 s
-after its end (triangular, mode 5 s) and leaves 120 s after it; the service is told of the end 3.1 s late. A request
-takes 0.2 s, and one request shows all calls (one page). *Excess* is the time from a call's becoming visible to the
-moment at which the server makes the answer that has it; the answer's way back (0.1 s) is the same for every policy
-and not in it. Calls that leave before anybody found them are *lost* and not in mean and percentiles.
+The code measured is the service's own: `planner.plan_poll`, `budget.admit` and `settle`, `visibility.learn`.
+The simulated server keeps its own account of a sliding window and a restarting penalty. A call becomes
+visible 3-10 s after its end (triangular, mode 5 s) and leaves 120 s after it; the service is told of the end
+3.1 s late. A request takes 0.2 s, and one request shows all calls (one page). *Excess* is the time from a
+call's becoming visible to the moment at which the server makes the answer that has it; the answer's way back
+(0.1 s) is the same for every policy and not in it. Calls that leave before anybody found them are *lost* and
+not in mean and percentiles.
 
 Policies:
 
-- `aftercall`: the service's own. It knows neither rate, pattern nor distribution, and starts with an empty history.
+- `aftercall`: the service's own. It knows neither rate, pattern nor distribution, and starts with an empty
+  history.
 - `aftercall+log`: the same, sharing its bucket with a Call Log read that wants to run every 30 s.
 - `per call`: every call polls for itself, 5 s after its end and every 5 s from then on until it is found.
-- `fixed 6 s`: one shared poll, every 6 s while somebody waits: to the microsecond, for with 10 in 60 s any jitter
+- `fixed 6 s`: one shared poll, every 6 s while somebody waits: to the microsecond, for with 10 in 60 s any
+  jitter
   would bring the penalty.
-- `bound`: no schedule can have a lower mean, not even one that knows the future. It may place as many requests as the
+- `bound`: no schedule can have a lower mean, not even one that knows the future. It may place as many
+  requests as the
   limit allows in the whole time wherever it likes, regardless of the sliding window, and pays for them what a
-  Lagrange multiplier asks (the best dual value is the bound; the schedules are found exactly by dynamic programming).
+  Lagrange multiplier asks (the best dual value is the bound; the schedules are found exactly by dynamic
+  programming).
 """
 
 from __future__ import annotations
@@ -108,7 +114,7 @@ class Server:
 
 
 def draw_calls(rate: float, pattern: str, minutes: float, seed: int) -> list[Call]:
-    """Calls of a Poisson process; in bursts four times the rate for one minute in five, a quarter of it else."""
+    """Calls of a Poisson process; in bursts four times the rate for one minute in five, else a quarter."""
     chance = random.Random(f"{seed}/{rate}/{pattern}")
     peak = rate / 60.0 * (4.0 if pattern == "burst" else 1.0)
     calls: list[Call] = []
@@ -297,7 +303,8 @@ def run_fixed(calls: Sequence[Call]) -> Outcome:
 
 
 def bound_excess(calls: Sequence[Call], minutes: float) -> float:
-    """A mean excess that no schedule with the allowed number of requests can undercut: a dual value, so a true bound."""
+    """A mean excess that no schedule with the allowed number of requests can undercut: a dual value, so a
+    true bound."""
     moments = sorted(call.visible for call in calls)
     allowed = LIMIT * math.ceil(minutes + WINDOW_SECONDS / 60.0 + 1.0)
     low, high, best = 0.0, 40.0 * len(moments) / minutes + 10.0, 0.0
@@ -312,8 +319,8 @@ def bound_excess(calls: Sequence[Call], minutes: float) -> float:
 def _cheapest_schedule(moments: Sequence[float], price: float) -> tuple[float, int]:
     """Least sum of waiting and of price per request, each request at a moment when a call appears.
 
-    The request at moment j finds the calls after the one before it, i: they wait (j - i) x v_j less the sum of their own
-    moments. For each i that is a line over v_j; the lowest line is found on an envelope.
+    The request at moment j finds the calls after the one before it, i: they wait (j - i) x v_j less the sum
+    of their own moments. For each i that is a line over v_j; the lowest line is found on an envelope.
     """
     slopes: list[float] = [0.0]
     heights: list[float] = [0.0]

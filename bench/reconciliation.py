@@ -1,26 +1,33 @@
-"""How long a call takes to become bootstrapped, reconciled and final when all that asks RingCentral shares one bucket.
+"""How long a call takes to become bootstrapped, reconciled and final when all that asks RingCentral shares
+one bucket.
 
     python -m bench.reconciliation [--json] [--quick]
 
-In virtual time, one bucket of 10 requests in sliding 60 s. The decisions are the service's own: the poll planner, the
-bucket's priorities, which calls a reading takes along and when it comes again, how records merge and when a call is
-final, when recordings are looked for, how ranges are swept, all with the default settings. Only the database is left
-out: what it would hold is in memory.
+In virtual time, one bucket of 10 requests in sliding 60 s. The decisions are the service's own: the poll
+planner, the bucket's priorities, which calls a reading takes along and when it comes again, how records merge
+and when a call is final, when recordings are looked for, how ranges are swept, all with the default settings.
+Only the database is left out: what it would hold is in memory.
 
 The simulated RingCentral:
 
-- A call becomes visible in Active Calls 3-10 s after its end (triangular, mode 5 s) and leaves 120 s after it; the
-  service is told of the end 3.1 s late. Its record is in the Call Log after 15-30 s; 2 % come after 2-5 min. One in five
+- A call becomes visible in Active Calls 3-10 s after its end (triangular, mode 5 s) and leaves 120 s after
+  it; the
+  service is told of the end 3.1 s late. Its record is in the Call Log after 15-30 s; 2 % come after 2-5 min.
+  One in five
   is changed once more, 10 s to 5 min later.
-- Calls last 3 min in the mean (exponential). Four in five are answered, and half of these recorded; events announce
-  the recording. It can be heard 8-60 s after the end, before that its metadata are 404. Half of the records name it
+- Calls last 3 min in the mean (exponential). Four in five are answered, and half of these recorded; events
+  announce
+  the recording. It can be heard 8-60 s after the end, before that its metadata are 404. Half of the records
+  name it
   from the first, half when it is ready.
-- The Call Log lists ended calls by start, the newest first, pages of 1000; the feed of changes (extract sync), where
-  the tenant has it, up to 250 in the order of their last change, 1000 where it is asked to go on from a date. Way `feed` is a tenant with it, `window` one without.
+- The Call Log lists ended calls by start, the newest first, pages of 1000; the feed of changes (extract
+  sync), where
+  the tenant has it, up to 250 in the order of their last change, 1000 where it is asked to go on from a date.
+  Way `feed` is a tenant with it, `window` one without.
   A request takes 0.2 s. One answer of Active Calls shows all calls (one page).
 
-Times count from the hang-up. A call counts if it ended in the measured part: after a quarter of an hour of warming up,
-and ten minutes before the end; one that has not come so far by the end counts as infinitely late.
+Times count from the hang-up. A call counts if it ended in the measured part: after a quarter of an hour of
+warming up, and ten minutes before the end; one that has not come so far by the end counts as infinitely late.
 """
 
 from __future__ import annotations
@@ -63,9 +70,9 @@ from app.enrichment.call_log.reading_plan import (
 )
 from app.enrichment.call_log.slice_reader import PAGES_PER_SLICE
 from app.enrichment.call_log.slices import next_slice, next_span, shorter, start_of
-from app.enrichment.call_log.sweep_rules import LONG_PASS_EVERY, SweepRules
+from app.enrichment.call_log.sweep_state import LONG_PASS_EVERY, SweepRules
 from app.enrichment.recordings.recording_plan import RecordingPlan
-from app.enrichment.records.apply import keys_of_call
+from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.call_update import update_call
 from app.enrichment.records.matching import finished_records, match_records
 from app.enrichment.records.merging import RecordVersion, merge_versions, summarise
@@ -133,7 +140,8 @@ class Plans:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One call as RingCentral knows it. Seconds since the start; `versions` of its record, each from a moment on."""
+    """One call as RingCentral knows it. Seconds since the start; `versions` of its record, each from a moment
+    on."""
 
     number: int
     began: float
@@ -233,7 +241,8 @@ class CallLog:
         return [record for record in records if record is not None]
 
     def changes(self, since: float, at: float, most: int) -> tuple[list[CallRecord], float, bool]:
-        """What has changed since a moment, in the order of the last change; until when that is; whether there is more."""
+        """What has changed since a moment, in the order of the last change; until when that is; whether there
+        is more."""
         records: list[CallRecord] = []
         for place in range(bisect_right(self._changes, (since, sys.maxsize)), len(self._changes)):
             changed, number = self._changes[place]
@@ -263,7 +272,8 @@ Steps = Generator[float, None, T]
 
 
 class Service(planner.Aftercall):
-    """The poller of the planner's bench, with the Call Log's reader, the keeper of recordings and the sweeper beside it.
+    """The poller of the planner's bench, with the Call Log's reader, the keeper of recordings and the sweeper
+    beside it.
 
     Each is the loop of its namesake in `app.enrichment`, reduced to its decisions.
     """
@@ -455,8 +465,8 @@ class Service(planner.Aftercall):
         return [as_due(call, now, record_ids.get(call.call_id, ())) for call in due]
 
     def _take_feed(self, due: Sequence[Call]) -> Steps[tuple[list[Call], bool]]:
-        """Read the feed; return those of the calls that are due that have to be asked for in another way, and whether
-        the feed was read to its end."""
+        """Read the feed; return those of the calls that are due that have to be asked for in another way, and
+        whether the feed was read to its end."""
         read, is_complete = yield from self._read_feed("reading")
         left: list[Call] = []
         for call in due:

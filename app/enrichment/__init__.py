@@ -1,6 +1,6 @@
-"""The heart: from the end of a call to its record.
+"""From the end of a call to its record, recordings and insights.
 
-`planner`, `budget`, `visibility` and `matching` decide and are pure: values in, values out, no clock, no input or
-output. `targets`, `pipeline` and `poller` act on what they decided: they claim due rows, ask RingCentral within the
-budget, and hand what came back to `calls.store`.
+`polling` reads Active Calls, `call_log` reads the Call Log, and `records` applies what they return.
+`recordings` and `insights` look up what follows later. What decides is pure; the workers claim due rows, send
+requests within the rate limits and write the responses. No transaction is open during a request.
 """

@@ -1,6 +1,6 @@
 """When and how records, recordings and insights are looked for, made from the settings."""
 
-from app.enrichment.call_log.sweep_rules import SweepRules
+from app.enrichment.call_log.sweep_state import SweepRules
 from app.enrichment.insights.reader import InsightsPlan
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.recordings.recording_plan import RecordingPlan
@@ -23,7 +23,8 @@ def call_log_plan(settings: Settings) -> CallLogPlan:
 
 
 def insights_plan(settings: Settings) -> InsightsPlan:
-    """Return when insights are looked for; a refusal is remembered for six hours where the window has two minutes."""
+    """Return when insights are looked for; a refusal is remembered for six hours where the window has two
+    minutes."""
     return InsightsPlan(
         after=settings.insights_seconds,
         forget=settings.active_calls_window_seconds * 180,
@@ -32,8 +33,8 @@ def insights_plan(settings: Settings) -> InsightsPlan:
 
 
 def recording_plan(settings: Settings) -> RecordingPlan:
-    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60 minutes
-    where the window has two."""
+    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60
+    minutes where the window has two."""
     minute = settings.active_calls_window_seconds / 2
     return RecordingPlan(
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),

@@ -1,7 +1,8 @@
-"""Answers of RingCentral with a fault or two, served to the real poller, reader, feed and keeper on both databases.
+"""Answers of RingCentral with a fault or two, served to the real poller, reader, feed and keeper on both
+databases.
 
-Whatever comes: a healthy neighbour gets its record, both databases end in the same state, and the number of requests is
-bounded. `make fuzz` makes it run for longer.
+Whatever comes: a healthy neighbour gets its record, both databases end in the same state, and the number of
+requests is bounded. `make fuzz` makes it run for longer.
 """
 
 import asyncio
@@ -46,8 +47,9 @@ MOST_REQUESTS = 100
 """Of six minutes, at ten a minute and group."""
 
 KNOWN = {
-    calls: "telephony_session_id session_id stage absent_reason direction outcome result action caller callee "
-    "external_number started_at ended_at duration_seconds has_recording parties related primary_record_id source",
+    calls: "telephony_session_id session_id stage absent_reason direction outcome result action caller "
+    "callee external_number started_at ended_at duration_seconds has_recording parties related "
+    "primary_record_id source",
     call_records: "call_id record_id source detailed last_modified_at raw",
     recordings: "call_id recording_id state type content_uri content_type duration_seconds problem",
 }
@@ -57,10 +59,12 @@ KNOWN = {
 def record(number: int) -> dict[str, Any]:
     """A Detailed record of the call `s-<number>`, which has just ended."""
     leg = {
-        "startTime": (START - timedelta(seconds=90)).isoformat(), "duration": 90, "type": "Voice", "legType": "Accept",
+        "startTime": (START - timedelta(seconds=90)).isoformat(), "duration": 90, "type": "Voice",
+        "legType": "Accept",
         "direction": "Inbound", "action": "Phone Call", "result": "Accepted", "master": True,
         "extension": {"id": 711000101, "uri": f"{PATH}/extension/711000101"},
-        "from": {"phoneNumber": f"+1555010{number:04}"}, "to": {"extensionNumber": "101", "device": {"id": "803"}},
+        "from": {"phoneNumber": f"+1555010{number:04}"},
+        "to": {"extensionNumber": "101", "device": {"id": "803"}},
     }  # fmt: skip
     return raw_record(
         f"rec-{number}",
@@ -141,7 +145,7 @@ class World:
 
 
 async def play(url: str, world: World, make_settings: Any) -> dict[str, Any]:
-    """Let three calls end and their records be looked for, for six minutes; return the state of the database."""
+    """Let three calls end and look up their records for six minutes; return the state of the database."""
     database, clock, world.asked = Database(url), FakeClock(), 0
     async with httpx.AsyncClient(transport=httpx.MockTransport(world.answer)) as http:
         try:
@@ -166,10 +170,12 @@ async def _open_calls(database: Database, clock: FakeClock) -> None:
         await accounts.bind(db, ACCOUNT, now)
     for number in (1, 2, 3):
         await seed_call(
-            database, ACCOUNT, now=now, event="call.ended", call_id=f"call_{number:026}", telephony_session_id=f"s-{number}",
+            database, ACCOUNT, now=now, event="call.ended", call_id=f"call_{number:026}",
+            telephony_session_id=f"s-{number}",
             session_id=str(1000 + number), stage=Stage.ENDED, outcome=Outcome.ANSWERED, result=None,
             started_at=now - timedelta(seconds=90), ended_at=now, end_known_at=now, bootstrapped_at=None,
-            bootstrapped_by=None, window_closes_at=now + timedelta(seconds=120), read_at=now + timedelta(seconds=120),
+            bootstrapped_by=None, window_closes_at=now + timedelta(seconds=120),
+            read_at=now + timedelta(seconds=120),
         )  # fmt: skip
 
 
@@ -196,7 +202,7 @@ async def _work(database: Database, clock: FakeClock, http: httpx.AsyncClient, m
 
 
 async def _state(database: Database) -> dict[str, Any]:
-    """Return what is known of each call in the end, as text; a call is named by its session, not by our id."""
+    """Return what is known of each call at the end, as text. Calls are named by session, not by our id."""
     async with database.read() as db:
         found = (await db.execute(select(calls))).all()
         names = {row.call_id: f"the call of {row.telephony_session_id}" for row in found}

@@ -11,7 +11,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log import sweep_rows
 from app.enrichment.call_log.gaps import Sweep
-from app.enrichment.call_log.sweep_rules import SweepRules
+from app.enrichment.call_log.sweep_state import SweepRules
 from app.enrichment.call_log.sweeper import Sweeper
 from app.enrichment.records.plan import CallLogPlan
 from app.errors import SettingsError
@@ -38,12 +38,14 @@ async def backfill(
     *,
     report: Callable[[Sweep], None],
 ) -> Sweep:
-    """Look up the calls that started at or after `from_at` and before `to_at` (None: now); return the finished row.
+    """Look up the calls that started at or after `from_at` and before `to_at` (None: now); return the
+    finished row.
 
-    An unfinished backfill of the same range continues from its cursor. Requests go through the shared budget, after the
-    polls of a service that runs meanwhile. `report` is called after each slice.
+    An unfinished backfill of the same range continues from its cursor. Requests go through the shared budget,
+    after the polls of a service that runs meanwhile. `report` is called after each slice.
 
-    Raises SettingsError for an impossible range or account, Stuck when credentials or permissions are missing.
+    Raises SettingsError for an impossible range or account, Stuck when credentials or permissions are
+    missing.
     """
     now = clock.now()
     if from_at >= min(now, to_at or now):
@@ -64,7 +66,8 @@ async def backfill(
 
 
 async def _holder(database: Database, account_id: AccountId) -> AccountId:
-    """Return the one id under which the account's rows are stored, so that both of its ids resume the same run."""
+    """Return the one id under which the account's rows are stored, so that both of its ids resume the same
+    run."""
     async with database.read() as db:
         return UNBOUND_ACCOUNT if await accounts.has_own_credentials(db, account_id) else account_id
 

@@ -1,8 +1,8 @@
 """Follows changes of the Call Log with extract sync, where the tenant has it: one request serves all calls.
 
-Whether a tenant has it is probed once and remembered. The token is stored after the records that came with it, so a
-crash reads a response twice and never skips one. A call that the feed does not show has not changed since: that, too,
-counts as a read of the call.
+Whether a tenant has it is probed once and remembered. The token is stored after the records that came with
+it, so a crash reads a response twice and never skips one. A call that the feed does not show has not changed
+since: that, too, counts as a read of the call.
 """
 
 from dataclasses import dataclass, replace
@@ -59,9 +59,9 @@ class FeedRead:
 class _Cursor:
     """How far the feed is read; stored as JSON in a row of `work`.
 
-    `missing_until`: the tenant has no feed, do not ask before. `by_change`: `dateFrom` was seen to mean changes and not
-    starts, which is undocumented. `has_newer`: there is more than what came with `token`. `changed_at`: the latest
-    change that came with it, if reading can continue from there.
+    `missing_until`: the tenant has no feed, do not ask before. `by_change`: `dateFrom` was seen to mean
+    changes and not starts, which is undocumented. `has_newer`: there is more than what came with `token`.
+    `changed_at`: the latest change that came with it, if reading can continue from there.
     """
 
     token: str | None = None
@@ -74,7 +74,8 @@ class _Cursor:
 
     @property
     def asks_since(self) -> datetime | None:
-        """From when to read by date; None: continue with the token. A read by date has four times as many records."""
+        """From when to read by date; None: continue with the token. A read by date has four times as many
+        records."""
         if self.token is None:
             return self.since
         return self.changed_at if self.by_change else None
@@ -91,7 +92,8 @@ class CallLogFeed(Worker):
     """The change feeds of all accounts; one replica at a time reads each."""
 
     def __init__(self, context: WorkContext, plan: CallLogPlan, *, patience_seconds: float = 60.0) -> None:
-        """`patience_seconds` is how long a request may wait for the rate limit; the lease is renewed meanwhile."""
+        """`patience_seconds` is how long a request may wait for the rate limit; the lease is renewed
+        meanwhile."""
         super().__init__(context)
         self._context = context
         self._plan = plan
@@ -101,7 +103,8 @@ class CallLogFeed(Worker):
     async def read(self, connection: Connection) -> FeedRead | None:
         """Ingest what has changed since the last read; return None where there is no feed.
 
-        Raises FeedBusyError while another replica reads it, RingCentralError for what does not concern the feed itself.
+        Raises FeedBusyError while another replica reads it, RingCentralError for what does not concern the
+        feed itself.
         """
         key = (connection.holder, connection.name)
         now = self._clock.now()
@@ -171,7 +174,8 @@ class CallLogFeed(Worker):
         except (PermissionMissing, RequestRefused) as refusal:
             if isinstance(refusal, SyncTokenRefused) and token is not None:
                 raise
-            # A user who may read the Call Log need not have the feed. Reading the Call Log shows what is missing.
+            # A user who may read the Call Log need not have the feed. Reading the Call Log shows what is
+            # missing.
             log.info("there is no change feed", why=refusal.detail, code=refusal.code)
             return _NoFeed(_PROBE_AGAIN)
         except RingCentralUnreachable as error:

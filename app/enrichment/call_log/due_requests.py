@@ -10,15 +10,14 @@ from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
-from app.calls.store import DueCall
 from app.enrichment.call_log import reading_plan
 from app.enrichment.call_log.ingest import ingest
 from app.enrichment.call_log.next_reads import NextReads
 from app.enrichment.call_log.slices import sort_by_call, start_of
-from app.enrichment.records.apply import keys_of_call, update_calls
+from app.enrichment.records.apply import update_calls
+from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.matching import finished_records, match_records
 from app.enrichment.records.plan import CallLogPlan
-from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import write_in_batches
 from app.errors import RequestRefused
 from app.ids import AccountId, RecordId
@@ -42,23 +41,23 @@ class DueRequests(AccountsWorker):
         self._next_reads = next_reads
         self._page_seconds: dict[tuple[AccountId, str], float | None] = {}
 
-    async def send(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> int:
+    async def send(self, account_id: AccountId, connection: Connection, due: Sequence[store.DueCall]) -> int:
         """Send the request that is worth most for calls that are due; return how many it served."""
         page_seconds = self._page_seconds.get((account_id, connection.name))
         request = reading_plan.plan_read(await self._load_due(account_id, due), page_seconds)
         left = {call.call_id: call for call in due}
-        reason = MissingReason.NEVER_LOGGED
+        is_refused = False
         try:
             unread = await self._send(account_id, connection, request, left)
         except RequestRefused as refusal:
             # The same request would be refused again: these calls are requested in another way the next time.
             log_failure(log, "a call log read was refused", refusal, calls=len(request.call_ids))
-            unread, reason = frozenset(), MissingReason.REFUSED
+            unread, is_refused = frozenset(), True
         not_found = [call_id for call_id in request.call_ids if call_id in left and call_id not in unread]
-        await self._next_reads.not_found(account_id, not_found, reason)
+        await self._next_reads.not_found(account_id, not_found, is_refused=is_refused)
         return len(due) - len(left) + len(not_found)
 
-    async def _load_due(self, account_id: AccountId, due: Sequence[DueCall]) -> list[reading_plan.Due]:
+    async def _load_due(self, account_id: AccountId, due: Sequence[store.DueCall]) -> list[reading_plan.Due]:
         now = self._clock.now()
         named = [call.call_id for call in due if reading_plan.may_be_named(call, now)]
         async with self._database.read() as db:
@@ -70,11 +69,12 @@ class DueRequests(AccountsWorker):
         account_id: AccountId,
         connection: Connection,
         request: reading_plan.Request,
-        left: dict[str, DueCall],
+        left: dict[str, store.DueCall],
     ) -> frozenset[str]:
         """Send a request and write what it shows; remove the calls that were read from `left`.
 
-        Returns the ids of calls that it should have shown and did not: they are on pages after the last one read.
+        Returns the ids of calls that it should have shown and did not: they are on pages after the last one
+        read.
         """
         match request:
             case reading_plan.ByWindow():
@@ -98,9 +98,10 @@ class DueRequests(AccountsWorker):
         account_id: AccountId,
         connection: Connection,
         window: reading_plan.ByWindow,
-        left: dict[str, DueCall],
+        left: dict[str, store.DueCall],
     ) -> frozenset[str]:
-        """Read a window page by page, and write each page as it comes: a later refusal costs nothing that was read."""
+        """Read a window page by page, and write each page as it comes: a later refusal costs nothing that was
+        read."""
         seen: set[RecordId] = set()
         oldest = window.date_to
         deadline = self._clock.now() + timedelta(seconds=LONGEST_TURN_SECONDS)
@@ -132,12 +133,12 @@ class DueRequests(AccountsWorker):
         self,
         account_id: AccountId,
         connection: Connection,
-        left: dict[str, DueCall],
+        left: dict[str, store.DueCall],
         records: Sequence[CallRecord],
         sent_at: datetime,
     ) -> None:
-        """Write the records of a request that was sent at `sent_at`: of due calls, which are removed from `left`, and of
-        all other known calls."""
+        """Write the records of a request that was sent at `sent_at`: of due calls, which are removed from
+        `left`, and of all other known calls."""
         keys = [keys_of_call(call) for call in left.values()]
         matching = match_records(records, keys, START_TOLERANCE_SECONDS)
         found = {
@@ -155,8 +156,7 @@ class DueRequests(AccountsWorker):
                     self._next_reads.after_read(ledger, call, sent_at)
 
         async def set_aside(call_id: str, error: Exception) -> None:
-            await self._next_reads.set_aside.note(account_id, Source.CALL_LOG.value, call_id, error)
-            await self._next_reads.not_found(account_id, [call_id], MissingReason.UNSTORABLE)
+            await self._next_reads.unstorable(account_id, call_id, error)
 
         await write_in_batches(list(found), write, set_aside)
         for call_id in found:

@@ -1,7 +1,8 @@
-"""Gaps in the deliveries, and the other ranges of time whose calls are looked up: backfills, the regular sweep.
+"""Gaps in the deliveries, and the other ranges of time whose calls are looked up: backfills, the regular
+sweep.
 
-A gap is stored in the transaction that notices it, and its row remains after it was swept. `sweeps` opens and claims
-rows for the sweeper.
+A gap is stored in the transaction that notices it, and its row remains after it was swept. `sweeps` opens and
+claims rows for the sweeper.
 """
 
 from collections.abc import Collection
@@ -99,9 +100,9 @@ async def note_gap(
 ) -> str:
     """Store that no event could arrive from `from_at` until `to_at` (None: it lasts); return the row's id.
 
-    Gaps that touch each other become one, and a lasting one continues to last. A gap is swept `sweep_after` its end,
-    when the Call Log has caught up. Idempotent. A gap that grows repeatedly is swept meanwhile as far as it has come;
-    what was swept of it is swept again only by the later pass.
+    Gaps that touch each other become one, and a lasting one continues to last. A gap is swept `sweep_after`
+    its end, when the Call Log has caught up. Idempotent. A gap that grows repeatedly is swept meanwhile as
+    far as it has come; what was swept of it is swept again only by the later pass.
     """
     touching = await _find_touching(db, account_id, from_at, to_at)
     if touching is None:
@@ -236,7 +237,7 @@ async def mark_asked(db: AsyncConnection, holders: Collection[str], now: datetim
 
 
 async def last_announced_at(db: AsyncConnection, account_id: AccountId) -> datetime | None:
-    """Return the start of the latest call that an event announced: deliveries certainly arrived until then."""
+    """Return the start of the latest call that an event announced: deliveries arrived until then."""
     query = (
         select(calls.c.started_at)
         .where(calls.c.account_id == account_id, calls.c.source == "webhook")

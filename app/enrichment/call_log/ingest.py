@@ -13,7 +13,8 @@ from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log.slices import is_over
-from app.enrichment.records.apply import open_unknown_call, update_calls
+from app.enrichment.records.apply import update_calls
+from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.matching import finished_records
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import SetAsideLog, write_in_batches
@@ -47,8 +48,9 @@ async def ingest(
 ) -> Ingested:
     """Write records of the Call Log that were requested at `fetched_at`.
 
-    Unknown calls that ended `grace` ago or earlier are opened (None: none are). Records of live calls are only stored,
-    since events decide whether such a call is over. A call whose records cannot be stored is set aside alone.
+    Unknown calls that ended `grace` ago or earlier are opened (None: none are). Records of live calls are
+    only stored, since events decide whether such a call is over. A call whose records cannot be stored is set
+    aside alone.
     """
     set_aside_log = SetAsideLog(database, clock)
 
@@ -119,7 +121,8 @@ async def learn_owner(
 ) -> AccountId | None:
     """Return whose calls the credentials of `holder` show; None while that is unknown.
 
-    `answered` is the account that a response of the Call Log names. It binds `~` even if no event ever arrives.
+    `answered` is the account that a response of the Call Log names. It binds `~` even if no event ever
+    arrives.
     """
     owner = await accounts.resolve(db, holder)
     if owner == UNBOUND_ACCOUNT and answered is not None:

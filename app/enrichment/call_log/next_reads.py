@@ -19,7 +19,7 @@ from app.work.context import WorkContext, Worker
 
 
 def why_unseen(connections: Sequence[Connection], readers: Sequence[Connection]) -> MissingReason:
-    """Return why no connection could read a call: none has permission, or the credentials of one are refused."""
+    """Return why no connection could read a call: none has permission, or credentials are refused."""
     left_out = [item for item in connections if item not in readers and item.access.problem is not None]
     refused = [item for item in left_out if not _lacks_permission(item.access.problem or {})]
     if not connections or any(item.is_company_wide for item in refused) or (refused and not readers):
@@ -32,12 +32,13 @@ def _lacks_permission(problem: Mapping[str, Any]) -> bool:
 
 
 class NextReads(Worker):
-    """What becomes of calls after a read; in short transactions. A call that cannot be written is not read again."""
+    """What becomes of calls after a read; in short transactions. A call that cannot be written is not read
+    again."""
 
     def __init__(self, context: WorkContext, plan: CallLogPlan) -> None:
         super().__init__(context)
         self._plan = plan
-        self.set_aside = SetAsideLog(context.database, context.clock)
+        self._set_aside_log = SetAsideLog(context.database, context.clock)
 
     def after_read(
         self,
@@ -57,17 +58,21 @@ class NextReads(Worker):
         ledger.keep(call)
 
     async def not_found(
-        self,
-        account_id: AccountId,
-        call_ids: Sequence[str],
-        reason: MissingReason = MissingReason.NEVER_LOGGED,
+        self, account_id: AccountId, call_ids: Sequence[str], *, is_refused: bool = False
     ) -> None:
-        """Plan the next read of calls that a read did not show."""
+        """Plan the next read of calls that a read did not show, or that RingCentral refused to read."""
+        reason = MissingReason.REFUSED if is_refused else MissingReason.NEVER_LOGGED
+        await self._plan_next(account_id, call_ids, reason)
 
-        def plan(ledger: Ledger, call: Call) -> None:
-            self.after_read(ledger, call, ledger.now, reason)
+    async def unstorable(self, account_id: AccountId, call_id: str, error: Exception) -> None:
+        """Note that the records of a call cannot be stored, and plan its next read."""
+        await self._set_aside_log.note(account_id, Source.CALL_LOG.value, call_id, error)
+        await self._plan_next(account_id, [call_id], MissingReason.UNSTORABLE)
 
-        await self._change(account_id, call_ids, plan)
+    async def _plan_next(self, account_id: AccountId, call_ids: Sequence[str], reason: MissingReason) -> None:
+        await self._change(
+            account_id, call_ids, lambda ledger, call: self.after_read(ledger, call, ledger.now, reason)
+        )
 
     async def unchanged(
         self, account_id: AccountId, call_ids: Sequence[str], changed: Collection[str], seen_at: datetime
@@ -85,7 +90,8 @@ class NextReads(Worker):
         await self._write(account_id, call_ids, write)
 
     async def put_off(self, account_id: AccountId, call_ids: Sequence[str], reason: MissingReason) -> None:
-        """Delay calls that no connection can read, without counting a read; close those whose horizon has passed."""
+        """Delay calls that no connection can read, without counting a read; close those whose horizon has
+        passed."""
         await self._change(account_id, call_ids, lambda ledger, call: self._put_off(ledger, call, reason))
 
     def _put_off(self, ledger: Ledger, call: Call, reason: MissingReason) -> None:
@@ -114,14 +120,15 @@ class NextReads(Worker):
         write: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:
         async def set_aside(call_id: str, error: Exception) -> None:
-            await self.set_aside.note(account_id, Source.CALL_LOG.value, call_id, error)
-            await self.set_aside.stop_reading(account_id, call_id)
+            await self._set_aside_log.note(account_id, Source.CALL_LOG.value, call_id, error)
+            await self._set_aside_log.stop_reading(account_id, call_id)
 
         await write_in_batches(call_ids, write, set_aside)
 
 
 def _close(ledger: Ledger, call: Call, reason: MissingReason) -> None:
-    """Stop looking: a call without a record becomes absent, one that only Active Calls showed final with that."""
+    """Stop looking: a call without a record becomes absent, one that only Active Calls showed final with
+    that."""
     if call.stage == Stage.ENDED:
         call.absent_reason = reason.value
         call.window_closes_at = None

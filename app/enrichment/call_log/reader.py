@@ -1,8 +1,9 @@
-"""Reads ended calls in the Call Log: those that their window did not show, and the full records of all others.
+"""Reads ended calls in the Call Log: those that their window did not show, and the full records of all
+others.
 
-Where the tenant has a change feed, one request covers all calls. Elsewhere many calls share a request if they started
-close together, or by the ids of their records if they only have to be confirmed. What is not found is requested again
-after growing pauses until the horizon; then the call is closed as absent, with the reason.
+Where the tenant has a change feed, one request covers all calls. Elsewhere many calls share a request if they
+started close together, or by the ids of their records if they only have to be confirmed. What is not found is
+requested again after growing pauses until the horizon; then the call is closed as absent, with the reason.
 """
 
 import asyncio
@@ -16,7 +17,6 @@ from sqlalchemy import func, select
 from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
-from app.calls.store import DueCall
 from app.db.tables import calls
 from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError, FeedRead
 from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, DueRequests
@@ -79,7 +79,8 @@ class CallLogReader(AccountsWorker):
         """Read what is due: with one connection for the whole account, or each user's calls with his own."""
         connections = await self._connections.of(account_id)
         readers = serving(connections, beside_polls=True)
-        # All of them finish before an error is raised: a read that went on alone would compete with the next one.
+        # All of them finish before an error is raised: a read that went on alone would compete with the next
+        # one.
         results = await asyncio.gather(
             *(self._read_with(account_id, item) for item in readers), return_exceptions=True
         )
@@ -120,7 +121,9 @@ class CallLogReader(AccountsWorker):
     def _pause(self) -> timedelta:
         return self._gap / 6
 
-    async def _find_due(self, account_id: AccountId, connection: Connection, most: int) -> list[DueCall]:
+    async def _find_due(
+        self, account_id: AccountId, connection: Connection, most: int
+    ) -> list[store.DueCall]:
         now = self._clock.now()
         async with self._database.read() as db:
             return await store.find_due_readings(
@@ -130,7 +133,9 @@ class CallLogReader(AccountsWorker):
     def _lease(self, account_id: AccountId, connection: Connection) -> Lease:
         return self._context.lease(account_id, f"readings:{connection.name}")
 
-    async def _read(self, account_id: AccountId, connection: Connection, due: Sequence[DueCall]) -> None:
+    async def _read(
+        self, account_id: AccountId, connection: Connection, due: Sequence[store.DueCall]
+    ) -> None:
         feed = await self._feed.read(connection) if self._feed is not None else None
         if feed is not None:
             left = await self._take_feed(account_id, due, feed)
@@ -147,13 +152,13 @@ class CallLogReader(AccountsWorker):
             await rest(self._database, self._lease(account_id, connection), until)
 
     async def _take_feed(
-        self, account_id: AccountId, due: Sequence[DueCall], feed: FeedRead
-    ) -> list[DueCall]:
+        self, account_id: AccountId, due: Sequence[store.DueCall], feed: FeedRead
+    ) -> list[store.DueCall]:
         """Note what the change feed showed of due calls; return those to request in another way.
 
-        A call that a complete read did not show has not changed. If it is reconciled, it is stable. If it has no record
-        yet, it is requested in another way now and then, in case the feed showed it while it was still going on. While
-        the feed has more, a call that it has not shown yet remains due.
+        A call that a complete read did not show has not changed. If it is reconciled, it is stable. If it has
+        no record yet, it is requested in another way now and then, in case the feed showed it while it was
+        still going on. While the feed has more, a call that it has not shown yet remains due.
         """
         # Whether the feed selects by changes or by starts is undocumented; later starts are in it either way.
         unshown = [call for call in due if call.call_id not in feed.ingested.read]

@@ -77,10 +77,10 @@ class Due:
 def plan_read(due: Sequence[Due], page_seconds: float | None = None) -> Request:
     """Choose the request that is worth most for waiting calls per page.
 
-    A single call is requested by its session first. If that has failed before, or several calls wait, the request is by
-    start time: among the windows that fit into one or two pages, given how many seconds of starts a page held recently,
-    the one that is worth most. Calls that may be requested by their records and started far apart share a request by
-    those. `due` starts with the call that has been due longest.
+    A single call is requested by its session first. If that has failed before, or several calls wait, the
+    request is by start time: among the windows that fit into one or two pages, given how many seconds of
+    starts a page held recently, the one that is worth most. Calls that may be requested by their records and
+    started far apart share a request by those. `due` starts with the call that has been due longest.
     """
     first = due[0]
     if (
@@ -180,7 +180,8 @@ def seconds_per_page(page: RecordsPage, known: float | None) -> float | None:
 
 
 def may_be_named(call: Call | DueCall, now: datetime) -> bool:
-    """Whether a call is requested by its known records: it only has to be confirmed, or it has waited for too long.
+    """Whether a call is requested by its known records: it only has to be confirmed, or it has waited for too
+    long.
 
     There may be records that Active Calls did not show; a sweep finds them later.
     """

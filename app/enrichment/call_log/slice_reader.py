@@ -10,7 +10,7 @@ import structlog
 from app.accounts.connections import Connection, Connections
 from app.clock import Clock
 from app.enrichment.call_log.slices import SHORTEST_SPAN_SECONDS, TimeSlice, shorter, start_of
-from app.enrichment.call_log.sweep_rules import SweepRules
+from app.enrichment.call_log.sweep_state import SweepRules
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage
@@ -61,7 +61,8 @@ class SliceReader:
         self._page_size = page_size
 
     async def read(self, readers: Sequence[Connection], part: TimeSlice) -> SliceRead:
-        """Read a slice with each connection; if one of them has too many records in it, the result is shorter.
+        """Read a slice with each connection; if one of them has too many records in it, the result is
+        shorter.
 
         Raises RingCentralError, and SliceTooLongError.
         """
@@ -72,7 +73,8 @@ class SliceReader:
             async with turns:
                 return await self._read_and_note(connection, part, deadline)
 
-        # All of them finish before an error is raised: a request that went on alone would compete with the next try.
+        # All of them finish before an error is raised: a request that went on alone would compete with the
+        # next try.
         results = await asyncio.gather(*map(read, readers), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -121,7 +123,8 @@ class SliceReader:
             account_id = account_id or page.account_id
             if not has_next:
                 break
-            # The first page shows how dense the slice is. If it is too long, a shorter one is read from the start.
+            # The first page shows how dense the slice is. If it is too long, a shorter one is read from the
+            # start.
             less = (
                 shorter(part, self._margin.total_seconds(), start_of(records), PAGES_PER_SLICE)
                 if number == 1

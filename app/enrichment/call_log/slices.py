@@ -1,8 +1,8 @@
 """How a range of time is read in the Call Log: slice by slice, each completely. Does no input or output.
 
 The list filters by the *start* of a record, to the second, and lists the newest first (guide "Call log"). The
-records of one call start seconds or minutes apart, one for each extension that took part, so a slice is requested
-with a margin on both sides, and a call belongs to the slice in which its first record starts.
+records of one call start seconds or minutes apart, one for each extension that took part, so a slice is
+requested with a margin on both sides, and a call belongs to the slice in which its first record starts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,8 @@ def next_slice(
 
 
 def next_span(read: TimeSlice, records: int, aim: int) -> float:
-    """Return the length of the next slice, in seconds, that should have about `aim` records, given those of this one."""
+    """Return the length of the next slice, in seconds, that should have about `aim` records, given those of
+    this one."""
     growth = min(_MOST_GROWTH, max(1 / _MOST_GROWTH, aim / max(1, records)))
     return min(LONGEST_SPAN_SECONDS, max(SHORTEST_SPAN_SECONDS, read.seconds * growth))
 
@@ -50,7 +51,8 @@ def next_span(read: TimeSlice, records: int, aim: int) -> float:
 def shorter(
     read: TimeSlice, margin_seconds: float, oldest: datetime | None, most_pages: int
 ) -> TimeSlice | None:
-    """Return a slice that fits into `most_pages`, given the start of the oldest record on the first page of this one.
+    """Return a slice that fits into `most_pages`, given the start of the oldest record on the first page of
+    this one.
 
     None when this one fits or cannot be cut. A quarter is left for variations of the traffic.
     """

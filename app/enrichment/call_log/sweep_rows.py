@@ -1,4 +1,4 @@
-"""Rows of sweeps: opened for the regular sweep and for backfills, found when due, and claimed by one replica."""
+"""Rows of sweeps: opened for regular sweeps and backfills, found when due, and claimed by one replica."""
 
 from datetime import datetime, timedelta
 
@@ -66,7 +66,7 @@ async def load(db: AsyncConnection, account_id: AccountId, sweep_id: str) -> Swe
 
 
 async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:
-    """Return one free row of each account: the one that has been due longest, gaps before the regular sweep."""
+    """Return one free row of each account: the one due longest, gaps before the regular sweep."""
     query = select(sweeps).where(sweeps.c.due_at <= now, is_free(sweeps, now)).order_by(sweeps.c.due_at)
     due = [read_row(row) for row in await db.execute(query)]
     first: dict[str, Sweep] = {}
@@ -78,7 +78,8 @@ async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:
 async def claim(
     db: AsyncConnection, sweep: Sweep, replica: str, now: datetime, lease_seconds: float
 ) -> Sweep | None:
-    """Take a row for a while and return it as it is now. Return None if another replica has it or it has changed."""
+    """Take a row for a while and return it as it is now. Return None if another replica has it or it has
+    changed."""
     row = await lease_of(sweep, replica, lease_seconds).take(
         db,
         now,
@@ -89,6 +90,7 @@ async def claim(
 
 
 def lease_of(sweep: Sweep, replica: str, seconds: float = 0.0) -> Lease:
-    """Return a replica's lease of a row. The lease is lost when the row's range changes; then it is read again."""
+    """Return a replica's lease of a row. The lease is lost when the row's range changes; then it is read
+    again."""
     key = {"account_id": sweep.account_id, "sweep_id": sweep.sweep_id}
     return Lease(sweeps, key, replica, seconds, f"the sweep {sweep.sweep_id} of account {sweep.account_id}")

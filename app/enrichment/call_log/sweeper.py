@@ -1,7 +1,8 @@
-"""Looks up calls that no event announced, over ranges of time in the Call Log: after gaps, regularly, on demand.
+"""Looks up calls that no event announced, over ranges of time in the Call Log: after gaps, regularly, on
+demand.
 
-One slice per turn: claim the row, read all pages of the slice, ingest what was found, move the cursor. A crash loses
-one slice, which is read again. No transaction is open during a request.
+One slice per turn: claim the row, read all pages of the slice, ingest what was found, move the cursor. A
+crash loses one slice, which is read again. No transaction is open during a request.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from app.enrichment.call_log.gaps import Reason, Sweep
 from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
 from app.enrichment.call_log.slice_reader import PAGES_PER_SLICE, SliceRead, SliceReader, SliceTooLongError
 from app.enrichment.call_log.slices import TimeSlice, belonging_to, next_slice, next_span, sort_by_call
-from app.enrichment.call_log.sweep_rules import SweepRules, after_pass, is_long_pass
+from app.enrichment.call_log.sweep_state import SweepRules, after_pass, is_long_pass
 from app.enrichment.records.plan import CallLogPlan
 from app.errors import LeaseLost, RateLimited, RingCentralError
 from app.ids import AccountId
@@ -106,7 +107,8 @@ class Sweeper(AccountsWorker):
         state, unasked = sweep_state.read_state(sweep), _find_unasked(sweep, connections, readers)
         place, part = sweep, _next_part(sweep)
         if not part and unasked is None and isinstance(state, sweep_state.UsersNotAsked):
-            # The pass starts again. It stays marked until a slice is read: only that shows that all users can be asked.
+            # The pass starts again. It stays marked until a slice is read: only that shows that all users can
+            # be asked.
             place = replace(sweep, cursor_at=None, problem=None)
             part = _next_part(place)
         if not part:
@@ -207,7 +209,8 @@ class Sweeper(AccountsWorker):
     async def _defer(
         self, sweep: Sweep, state: sweep_state.SweepState, retry_at: datetime | None = None
     ) -> None:
-        """Release a row with what was read so far. Another problem makes a pass start again that some users missed."""
+        """Release a row with what was read so far. Another problem makes a pass start again that some users
+        missed."""
         now, before = self._clock.now(), sweep_state.read_state(sweep)
         changes: dict[str, None] = {}
         if isinstance(before, sweep_state.UsersNotAsked):
@@ -227,12 +230,14 @@ class Sweeper(AccountsWorker):
 def _find_unasked(
     sweep: Sweep, connections: Sequence[Connection], readers: Sequence[Connection]
 ) -> sweep_state.UsersNotAsked | None:
-    """Return whose calls cannot be read now. The regular sweep waits for none of them: their events still arrive."""
+    """Return whose calls cannot be read now. The regular sweep waits for none of them: their events still
+    arrive."""
     names = sorted(item.name for item in connections if item.access.problem is not None)
     if not names or sweep.reason == Reason.REGULAR or any(item.is_company_wide for item in readers):
         return None
     return sweep_state.UsersNotAsked(
-        f"Calls that only these credentials can read were not looked up: {', '.join(names)}. Fix or remove them."
+        f"Calls that only these credentials can read were not looked up: {', '.join(names)}. "
+        "Fix or remove them."
     )
 
 

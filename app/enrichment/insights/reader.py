@@ -1,9 +1,9 @@
 """Requests the conversation insights of recorded calls, once per call: usually an event brings them.
 
-The product is optional: 403 where it was not bought or granted, 404 until a call was analysed, some half an hour after
-its end (guide "Conversation insights"). So the insights of an account's first recorded call are requested at once to
-find out. The result is remembered, and an account without the product is not asked again for hours. Uses the Light
-bucket, nothing of Heavy.
+The product is optional: 403 where it was not bought or granted, 404 until a call was analysed, some half an
+hour after its end (guide "Conversation insights"). So the insights of an account's first recorded call are
+requested at once to find out. The result is remembered, and an account without the product is not asked again
+for hours. Uses the Light bucket, nothing of Heavy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,10 @@ from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.selection import find_connections
 from app.calls import recordings, store
 from app.calls.insights.availability import Availability, load_availability, next_check_at, save_availability
-from app.calls.insights.model import Version
-from app.calls.insights.store import BY_READING, PART, InsightsArrival, take
-from app.calls.ledger import Ledger, open_ledger
+from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION, Call
 from app.enrichment.insights import due_insights
+from app.enrichment.insights.insights_changes import apply_result
 from app.enrichment.insights.results import (
     METRIC_OUTCOMES,
     Found,
@@ -35,14 +34,11 @@ from app.enrichment.insights.results import (
 )
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import TEMPORARY_FAILURES, SetAsideLog
-from app.enrichment.records.settling import finish
-from app.errors import (
-    CredentialsRefused,
-    PermissionMissing,
-    RateLimited,
-    RequestRefused,
-    RingCentralError,
-)
+from app.errors import CredentialsRefused
+from app.errors import PermissionMissing
+from app.errors import RateLimited
+from app.errors import RequestRefused
+from app.errors import RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
 from app.work.failures import log_failure
@@ -209,53 +205,9 @@ class InsightsReader(AccountsWorker):
                 return
             # Loaded again: other calls of the account may have changed it during the request.
             availability = await load_availability(db, account_id)
-            await self._apply(ledger, call, result)
+            await apply_result(ledger, call, result, next_check_at(call, self._plan.after or 0.0))
             learnt = learn(availability, result, now)
             if learnt != availability:
                 await save_availability(db, account_id, learnt)
         if isinstance(result, Retry) and result.whole_account:
             self._rounds.hold_back(account_id, result.at)
-
-    async def _apply(self, ledger: Ledger, call: Call, result: Result) -> None:
-        due_at = next_check_at(call, self._plan.after or 0.0)
-        match result:
-            case Found(items=items):
-                call.insights_at = None
-                ledger.keep(call)
-                arrivals = [_arrival(item, ledger.now) for item in items]
-                changed = await take(ledger, arrivals, {call.call_id: call})
-                for one in {one.call_id: one for one in (call, *changed)}.values():
-                    finish(ledger, one)
-            case Missing() if ledger.now < due_at:
-                call.insights_at = due_at
-                ledger.keep(call)
-            case Missing():
-                give_up(ledger, call, MissingReason.NOT_ANALYSED)
-            case Retry(at=at):
-                call.insights_at = at
-                ledger.keep(call)
-            case GivenUp(reason=reason) | Refused(reason=reason, whole_account=False):
-                give_up(ledger, call, reason)
-            case Refused(reason=reason):
-                for one in (call, *await due_insights.find_others_waiting(ledger, call)):
-                    give_up(ledger, one, reason)
-
-
-def give_up(ledger: Ledger, call: Call, reason: str) -> None:
-    """Stop requesting insights of a call that has none. An event may still bring some."""
-    call.insights_at = None
-    ledger.keep(call)
-    if call.awaits(PART):
-        call.ready(PART, "none", ledger.now, reason)
-        ledger.change(call, "call.updated", source=BY_READING, reason=reason)
-    finish(ledger, call)
-
-
-def _arrival(item: Insights, at: datetime) -> InsightsArrival:
-    version = Version(
-        telephony_session_id=item.session_id,
-        recording_id=item.recording_id,
-        last_modified_at=item.last_modified_time,
-        raw=item.raw,
-    )
-    return InsightsArrival(version, BY_READING, at)

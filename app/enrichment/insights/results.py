@@ -20,7 +20,8 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No connection that sees the call may read its insights. `refused`: those that were just refused, until when.
+    """No connection that sees the call may read its insights. `refused`: those that were just refused, until
+    when.
 
     `whole_account`: no other connection may either; licences are per user (guide "Conversation insights").
     """

@@ -19,7 +19,8 @@ from app.ringcentral.wire import HEAVY
 
 @dataclass(slots=True)
 class PollMemory:
-    """Ends that became known until `counted_until` are in the rhythm; `pages` is how many requests a poll takes."""
+    """Ends that became known until `counted_until` are in the rhythm; `pages` is how many requests a poll
+    takes."""
 
     rhythm: Rhythm
     visibility: Visibility

@@ -1,16 +1,17 @@
-"""Decides when to poll Active Calls again, and when to stop. Pure: does no input or output and reads no clock.
+"""Decides when to poll Active Calls again, and when to stop. Pure: does no input or output and reads no
+clock.
 
-Facts used: an ended call shows up in Active Calls after 3-10 s and leaves about 120 s after its end; one response
-lists all recent calls of the account (guide "Finding Active Calls"). About ten requests a minute are allowed,
-and a request inside a penalty restarts the penalty (guide "Rate limits").
+Facts used: an ended call shows up in Active Calls after 3-10 s and leaves about 120 s after its end; one
+response lists all recent calls of the account (guide "Finding Active Calls"). About ten requests a minute are
+allowed, and a request inside a penalty restarts the penalty (guide "Rate limits").
 
-The policy. Every second for which a call is visible and not found costs one. The ages of the waiting calls and the
-learnt visibility give how many calls will be visible and unfound at any coming moment; the account's rhythm gives how
-many more will end. The bucket says when each of the next minute's requests may be sent at the earliest. From these the
-plan places the requests at the least expected cost (exactly, by dynamic programming), sends the first when its
-moment has come, and then plans again with what was learnt meanwhile. At low load this polls early and often. Under
-load it spaces requests evenly, timed to when calls pile up, and the requests that it reserves for calls that have not
-ended yet are the reserve against a burst.
+The policy. Every second for which a call is visible and not found costs one. The ages of the waiting calls
+and the learnt visibility give how many calls will be visible and unfound at any coming moment; the account's
+rhythm gives how many more will end. The bucket says when each of the next minute's requests may be sent at
+the earliest. From these the plan places the requests at the least expected cost (exactly, by dynamic
+programming), sends the first when its moment has come, and then plans again with what was learnt meanwhile.
+At low load this polls early and often. Under load it spaces requests evenly, timed to when calls pile up, and
+the requests that it reserves for calls that have not ended yet are the reserve against a burst.
 """
 
 import math
@@ -36,11 +37,13 @@ REQUESTS_PRICED_A_WINDOW: Final = 2400
 """A request must save one call 0.05 s (of 120) of waiting to be worth sending, however many are free."""
 
 USUAL_SHARE: Final = 0.97
-"""The delay by which this share of the calls that ever appear has appeared is the usual one, but it is never taken to
-be shorter than the longest documented delay. A call that was missed at a later age may never appear."""
+"""The delay by which this share of the calls that ever appear has appeared is the usual one, but it is never
+taken to be shorter than the longest documented delay. A call that was missed at a later age may never appear.
+"""
 
 PATIENCE_GAPS: Final = 1.5
-"""An overdue call is polled for again after this many even gaps between requests, while there is a reserve ..."""
+"""An overdue call is polled for again after this many even gaps between requests, while there is a reserve
+..."""
 
 PATIENCE_GROWTH: Final = 1.6
 """... and once its age has grown by this factor: at about 10 s, 19, 30, 48, 77, and the last poll."""
@@ -51,7 +54,7 @@ PATIENCE_RESERVE: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An ended call without a record. `missed_at`: when the last complete poll that did not show it was sent."""
+    """An ended call without a record. `missed_at`: when the last complete poll without it was sent."""
 
     ended_at: datetime
     missed_at: datetime | None = None
@@ -59,7 +62,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class PlannerBudget:
-    """The rate bucket as polls see it: `bucket.poll_times` (ascending, never empty) and `bucket.cycle_seconds`."""
+    """The rate bucket as polls see it: `bucket.poll_times` (ascending, never empty) and
+    `bucket.cycle_seconds`."""
 
     free_at: tuple[datetime, ...]
     cycle_seconds: float
@@ -67,7 +71,8 @@ class PlannerBudget:
 
 @dataclass(frozen=True, slots=True)
 class PollAt:
-    """Poll at this moment, at once if it is not after `now`. Otherwise plan again then and whenever a call ends."""
+    """Poll at this moment, at once if it is not after `now`. Otherwise plan again then and whenever a call
+    ends."""
 
     when: datetime
     reason: str
@@ -92,10 +97,10 @@ def plan_poll(
 ) -> PollAt | Rest:
     """Decide when to poll one account next.
 
-    One response serves every waiting call of the account, so the plan considers all of them together. It ignores calls
-    whose window closes before the budget allows a request and calls that had their last poll; the caller looks them up
-    in the Call Log. `pages` is the number of requests that one poll takes. Takes about a millisecond, somewhat more for
-    thousands of waiting calls.
+    One response serves every waiting call of the account, so the plan considers all of them together. It
+    ignores calls whose window closes before the budget allows a request and calls that had their last poll;
+    the caller looks them up in the Call Log. `pages` is the number of requests that one poll takes. Takes
+    about a millisecond, somewhat more for thousands of waiting calls.
     """
     if not waiting:
         return Rest("no call waits")
@@ -122,7 +127,8 @@ def plan_poll(
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Calls of about the same age that were missed at about the same age (0: never). Ages in seconds, at `earliest`."""
+    """Calls of about the same age that were missed at about the same age (0: never). Ages in seconds, at
+    `earliest`."""
 
     age: float
     missed_age: float
@@ -131,7 +137,8 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """Seconds from `earliest` until each slot is free, ascending, and for how long a request occupies its slot."""
+    """Seconds from `earliest` until each slot is free, ascending, and for how long a request occupies its
+    slot."""
 
     offsets: list[float]
     cycle: float
@@ -166,10 +173,11 @@ def _seconds_until_last_poll(groups: Sequence[_Group], limits: PlannerLimits) ->
 
 
 def _seconds_until_overdue(groups: Sequence[_Group], budget: _Budget, usual: float) -> float:
-    """Return in how many seconds a call that should be visible is polled for again; infinite without a reserve.
+    """Return in how many seconds a call that should be visible is polled for again; infinite without a
+    reserve.
 
-    When calls suddenly cease, reserving requests for more of them would otherwise go on outweighing the last few that
-    still wait.
+    When calls suddenly cease, reserving requests for more of them would otherwise go on outweighing the last
+    few that still wait.
     """
     reserve = math.ceil(PATIENCE_RESERVE * len(budget.offsets))
     if budget.offsets[reserve - 1] > 0.0:
@@ -188,7 +196,8 @@ def _seconds_until_worthwhile(
     rate: float,
     limits: PlannerLimits,
 ) -> float:
-    """Return the seconds from `earliest` to the first request of the cheapest plan; infinite when none is worth it."""
+    """Return the seconds from `earliest` to the first request of the cheapest plan; infinite when none is
+    worth it."""
     if not groups:
         return math.inf
     horizon = min(budget.cycle, limits.window_seconds, MOST_REQUESTS_AHEAD * budget.even_gap)
@@ -200,8 +209,9 @@ def _seconds_until_worthwhile(
     coming = _visible_coming(groups, visibility, rate, steps, step, limits)
     unfound = [waiting + later for waiting, later in zip(known, coming, strict=True)]
     price = limits.window_seconds / REQUESTS_PRICED_A_WINDOW
-    # A slot that is used late is also free late, a cycle from now, beyond the plan's horizon. If n even slots are all
-    # late by d, the cost of a cycle, rate x cycle x gap / 2, grows by rate x cycle x d / 2n; this is one slot's share.
+    # A slot that is used late is also free late, a cycle from now, beyond the plan's horizon. If n even slots
+    # are all late by d, the cost of a cycle, rate x cycle x gap / 2, grows by rate x cycle x d / 2n; this is
+    # one slot's share.
     lateness = rate * budget.even_gap / (2.0 * len(budget.offsets))
     first = first_request(moments, unfound, budget.offsets[:requests], price, lateness)
     return math.inf if first is None else moments[first]
@@ -210,7 +220,7 @@ def _seconds_until_worthwhile(
 def _visible_waiting(
     groups: Sequence[_Group], visibility: Visibility, steps: Sequence[int], step: float
 ) -> list[float]:
-    """Return how many waiting calls will be visible at each step, given that the last poll did not show them."""
+    """Return how many waiting calls will be visible at each step, given that the last poll missed them."""
     by, _ = _tables(visibility, step)
     last = len(by) - 1
     weights: dict[int, float] = {}
@@ -239,9 +249,9 @@ def _visible_coming(
 ) -> list[float]:
     """Return how many calls that are not known yet will be visible at each step; never falling.
 
-    To those that the rate predicts, the same number is added as if it had been appearing since the last poll. No such
-    calls exist, but without them the plan would chase every chance cluster of known calls and space requests unevenly:
-    under load the mean would hardly improve and the longest wait would be much longer.
+    To those that the rate predicts, the same number is added as if it had been appearing since the last poll.
+    No such calls exist, but without them the plan would chase every chance cluster of known calls and space
+    requests unevenly: under load the mean would hardly improve and the longest wait would be much longer.
     """
     _, integral = _tables(visibility, step)
     last = len(integral) - 1

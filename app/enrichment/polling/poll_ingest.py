@@ -10,7 +10,8 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.polling.poll_response import PollResponse, PollResult
 from app.enrichment.polling.targets import Target
-from app.enrichment.records.apply import open_unknown_call, update_calls
+from app.enrichment.records.apply import update_calls
+from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import SetAsideLog, write_in_batches
 from app.ringcentral.models import CallRecord

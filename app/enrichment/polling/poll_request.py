@@ -25,7 +25,8 @@ async def fetch_active_calls(
     limits: PlannerLimits,
     page_size: int,
 ) -> PollResponse:
-    """Read pages until every waiting call is found, and not one more. Records of another account are left out.
+    """Read pages until every waiting call is found, and not one more. Records of another account are left
+    out.
 
     Raises RingCentralError when there was no page at all.
     """

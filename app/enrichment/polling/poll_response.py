@@ -1,4 +1,4 @@
-"""What one poll of Active Calls means: which calls it found, which it missed, and what that teaches. No I/O."""
+"""What one poll of Active Calls means: which calls it found and missed, and what that teaches. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.calls.store import Recent
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.visibility import Observation, missed_observation
-from app.enrichment.records.apply import keys_of_call
+from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.matching import Matching, finished_records, match_records
 from app.errors import AccessReason, CredentialsRefused, RingCentralError
 from app.ids import AccountId
@@ -20,8 +20,8 @@ _START_TOLERANCE_SECONDS = 5.0
 class PollResponse:
     """The pages of one poll. `complete`: all pages were read, so a call that they lack is not visible yet.
 
-    `pages` is how many requests it took, or would have taken at least. `failure` is why there was no further page; the
-    pages before it are valid.
+    `pages` is how many requests it took, or would have taken at least. `failure` is why there was no further
+    page; the pages before it are valid.
     """
 
     sent_at: datetime
@@ -71,10 +71,10 @@ def decided_calls(
 ) -> dict[str, list[CallRecord]]:
     """Return the finished records, by call id, of the calls whose records show how they went.
 
-    A queue call has a record for each member whose phone rang. Those of members who did not take it are finished when
-    another member answers, while the record of the one who did is finished seconds after the hang-up: until then,
-    "Missed" would be half the truth. A record that stays In Progress for longer than Active Calls usually lags behind
-    does not hold back the others.
+    A queue call has a record for each member whose phone rang. Those of members who did not take it are
+    finished when another member answers, while the record of the one who did is finished seconds after the
+    hang-up: until then, "Missed" would be half the truth. A record that stays In Progress for longer than
+    Active Calls usually lags behind does not hold back the others.
     """
     patience = timedelta(seconds=2 * limits.lag_max_seconds)
     waiting = {call.call_id for call in recent if call.is_waiting and now - call.ended_at <= patience}

@@ -1,7 +1,7 @@
 """Polls Active Calls: one poll of an account serves all its calls that wait, when the planner says so.
 
-One turn, which decides nothing itself: claim the target, plan, request page by page, match, write what was found
-together with what was learnt, and release the target. No transaction is open during a request.
+One turn, which decides nothing itself: claim the target, plan, request page by page, match, write what was
+found together with what was learnt, and release the target. No transaction is open during a request.
 """
 
 from collections.abc import Sequence
@@ -57,16 +57,18 @@ class Poller(AccountsWorker):
         )
 
     async def step(self) -> float | None:
-        """Take one turn for each target with waiting calls; return in how many seconds the next poll is planned.
+        """Take one turn for each target with waiting calls; return in how many seconds the next poll is
+        planned.
 
-        A target that takes longer than the context's patience continues beside the others, and wakes the loop when
-        it is done.
+        A target that takes longer than the context's patience continues beside the others, and wakes the loop
+        when it is done.
         """
         async with self._database.read() as db:
             account_ids = await targets.find_waiting_accounts(db, self._clock.now())
         work: dict[tuple[AccountId, str], Serve] = {}
         for account_id in account_ids:
-            # A connection that sees the whole account polls for all extensions; without one each user polls for his own.
+            # A connection that sees the whole account polls for all extensions; without one each user polls
+            # for his own.
             for connection in serving(await self._connections.of(account_id)):
                 key = (account_id, targets.name_of(connection))
                 work.setdefault(key, partial(self._turn, account_id, connection))

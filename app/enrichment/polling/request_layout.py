@@ -14,11 +14,11 @@ def first_request(
 ) -> int | None:
     """Place up to `len(free_at)` requests at the lowest cost; return the index of the first one's moment.
 
-    `unfound[i]` is how many calls will have become visible by `moments[i]` if no request is sent; it never falls. The
-    k-th request is not sent before `free_at[k]`. Between requests at moments a and b the cost is the total waiting time
-    H(b) - H(a) - U(a) (b - a), where H is the integral of U = `unfound`. For a fixed a that is a line over b, so the
-    best a for every b lies on the lower envelope of lines, which takes time linear in the number of moments.
-    Returns None when no request is worth its price.
+    `unfound[i]` is how many calls will have become visible by `moments[i]` if no request is sent; it never
+    falls. The k-th request is not sent before `free_at[k]`. Between requests at moments a and b the cost is
+    the total waiting time H(b) - H(a) - U(a) (b - a), where H is the integral of U = `unfound`. For a fixed a
+    that is a line over b, so the best a for every b lies on the lower envelope of lines, which takes time
+    linear in the number of moments. Returns None when no request is worth its price.
     """
     waited = integrate(moments, unfound)
     end = moments[-1]
@@ -53,9 +53,9 @@ def _with_one_more(
 ) -> tuple[list[float], list[int]]:
     """Extend the cheapest plans by a request that cannot be sent before `free_at`.
 
-    The line of a plan whose latest request is at moment a has the slope -U(a) and the height cost(a) - H(a) + U(a) a.
-    Slopes never rise and moments only rise, so one walk along the envelope finds the lowest line for each moment. The
-    code is not split further because a plan spends nine tenths of its time in this loop.
+    The line of a plan whose latest request is at moment a has the slope -U(a) and the height cost(a) - H(a) +
+    U(a) a. Slopes never rise and moments only rise, so one walk along the envelope finds the lowest line for
+    each moment. The code is not split further because a plan spends nine tenths of its time in this loop.
     """
     longer_costs, longer_firsts = [math.inf] * len(moments), list(firsts)
     slopes: list[float] = []

@@ -1,4 +1,4 @@
-"""How often calls of an account end: counts per slice of time, and the rate that a plan prepares for. Pure."""
+"""How often calls of an account end: counts per slice of time, and the rate to plan for. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How many calls ended in each of the last slices of time, oldest first. `starts_at` is the start of the first."""
+    """How many calls ended in each of the last slices of time, oldest first. `starts_at` is the start of the
+    first."""
 
     slice_seconds: float
     starts_at: datetime
@@ -45,8 +46,8 @@ def begin_rhythm(now: datetime, limits: PlannerLimits) -> Rhythm:
 def count_ends(rhythm: Rhythm, ended_at: Iterable[datetime], now: datetime) -> Rhythm:
     """Count calls whose end has just become known, each once, and drop slices that are too old.
 
-    Call it before every plan, without calls too, so that silence counts. An end before the first slice counts in the
-    first, one in the future in the last.
+    Call it before every plan, without calls too, so that silence counts. An end before the first slice counts
+    in the first, one in the future in the last.
     """
     counts = [*rhythm.counts, *[0] * (_slice_of(rhythm, now) + 1 - len(rhythm.counts))]
     for at in ended_at:
@@ -59,9 +60,9 @@ def count_ends(rhythm: Rhythm, ended_at: Iterable[datetime], now: datetime) -> R
 def planned_rate(rhythm: Rhythm, now: datetime, even_gap: float, limits: PlannerLimits) -> float:
     """Return the calls per second to plan for: the present rate or the usual one, whichever is higher.
 
-    `even_gap` is the distance in seconds of requests that the budget sustains. Each rate counts in proportion to the
-    time in which a call waits. Single calls can use the requests of the pauses between them, so a low rate needs less
-    provision.
+    `even_gap` is the distance in seconds of requests that the budget sustains. Each rate counts in proportion
+    to the time in which a call waits. Single calls can use the requests of the pauses between them, so a low
+    rate needs less provision.
     """
     counts = rhythm.counts
     block = SLICES_PER_WINDOW // 2
@@ -80,7 +81,8 @@ def busy_share(rate: float, limits: PlannerLimits) -> float:
 
 
 def _present_rate(rhythm: Rhythm, now: datetime, limits: PlannerLimits) -> float:
-    """Return the highest rate of the last 10, 20 and 40 s of 120, each less its uncertainty, to see a burst early."""
+    """Return the highest rate of the last 10, 20 and 40 s of 120, each less its uncertainty, to see a burst
+    early."""
     known = (now - rhythm.starts_at).total_seconds() - limits.quiet_seconds
     rate = 0.0
     for slices in (1, 2, 4):

@@ -19,7 +19,7 @@ ACCOUNT = "account"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target while this process holds its lease. `memory` and `visibility` are the JSON of a `PollMemory`."""
+    """A target while this process holds its lease. `memory` and `visibility` are JSON of a `PollMemory`."""
 
     account_id: AccountId
     name: str

@@ -1,10 +1,11 @@
-"""How long after its end a call appears in Active Calls, learnt per account. Pure: functions from value to value.
+"""How long after its end a call appears in Active Calls, learnt per account. Pure: functions from value to
+value.
 
-Active Calls shows a call some 3-10 s after its end (RingCentral's guide "Finding Active Calls"), but the moment itself
-cannot be observed: one poll did not show the call, a later one did. Such a pair is an interval-censored sample. The
-knowledge is a small histogram over the call's age. A sample spreads its weight over the bins of its interval in
-proportion to their present weights (one step of expectation-maximisation), and older samples fade. It is stored as
-JSON in the poll target's row, so that all replicas share it.
+Active Calls shows a call some 3-10 s after its end (RingCentral's guide "Finding Active Calls"), but the
+moment itself cannot be observed: one poll did not show the call, a later one did. Such a pair is an
+interval-censored sample. The knowledge is a small histogram over the call's age. A sample spreads its weight
+over the bins of its interval in proportion to their present weights (one step of expectation-maximisation),
+and older samples fade. It is stored as JSON in the poll target's row, so that all replicas share it.
 """
 
 import math
@@ -36,7 +37,8 @@ LATE_SHARE = 0.02
 """Share that the prior expects to appear later than the longest documented delay."""
 
 NEVER_SHARE = 0.02
-"""Share that the prior expects never to appear: no permission for the extension, a test call, never logged."""
+"""Share that the prior expects never to appear: no permission for the extension, a test call, never logged.
+"""
 
 _DIGITS = 7
 
@@ -46,8 +48,8 @@ class Observation:
     """What polls showed of one call: not visible `unseen_seconds` after its end, visible at `seen_seconds`.
 
     `unseen_seconds` is 0 when the first poll showed it; `seen_seconds` is None when its last poll did not
-    (`missed_observation`). The ages are taken when the request that missed it was *sent* and when the *response* that
-    showed it arrived, which makes the interval as wide as it can be.
+    (`missed_observation`). The ages are taken when the request that missed it was *sent* and when the
+    *response* that showed it arrived, which makes the interval as wide as it can be.
     """
 
     unseen_seconds: float
@@ -58,8 +60,8 @@ class Observation:
 class Visibility:
     """Distribution of the delay in seconds from a call's end until it appears.
 
-    `edges` are the borders of the bins (from 0 to the window), `weights` the share of calls that appears in each bin;
-    the rest never appears. `samples` is the number of samples learnt, fading included.
+    `edges` are the borders of the bins (from 0 to the window), `weights` the share of calls that appears in
+    each bin; the rest never appears. `samples` is the number of samples learnt, fading included.
     """
 
     edges: tuple[float, ...]
@@ -156,10 +158,10 @@ def missed_observation(
 ) -> Observation | None:
     """Return the observation from a poll that missed a call at this age; None if later polls will show more.
 
-    Only the last poll for a call counts: the first one at `last_from_seconds` or later. `missed_seconds` is the age at
-    the previous miss. A call whose window closes without a last poll, because of a penalty or an outage, gives no
-    observation: it may well have appeared. If calls that never appear gave none either, every absence would look
-    like a delay and be worth request after request.
+    Only the last poll for a call counts: the first one at `last_from_seconds` or later. `missed_seconds` is
+    the age at the previous miss. A call whose window closes without a last poll, because of a penalty or an
+    outage, gives no observation: it may well have appeared. If calls that never appear gave none either,
+    every absence would look like a delay and be worth request after request.
     """
     had_last_poll = missed_seconds is not None and missed_seconds >= last_from_seconds
     return Observation(age_seconds, None) if age_seconds >= last_from_seconds and not had_last_poll else None

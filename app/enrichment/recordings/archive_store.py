@@ -1,4 +1,5 @@
-"""The archive, which stores audio for longer than RingCentral does: a folder, or a bucket of an S3-compatible store.
+"""The archive, which stores audio for longer than RingCentral does: a folder, or a bucket of an S3-compatible
+store.
 
 A file is saved completely or not at all. Paths consist of `/`-separated segments without dots.
 """
@@ -68,7 +69,8 @@ def open_archive(settings: Settings) -> Archive | None:
     if parts.scheme == "s3" and parts.netloc:
         if find_spec("obstore") is None:
             raise SettingsError(
-                "AFTERCALL_ARCHIVE_URL names a bucket, which needs the extra `aftercall[s3]`; see docs/settings.md"
+                "AFTERCALL_ARCHIVE_URL names a bucket, which needs the extra `aftercall[s3]`; "
+                "see docs/settings.md"
             )
         return BucketArchive(parts.netloc, parts.path.strip("/"), settings.archive_endpoint_url)
     raise SettingsError("AFTERCALL_ARCHIVE_URL must be file:///folder or s3://bucket/prefix")
@@ -97,7 +99,8 @@ class FolderArchive:
             unfinished.replace(place)
         finally:
             unfinished.unlink(missing_ok=True)
-        # The name and those of new folders have to be on the disk before the database says that the file is stored.
+        # The name and those of new folders have to be on the disk before the database says that the file is
+        # stored.
         for folder in (place.parent, *place.parent.parents):
             _flush(folder)
             if folder == self._root:

@@ -1,8 +1,8 @@
 """Copies the audio of ready recordings into the archive, once each: resumed, verified, retried.
 
-The audio is downloaded into a file on this machine first, so that the download can continue after a failure or a
-restart. The complete file is hashed (SHA-256), saved, and measured in the archive before the database says that it is
-there.
+The audio is downloaded into a file on this machine first, so that the download can continue after a failure
+or a restart. The complete file is hashed (SHA-256), saved, and measured in the archive before the database
+says that it is there.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import structlog
 
@@ -20,10 +19,8 @@ from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import recordings, store
 from app.calls.ledger import open_ledger
-from app.calls.recordings import RecordingRow, State
 from app.enrichment.recordings.archive_store import Archive, archive_path
-from app.enrichment.recordings.audio_stream import OutOfRangeError
-from app.enrichment.recordings.download import MismatchError, delete_leftovers, download, measure
+from app.enrichment.recordings.download import MismatchError, delete_leftovers, download, measure, part_of
 from app.enrichment.recordings.recording_access import find_recording_connection, note_missing_permission
 from app.enrichment.recordings.recording_changes import LONGEST_PROBLEM, take_not_found
 from app.enrichment.recordings.recording_plan import RecordingPlan
@@ -33,7 +30,7 @@ from app.values import widths
 from app.work.leases import renewed
 from app.work.rounds import Agenda, Rounds
 
-READY = frozenset({State.READY})
+READY = frozenset({recordings.State.READY})
 LEFTOVER_AFTER = timedelta(days=1)
 """A partial file that is older is not resumed: its recording is downloaded from the start."""
 
@@ -102,13 +99,12 @@ class Archiver(AccountsWorker):
         await self._copy(account_id, recording_id, rows)
         return True
 
-    def _part(self, account_id: AccountId, recording_id: str) -> Path:
-        return self._spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
-
     def _lease(self) -> datetime:
         return self._clock.now() + timedelta(seconds=self._plan.lease)
 
-    async def _copy(self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]) -> None:
+    async def _copy(
+        self, account_id: AccountId, recording_id: str, rows: Sequence[recordings.RecordingRow]
+    ) -> None:
         async def renew() -> None:
             await self._change(account_id, recording_id, due_at=self._lease())
 
@@ -122,7 +118,7 @@ class Archiver(AccountsWorker):
         except _RefusedError as refused:
             await self._refused(account_id, recording_id, rows, refused)
         except (
-            errors.RingCentralError, errors.ArchiveUnavailable, OutOfRangeError, MismatchError, OSError,
+            errors.RingCentralError, errors.ArchiveUnavailable, MismatchError, OSError,
         ) as error:  # fmt: skip
             await self._failed(account_id, recording_id, rows, error)
         else:
@@ -135,7 +131,11 @@ class Archiver(AccountsWorker):
         await self._change(account_id, recording_id, due_at=until)
 
     async def _refused(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], refused: _RefusedError
+        self,
+        account_id: AccountId,
+        recording_id: str,
+        rows: Sequence[recordings.RecordingRow],
+        refused: _RefusedError,
     ) -> None:
         """Leave it to another connection that sees the call, or wait until the permission is granted."""
         if not await note_missing_permission(self._connections, refused.connection, refused.error):
@@ -148,7 +148,7 @@ class Archiver(AccountsWorker):
         else:
             await self._change(account_id, recording_id, due_at=self._clock.now())
 
-    async def _archived_before(self, rows: Sequence[RecordingRow]) -> dict[str, Any] | None:
+    async def _archived_before(self, rows: Sequence[recordings.RecordingRow]) -> dict[str, Any] | None:
         """Return the columns of a recording that is archived already, for another call that names it."""
         row = next((row for row in rows if row.archive_path is not None), None)
         if row is None or await self._archive.size(str(row.archive_path)) != row.archive_bytes:
@@ -157,12 +157,12 @@ class Archiver(AccountsWorker):
         return _DONE | {name: getattr(row, name) for name in copied}
 
     async def _fetch_and_save(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[recordings.RecordingRow]
     ) -> dict[str, Any]:
         connection = await self._find_connection(account_id, rows)
         if connection is None:
             raise errors.CredentialsRefused(MissingReason.NO_CREDENTIALS)
-        part = self._part(account_id, recording_id)
+        part = part_of(self._spool, account_id, recording_id)
         await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True, mode=0o700)
         content_uri = next((row.content_uri for row in rows if row.content_uri), None)
         if content_uri is None:
@@ -191,18 +191,22 @@ class Archiver(AccountsWorker):
         }
 
     async def _find_connection(
-        self, account_id: AccountId, rows: Sequence[RecordingRow]
+        self, account_id: AccountId, rows: Sequence[recordings.RecordingRow]
     ) -> Connection | None:
         now = self._clock.now()
         return await find_recording_connection(self._database, self._connections, account_id, rows, now)
 
-    async def _started_at(self, account_id: AccountId, rows: Sequence[RecordingRow]) -> datetime:
+    async def _started_at(self, account_id: AccountId, rows: Sequence[recordings.RecordingRow]) -> datetime:
         async with self._database.read() as db:
             calls = await store.load_by_ids(db, account_id, [row.call_id for row in rows])
         return min(call.started_at for call in calls.values())
 
     async def _failed(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], error: Exception
+        self,
+        account_id: AccountId,
+        recording_id: str,
+        rows: Sequence[recordings.RecordingRow],
+        error: Exception,
     ) -> None:
         """Plan the next try, or give up: RingCentral still has the recording for some time.
 
@@ -231,10 +235,10 @@ class Archiver(AccountsWorker):
         await self._change(account_id, recording_id, attempts=attempts, due_at=due_at, problem=problem)
 
     async def _delete_part(self, account_id: AccountId, recording_id: str) -> None:
-        await asyncio.to_thread(self._part(account_id, recording_id).unlink, missing_ok=True)
+        await asyncio.to_thread(part_of(self._spool, account_id, recording_id).unlink, missing_ok=True)
 
     async def _change(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
-        """Write columns for the calls to which the recording is ready; for the others it is still requested."""
+        """Write columns for the calls where the recording is ready; the others still wait for it."""
         async with self._database.write() as db:
             now = self._clock.now()
             await recordings.change(db, account_id, recording_id, states=READY, **values, updated_at=now)

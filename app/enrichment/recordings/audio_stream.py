@@ -1,7 +1,8 @@
 """Streams the audio of a recording from RingCentral: any part of it, however RingCentral treats ranges.
 
-The media guide says that ranges work. It also warns of 206 for a request without a range, and some servers answer a
-range with the whole. So the stream is cut here, and missing bytes are requested again. At most one chunk is in memory.
+The media guide says that ranges work. It also warns of 206 for a request without a range, and some servers
+answer a range with the whole. So the stream is cut here, and missing bytes are requested again. At most one
+chunk is in memory.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -47,9 +48,10 @@ async def open_audio_stream(
 ) -> AsyncIterator[AudioStream]:
     """Open a recording, or the requested part of it.
 
-    If RingCentral neither honours the range nor gives the total size, the stream is the whole. Raises OutOfRangeError,
-    and what `RingCentralClient.stream_recording` raises; so does reading, if the stream cannot be resumed. `deadline`
-    limits the wait for the rate limit of the first request, not of those that the rest may need.
+    If RingCentral neither honours the range nor gives the total size, the stream is the whole. Raises
+    OutOfRangeError, and what `RingCentralClient.stream_recording` raises; so does reading, if the stream
+    cannot be resumed. `deadline` limits the wait for the rate limit of the first request, not of those that
+    the rest may need.
     """
     header = str(asked) if asked else None
     try:

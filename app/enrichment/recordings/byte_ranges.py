@@ -9,7 +9,8 @@ _CONTENT_RANGE = re.compile(r"\s*bytes\s+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """One range: from `first` to `last`, both inclusive, or to the end; without `first`, the last `last` bytes."""
+    """One range: from `first` to `last`, both inclusive, or to the end; without `first`, the last `last`
+    bytes."""
 
     first: int | None
     last: int | None
@@ -38,7 +39,8 @@ class Span:
 
 
 def read_range(header: str | None) -> ByteRange | None:
-    """Read a Range header; None without one, and for what may be ignored: other units, several ranges, nonsense."""
+    """Read a Range header; None without one, and for what may be ignored: other units, several ranges,
+    nonsense."""
     match = _RANGE.fullmatch(header) if header else None
     if match is None or not (match[1] or match[2]):
         return None
@@ -57,7 +59,7 @@ def is_same_version(if_range: str | None, etag: str | None) -> bool:
 
 
 def satisfy(asked: ByteRange, total: int) -> Span | None:
-    """Return which bytes of `total` a range means; None if it means none of them, which is answered with 416."""
+    """Return which bytes of `total` a range means; None if it means none, which is answered with 416."""
     if asked.first is None:
         wanted = min(asked.last or 0, total)
         return Span(total - wanted, total - 1, total) if wanted else None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from app.accounts.connections import Connection
 from app.clock import Clock
@@ -15,8 +16,8 @@ from app.errors import RequestRefused, RingCentralError
 
 LARGEST_BYTES = 4 * 1024**3
 _OVERLAP_BYTES = 16 * 1024
-"""This much of a partial file is fetched again and compared: RingCentral gives no version of the audio, and halves of
-two versions do not fit together."""
+"""This much of a partial file is fetched again and compared: RingCentral gives no version of the audio, and
+halves of two versions do not fit together."""
 
 _PIECE_BYTES = 64 * 1024
 _PIECE_SECONDS = 1.0
@@ -27,10 +28,15 @@ class MismatchError(Exception):
     """The bytes that arrived do not fit the partial file."""
 
 
+def part_of(spool: Path, account_id: str, recording_id: str) -> Path:
+    """Return the partial file of a recording."""
+    return spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
+
+
 async def download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:
     """Complete the partial file; return the content type of the audio if it is known.
 
-    Raises OutOfRangeError or MismatchError, and deletes the file, if the audio has changed since.
+    Raises MismatchError, and deletes the file, if the audio has changed since.
     """
     have = await asyncio.to_thread(_size, part)
     asked = ByteRange(have - _OVERLAP_BYTES, None) if have > _OVERLAP_BYTES else None
@@ -38,9 +44,9 @@ async def download(connection: Connection, content_uri: str, part: Path, clock: 
         async with open_audio_stream(connection.client, content_uri, asked, deadline=clock.now()) as audio:
             await _write(audio, part, clock)
             return audio.content_type
-    except (OutOfRangeError, MismatchError):
+    except (OutOfRangeError, MismatchError) as error:
         await asyncio.to_thread(part.unlink, missing_ok=True)
-        raise
+        raise MismatchError(str(error)) from error
 
 
 async def _write(audio: AudioStream, part: Path, clock: Clock) -> None:
@@ -88,7 +94,8 @@ def measure(file: Path) -> tuple[int, str]:
 
 
 def delete_leftovers(spool: Path, before: datetime) -> None:
-    """Delete partial files unchanged since a moment: of calls that were erased, of a crash before the last try."""
+    """Delete partial files unchanged since a moment: of calls that were erased, of a crash before the last
+    try."""
     for part in spool.glob("*.part"):
         with suppress(FileNotFoundError):
             if part.stat().st_mtime < before.timestamp():

@@ -1,4 +1,5 @@
-"""Opens the audio of a recording for a reader: from the archive if it is stored there, or else from RingCentral.
+"""Opens the audio of a recording for a reader: from the archive if it is stored there, or else from
+RingCentral.
 
 RingCentral is also asked for a recording that no call names: readers of the Call Log API may find one.
 """
@@ -15,7 +16,6 @@ from app.accounts.connections import Connection, Connections
 from app.accounts.selection import load_connection
 from app.calls import recordings
 from app.calls.ledger import open_ledger
-from app.calls.recordings import OPEN, RecordingRow, State
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.recordings.archive_store import Archive
@@ -36,14 +36,14 @@ from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority
 from app.values import widths
 
-_GONE = frozenset({State.EXPIRED, State.NONE})
+_GONE = frozenset({recordings.State.EXPIRED, recordings.State.NONE})
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PlayableAudio:
-    """A stream with what is known of the whole recording. `sha256` is in hex and only known of archived ones."""
+    """A stream with what is known of the whole recording. `sha256`: in hex, of archived ones."""
 
     stream: AudioStream
     content_type: str | None
@@ -73,15 +73,17 @@ class Playback:
         self._archive = archive
         self._patience = timedelta(seconds=patience)
 
-    async def load(self, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+    async def load(self, account_id: AccountId, recording_id: str) -> list[recordings.RecordingRow]:
         """Return the stored rows of a recording, one per call that names it."""
         async with self._database.read() as db:
             return await recordings.load(db, account_id, recording_id)
 
-    async def describe(self, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
+    async def describe(self, account_id: AccountId, recording_id: str) -> list[recordings.RecordingRow]:
         """Return the stored rows of a recording, with type and length if RingCentral gives them now."""
         rows = await self.load(account_id, recording_id)
-        if not rows or any(row.state != State.READY or row.content_type is not None for row in rows):
+        if not rows or any(
+            row.state != recordings.State.READY or row.content_type is not None for row in rows
+        ):
             return rows
         now = self._clock.now()
         try:
@@ -99,9 +101,9 @@ class Playback:
         return await self.load(account_id, recording_id)
 
     async def fetch(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[recordings.RecordingRow]
     ) -> Recording:
-        """Request the metadata of a recording now. Raises NotFound while it is not ready, or when it is gone."""
+        """Request the metadata of a recording now. Raises NotFound when it is not ready or gone."""
         connection = await self._connection(account_id, rows)
         found = await self._request(connection, recording_id, Priority.READER, self._deadline())
         if found is None:
@@ -125,7 +127,8 @@ class Playback:
         asked: ByteRange | None,
         if_range: str | None = None,
     ) -> AsyncIterator[PlayableAudio]:
-        """Open a recording or a part of it; the whole if `if_range` names another version than the current one.
+        """Open a recording or a part of it; the whole if `if_range` names another version than the current
+        one.
 
         RingCentral gives no versions, so only the archive can answer `if_range` with a part. Raises NotFound,
         OutOfRangeError, and what RingCentral's client raises.
@@ -138,7 +141,7 @@ class Playback:
             yield audio
 
     async def _from_archive(
-        self, rows: Sequence[RecordingRow], asked: ByteRange | None, if_range: str | None
+        self, rows: Sequence[recordings.RecordingRow], asked: ByteRange | None, if_range: str | None
     ) -> AbstractAsyncContextManager[PlayableAudio] | None:
         row = next((row for row in rows if row.archive_path is not None), None)
         if row is None or self._archive is None:
@@ -160,7 +163,7 @@ class Playback:
 
     @asynccontextmanager
     async def _archived(
-        self, archive: Archive, row: RecordingRow, span: Span, *, is_part: bool
+        self, archive: Archive, row: recordings.RecordingRow, span: Span, *, is_part: bool
     ) -> AsyncIterator[PlayableAudio]:
         last = -1 if span.last is None else span.last
         async with aclosing(archive.read(str(row.archive_path), span.first, last)) as chunks:
@@ -170,7 +173,11 @@ class Playback:
 
     @asynccontextmanager
     async def _from_ringcentral(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow], asked: ByteRange | None
+        self,
+        account_id: AccountId,
+        recording_id: str,
+        rows: Sequence[recordings.RecordingRow],
+        asked: ByteRange | None,
     ) -> AsyncIterator[PlayableAudio]:
         if rows and all(row.state in _GONE and not was_refused(row) for row in rows):
             raise _not_found(recording_id, rows)
@@ -180,7 +187,7 @@ class Playback:
             async with open_audio_stream(
                 connection.client, content_uri, asked, deadline=self._deadline()
             ) as stream:
-                if any(row.state in OPEN for row in rows):
+                if any(row.state in recordings.OPEN for row in rows):
                     await self._request_soon(account_id, recording_id)
                 elif rows and stream.content_type and all(row.content_type is None for row in rows):
                     await self._note(
@@ -197,7 +204,7 @@ class Playback:
             raise _not_found(recording_id, rows, state) from refusal
 
     async def _address(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
+        self, account_id: AccountId, recording_id: str, rows: Sequence[recordings.RecordingRow]
     ) -> tuple[str, str | None]:
         """Return RingCentral's address of the audio, and its type if it is known."""
         for row in rows:
@@ -208,7 +215,7 @@ class Playback:
             raise NotFound("RingCentral does not give the address of this recording")
         return found.content_uri, found.content_type
 
-    async def _connection(self, account_id: AccountId, rows: Sequence[RecordingRow]) -> Connection:
+    async def _connection(self, account_id: AccountId, rows: Sequence[recordings.RecordingRow]) -> Connection:
         async with self._database.read() as db:
             extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
         now = self._clock.now()
@@ -221,29 +228,31 @@ class Playback:
         """Make a recording due at once: a reader has just found its audio."""
         async with self._database.write() as db:
             now = self._clock.now()
-            await recordings.change(db, account_id, recording_id, states=OPEN, due_at=now)
+            await recordings.change(db, account_id, recording_id, states=recordings.OPEN, due_at=now)
 
     async def _note(self, account_id: AccountId, recording_id: str, **values: Any) -> None:
         async with self._database.write() as db:
             await recordings.change(db, account_id, recording_id, **values, updated_at=self._clock.now())
 
     async def _note_not_found(
-        self, account_id: AccountId, recording_id: str, rows: Sequence[RecordingRow]
-    ) -> State | None:
-        if not any(row.state == State.READY and row.archive_path is None for row in rows):
+        self, account_id: AccountId, recording_id: str, rows: Sequence[recordings.RecordingRow]
+    ) -> recordings.State | None:
+        if not any(row.state == recordings.State.READY and row.archive_path is None for row in rows):
             return None
         now = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
             return await take_not_found(ledger, recording_id, rows)
 
 
-def _not_found(recording_id: str, rows: Sequence[RecordingRow], state: State | None = None) -> NotFound:
+def _not_found(
+    recording_id: str, rows: Sequence[recordings.RecordingRow], state: recordings.State | None = None
+) -> NotFound:
     if not rows:
         return NotFound(f"RingCentral does not have the recording {recording_id}, or not yet")
     state = state or recordings.best_of(rows).state
     why = {
-        State.EXPIRED: "is not available any more, or never was",
-        State.NONE: "was too short to be stored",
-        State.READY: "is not available any more",
+        recordings.State.EXPIRED: "is not available any more, or never was",
+        recordings.State.NONE: "was too short to be stored",
+        recordings.State.READY: "is not available any more",
     }.get(state, "is not ready yet")
     return NotFound(f"Recording {recording_id} {why}", state=state.value)

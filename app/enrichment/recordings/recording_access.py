@@ -29,7 +29,8 @@ async def find_recording_connection(
     rows: Sequence[RecordingRow],
     now: datetime,
 ) -> Connection | None:
-    """Return a working connection that sees the calls of these rows, preferably one that can access recordings."""
+    """Return a working connection that sees the calls of these rows, preferably one that can access
+    recordings."""
     async with database.read() as db:
         extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
     return await find_connection(connections, account_id, extension_ids, READ_RECORDINGS, now)
@@ -40,8 +41,8 @@ async def note_missing_permission(
 ) -> bool:
     """Note that a connection cannot access recordings, so that operators see it and it is not used again.
 
-    Return whether that is so: a user without company permissions may be refused a colleague's recording and still
-    access his own.
+    Return whether that is so: a user without company permissions may be refused a colleague's recording and
+    still access his own.
     """
     log.warning("recordings are refused", code=error.code, why=error.detail, name=connection.name)
     is_general = error.code == _SCOPE_MISSING or connection.is_company_wide
@@ -52,6 +53,6 @@ async def note_missing_permission(
 
 
 def was_refused(row: RecordingRow) -> bool:
-    """Whether a recording was given up because a permission was missing, which may have been granted since."""
+    """Whether a recording was given up for a missing permission, which may have been granted since."""
     problem = row.problem or ""
     return problem in (MissingReason.NO_PERMISSION, _OLD_NO_PERMISSION) or problem.startswith("CMN-4")

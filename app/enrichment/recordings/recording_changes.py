@@ -29,7 +29,8 @@ def metadata_columns(found: Recording) -> dict[str, Any]:
 async def make_ready(
     ledger: Ledger, recording_id: str, rows: Sequence[RecordingRow], found: Recording, *, archives: bool
 ) -> bool:
-    """Store the metadata, and make the recording ready for the calls where it was not. Return whether there were any."""
+    """Store the metadata, and make the recording ready for the calls where it was not. Return whether there
+    were any."""
     db, account_id = ledger.db, ledger.account_id
     await recordings.change(db, account_id, recording_id, **metadata_columns(found), updated_at=ledger.now)
     call_ids = [row.call_id for row in rows if row.state is not State.READY]
@@ -68,8 +69,8 @@ async def change_state(
 async def take_not_found(ledger: Ledger, recording_id: str, rows: Sequence[RecordingRow]) -> State:
     """Note that RingCentral does not have a recording that counted as ready; return its new state.
 
-    It is gone if its audio or metadata were seen before, or if it is hours old. Otherwise its record named it too early,
-    and it is requested again as if the record had not.
+    It is gone if its audio or metadata were seen before, or if it is hours old. Otherwise its record named it
+    too early, and it is requested again as if the record had not.
     """
     is_old = any(ledger.now - row.created_at > _CERTAINLY_READY for row in rows)
     if is_old or any(row.content_type is not None for row in rows):

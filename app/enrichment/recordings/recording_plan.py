@@ -13,7 +13,8 @@ class RecordingPlan:
 
     gaps: tuple[float, ...] = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
     announced_looks: int = 3
-    """Attempts for a recording that events announced and no record names: most of them were too short to be stored."""
+    """Attempts for a recording that events announced and no record names: most of them were too short to be
+    stored."""
 
     lease: float = 60.0
     archives: bool = False
@@ -24,8 +25,8 @@ class RecordingPlan:
 
     @property
     def longest_outage(self) -> timedelta:
-        """How long credentials, RingCentral or the archive may fail before what waits for them is given up: a week
-        where the last gap is an hour."""
+        """How long credentials, RingCentral or the archive may fail before what waits for them is given up: a
+        week where the last gap is an hour."""
         return timedelta(seconds=self.gaps[-1] * 24 * 7)
 
     def next_gap(self, attempts: int) -> float | None:

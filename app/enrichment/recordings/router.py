@@ -1,6 +1,7 @@
 """Recordings in the API: what is known of one, and its audio, streamed from RingCentral or from the archive.
 
-RingCentral's token never leaves the service; readers need an API key. A recording of another account is not found.
+RingCentral's token never leaves the service; readers need an API key. A recording of another account is not
+found.
 """
 
 import base64
@@ -53,8 +54,9 @@ RecordingName = Annotated[
     responses=problem_responses(404, 502),
 )
 async def get_recording(key: CallsReader, playback: CurrentPlayback, recording_id: RecordingName) -> Response:
-    """Its state, length and calls. RingCentral is asked once for the type and length of a recording that is known only
-    from its record, if the rate limit has a request to spare, and for a recording that no call names."""
+    """Its state, length and calls. RingCentral is asked once for the type and length of a recording that is
+    known only from its record, if the rate limit has a request to spare, and for a recording that no call
+    names."""
     rows = await playback.describe(key.account_id, recording_id)
     if rows:
         return JsonResponse(stored_json(rows), headers={"Cache-Control": "private, no-cache"})
@@ -99,8 +101,8 @@ async def get_content(
         ),
     ] = None,
 ) -> Response:
-    """Streams the audio from the archive if it is stored there, or else from RingCentral with one request of the Heavy
-    limit. `Range` works in both cases. `HEAD` returns the same headers without the audio."""
+    """Streams the audio from the archive if it is stored there, or else from RingCentral with one request of
+    the Heavy limit. `Range` works in both cases. `HEAD` returns the same headers without the audio."""
     async with AsyncExitStack() as stack:
         try:
             audio = await stack.enter_async_context(
@@ -126,7 +128,8 @@ async def get_content(
 async def head_content(
     key: CallsReader, playback: CurrentPlayback, recording_id: RecordingName, download: bool = False
 ) -> Response:
-    """Returns the headers of the whole. One byte is requested from RingCentral, which costs as much as the whole."""
+    """Returns the headers of the whole. One byte is requested from RingCentral, which costs as much as the
+    whole."""
     try:
         async with playback.open(key.account_id, recording_id, _FIRST_BYTE) as audio:
             response = Response(headers=_headers(recording_id, audio, download=download))
@@ -170,8 +173,8 @@ def _headers(recording_id: str, audio: PlayableAudio, *, download: bool) -> dict
 class _OwningResponse(StreamingResponse):
     """Streams audio, and closes its sources afterwards, also when the reader disconnects.
 
-    A failure after the start cannot become a problem response any more. The response remains incomplete and the server
-    closes the connection, which shows the reader that bytes are missing.
+    A failure after the start cannot become a problem response any more. The response remains incomplete and
+    the server closes the connection, which shows the reader that bytes are missing.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
 """Requests recordings that the Call Log has not settled, until they are ready or given up.
 
-Most need no request: a stable record that has the address settles them (`named_recordings.settle_recordings`). The rest
-are those that events announced and no record names, and those of calls that were never reconciled. RingCentral answers
-404 for a recording that is not ready yet and for one that is gone (guide "Call recordings"), so it is requested after
-growing gaps and finally given up. Each request is one of the Heavy bucket, where polls and the Call Log go first.
+Most need no request: a stable record that has the address settles them
+(`named_recordings.settle_recordings`). The rest are those that events announced and no record names, and
+those of calls that were never reconciled. RingCentral answers 404 for a recording that is not ready yet and
+for one that is gone (guide "Call recordings"), so it is requested after growing gaps and finally given up.
+Each request is one of the Heavy bucket, where polls and the Call Log go first.
 """
 
 from collections.abc import Sequence
@@ -110,7 +111,8 @@ class RecordingWatcher(AccountsWorker):
             await self._refuse(account_id, recording_id, connection.access.lacks[READ_RECORDINGS]["code"])
             return
         try:
-            # The deadline is now, so that this does not wait for the rate limit: another account may be served.
+            # The deadline is now, so that this does not wait for the rate limit: another account may be
+            # served.
             found = await connection.client.fetch_recording(
                 recording_id, priority=Priority.METADATA, deadline=self._clock.now()
             )
@@ -146,7 +148,7 @@ class RecordingWatcher(AccountsWorker):
             await recordings.change(db, account_id, recording_id, states=OPEN, due_at=until)
 
     async def _wait_for_credentials(self, account_id: AccountId, recording_id: str, problem: str) -> None:
-        """Put off a request that no connection can send, without counting it; the pause grows with the wait."""
+        """Put off a request that no connection can send, without counting it; the pause grows."""
         now = self._clock.now()
         async with self._database.write() as db, open_ledger(db, account_id, now) as ledger:
             rows = await recordings.load_open(db, account_id, recording_id)

@@ -1,6 +1,7 @@
-"""Stores records and updates their calls: versions are merged, recordings and links follow. Runs under the ledger."""
+"""Stores records and updates their calls: versions are merged, recordings and links follow. Runs under the
+ledger."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,44 +11,30 @@ from app.calls.attachments.parking import join_parked
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
-from app.calls.model import NO_SESSION, Call, Outcome, Source, Stage
+from app.calls.model import Call
+from app.calls.model import Source
+from app.calls.model import Stage
 from app.calls.recordings import RecordingRow
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
-from app.calls.store import DueCall, Recent
-from app.db.engine import wake
+from app.enrichment.records.call_names import find_taken_keys, name_call
 from app.enrichment.records.call_update import (
-    LATEST_START,
+    ask_if_over,
     is_early,
     read_versions,
     summarise_versions,
     update_call,
 )
 from app.enrichment.records.linked_sessions import links_of_records
-from app.enrichment.records.matching import CallKeys
-from app.enrichment.records.merging import RecordSummary, RecordVersion, brings_news, end_of, merge_versions
+from app.enrichment.records.merging import RecordVersion, brings_news, merge_versions
 from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import settle_calls
-from app.ids import CallId, new_id
 from app.ringcentral.models import CallRecord
 from app.values.times import time_text
-from app.work.wakeups import ENDS
 
 Versions = dict[str, RecordVersion]
 """The current version of each record of a call, by record id."""
-
-
-def keys_of_call(call: Call | Recent | DueCall) -> CallKeys:
-    """Return the keys by which a call's records are recognised."""
-    numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
-    return CallKeys(
-        call_id=call.call_id,
-        telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
-        session_id=call.session_id,
-        numbers=numbers,
-        started_at=call.started_at,
-    )
 
 
 async def update_calls(
@@ -70,7 +57,7 @@ async def update_calls(
 
 @dataclass(slots=True, kw_only=True)
 class _Update:
-    """One application of records: what is stored of the calls, by call id, and what changes beside the calls."""
+    """One application of records: what is stored of the calls, by call id, and what changes with them."""
 
     ledger: Ledger
     source: Source
@@ -112,7 +99,7 @@ class _Update:
         is_first = update_call(
             ledger, call, summary, versions, self.source, has_news=has_news, plan=self.plan
         )
-        self.names |= _name(ledger, call, summary, records, self.taken_keys)
+        self.names |= name_call(ledger, call, summary, records, self.taken_keys)
         self.links[call.call_id] = links_of_records(call, current)
         return is_first
 
@@ -127,8 +114,8 @@ async def apply_records(
 ) -> list[Call]:
     """Update calls from records; return the calls that got their first record.
 
-    `found` has records by call id as they were at `fetched_at` or later: the time of the request, because the response
-    may take long. Calls whose records say nothing new stay as they are.
+    `found` has records by call id as they were at `fetched_at` or later: the time of the request, because the
+    response may take long. Calls whose records say nothing new stay as they are.
     """
     db, account_id = ledger.db, ledger.account_id
     update = _Update(
@@ -139,7 +126,7 @@ async def apply_records(
         stored_versions=await _load_versions(ledger, calls, found),
         stored_recordings=await recordings.load_of_calls(db, account_id, list(found)),
         availability=None if plan.insights_after is None else await load_availability(db, account_id),
-        taken_keys=await _find_taken(ledger, calls, found),
+        taken_keys=await find_taken_keys(ledger, calls, found),
     )
     first = [calls[call_id] for call_id, records in found.items() if update.apply(calls[call_id], records)]
     # The rows of calls come first: all others refer to them.
@@ -163,10 +150,11 @@ async def store_versions(
 ) -> None:
     """Store records of live calls until these are over: a change feed does not show them twice.
 
-    A record that ends after the call was last known to be live makes the service ask RingCentral whether it is over.
+    A record that ends after the call was last known to be live makes the service ask RingCentral whether it
+    is over.
     """
     for call_id, records in found.items():
-        _question(ledger, calls[call_id], records)
+        ask_if_over(ledger, calls[call_id], records)
     kept = await _load_versions(ledger, calls, found)
     rows = [
         _row(calls[call_id], version)
@@ -177,80 +165,6 @@ async def store_versions(
         ).values()
     ]
     await store.save_records(ledger.db, rows)
-
-
-def _question(ledger: Ledger, call: Call, records: Sequence[CallRecord]) -> None:
-    end, known_at = end_of(records), call.state_known_at
-    if end is None or end > ledger.now or (known_at is not None and end <= known_at):
-        return
-    if call.stage == Stage.LIVE and call.ask_at is None:
-        call.ask_at = ledger.now
-        ledger.keep(call)
-        wake(ledger.db, ENDS)
-
-
-def open_unknown_call(
-    ledger: Ledger, telephony_session_id: str, records: Sequence[CallRecord], source: Source
-) -> Call:
-    """Open a call that no event announced. `apply_records` applies its records afterwards."""
-    earliest = min((record.start_time for record in records if record.start_time), default=ledger.now)
-    started_at = earliest if earliest <= ledger.now + LATEST_START else ledger.now
-    ended_at = min(end_of(records) or ledger.now, ledger.now)
-    call = Call(
-        account_id=ledger.account_id,
-        call_id=CallId(new_id("call", ledger.now)),
-        telephony_session_id=telephony_session_id,
-        stage=Stage.ENDED,
-        outcome=Outcome.UNKNOWN,
-        started_at=started_at,
-        ended_at=ended_at,
-        source=source,
-        created_at=ledger.now,
-        updated_at=ledger.now,
-    )
-    call.ready("record", "pending", ledger.now)
-    ledger.open(call, "call.ended", source=source.value, endedAt=time_text(ended_at))
-    return call
-
-
-async def _find_taken(
-    ledger: Ledger, calls: Mapping[str, Call], found: Mapping[str, Sequence[CallRecord]]
-) -> set[str]:
-    """Return which keys that records give for calls without one already belong to other calls."""
-    keys = {
-        key for call_id, records in found.items() if _is_nameless(calls[call_id]) for key in _keys_of(records)
-    }
-    return set(await store.load_by_sessions(ledger.db, ledger.account_id, keys))
-
-
-def _is_nameless(call: Call | Recent | DueCall) -> bool:
-    return call.telephony_session_id.startswith(NO_SESSION)
-
-
-def _keys_of(records: Iterable[CallRecord]) -> set[str]:
-    return {str(record.telephony_session_id) for record in records if record.telephony_session_id is not None}
-
-
-def _name(
-    ledger: Ledger, call: Call, summary: RecordSummary, records: Iterable[CallRecord], taken: set[str]
-) -> dict[str, Call]:
-    """Give the call the names that its records have; return them for what is parked under them.
-
-    `taken` has the keys of other calls and gets the new one: a key names one call, and a second call that claims it
-    remains known by its `sessionId`.
-    """
-    if call.session_id is None and summary.session_ids:
-        call.session_id = summary.session_ids[0]
-        ledger.keep(call)
-    keys = _keys_of(records)
-    if _is_nameless(call) and len(keys) == 1 and not keys & taken:
-        taken |= keys
-        (call.telephony_session_id,) = keys
-        ledger.keep(call)
-    names = [*summary.session_ids, call.telephony_session_id]
-    ledger.name(call, summary.session_ids)
-    ledger.involve(call, summary.extension_ids, summary.numbers)
-    return dict.fromkeys(names, call)
 
 
 async def _load_versions(

@@ -1,4 +1,4 @@
-"""Updates one call from its records: its fields, its end, and the stage that follows. Runs under the ledger."""
+"""Opens one call or updates it from its records: fields, end and stage. Runs under the ledger."""
 
 import hashlib
 import json
@@ -10,10 +10,13 @@ from sqlalchemy import Row
 
 from app import metrics
 from app.calls.ledger import Ledger
-from app.calls.model import Call, Outcome, Source, Stage
+from app.calls.model import Call, Outcome, Source, Stage, time_text
+from app.db.engine import wake
 from app.enrichment.records.merging import RecordSummary, RecordVersion, end_of, summarise
 from app.enrichment.records.plan import CallLogPlan
+from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+from app.work.wakeups import ENDS
 
 LATEST_START = timedelta(hours=1)
 """How far after a call became known its start may lie: clocks differ, but not by more."""
@@ -24,6 +27,41 @@ RECORDS_END = "recordsEnd"
 _IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
 """Records count in whole seconds."""
+
+
+def open_unknown_call(
+    ledger: Ledger, telephony_session_id: str, records: Sequence[CallRecord], source: Source
+) -> Call:
+    """Open a call that no event announced. `apply_records` applies its records afterwards."""
+    earliest = min((record.start_time for record in records if record.start_time), default=ledger.now)
+    started_at = earliest if earliest <= ledger.now + LATEST_START else ledger.now
+    ended_at = min(end_of(records) or ledger.now, ledger.now)
+    call = Call(
+        account_id=ledger.account_id,
+        call_id=CallId(new_id("call", ledger.now)),
+        telephony_session_id=telephony_session_id,
+        stage=Stage.ENDED,
+        outcome=Outcome.UNKNOWN,
+        started_at=started_at,
+        ended_at=ended_at,
+        source=source,
+        created_at=ledger.now,
+        updated_at=ledger.now,
+    )
+    call.ready("record", "pending", ledger.now)
+    ledger.open(call, "call.ended", source=source.value, endedAt=time_text(ended_at))
+    return call
+
+
+def ask_if_over(ledger: Ledger, call: Call, records: Sequence[CallRecord]) -> None:
+    """Ask RingCentral whether a call is over if a record ends after it was last known to be live."""
+    end, known_at = end_of(records), call.state_known_at
+    if end is None or end > ledger.now or (known_at is not None and end <= known_at):
+        return
+    if call.stage == Stage.LIVE and call.ask_at is None:
+        call.ask_at = ledger.now
+        ledger.keep(call)
+        wake(ledger.db, ENDS)
 
 
 def read_versions(call: Call, rows: Iterable[Row[Any]]) -> Iterator[RecordVersion]:
@@ -42,7 +80,8 @@ def summarise_versions(versions: Collection[RecordVersion]) -> RecordSummary | N
 
 
 def is_early(call: Call, fetched_at: datetime) -> bool:
-    """Whether the call was still going on at `fetched_at`: records of that time are provisional in every field."""
+    """Whether the call was still going on at `fetched_at`: records of that time are provisional in every
+    field."""
     return call.stage == Stage.LIVE or (call.ended_at is not None and fetched_at < call.ended_at)
 
 
@@ -63,7 +102,8 @@ def update_call(
     has_news: bool,
     plan: CallLogPlan,
 ) -> bool:
-    """Update the call from its records, the current version of each by id; return whether these are its first."""
+    """Update the call from its records, the current version of each by id; return whether these are its
+    first."""
     is_first = call.stage in (Stage.ENDED, Stage.ABSENT)
     # Records that were stored while the call went on are no news, but they have not been applied to it yet.
     if has_news or is_first:
@@ -131,7 +171,7 @@ def _bootstrap(ledger: Ledger, call: Call, summary: RecordSummary, source: Sourc
 
 
 def _reconcile(ledger: Ledger, call: Call, versions: Mapping[str, RecordVersion]) -> None:
-    """Note that the call has a Detailed record of the Call Log, and since when its records have not changed."""
+    """Note that the call has a Detailed record of the Call Log, and since when it has not changed."""
     digest = _digest(versions)
     if call.stage == Stage.BOOTSTRAPPED:
         call.ready("legs", "ready", ledger.now)
@@ -146,7 +186,7 @@ def _reconcile(ledger: Ledger, call: Call, versions: Mapping[str, RecordVersion]
 
 
 def _modified_at(call: Call, versions: Mapping[str, RecordVersion]) -> datetime | None:
-    """Return when RingCentral last changed a record of the call; None if that is unknown or before its end."""
+    """Return when RingCentral last changed a record of the call; None if unknown or before its end."""
     modified = [version.record.last_modified_time for version in versions.values()]
     latest = max((moment for moment in modified if moment is not None), default=None)
     if latest is None or None in modified or call.ended_at is None or latest < call.ended_at:
@@ -176,7 +216,8 @@ def _copy(call: Call, summary: RecordSummary) -> None:
 
 
 def _outcome(call: Call, summary: RecordSummary) -> Outcome:
-    """Return the outcome from the records, except where they show only a missed leg of a call that was answered.
+    """Return the outcome from the records, except where they show only a missed leg of a call that was
+    answered.
 
     One user's Call Log has only his own records, so it shows a call that a colleague answered as missed.
     """

@@ -1,10 +1,10 @@
 """Which version of a record counts, which record is primary, and what they say of the call together. No I/O.
 
-A record is replaced as a whole, never field by field: while a call goes on, its direction, action, parties and legs are
-provisional and change at the hang-up (published Active Calls responses). The Call Log counts more than Active Calls,
-Detailed more than Simple, a later version more than an earlier one. Any version from after the end counts more than all
-from before it, which may look finished and are not (reports from the field: Stopped, or Accepted with a second of
-duration, of calls that go on).
+A record is replaced as a whole, never field by field: while a call goes on, its direction, action, parties
+and legs are provisional and change at the hang-up (published Active Calls responses). The Call Log counts
+more than Active Calls, Detailed more than Simple, a later version more than an earlier one. Any version from
+after the end counts more than all from before it, which may look finished and are not (reports from the
+field: Stopped, or Accepted with a second of duration, of calls that go on).
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -22,7 +22,8 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RecordVersion:
-    """A record as one source showed it at one moment; `is_provisional` if that was before the end of the call."""
+    """A record as one source showed it at one moment; `is_provisional` if that was before the end of the
+    call."""
 
     record: CallRecord
     source: Source
@@ -97,12 +98,14 @@ def _says_more(version: RecordVersion, old: RecordVersion | None) -> bool:
 
 
 def primary_of(records: Sequence[CallRecord], provisional: Container[str] = frozenset()) -> CallRecord | None:
-    """Choose the primary record: connected before others, then with a recording, then the longest, then any other
-    before a missed one, then the earliest, then the caller's. The smallest id breaks ties, so that the choice does not
-    depend on order. Records with ids in `provisional` come last. In Progress and deleted ones are not candidates.
+    """Choose the primary record: connected before others, then with a recording, then the longest, then any
+    other before a missed one, then the earliest, then the caller's. The smallest id breaks ties, so that the
+    choice does not depend on order. Records with ids in `provisional` come last. In Progress and deleted ones
+    are not candidates.
 
-    A queue call that the caller abandons is Abandoned in the record of the queue and Missed in those of its members,
-    all with no duration and often in the same second: Missed is about a phone, Abandoned about the call.
+    A queue call that the caller abandons is Abandoned in the record of the queue and Missed in those of its
+    members, all with no duration and often in the same second: Missed is about a phone, Abandoned about the
+    call.
     """
     candidates = [record for record in records if not record.is_in_progress and not record.is_deleted]
     return min(candidates, key=lambda record: (record.id in provisional, *_preference(record)), default=None)
@@ -123,8 +126,8 @@ def _preference(record: CallRecord) -> tuple[bool, bool, float, bool, datetime, 
 def summarise(
     records: Sequence[CallRecord], provisional: Container[str] = frozenset()
 ) -> RecordSummary | None:
-    """Summarise a call's records; None while none is finished. Those with ids in `provisional` are from before its
-    end."""
+    """Summarise a call's records; None while none is finished. Those with ids in `provisional` are from
+    before its end."""
     primary = primary_of(records, provisional)
     if primary is None:
         return None
@@ -153,9 +156,9 @@ def summarise(
 def outcome_of(primary: CallRecord, records: Sequence[CallRecord]) -> Outcome:
     """Return the outcome of the call: that of its primary record, except for calls between two extensions.
 
-    Such a call has two records. The caller's is connected as soon as anything answers, even voicemail (the caller's
-    party is Answered then as well, guide "Telephony session notifications"); the called side's says whether a person
-    did. A user who calls his own number always reaches his voicemail.
+    Such a call has two records. The caller's is connected as soon as anything answers, even voicemail (the
+    caller's party is Answered then as well, guide "Telephony session notifications"); the called side's says
+    whether a person did. A user who calls his own number always reaches his voicemail.
     """
     outcome = read_outcome(primary.result)
     if outcome is not Outcome.ANSWERED:
@@ -196,8 +199,8 @@ def _extensions(record: CallRecord) -> Iterable[str | None]:
 
 
 def read_side(party: Party) -> dict[str, Any]:
-    """Return one side of a call as the API shows it: phoneNumber, extensionNumber, extensionId, name, location; only
-    those that are known."""
+    """Return one side of a call as the API shows it: phoneNumber, extensionNumber, extensionId, name,
+    location; only those that are known."""
     fields = {
         "phoneNumber": party.phone_number,
         "extensionNumber": party.extension_number,

@@ -27,8 +27,9 @@ def take_named_recordings(
 ) -> list[RecordingRow]:
     """Return the rows to write, and set the call's readiness.
 
-    `known` has the stored rows by recording id. Records that repeat a settled recording do not change it. A recording
-    whose state was `none` and that a record names after all is requested again, as if it had never been.
+    `known` has the stored rows by recording id. Records that repeat a settled recording do not change it. A
+    recording whose state was `none` and that a record names after all is requested again, as if it had never
+    been.
     """
     announced = [str(one) for one in call.details.get("recordingIds") or ()]
     first_look_at = max(now, (call.ended_at or now) + first_after)
@@ -49,11 +50,13 @@ def take_named_recordings(
 def settle_recordings(
     call: Call, known: Mapping[str, RecordingRow], now: datetime, *, archives: bool
 ) -> list[RecordingRow]:
-    """Return the rows to write once a call's Detailed records do not change any more, and set the call's readiness.
+    """Return the rows to write once a call's Detailed records do not change any more, and set the call's
+    readiness.
 
-    A recording whose address such a record has is ready: "the call-log record often appears without a recording first
-    and gets it later" (reports from the field). That saves the request that would ask for it. A recording that no
-    record names is requested at once. A recording that RingCentral did not have when asked is not settled by its record.
+    A recording whose address such a record has is ready: "the call-log record often appears without a
+    recording first and gets it later" (reports from the field). That saves the request that would ask for it.
+    A recording that no record names is requested at once. A recording that RingCentral did not have when
+    asked is not settled by its record.
     """
     rows = []
     for row in known.values():
@@ -82,8 +85,8 @@ def _read(records: Iterable[CallRecord], announced: Collection[str]) -> dict[str
                 State.PENDING, before.type or recording.type, before.address or recording.content_uri
             )
     unnamed = sum(one not in named for one in announced)
-    # A record with a recording that was too short does not say which one: where more recordings are missing than that,
-    # another part of the call may still get its recording.
+    # A record with a recording that was too short does not say which one: where more recordings are missing
+    # than that, another part of the call may still get its recording.
     state = State.NONE if too_short and unnamed <= too_short else State.ANNOUNCED
     return {**{one: _Named(state) for one in announced}, **named}
 

@@ -14,8 +14,8 @@ class CallLogPlan:
     """Two equal reads this far apart mean that a record does not change any more."""
 
     recording_after: float = 3600.0
-    """From the end of a call to the first request for a recording that its records have not settled. While the records
-    are still read, such a request would take from the budget that those reads need."""
+    """From the end of a call to the first request for a recording that its records have not settled. While
+    the records are still read, such a request would take from the budget that those reads need."""
 
     archives: bool = False
     """Whether recordings are copied to the archive once they are ready."""

@@ -1,7 +1,7 @@
 """Calls whose data cannot be stored are set aside alone, so that they do not block their neighbours.
 
-The decoders repair odd values, so this should never happen. When it does, it is logged and counted, and operators see
-the latest case of each account: a row of `work`, see `load_set_aside`.
+The decoders repair odd values, so this should never happen. When it does, it is logged and counted, and
+operators see the latest case of each account: a row of `work`, see `load_set_aside`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,7 +46,8 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """What is stored of an account: its latest case, and the number of cases `since` then without a day's pause."""
+    """What is stored of an account: its latest case, and the number of cases `since` then without a day's
+    pause."""
 
     since: datetime
     last_at: Annotated[datetime, Field(alias="lastAt")]
@@ -67,10 +68,11 @@ async def write_in_batches(
     write: Callable[[Sequence[T]], Awaitable[R]],
     set_aside: Callable[[T, Exception], Awaitable[None]],
 ) -> list[R]:
-    """Write items in short transactions, so that events do not wait for them; return what `write` returned for each.
+    """Write items in short transactions, so that events do not wait for them; return what `write` returned
+    for each.
 
-    `write` opens and commits the transaction. If it fails because of the data of one item, the halves are written
-    separately until that item is alone; it is set aside. Temporary failures are raised.
+    `write` opens and commits the transaction. If it fails because of the data of one item, the halves are
+    written separately until that item is alone; it is set aside. Temporary failures are raised.
     """
     results: list[R] = []
     for start in range(0, len(items), BATCH):
@@ -104,7 +106,8 @@ class SetAsideLog:
         self._clock = clock
 
     async def note(self, account_id: AccountId, source: str, subject: str, error: Exception) -> None:
-        """Log, count and store that the data of `source` about `subject`, any name of a call, cannot be stored."""
+        """Log, count and store that the data of `source` about `subject`, any name of a call, cannot be
+        stored."""
         now = self._clock.now()
         metrics.SET_ASIDE.labels(source=source).inc()
         log.error(
@@ -160,8 +163,9 @@ async def load_set_aside(db: AsyncConnection, now: datetime) -> list[SetAside]:
 def _problem(state: _Stored) -> dict[str, Any]:
     return {
         "code": "record-set-aside",
-        "detail": f"The data that RingCentral sent about a call could not be stored, {state.count} times in a day; the "
-        f"latest was {state.subject} ({state.source}: {state.why}). Other calls are not affected. Please report it.",
+        "detail": f"RingCentral's data about a call could not be stored, {state.count} times in a day. "
+        f"The latest was {state.subject} ({state.source}: {state.why}). "
+        "Other calls are not affected. Please report it.",
         "since": state.since.isoformat(),
     }
 

@@ -21,7 +21,8 @@ def is_stable(call: Call, plan: CallLogPlan, seen_at: datetime) -> bool:
 
 
 def finish(ledger: Ledger, call: Call, **data: Any) -> None:
-    """Make a call final that has a record and is not read any more, unless one of its parts may still become ready."""
+    """Make a call final that has a record and is not read any more, unless one of its parts may still become
+    ready."""
     is_awaited = recordings.is_awaited(call) or call.awaits(INSIGHTS)
     has_record = call.stage in (Stage.BOOTSTRAPPED, Stage.RECONCILED)
     if has_record and call.read_at is None and not is_awaited:
@@ -31,8 +32,8 @@ def finish(ledger: Ledger, call: Call, **data: Any) -> None:
 async def settle_calls(ledger: Ledger, calls: Collection[Call], plan: CallLogPlan, seen_at: datetime) -> None:
     """Settle the calls whose records, known as of `seen_at`, are stable.
 
-    That includes final calls with a late recording. A reconciled call that has changed after its last planned read is
-    read once more.
+    That includes final calls with a late recording. A reconciled call that has changed after its last planned
+    read is read once more.
     """
     settled: list[Call] = []
     for call in calls:

@@ -1,4 +1,5 @@
-"""What comes to be known of a call after its record: denied sound, late recordings, clashing names, moved ends."""
+"""What comes to be known of a call after its record: denied sound, late recordings, clashing names, moved
+ends."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class SlowRingCentral(FakeRingCentral):
-    """Its Call Log goes on changing, and requests and answers are on their way for anything up to a minute."""
+    """Its Call Log goes on changing, and requests and responses take up to a minute."""
 
     def __init__(self, clock: FakeClock, chance: Random) -> None:
         super().__init__(clock)
@@ -83,7 +83,8 @@ def _sent(answer: Any, at: datetime) -> Any:
 
 
 def story(desk: Desk, ringcentral: SlowRingCentral, number: int, chance: Random) -> None:
-    """Let a call's record appear, get its recording, and be corrected, in any order and up to two minutes late."""
+    """Let a call's record appear, get its recording, and be corrected, in any order and up to two minutes
+    late."""
     row = detailed(desk, number)
     row.pop("lastModifiedTime")
     address = f"{desk.settings.rc_media_url}/rc{number}/content"

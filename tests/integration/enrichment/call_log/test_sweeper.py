@@ -14,8 +14,7 @@ from app.calls.model import Call
 from app.db.tables import accounts, calls, credentials, sweeps
 from app.enrichment.call_log import gaps, sweep_rows
 from app.enrichment.call_log.gaps import Reason, Sweep
-from app.enrichment.call_log.sweep_rules import SweepRules
-from app.enrichment.call_log.sweep_state import SweepProblem
+from app.enrichment.call_log.sweep_state import SweepProblem, SweepRules
 from app.enrichment.call_log.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
@@ -568,7 +567,8 @@ async def connect_user(desk: Desk, name: str, access: Access) -> None:
     )
     async with desk.database.write() as db:
         await save(
-            db, VAULT, ACCOUNT, name, CredentialKind.JWT, Secret("app", "secret", "jwt"), token, access.to_json(),
+            db, VAULT, ACCOUNT, name, CredentialKind.JWT, Secret("app", "secret", "jwt"), token,
+            access.to_json(),
             desk.clock.now(),
         )  # fmt: skip
     desk.connections.forget()

@@ -1,4 +1,5 @@
-"""A media host that breaks off, stalls, lies or sends elsewhere: what readers get of it, and what is left behind."""
+"""A media host that breaks off, stalls, lies or sends elsewhere: what readers get of it, and what is left
+behind."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -32,7 +32,8 @@ from tests.integration.enrichment.insights.test_reader import (
 _DURATIONS: list[Any] = [2147483648, 2**63, 1e10, 1e308, -5, "12", True, [], {"a": 1}, 10**100]
 _STARTS: list[Any] = [
     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2026-03-10T18:07:41",
-    "2026-03-10T18:07:41+25:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2099-01-01T00:00:00Z",
+    "2026-03-10T18:07:41+25:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00",
+    "2099-01-01T00:00:00Z",
     "", None, 5, "soon", "2026-03-10",
 ]  # fmt: skip
 ODD_FIELDS: list[dict[str, Any]] = [
@@ -40,12 +41,17 @@ ODD_FIELDS: list[dict[str, Any]] = [
     *({"startTime": odd} for odd in _STARTS),
     {"result": "r" * 129}, {"action": "a" * 5000}, {"direction": "InboundInboundInb"}, {"direction": 7},
     {"recording": {"id": "rec", "type": "t" * 33, "contentUri": "https://media.example/" + "x" * 5000}},
-    {"recording": {"id": "r" * 129, "type": 4}}, {"recording": {"id": 10**200, "duration": 1e300}}, {"recording": [1]},
+    {"recording": {"id": "r" * 129, "type": 4}}, {"recording": {"id": 10**200, "duration": 1e300}},
+    {"recording": [1]},
     {"id": "i" * 129}, {"id": 12345678901234567890}, {"id": 5.0}, {"id": "a\u0000b"},
     {"sessionId": "9" * 129}, {"sessionId": {"a": 1}}, {"sessionId": "0"},
-    {"to": {"phoneNumber": "5" * 500, "name": "Zoe \ud83d\u0000", "extensionId": 10**127}}, {"from": "x"}, {"to": [{}]},
+    {"to": {"phoneNumber": "5" * 500, "name": "Zoe \ud83d\u0000", "extensionId": 10**127}}, {"from": "x"},
+    {"to": [{}]},
     {"lastModifiedTime": "9999-12-31T23:59:59.999Z"}, {"lastModifiedTime": 1e300},
-    {"legs": [{"startTime": "9999-12-31T23:59:59Z", "duration": 1e308, "extension": {"id": f"{n}"}} for n in range(10_000)]},
+    {"legs": [
+        {"startTime": "9999-12-31T23:59:59Z", "duration": 1e308, "extension": {"id": f"{n}"}}
+        for n in range(10_000)
+    ]},
     {"legs": [None, 1, "x", {}, {"legs": [{}]}]}, {"legs": {}},
     {"extra": 10**120, "more": -0.0, "large": 1e300, "\ud800": 1, "": {"": [[]]}},
 ]  # fmt: skip

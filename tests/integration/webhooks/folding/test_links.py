@@ -12,7 +12,8 @@ from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.engine import Database
 from app.db.tables import call_links, deliveries
-from app.enrichment.records.apply import apply_records, open_unknown_call
+from app.enrichment.records.apply import apply_records
+from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.plan import CallLogPlan
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record

@@ -14,7 +14,8 @@ from app.calls.model import Call, Source
 from app.db.tables import calls, credentials, subscriptions, sweeps
 from app.enrichment.call_log import gaps
 from app.enrichment.call_log.gaps import Reason
-from app.enrichment.records.apply import apply_records, open_unknown_call, store_versions
+from app.enrichment.records.apply import apply_records, store_versions
+from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.plan import CallLogPlan
 from app.errors import (
     CredentialsRefused,

@@ -1,4 +1,5 @@
-"""The sound of a recording, whatever the server makes of ranges: every reader gets exactly the bytes asked for."""
+"""The sound of a recording, whatever the server makes of ranges: every reader gets exactly the bytes asked
+for."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -30,7 +30,8 @@ def record(**fields: Any) -> CallRecord:
 
 def kept(state: State, **fields: Any) -> RecordingRow:
     return RecordingRow(
-        account_id=ACCOUNT, recording_id="77", call_id="call_1", state=state, created_at=START, updated_at=START,
+        account_id=ACCOUNT, recording_id="77", call_id="call_1", state=state,
+        created_at=START, updated_at=START,
         **fields,
     )  # fmt: skip
 

@@ -1,0 +1,62 @@
+"""The names of calls: by which keys records find them, and which names records add."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from app.calls import store
+from app.calls.ledger import Ledger
+from app.calls.model import NO_SESSION, Call
+from app.enrichment.records.matching import CallKeys
+from app.enrichment.records.merging import RecordSummary
+from app.ringcentral.models import CallRecord
+
+
+def keys_of_call(call: Call | store.Recent | store.DueCall) -> CallKeys:
+    """Return the keys by which a call's records are recognised."""
+    numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
+    return CallKeys(
+        call_id=call.call_id,
+        telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
+        session_id=call.session_id,
+        numbers=numbers,
+        started_at=call.started_at,
+    )
+
+
+async def find_taken_keys(
+    ledger: Ledger, calls: Mapping[str, Call], found: Mapping[str, Sequence[CallRecord]]
+) -> set[str]:
+    """Return which keys that records give for calls without one already belong to other calls."""
+    keys = {
+        key for call_id, records in found.items() if _is_nameless(calls[call_id]) for key in _keys_of(records)
+    }
+    return set(await store.load_by_sessions(ledger.db, ledger.account_id, keys))
+
+
+def _is_nameless(call: Call | store.Recent | store.DueCall) -> bool:
+    return call.telephony_session_id.startswith(NO_SESSION)
+
+
+def _keys_of(records: Iterable[CallRecord]) -> set[str]:
+    return {str(record.telephony_session_id) for record in records if record.telephony_session_id is not None}
+
+
+def name_call(
+    ledger: Ledger, call: Call, summary: RecordSummary, records: Iterable[CallRecord], taken: set[str]
+) -> dict[str, Call]:
+    """Give the call the names that its records have; return them for what is parked under them.
+
+    `taken` has the keys of other calls and gets the new one: a key names one call, and a second call that
+    claims it remains known by its `sessionId`.
+    """
+    if call.session_id is None and summary.session_ids:
+        call.session_id = summary.session_ids[0]
+        ledger.keep(call)
+    keys = _keys_of(records)
+    if _is_nameless(call) and len(keys) == 1 and not keys & taken:
+        taken |= keys
+        (call.telephony_session_id,) = keys
+        ledger.keep(call)
+    names = [*summary.session_ids, call.telephony_session_id]
+    ledger.name(call, summary.session_ids)
+    ledger.involve(call, summary.extension_ids, summary.numbers)
+    return dict.fromkeys(names, call)
