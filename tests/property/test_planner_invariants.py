@@ -55,7 +55,7 @@ knowledge = samples.map(lambda looks: learn(PRIOR, looks))
 
 
 @given(waitings(), buckets, knowledge, rhythms)
-def test_a_poll_is_never_planned_for_nobody_nor_before_the_budget_allows_it(
+def test_a_poll_is_only_planned_for_waiting_calls_and_within_the_budget(
     waiting: list[Waiting], bucket: PlannerBudget, visibility: Visibility, rhythm: Rhythm
 ) -> None:
     plan = plan_poll(waiting, bucket, visibility, rhythm, NOW, LIMITS)
@@ -67,7 +67,7 @@ def test_a_poll_is_never_planned_for_nobody_nor_before_the_budget_allows_it(
 
 
 @given(waitings(), buckets, knowledge, rhythms)
-def test_the_last_look_of_every_call_comes_before_its_window_closes(
+def test_the_last_poll_of_every_call_is_before_its_window_closes(
     waiting: list[Waiting], bucket: PlannerBudget, visibility: Visibility, rhythm: Rhythm
 ) -> None:
     plan = plan_poll(waiting, bucket, visibility, rhythm, NOW, LIMITS)

@@ -59,7 +59,7 @@ async def read_beside_others(desk: Desk, *numbers: int) -> None:
     await desk.reader.step()
 
 
-async def test_sound_that_ringcentral_denied_is_not_taken_to_be_there_by_its_record_again(desk: Desk) -> None:
+async def test_audio_that_ringcentral_denied_is_not_made_ready_by_its_record(desk: Desk) -> None:
     plan = replace(PLAN, insights_after=3600.0)
     desk.reader = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections), plan)
     await desk.end_call()
@@ -122,7 +122,7 @@ async def test_a_recording_that_a_final_call_gets_is_settled_by_its_record(desk:
     assert events.count("call.final") == 1
 
 
-async def test_a_recording_that_a_final_call_gets_is_looked_for_at_once(desk: Desk) -> None:
+async def test_a_late_recording_of_a_final_call_is_requested_at_once(desk: Desk) -> None:
     await end_final_call(desk)
     await name_recording(desk)
     await read_beside_others(desk, 2, 3)
@@ -181,7 +181,7 @@ async def move_end(desk: Desk, at: datetime) -> None:
 
 
 @pytest.mark.parametrize("stage", ["reconciled", "final"])
-async def test_a_call_whose_end_has_moved_is_read_again_once_its_record_can_tell_of_it(
+async def test_a_call_whose_end_has_moved_is_read_again_once_its_record_can_show_it(
     desk: Desk, stage: str
 ) -> None:
     await desk.end_call()
@@ -205,7 +205,7 @@ async def test_a_call_whose_end_has_moved_is_read_again_once_its_record_can_tell
     assert (call.stage, call.duration_seconds, call.ended_at) == ("final", 811, end_of_call)
 
 
-async def test_one_reading_right_after_an_end_that_has_moved_does_not_stand(desk: Desk) -> None:
+async def test_one_read_right_after_a_moved_end_is_not_stable(desk: Desk) -> None:
     await desk.end_call()
     row = detailed(desk, duration=30)
     desk.ringcentral.log = [row]

@@ -59,7 +59,7 @@ async def test_all_calls_of_the_range_are_there_afterwards(desk: Desk) -> None:
     assert await known(desk) == ["sweep"] * 12
 
 
-async def test_an_interrupted_one_goes_on_where_it_was(desk: Desk) -> None:
+async def test_an_interrupted_backfill_resumes_where_it_was(desk: Desk) -> None:
     with pytest.raises(Interrupted):
         await run(desk, stop_after=2)
     asked, before = len(desk.ringcentral.asked), len(await known(desk))
@@ -71,7 +71,7 @@ async def test_an_interrupted_one_goes_on_where_it_was(desk: Desk) -> None:
     assert asked + len(desk.ringcentral.asked[asked:]) <= 5, "nothing was read twice"
 
 
-async def test_it_goes_on_under_either_name_of_the_account_and_without_its_end(desk: Desk) -> None:
+async def test_it_resumes_under_either_id_of_the_account_and_without_an_end(desk: Desk) -> None:
     with pytest.raises(Interrupted):
         await run(desk, stop_after=1, to_at=None)
     desk.clock.advance(60)
@@ -112,7 +112,7 @@ async def test_what_only_a_person_can_mend_ends_it_with_a_sentence(desk: Desk) -
         await run(desk)
 
 
-async def test_what_is_refused_for_good_is_not_asked_for_ever(
+async def test_a_permanent_refusal_is_not_retried_endlessly(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = 0
@@ -128,7 +128,7 @@ async def test_what_is_refused_for_good_is_not_asked_for_ever(
         await run(desk)
 
 
-async def test_the_longer_ringcentral_is_away_the_less_often_it_is_asked(
+async def test_requests_become_less_frequent_during_an_outage(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch, away_until, asked = desk.ringcentral.fetch_call_log_window, START + timedelta(hours=1), 0
@@ -145,7 +145,7 @@ async def test_the_longer_ringcentral_is_away_the_less_often_it_is_asked(
     assert asked < 80
 
 
-async def test_one_that_was_killed_goes_on_when_its_lease_is_over(desk: Desk) -> None:
+async def test_a_killed_backfill_resumes_when_its_lease_is_over(desk: Desk) -> None:
     """Whatever it was held up by then."""
     with pytest.raises(Interrupted):
         await run(desk, stop_after=1)

@@ -104,7 +104,7 @@ async def test_a_feed_that_is_refused_is_no_trouble(desk: Desk, refusal: Excepti
     assert await desk.problem() is None
 
 
-async def test_what_does_not_concern_the_feed_is_told(desk: Desk) -> None:
+async def test_errors_that_do_not_concern_the_feed_are_raised(desk: Desk) -> None:
     desk.ringcentral.failure = RateLimited("busy", retry_at=START)
     with pytest.raises(RateLimited):
         await make_feed(desk).read(await own(desk))
@@ -112,7 +112,7 @@ async def test_what_does_not_concern_the_feed_is_told(desk: Desk) -> None:
     assert await make_feed(desk).read(await own(desk)) is not None, "and the lease is given back"
 
 
-async def test_it_goes_on_while_there_are_newer_records(desk: Desk) -> None:
+async def test_the_feed_is_read_while_there_are_newer_records(desk: Desk) -> None:
     desk.ringcentral.has_feed, desk.ringcentral.page_size = True, 3
     desk.ringcentral.log = [changed(number, number) for number in range(1, 15)]
     feed = make_feed(desk)
@@ -124,7 +124,7 @@ async def test_it_goes_on_while_there_are_newer_records(desk: Desk) -> None:
     assert (len(second.ingested.opened), second.is_complete) == (2, True)
 
 
-async def test_a_call_that_nobody_told_of_is_opened_and_says_so(desk: Desk) -> None:
+async def test_an_unknown_call_is_opened_with_its_source(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     desk.ringcentral.log = [changed(1, 1)]
     await make_feed(desk).read(await own(desk))
@@ -160,7 +160,7 @@ async def test_a_token_that_is_refused_is_dropped_and_nothing_is_missed(desk: De
     assert len(read.ingested.opened) == 1
 
 
-async def test_after_a_long_pause_it_begins_anew(desk: Desk) -> None:
+async def test_after_a_long_pause_the_feed_starts_again(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     feed = make_feed(desk)
     await feed.read(await own(desk))
@@ -184,7 +184,7 @@ async def test_one_replica_at_a_time_follows(desk: Desk) -> None:
     assert await make_feed(desk).read(await own(desk)) is not None
 
 
-async def test_records_of_a_call_that_goes_on_are_put_aside_until_it_is_over(desk: Desk) -> None:
+async def test_records_of_a_live_call_are_stored_until_it_is_over(desk: Desk) -> None:
     """A queue's call: those who did not take it have their final records while it goes on."""
     desk.ringcentral.has_feed = True
     live = await desk.end_call(
@@ -211,7 +211,7 @@ async def test_records_of_a_call_that_goes_on_are_put_aside_until_it_is_over(des
     assert [row.record_id for row in rows[call.call_id]] == ["missed", "taken"]
 
 
-async def test_a_call_that_the_feed_showed_too_early_is_asked_for_in_another_way(desk: Desk) -> None:
+async def test_a_call_that_the_feed_showed_too_early_is_requested_in_another_way(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     feed = make_feed(desk)
     await feed.read(await own(desk))
@@ -294,7 +294,7 @@ async def test_a_feed_that_is_not_read_to_its_end_leaves_the_others_due(desk: De
         assert set(await db.scalars(select(calls.c.reads))) == {1}, "each call was read once"
 
 
-async def test_a_regular_look_reads_the_feed_and_now_and_then_the_log_itself(desk: Desk) -> None:
+async def test_a_regular_sweep_reads_the_feed_and_sometimes_the_call_log(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     sweeper = Sweeper(
         accounts_context(desk.database, desk.clock, desk.connections, replica="one"),

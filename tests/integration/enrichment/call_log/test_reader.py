@@ -50,7 +50,7 @@ async def read_for(desk: Desk, seconds: float) -> None:
         desk.clock.advance(min(left, 60.0 if pause is None else max(0.1, pause)))
 
 
-async def test_after_the_window_the_call_log_is_asked_by_session_alone(desk: Desk) -> None:
+async def test_after_the_window_the_call_log_is_read_by_session_only(desk: Desk) -> None:
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk)]
     await desk.reader.step()
@@ -81,7 +81,7 @@ async def test_many_calls_share_one_request(desk: Desk) -> None:
     assert {(await desk.call(number)).stage for number in range(1, 30)} == {"reconciled"}
 
 
-async def test_a_record_that_stands_for_a_minute_is_final(desk: Desk) -> None:
+async def test_a_record_that_is_stable_for_a_minute_is_final(desk: Desk) -> None:
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
@@ -230,13 +230,13 @@ def due(number: int, **fields: Any) -> Due:
     return Due(**values | fields)
 
 
-def test_a_lone_call_is_asked_for_by_its_session_first_and_by_start_time_then() -> None:
+def test_a_single_call_is_requested_by_its_session_first_and_then_by_start_time() -> None:
     assert plan_read([due(1)]) == BySession(("call_1",), SessionId("1"))
     assert isinstance(plan_read([due(1, reads=1)]), ByWindow)
     assert isinstance(plan_read([due(1, reads=2)]), BySession)
 
 
-def test_a_conference_is_never_asked_for_by_its_session() -> None:
+def test_a_conference_is_never_requested_by_its_session() -> None:
     for session_id in ("0", None, "s-1"):
         assert isinstance(plan_read([due(1, session_id=session_id)]), ByWindow)
 
@@ -270,7 +270,7 @@ def test_a_window_is_preferred_where_it_serves_as_many() -> None:
     assert isinstance(plan_read(near), ByWindow)
 
 
-def test_the_window_in_which_most_is_waited_for_per_page_comes_first() -> None:
+def test_the_window_worth_most_per_page_is_read_first() -> None:
     lone = due(1, started_at=START - timedelta(minutes=20))
     crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
     request = plan_read([lone, *crowd], page_seconds=300.0)
@@ -279,7 +279,7 @@ def test_the_window_in_which_most_is_waited_for_per_page_comes_first() -> None:
     assert request.date_to - request.date_from <= timedelta(seconds=300)
 
 
-def test_a_call_that_has_waited_for_long_is_worth_a_page_of_its_own() -> None:
+def test_a_call_that_has_waited_long_is_worth_its_own_page() -> None:
     lone = due(1, started_at=START - timedelta(minutes=20), waited=600.0)
     crowd = [due(number, started_at=START + timedelta(seconds=number)) for number in range(2, 40)]
     request = plan_read([lone, *crowd], page_seconds=300.0)
@@ -321,7 +321,7 @@ def test_how_much_a_page_holds_is_learnt_from_full_ones_and_forgotten_from_spars
     assert seconds_per_page(sparse, None) is None
 
 
-async def test_pages_that_were_read_before_a_refusal_are_kept(desk: Desk) -> None:
+async def test_pages_read_before_a_refusal_are_used(desk: Desk) -> None:
     began = desk.clock.now()
     for number in (1, 2):
         await desk.end_call(number, started_at=began - timedelta(minutes=number))
@@ -338,7 +338,7 @@ async def test_pages_that_were_read_before_a_refusal_are_kept(desk: Desk) -> Non
     assert (await desk.call(2)).stage == "final"
 
 
-async def test_a_request_that_is_refused_is_not_sent_for_ever(desk: Desk) -> None:
+async def test_a_refused_request_is_not_repeated_endlessly(desk: Desk) -> None:
     await desk.end_call(1)
     desk.clock.advance(121)
     desk.ringcentral.failures["session 1001"] = RequestRefused("bad", status=400, code="CMN-101")
@@ -346,7 +346,7 @@ async def test_a_request_that_is_refused_is_not_sent_for_ever(desk: Desk) -> Non
     assert desk.ringcentral.asked[:2] == ["session 1001", "window"]
 
 
-async def test_a_call_behind_the_last_page_read_is_not_counted_as_looked_for(
+async def test_a_call_after_the_last_page_read_does_not_count_as_read(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due_requests, "MOST_PAGES", 2)
@@ -369,7 +369,7 @@ async def test_a_call_behind_the_last_page_read_is_not_counted_as_looked_for(
     assert {(await desk.call(number)).stage for number in range(1, 5)} == {"final"}
 
 
-async def test_what_a_page_has_served_is_not_asked_for_again(desk: Desk) -> None:
+async def test_calls_that_a_page_served_are_not_requested_again(desk: Desk) -> None:
     now = desk.clock.now()
     for number, back in ((1, 300), (2, 300), (3, 300), (4, 200)):
         start = now - timedelta(seconds=back)
@@ -384,7 +384,7 @@ async def test_what_a_page_has_served_is_not_asked_for_again(desk: Desk) -> None
     assert {(await desk.call(number)).reads for number in range(1, 5)} == {1}
 
 
-async def test_a_call_revived_between_question_and_answer_is_not_told_of_by_records(
+async def test_records_are_not_applied_to_a_call_revived_during_the_request(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.end_call(1)
@@ -416,7 +416,7 @@ async def test_calls_that_a_user_may_see_wait_for_their_turn(desk: Desk) -> None
     assert {(await desk.call(number)).stage for number in (1, 2)} == {"final"}
 
 
-async def test_time_in_which_nobody_could_look_counts_as_no_reading(desk: Desk) -> None:
+async def test_time_without_a_usable_connection_counts_as_no_read(desk: Desk) -> None:
     await desk.end_call(1)
     desk.clock.advance(121)
     for _ in range(60):
@@ -439,7 +439,7 @@ async def test_a_page_serves_also_known_calls_that_are_not_due(desk: Desk) -> No
         assert await store.find_call(db, AccountId(ACCOUNT), "s-5") is None, "strangers are the sweep's"
 
 
-def test_what_misses_its_record_is_not_asked_for_by_ids() -> None:
+def test_a_call_without_records_is_not_requested_by_ids() -> None:
     far = due(2, started_at=START - timedelta(hours=9), record_ids=("r2",))
     assert isinstance(plan_read([due(1), far]), ByWindow)
 
@@ -470,7 +470,7 @@ async def test_reconciled_calls_are_confirmed_by_their_records(desk: Desk) -> No
     assert {(await desk.call(number)).stage for number in (1, 2, 3)} == {"final"}
 
 
-async def test_a_record_that_names_no_number_is_completed_by_what_events_told(desk: Desk) -> None:
+async def test_a_record_without_a_number_is_completed_from_events(desk: Desk) -> None:
     await desk.end_call(
         details={"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
     )
@@ -509,7 +509,7 @@ async def test_a_call_that_active_calls_alone_knew_waits_for_its_recording(desk:
     assert (await desk.call()).stage == "final"
 
 
-async def test_a_final_call_whose_end_has_moved_is_read_until_it_stands_again(desk: Desk) -> None:
+async def test_a_final_call_whose_end_has_moved_is_read_until_it_is_stable(desk: Desk) -> None:
     await desk.end_call()
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
@@ -531,7 +531,7 @@ async def test_a_final_call_whose_end_has_moved_is_read_until_it_stands_again(de
     assert (call.stage, call.duration_seconds, call.read_at) == ("final", 140, None)
 
 
-async def test_an_answer_that_was_long_on_its_way_tells_how_records_were_when_it_was_asked_for(
+async def test_a_slow_response_counts_from_the_time_of_its_request(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.end_call(1)
@@ -554,7 +554,7 @@ async def test_an_answer_that_was_long_on_its_way_tells_how_records_were_when_it
     assert (await desk.call()).stage == "final"
 
 
-async def test_what_was_asked_for_before_the_end_of_a_call_is_provisional_however_late_it_comes(
+async def test_a_response_requested_before_the_end_is_provisional_however_late_it_arrives(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2, 3):

@@ -117,7 +117,7 @@ async def test_a_gap_is_swept_when_the_call_log_has_caught_up_and_once_more_for_
     assert desk.ringcentral.asked == ["window", "window"], "one request for each pass"
 
 
-async def test_a_swept_call_says_that_no_event_told_of_it(desk: Desk) -> None:
+async def test_a_swept_call_shows_that_no_event_announced_it(desk: Desk) -> None:
     await note_gap(desk, START - timedelta(minutes=10), START)
     desk.ringcentral.log = [logged(1, START - timedelta(minutes=5))]
     await sweep_for(desk, make_sweeper(desk), 90)
@@ -139,7 +139,7 @@ async def test_what_is_known_is_read_and_not_opened_twice(desk: Desk) -> None:
     assert gap.found == 0
 
 
-async def test_a_call_that_goes_on_is_left_to_its_events(desk: Desk) -> None:
+async def test_a_live_call_is_left_to_its_events(desk: Desk) -> None:
     await desk.end_call(
         1, stage="live", ended_at=None, end_known_at=None, window_closes_at=None, read_at=None
     )
@@ -184,7 +184,7 @@ async def test_a_server_that_drops_the_page_number_does_no_harm(desk: Desk) -> N
     assert len(await stages(desk)) == 10
 
 
-async def test_after_a_refusal_the_sweep_goes_on_where_it_was(desk: Desk) -> None:
+async def test_after_a_refusal_the_sweep_resumes_where_it_was(desk: Desk) -> None:
     await note_gap(desk, START - timedelta(hours=5), START)
     desk.ringcentral.log = [logged(1, START - timedelta(hours=4)), logged(2, START - timedelta(minutes=5))]
     sweeper = make_sweeper(desk)
@@ -226,7 +226,7 @@ async def test_a_budget_that_lasts_for_two_pages_at_a_time_gets_through(
     assert len(desk.ringcentral.asked) < 60
 
 
-async def test_who_has_a_regular_look_is_not_written_down_again_and_again(
+async def test_the_regular_sweep_of_an_account_is_opened_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeper = make_sweeper(desk)
@@ -287,7 +287,7 @@ async def test_a_slice_that_outlasts_its_lease_is_not_read_twice(
     assert (gap.cursor_at, gap.lease_until) == (START, None)
 
 
-async def test_users_are_asked_side_by_side(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_users_are_read_concurrently(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice of fifty users is to be read before it is given up."""
     await limit_to(desk, "711000101")
     await connect_user(desk, "ben", Access(Level.EXTENSION, ExtensionId("711000102")))
@@ -326,7 +326,7 @@ async def test_a_slice_that_takes_too_long_is_cut_shorter(
     assert "window page 3" not in desk.ringcentral.asked
 
 
-async def test_a_gap_that_grows_while_it_is_swept_is_swept_anew(desk: Desk) -> None:
+async def test_a_gap_that_grows_during_its_sweep_is_swept_again(desk: Desk) -> None:
     sweep_id = await note_gap(desk, START - timedelta(minutes=10), START)
     desk.clock.advance(61)
     async with desk.database.write() as db:
@@ -341,7 +341,7 @@ async def test_a_gap_that_grows_while_it_is_swept_is_swept_anew(desk: Desk) -> N
     assert set(await stages(desk)) == {"s-1"}
 
 
-async def test_what_was_swept_of_a_gap_that_goes_on_is_not_swept_at_once_again(desk: Desk) -> None:
+async def test_the_swept_part_of_a_growing_gap_is_not_swept_again_at_once(desk: Desk) -> None:
     """Users of one account share its gaps: one of them, who is well, ends the gap of another who is not."""
     begin = START - timedelta(hours=3)
     await note_gap(desk, begin, START)
@@ -379,7 +379,7 @@ async def test_gaps_that_touch_are_one_and_others_stay_apart(desk: Desk) -> None
     assert [gap.due_at for gap in await rows(desk)] == [START - hour + AFTER, START + AFTER]
 
 
-async def test_a_gap_that_began_as_another_ends_when_events_come_again(desk: Desk) -> None:
+async def test_a_gap_ends_when_events_arrive_whatever_its_reason(desk: Desk) -> None:
     hour = timedelta(hours=1)
     await note_gap(desk, START - 3 * hour, START - hour)
     await note_gap(desk, START - 2 * hour, None, Reason.EXPIRED)
@@ -398,7 +398,7 @@ async def test_a_gap_that_lasts_is_not_ended_by_one_within(desk: Desk) -> None:
     assert (gap.from_at, gap.to_at, gap.due_at) == (START - 3 * hour, None, None)
 
 
-async def test_the_regular_look_finds_what_no_event_told_of(desk: Desk) -> None:
+async def test_the_regular_sweep_finds_calls_that_no_event_announced(desk: Desk) -> None:
     sweeper = make_sweeper(desk)
     await sweeper.step()
     desk.ringcentral.log = [
@@ -413,7 +413,7 @@ async def test_the_regular_look_finds_what_no_event_told_of(desk: Desk) -> None:
     assert "s-3" in await stages(desk), "a straggler, in the overlap"
 
 
-async def test_now_and_then_the_regular_look_goes_back_for_hours(desk: Desk) -> None:
+async def test_some_regular_sweeps_go_back_for_hours(desk: Desk) -> None:
     sweeper = make_sweeper(desk)
     await sweeper.step()
     await sweep_for(desk, sweeper, 950)
@@ -432,7 +432,7 @@ async def test_a_call_that_has_just_ended_is_left_to_its_events_for_a_while(desk
     assert "s-1" in await stages(desk)
 
 
-async def test_the_call_log_tells_whose_credentials_they_are(desk: Desk) -> None:
+async def test_the_call_log_shows_whose_credentials_they_are(desk: Desk) -> None:
     async with desk.database.write() as db:
         await db.execute(
             update(accounts).where(accounts.c.account_id == UNBOUND_ACCOUNT).values(bound_to=None)
@@ -460,7 +460,7 @@ async def test_without_company_permission_the_own_extension_is_swept(desk: Desk)
     assert set(await stages(desk)) == {"s-1"}
 
 
-async def test_a_gap_is_swept_when_everybody_was_asked(desk: Desk) -> None:
+async def test_a_gap_is_swept_once_all_users_were_asked(desk: Desk) -> None:
     """Somebody whose credentials do not work just then has calls that nobody else shows."""
     await limit_to(desk, "711000101")
     broken = Access(Level.EXTENSION, ExtensionId("711000102"), problem={"code": "CMN-401", "detail": "no"})
@@ -483,7 +483,7 @@ async def test_a_gap_is_swept_when_everybody_was_asked(desk: Desk) -> None:
     assert set(await stages(desk)) == {"s-1", "s-2"}
 
 
-async def test_who_is_refused_again_and_again_costs_the_others_no_second_look(
+async def test_repeated_refusals_of_one_user_do_not_repeat_reads_of_others(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether somebody's credentials work by now is tried every few minutes, and shows when he is asked."""
@@ -510,7 +510,7 @@ async def test_who_is_refused_again_and_again_costs_the_others_no_second_look(
     assert read == 1
 
 
-async def test_a_gap_waits_for_nobody_who_was_removed(desk: Desk) -> None:
+async def test_a_gap_does_not_wait_for_removed_credentials(desk: Desk) -> None:
     await limit_to(desk, "711000101")
     broken = Access(Level.EXTENSION, ExtensionId("711000102"), problem={"code": "CMN-401", "detail": "no"})
     await connect_user(desk, "ben", broken)
@@ -525,7 +525,7 @@ async def test_a_gap_waits_for_nobody_who_was_removed(desk: Desk) -> None:
     assert gap.done_at is not None
 
 
-async def test_what_holds_a_sweep_up_is_told_since_when_and_tried_less_and_less_often(
+async def test_a_blocked_sweep_shows_since_when_and_is_retried_less_often(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = 0
@@ -547,7 +547,7 @@ async def test_what_holds_a_sweep_up_is_told_since_when_and_tried_less_and_less_
     assert refused < 20, "the regular look among them"
 
 
-async def test_a_look_at_the_whole_account_that_succeeds_is_remembered(desk: Desk) -> None:
+async def test_a_successful_read_of_the_whole_account_is_remembered(desk: Desk) -> None:
     await limit_to(desk, "711000101")
     async with desk.database.write() as db:
         probed = Access(Level.EXTENSION, ExtensionId("711000101"), probe_at=START - timedelta(seconds=1))

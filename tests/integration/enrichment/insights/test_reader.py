@@ -80,14 +80,14 @@ def state(call: Call) -> tuple[str | None, str | None]:
     return told.get("state"), told.get("reason")
 
 
-async def test_a_call_without_recording_is_never_asked_for(desk: Desk) -> None:
+async def test_insights_of_an_unrecorded_call_are_never_requested(desk: Desk) -> None:
     await record_call(desk, recorded=False)
     await work_for(desk, reader_of(desk), 2 * HOUR)
     assert desk.ringcentral.asked == []
     assert state(await desk.call()) == (None, None)
 
 
-async def test_the_first_look_finds_out_and_the_second_one_counts(desk: Desk) -> None:
+async def test_the_first_request_probes_and_the_second_one_counts(desk: Desk) -> None:
     reader = reader_of(desk)
     await record_call(desk)
     assert state(await desk.call()) == ("pending", None)
@@ -106,7 +106,7 @@ async def test_the_first_look_finds_out_and_the_second_one_counts(desk: Desk) ->
     assert len(desk.ringcentral.asked) == 2
 
 
-async def test_once_it_is_known_a_call_is_asked_for_once(desk: Desk) -> None:
+async def test_insights_of_a_call_are_requested_once_in_a_known_account(desk: Desk) -> None:
     reader = reader_of(desk)
     await record_call(desk, 1)
     await work_for(desk, reader, 10)
@@ -117,7 +117,7 @@ async def test_once_it_is_known_a_call_is_asked_for_once(desk: Desk) -> None:
     assert state(await desk.call(2)) == ("ready", None)
 
 
-async def test_a_call_that_was_not_analysed_is_not_asked_for_again(desk: Desk) -> None:
+async def test_insights_of_an_unanalysed_call_are_not_requested_again(desk: Desk) -> None:
     reader = reader_of(desk)
     await record_call(desk)
     await work_for(desk, reader, 12 * HOUR)
@@ -133,9 +133,7 @@ async def test_a_call_that_was_not_analysed_is_not_asked_for_again(desk: Desk) -
         (RequestRefused("no", status=403, code="AGW-403"), "no-licence"),
     ],
 )
-async def test_a_refusal_is_a_state_and_nobody_asks_again_for_hours(
-    desk: Desk, refusal: Exception, reason: str
-) -> None:
+async def test_a_refusal_is_remembered_for_hours(desk: Desk, refusal: Exception, reason: str) -> None:
     reader = reader_of(desk)
     await record_call(desk, 1)
     await record_call(desk, 2)
@@ -168,7 +166,7 @@ async def test_a_refused_call_still_takes_what_an_event_brings(desk: Desk) -> No
     assert state(await desk.call()) == ("ready", None)
 
 
-async def test_no_look_is_needed_where_the_event_came_first(desk: Desk) -> None:
+async def test_no_request_is_needed_if_the_event_arrives_first(desk: Desk) -> None:
     reader = reader_of(desk)
     await record_call(desk)
     await work_for(desk, reader, 10)
@@ -258,7 +256,7 @@ async def test_a_call_is_final_only_once_its_insights_are_settled(desk: Desk) ->
     assert (await desk.call()).stage == "final"
 
 
-async def test_what_is_read_is_kept_as_it_came(desk: Desk) -> None:
+async def test_records_are_stored_as_they_arrived(desk: Desk) -> None:
     desk.ringcentral.insights = [analysed()]
     await record_call(desk)
     await work_for(desk, reader_of(desk), 10)
@@ -316,7 +314,7 @@ def users_of(desk: Desk, monkeypatch: pytest.MonkeyPatch, own: Connection, **use
     monkeypatch.setattr(desk.connections, "of", of)
 
 
-async def test_of_several_users_the_one_who_was_in_the_call_is_asked(
+async def test_of_several_users_the_one_who_was_in_the_call_is_used(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.ringcentral.insights = [analysed()]
@@ -329,7 +327,7 @@ async def test_of_several_users_the_one_who_was_in_the_call_is_asked(
     assert stranger.asked == []
 
 
-async def test_a_user_without_a_licence_says_nothing_of_the_others_calls(
+async def test_a_user_without_a_licence_does_not_affect_calls_of_others(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bens = FakeRingCentral(desk.clock)

@@ -17,7 +17,7 @@ from tests.factories_calls import ACCOUNT, ANA, BEN
 from tests.fakes.desk import Desk
 
 
-async def test_nobody_is_asked_while_no_call_waits(desk: Desk) -> None:
+async def test_nothing_is_requested_while_no_call_waits(desk: Desk) -> None:
     await desk.poll_for(30)
     assert desk.ringcentral.asked == []
 
@@ -53,7 +53,7 @@ async def test_a_call_is_found_once_it_becomes_visible(desk: Desk) -> None:
     assert len(desk.ringcentral.asked) == asked, "nobody waits any more"
 
 
-async def test_a_call_that_goes_on_again_by_the_time_of_the_answer_is_not_told_of_by_it(
+async def test_a_response_is_not_applied_to_a_call_revived_meanwhile(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.end_call()
@@ -117,7 +117,7 @@ async def test_pages_are_read_until_everybody_is_found_and_not_one_more(desk: De
     assert desk.ringcentral.asked == [f"active-calls {page}" for page in range(1, 5)]
 
 
-async def test_a_server_that_repeats_its_first_page_is_not_asked_for_ever(desk: Desk) -> None:
+async def test_a_server_that_repeats_its_first_page_is_not_read_endlessly(desk: Desk) -> None:
     await desk.end_call(99)
     desk.clock.advance(12)
     desk.ringcentral.page_size, desk.ringcentral.repeats_pages = 2, True
@@ -127,7 +127,7 @@ async def test_a_server_that_repeats_its_first_page_is_not_asked_for_ever(desk: 
 
 
 @pytest.mark.parametrize("failure", ["rate-limited", "unreachable"])
-async def test_what_was_read_before_a_page_was_refused_is_kept(desk: Desk, failure: str) -> None:
+async def test_pages_read_before_a_refused_page_are_written(desk: Desk, failure: str) -> None:
     for number in (1, 2, 3):
         await desk.end_call(number)
     desk.clock.advance(12)
@@ -175,7 +175,7 @@ async def test_a_call_that_never_appears_teaches_that_some_never_do(desk: Desk) 
     assert sum((await desk.learnt())["weights"]) < 0.95
 
 
-async def test_a_call_that_nobody_looked_for_teaches_nothing(desk: Desk) -> None:
+async def test_a_call_that_was_not_polled_gives_no_observation(desk: Desk) -> None:
     await desk.end_call()
     await desk.poll_for(30)
     desk.ringcentral.failure = RateLimited("too fast", retry_at=desk.clock.now() + timedelta(seconds=100))
@@ -185,7 +185,7 @@ async def test_a_call_that_nobody_looked_for_teaches_nothing(desk: Desk) -> None
     assert (await desk.learnt())["samples"] == 0.0
 
 
-async def test_a_refused_poll_keeps_silent_until_the_penalty_is_over(desk: Desk) -> None:
+async def test_no_poll_is_sent_during_a_penalty(desk: Desk) -> None:
     await desk.end_call()
     desk.clock.advance(12)
     desk.ringcentral.active = [desk.show()]
@@ -196,7 +196,7 @@ async def test_a_refused_poll_keeps_silent_until_the_penalty_is_over(desk: Desk)
     assert (await desk.call()).stage == "bootstrapped"
 
 
-async def test_without_company_permission_the_own_extension_is_polled_and_the_rest_told_in_words(
+async def test_without_company_permission_the_own_extension_is_polled_and_the_rest_explained(
     desk: Desk,
 ) -> None:
     await desk.end_call(1, extensions=[ANA])
@@ -213,7 +213,7 @@ async def test_without_company_permission_the_own_extension_is_polled_and_the_re
     assert "ReadCompanyCallLog" in problem["detail"]
 
 
-async def test_a_missing_app_scope_is_told_in_words_and_does_not_loop(desk: Desk) -> None:
+async def test_a_missing_app_scope_is_explained_and_not_retried(desk: Desk) -> None:
     await desk.end_call()
     desk.clock.advance(12)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
@@ -266,7 +266,7 @@ async def test_a_turn_that_lost_its_lease_writes_nothing(desk: Desk) -> None:
         assert (await db.execute(select(call_records))).all() == []
 
 
-async def test_an_ended_call_that_no_event_told_of_is_opened(desk: Desk) -> None:
+async def test_an_ended_call_that_no_event_announced_is_opened(desk: Desk) -> None:
     await desk.end_call(1)
     desk.clock.advance(12)
     desk.ringcentral.active = [
@@ -283,7 +283,7 @@ async def test_an_ended_call_that_no_event_told_of_is_opened(desk: Desk) -> None
     assert ids == {"rec-1", "rec-2"}
 
 
-async def test_every_record_of_a_call_is_kept_and_the_connected_one_stands_for_it(desk: Desk) -> None:
+async def test_every_record_of_a_call_is_stored_and_the_connected_one_is_primary(desk: Desk) -> None:
     await desk.end_call()
     desk.clock.advance(12)
     desk.ringcentral.active = [
@@ -318,7 +318,7 @@ async def test_an_account_without_credentials_is_not_polled(desk: Desk) -> None:
     assert desk.ringcentral.asked == []
 
 
-async def test_the_visibility_delay_is_learnt_and_kept(desk: Desk) -> None:
+async def test_the_visibility_delay_is_learnt_and_stored(desk: Desk) -> None:
     await desk.end_call()
     await desk.poll_for(12)
     desk.ringcentral.active = [desk.show()]
@@ -329,7 +329,7 @@ async def test_the_visibility_delay_is_learnt_and_kept(desk: Desk) -> None:
     assert sum(row.memory["rhythm"]["counts"]) == 1
 
 
-async def test_a_record_put_aside_while_the_call_went_on_stands_for_it_once_it_has_ended(desk: Desk) -> None:
+async def test_a_record_stored_during_the_call_applies_once_it_has_ended(desk: Desk) -> None:
     call = await desk.end_call()
     desk.clock.advance(12)
     desk.ringcentral.active = [desk.show()]

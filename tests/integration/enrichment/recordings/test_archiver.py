@@ -125,7 +125,7 @@ async def test_what_is_found_ready_is_archived_with_its_checksum(any_desk: Desk)
     assert told["archived"]["sha256"] == row.archive_sha256
 
 
-async def test_readers_hear_the_archive_and_ringcentral_is_left_alone(desk: Desk) -> None:
+async def test_archived_audio_is_played_without_asking_ringcentral(desk: Desk) -> None:
     recording_id = await desk.due()
     await desk.archivist.step()
     whole = await desk.stage.whole(recording_id)
@@ -145,7 +145,7 @@ async def test_readers_hear_the_archive_and_ringcentral_is_left_alone(desk: Desk
     assert len(desk.stage.asked()) == asked
 
 
-async def test_a_kept_file_that_is_lost_is_fetched_from_ringcentral_again(desk: Desk) -> None:
+async def test_a_lost_archive_file_is_fetched_from_ringcentral_again(desk: Desk) -> None:
     recording_id = await desk.due()
     await desk.archivist.step()
     (desk.kept / (await desk.row(recording_id)).archive_path).unlink()
@@ -154,7 +154,7 @@ async def test_a_kept_file_that_is_lost_is_fetched_from_ringcentral_again(desk: 
 
 
 @pytest.mark.parametrize("habit", ["supported", "ignored", "unasked"])
-async def test_a_download_goes_on_where_it_broke_off(desk: Desk, habit: str) -> None:
+async def test_a_download_resumes_where_it_stopped(desk: Desk, habit: str) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole[:40])
@@ -194,7 +194,7 @@ async def test_a_download_is_on_the_disk_long_before_its_end(
     assert all_of_it // 2 <= sizes[-1] <= all_of_it
 
 
-async def test_a_download_that_had_come_to_its_end_is_only_saved(desk: Desk) -> None:
+async def test_a_complete_download_is_only_saved(desk: Desk) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole)
@@ -202,7 +202,7 @@ async def test_a_download_that_had_come_to_its_end_is_only_saved(desk: Desk) -> 
     assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
 
 
-async def test_leftovers_that_are_longer_than_the_whole_are_thrown_away(desk: Desk) -> None:
+async def test_a_partial_file_longer_than_the_recording_is_deleted(desk: Desk) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole + b"more")
@@ -212,7 +212,7 @@ async def test_leftovers_that_are_longer_than_the_whole_are_thrown_away(desk: De
     assert (desk.kept / row.archive_path).read_bytes() == whole
 
 
-async def test_half_of_a_sound_that_has_changed_since_is_thrown_away(desk: Desk) -> None:
+async def test_a_partial_file_of_changed_audio_is_deleted(desk: Desk) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(b"x" * (len(whole) // 2))
@@ -244,7 +244,7 @@ async def test_an_archive_that_refuses_is_tried_again_later_without_a_seconddown
     assert (desk.kept / row.archive_path).read_bytes() == await desk.stage.whole(recording_id)
 
 
-async def test_an_archive_that_is_away_is_tried_for_a_week_and_then_the_recording_is_left_where_it_is(
+async def test_an_unavailable_archive_is_retried_for_a_week_and_then_given_up(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording_id, now = await desk.due(), desk.stage.process.clock.now()
@@ -265,7 +265,7 @@ async def test_an_archive_that_is_away_is_tried_for_a_week_and_then_the_recordin
     assert list(desk.spool.iterdir()) == [], "what nobody will ask for again is not kept"
 
 
-async def test_while_the_archive_is_away_one_recording_a_minute_is_tried_and_not_all(
+async def test_during_an_archive_outage_one_recording_a_minute_is_tried(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [await desk.due() for _ in range(2)]
@@ -288,7 +288,7 @@ async def test_a_request_that_is_refused_for_its_own_sake_is_given_up_after_the_
     assert (row.state, row.due_at, row.attempts) == ("ready", None, 3)
 
 
-async def test_a_recording_of_two_calls_is_archived_once_and_told_of_both(desk: Desk) -> None:
+async def test_a_recording_of_two_calls_is_archived_once_and_shown_on_both(desk: Desk) -> None:
     recording_id = await desk.due()
     await desk.archivist.step()
     asked = len(desk.stage.asked())
@@ -302,7 +302,7 @@ async def test_a_recording_of_two_calls_is_archived_once_and_told_of_both(desk: 
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-async def test_a_call_that_still_waits_for_the_same_recording_is_left_alone(
+async def test_a_call_waiting_for_the_same_recording_is_unchanged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
     """What has no time to be looked for at would be waited for in vain."""
@@ -322,7 +322,7 @@ async def test_a_call_that_still_waits_for_the_same_recording_is_left_alone(
     assert known[False][2] == ("the disk is full" if refuses else None)
 
 
-async def test_who_was_not_asked_is_not_said_to_lack_the_right(
+async def test_an_unused_connection_is_not_said_to_lack_the_permission(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Meanwhile the keeper may have met the same refusal: then another user is the one to ask now."""
@@ -386,7 +386,7 @@ async def test_what_an_erased_call_left_behind_does_not_stay(desk: Desk) -> None
     assert list(desk.spool.iterdir()) == [young]
 
 
-async def test_leftovers_are_looked_for_once_an_hour(desk: Desk) -> None:
+async def test_leftovers_are_deleted_once_an_hour(desk: Desk) -> None:
     clock = Moving()
     archivist, old = desk.replica(clock), desk.part("erased")
     await archivist.step()
@@ -432,7 +432,7 @@ async def test_a_recording_is_not_copied_twice_however_long_its_saving_takes(
     assert row.archived_at is not None
 
 
-async def test_without_the_right_to_hear_it_is_tried_once_an_hour_and_operators_are_told(desk: Desk) -> None:
+async def test_without_permission_it_is_tried_once_an_hour_and_operators_see_why(desk: Desk) -> None:
     recording_id = await desk.due()
     desk.stage.faults(missing_scopes=("ReadCallRecording",))
     for _ in range(2):

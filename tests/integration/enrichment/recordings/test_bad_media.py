@@ -51,7 +51,7 @@ async def test_what_breaks_off_for_good_breaks_off_for_the_reader_too(before: An
         assert (await stage.reader.get("/v1/recordings/4711")).status_code == 200
 
 
-async def test_without_a_length_a_reader_can_still_tell_that_it_broke_off(before: Any) -> None:
+async def test_without_a_length_a_reader_can_still_detect_a_broken_stream(before: Any) -> None:
     chunked = ["Content-Type: audio/mpeg", "Transfer-Encoding: chunked"]
     async with before(says("200 OK", chunked, b"5\r\nabcde\r\n")) as (stage, host):
         with pytest.raises(httpx.RemoteProtocolError):
@@ -59,14 +59,14 @@ async def test_without_a_length_a_reader_can_still_tell_that_it_broke_off(before
         await host.closed()
 
 
-async def test_a_sound_that_changes_meanwhile_is_never_two_sounds_in_one(before: Any) -> None:
+async def test_changed_audio_is_never_mixed_with_its_old_version(before: Any) -> None:
     async with before(whole(SOUND, breaks_after=100_000), part(OTHER, 100_000)) as (stage, host):
         with pytest.raises(httpx.RemoteProtocolError):
             await stage.reader.get(CONTENT)
         await host.closed()
 
 
-async def test_a_part_that_begins_too_late_is_not_taken_for_what_was_asked(before: Any) -> None:
+async def test_a_part_that_begins_too_late_is_rejected(before: Any) -> None:
     async with before(part(SOUND, 500)) as (stage, _):
         answer = await stage.reader.get(CONTENT, headers={"Range": "bytes=100-"})
         assert (answer.status_code, answer.json()["fault"]) == (502, "ringcentral")
@@ -104,7 +104,7 @@ async def test_a_redirect_to_a_foreign_host_is_not_followed(before: Any) -> None
 
 
 @pytest.mark.parametrize("told", ["text/html", "audio/mpeg; charset=utf-8", "image/svg+xml", ""])
-async def test_what_comes_is_never_a_page_of_ours(before: Any, told: str) -> None:
+async def test_a_response_is_never_rendered_as_a_page(before: Any, told: str) -> None:
     headers = [f"Content-Type: {told}"] if told else []
     async with before(says("200 OK", [*headers, "Content-Length: 3"], b"<p>")) as (stage, _):
         answer = await stage.reader.get(CONTENT)

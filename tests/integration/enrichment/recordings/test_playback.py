@@ -36,7 +36,7 @@ async def scarce(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
 
 @pytest.mark.parametrize("habit", ["supported", "ignored", "unasked"])
 @pytest.mark.parametrize("says_length", [True, False])
-async def test_the_whole_recording_comes(stage: Stage, habit: str, says_length: bool) -> None:
+async def test_the_whole_recording_is_served(stage: Stage, habit: str, says_length: bool) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     stage.faults(recording_range=habit, recording_content_length=says_length)
@@ -53,7 +53,7 @@ async def test_the_whole_recording_comes(stage: Stage, habit: str, says_length: 
     ("asked", "first", "last"),
     [("bytes=100-199", 100, 199), ("bytes=-50", -50, None), ("bytes=60-", 60, None), ("bytes=0-0", 0, 0)],
 )
-async def test_a_part_comes_whether_or_not_ringcentral_honours_ranges(
+async def test_a_part_is_served_whether_or_not_ringcentral_honours_ranges(
     stage: Stage, habit: str, asked: str, first: int, last: int | None
 ) -> None:
     recording_id = await stage.recorded()
@@ -80,7 +80,7 @@ async def test_a_range_behind_the_end_is_416_with_the_size(stage: Stage, habit: 
     assert answer.headers["content-range"] == f"bytes */{len(await stage.whole(recording_id))}"
 
 
-async def test_head_tells_the_size_without_the_sound(stage: Stage) -> None:
+async def test_head_returns_the_size_without_the_audio(stage: Stage) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     answer = await stage.reader.head(path(recording_id), params={"download": True})
@@ -89,7 +89,7 @@ async def test_head_tells_the_size_without_the_sound(stage: Stage) -> None:
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
-async def test_a_recording_that_only_ringcentral_knows_can_be_heard(stage: Stage) -> None:
+async def test_a_recording_that_only_ringcentral_knows_can_be_played(stage: Stage) -> None:
     recording_id = await stage.recorded()
     told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
     assert (told["state"], told["callIds"], told["contentType"]) == ("ready", [], "audio/mpeg")
@@ -97,14 +97,14 @@ async def test_a_recording_that_only_ringcentral_knows_can_be_heard(stage: Stage
     assert (await stage.reader.get(told["contentUrl"])).content == await stage.whole(recording_id)
 
 
-async def test_what_is_not_ready_yet_is_404_that_says_so(stage: Stage) -> None:
+async def test_a_recording_that_is_not_ready_is_404_with_that_reason(stage: Stage) -> None:
     await stage.know("4711", State.PENDING)
     answer = await stage.reader.get(path("4711"))
     assert (answer.status_code, answer.json()["state"]) == (404, "pending")
     assert "not ready yet" in answer.json()["detail"]
 
 
-async def test_a_reader_who_hears_a_pending_recording_lets_the_keeper_look_at_once(any_stage: Stage) -> None:
+async def test_playing_a_pending_recording_makes_it_due_at_once(any_stage: Stage) -> None:
     stage = any_stage
     recording_id = await stage.recorded()
     await stage.know(recording_id, State.PENDING)
@@ -131,7 +131,7 @@ async def test_a_purged_recording_is_404_and_shown_as_expired_from_then_on(any_s
     assert len(stage.asked()) == asked, "nothing is asked for what is known to be gone"
 
 
-async def test_what_its_record_said_too_early_is_looked_for_again(stage: Stage) -> None:
+async def test_a_recording_named_too_early_is_requested_again(stage: Stage) -> None:
     recording_id = await stage.recorded()
     call_id = await stage.know(recording_id)
     stage.simulator.purge_recordings([recording_id])
@@ -145,7 +145,7 @@ async def test_what_its_record_said_too_early_is_looked_for_again(stage: Stage) 
     assert row.due_at <= stage.process.clock.now()
 
 
-async def test_what_is_missing_after_hours_is_gone_whoever_told_of_it(stage: Stage) -> None:
+async def test_a_recording_missing_after_hours_is_gone(stage: Stage) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id, created_at=stage.process.clock.now() - timedelta(hours=4))
     stage.simulator.purge_recordings([recording_id])
@@ -153,7 +153,7 @@ async def test_what_is_missing_after_hours_is_gone_whoever_told_of_it(stage: Sta
     assert "not available any more" in answer.json()["detail"]
 
 
-async def test_what_only_a_record_told_of_is_described_by_ringcentral_once(stage: Stage) -> None:
+async def test_a_recording_known_from_its_record_is_described_by_ringcentral_once(stage: Stage) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     for _ in range(2):
@@ -163,7 +163,7 @@ async def test_what_only_a_record_told_of_is_described_by_ringcentral_once(stage
     assert len(stage.asked()) == 1
 
 
-async def test_a_recording_of_which_ringcentral_tells_nothing_is_shown_all_the_same(
+async def test_a_recording_without_metadata_is_still_shown(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def tell_nothing(_: object, recording_id: str, **__: Any) -> Recording:
@@ -204,7 +204,7 @@ async def test_an_address_on_a_foreign_host_is_not_followed(stage: Stage) -> Non
     assert stage.asked() == []
 
 
-async def test_ringcentrals_refusal_comes_with_its_code(stage: Stage) -> None:
+async def test_ringcentrals_refusal_is_shown_with_its_code(stage: Stage) -> None:
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     stage.faults(missing_scopes=("ReadCallRecording",))
@@ -263,7 +263,9 @@ async def test_a_reader_who_leaves_ends_thedownload(stage: Stage, monkeypatch: A
     assert len(sent) == before
 
 
-async def test_a_budget_that_is_gone_says_when_to_come_back(make_settings: Any, sqlite_url: str) -> None:
+async def test_an_exhausted_budget_gives_the_time_of_the_next_try(
+    make_settings: Any, sqlite_url: str
+) -> None:
     limits = {"Light": 100, "Medium": 100, "Heavy": 4, "Auth": 100}
     async with staged(
         make_settings,
@@ -283,12 +285,12 @@ async def test_a_budget_that_is_gone_says_when_to_come_back(make_settings: Any, 
         assert all(one["status"] != 429 for one in stage.simulator.requests)
 
 
-async def test_a_key_without_the_scope_hears_nothing(stage: Stage) -> None:
+async def test_a_key_without_the_scope_cannot_play_recordings(stage: Stage) -> None:
     stage.reader.headers["Authorization"] = "Bearer ak_nobodys"
     assert (await stage.reader.get(path("4711"))).status_code == 401
 
 
-async def test_a_look_that_finds_no_request_free_keeps_none_from_others(
+async def test_a_request_without_budget_takes_none_from_others(
     scarce: Stage,
 ) -> None:
     for recording_id in ("4711", "4712"):
@@ -300,7 +302,7 @@ async def test_a_look_that_finds_no_request_free_keeps_none_from_others(
     assert (len(bucket.slots), bucket.wants) == (1, ())
 
 
-async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stage) -> None:
+async def test_a_recording_refused_for_a_missing_permission_is_requested_once(stage: Stage) -> None:
     stage.faults(missing_scopes=("ReadCallRecording",))
     for recording_id in ("4711", "4712"):
         await stage.know(recording_id)
@@ -309,7 +311,7 @@ async def test_what_is_refused_for_want_of_a_right_is_asked_for_once(stage: Stag
     assert [one["status"] for one in stage.asked()] == [403]
 
 
-async def test_of_calls_that_share_a_recording_the_one_that_can_hear_it_speaks(stage: Stage) -> None:
+async def test_of_calls_that_share_a_recording_the_ready_one_is_shown(stage: Stage) -> None:
     recording_id = await stage.recorded()
     calls = [
         await stage.know(recording_id, state, content_type="audio/mpeg")

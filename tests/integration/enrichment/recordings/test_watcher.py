@@ -81,9 +81,7 @@ async def keep_for(desk: Desk, keeper: RecordingWatcher, seconds: float) -> None
         desk.clock.advance(min(left, 60.0 if pause is None else max(0.1, pause)))
 
 
-async def test_a_recording_that_can_be_heard_is_shown_on_its_call(
-    desk: Desk, keeper: RecordingWatcher
-) -> None:
+async def test_a_ready_recording_is_shown_on_its_call(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     assert (await desk.call()).readiness["recording"]["state"] == "pending"
     desk.ringcentral.recordings["77"] = HEARD
@@ -101,7 +99,7 @@ async def test_a_recording_that_can_be_heard_is_shown_on_its_call(
     assert await keeper.step() is None, "nothing is left to do"
 
 
-async def test_it_is_asked_for_with_growing_gaps_and_given_up_after_the_last(
+async def test_it_is_requested_with_growing_gaps_and_given_up_after_the_last(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
@@ -135,7 +133,7 @@ async def test_a_call_is_not_final_before_its_recording_is_there(
     assert (await desk.events(call))[-2:] == ["recording.ready", "call.final"]
 
 
-async def test_a_recording_that_comes_first_leaves_the_record_its_minute(
+async def test_an_early_recording_does_not_shorten_the_wait_for_a_stable_record(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
@@ -146,7 +144,7 @@ async def test_a_recording_that_comes_first_leaves_the_record_its_minute(
     assert (await desk.call()).stage == "final"
 
 
-async def test_a_call_whose_recording_never_comes_is_final_when_it_is_given_up(
+async def test_a_call_is_final_once_its_missing_recording_is_given_up(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
@@ -193,7 +191,7 @@ async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(des
     assert row.due_at is not None
 
 
-async def test_what_an_event_announced_and_no_settled_record_names_is_looked_for_at_once(
+async def test_an_announced_recording_that_no_stable_record_names_is_requested_at_once(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await desk.end_call(details={"recordingIds": ["77"]})
@@ -248,7 +246,7 @@ async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingWatcher) 
     assert (await rows(desk))[0].attempts == 0
 
 
-async def test_a_missing_right_is_told_once_and_costs_one_request(
+async def test_a_missing_permission_is_reported_once_and_costs_one_request(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
@@ -270,7 +268,9 @@ async def test_a_missing_right_is_told_once_and_costs_one_request(
     assert desk.ringcentral.asked.count("recording 78") == 0
 
 
-async def test_a_colleagues_recording_says_nothing_of_ones_own(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_refused_recording_of_a_colleague_does_not_block_the_users_own(
+    desk: Desk, keeper: RecordingWatcher
+) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, ANA)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-408")
@@ -294,7 +294,7 @@ async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: Rec
     assert (await rows(desk))[0].problem == "no-credentials"
 
 
-async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_credentials_missing_for_hours_cost_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, BEN)
     await keep_for(desk, keeper, 12 * 3600)
@@ -309,7 +309,7 @@ async def test_credentials_that_are_away_for_hours_cost_no_look(desk: Desk, keep
     assert (row.state, row.problem) == ("ready", None)
 
 
-async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_refused_credentials_cost_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = CredentialsRefused("no", code="OAU-213")
     await keeper.step()
@@ -317,7 +317,7 @@ async def test_credentials_that_are_refused_cost_no_look(desk: Desk, keeper: Rec
     assert (row.state, row.attempts, row.problem) == ("pending", 0, "OAU-213")
 
 
-async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
+async def test_a_recording_without_credentials_for_a_week_is_given_up(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
@@ -332,7 +332,7 @@ async def test_a_recording_that_nobody_could_look_for_in_a_week_is_given_up(
 @pytest.mark.parametrize(
     "refusal", [None, PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")]
 )
-async def test_a_look_in_vain_leaves_a_recording_alone_that_a_record_settled_meanwhile(
+async def test_a_failed_request_does_not_change_a_recording_settled_meanwhile(
     desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
 ) -> None:
     await read_recorded_call(desk)
@@ -376,7 +376,7 @@ async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: 
     assert (await rows(desk))[0].state == "ready"
 
 
-async def test_linked_calls_that_name_one_recording_are_both_told(
+async def test_linked_calls_that_name_one_recording_are_both_updated(
     desk: Desk, keeper: RecordingWatcher
 ) -> None:
     await read_linked_calls(desk)
@@ -386,7 +386,7 @@ async def test_linked_calls_that_name_one_recording_are_both_told(
     assert {(await desk.call(one)).readiness["recording"]["state"] for one in (1, 2)} == {"ready"}
 
 
-async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_call_is_not_notified_twice(desk: Desk, keeper: RecordingWatcher) -> None:
     archived = {"archive_path": "77.mp3", "content_type": "audio/wav"}
     knows = await read_linked_calls_of_which_one_is_settled(desk, **archived)
     before = await desk.events(await desk.call(2))
@@ -401,7 +401,7 @@ async def test_a_call_that_knew_already_is_not_told_again(desk: Desk, keeper: Re
     assert {row.duration_seconds for row in told.values()} == {92.0}
 
 
-async def test_where_one_user_hears_no_recordings_another_who_was_in_the_call_is_asked(
+async def test_if_one_user_cannot_access_recordings_another_in_the_call_is_used(
     desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await read_recorded_call(desk)

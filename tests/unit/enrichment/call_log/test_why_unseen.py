@@ -53,7 +53,7 @@ def test_the_reason_names_what_is_missing(connections: list[Connection], reason:
         (-1, 502),
     ],
 )
-def test_a_part_of_a_bulk_answer_that_tells_nothing_is_unknown(told: int | None, shown: int) -> None:
+def test_an_empty_part_of_a_bulk_response_is_unknown(told: int | None, shown: int) -> None:
     item = BulkItem(id=RecordId("r"), sent_at=START, status=told, why="no readable part")
     assert _item_json(item)["status"] == shown
 

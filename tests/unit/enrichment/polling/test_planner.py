@@ -50,7 +50,7 @@ def seconds_to_poll(
     return (plan.when - NOW).total_seconds()
 
 
-def test_nobody_waiting_means_rest() -> None:
+def test_without_waiting_calls_the_plan_is_to_rest() -> None:
     assert plan_poll([], ALL_FREE, PRIOR, quiet_rhythm(), NOW, LIMITS) == Rest("no call waits")
 
 
@@ -63,19 +63,19 @@ def test_a_window_that_closes_before_the_budget_allows_a_request_means_rest() ->
     assert isinstance(plan_poll(ended(80.0), bucket(41.0), PRIOR, quiet_rhythm(), NOW, LIMITS), Rest)
 
 
-def test_a_call_that_had_its_last_look_is_let_go() -> None:
+def test_a_call_is_not_polled_after_its_last_poll() -> None:
     assert isinstance(plan_poll(ended(100.0, looked=5.0), ALL_FREE, PRIOR, quiet_rhythm(), NOW, LIMITS), Rest)
 
 
-def test_a_lone_call_is_looked_for_early_when_requests_are_plenty() -> None:
+def test_a_single_call_is_polled_early_when_requests_are_plenty() -> None:
     assert 0.5 <= seconds_to_poll(ended(3.0)) <= 3.0
 
 
-def test_nobody_looks_before_anything_can_be_visible() -> None:
+def test_no_poll_is_planned_before_a_call_can_be_visible() -> None:
     assert seconds_to_poll(ended(0.0)) >= 3.0
 
 
-def test_after_a_vain_look_the_next_one_waits_for_the_chance_to_grow() -> None:
+def test_after_a_miss_the_next_poll_waits_until_it_is_more_likely_to_succeed() -> None:
     assert 0.3 <= seconds_to_poll(ended(6.0, looked=0.0)) <= 3.0
 
 
@@ -93,26 +93,26 @@ def test_no_poll_before_the_budget_allows_it() -> None:
     assert seconds_to_poll(ended(9.0), bucket(17.0, 17.0, 60.0)) == pytest.approx(17.0)
 
 
-def test_the_plan_says_exactly_when_the_slot_is_free() -> None:
+def test_the_plan_is_exact_about_when_the_slot_is_free() -> None:
     free = PlannerBudget((NOW + timedelta(microseconds=1_234_567),), 60.1)
     plan = plan_poll(ended(9.0), free, PRIOR, busy_rhythm(0.1), NOW, LIMITS)
     assert isinstance(plan, PollAt)
     assert plan.when >= free.free_at[0]
 
 
-def test_a_call_that_hides_is_looked_for_ever_more_rarely() -> None:
+def test_polls_for_a_missing_call_become_less_frequent() -> None:
     sleep = [seconds_to_poll(ended(age, looked=0.0)) for age in (15.0, 25.0, 45.0)]
     assert sleep == sorted(sleep)
     assert sleep[0] <= 15.0
     assert sleep[-1] >= 20.0
 
 
-def test_the_last_look_is_sent_before_the_window_closes() -> None:
+def test_the_last_poll_is_sent_before_the_window_closes() -> None:
     assert seconds_to_poll(ended(80.0, looked=1.0)) == pytest.approx(16.0, abs=0.3)
     assert seconds_to_poll(ended(97.0, looked=20.0)) == 0.0
 
 
-def test_the_last_look_is_sent_even_late_if_the_budget_was_not_there() -> None:
+def test_the_last_poll_is_sent_late_if_the_budget_was_used_up() -> None:
     assert seconds_to_poll(ended(97.0, looked=60.0), bucket(20.0)) == pytest.approx(20.0)
 
 

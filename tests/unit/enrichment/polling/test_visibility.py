@@ -68,7 +68,7 @@ def test_a_slower_account_is_learnt_and_lies_beyond_the_prior() -> None:
     assert 14.0 < median(learnt) < 18.0
 
 
-def test_coarse_looks_still_find_the_shape() -> None:
+def test_sparse_polls_still_find_the_distribution() -> None:
     learnt = learn(PRIOR, looks(400, 3.0, 5.0, 10.0, every=6.0))
     assert median(learnt) == pytest.approx(5.8, abs=0.7)
 
@@ -80,7 +80,7 @@ def test_calls_that_never_appear_are_learnt() -> None:
     assert learnt.never == pytest.approx(0.25, abs=0.08)
 
 
-def test_only_the_last_look_in_vain_teaches_and_only_once() -> None:
+def test_only_the_last_miss_is_an_observation_and_only_once() -> None:
     assert missed_observation(40.0, 25.0, last_from_seconds=90.0) is None
     assert missed_observation(96.0, 40.0, last_from_seconds=90.0) == Observation(96.0, None)
     assert missed_observation(96.0, None, last_from_seconds=90.0) == Observation(96.0, None)

@@ -68,7 +68,7 @@ async def test_what_is_saved_is_there_whole_and_in_parts(archive: Archive, file:
     assert await archive.size(path) == len(SOUND), "saving again is no error"
 
 
-async def test_the_name_of_what_is_kept_is_on_the_disk_too(
+async def test_the_name_of_a_saved_file_is_flushed_to_the_disk(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[int] = []
@@ -106,14 +106,14 @@ async def test_a_folder_leaves_nothing_half_done_behind(tmp_path: Path, file: Pa
     assert [found.name for found in (tmp_path / "good" / "a").iterdir()] == ["77.mp3"]
 
 
-async def test_a_kept_file_that_has_shrunk_is_noticed(tmp_path: Path, file: Path) -> None:
+async def test_a_truncated_archive_file_is_detected(tmp_path: Path, file: Path) -> None:
     folder = FolderArchive(tmp_path)
     with pytest.raises(ArchiveUnavailable):
         await read(folder, file.name, 0, len(SOUND))
 
 
 @needs_obstore
-async def test_a_bucket_is_spoken_to_below_its_prefix_and_refusals_are_told(
+async def test_a_bucket_is_used_below_its_prefix_and_refusals_are_reported(
     store: FakeBucket, file: Path
 ) -> None:
     made = BucketArchive("calls", "audio", store.url)
@@ -149,7 +149,7 @@ def test_a_bucket_without_its_library_says_what_to_install(monkeypatch: Any) -> 
         open_archive(read_settings(archive_url="s3://calls/audio"))
 
 
-def test_without_a_setting_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_a_setting_nothing_is_archived(tmp_path: Path) -> None:
     assert open_archive(read_settings()) is None
     assert isinstance(open_archive(read_settings(archive_url=f"file://{tmp_path}/my%20audio")), FolderArchive)
 

@@ -100,14 +100,14 @@ servers = st.builds(
 
 
 @given(servers)
-def test_the_whole_comes_from_any_server(server: Server) -> None:
+def test_the_whole_is_served_from_any_server(server: Server) -> None:
     sound, heard = asyncio.run(listen(server))
     assert heard == server.whole
     assert (sound.is_part, sound.span.total, server.open) == (False, len(server.whole), 0)
 
 
 @given(servers, ranges)
-def test_any_part_comes_from_any_server(server: Server, asked: ByteRange) -> None:
+def test_any_part_is_served_from_any_server(server: Server, asked: ByteRange) -> None:
     expected = satisfy(asked, len(server.whole))
     if expected is None:
         with pytest.raises(OutOfRangeError) as refused:
@@ -149,7 +149,7 @@ async def test_206_to_a_plain_request_is_made_whole_in_further_requests() -> Non
     assert server.asked == [None, "bytes=100-249", "bytes=200-249"]
 
 
-async def test_what_breaks_off_goes_on_where_it_was() -> None:
+async def test_a_broken_stream_resumes_where_it_was() -> None:
     server = Server(content(100), breaks=[30, 14])
     _, heard = await listen(server)
     assert heard == content(100)
@@ -163,7 +163,7 @@ async def test_a_server_that_breaks_off_again_and_again_is_given_up() -> None:
     assert (len(server.asked), server.open) == (4, 0)
 
 
-async def test_the_whole_answers_a_range_when_nobody_knows_the_size() -> None:
+async def test_the_whole_is_served_for_a_range_if_the_size_is_unknown() -> None:
     server = Server(content(100), honours=False, says_length=False)
     sound, heard = await listen(server, ByteRange(10, 19))
     assert (heard, sound.is_part, sound.span.size) == (content(100), False, None)
@@ -214,7 +214,7 @@ class Told(Server):
 
 
 @pytest.mark.parametrize("told", ["bytes 20-99/100", "bytes 20-99/*", "bytes 0-4/*"])
-async def test_other_bytes_than_were_asked_for_are_no_answer(told: str) -> None:
+async def test_bytes_other_than_the_requested_ones_are_rejected(told: str) -> None:
     server = Told(content(100))
     server.told = (told,)
     with pytest.raises(RingCentralUnreachable):
@@ -222,14 +222,14 @@ async def test_other_bytes_than_were_asked_for_are_no_answer(told: str) -> None:
     assert server.open == 0
 
 
-async def test_more_than_was_asked_for_is_cut_although_the_size_is_not_known() -> None:
+async def test_excess_bytes_are_cut_even_if_the_size_is_unknown() -> None:
     server = Told(content(100), honours=False)
     server.told = ("bytes 0-99/*",)
     sound, heard = await listen(server, ByteRange(10, 19))
     assert (heard, sound.is_part, sound.span.content_range) == (content(100)[10:20], True, "bytes 10-19/*")
 
 
-async def test_a_sound_that_changes_its_size_on_the_way_is_not_joined() -> None:
+async def test_audio_that_changes_its_size_during_the_stream_is_not_joined() -> None:
     server = Told(content(100), breaks=[30])
     server.told = ("bytes 0-99/100", "bytes 28-99/120")
     with pytest.raises(RingCentralUnreachable):

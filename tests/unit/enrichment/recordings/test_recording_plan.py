@@ -9,7 +9,7 @@ from app.enrichment.rules import recording_plan
 
 
 @pytest.mark.parametrize(("window", "days"), [(120.0, 7.0), (12.0, 0.7)])
-def test_recordings_wait_a_week_for_what_is_away_where_the_window_has_two_minutes(
+def test_recordings_wait_a_week_through_outages_if_the_window_is_two_minutes(
     make_settings: Any, window: float, days: float
 ) -> None:
     settings = make_settings(

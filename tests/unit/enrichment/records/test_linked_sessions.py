@@ -40,11 +40,11 @@ def test_both_ends_of_a_warm_transfer_are_links(field: str) -> None:
     assert told(record(**{field: OTHER})) == [Link(OWN, "s-other", "attendedTransfer")]
 
 
-def test_a_leg_tells_as_much_as_the_record() -> None:
+def test_links_are_read_from_legs_as_well() -> None:
     assert told(record(legs=[{"transferee": OTHER}])) == [Link(OWN, "s-other", "attendedTransfer")]
 
 
-def test_what_is_told_twice_is_one_link() -> None:
+def test_a_link_named_twice_is_one_link() -> None:
     twice = record(transferTarget=OTHER, transferee=OTHER, legs=[{"transferTarget": OTHER}])
     assert len(told(twice, twice)) == 1
 

@@ -60,7 +60,7 @@ def test_a_session_id_that_means_several_calls_is_settled_by_numbers_and_start()
     assert match([record(telephonySessionId=None, sessionId="1001")], *calls) == {"call_1": ["r"]}
 
 
-def test_nobody_takes_a_record_that_two_calls_could_claim() -> None:
+def test_a_record_that_two_calls_could_claim_matches_neither() -> None:
     alike: dict[str, Any] = {"numbers": frozenset({"+15550179001", "+15550100101"}), "started_at": START}
     calls = [sought("call_1", **alike), sought("call_2", telephony_session_id="s-2", **alike)]
     assert match([record(telephonySessionId=None, sessionId="1001")], *calls) == {}
@@ -77,7 +77,7 @@ def test_numbers_match_only_near_the_start(away: int) -> None:
     assert match([record(sessionId="77")], call) == {}
 
 
-def test_sessions_that_nobody_sought_are_strangers() -> None:
+def test_unwanted_sessions_are_unknown() -> None:
     matching = match_records(
         [record("a", telephonySessionId="s-7"), record("b", telephonySessionId=None, sessionId="5")],
         [sought()],

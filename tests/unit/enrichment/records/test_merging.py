@@ -68,7 +68,7 @@ def test_merging_what_was_merged_changes_nothing() -> None:
     assert not brings_news(merge_versions({"r": kept}, [again]), {"r": kept})
 
 
-def test_a_confirmation_counts_although_it_says_nothing_new() -> None:
+def test_a_confirmation_counts_even_without_news() -> None:
     first, between = reading(after=0, duration=1), reading(after=10, duration=2)
     confirmed = reading(after=20, duration=1)
     assert standing(standing(first, confirmed), between).record.duration_seconds == 1
@@ -123,12 +123,12 @@ def test_the_primary_record_is_chosen_by_rule(better: dict[str, Any], worse: dic
     assert primary_of([other, one]) is one
 
 
-def test_no_record_in_progress_or_deleted_stands_for_the_call() -> None:
+def test_no_record_in_progress_or_deleted_is_primary() -> None:
     assert primary_of([record("a", result="In Progress"), record("b", deleted=True)]) is None
     assert summarise([record("a", result="In Progress")]) is None
 
 
-def test_a_summary_says_who_called_whom_and_how_it_went() -> None:
+def test_a_summary_has_both_parties_and_the_outcome() -> None:
     summary = summarise([record("a", recording={"id": "3019664700"}, extension={"id": 711000101})])
     assert summary is not None
     assert (summary.outcome, summary.external_number, summary.duration_seconds) == (
@@ -160,7 +160,7 @@ def internal(caller: str, called: str, says: str) -> list[CallRecord]:
 
 @pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Missed"])
 @pytest.mark.parametrize("turned", [False, True])
-def test_in_a_call_between_extensions_the_called_side_says_whether_it_was_answered(
+def test_in_a_call_between_extensions_the_called_side_decides_whether_it_was_answered(
     says: str, turned: bool
 ) -> None:
     records = internal("101", "102", says)
@@ -171,20 +171,20 @@ def test_in_a_call_between_extensions_the_called_side_says_whether_it_was_answer
 
 
 @pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Phone Login"])
-def test_nobody_answers_a_call_of_his_own(says: str) -> None:
+def test_a_call_to_the_own_number_reaches_voicemail(says: str) -> None:
     summary = summarise(internal("101", "101", says))
     assert summary is not None
     assert summary.outcome is Outcome.VOICEMAIL
 
 
-def test_a_call_of_ones_own_that_came_to_nothing_keeps_its_outcome() -> None:
+def test_a_failed_call_to_the_own_number_keeps_its_outcome() -> None:
     same = {"phoneNumber": "+15550100101"}
     summary = summarise([record("o", direction="Outbound", result="Busy", **{"from": same, "to": same})])
     assert summary is not None
     assert summary.outcome is Outcome.BUSY
 
 
-def test_a_transfer_that_nobody_takes_does_not_undo_that_the_customer_answered() -> None:
+def test_an_unanswered_transfer_leaves_the_call_answered() -> None:
     dana, ana = {"phoneNumber": "+15550179001"}, {"phoneNumber": "+15550100101"}
     call = record("o", direction="Outbound", result="Call connected", **{"from": ana, "to": dana})
     missed = record(
@@ -201,7 +201,7 @@ def test_a_party_without_anything_is_a_party_too() -> None:
     assert (summary.caller, summary.callee) == ({"name": "Dana Field"}, {})
 
 
-def test_what_was_read_while_the_call_went_on_never_stands_against_what_was_read_after_it() -> None:
+def test_a_version_from_during_the_call_never_replaces_one_from_after_it() -> None:
     early = RecordVersion(
         record(legs=LEGS, result="Stopped", duration=0), Source.CALL_LOG, START, is_provisional=True
     )
@@ -210,7 +210,7 @@ def test_what_was_read_while_the_call_went_on_never_stands_against_what_was_read
     assert standing(after, early) is after
 
 
-def test_a_record_from_before_the_end_stands_for_the_call_only_if_there_is_no_other() -> None:
+def test_a_record_from_before_the_end_is_primary_only_without_others() -> None:
     early, after = record("early", result="Accepted", duration=900), record("after", result="Missed")
     summary = summarise([early, after], provisional={"early"})
     assert summary is not None

@@ -36,14 +36,14 @@ def kept(state: State, **fields: Any) -> RecordingRow:
     )  # fmt: skip
 
 
-def test_a_recording_told_by_record_and_legs_is_one_row() -> None:
+def test_a_recording_named_by_record_and_legs_is_one_row() -> None:
     told = call()
     rows = take_named_recordings(told, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST)
     assert [(row.recording_id, row.state, row.type) for row in rows] == [("77", "pending", "Automatic")]
     assert told.readiness["recording"]["state"] == "pending"
 
 
-def test_the_first_look_comes_a_while_after_the_end_and_never_in_the_past() -> None:
+def test_the_first_request_is_due_after_the_end_and_never_in_the_past() -> None:
     fresh, old = call(ended_at=NOW), call(ended_at=NOW - timedelta(hours=1))
     due = [
         take_named_recordings(one, [record(recording=NAMED)], {}, NOW, FIRST)[0].due_at
@@ -64,14 +64,14 @@ def test_what_an_event_announced_is_waited_for() -> None:
     assert (rows[0].state, told.readiness["recording"]["state"]) == ("announced", "pending")
 
 
-def test_a_recording_too_short_to_be_kept_is_not_waited_for() -> None:
+def test_a_recording_too_short_to_be_stored_is_not_awaited() -> None:
     told = call(details={"recordingIds": ["77"]})
     rows = take_named_recordings(told, [record(shortRecording=True)], {}, NOW, FIRST)
     assert (rows[0].state, rows[0].due_at) == ("none", None)
     assert told.readiness["recording"]["state"] == "none"
 
 
-def test_a_short_part_of_a_call_that_was_handed_on_does_not_speak_for_the_other_part() -> None:
+def test_a_short_part_of_a_transferred_call_does_not_decide_about_the_other_part() -> None:
     told = call(details={"recordingIds": ["76", "77"]})
     short = record(shortRecording=True, legs=[{"shortRecording": True}])
     rows = take_named_recordings(told, [short, record(id="B")], {}, NOW, FIRST)
@@ -96,7 +96,7 @@ def test_records_that_name_it_open_a_recording_but_never_reopen_a_settled_one(
     assert [row.state for row in rows] == ([after] if after else [])
 
 
-def test_an_address_told_later_is_kept_without_changing_the_state() -> None:
+def test_a_later_address_is_stored_without_changing_the_state() -> None:
     known = {"77": kept(State.READY, type="Automatic")}
     (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
     assert (row.state, row.content_uri, row.due_at) == ("ready", NAMED["contentUri"], None)
@@ -109,7 +109,7 @@ def test_an_address_told_later_is_kept_without_changing_the_state() -> None:
         (["ready", "pending"], "pending"), (["announced"], "pending"),
     ],
 )  # fmt: skip
-def test_the_recordings_of_a_call_are_ready_when_none_is_open_and_one_can_be_heard(
+def test_the_recordings_of_a_call_are_ready_when_none_is_open_and_one_is_ready(
     states: list[str], together: str
 ) -> None:
     assert readiness_of(states) == together
@@ -120,14 +120,14 @@ def kept_row(recording_id: str, **fields: Any) -> RecordingRow:
     return replace(row, **fields)
 
 
-def test_a_settled_record_that_gives_the_address_says_that_the_recording_can_be_heard() -> None:
+def test_a_stable_record_with_the_address_makes_the_recording_ready() -> None:
     told = call()
     (row,) = settle_recordings(told, {"77": kept_row("77")}, NOW, archives=False)
     assert (row.state, row.due_at) == ("ready", None)
     assert told.readiness["recording"]["state"] == "ready"
 
 
-def test_what_no_settled_record_gives_the_address_of_is_looked_for_now_unless_it_was_already() -> None:
+def test_a_recording_without_address_is_requested_now_unless_it_was_already() -> None:
     told = call()
     fresh = kept_row("1", content_uri=None, due_at=NOW + FIRST)
     tried = kept_row("2", state=State.ANNOUNCED, attempts=2, due_at=NOW + FIRST)
@@ -138,7 +138,7 @@ def test_what_no_settled_record_gives_the_address_of_is_looked_for_now_unless_it
 
 
 @pytest.mark.parametrize("denied", [{"attempts": 1, "problem": NOT_THERE}, {"problem": NOT_THERE}])
-def test_what_ringcentral_was_asked_for_and_did_not_have_is_not_settled_by_its_record(
+def test_a_recording_that_ringcentral_did_not_have_is_not_settled_by_its_record(
     denied: dict[str, Any],
 ) -> None:
     told = call()
@@ -147,7 +147,7 @@ def test_what_ringcentral_was_asked_for_and_did_not_have_is_not_settled_by_its_r
 
 
 @pytest.mark.parametrize("before", [{"state": State.ANNOUNCED}, {"state": State.PENDING}])
-def test_an_address_that_comes_after_looks_in_vain_is_believed(before: dict[str, Any]) -> None:
+def test_an_address_that_arrives_after_failed_requests_counts(before: dict[str, Any]) -> None:
     known = {"77": kept_row("77", content_uri=None, attempts=2, problem=NOT_THERE, **before)}
     (row,) = take_named_recordings(call(), [record(recording=NAMED)], known, NOW, FIRST)
     assert (row.state, row.attempts, row.problem) == ("pending", 0, None)
