@@ -1,4 +1,4 @@
-"""Answers of RingCentral with a fault or two, served to the real poller, reader, feed and keeper on both
+"""Answers of RingCentral with a fault or two, served to the real poller, reader, feed and watcher on both
 databases.
 
 Whatever comes: a healthy neighbour gets its record, both databases end in the same state, and the number of
@@ -190,11 +190,11 @@ async def _work(database: Database, clock: FakeClock, http: httpx.AsyncClient, m
     )
     feed = CallLogFeed(work_context(database, clock, replica="one", lease_seconds=60.0), PLAN)
     reader = CallLogReader(accounts_context(database, clock, connections), PLAN, feed=feed)
-    keeper = RecordingWatcher(accounts_context(database, clock, connections), RecordingPlan())
+    watcher = RecordingWatcher(accounts_context(database, clock, connections), RecordingPlan())
     end = clock.now() + timedelta(seconds=360)
     clock.advance(12)
     while clock.now() < end:
-        pauses = [await poller.step(), await reader.step(), await keeper.step()]
+        pauses = [await poller.step(), await reader.step(), await watcher.step()]
         if all(pause is None for pause in pauses):
             return  # nothing is left to be asked
         wanted = min((pause for pause in pauses if pause is not None), default=15.0)
@@ -273,11 +273,11 @@ def test_one_odd_record_costs_its_neighbours_nothing(
     active=bodies(whole),
     log=bodies(whole),
     changes=st.none() | bodies(whole),
-    sound=bodies(st.just(recording)),
+    audio=bodies(st.just(recording)),
 )
 def test_answers_of_any_kind_leave_both_databases_alike(
-    urls: tuple[str, str], make_settings: Any, active: bytes, log: bytes, changes: bytes | None, sound: bytes
+    urls: tuple[str, str], make_settings: Any, active: bytes, log: bytes, changes: bytes | None, audio: bytes
 ) -> None:
     world = World()
-    world.active, world.log, world.changes, world.recording = active, log, changes, sound
+    world.active, world.log, world.changes, world.recording = active, log, changes, audio
     run_both(urls, world, make_settings)

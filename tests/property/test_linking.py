@@ -35,36 +35,36 @@ def others(call: KnownCall) -> list[KnownCall]:
 
 
 @given(sets_of_links)
-def test_every_link_between_known_calls_is_symmetric(told: list[Link]) -> None:
+def test_every_link_between_known_calls_is_symmetric(named: list[Link]) -> None:
     shown = {
         (call.call_id, link["callId"], link["kind"])
         for call in CALLS
-        for link in related_of(call, told, others(call))
+        for link in related_of(call, named, others(call))
         if link["callId"]
     }
     assert shown == {(other, one, kind) for one, other, kind in shown}
 
 
 @given(sets_of_links, st.randoms(use_true_random=False))
-def test_order_and_repetition_change_nothing(told: list[Link], chance: object) -> None:
-    shuffled = [*told, *told]
+def test_order_and_repetition_change_nothing(named: list[Link], chance: object) -> None:
+    shuffled = [*named, *named]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     for call in CALLS:
-        assert related_of(call, shuffled, others(call)) == related_of(call, told, others(call))
-        assert conversation_of(call, shuffled, CALLS) == conversation_of(call, told, CALLS)
+        assert related_of(call, shuffled, others(call)) == related_of(call, named, others(call))
+        assert conversation_of(call, shuffled, CALLS) == conversation_of(call, named, CALLS)
 
 
 @given(sets_of_links)
 def test_related_calls_share_their_conversation_and_none_is_related_to_itself(told: list[Link]) -> None:
     by_id = {call.call_id: call for call in CALLS}
     for call in CALLS:
-        conversation = conversation_of(call, told, CALLS)
-        related = related_of(call, told, others(call))
+        conversation = conversation_of(call, named, CALLS)
+        related = related_of(call, named, others(call))
         assert (conversation is None) == (related == [])
         for link in related:
             assert link["callId"] != call.call_id
             assert (
-                link["callId"] is None or conversation_of(by_id[link["callId"]], told, CALLS) == conversation
+                link["callId"] is None or conversation_of(by_id[link["callId"]], named, CALLS) == conversation
             )
 
 

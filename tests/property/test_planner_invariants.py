@@ -189,11 +189,11 @@ def _hurt(
 
 @dataclass(frozen=True)
 class Story:
-    """One ended call: when, how late it appears (None: never), how late we are told."""
+    """One ended call: when, how late it appears (None: never), how late it becomes known."""
 
     ended: float
     delay: float | None
-    told: float
+    known_after: float
 
 
 stories = st.lists(
@@ -201,11 +201,11 @@ stories = st.lists(
         Story,
         ended=st.floats(0.0, 150.0),
         delay=st.one_of(st.none(), st.floats(3.0, 10.0), st.floats(3.0, 10.0), st.floats(10.0, 80.0)),
-        told=st.floats(0.1, 6.0),
+        known_after=st.floats(0.1, 6.0),
     ),
     min_size=1,
     max_size=25,
-).map(lambda calls: sorted(calls, key=lambda call: call.ended + call.told))
+).map(lambda calls: sorted(calls, key=lambda call: call.ended + call.known_after))
 
 
 @settings(max_examples=30)
@@ -230,7 +230,7 @@ class _Play:
         self.rhythm = begin_rhythm(NOW, LIMITS).to_json()
         self.visibility = PRIOR.to_json()
         self.looked: dict[int, float] = {}
-        self.told: list[int] = []
+        self.known: list[int] = []
         self.found: set[int] = set()
         self.arrivals: list[float] = []
         self.refused = 0
@@ -239,20 +239,20 @@ class _Play:
     def run(self) -> None:
         now, pending = 0.0, list(range(len(self.calls)))
         while pending or self.waiting(now):
-            arriving = [index for index in pending if self.told_at(index) <= now]
+            arriving = [index for index in pending if self.known_at(index) <= now]
             pending = [index for index in pending if index not in arriving]
-            self.told += arriving
+            self.known += arriving
             rhythm = count_ends(
                 Rhythm.from_json(self.rhythm), [at(self.calls[i].ended) for i in arriving], at(now)
             )
             self.rhythm = json.loads(json.dumps(rhythm.to_json()))
-            now = self.step(now, min((self.told_at(index) for index in pending), default=math.inf))
+            now = self.step(now, min((self.known_at(index) for index in pending), default=math.inf))
 
-    def told_at(self, index: int) -> float:
-        return self.calls[index].ended + self.calls[index].told
+    def known_at(self, index: int) -> float:
+        return self.calls[index].ended + self.calls[index].known_after
 
     def waiting(self, now: float) -> list[int]:
-        return [i for i in self.told if i not in self.found and now < self.calls[i].ended + 120.0]
+        return [i for i in self.known if i not in self.found and now < self.calls[i].ended + 120.0]
 
     def as_waiting(self, index: int) -> Waiting:
         looked = self.looked.get(index)

@@ -143,13 +143,13 @@ async def test_a_call_that_active_calls_alone_knew_is_final_once_its_recording_i
     async with desk.database.write() as db:
         await db.execute(update(calls).values(read_at=None))
         await recordings.change(db, ACCOUNT, "77", due_at=desk.clock.now())
-    keeper = RecordingWatcher(
+    watcher = RecordingWatcher(
         accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan(gaps=(60.0, 120.0))
     )
-    await keeper.step()
+    await watcher.step()
     assert (await desk.call()).stage == "bootstrapped"
     desk.clock.advance(121)
-    await keeper.step()
+    await watcher.step()
     call = await desk.call()
     assert (call.stage, call.readiness["recording"]["state"]) == ("final", "expired")
 

@@ -35,11 +35,11 @@ class Interrupted(Exception):
 
 
 async def run(desk: Desk, *, account: str = "~", to_at: Any = START, stop_after: int | None = None) -> Sweep:
-    told: list[Sweep] = []
+    reports: list[Sweep] = []
 
     def report(sweep: Sweep) -> None:
-        told.append(sweep)
-        if len(told) == stop_after:
+        reports.append(sweep)
+        if len(reports) == stop_after:
             raise Interrupted
 
     return await backfill(

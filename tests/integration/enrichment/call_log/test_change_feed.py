@@ -316,8 +316,8 @@ async def test_a_regular_sweep_reads_the_feed_and_sometimes_the_call_log(desk: D
 async def test_a_record_from_before_the_end_gives_way_to_what_active_calls_shows_after_it(desk: Desk) -> None:
     desk.ringcentral.has_feed = True
     feed = make_feed(desk)
-    told = {"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
-    call = await desk.end_call(1, stage="live", ended_at=None, read_at=None, details=told)
+    sides = {"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
+    call = await desk.end_call(1, stage="live", ended_at=None, read_at=None, details=sides)
     agent = {"extensionNumber": "101", "extensionId": ANA, "name": "Ana Ruiz"}
     provisional = {"result": "Stopped", "direction": "Outbound", "from": agent, "to": agent, "duration": 0}
     desk.ringcentral.log = [changed(1, 1, id="r", **provisional)]
@@ -328,7 +328,7 @@ async def test_a_record_from_before_the_end_gives_way_to_what_active_calls_shows
         window = now + timedelta(seconds=120)
         ended = {"stage": "ended", "ended_at": now, "end_known_at": now, "window_closes_at": window}
         await db.execute(calls.update().values(**ended))
-    desk.ringcentral.active = [desk.show(1, record_id="r", result="Accepted", **told)]
+    desk.ringcentral.active = [desk.show(1, record_id="r", result="Accepted", **sides)]
     await desk.poll_for(60)
     call = await desk.call()
     assert (call.stage, call.outcome, call.result, call.direction) == (
@@ -337,7 +337,7 @@ async def test_a_record_from_before_the_end_gives_way_to_what_active_calls_shows
         "Accepted",
         "Inbound",
     )
-    assert (call.caller, call.callee) == (told["from"], told["to"]), "nothing of the agent's is left"
+    assert (call.caller, call.callee) == (sides["from"], sides["to"]), "nothing of the agent's is left"
 
 
 @pytest.mark.parametrize("where", ["after the answer", "between two answers"])
@@ -362,9 +362,9 @@ async def test_a_recording_is_settled_however_long_a_reading_takes(
     go_on = getattr(target, name)
 
     async def stall(*given: Any, **named: Any) -> Any:
-        told = await go_on(*given, **named)
+        result = await go_on(*given, **named)
         desk.clock.advance(PLAN.settled_after)
-        return told
+        return result
 
     monkeypatch.setattr(target, name, stall)
     reader = CallLogReader(accounts_context(desk.database, desk.clock, desk.connections), PLAN, feed=feed)

@@ -480,7 +480,7 @@ async def test_a_record_without_a_number_is_completed_from_events(desk: Desk) ->
     await desk.reader.step()
     call = await desk.call()
     assert call.caller == {"phoneNumber": "+15550179001", "name": "Dana Field"}
-    assert call.callee == {"phoneNumber": "+15550100900"}, "another one than the events told of"
+    assert call.callee == {"phoneNumber": "+15550100900"}, "other than the one in the events"
 
 
 async def test_the_missed_record_of_one_user_does_not_undo_that_another_answered(desk: Desk) -> None:

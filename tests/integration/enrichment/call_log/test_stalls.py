@@ -91,12 +91,12 @@ def story(desk: Desk, ringcentral: SlowRingCentral, number: int, chance: Random)
     named: Row = {"recording": {"id": f"rc{number}", "type": "Automatic", "contentUri": address}}
     corrected: Row = {"result": "Call connected"}
     ended_at = START + timedelta(seconds=20 * number)
-    moment, told = ended_at + timedelta(seconds=chance.uniform(5, 60)), row
-    ringcentral.tell(moment, told)
+    moment, shown = ended_at + timedelta(seconds=chance.uniform(5, 60)), row
+    ringcentral.tell(moment, shown)
     for more in chance.sample([named, corrected], k=2):
         moment += timedelta(seconds=chance.uniform(0, 55))
-        told = told | more
-        ringcentral.tell(moment, told)
+        shown = shown | more
+        ringcentral.tell(moment, shown)
 
 
 @pytest.mark.parametrize("has_feed", [True, False], ids=["feed", "no feed"])
@@ -113,12 +113,12 @@ async def test_every_call_ends_final_with_the_last_word_on_it(desk: Desk, has_fe
     connections = FakeConnections(ringcentral, desk.settings, desk.database, desk.clock)
     feed = CallLogFeed(work_context(desk.database, desk.clock, replica="one", lease_seconds=900.0), PLAN)
     reader = CallLogReader(accounts_context(desk.database, desk.clock, connections), PLAN, feed=feed)
-    keeper = RecordingWatcher(
+    watcher = RecordingWatcher(
         accounts_context(desk.database, desk.clock, connections), RecordingPlan(gaps=(60.0, 120.0, 300.0))
     )
     until = START + timedelta(seconds=1200)
     while desk.clock.now() < until:
-        pauses = [await reader.step(), await keeper.step(), 10.0]
+        pauses = [await reader.step(), await watcher.step(), 10.0]
         desk.clock.advance(max(0.1, min(pause for pause in pauses if pause is not None)))
     shown = {number: await desk.call(number) for number in range(1, CALLS + 1)}
     assert {number: call.stage for number, call in shown.items()} == dict.fromkeys(shown, "final")

@@ -1,4 +1,4 @@
-"""Looking through ranges of the Call Log for calls that no event told of, on both databases."""
+"""Sweeps over ranges of the Call Log for calls that no event announced, on both databases."""
 
 import asyncio
 from dataclasses import replace

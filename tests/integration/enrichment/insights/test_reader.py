@@ -76,8 +76,8 @@ async def work_for(desk: Desk, reader: InsightsReader, seconds: float) -> None:
 
 
 def state(call: Call) -> tuple[str | None, str | None]:
-    told = call.readiness.get("insights", {})
-    return told.get("state"), told.get("reason")
+    shown = call.readiness.get("insights", {})
+    return shown.get("state"), shown.get("reason")
 
 
 async def test_insights_of_an_unrecorded_call_are_never_requested(desk: Desk) -> None:
@@ -339,7 +339,7 @@ async def test_a_user_without_a_licence_does_not_affect_calls_of_others(
     users_of(desk, monkeypatch, own, ana=desk.ringcentral, ben=bens)
     desk.ringcentral.failure = REFUSED
     await work_for(desk, reader_of(desk), 2 * HOUR)
-    told = {number: state(await desk.call(number)) for number in (1, 2, 3)}
-    assert told[2] == ("ready", None)
-    assert [told[one][0] for one in (1, 3)] == ["none", "none"]
+    shown = {number: state(await desk.call(number)) for number in (1, 2, 3)}
+    assert shown[2] == ("ready", None)
+    assert [shown[one][0] for one in (1, 3)] == ["none", "none"]
     assert desk.ringcentral.asked == ["insights s-1"], "who was refused is not asked again"

@@ -34,7 +34,7 @@ PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0), archives=True)
 
 
 class Moving(SystemClock):
-    """Goes on by itself, and as far ahead as it is told."""
+    """Goes on by itself, and as far ahead as it is advanced."""
 
     ahead = 0.0
 
@@ -53,13 +53,13 @@ class Desk:
         process = stage.process
         process.archive = self.archive
         process.playback._archive = self.archive
-        self.archivist = self.replica()
-        self.keeper = RecordingWatcher(
+        self.archiver = self.replica()
+        self.watcher = RecordingWatcher(
             accounts_context(process.database, process.clock, process.connections), PLAN
         )
 
     def replica(self, clock: Clock | None = None) -> Archiver:
-        """Another archivist of the same machine, whom no failure holds back yet."""
+        """Another archiver of the same machine, whom no failure holds back yet."""
         process = self.stage.process
         return Archiver(
             accounts_context(process.database, clock or process.clock, process.connections),
@@ -114,20 +114,20 @@ async def test_what_is_found_ready_is_archived_with_its_checksum(any_desk: Desk)
     desk = any_desk
     recording_id = await desk.stage.recorded()
     await desk.stage.know(recording_id, recordings.State.PENDING, due_at=desk.stage.process.clock.now())
-    await desk.keeper.step()
-    await desk.archivist.step()
+    await desk.watcher.step()
+    await desk.archiver.step()
     row, whole = await desk.row(recording_id), await desk.stage.whole(recording_id)
     assert (desk.kept / row.archive_path).read_bytes() == whole
     assert (row.archive_bytes, row.archive_sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
     assert (row.due_at, row.problem) == (None, None)
     assert list(desk.spool.iterdir()) == []
-    told = (await desk.stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-    assert told["archived"]["sha256"] == row.archive_sha256
+    shown = (await desk.stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert shown["archived"]["sha256"] == row.archive_sha256
 
 
 async def test_archived_audio_is_played_without_asking_ringcentral(desk: Desk) -> None:
     recording_id = await desk.due()
-    await desk.archivist.step()
+    await desk.archiver.step()
     whole = await desk.stage.whole(recording_id)
     desk.stage.simulator.purge_recordings([recording_id])
     asked = len(desk.stage.asked())
@@ -147,7 +147,7 @@ async def test_archived_audio_is_played_without_asking_ringcentral(desk: Desk) -
 
 async def test_a_lost_archive_file_is_fetched_from_ringcentral_again(desk: Desk) -> None:
     recording_id = await desk.due()
-    await desk.archivist.step()
+    await desk.archiver.step()
     (desk.kept / (await desk.row(recording_id)).archive_path).unlink()
     answer = await desk.stage.reader.get(f"/v1/recordings/{recording_id}/content")
     assert answer.content == await desk.stage.whole(recording_id)
@@ -159,7 +159,7 @@ async def test_a_download_resumes_where_it_stopped(desk: Desk, habit: str) -> No
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole[:40])
     desk.stage.faults(recording_range=habit)
-    await desk.archivist.step()
+    await desk.archiver.step()
     assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
 
 
@@ -198,7 +198,7 @@ async def test_a_complete_download_is_only_saved(desk: Desk) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole)
-    await desk.archivist.step()
+    await desk.archiver.step()
     assert (desk.kept / (await desk.row(recording_id)).archive_path).read_bytes() == whole
 
 
@@ -206,7 +206,7 @@ async def test_a_partial_file_longer_than_the_recording_is_deleted(desk: Desk) -
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(whole + b"more")
-    await desk.archivist.step()
+    await desk.archiver.step()
     assert (await desk.row(recording_id)).attempts == 1
     row = await desk.again(recording_id)
     assert (desk.kept / row.archive_path).read_bytes() == whole
@@ -216,7 +216,7 @@ async def test_a_partial_file_of_changed_audio_is_deleted(desk: Desk) -> None:
     recording_id = await desk.due()
     whole = await desk.stage.whole(recording_id)
     desk.part(recording_id).write_bytes(b"x" * (len(whole) // 2))
-    await desk.archivist.step()
+    await desk.archiver.step()
     row = await desk.row(recording_id)
     assert (row.attempts, row.archive_path, list(desk.spool.iterdir())) == (1, None, [])
     row = await desk.again(recording_id)
@@ -234,7 +234,7 @@ async def test_an_archive_that_refuses_is_tried_again_later_without_a_seconddown
 
     with monkeypatch.context() as broken:
         broken.setattr(desk.archive, "save", refuse)
-        await desk.archivist.step()
+        await desk.archiver.step()
     row = await desk.row(recording_id)
     assert (row.attempts, row.problem, row.archive_path) == (1, "the disk is full", None)
     assert row.due_at > desk.stage.process.clock.now() + timedelta(seconds=100)
@@ -275,7 +275,7 @@ async def test_during_an_archive_outage_one_recording_a_minute_is_tried(
 
     monkeypatch.setattr(desk.archive, "save", refuse)
     for _ in range(3):
-        await desk.archivist.step()
+        await desk.archiver.step()
     assert sorted([(await desk.row(one)).attempts for one in ids]) == [0, 1]
 
 
@@ -290,10 +290,10 @@ async def test_a_request_that_is_refused_for_its_own_sake_is_given_up_after_the_
 
 async def test_a_recording_of_two_calls_is_archived_once_and_shown_on_both(desk: Desk) -> None:
     recording_id = await desk.due()
-    await desk.archivist.step()
+    await desk.archiver.step()
     asked = len(desk.stage.asked())
     await desk.stage.know(recording_id, due_at=desk.stage.process.clock.now())
-    await desk.archivist.step()
+    await desk.archiver.step()
     one, other = await desk.stage.process.playback.load(ACCOUNT, recording_id)
     assert len(desk.stage.asked()) == asked
     assert (one.archive_path, one.archive_sha256) == (other.archive_path, other.archive_sha256)
@@ -305,7 +305,7 @@ async def test_a_recording_of_two_calls_is_archived_once_and_shown_on_both(desk:
 async def test_a_call_waiting_for_the_same_recording_is_unchanged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
-    """What has no time to be looked for at would be waited for in vain."""
+    """Without a due time, waiting for it would not end."""
 
     async def refuse(*_: Any) -> None:
         raise ArchiveUnavailable("the disk is full")
@@ -315,7 +315,7 @@ async def test_a_call_waiting_for_the_same_recording_is_unchanged(
     recording_id = await desk.due()
     look_at = desk.stage.process.clock.now() + timedelta(minutes=30)
     waiting = await desk.stage.know(recording_id, recordings.State.PENDING, due_at=look_at)
-    await desk.archivist.step()
+    await desk.archiver.step()
     rows = await desk.stage.process.playback.load(ACCOUNT, recording_id)
     known = {row.call_id == waiting: (row.state, row.due_at, row.problem) for row in rows}
     assert known[True] == ("pending", look_at, None)
@@ -325,7 +325,7 @@ async def test_a_call_waiting_for_the_same_recording_is_unchanged(
 async def test_an_unused_connection_is_not_said_to_lack_the_permission(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Meanwhile the keeper may have met the same refusal: then another user is the one to ask now."""
+    """Meanwhile the watcher may have met the same refusal: then another user is the one to ask now."""
     recording_id, process = await desk.due(), desk.stage.process
     own = await process.connections.own()
     assert own is not None
@@ -336,7 +336,7 @@ async def test_an_unused_connection_is_not_said_to_lack_the_permission(
         return [other, own] if noted else [own, other]
 
     async def refuse(*_: Any, **__: Any) -> None:
-        noted.append("by the keeper")
+        noted.append("by the watcher")
         raise PermissionMissing("no", permission="ReadCallRecording", code="CMN-401", status=403)
 
     async def note(connection: Connection, _: Exception) -> None:
@@ -345,15 +345,15 @@ async def test_an_unused_connection_is_not_said_to_lack_the_permission(
     monkeypatch.setattr(process.connections, "of", both)
     monkeypatch.setattr(process.connections, "note", note)
     monkeypatch.setattr("app.enrichment.recordings.archiver.download", refuse)
-    await desk.archivist.step()
-    assert noted == ["by the keeper", "own"]
+    await desk.archiver.step()
+    assert noted == ["by the watcher", "own"]
     row = await desk.row(recording_id)
     assert row.due_at <= process.clock.now(), "the other one is asked at once"
 
 
 async def test_a_crash_between_saving_and_noting_it_is_made_good(desk: Desk) -> None:
     recording_id = await desk.due()
-    await desk.archivist.step()
+    await desk.archiver.step()
     row = await desk.row(recording_id)
     forgotten = dict.fromkeys(("archive_path", "archive_bytes", "archive_sha256", "archived_at"))
     async with desk.stage.database.write() as db:
@@ -369,7 +369,7 @@ async def test_a_recording_that_is_gone_is_not_tried_again(desk: Desk) -> None:
         await recordings.change(db, ACCOUNT, recording_id, content_type="audio/mpeg")
     desk.stage.simulator.purge_recordings([recording_id])
     desk.part(recording_id).write_bytes(b"half of it")
-    await desk.archivist.step()
+    await desk.archiver.step()
     row = await desk.row(recording_id)
     assert (row.state, row.due_at) == ("expired", None)
     assert list(desk.spool.iterdir()) == []
@@ -382,20 +382,20 @@ async def test_what_an_erased_call_left_behind_does_not_stay(desk: Desk) -> None
         part.write_bytes(b"half of it")
         moment = (now - age).timestamp()
         os.utime(part, (moment, moment))
-    await desk.archivist.step()
+    await desk.archiver.step()
     assert list(desk.spool.iterdir()) == [young]
 
 
 async def test_leftovers_are_deleted_once_an_hour(desk: Desk) -> None:
     clock = Moving()
-    archivist, old = desk.replica(clock), desk.part("erased")
-    await archivist.step()
+    archiver, old = desk.replica(clock), desk.part("erased")
+    await archiver.step()
     old.write_bytes(b"half of it")
     os.utime(old, (0.0, 0.0))
-    await archivist.step()
+    await archiver.step()
     assert old.exists()
     clock.ahead += 3600
-    await archivist.step()
+    await archiver.step()
     assert not old.exists()
 
 
@@ -436,7 +436,7 @@ async def test_without_permission_it_is_tried_once_an_hour_and_operators_see_why
     recording_id = await desk.due()
     desk.stage.faults(missing_scopes=("ReadCallRecording",))
     for _ in range(2):
-        await desk.archivist.step()
+        await desk.archiver.step()
         await desk.make_due(recording_id)
     assert [one["status"] for one in desk.stage.asked()] == [403]
     assert (await desk.row(recording_id)).state == "ready"
@@ -454,6 +454,6 @@ async def test_a_colleagues_recording_that_is_refused_holds_up_no_others(desk: D
     stage.process.connections.forget()
     stage.faults(missing_permissions=("ReadCallRecording",))
     for _ in ids:
-        await desk.archivist.step()
+        await desk.archiver.step()
     assert [one["status"] for one in stage.asked()] == [403, 403]
     assert [(await desk.row(one)).attempts for one in ids] == [1, 1]

@@ -103,12 +103,12 @@ async def test_a_redirect_to_a_foreign_host_is_not_followed(before: Any) -> None
         assert (answer.status_code, foreign.asked) == (502, [])
 
 
-@pytest.mark.parametrize("told", ["text/html", "audio/mpeg; charset=utf-8", "image/svg+xml", ""])
-async def test_a_response_is_never_rendered_as_a_page(before: Any, told: str) -> None:
-    headers = [f"Content-Type: {told}"] if told else []
+@pytest.mark.parametrize("content_type", ["text/html", "audio/mpeg; charset=utf-8", "image/svg+xml", ""])
+async def test_a_response_is_never_rendered_as_a_page(before: Any, content_type: str) -> None:
+    headers = [f"Content-Type: {content_type}"] if content_type else []
     async with before(says("200 OK", [*headers, "Content-Length: 3"], b"<p>")) as (stage, _):
         answer = await stage.reader.get(CONTENT)
-        expected = "audio/mpeg" if told.startswith("audio/") else "application/octet-stream"
+        expected = "audio/mpeg" if content_type.startswith("audio/") else "application/octet-stream"
         assert answer.headers["content-type"] == expected
         assert answer.headers["x-content-type-options"] == "nosniff"
 

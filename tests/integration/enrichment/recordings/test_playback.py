@@ -91,10 +91,10 @@ async def test_head_returns_the_size_without_the_audio(stage: Stage) -> None:
 
 async def test_a_recording_that_only_ringcentral_knows_can_be_played(stage: Stage) -> None:
     recording_id = await stage.recorded()
-    told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-    assert (told["state"], told["callIds"], told["contentType"]) == ("ready", [], "audio/mpeg")
-    assert told["contentUrl"] == path(recording_id)
-    assert (await stage.reader.get(told["contentUrl"])).content == await stage.whole(recording_id)
+    shown = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert (shown["state"], shown["callIds"], shown["contentType"]) == ("ready", [], "audio/mpeg")
+    assert shown["contentUrl"] == path(recording_id)
+    assert (await stage.reader.get(shown["contentUrl"])).content == await stage.whole(recording_id)
 
 
 async def test_a_recording_that_is_not_ready_is_404_with_that_reason(stage: Stage) -> None:
@@ -124,8 +124,8 @@ async def test_a_purged_recording_is_404_and_shown_as_expired_from_then_on(any_s
     assert "not available any more" in answer.json()["detail"]
     shown = (await stage.reader.get(f"/v1/calls/{call_id}")).json()
     assert shown["readiness"]["recording"]["state"] == "expired"
-    told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-    assert (told["state"], told["problem"], told["contentUrl"]) == ("expired", "gone", None)
+    shown = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert (shown["state"], shown["problem"], shown["contentUrl"]) == ("expired", "gone", None)
     asked = len(stage.asked())
     assert (await stage.reader.get(path(recording_id))).status_code == 404
     assert len(stage.asked()) == asked, "nothing is asked for what is known to be gone"
@@ -157,9 +157,9 @@ async def test_a_recording_known_from_its_record_is_described_by_ringcentral_onc
     recording_id = await stage.recorded()
     await stage.know(recording_id)
     for _ in range(2):
-        told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-        assert (told["state"], told["contentType"]) == ("ready", "audio/mpeg")
-        assert told["duration"] > 0
+        shown = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+        assert (shown["state"], shown["contentType"]) == ("ready", "audio/mpeg")
+        assert shown["duration"] > 0
     assert len(stage.asked()) == 1
 
 
@@ -191,8 +191,8 @@ async def test_a_recording_is_shown_without_type_and_length_when_no_request_is_l
 
 async def test_metadata_of_a_known_recording_costs_no_request(stage: Stage) -> None:
     call_id = await stage.know("4711", State.PENDING)
-    told = (await stage.reader.get("/v1/recordings/4711")).json()
-    assert (told["callIds"], told["state"], told["archived"]) == ([call_id], "pending", None)
+    shown = (await stage.reader.get("/v1/recordings/4711")).json()
+    assert (shown["callIds"], shown["state"], shown["archived"]) == ([call_id], "pending", None)
     assert stage.asked() == []
 
 
@@ -306,8 +306,8 @@ async def test_a_recording_refused_for_a_missing_permission_is_requested_once(st
     stage.faults(missing_scopes=("ReadCallRecording",))
     for recording_id in ("4711", "4712"):
         await stage.know(recording_id)
-        told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-        assert (told["state"], told["contentType"]) == ("ready", None)
+        shown = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+        assert (shown["state"], shown["contentType"]) == ("ready", None)
     assert [one["status"] for one in stage.asked()] == [403]
 
 
@@ -317,10 +317,10 @@ async def test_of_calls_that_share_a_recording_the_ready_one_is_shown(stage: Sta
         await stage.know(recording_id, state, content_type="audio/mpeg")
         for state in (State.EXPIRED, State.READY, State.PENDING)
     ]
-    told = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
-    assert (told["state"], told["contentUrl"]) == ("ready", path(recording_id))
-    assert sorted(told["callIds"]) == sorted(calls)
-    assert (await stage.reader.get(told["contentUrl"])).status_code == 200
+    shown = (await stage.reader.get(f"/v1/recordings/{recording_id}")).json()
+    assert (shown["state"], shown["contentUrl"]) == ("ready", path(recording_id))
+    assert sorted(shown["callIds"]) == sorted(calls)
+    assert (await stage.reader.get(shown["contentUrl"])).status_code == 200
 
 
 async def test_a_reader_who_leaves_the_archive_closes_it(
@@ -344,8 +344,8 @@ async def test_a_reader_who_leaves_the_archive_closes_it(
     kept: dict[str, Any] = {"archive_path": "p", "archive_bytes": 3, "archive_sha256": "00" * 32}
     async with stage.database.write() as db:
         await recordings.change(db, ACCOUNT, "4711", **kept)
-    async with stage.process.playback.open(ACCOUNT, "4711", None) as heard:
-        assert await anext(heard.stream.chunks) == b"x"
+    async with stage.process.playback.open(ACCOUNT, "4711", None) as audio:
+        assert await anext(audio.stream.chunks) == b"x"
         assert closed == []
     assert closed == [2]
     etag = f'"{"00" * 32}"'

@@ -35,7 +35,7 @@ PLAN = RecordingPlan(gaps=(60.0, 120.0, 300.0))
 
 
 @pytest.fixture
-def keeper(desk: Desk) -> RecordingWatcher:
+def watcher(desk: Desk) -> RecordingWatcher:
     return RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), PLAN)
 
 
@@ -73,19 +73,19 @@ async def read_linked_calls_of_which_one_is_settled(desk: Desk, **fields: Any) -
     return settled
 
 
-async def keep_for(desk: Desk, keeper: RecordingWatcher, seconds: float) -> None:
+async def keep_for(desk: Desk, watcher: RecordingWatcher, seconds: float) -> None:
     until = desk.clock.now() + timedelta(seconds=seconds)
     while desk.clock.now() < until:
-        pause = await keeper.step()
+        pause = await watcher.step()
         left = (until - desk.clock.now()).total_seconds()
         desk.clock.advance(min(left, 60.0 if pause is None else max(0.1, pause)))
 
 
-async def test_a_ready_recording_is_shown_on_its_call(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_ready_recording_is_shown_on_its_call(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     assert (await desk.call()).readiness["recording"]["state"] == "pending"
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     call = await desk.call()
     assert call.readiness["recording"]["state"] == "ready"
     assert (await desk.events(call))[-1] == "recording.ready"
@@ -96,17 +96,17 @@ async def test_a_ready_recording_is_shown_on_its_call(desk: Desk, keeper: Record
         92.0,
         None,
     )
-    assert await keeper.step() is None, "nothing is left to do"
+    assert await watcher.step() is None, "nothing is left to do"
 
 
 async def test_it_is_requested_with_growing_gaps_and_given_up_after_the_last(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     began, asked = desk.clock.now(), []
     for _ in range(500):
         before = desk.ringcentral.asked.count("recording 77")
-        await keeper.step()
+        await watcher.step()
         if desk.ringcentral.asked.count("recording 77") > before:
             asked.append((desk.clock.now() - began).total_seconds())
         desk.clock.advance(10)
@@ -117,7 +117,7 @@ async def test_it_is_requested_with_growing_gaps_and_given_up_after_the_last(
 
 
 async def test_a_call_is_not_final_before_its_recording_is_there(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 600)
@@ -127,34 +127,34 @@ async def test_a_call_is_not_final_before_its_recording_is_there(
     await read_for(desk, 600)
     assert len(desk.ringcentral.asked) == asked, "the record is not read again for the recording's sake"
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     call = await desk.call()
     assert call.stage == "final"
     assert (await desk.events(call))[-2:] == ["recording.ready", "call.final"]
 
 
 async def test_an_early_recording_does_not_shorten_the_wait_for_a_stable_record(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     assert (await desk.call()).stage == "reconciled"
     await read_for(desk, 90)
     assert (await desk.call()).stage == "final"
 
 
 async def test_a_call_is_final_once_its_missing_recording_is_given_up(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 90)
-    await keep_for(desk, keeper, 600)
+    await keep_for(desk, watcher, 600)
     assert (await desk.call()).stage == "final"
 
 
 async def test_a_record_that_does_not_change_any_more_settles_the_recording_that_it_gives_the_address_of(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk, recording=RECORDING | ADDRESS)
     assert (await desk.call()).readiness["recording"]["state"] == "pending"
@@ -163,7 +163,7 @@ async def test_a_record_that_does_not_change_any_more_settles_the_recording_that
     assert (call.stage, call.readiness["recording"]["state"]) == ("final", "ready")
     assert (await desk.events(call))[-2:] == ["recording.ready", "call.final"]
     assert [(row.state, row.due_at) for row in await rows(desk)] == [("ready", None)]
-    await keeper.step()
+    await watcher.step()
     assert "recording 77" not in desk.ringcentral.asked
 
 
@@ -192,7 +192,7 @@ async def test_a_settled_recording_is_due_for_the_archive_where_there_is_one(des
 
 
 async def test_an_announced_recording_that_no_stable_record_names_is_requested_at_once(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await desk.end_call(details={"recordingIds": ["77"]})
     desk.ringcentral.log = [detailed(desk)]
@@ -202,18 +202,18 @@ async def test_an_announced_recording_that_no_stable_record_names_is_requested_a
     await read_for(desk, 90)
     assert (await rows(desk))[0].due_at <= desk.clock.now()
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     assert (await desk.call()).stage == "final"
 
 
 async def test_what_events_announced_and_no_record_ever_names_is_soon_taken_for_none(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await desk.end_call(details={"recordingIds": ["77"]})
     desk.ringcentral.log = [detailed(desk)]
     desk.clock.advance(121)
     await read_for(desk, 90)
-    await keep_for(desk, keeper, 600)
+    await keep_for(desk, watcher, 600)
     call = await desk.call()
     assert (call.stage, call.readiness["recording"]["state"]) == ("final", "none")
     assert desk.ringcentral.asked.count("recording 77") == 3
@@ -227,32 +227,32 @@ async def test_the_horizon_of_the_record_does_not_cut_the_search_for_the_recordi
     assert (await desk.call()).stage == "reconciled"
 
 
-async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_budget_that_is_gone_costs_no_attempt(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = RateLimited("full", retry_at=desk.clock.now() + timedelta(seconds=30))
-    assert await keeper.step() == pytest.approx(30)
+    assert await watcher.step() == pytest.approx(30)
     (row,) = await rows(desk)
     assert (row.attempts, row.state) == (0, "pending")
     desk.ringcentral.recordings["77"] = HEARD
     desk.clock.advance(31)
-    await keeper.step()
+    await watcher.step()
     assert (await rows(desk))[0].state == "ready"
 
 
-async def test_an_outage_costs_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_an_outage_costs_no_attempt(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = RingCentralUnreachable("away")
-    await keeper.step()
+    await watcher.step()
     assert (await rows(desk))[0].attempts == 0
 
 
 async def test_a_missing_permission_is_reported_once_and_costs_one_request(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     refusal = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
     desk.ringcentral.failure = refusal
-    await keeper.step()
+    await watcher.step()
     (row,) = await rows(desk)
     assert (row.state, row.problem) == ("expired", "CMN-401")
     connection = await desk.connections.best(ACCOUNT)
@@ -263,13 +263,13 @@ async def test_a_missing_permission_is_reported_once_and_costs_one_request(
     desk.ringcentral.log.append(detailed(desk, 2))
     desk.clock.advance(121)
     await read_for(desk, 120)
-    await keeper.step()
+    await watcher.step()
     assert (await desk.call(2)).stage == "final"
     assert desk.ringcentral.asked.count("recording 78") == 0
 
 
 async def test_a_refused_recording_of_a_colleague_does_not_block_the_users_own(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, ANA)
@@ -279,52 +279,52 @@ async def test_a_refused_recording_of_a_colleague_does_not_block_the_users_own(
         party = {"account_id": ACCOUNT, "call_id": call.call_id, "kind": "extension", "value": ANA}
         statement = upsert_into(db, call_parties).values(**party, started_at=call.started_at)
         await db.execute(statement.on_conflict_do_nothing())
-    await keeper.step()
+    await watcher.step()
     assert (await rows(desk))[0].problem == "CMN-408"
     connection = await desk.connections.own()
     assert connection is not None
     assert connection.access.lacks == {}
 
 
-async def test_credentials_of_somebody_else_are_not_used(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_credentials_of_somebody_else_are_not_used(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, BEN)
-    await keeper.step()
+    await watcher.step()
     assert "recording 77" not in desk.ringcentral.asked
     assert (await rows(desk))[0].problem == "no-credentials"
 
 
-async def test_credentials_missing_for_hours_cost_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_credentials_missing_for_hours_cost_no_attempt(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     await limit_to(desk, BEN)
-    await keep_for(desk, keeper, 12 * 3600)
+    await keep_for(desk, watcher, 12 * 3600)
     (row,) = await rows(desk)
     assert (row.state, row.attempts, row.problem) == ("pending", 0, "no-credentials")
     async with desk.database.write() as db:
         await db.execute(credentials.delete())
     desk.connections.forget()
     desk.ringcentral.recordings["77"] = HEARD
-    await keep_for(desk, keeper, PLAN.gaps[-1])
+    await keep_for(desk, watcher, PLAN.gaps[-1])
     (row,) = await rows(desk)
     assert (row.state, row.problem) == ("ready", None)
 
 
-async def test_refused_credentials_cost_no_attempt(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_refused_credentials_cost_no_attempt(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     desk.ringcentral.failure = CredentialsRefused("no", code="OAU-213")
-    await keeper.step()
+    await watcher.step()
     (row,) = await rows(desk)
     assert (row.state, row.attempts, row.problem) == ("pending", 0, "OAU-213")
 
 
 async def test_a_recording_without_credentials_for_a_week_is_given_up(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_recorded_call(desk)
     await read_for(desk, 90)
     await limit_to(desk, BEN)
     desk.clock.advance(8 * 24 * 3600)
-    await keeper.step()
+    await watcher.step()
     (row,) = await rows(desk)
     assert (row.state, row.problem, (await desk.call()).stage) == ("expired", "no-credentials", "final")
 
@@ -333,7 +333,7 @@ async def test_a_recording_without_credentials_for_a_week_is_given_up(
     "refusal", [None, PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")]
 )
 async def test_a_failed_request_does_not_change_a_recording_settled_meanwhile(
-    desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+    desk: Desk, watcher: RecordingWatcher, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
 ) -> None:
     await read_recorded_call(desk)
 
@@ -345,17 +345,17 @@ async def test_a_failed_request_does_not_change_a_recording_settled_meanwhile(
 
     monkeypatch.setattr(desk.ringcentral, "fetch_recording", settle_and_deny)
     before = await desk.events(await desk.call())
-    await keeper.step()
+    await watcher.step()
     (row,) = await rows(desk)
     assert (row.state, row.due_at, row.attempts, row.problem) == ("ready", None, 0, None)
     assert await desk.events(await desk.call()) == before
 
 
 async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record_settled_it(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     settled = await read_linked_calls_of_which_one_is_settled(desk)
-    await keep_for(desk, keeper, 900)
+    await keep_for(desk, watcher, 900)
     assert {row.call_id == settled: row.state for row in await rows(desk)} == {
         True: "ready",
         False: "expired",
@@ -363,7 +363,7 @@ async def test_a_recording_given_up_for_one_call_stays_with_another_whose_record
     assert "recording.expired" not in await desk.events(await desk.call(2))
 
 
-async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, watcher: RecordingWatcher) -> None:
     await read_recorded_call(desk)
     async with desk.database.write() as db:
         now = desk.clock.now()
@@ -372,21 +372,21 @@ async def test_a_replica_that_died_gives_its_recording_back(desk: Desk, keeper: 
     assert (taken, again) == ("77", None)
     desk.clock.advance(61)
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     assert (await rows(desk))[0].state == "ready"
 
 
 async def test_linked_calls_that_name_one_recording_are_both_updated(
-    desk: Desk, keeper: RecordingWatcher
+    desk: Desk, watcher: RecordingWatcher
 ) -> None:
     await read_linked_calls(desk)
     desk.ringcentral.recordings["77"] = HEARD
-    await keeper.step()
+    await watcher.step()
     assert desk.ringcentral.asked.count("recording 77") == 1
     assert {(await desk.call(one)).readiness["recording"]["state"] for one in (1, 2)} == {"ready"}
 
 
-async def test_a_call_is_not_notified_twice(desk: Desk, keeper: RecordingWatcher) -> None:
+async def test_a_call_is_not_notified_twice(desk: Desk, watcher: RecordingWatcher) -> None:
     archived = {"archive_path": "77.mp3", "content_type": "audio/wav"}
     knows = await read_linked_calls_of_which_one_is_settled(desk, **archived)
     before = await desk.events(await desk.call(2))
@@ -395,14 +395,14 @@ async def test_a_call_is_not_notified_twice(desk: Desk, keeper: RecordingWatcher
     await RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), archiving).step()
     assert await desk.events(await desk.call(2)) == before
     assert "recording.ready" in await desk.events(await desk.call(1))
-    told = {row.call_id == knows: row for row in await rows(desk)}
-    assert (told[True].due_at, told[True].content_type) == (None, "audio/wav")
-    assert told[False].due_at == desk.clock.now()
-    assert {row.duration_seconds for row in told.values()} == {92.0}
+    by_call = {row.call_id == knows: row for row in await rows(desk)}
+    assert (by_call[True].due_at, by_call[True].content_type) == (None, "audio/wav")
+    assert by_call[False].due_at == desk.clock.now()
+    assert {row.duration_seconds for row in by_call.values()} == {92.0}
 
 
 async def test_if_one_user_cannot_access_recordings_another_in_the_call_is_used(
-    desk: Desk, keeper: RecordingWatcher, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, watcher: RecordingWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await read_recorded_call(desk)
     own, of = await desk.connections.own(), desk.connections.of
@@ -417,6 +417,6 @@ async def test_if_one_user_cannot_access_recordings_another_in_the_call_is_used(
     monkeypatch.setattr(desk.connections, "of", with_ana)
     desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallRecording", code="CMN-401")
     asked = len(desk.ringcentral.asked)
-    await keeper.step()
+    await watcher.step()
     assert [row.state for row in await rows(desk)] == ["ready"]
     assert desk.ringcentral.asked[asked:] == ["recording 77"]

@@ -78,7 +78,7 @@ async def test_an_odd_record_costs_its_neighbours_nothing(desk: Desk, odd: dict[
     assert [(await desk.call(number)).stage for number in (1, 2, 3)] == ["bootstrapped"] * 3
     assert len(desk.ringcentral.asked) <= 10
     await assert_columns_hold(desk)
-    assert await load_shelf(desk) == []
+    assert await load_all_set_aside(desk) == []
 
 
 async def assert_columns_hold(desk: Desk) -> None:
@@ -101,7 +101,7 @@ def check_value(where: str, kind: Any, value: Any) -> None:
         assert EARLIEST <= value <= LATEST, where
 
 
-async def load_shelf(desk: Desk) -> list[Any]:
+async def load_all_set_aside(desk: Desk) -> list[Any]:
     async with desk.database.read() as db:
         return list(await load_set_aside(db, desk.clock.now()))
 
@@ -146,8 +146,8 @@ async def test_a_record_that_cannot_be_stored_is_set_aside_alone(refused: Desk) 
     assert stages == dict.fromkeys(range(1, 8), "bootstrapped") | {4: "ended"}
     assert metrics.SET_ASIDE.labels(source="active-calls")._value.get() == before + 1
     assert len(desk.ringcentral.asked) <= 4
-    (told,) = await load_shelf(desk)
-    assert told.problem["code"] == "record-set-aside"
+    (aside,) = await load_all_set_aside(desk)
+    assert aside.problem["code"] == "record-set-aside"
 
 
 async def test_a_record_that_cannot_be_stored_is_read_ever_less_often(refused: Desk) -> None:
@@ -206,17 +206,17 @@ async def test_a_recording_that_cannot_be_stored_is_set_aside_alone(desk: Desk) 
             id=f"77{number}", content_type="refused" if number == 2 else "audio/mpeg"
         )
     await refuse_value(desk, "recordings", "content_type", "UPDATE")
-    keeper = RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan())
+    watcher = RecordingWatcher(accounts_context(desk.database, desk.clock, desk.connections), RecordingPlan())
     for _ in range(10):
-        desk.clock.advance(max(1.0, await keeper.step() or 60.0))
+        desk.clock.advance(max(1.0, await watcher.step() or 60.0))
     await allow_value(desk, "recordings")
     async with desk.database.read() as db:
         rows = await db.execute(select(recordings).order_by(recordings.c.recording_id))
-        told = [(row.state, row.problem, row.due_at) for row in rows]
-    assert told == [("ready", None, None), ("expired", "unstorable", None), ("ready", None, None)]
+        states = [(row.state, row.problem, row.due_at) for row in rows]
+    assert states == [("ready", None, None), ("expired", "unstorable", None), ("ready", None, None)]
     assert (await desk.call(2)).readiness["recording"]["state"] == "expired"
     assert desk.ringcentral.asked.count("recording 772") == 1
-    (shelved,) = await load_shelf(desk)
+    (shelved,) = await load_all_set_aside(desk)
     assert "772 (recordings:" in shelved.problem["detail"]
 
 
@@ -233,7 +233,7 @@ async def test_insights_that_cannot_be_stored_are_set_aside_alone(desk: Desk) ->
     states = [state(await desk.call(number)) for number in (1, 2, 3)]
     assert states == [("ready", None), ("none", "unstorable"), ("ready", None)]
     assert desk.ringcentral.asked.count("insights s-2") <= 2
-    (shelved,) = await load_shelf(desk)
+    (shelved,) = await load_all_set_aside(desk)
     assert "(insights:" in shelved.problem["detail"]
 
 
@@ -248,7 +248,7 @@ async def test_an_outage_sets_nothing_aside(desk: Desk, monkeypatch: pytest.Monk
     with monkeypatch.context() as patched:
         patched.setattr("app.calls.store.save_records", away)
         assert await desk.poller.step() == 0.5
-    assert await load_shelf(desk) == []
+    assert await load_all_set_aside(desk) == []
     desk.clock.advance(70)
     await desk.poll_for(20)
     assert (await desk.call(1)).stage == "bootstrapped"

@@ -44,14 +44,14 @@ def record(record_id: str = "r", started: float = 0.0, **fields: Any) -> CallRec
 def test_slices_cover_a_range_without_a_hole_and_end(length: float, records: list[int], aim: int) -> None:
     end, cursor, span = at(length), None, None
     covered = START
-    for brought in [*records, *[0] * 1000]:
+    for found in [*records, *[0] * 1000]:
         part = next_slice(START, end, cursor, span)
         if part is None:
             break
         assert part.begin == covered
         assert part.begin < part.end <= end
         covered = cursor = part.end
-        span = next_span(part, brought, aim)
+        span = next_span(part, found, aim)
         assert SHORTEST_SPAN_SECONDS <= span <= LONGEST_SPAN_SECONDS
     if next_slice(START, end, cursor, span) is None:
         assert covered == end

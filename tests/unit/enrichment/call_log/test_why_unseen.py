@@ -39,7 +39,7 @@ def test_the_reason_names_what_is_missing(connections: list[Connection], reason:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("status", "shown"),
     [
         (404, 404),
         (403, 403),
@@ -53,8 +53,8 @@ def test_the_reason_names_what_is_missing(connections: list[Connection], reason:
         (-1, 502),
     ],
 )
-def test_an_empty_part_of_a_bulk_response_is_unknown(told: int | None, shown: int) -> None:
-    item = BulkItem(id=RecordId("r"), sent_at=START, status=told, why="no readable part")
+def test_an_empty_part_of_a_bulk_response_is_unknown(status: int | None, shown: int) -> None:
+    item = BulkItem(id=RecordId("r"), sent_at=START, status=status, why="no readable part")
     assert _item_json(item)["status"] == shown
 
 

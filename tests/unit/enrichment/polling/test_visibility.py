@@ -94,10 +94,10 @@ def test_without_those_that_never_appear_absence_would_pass_for_lateness() -> No
     seen = [
         Observation(max(0.0, delay - 2.0), delay) for delay in (rng.triangular(3.0, 10.0) for _ in range(300))
     ]
-    told = [
+    with_misses = [
         look for one in seen for look in ([one, Observation(96.0, None)] if rng.random() < 0.5 else [one])
     ]
-    only_seen, both = learn(PRIOR, seen), learn(PRIOR, told)
+    only_seen, both = learn(PRIOR, seen), learn(PRIOR, with_misses)
 
     def chance(knowledge: Visibility) -> float:
         """That a call which is not there after 12 s will be by 20 s."""

@@ -48,7 +48,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    made = tmp_path / "sound.mp3"
+    made = tmp_path / "audio.mp3"
     made.write_bytes(SOUND)
     return made
 
@@ -161,8 +161,8 @@ def test_a_place_has_the_month_of_the_call_and_cannot_climb() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "suffix"),
+    ("content_type", "suffix"),
     [("audio/mpeg", "mp3"), ("Audio/X-Wav; rate=8000", "wav"), ("text/html", "bin"), (None, "bin")],
 )
-def test_a_file_is_called_by_its_content(told: str | None, suffix: str) -> None:
-    assert suffix_of(told) == suffix
+def test_a_file_is_called_by_its_content(content_type: str | None, suffix: str) -> None:
+    assert suffix_of(content_type) == suffix

@@ -1,4 +1,4 @@
-"""The sound of a recording, whatever the server makes of ranges: every reader gets exactly the bytes asked
+"""The audio of a recording, however the server treats ranges: every reader gets exactly the bytes asked
 for."""
 
 import asyncio
@@ -61,8 +61,8 @@ class Server:
             refused.total = total
             raise refused
         last = span.last if self.gives is None else min(span.last, span.first + self.gives - 1)
-        told = f"bytes {span.first}-{last}/{total if self.says_total else '*'}"
-        return ContentStream(206, {"content-range": told}, self._flow(self.whole[span.first : last + 1]))
+        header = f"bytes {span.first}-{last}/{total if self.says_total else '*'}"
+        return ContentStream(206, {"content-range": header}, self._flow(self.whole[span.first : last + 1]))
 
     async def _flow(self, content: bytes) -> AsyncIterator[bytes]:
         left = self.breaks.pop(0) if self.breaks else None
@@ -74,9 +74,9 @@ class Server:
             yield piece
 
 
-async def listen(server: Server, asked: ByteRange | None = None) -> tuple[AudioStream, bytes]:
-    async with open_audio_stream(server.client, "https://media/77", asked) as sound:
-        return sound, b"".join([chunk async for chunk in sound.chunks])
+async def read_all(server: Server, asked: ByteRange | None = None) -> tuple[AudioStream, bytes]:
+    async with open_audio_stream(server.client, "https://media/77", asked) as audio:
+        return audio, b"".join([chunk async for chunk in audio.chunks])
 
 
 def content(size: int) -> bytes:
@@ -101,9 +101,9 @@ servers = st.builds(
 
 @given(servers)
 def test_the_whole_is_served_from_any_server(server: Server) -> None:
-    sound, heard = asyncio.run(listen(server))
-    assert heard == server.whole
-    assert (sound.is_part, sound.span.total, server.open) == (False, len(server.whole), 0)
+    audio, received = asyncio.run(read_all(server))
+    assert received == server.whole
+    assert (audio.is_part, audio.span.total, server.open) == (False, len(server.whole), 0)
 
 
 @given(servers, ranges)
@@ -111,20 +111,20 @@ def test_any_part_is_served_from_any_server(server: Server, asked: ByteRange) ->
     expected = satisfy(asked, len(server.whole))
     if expected is None:
         with pytest.raises(OutOfRangeError) as refused:
-            asyncio.run(listen(server, asked))
+            asyncio.run(read_all(server, asked))
         assert refused.value.total == len(server.whole)
     else:
-        sound, heard = asyncio.run(listen(server, asked))
+        audio, received = asyncio.run(read_all(server, asked))
         assert expected.last is not None
-        assert heard == server.whole[expected.first : expected.last + 1]
-        assert (sound.span, sound.is_part) == (expected, True)
+        assert received == server.whole[expected.first : expected.last + 1]
+        assert (audio.span, audio.is_part) == (expected, True)
     assert server.open == 0
 
 
 async def test_a_range_that_is_honoured_costs_one_request_and_no_byte_too_many() -> None:
     server = Server(content(1000))
-    _, heard = await listen(server, ByteRange(10, 19))
-    assert (heard, server.asked) == (content(1000)[10:20], ["bytes=10-19"])
+    _, received = await read_all(server, ByteRange(10, 19))
+    assert (received, server.asked) == (content(1000)[10:20], ["bytes=10-19"])
 
 
 async def test_a_server_that_ignores_ranges_is_read_no_further_than_needed() -> None:
@@ -137,42 +137,42 @@ async def test_a_server_that_ignores_ranges_is_read_no_further_than_needed() -> 
                 yield chunk
 
     server = Counting(content(100_000), honours=False, chunk=100)
-    _, heard = await listen(server, ByteRange(150, 249))
-    assert heard == content(100_000)[150:250]
+    _, received = await read_all(server, ByteRange(150, 249))
+    assert received == content(100_000)[150:250]
     assert len(flowed) == 3
 
 
 async def test_206_to_a_plain_request_is_made_whole_in_further_requests() -> None:
     server = Server(content(250), gives=100)
-    sound, heard = await listen(server)
-    assert (heard, sound.is_part) == (content(250), False)
+    audio, received = await read_all(server)
+    assert (received, audio.is_part) == (content(250), False)
     assert server.asked == [None, "bytes=100-249", "bytes=200-249"]
 
 
 async def test_a_broken_stream_resumes_where_it_was() -> None:
     server = Server(content(100), breaks=[30, 14])
-    _, heard = await listen(server)
-    assert heard == content(100)
+    _, received = await read_all(server)
+    assert received == content(100)
     assert server.asked == [None, "bytes=28-99", "bytes=42-99"]
 
 
 async def test_a_server_that_breaks_off_again_and_again_is_given_up() -> None:
     server = Server(content(100), breaks=[7, 7, 7, 7, 7])
     with pytest.raises(RingCentralUnreachable):
-        await listen(server)
+        await read_all(server)
     assert (len(server.asked), server.open) == (4, 0)
 
 
 async def test_the_whole_is_served_for_a_range_if_the_size_is_unknown() -> None:
     server = Server(content(100), honours=False, says_length=False)
-    sound, heard = await listen(server, ByteRange(10, 19))
-    assert (heard, sound.is_part, sound.span.size) == (content(100), False, None)
+    audio, received = await read_all(server, ByteRange(10, 19))
+    assert (received, audio.is_part, audio.span.size) == (content(100), False, None)
 
 
 async def test_a_plain_206_that_does_not_say_the_total_is_followed_to_its_end() -> None:
     server = Server(content(250), gives=100, says_total=False)
-    sound, heard = await listen(server)
-    assert (heard, sound.is_part) == (content(250), False)
+    audio, received = await read_all(server)
+    assert (received, audio.is_part) == (content(250), False)
 
 
 async def test_206_without_saying_which_bytes_is_no_answer() -> None:
@@ -181,12 +181,12 @@ async def test_206_without_saying_which_bytes_is_no_answer() -> None:
             return ContentStream(206, {}, self._flow(b"123"))
 
     with pytest.raises(RingCentralUnreachable):
-        await listen(Silent(content(10)))
+        await read_all(Silent(content(10)))
 
 
 async def test_a_reader_who_leaves_closes_what_was_open() -> None:
     server = Server(content(1000), gives=100)
-    async with open_audio_stream(server.client, "u") as sound, aclosing(sound.chunks) as chunks:  # type: ignore[type-var]
+    async with open_audio_stream(server.client, "u") as audio, aclosing(audio.chunks) as chunks:  # type: ignore[type-var]
         async for _ in chunks:
             if len(server.asked) == 2:
                 break
@@ -199,39 +199,39 @@ async def test_a_refusal_is_passed_on() -> None:
             raise RequestRefused("no", status=404)
 
     with pytest.raises(RequestRefused):
-        await listen(Refusing(b"1"))
+        await read_all(Refusing(b"1"))
 
 
 class Told(Server):
-    """Answers a range 206, but says of the bytes what `told` has."""
+    """Answers a range with 206, and with the Content-Range of `headers`."""
 
-    told: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
     def _answer(self, byte_range: str | None) -> ContentStream:
         answer = super()._answer(byte_range)
-        told = self.told[min(len(self.asked), len(self.told)) - 1]
-        return ContentStream(206, {"content-range": told}, answer.chunks)
+        header = self.headers[min(len(self.asked), len(self.headers)) - 1]
+        return ContentStream(206, {"content-range": header}, answer.chunks)
 
 
-@pytest.mark.parametrize("told", ["bytes 20-99/100", "bytes 20-99/*", "bytes 0-4/*"])
-async def test_bytes_other_than_the_requested_ones_are_rejected(told: str) -> None:
+@pytest.mark.parametrize("header", ["bytes 20-99/100", "bytes 20-99/*", "bytes 0-4/*"])
+async def test_bytes_other_than_the_requested_ones_are_rejected(header: str) -> None:
     server = Told(content(100))
-    server.told = (told,)
+    server.headers = (header,)
     with pytest.raises(RingCentralUnreachable):
-        await listen(server, ByteRange(10, 19))
+        await read_all(server, ByteRange(10, 19))
     assert server.open == 0
 
 
 async def test_excess_bytes_are_cut_even_if_the_size_is_unknown() -> None:
     server = Told(content(100), honours=False)
-    server.told = ("bytes 0-99/*",)
-    sound, heard = await listen(server, ByteRange(10, 19))
-    assert (heard, sound.is_part, sound.span.content_range) == (content(100)[10:20], True, "bytes 10-19/*")
+    server.headers = ("bytes 0-99/*",)
+    audio, received = await read_all(server, ByteRange(10, 19))
+    assert (received, audio.is_part, audio.span.content_range) == (content(100)[10:20], True, "bytes 10-19/*")
 
 
 async def test_audio_that_changes_its_size_during_the_stream_is_not_joined() -> None:
     server = Told(content(100), breaks=[30])
-    server.told = ("bytes 0-99/100", "bytes 28-99/120")
+    server.headers = ("bytes 0-99/100", "bytes 28-99/120")
     with pytest.raises(RingCentralUnreachable):
-        await listen(server)
+        await read_all(server)
     assert server.open == 0

@@ -23,7 +23,7 @@ def record(**fields: Any) -> CallRecord:
     return read
 
 
-def told(*records: CallRecord) -> list[Link]:
+def links_of(*records: CallRecord) -> list[Link]:
     call = Call(
         account_id=AccountId("908070001"),
         call_id=CallId("call_1"),
@@ -37,26 +37,26 @@ def told(*records: CallRecord) -> list[Link]:
 
 @pytest.mark.parametrize("field", ["transferTarget", "transferee"])
 def test_both_ends_of_a_warm_transfer_are_links(field: str) -> None:
-    assert told(record(**{field: OTHER})) == [Link(OWN, "s-other", "attendedTransfer")]
+    assert links_of(record(**{field: OTHER})) == [Link(OWN, "s-other", "attendedTransfer")]
 
 
 def test_links_are_read_from_legs_as_well() -> None:
-    assert told(record(legs=[{"transferee": OTHER}])) == [Link(OWN, "s-other", "attendedTransfer")]
+    assert links_of(record(legs=[{"transferee": OTHER}])) == [Link(OWN, "s-other", "attendedTransfer")]
 
 
 def test_a_link_named_twice_is_one_link() -> None:
     twice = record(transferTarget=OTHER, transferee=OTHER, legs=[{"transferTarget": OTHER}])
-    assert len(told(twice, twice)) == 1
+    assert len(links_of(twice, twice)) == 1
 
 
 def test_a_leg_of_another_session_links_it_without_saying_how() -> None:
     legs = [{"telephonySessionId": OWN}, {"telephonySessionId": "s-leg"}]
-    assert told(record(legs=legs)) == [Link(OWN, "s-leg", "linked")]
+    assert links_of(record(legs=legs)) == [Link(OWN, "s-leg", "linked")]
 
 
 def test_a_call_is_never_linked_with_itself() -> None:
-    assert told(record(transferTarget={"telephonySessionId": OWN})) == []
-    assert told(record(transferTarget={})) == []
+    assert links_of(record(transferTarget={"telephonySessionId": OWN})) == []
+    assert links_of(record(transferTarget={})) == []
 
 
 def test_the_zero_of_conferences_is_no_name_of_a_call() -> None:

@@ -93,7 +93,7 @@ readings = st.lists(
 
 @given(readings, st.randoms())
 def test_any_order_of_readings_ends_with_the_same_records(
-    told: list[RecordVersion], chance: random.Random
+    versions: list[RecordVersion], chance: random.Random
 ) -> None:
     def end(order: list[RecordVersion]) -> dict[str, Any]:
         kept: dict[str, RecordVersion] = {}
@@ -101,9 +101,9 @@ def test_any_order_of_readings_ends_with_the_same_records(
             kept |= merge_versions(kept, [item])
         return {name: (item.record.raw, item.source) for name, item in kept.items()}
 
-    shuffled = list(told)
+    shuffled = list(versions)
     chance.shuffle(shuffled)
-    assert end(told) == end(shuffled) == end([*shuffled, *told])
+    assert end(versions) == end(shuffled) == end([*shuffled, *versions])
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,12 @@ def kept(state: State, **fields: Any) -> RecordingRow:
 
 
 def test_a_recording_named_by_record_and_legs_is_one_row() -> None:
-    told = call()
-    rows = take_named_recordings(told, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST)
+    one_call = call()
+    rows = take_named_recordings(
+        one_call, [record(recording=NAMED, legs=[{"recording": NAMED}])], {}, NOW, FIRST
+    )
     assert [(row.recording_id, row.state, row.type) for row in rows] == [("77", "pending", "Automatic")]
-    assert told.readiness["recording"]["state"] == "pending"
+    assert one_call.readiness["recording"]["state"] == "pending"
 
 
 def test_the_first_request_is_due_after_the_end_and_never_in_the_past() -> None:
@@ -53,31 +55,31 @@ def test_the_first_request_is_due_after_the_end_and_never_in_the_past() -> None:
 
 
 def test_a_call_without_any_is_done_at_once() -> None:
-    told = call()
-    assert take_named_recordings(told, [record()], {}, NOW, FIRST) == []
-    assert told.readiness["recording"]["state"] == "none"
+    one_call = call()
+    assert take_named_recordings(one_call, [record()], {}, NOW, FIRST) == []
+    assert one_call.readiness["recording"]["state"] == "none"
 
 
 def test_what_an_event_announced_is_waited_for() -> None:
-    told = call(details={"recordingIds": ["77"]})
-    rows = take_named_recordings(told, [record()], {}, NOW, FIRST)
-    assert (rows[0].state, told.readiness["recording"]["state"]) == ("announced", "pending")
+    one_call = call(details={"recordingIds": ["77"]})
+    rows = take_named_recordings(one_call, [record()], {}, NOW, FIRST)
+    assert (rows[0].state, one_call.readiness["recording"]["state"]) == ("announced", "pending")
 
 
 def test_a_recording_too_short_to_be_stored_is_not_awaited() -> None:
-    told = call(details={"recordingIds": ["77"]})
-    rows = take_named_recordings(told, [record(shortRecording=True)], {}, NOW, FIRST)
+    one_call = call(details={"recordingIds": ["77"]})
+    rows = take_named_recordings(one_call, [record(shortRecording=True)], {}, NOW, FIRST)
     assert (rows[0].state, rows[0].due_at) == ("none", None)
-    assert told.readiness["recording"]["state"] == "none"
+    assert one_call.readiness["recording"]["state"] == "none"
 
 
 def test_a_short_part_of_a_transferred_call_does_not_decide_about_the_other_part() -> None:
-    told = call(details={"recordingIds": ["76", "77"]})
+    one_call = call(details={"recordingIds": ["76", "77"]})
     short = record(shortRecording=True, legs=[{"shortRecording": True}])
-    rows = take_named_recordings(told, [short, record(id="B")], {}, NOW, FIRST)
+    rows = take_named_recordings(one_call, [short, record(id="B")], {}, NOW, FIRST)
     assert [row.state for row in rows] == ["announced", "announced"]
-    assert told.readiness["recording"]["state"] == "pending"
-    rows = take_named_recordings(told, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
+    assert one_call.readiness["recording"]["state"] == "pending"
+    rows = take_named_recordings(one_call, [short, record(id="B", recording=NAMED)], {}, NOW, FIRST)
     assert {row.recording_id: row.state for row in rows} == {"76": "none", "77": "pending"}
 
 
@@ -121,29 +123,29 @@ def kept_row(recording_id: str, **fields: Any) -> RecordingRow:
 
 
 def test_a_stable_record_with_the_address_makes_the_recording_ready() -> None:
-    told = call()
-    (row,) = settle_recordings(told, {"77": kept_row("77")}, NOW, archives=False)
+    one_call = call()
+    (row,) = settle_recordings(one_call, {"77": kept_row("77")}, NOW, archives=False)
     assert (row.state, row.due_at) == ("ready", None)
-    assert told.readiness["recording"]["state"] == "ready"
+    assert one_call.readiness["recording"]["state"] == "ready"
 
 
 def test_a_recording_without_address_is_requested_now_unless_it_was_already() -> None:
-    told = call()
+    one_call = call()
     fresh = kept_row("1", content_uri=None, due_at=NOW + FIRST)
     tried = kept_row("2", state=State.ANNOUNCED, attempts=2, due_at=NOW + FIRST)
     done = kept_row("3", state=State.EXPIRED, due_at=None)
-    rows = settle_recordings(told, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
+    rows = settle_recordings(one_call, {"1": fresh, "2": tried, "3": done}, NOW, archives=False)
     assert [(row.recording_id, row.state, row.due_at) for row in rows] == [("1", "pending", NOW)]
-    assert told.readiness["recording"]["state"] == "pending"
+    assert one_call.readiness["recording"]["state"] == "pending"
 
 
 @pytest.mark.parametrize("denied", [{"attempts": 1, "problem": NOT_THERE}, {"problem": NOT_THERE}])
 def test_a_recording_that_ringcentral_did_not_have_is_not_settled_by_its_record(
     denied: dict[str, Any],
 ) -> None:
-    told = call()
-    assert settle_recordings(told, {"77": kept_row("77", **denied)}, NOW, archives=False) == []
-    assert told.readiness["recording"]["state"] == "pending"
+    one_call = call()
+    assert settle_recordings(one_call, {"77": kept_row("77", **denied)}, NOW, archives=False) == []
+    assert one_call.readiness["recording"]["state"] == "pending"
 
 
 @pytest.mark.parametrize("before", [{"state": State.ANNOUNCED}, {"state": State.PENDING}])
