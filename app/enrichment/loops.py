@@ -40,7 +40,7 @@ def enrichment_loops(context: AccountsContext, settings: Settings, archive: Arch
 
 
 def _feed(context: AccountsContext, settings: Settings, reader: str) -> CallLogFeed:
-    # Each reader of the feed is a lease owner of its own: two in one process must not share a turn.
+    # Each reader of the feed owns its own lease: two in one process must not share a turn.
     own = replace(context, replica=f"{context.replica}-{reader}")
     patience = max(settings.lease_seconds / 2, settings.rate_limit_window_seconds)
     return CallLogFeed(own, call_log_plan(settings), patience_seconds=patience)

@@ -1,4 +1,4 @@
-"""When and how records, recordings and insights are looked for, made from the settings."""
+"""Makes the plans and rules of enrichment from the settings."""
 
 from app.enrichment.call_log.sweep_state import SweepRules
 from app.enrichment.insights.reader import InsightsPlan
@@ -23,8 +23,7 @@ def call_log_plan(settings: Settings) -> CallLogPlan:
 
 
 def insights_plan(settings: Settings) -> InsightsPlan:
-    """Return when insights are looked for; a refusal is remembered for six hours where the window has two
-    minutes."""
+    """Return when insights are requested; a refusal is remembered for six hours if the window is two minutes."""
     return InsightsPlan(
         after=settings.insights_seconds,
         forget=settings.active_calls_window_seconds * 180,
@@ -33,8 +32,7 @@ def insights_plan(settings: Settings) -> InsightsPlan:
 
 
 def recording_plan(settings: Settings) -> RecordingPlan:
-    """Return when recordings that their records do not settle are looked for again: after 2, 5, 10, 30, 60
-    minutes where the window has two."""
+    """Return when unsettled recordings are requested: after 2, 5, 10, 30, 60 minutes if the window is two."""
     minute = settings.active_calls_window_seconds / 2
     return RecordingPlan(
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
@@ -61,7 +59,7 @@ def sweep_rules(settings: Settings) -> SweepRules:
 
 
 def planner_limits(settings: Settings) -> PlannerLimits:
-    """Return what the poll planner plans with."""
+    """Return the durations that polling depends on."""
     return PlannerLimits(
         window_seconds=settings.active_calls_window_seconds,
         lag_min_seconds=settings.active_calls_lag_min_seconds,

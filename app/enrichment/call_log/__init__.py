@@ -1,1 +1,1 @@
-"""Reading the Call Log: calls that are due, changes since the last look, and sweeps over ranges of time."""
+"""Reads of the Call Log: calls that are due, changes since the last read, and sweeps over ranges of time."""

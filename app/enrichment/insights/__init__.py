@@ -1,1 +1,1 @@
-"""Looking for conversation insights of recorded calls."""
+"""Requests for conversation insights of recorded calls."""

@@ -1,1 +1,1 @@
-"""Polling Active Calls: when to poll, who polls, and what a poll brings."""
+"""Polls of Active Calls: when to poll, which replica polls, and what a poll shows."""
