@@ -23,7 +23,7 @@ def call_log_plan(settings: Settings) -> CallLogPlan:
 
 
 def insights_plan(settings: Settings) -> InsightsPlan:
-    """Return when insights are requested; a refusal is remembered for six hours if the window is two minutes."""
+    """Return when insights are requested; a refusal is remembered for 180 windows: six hours."""
     return InsightsPlan(
         after=settings.insights_seconds,
         forget=settings.active_calls_window_seconds * 180,

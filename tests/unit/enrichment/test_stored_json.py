@@ -20,8 +20,8 @@ ACCOUNT = AccountId("908070001")
 def stored_sweep(problem: dict[str, Any] | None) -> Sweep:
     return Sweep(
         account_id=ACCOUNT, sweep_id="gap_1", reason="service-down", from_at=NOW, to_at=NOW, cursor_at=None,
-        span_seconds=None, passes=0, due_at=None, done_at=None, asked_at=None, records=0, found=0, created_at=NOW,
-        problem=problem,
+        span_seconds=None, passes=0, due_at=None, done_at=None, asked_at=None, records=0, found=0,
+        created_at=NOW, problem=problem,
     )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_the_memory_of_polls_is_read_and_written_as_before() -> None:
         "pages": 3,
     }
     visibility = {
-        "edges": list(known.edges), "prior": list(known.prior), "weights": list(known.weights), "samples": 12.0,
+        "edges": list(known.edges), "prior": list(known.prior), "weights": list(known.weights),
+        "samples": 12.0,
     }  # fmt: skip
     lease = work_lease(ACCOUNT, "polls", "replica", 15.0)
     read = PollMemory.read(Target(ACCOUNT, "account", memory, visibility, lease), limits, NOW)
