@@ -33,8 +33,8 @@ def keep(kept: Version, fresh: Version) -> Version:
 
 
 @given(st.lists(versions, min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_any_order_and_repetition_stores_the_same_version(told: list[Version], chance: Any) -> None:
-    shuffled = [*told, *told]
+def test_any_order_and_repetition_stores_the_same_version(arrived: list[Version], chance: Any) -> None:
+    shuffled = [*arrived, *arrived]
     chance.shuffle(shuffled)
     kept = reduce(keep, arrived)
     assert reduce(keep, shuffled) == kept
@@ -45,8 +45,8 @@ kinds = st.dictionaries(st.sampled_from([*KINDS, "HighLights", "Emotion"]), json
 
 
 @given(kinds, json_values)
-def test_malformed_insights_do_not_raise(told: dict[str, Any], speakers: Any) -> None:
-    raw = {"insights": told, "speakerInfo": speakers, "recordingDurationMs": speakers, "title": speakers}
+def test_malformed_insights_do_not_raise(arrived: dict[str, Any], speakers: Any) -> None:
+    raw = {"insights": arrived, "speakerInfo": speakers, "recordingDurationMs": speakers, "title": speakers}
     version = Version(telephony_session_id=None, recording_id="1", last_modified_at=None, raw=raw)
     shown = show(version, PARTIES, READY, "webhook")
     mood = read_mood([raw])

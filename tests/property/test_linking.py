@@ -55,7 +55,7 @@ def test_order_and_repetition_change_nothing(named: list[Link], chance: object) 
 
 
 @given(sets_of_links)
-def test_related_calls_share_their_conversation_and_none_is_related_to_itself(told: list[Link]) -> None:
+def test_related_calls_share_their_conversation_and_none_is_related_to_itself(named: list[Link]) -> None:
     by_id = {call.call_id: call for call in CALLS}
     for call in CALLS:
         conversation = conversation_of(call, named, CALLS)

@@ -34,11 +34,7 @@ from app.enrichment.insights.results import (
 )
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import TEMPORARY_FAILURES, SetAsideLog
-from app.errors import CredentialsRefused
-from app.errors import PermissionMissing
-from app.errors import RateLimited
-from app.errors import RequestRefused
-from app.errors import RingCentralError
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, TelephonySessionId
 from app.ringcentral.models import Insights
 from app.work.failures import log_failure

@@ -11,9 +11,7 @@ from app.calls.attachments.parking import join_parked
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
-from app.calls.model import Call
-from app.calls.model import Source
-from app.calls.model import Stage
+from app.calls.model import Call, Source, Stage
 from app.calls.recordings import RecordingRow
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
@@ -31,7 +29,6 @@ from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import settle_calls
 from app.ringcentral.models import CallRecord
-from app.values.times import time_text
 
 Versions = dict[str, RecordVersion]
 """The current version of each record of a call, by record id."""
