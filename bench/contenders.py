@@ -1,4 +1,5 @@
-"""Who is measured: our service, the Express handler, pgbench. Each is started once and runs alone while it is measured.
+"""Who is measured: our service, the Express handler, pgbench. Each is started once and runs alone while it is
+measured.
 
 The others are stopped (SIGSTOP) meanwhile: our service folds deliveries long after the load has ended, and
 should neither hinder the others nor be spared it itself.

@@ -1,8 +1,8 @@
 """The load generator: a process of its own that keeps n connections busy and times every request.
 
-`python -m bench.generator` reads a `Load` as JSON from standard input and writes a `Measured`. Bare sockets and
-epoll: it costs some 15 us a request, several times less than any handler that it measures, and
-treats all handlers alike. Every connection has one request under way at any time (closed loop, keep-alive).
+`python -m bench.generator` reads a `Load` as JSON from standard input and writes a `Measured`. Bare sockets
+and epoll: it costs some 15 us a request, several times less than any handler that it measures, and treats all
+handlers alike. Every connection has one request under way at any time (closed loop, keep-alive).
 """
 
 import gc
@@ -120,7 +120,8 @@ class _Requests:
 
 
 def _receive(peer: _Peer) -> str | None:
-    """Return the status of an answer that is complete, "" when the other side hung up, None when more has to come."""
+    """Return the status of an answer that is complete, "" when the other side hung up, None when more has to
+    come."""
     try:
         chunk = peer.socket.recv(_LONGEST_ANSWER)
     except OSError:

@@ -1,7 +1,7 @@
 """A throwaway PostgreSQL for one run of the tests, made of the binaries that `postgres_binaries` finds.
 
-It listens on 127.0.0.1 and on a socket in its own folder, trusts everybody there, and does not sync: what is tested
-against a crash starts a server of its own.
+It listens on 127.0.0.1 and on a socket in its own folder, trusts everybody there, and does not sync: what is
+tested against a crash starts a server of its own.
 """
 
 import getpass
@@ -26,8 +26,9 @@ _ports = cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on just now, another one each time.
 
-    It lies below those that the kernel gives to outgoing connections, in a part that processes started shortly
-    before or after this one do not use: so it stays free until a server takes it, and while that restarts.
+    It lies below those that the kernel gives to outgoing connections, in a part that processes started
+    shortly before or after this one do not use: so it stays free until a server takes it, and while that
+    restarts.
     """
     for port in _ports:
         with socket.socket() as probe:

@@ -1,7 +1,8 @@
 """A pytest plugin: a run fails when the tests that were collected are not the tests that were reported.
 
-pytest-xdist tells tests apart by their ids and runs each id once, so tests that share an id are lost without a trace.
-A shared id fails the collection, and a test without a report fails the run. Both hold with and without `-n`.
+pytest-xdist tells tests apart by their ids and runs each id once, so tests that share an id are lost without
+a trace. A shared id fails the collection, and a test without a report fails the run. Both hold with and
+without `-n`.
 """
 
 from collections import Counter
@@ -15,7 +16,10 @@ _NAMES_SHOWN = 10
 
 
 class Completeness:
-    """Compares what was collected with what was reported. In a worker of pytest-xdist it only looks for shared ids."""
+    """Compares what was collected with what was reported.
+
+    In a worker of pytest-xdist it only looks for shared ids.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._worker_output: dict[str, Any] | None = getattr(config, "workeroutput", None)

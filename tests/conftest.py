@@ -1,8 +1,8 @@
 """Shared fixtures: settings, a clock to move, a migrated database of either kind, the app with a client.
 
 Whatever asks for `database_url` (or for `database`, `services`, `client`) runs twice: on SQLite and on
-PostgreSQL; AFTERCALL_TEST_POSTGRES chooses which (see tests/postgres_binaries.py). On a platform without a server those
-runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
+PostgreSQL; AFTERCALL_TEST_POSTGRES chooses which (see tests/postgres_binaries.py). On a platform without a
+server those runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
 """
 
 import asyncio
@@ -74,14 +74,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _keep_files_in_memory() -> None:
-    """Put the tests' folders into Linux's folder in memory, if it has room: SQLite waits for the disk at each commit."""
+    """Put the tests' folders into Linux's folder in memory, if it has room: SQLite waits for the disk at each
+    commit."""
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ENOUGH_MEMORY:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_collection_finish() -> None:
-    """Take what was collected out of the garbage collector's sight: looking through it took a fifth of a run's time."""
+    """Take what was collected out of the garbage collector's sight: looking through it took a fifth of a
+    run's time."""
     gc.collect()
     gc.freeze()
 

@@ -1,7 +1,8 @@
 """A pytest plugin: how `make test` spreads the tests over the processes of pytest-xdist.
 
-A file stays in one process, so that its tests can share what they start; a test of tests/e2e is sent on its own, since it
-waits for a simulated RingCentral most of the time. The two kinds take turns: while some processes wait, others compute.
+A file stays in one process, so that its tests can share what they start; a test of tests/e2e is sent on its
+own, since it waits for a simulated RingCentral most of the time. The two kinds take turns: while some
+processes wait, others compute.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -19,8 +19,8 @@ def fuzz(inputs: st.SearchStrategy[Any], check: Callable[[list[Any]], None], *, 
     """Check lists of up to `at_once` inputs. What fails can be repeated by its seed,
     AFTERCALL_FUZZ_SEED; AFTERCALL_FUZZ_SHRINK=1 makes it as small as possible, which takes minutes.
 
-    Without AFTERCALL_FUZZ_SECONDS it is one run, the same each time; with it, runs of ever new seeds until the time is
-    over. Prints how many inputs were tried.
+    Without AFTERCALL_FUZZ_SECONDS it is one run, the same each time; with it, runs of ever new seeds until
+    the time is over. Prints how many inputs were tried.
     """
     tried = 0
 

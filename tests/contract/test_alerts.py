@@ -1,4 +1,5 @@
-"""Each rule of monitoring/alerts.yml is played with promtool: once so that it fires, once so that it does not."""
+"""Each rule of monitoring/alerts.yml is played with promtool: once so that it fires, once so that it does
+not."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ UP = {'up{job="aftercall",instance="a"}': "1x120"}
 
 @dataclass(frozen=True)
 class Case:
-    """Series by name, in promtool's notation with a value a minute. `labels` are those of the alert beside severity."""
+    """Series by name, in promtool's notation with a value a minute.
+
+    `labels` are those of the alert beside severity.
+    """
 
     firing: dict[str, str]
     quiet: dict[str, str]

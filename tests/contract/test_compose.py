@@ -1,4 +1,5 @@
-"""What can be known of the packaging without an engine: the files agree with the settings, the command, the app."""
+"""What can be known of the packaging without an engine: the files agree with the settings, the command, the
+app."""
 
 import re
 import shlex

@@ -1,7 +1,9 @@
-"""The whole API against its own description: generated requests, valid and not, and what may be answered to them.
+"""The whole API against its own description: generated requests, valid and not, and what may be answered to
+them.
 
-Runs in this process, on SQLite, without the background work. The clock hurries, so that a request that asks to wait
-for a minute is answered at once. Left out: the stream of changes, which never ends by itself, and what has to ask RingCentral.
+Runs in this process, on SQLite, without the background work. The clock hurries, so that a request that asks
+to wait for a minute is answered at once. Left out: the stream of changes, which never ends by itself, and
+what has to ask RingCentral.
 """
 
 import asyncio
@@ -143,10 +145,14 @@ service = Served()
 
 @cache
 def describe() -> Any:
-    """The operations under test. Generating their requests takes seconds, so each test does it for its own."""
+    """The operations under test.
+
+    Generating their requests takes seconds, so each test does it for its own.
+    """
     # The test brings the key; and parameters that nobody defined are refused.
     generation = GenerationConfig(with_security_parameters=False, allow_extra_parameters=True)
-    # A schema cannot say which cursors and which versions there are: 400 and 412 are fair answers to the others.
+    # A schema cannot say which cursors and which versions there are: 400 and 412 are fair answers to the
+    # others.
     accepted: list[str | int] = ["2xx", "3xx", 400, 401, 403, 404, 409, 412]
     checks = ChecksConfig(positive_data_acceptance=PositiveDataAcceptanceConfig(expected_statuses=accepted))
     project = ProjectConfig(generation=generation, checks=checks)

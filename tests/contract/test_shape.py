@@ -11,13 +11,7 @@ ROOT = Path(__file__).parents[2]
 MEASURES = measure(read_modules(ROOT / "app"))
 LIMITED = [row for row in MEASURES if row.limit is not None]
 
-NOT_YET = {
-    "files per folder, maximum": 14,
-    "imports per module, 90th percentile": 19,
-    "imports per module, maximum": 35,
-    "longest module, lines": 484,
-    "comment lines, percent": 1.9,
-}
+NOT_YET = {"imports per module, 90th percentile": 18}
 """What is beyond its limit today, and how far at most. Lower it with the code; remove it at the limit."""
 
 

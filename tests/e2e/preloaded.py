@@ -1,7 +1,7 @@
 """`aftercall serve` as a process of its own, forked from one that has imported the service already.
 
-Importing takes over a second of processor time, and the tests start the service a hundred times. That it starts from
-nothing as well is tested in tests/integration/cli and by the demo.
+Importing takes over a second of processor time, and the tests start the service a hundred times. That it
+starts from nothing as well is tested in tests/integration/cli and by the demo.
 """
 
 import multiprocessing

@@ -114,7 +114,8 @@ class ServiceProcess:
 class Crowd:
     """Senders that deliver all the time, beside the simulator: events that nobody understands, all different.
 
-    They leave the machine some time to work off what they send. `accepted` holds the `uuid`s that were answered 200.
+    They leave the machine some time to work off what they send. `accepted` holds the `uuid`s that were
+    answered 200.
     """
 
     SENDERS = 8

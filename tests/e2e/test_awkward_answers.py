@@ -1,5 +1,5 @@
-"""RingCentral's awkward answers, met by the whole service: refused parameters, bulk reads in their forms, recordings
-that are named too early. Over real HTTP, beside the simulator."""
+"""RingCentral's awkward answers, met by the whole service: refused parameters, bulk reads in their forms,
+recordings that are named too early. Over real HTTP, beside the simulator."""
 
 import hashlib
 from collections.abc import Mapping

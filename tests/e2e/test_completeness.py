@@ -1,4 +1,7 @@
-"""No call is lost, whatever is: the service, its subscription, its events. Over real HTTP, beside the simulator."""
+"""No call is lost, whatever is: the service, its subscription, its events.
+
+Over real HTTP, beside the simulator.
+"""
 
 import asyncio
 import signal
@@ -85,7 +88,8 @@ class Watched(World):
         return checks()
 
     async def gaps(self, reason: str) -> list[Json]:
-        """The times without events for this reason, latest first; a machine that stands still makes others too."""
+        """The times without events for this reason, latest first; a machine that stands still makes others
+        too."""
         return [one for one in (await self.get("/v1/ops/gaps"))["deliveries"] if one["reason"] == reason]
 
     async def days(self) -> list[Json]:

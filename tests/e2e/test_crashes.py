@@ -1,4 +1,5 @@
-"""What survives when things are pulled from under the service: kill -9, a database that falls over, two replicas.
+"""What survives when things are pulled from under the service: kill -9, a database that falls over, two
+replicas.
 
 The simulator knows the truth; the service is judged by what stands in its database.
 """

@@ -1,6 +1,7 @@
 """The pages hold together in a real Chromium: nothing is cut off, overlaps or is too pale to read.
 
-The states are hard ones: long names and numbers, many calls, none, troubles, a penalty, calls that a sweep found.
+The states are hard ones: long names and numbers, many calls, none, troubles, a penalty, calls that a sweep
+found.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,7 +1,7 @@
 """A call of every script, from its first event to `final`: over real HTTP, on both databases, at both levels.
 
-What is expected stands in the tables below, written down from RingCentral's guides and the scripts' own sentences;
-only ids are the simulator's.
+What is expected stands in the tables below, written down from RingCentral's guides and the scripts' own
+sentences; only ids are the simulator's.
 """
 
 import asyncio
@@ -27,7 +27,10 @@ Row = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What one session of a script has become. `primary`: the extensions whose record may stand for the call."""
+    """What one session of a script has become.
+
+    `primary`: the extensions whose record may stand for the call.
+    """
 
     outcome: str
     directions: str

@@ -1,7 +1,8 @@
-"""No outage hides a call: whatever kept deliveries out, it is a gap, its calls are found, and no call stays live.
+"""No outage hides a call: whatever kept deliveries out, it is a gap, its calls are found, and no call stays
+live.
 
-Events that are refused do not come again, nothing but the sweep of a gap finds calls without events, and a call that
-is silent would stay live for hours.
+Events that are refused do not come again, nothing but the sweep of a gap finds calls without events, and a
+call that is silent would stay live for hours.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A company on the simulator, the service that hears of its calls, and a reader of the service's API.
 
-Any of their processes may stand still for seconds, on a machine that has much else to do, and two seconds are forty
-of RingCentral's at speed 20. So tests wait for what they await, with a limit that no stall reaches, switch a fault
-off only when it has done its work, and judge what came of it, not how long it took.
+Any of their processes may stand still for seconds, on a machine that has much else to do, and two seconds are
+forty of RingCentral's at speed 20. So tests wait for what they await, with a limit that no stall reaches,
+switch a fault off only when it has done its work, and judge what came of it, not how long it took.
 """
 
 import asyncio
@@ -90,8 +90,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """Run a simulator and a service with these variables beside the usual ones.
 
-    The service gets all events from the start; one that `subscribes` gets them since its own subscription, which is
-    there when the block begins. The simulator's ports are any free ones.
+    The service gets all events from the start; one that `subscribes` gets them since its own subscription,
+    which is there when the block begins. The simulator's ports are any free ones.
     """
     port = free_port()
     changes: dict[str, Any] = {"port": 0, "media_port": 0}

@@ -1,4 +1,5 @@
-"""An S3-compatible store on loopback, as much of it as an archive needs: PUT whole or in parts, HEAD, GET with a range."""
+"""An S3-compatible store on loopback, as much of it as an archive needs: PUT whole or in parts, HEAD, GET
+with a range."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,5 @@
-"""Calls that wait, a RingCentral that shows what the test says, and the pollers on a clock that the test moves."""
+"""Calls that wait, a RingCentral that shows what the test says, and the pollers on a clock that the test
+moves."""
 
 from datetime import timedelta
 from typing import Any

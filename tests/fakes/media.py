@@ -1,4 +1,5 @@
-"""A media host on loopback that behaves as badly as a test wants: it says how each request is answered, byte by byte."""
+"""A media host on loopback that behaves as badly as a test wants: it says how each request is answered, byte
+by byte."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -11,7 +12,8 @@ Answer = Callable[[dict[str, str], asyncio.StreamWriter], Coroutine[Any, Any, No
 
 @dataclass
 class MediaHost:
-    """`answers` are given in turn, the last one again and again; `asked` has the headers of each request, with `:path`.
+    """`answers` are given in turn, the last one again and again; `asked` has the headers of each request,
+    with `:path`.
 
     `open` counts the connections that are up.
     """

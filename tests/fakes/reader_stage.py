@@ -1,7 +1,7 @@
 """The service before a simulated RingCentral, both on loopback: what readers get of lists and recordings.
 
-Played at a thousandfold speed, so a recording is ready soon after its call. No background work runs but what a
-test starts by hand.
+Played at a thousandfold speed, so a recording is ready soon after its call. No background work runs but what
+a test starts by hand.
 """
 
 import asyncio

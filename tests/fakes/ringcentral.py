@@ -1,4 +1,7 @@
-"""RingCentral as the background work sees it: what a test puts in comes out, page by page. Counts every request."""
+"""RingCentral as the background work sees it: what a test puts in comes out, page by page.
+
+Counts every request.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,8 +37,8 @@ from tests.fakes.clock import START
 
 
 class FakeRingCentral:
-    """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind, one of `failures` by
-    the next that `asked` calls so."""
+    """Set `active`, `log` and `sessions`; `failure` is raised by the next request of any kind, one of
+    `failures` by the next that `asked` calls so."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -113,7 +116,8 @@ class FakeRingCentral:
     async def fetch_call_log_changes(
         self, token: str | None, date_from: datetime | None = None, **_: Any
     ) -> RecordsSync | None:
-        """The feed: `log` in the order of `changed` (a number that the test gives each row); a token is such a number.
+        """The feed: `log` in the order of `changed` (a number that the test gives each row); a token is such
+        a number.
 
         A date is compared with `lastModifiedTime`, where a row has it.
         """

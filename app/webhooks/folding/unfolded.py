@@ -70,7 +70,8 @@ async def mark_folded(
     for uuid, note in notes.items():
         by_note.setdefault(note, []).append(uuid)
     for note, uuids in by_note.items():
-        # Only what still waits: another replica may have folded some of them meanwhile, with notes of its own.
+        # Only what still waits: another replica may have folded some of them meanwhile, with notes of its
+        # own.
         mine = and_(
             deliveries.c.account_id == account_id,
             is_one_of(deliveries.c.uuid, uuids),
