@@ -475,7 +475,7 @@ async def test_a_refusal_says_what_to_do(
     await make_keeper(database, clock, ringcentral).step()
     async with database.read() as db:
         row = (await db.execute(select(work))).one()
-    assert "whole chain" in row.state["problem"]["detail"]
+    assert "full chain" in row.state["problem"]["detail"]
 
 
 async def test_without_account_wide_rights_the_users_own_extension_is_subscribed_to(
