@@ -181,8 +181,9 @@ class HistoryChanged(CallerError):
     @classmethod
     def _of(cls, what: str) -> Self:
         return cls(
-            f"{what}: the database was restored from a backup, or the cursor belongs to another account. You may "
-            "have missed changes, and changes that you have seen may be lost here. Start again from `startFrom`.",
+            f"{what}: the database was restored from a backup, or the cursor belongs to another account. "
+            "You may have missed changes, and changes that you have seen may be lost here. Start again from "
+            "`startFrom`.",
             parameter="cursor",
             startFrom="0",
         )

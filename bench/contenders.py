@@ -196,7 +196,7 @@ def _install_express() -> Path:
 
 
 class Pgbench:
-    """pgbench with a single-row INSERT into a table with the columns and the primary key of ours, prepared."""
+    """pgbench with a prepared single-row INSERT into a table with our columns and primary key."""
 
     name = "pgbench"
 
@@ -211,7 +211,8 @@ class Pgbench:
         self._script.write_text(
             "\\set call random(1, 1000000000)\n"
             "INSERT INTO pgbench_rows (account_id, uuid, received_at, telephony_session_id, raw) VALUES ("
-            f"'{notifications.ACCOUNT}', gen_random_uuid(), now(), 's-a0c14f2b77d1ez' || :call, cast(:raw AS bytea));\n"
+            f"'{notifications.ACCOUNT}', gen_random_uuid(), now(), 's-a0c14f2b77d1ez' || :call, "
+            "cast(:raw AS bytea));\n"
         )
         self._raw = notifications.sample().decode()
 

@@ -301,7 +301,8 @@ def show(report: Report, plan: Plan, seconds: float, out: Console) -> None:
         mark = "[green]sound[/]" if one.is_sound else "[red]NOT SOUND[/]"
         refused = f", refused {one.refused}" if one.refused else ""
         out.print(
-            f"{mark}: {one.contender} on {one.database}: {one.accepted:,} accepted, {one.stored:,} stored{refused}"
+            f"{mark}: {one.contender} on {one.database}: {one.accepted:,} accepted, "
+            f"{one.stored:,} stored{refused}"
         )
     for reason in report.missing:
         out.print(f"[yellow]left out[/]: {reason}")

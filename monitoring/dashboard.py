@@ -212,7 +212,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "99 % of the steps take less.",
                 (
                     (
-                        f"histogram_quantile(0.99, sum by (le, loop) (rate(aftercall_loop_step_seconds_bucket{RATE})))",
+                        (
+                            "histogram_quantile(0.99, sum by (le, loop) "
+                            f"(rate(aftercall_loop_step_seconds_bucket{RATE})))"
+                        ),
                         "{{loop}}",
                     ),
                 ),

@@ -62,8 +62,8 @@ class Completeness:
             return
         if self._shared:
             self._complaints.append(
-                f"{len(self._shared)} test ids belong to several tests, and no test was run. Give each test an id of "
-                f"its own: {_names(self._shared)}"
+                f"{len(self._shared)} test ids belong to several tests, and no test was run. Give each test "
+                f"an id of its own: {_names(self._shared)}"
             )
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
@@ -73,7 +73,8 @@ class Completeness:
         missing, unknown = self._collected - self._reported, set(self._reported) - set(self._collected)
         if missing:
             self._complaints.append(
-                f"{missing.total()} of {self._collected.total()} collected tests were not reported: {_names(missing)}"
+                f"{missing.total()} of {self._collected.total()} collected tests were not reported: "
+                f"{_names(missing)}"
             )
         if unknown:
             self._complaints.append(f"{len(unknown)} reported tests were not collected: {_names(unknown)}")

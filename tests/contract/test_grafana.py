@@ -1,4 +1,4 @@
-"""The dashboard and the rules use metrics and labels that exist, in PromQL that parses; Grafana finds both."""
+"""The dashboard and the rules use metrics and labels that exist, in valid PromQL; Grafana finds both."""
 
 import json
 import re

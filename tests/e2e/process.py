@@ -128,7 +128,7 @@ class Crowd:
         self.accepted: set[str] = set()
 
     async def answers(self, count: int) -> set[str]:
-        """Wait for so many answers to what is sent from now on; return their statuses, "none" for no answer."""
+        """Wait for `count` responses to what is sent from now on; return their statuses, "none" for none."""
         answers: Counter[str] = Counter()
         self._answers = answers
         async with asyncio.timeout(LONGEST_SECONDS):

@@ -296,7 +296,8 @@ async def test_a_backfill_that_was_ended_goes_on_where_it_was(
         environment["AFTERCALL_ACTIVE_CALLS_PAGE_SIZE"] = "15"
         command = [
             sys.executable, "-m", "app", "backfill",
-            "--from", begun.strftime("%Y-%m-%dT%H:%M:%S"), "--to", simulator.now().strftime("%Y-%m-%dT%H:%M:%S"),
+            "--from", begun.strftime("%Y-%m-%dT%H:%M:%S"),
+            "--to", simulator.now().strftime("%Y-%m-%dT%H:%M:%S"),
         ]  # fmt: skip
 
         def asked() -> int:

@@ -131,7 +131,7 @@ async def everything_folded(here: World, database: Database) -> None:
 
 
 async def signed_in(here: World) -> None:
-    """Wait for the first token: whoever dies while buying one leaves the others a lease of a minute and more."""
+    """Wait for the first token: a process that dies while requesting one leaves a lease of over a minute."""
     play(here.simulator, 1, apart_seconds=0)
 
     async def has_asked() -> bool:

@@ -198,7 +198,9 @@ async def test_the_page_renders_and_fits(
         await expect(page.locator(".plot canvas")).to_have_count(2)
         await expect(page.locator(".wait")).to_have_count(1)
         assert await fits(page)
-        painted = "canvas => new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer).some(Boolean)"
+        painted = """canvas => new Uint32Array(
+            canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer
+        ).some(Boolean)"""
         for canvas in await page.locator(".plot canvas").all():
             assert await canvas.evaluate(painted)
         background = await page.evaluate("getComputedStyle(document.body).backgroundColor")

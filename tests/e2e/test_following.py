@@ -1,4 +1,4 @@
-"""One webhook can be followed through the log, from the moment it comes in to the final record of its call."""
+"""One webhook can be followed through the log, from its arrival to the final record of its call."""
 
 import json
 from pathlib import Path

@@ -112,7 +112,7 @@ def play(here: Watched, talk_seconds: float) -> set[str]:
 
 
 async def begun(here: Watched, talk_seconds: float = 240.0) -> set[str]:
-    """Start calls that will end in the outage; return their sessions once the service knows that they go on."""
+    """Start calls that will end in the outage; return their sessions once the service knows of them."""
     sessions = play(here, talk_seconds)
 
     async def all_are_known() -> bool:

@@ -92,7 +92,8 @@ class Stage:
         call = await seed_call(self.database, has_recording=True)
         now = self.process.clock.now()
         row = RecordingRow(
-            account_id=ACCOUNT, recording_id=recording_id, call_id=call.call_id, state=state, type="Automatic",
+            account_id=ACCOUNT, recording_id=recording_id, call_id=call.call_id, state=state,
+            type="Automatic",
             content_uri=self.simulator.links.content(recording_id), created_at=now, updated_at=now,
         )  # fmt: skip
         content_type = fields.pop("content_type", None)

@@ -1,4 +1,4 @@
-"""RingCentral's token endpoint with a session that somebody has signed in to; the simulator keeps its rules."""
+"""RingCentral's token endpoint with a session that somebody has signed in to, by the simulator's rules."""
 
 from datetime import datetime
 from urllib.parse import parse_qsl
