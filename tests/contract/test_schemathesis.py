@@ -8,6 +8,7 @@ what has to ask RingCentral.
 
 import asyncio
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,7 @@ from schemathesis.generation.hypothesis.builder import (
 )
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.calls import accounts
@@ -165,10 +167,13 @@ def describe() -> Any:
 
 
 @pytest.fixture
-def prepared(sqlite_url: str) -> None:
+def prepared(sqlite_url: str) -> Iterator[None]:
     """A database of its own, with the call that the examples speak of."""
     asyncio.run(_prepare(sqlite_url))
     service.url = sqlite_url
+    yield
+    # A service that went on would hold files open, and run into the tests that follow it.
+    shutdown_lifespans()
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), derandomize=True)

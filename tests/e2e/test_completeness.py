@@ -318,7 +318,7 @@ async def test_a_backfill_that_was_ended_goes_on_where_it_was(
         _, complaint = await asyncio.to_thread(first.communicate)
         if number == signal.SIGINT:
             assert first.returncode == 130, complaint
-            assert b"goes on from here" in complaint
+            assert b"continues from here" in complaint
         else:
             assert first.returncode == -signal.SIGKILL, complaint
         second = await asyncio.create_subprocess_exec(
