@@ -15,7 +15,6 @@ from app.calls.attachments import router as attachments_router
 from app.calls.feed import router as feed_router
 from app.calls.insights import router as insights_router
 from app.clock import Clock, SystemClock
-from app.enrichment.recordings import router as recordings_router
 from app.ops import api_docs
 from app.ops import router as ops_router
 from app.ops.accounts import oauth
@@ -24,6 +23,7 @@ from app.ops.dashboard import router as dashboard
 from app.ops.health import router as health
 from app.ops.prometheus import router as metrics_router
 from app.process import Process, Role
+from app.recordings_api import router as recordings_router
 from app.settings import Settings
 from app.webhooks.intake import router as webhooks
 

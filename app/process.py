@@ -14,16 +14,16 @@ from app.accounts.context import AccountsContext
 from app.accounts.onboarding import Onboarding
 from app.api.dependencies import Services
 from app.background import worker_loops
-from app.call_log_api import lists, response_cache, rules
+from app.call_log_api.rules import make_lists
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.recordings import archive_store, playback
+from app.enrichment.recordings import archive_store
 from app.ops.startup import prepare_database
+from app.recordings_api import playback
 from app.settings import Settings
 from app.vault import Vault
 from app.webhooks.intake_service import IntakeService, heartbeat_loop
-from app.work.loops import LoopGroup
-from app.work.wakeups import Wakeups, relay
+from app.work import loops, wakeups
 
 _PATIENCE_SECONDS = 0.5
 """How long accounts wait for each other: about as long as a response from RingCentral takes."""
@@ -54,14 +54,14 @@ class Process:
         self._is_prepared = False
         secret, webhook_token = settings.secrets()
         self.vault = Vault(secret)
-        self.wakeups = Wakeups()
+        self.wakeups = wakeups.Wakeups()
         self.database = Database(
             settings.database_url, settings.database_pool_size, settings.database_direct_url
         )
         self.database.waker = self.wakeups.wake
         self.archive = archive_store.open_archive(settings)
         self.intake = IntakeService(self.database, clock, settings, webhook_token)
-        self.crew = LoopGroup(self.wakeups, clock)
+        self.crew = loops.LoopGroup(self.wakeups, clock)
         self.services = Services(settings, self.database, self.wakeups, clock)
 
     @asynccontextmanager
@@ -74,9 +74,8 @@ class Process:
             http = await stack.enter_async_context(httpx.AsyncClient())
             self.connections = Connections(settings, database, clock, self.vault, http, replica=self.replica)
             self.onboarding = Onboarding(settings, database, clock, self.vault, http, self.connections)
-            cache = response_cache.ResponseCache(database, clock, lease=settings.lease_seconds)
-            stack.push_async_callback(cache.close)
-            self.lists = lists.CallLogLists(clock, self.connections, cache, rules.list_rules(settings))
+            self.lists = make_lists(settings, database, clock, self.connections)
+            stack.push_async_callback(self.lists.close)
             self.playback = playback.Playback(
                 database, clock, self.connections, self.archive, patience=settings.reader_patience_seconds
             )
@@ -95,7 +94,7 @@ class Process:
                 )
             # After the intake, so that the loops end before it does.
             stack.push_async_callback(self.crew.stop)
-            self.crew.watch(relay(database, self.wakeups, clock), "relay")
+            self.crew.watch(wakeups.relay(database, self.wakeups, clock), "relay")
             if self.role is not Role.WEB:
                 self.crew.start(
                     worker_loops(

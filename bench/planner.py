@@ -45,7 +45,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from app.enrichment.polling import planner, rhythm, visibility
+from app.enrichment.polling import call_rate as rhythm
+from app.enrichment.polling import planner, visibility
 from app.enrichment.polling.limits import PlannerLimits
 from app.rate_limits import bucket as budget
 from app.rate_limits.bucket_state import BucketState

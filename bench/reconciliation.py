@@ -54,8 +54,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
-from app.enrichment.call_log.change_feed import MOST_REQUESTS
 from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, MOST_PAGES, START_TOLERANCE_SECONDS
+from app.enrichment.call_log.extract_sync import MOST_REQUESTS
 from app.enrichment.call_log.reader import MOST_DUE
 from app.enrichment.call_log.reading_plan import (
     ByRecords,
@@ -68,9 +68,7 @@ from app.enrichment.call_log.reading_plan import (
     plan_read,
     seconds_per_page,
 )
-from app.enrichment.call_log.slice_reader import PAGES_PER_SLICE
 from app.enrichment.call_log.slices import next_slice, next_span, shorter, start_of
-from app.enrichment.call_log.sweep_state import LONG_PASS_EVERY, SweepRules
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.call_update import update_call
@@ -80,6 +78,8 @@ from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import finish, is_stable, settle
 from app.enrichment.rules import call_log_plan, recording_plan, sweep_rules
+from app.enrichment.sweeps.slice_reader import PAGES_PER_SLICE
+from app.enrichment.sweeps.state import LONG_PASS_EVERY, SweepRules
 from app.ids import AccountId, CallId
 from app.rate_limits import bucket as budget
 from app.ringcentral.models import BadRecord, CallRecord, RecordsPage, read_call_record

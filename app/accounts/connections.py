@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import Access, Level
-from app.accounts.access_records import AccessRecords
 from app.accounts.connection import Connection as Connection
 from app.accounts.connection import Connector
 from app.accounts.connection import serving as serving
 from app.accounts.credentials import OWN, CredentialRow, load_rows
+from app.accounts.stored_access import AccessRecords
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database

@@ -51,6 +51,10 @@ class CallLogLists:
         self._shared = shared
         self.rules = rules
 
+    async def close(self) -> None:
+        """Stop the requests to RingCentral that are under way."""
+        await self._shared.close()
+
     async def active_calls(
         self, account_id: AccountId, extension_id: ExtensionId | None, query: ActiveCallsQuery
     ) -> SharedResponse:

@@ -13,13 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.api.schemas import ApiModel, OpenModel
-from app.calls.attachments.schemas import (
-    CALL_ID_EXAMPLE,
-    DispositionOut,
-    LinkOut,
-    NoteOut,
-    SentimentOut,
-)
+from app.calls.attachments.schemas import CALL_ID_EXAMPLE, DispositionOut, LinkOut, NoteOut, SentimentOut
 from app.calls.model import Outcome, Stage
 from app.calls.names import Name
 

@@ -10,9 +10,9 @@ from app import log
 from app.calls import accounts
 from app.cli.context import CommandContext, err, out, run_with_database
 from app.db.migrations import migrate
-from app.enrichment.call_log.backfill import backfill as run_backfill
-from app.enrichment.call_log.gaps import Sweep
+from app.enrichment.gaps import Sweep
 from app.enrichment.rules import call_log_plan, sweep_rules
+from app.enrichment.sweeps.backfill import backfill as run_backfill
 from app.ids import AccountId
 from app.settings import read_settings
 

@@ -26,7 +26,7 @@ from app.db.failures import Failure, describe_failure, failure_of
 from app.db.files import prepare_file
 from app.db.pool import CountingPool
 from app.errors import SettingsError, StorageUnavailable
-from app.repeats import Outage
+from app.log_repeats import Outage
 from app.values.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
 
 CHANNEL = "aftercall"

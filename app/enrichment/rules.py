@@ -1,10 +1,10 @@
 """Makes the plans and rules of enrichment from the settings."""
 
-from app.enrichment.call_log.sweep_state import SweepRules
 from app.enrichment.insights.reader import InsightsPlan
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.sweeps.state import SweepRules
 from app.settings import Settings
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from app.api.auth import Administrator
 from app.api.dependencies import CurrentServices
 from app.api.problems import problem_responses
-from app.enrichment.call_log.gaps import Sweep
+from app.enrichment.gaps import Sweep
 from app.ops.accounts.router import is_operator
 from app.ops.figures.completeness import load_completeness
 from app.ops.figures.intake import load_dead_letters

@@ -6,7 +6,7 @@ import structlog
 
 from app import metrics
 from app.clock import Clock
-from app.repeats import Outage, Repeats
+from app.log_repeats import Outage, Repeats
 from app.ringcentral.wire import Request, Response
 
 SETTLED_SECONDS = 60.0

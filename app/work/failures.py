@@ -11,7 +11,7 @@ from app.errors import (
     RingCentralUnreachable,
     StorageUnavailable,
 )
-from app.repeats import STILL_SECONDS, Repeats
+from app.log_repeats import STILL_SECONDS, Repeats
 
 _repeats = Repeats(every_seconds=STILL_SECONDS)
 """Of the whole process: a reason that persists is logged every few minutes."""

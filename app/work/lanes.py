@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars
 
 from app import metrics
 from app.errors import StorageUnavailable
-from app.repeats import STILL_SECONDS, Repeats
+from app.log_repeats import STILL_SECONDS, Repeats
 from app.work.backoff import Backoff
 from app.work.log_context import account_of_key
 

@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 from app import metrics
 from app.clock import Clock
 from app.errors import StorageUnavailable
-from app.repeats import Outage
+from app.log_repeats import Outage
 from app.work.backoff import Backoff
 from app.work.wakeups import Wakeups, wait
 

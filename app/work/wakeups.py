@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.db.engine import CHANNEL, Database
-from app.repeats import Outage
+from app.log_repeats import Outage
 
 INBOX = "inbox"
 ENDS = "ends"

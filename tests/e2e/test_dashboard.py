@@ -26,8 +26,9 @@ from app.calls.model import Call, Outcome, Source, Stage
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import credentials, sweeps
-from app.enrichment.call_log import gaps, sweep_rows
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
+from app.enrichment.sweeps import rows as sweep_rows
 from app.main import create_app
 from app.process import Role
 from app.settings import Settings

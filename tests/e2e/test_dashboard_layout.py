@@ -15,8 +15,8 @@ from sqlalchemy import insert
 from app.calls.model import Source, Stage
 from app.db.engine import Database
 from app.db.tables import rate_buckets, subscriptions, work
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT
 from app.rate_limits.bucket_state import BucketState, RequestSlot
 from app.ringcentral.ports import Priority

@@ -25,7 +25,7 @@ from app.calls import accounts
 from app.calls.model import Outcome, Stage
 from app.db.engine import Database
 from app.db.tables import call_records, calls, metadata, recordings, work
-from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.poller import Poller

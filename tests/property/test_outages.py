@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from app.errors import StorageUnavailable
 from app.webhooks.intake.refusals import Refusals
 from app.webhooks.subscriptions import heartbeat as module
-from app.webhooks.subscriptions.beats import Beat
 from app.webhooks.subscriptions.heartbeat import Heartbeat, IntakeHealth
+from app.webhooks.subscriptions.outages import Beat
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import accounts_context
 
@@ -93,7 +93,7 @@ def in_memory(shared: Shared) -> Iterator[None]:
     with (
         mock.patch.object(module, "_load", load),
         mock.patch.object(module, "_save", save),
-        mock.patch("app.enrichment.call_log.gaps.note_gap", note),
+        mock.patch("app.enrichment.gaps.note_gap", note),
         mock.patch.object(module, "log", mock.Mock()),
     ):
         yield

@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.enrichment.polling import request_layout
+from app.enrichment.polling.call_rate import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
-from app.enrichment.polling.rhythm import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.visibility import Observation, Visibility, learn, prior_visibility
 from app.rate_limits import bucket as budget
 from app.rate_limits.bucket_state import BucketState

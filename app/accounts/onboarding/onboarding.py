@@ -16,7 +16,7 @@ from app.accounts.config import auth_config, client_config
 from app.accounts.connections import Connections
 from app.accounts.credentials import CredentialKind, Secret
 from app.accounts.onboarding.discovery import discover, learn_own, slot_deadline
-from app.accounts.onboarding.sign_in import AuthorizationCode, TokenExchange, Unmetered
+from app.accounts.onboarding.oauth_sign_in import AuthorizationCode, TokenExchange, Unmetered
 from app.accounts.onboarding.users import StoredUsers
 from app.clock import Clock
 from app.db.engine import Database

@@ -6,7 +6,7 @@ from app.accounts import credentials
 from app.accounts.access import Access
 from app.accounts.config import own_auth, rate_limits
 from app.accounts.credentials import OWN
-from app.accounts.onboarding.sign_in import Unmetered
+from app.accounts.onboarding.oauth_sign_in import Unmetered
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database

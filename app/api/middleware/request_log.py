@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars, unbind_co
 
 from app import metrics
 from app.clock import Clock
-from app.repeats import Repeats
+from app.log_repeats import Repeats
 
 HEADER = b"x-request-id"
 _SANE = re.compile(rb"[\x21-\x7e]{1,128}")

@@ -18,8 +18,8 @@ from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.db.tables import calls
-from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError, FeedRead
 from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, DueRequests
+from app.enrichment.call_log.extract_sync import CallLogFeed, FeedBusyError, FeedRead
 from app.enrichment.call_log.next_reads import NextReads, why_unseen
 from app.enrichment.call_log.reading_plan import needs_another_way
 from app.enrichment.records.plan import CallLogPlan

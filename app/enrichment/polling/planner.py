@@ -22,9 +22,9 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
 
+from app.enrichment.polling.call_rate import Rhythm, busy_share, planned_rate
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.request_layout import first_request
-from app.enrichment.polling.rhythm import Rhythm, busy_share, planned_rate
 from app.enrichment.polling.visibility import Visibility
 
 STEPS_PER_WINDOW: Final = 480

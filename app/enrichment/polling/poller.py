@@ -15,19 +15,13 @@ from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.enrichment.polling import planner, targets
+from app.enrichment.polling.learned import PollMemory
 from app.enrichment.polling.limits import PlannerLimits
-from app.enrichment.polling.memory import PollMemory
 from app.enrichment.polling.poll_ingest import ingest_poll
 from app.enrichment.polling.poll_request import fetch_active_calls
 from app.enrichment.polling.poll_response import PollResponse, read_response, wrong_account
 from app.enrichment.records.plan import CallLogPlan
-from app.errors import (
-    CredentialsRefused,
-    LeaseLost,
-    PermissionMissing,
-    RateLimited,
-    RingCentralError,
-)
+from app.errors import CredentialsRefused, LeaseLost, PermissionMissing, RateLimited, RingCentralError
 from app.ids import AccountId
 from app.work.failures import log_failure
 from app.work.holds import Holds

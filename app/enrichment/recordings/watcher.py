@@ -25,13 +25,7 @@ from app.enrichment.recordings.recording_changes import LONGEST_PROBLEM, change_
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import TEMPORARY_FAILURES, SetAsideLog
-from app.errors import (
-    CredentialsRefused,
-    PermissionMissing,
-    RateLimited,
-    RequestRefused,
-    RingCentralError,
-)
+from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.models import Recording
 from app.ringcentral.ports import Priority

@@ -20,7 +20,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.credentials import CredentialKind
 from app.accounts.onboarding import Admitted, Onboarding
-from app.accounts.onboarding.sign_in import AuthorizationCode
+from app.accounts.onboarding.oauth_sign_in import AuthorizationCode
 from app.accounts.overview import NEEDED_SCOPES, missing_scopes
 from app.errors import (
     AftercallError,

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import TypedDict
 
 from app.calls.model import Stage
-from app.enrichment.call_log.gaps import Reason, Sweep
+from app.enrichment.gaps import Reason, Sweep
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.dashboard.wording import Figure, figure, format_count, milliseconds, pluralize, sentence_of
 from app.ops.figures.completeness import (

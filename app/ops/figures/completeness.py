@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls.model import Source, Stage
 from app.db.tables import calls, sweeps
 from app.db.time_functions import Epoch, Steps
-from app.enrichment.call_log.gaps import REGULAR_ID, Sweep, find_ends, read_row
+from app.enrichment.gaps import REGULAR_ID, Sweep, find_ends, read_row
 from app.ops.account_scope import load_scope
 from app.ops.figures.intake import DeadLetters, load_dead_letters
 from app.webhooks.folding.due_calls import unsettled_since

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import deliveries, subscriptions, sweeps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment.gaps import Reason
 from app.ops.account_scope import among, load_scope
 from app.ops.states import ACTIVE, MOST_COUNTED, InboxState, SubscriptionState, current_status
 

@@ -11,7 +11,7 @@ from app.accounts.credentials import OWN
 from app.accounts.overview import AccountOverview
 from app.calls import accounts
 from app.db.tables import sweeps, work
-from app.enrichment.call_log.gaps import REGULAR_ID
+from app.enrichment.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
 from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT
@@ -20,7 +20,7 @@ from app.ops.problems.clock_skew import ReportedSkew
 from app.ops.problems.model import ProblemCode, ProblemToFix, Subject, read_problem
 from app.ops.problems.reachability import load_unreached
 from app.ops.states import InboxState, SubscriptionState, is_backlog
-from app.rate_limits.silences import load_silences
+from app.rate_limits.penalties import load_silences
 from app.ringcentral.reachability import FAILURES_BEFORE_ALARM
 from app.settings import Settings
 from app.webhooks.subscriptions.keeper import KIND as SUBSCRIPTION_WORK

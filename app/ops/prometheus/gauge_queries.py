@@ -13,7 +13,7 @@ from app.accounts.credentials import OWN
 from app.accounts.overview import AccountOverview
 from app.calls.model import Stage
 from app.db.tables import accounts, calls, credentials, subscriptions, sweeps
-from app.enrichment.call_log.gaps import NO_GAPS
+from app.enrichment.gaps import NO_GAPS
 from app.ids import UNBOUND_ACCOUNT
 from app.metric_labels import OTHER
 from app.ops.figures.budget import load_budget

@@ -18,7 +18,7 @@ from app.calls import store
 from app.calls.model import Call, Stage
 from app.db.lists import is_one_of
 from app.db.tables import calls
-from app.enrichment.call_log.gaps import GapEnd
+from app.enrichment.gaps import GapEnd
 from app.ids import AccountId
 from app.webhooks.folding.stages import EndRules
 

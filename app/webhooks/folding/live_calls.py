@@ -20,7 +20,7 @@ from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
-from app.enrichment.call_log import gaps
+from app.enrichment import gaps
 from app.enrichment.records.merging import end_of
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, SessionId, TelephonySessionId

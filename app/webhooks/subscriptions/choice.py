@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment.gaps import Reason
 from app.errors import RateLimited, RingCentralError
 from app.ringcentral.models import Subscription
 from app.ringcentral.protocol.subscriptions import has_same_filters

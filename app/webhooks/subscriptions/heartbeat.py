@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.db.engine import upsert_into, wake
 from app.db.tables import subscriptions, work
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks.intake.inbox import COMMIT_SECONDS
 from app.webhooks.intake.refusals import Refusals, Refused
-from app.webhooks.subscriptions.beats import Beat, beats_json, find_outages, read_beats
+from app.webhooks.subscriptions.outages import Beat, beats_json, find_outages, read_beats
 from app.work.stopping import StopSignal
 from app.work.wakeups import SUBSCRIPTIONS
 

@@ -19,7 +19,7 @@ from app.accounts.credentials import OWN
 from app.calls import accounts
 from app.db.engine import upsert_into
 from app.db.tables import subscriptions, work
-from app.enrichment.call_log import gaps
+from app.enrichment import gaps
 from app.errors import RequestRefused, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.client import RingCentralClient

@@ -22,7 +22,7 @@ BOUNDED = {
     "app/calls/recordings.py": 4,
     "app/calls/store.py": 3,
     "app/accounts/credentials.py": 1,
-    "app/enrichment/call_log/gaps.py": 4,
+    "app/enrichment/gaps.py": 4,
     "app/call_log_api/response_cache.py": 1,
     "app/ops/dashboard/board.py": 6,
     "app/ops/figures/completeness.py": 6,

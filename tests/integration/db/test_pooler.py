@@ -13,8 +13,8 @@ from app.db.connecting import PooledConnection
 from app.db.engine import Database, wake
 from app.db.migrations import current_revision, head, migrate
 from app.db.tables import deliveries
+from app.log_repeats import Outage
 from app.main import create_app
-from app.repeats import Outage
 from app.settings import Settings
 from app.webhooks.intake.inbox import Inbox
 from app.work import wakeups

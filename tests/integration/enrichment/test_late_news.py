@@ -12,7 +12,7 @@ from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE, RecordingRow
 from app.db.tables import calls
-from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.recordings.recording_changes import take_not_found
 from app.enrichment.recordings.recording_plan import RecordingPlan

@@ -13,8 +13,8 @@ from app.accounts.access import Level
 from app.api.dependencies import Services
 from app.db.engine import Database
 from app.db.tables import accounts, deliveries, poll_targets, subscriptions, sweeps, work
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.checks.connections import ConnectionChecker
 from app.ops.checks.results import CheckResult, Findings

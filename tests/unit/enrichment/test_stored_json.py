@@ -3,13 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.enrichment.call_log import change_feed, sweep_state
-from app.enrichment.call_log.gaps import Sweep
+from app.enrichment.call_log import extract_sync as change_feed
+from app.enrichment.gaps import Sweep
+from app.enrichment.polling.learned import PollMemory
 from app.enrichment.polling.limits import PlannerLimits
-from app.enrichment.polling.memory import PollMemory
 from app.enrichment.polling.targets import Target
 from app.enrichment.polling.visibility import Visibility, prior_visibility
 from app.enrichment.records import set_aside
+from app.enrichment.sweeps import state as sweep_state
 from app.ids import AccountId
 from app.work.leases import work_lease
 

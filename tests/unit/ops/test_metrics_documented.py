@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from app import metrics
 from app.calls.model import Source, Stage
 from app.calls.recordings import State
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment.gaps import Reason
 from app.enrichment.insights.results import METRIC_OUTCOMES
 from app.enrichment.records.reasons import MissingReason
 from app.metric_labels import OTHER

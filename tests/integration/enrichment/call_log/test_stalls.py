@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.recordings.watcher import RecordingWatcher

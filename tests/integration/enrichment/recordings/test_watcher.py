@@ -12,7 +12,7 @@ from app.accounts.connections import Connection
 from app.calls import recordings
 from app.db.engine import upsert_into
 from app.db.tables import call_parties, credentials
-from app.enrichment.call_log.change_feed import CallLogFeed
+from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.recordings.watcher import RecordingWatcher

@@ -24,8 +24,8 @@ from app.calls.model import Stage
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import api_keys, credentials
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.dashboard.board import ViewerBoard
 from app.ops.dashboard.router import Dashboard

@@ -8,8 +8,9 @@ import pytest
 
 from app.calls.model import Stage
 from app.db.engine import Database
-from app.enrichment.call_log import gaps, sweep_rows
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
+from app.enrichment.sweeps import rows as sweep_rows
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ops.figures.completeness import add_up
 from tests.factories_calls import seed_call

@@ -12,8 +12,8 @@ from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
 from app.db.tables import calls, credentials, subscriptions, sweeps
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Reason
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason
 from app.enrichment.records.apply import apply_records, store_versions
 from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.plan import CallLogPlan

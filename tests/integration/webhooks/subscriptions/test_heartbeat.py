@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.context import AccountsContext
 from app.db.engine import Database
 from app.db.tables import subscriptions, sweeps, work
-from app.enrichment.call_log.gaps import Reason, end_gaps, note_gap
+from app.enrichment.gaps import Reason, end_gaps, note_gap
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.intake.refusals import Refusals

@@ -12,8 +12,8 @@ from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
 from app.db.engine import Database
 from app.db.tables import subscriptions, sweeps, work
-from app.enrichment.call_log import gaps
-from app.enrichment.call_log.gaps import Sweep
+from app.enrichment import gaps
+from app.enrichment.gaps import Sweep
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, ExtensionId
 from app.webhooks.subscriptions.choice import Wanted, of_extension, pause_after

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.enrichment.polling.call_rate import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
-from app.enrichment.polling.rhythm import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.visibility import prior_visibility
 
 NOW = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)

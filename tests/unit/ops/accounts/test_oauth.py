@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.accounts.onboarding.sign_in import AuthorizationCode
+from app.accounts.onboarding.oauth_sign_in import AuthorizationCode
 from app.errors import SettingsError
 from app.ops.accounts.oauth import SignInFlow, SignInRefused, SignInStart, cookie_name
 from app.ringcentral.protocol.oauth import challenge_of

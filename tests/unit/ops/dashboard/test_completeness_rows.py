@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.calls.model import Stage
-from app.enrichment.call_log.gaps import REGULAR_ID, Sweep
+from app.enrichment.gaps import REGULAR_ID, Sweep
 from app.ids import AccountId
 from app.ops.dashboard.completeness_rows import MOST_LINES, describe_completeness
 from app.ops.figures.completeness import (

@@ -12,10 +12,11 @@ from app.accounts.access import Access, Level
 from app.accounts.credentials import CredentialKind, Secret, remove, save
 from app.calls.model import Call
 from app.db.tables import accounts, calls, credentials, sweeps
-from app.enrichment.call_log import gaps, sweep_rows
-from app.enrichment.call_log.gaps import Reason, Sweep
-from app.enrichment.call_log.sweep_state import SweepProblem, SweepRules
-from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment import gaps
+from app.enrichment.gaps import Reason, Sweep
+from app.enrichment.sweeps import rows as sweep_rows
+from app.enrichment.sweeps.state import SweepProblem, SweepRules
+from app.enrichment.sweeps.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.stored_tokens import StoredToken

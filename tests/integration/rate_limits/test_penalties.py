@@ -10,8 +10,8 @@ from app.errors import RateLimited
 from app.ids import AccountId
 from app.ops.checks.results import merge_lines
 from app.ops.figures.summary import load_summary
+from app.rate_limits.penalties import load_silences
 from app.rate_limits.shared_buckets import SharedRates
-from app.rate_limits.silences import load_silences
 from app.ringcentral.ports import Outcome, Priority
 from app.ringcentral.protocol.errors import penalty_of
 from app.ringcentral.wire import AUTH, HEAVY, LIGHT, Response

@@ -7,9 +7,9 @@ from typing import Any
 
 from app.calls.store import Recent
 from app.enrichment.polling import visibility
+from app.enrichment.polling.call_rate import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
-from app.enrichment.polling.rhythm import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.targets import Target
 from app.enrichment.polling.visibility import Observation, Visibility
 from app.rate_limits import bucket

@@ -22,9 +22,9 @@ from app.api.schemas import RecordingIdText
 from app.enrichment.recordings.archive_store import suffix_of
 from app.enrichment.recordings.audio_stream import OutOfRangeError
 from app.enrichment.recordings.byte_ranges import ByteRange, read_range
-from app.enrichment.recordings.playback import PlayableAudio, Playback, etag_of
-from app.enrichment.recordings.schemas import RecordingOut, live_json, stored_json
 from app.errors import AftercallError, RangeNotSatisfiable
+from app.recordings_api.playback import PlayableAudio, Playback, etag_of
+from app.recordings_api.schemas import RecordingOut, live_json, stored_json
 
 router = APIRouter(prefix="/v1", tags=["recordings"])
 

@@ -13,7 +13,7 @@ from app.calls import recordings
 from app.calls.recordings import State
 from app.enrichment.recordings.audio_stream import AudioStream
 from app.enrichment.recordings.byte_ranges import Span
-from app.enrichment.recordings.playback import PlayableAudio
+from app.recordings_api.playback import PlayableAudio
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.accounts.remedies import describe
-from app.enrichment.call_log.gaps import Reason, Sweep
+from app.enrichment.gaps import Reason, Sweep
 from app.errors import RequestRefused, RingCentralError
 
 GAP_PASSES = 2

@@ -8,14 +8,14 @@ from sqlalchemy import select, update
 
 from app.db.engine import Database
 from app.db.tables import calls, sweeps
-from app.enrichment.call_log.backfill import Stuck, backfill
-from app.enrichment.call_log.gaps import Sweep
+from app.enrichment.gaps import Sweep
+from app.enrichment.sweeps.backfill import Stuck, backfill
 from app.errors import PermissionMissing, RateLimited, RequestRefused, RingCentralUnreachable, SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.desk import PLAN, Desk
-from tests.integration.enrichment.call_log.test_sweeper import RULES, logged
+from tests.integration.enrichment.sweeps.test_sweeper import RULES, logged
 
 BEGIN = START - timedelta(hours=12)
 

@@ -10,7 +10,7 @@ import structlog
 from app.accounts.connections import Connection, Connections
 from app.clock import Clock
 from app.enrichment.call_log.slices import SHORTEST_SPAN_SECONDS, TimeSlice, shorter, start_of
-from app.enrichment.call_log.sweep_state import SweepRules
+from app.enrichment.sweeps.state import SweepRules
 from app.errors import RateLimited, RingCentralError
 from app.ids import AccountId, RecordId
 from app.ringcentral.models import CallRecord, RecordsPage

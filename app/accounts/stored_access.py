@@ -9,14 +9,7 @@ import structlog
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.access import (
-    Access,
-    after_response,
-    for_account,
-    lacks_company,
-    visible,
-    without_problem,
-)
+from app.accounts.access import Access, after_response, for_account, lacks_company, visible, without_problem
 from app.accounts.connection import Connection
 from app.accounts.credentials import OWN
 from app.clock import Clock

@@ -9,11 +9,11 @@ from app.accounts.context import AccountsContext
 from app.calls import accounts
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.call_log import sweep_rows
-from app.enrichment.call_log.gaps import Sweep
-from app.enrichment.call_log.sweep_state import SweepRules
-from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment.gaps import Sweep
 from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.sweeps import rows as sweep_rows
+from app.enrichment.sweeps.state import SweepRules
+from app.enrichment.sweeps.sweeper import Sweeper
 from app.errors import SettingsError
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.work.backoff import Backoff

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from app.accounts.connections import Connection
 from app.calls import store
 from app.db.tables import calls, work
-from app.enrichment.call_log.change_feed import MOST_REQUESTS, CallLogFeed, FeedBusyError
+from app.enrichment.call_log.extract_sync import MOST_REQUESTS, CallLogFeed, FeedBusyError
 from app.enrichment.call_log.reader import CallLogReader
-from app.enrichment.call_log.sweeper import Sweeper
+from app.enrichment.sweeps.sweeper import Sweeper
 from app.errors import PermissionMissing, RateLimited, RequestRefused
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.protocol.errors import SyncTokenRefused
@@ -19,7 +19,7 @@ from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.clock import START
 from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN, Desk
-from tests.integration.enrichment.call_log.test_sweeper import RULES, logged, stages
+from tests.integration.enrichment.sweeps.test_sweeper import RULES, logged, stages
 
 
 def make_feed(desk: Desk, replica: str = "one") -> CallLogFeed:
@@ -141,7 +141,7 @@ async def test_the_token_is_stored_after_the_records(desk: Desk, monkeypatch: py
         raise RuntimeError("the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.enrichment.call_log.change_feed.ingest", crash)
+        patch.setattr("app.enrichment.call_log.extract_sync.ingest", crash)
         with pytest.raises(RuntimeError):
             await feed.read(await own(desk))
     await make_feed(desk).read(await own(desk))

@@ -15,14 +15,15 @@ import structlog
 from app import metrics
 from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
-from app.enrichment.call_log import sweep_rows, sweep_state
-from app.enrichment.call_log.change_feed import CallLogFeed, FeedBusyError
-from app.enrichment.call_log.gaps import Reason, Sweep
+from app.enrichment.call_log.extract_sync import CallLogFeed, FeedBusyError
 from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
-from app.enrichment.call_log.slice_reader import PAGES_PER_SLICE, SliceRead, SliceReader, SliceTooLongError
 from app.enrichment.call_log.slices import TimeSlice, belonging_to, next_slice, next_span, sort_by_call
-from app.enrichment.call_log.sweep_state import SweepRules, after_pass, is_long_pass
+from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.records.plan import CallLogPlan
+from app.enrichment.sweeps import rows as sweep_rows
+from app.enrichment.sweeps import state as sweep_state
+from app.enrichment.sweeps.slice_reader import PAGES_PER_SLICE, SliceRead, SliceReader, SliceTooLongError
+from app.enrichment.sweeps.state import SweepRules, after_pass, is_long_pass
 from app.errors import LeaseLost, RateLimited, RingCentralError
 from app.ids import AccountId
 from app.work.failures import log_failure

@@ -16,9 +16,9 @@ from sqlalchemy import select, update
 from app import metrics
 from app.accounts.connections import Connection
 from app.db.tables import work
-from app.enrichment.call_log.gaps import Reason
 from app.enrichment.call_log.ingest import Ingested, ingest, learn_owner
 from app.enrichment.call_log.slices import sort_by_call
+from app.enrichment.gaps import Reason
 from app.enrichment.records.plan import CallLogPlan
 from app.errors import PermissionMissing, RequestRefused, RingCentralUnreachable
 from app.ids import AccountId

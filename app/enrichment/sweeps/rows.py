@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import upsert_into
 from app.db.tables import sweeps
-from app.enrichment.call_log.gaps import REGULAR_ID, Reason, Sweep, read_row
+from app.enrichment.gaps import REGULAR_ID, Reason, Sweep, read_row
 from app.ids import AccountId, new_id
 from app.work.leases import Lease, is_free
 

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 from structlog.testing import capture_logs
 
-from app.repeats import Outage, Repeats
+from app.log_repeats import Outage, Repeats
 from tests.fakes.clock import FakeClock
 
 log = structlog.get_logger()

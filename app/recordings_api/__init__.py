@@ -1,0 +1,1 @@
+"""Recordings for API readers: what is known of one, and its audio."""
