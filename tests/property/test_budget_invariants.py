@@ -213,7 +213,9 @@ def test_reconciliation_is_never_starved_by_polls(
 ) -> None:
     limits = Limits(limit=limit, window_seconds=6.0, penalty_seconds=6.0, request_timeout_seconds=3.0)
     state, poll_at, log_at, had = BucketState(), 0.0, since, 0
-    while min(poll_at, log_at) < since + 60.0:
+    # At worst once in two windows and the time between two polls. Each slot keeps a margin to its window.
+    longest = 2 * limits.window_seconds * (1.0 + 2 * limits.margin_share) + polls
+    while min(poll_at, log_at) < since + 5 * longest:
         now = min(poll_at, log_at)
         priority = Priority.POLL if poll_at <= log_at else Priority.RECONCILE
         verdict = budget.admit(state, priority, at(now), limits, polls_waiting=True)
