@@ -13,6 +13,7 @@ from app.ringcentral.protocol.requests import redirected
 from app.ringcentral.stored_tokens import StoredToken
 from app.ringcentral.transport import ClientConfig, ContentStream, Transport, Unanswered
 from app.ringcentral.wire import Request, Response, read_rate_headers
+from app.work.backoff import Backoff
 
 MAX_REDIRECTS = 3
 
@@ -101,7 +102,7 @@ class Sender:
             raise error
         # RingCentral's own wish counts before our backoff, unless it asks for more patience than we have.
         requested = read_rate_headers(response, now).retry_after_seconds if response else None
-        seconds = requested or min(config.backoff_seconds * 2.0 ** (failures - 1), config.backoff_cap_seconds)
+        seconds = requested or Backoff(config.backoff_seconds, config.backoff_cap_seconds).pause(failures)
         if seconds > config.backoff_cap_seconds or (
             deadline and now + timedelta(seconds=seconds) >= deadline
         ):

@@ -13,6 +13,7 @@ from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import is_stable
 from app.ids import RecordId, SessionId, is_alias
 from app.ringcentral.models import RecordsPage
+from app.work.backoff import Backoff
 
 MOST_NAMED = 30
 """Records in one bulk read."""
@@ -155,8 +156,8 @@ def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -
         if is_stable(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
             return None  # The work on its recording or insights makes it final.
         return now + timedelta(seconds=plan.settled_after)
-    pause = timedelta(seconds=plan.gap * 2.0 ** min(max(call.reads - 1, 0), _MOST_DOUBLINGS))
-    return min(now + pause, horizon)
+    backoff = Backoff(first=plan.gap, longest=plan.gap * 2.0**_MOST_DOUBLINGS)
+    return min(now + timedelta(seconds=backoff.pause(call.reads)), horizon)
 
 
 def needs_another_way(call: Call | DueCall) -> bool:

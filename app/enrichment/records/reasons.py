@@ -2,13 +2,15 @@
 
 from enum import StrEnum
 
+from app.errors import AccessReason
+
 
 class MissingReason(StrEnum):
     """The service's own reasons. RingCentral's codes, such as `CMN-401`, stand beside them."""
 
     NEVER_LOGGED = "never-logged"
-    NO_CREDENTIALS = "no-credentials"
-    NO_PERMISSION = "no-permission"
+    NO_CREDENTIALS = AccessReason.NO_CREDENTIALS.value
+    NO_PERMISSION = AccessReason.NO_PERMISSION.value
     NO_SCOPE = "no-scope"
     NO_LICENCE = "no-licence"
     NOT_ANALYSED = "not-analysed"

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.accounts.remedies import describe
 from app.enrichment.gaps import Reason, Sweep
-from app.errors import RequestRefused, RingCentralError
+from app.errors import AccessReason, RequestRefused, RingCentralError
 
 GAP_PASSES = 2
 """A gap is swept again later: a few records come minutes late."""
@@ -79,7 +79,7 @@ def after_pass(sweep: Sweep, rules: SweepRules, now: datetime) -> dict[str, Any]
 class SweepProblem(StrEnum):
     """The service's own codes; others are RingCentral's."""
 
-    NO_CREDENTIALS = "no-credentials"
+    NO_CREDENTIALS = AccessReason.NO_CREDENTIALS.value
     USERS_NOT_ASKED = "users-not-asked"
 
 
