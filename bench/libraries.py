@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
+from app.calls.evidence.facts import Fact, Peer, Source
 from app.ringcentral.protocol.multistatus import split_parts
-from app.webhooks.payloads.facts import Fact, Peer, Source
 
 CONTENT_TYPE = "multipart/mixed; boundary=B_1"
 ROUNDS = 30

@@ -51,6 +51,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls.evidence.matching import finished_records, match_records
+from app.calls.evidence.merging import RecordVersion, merge_versions, summarise
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
@@ -72,8 +74,6 @@ from app.enrichment.call_log.slices import next_slice, next_span, shorter, start
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.call_update import update_call
-from app.enrichment.records.matching import finished_records, match_records
-from app.enrichment.records.merging import RecordVersion, merge_versions, summarise
 from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import finish, is_stable, settle

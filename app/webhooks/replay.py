@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
+from app.calls.evidence.facts import Fact, SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call
 from app.calls.related.links import Link
@@ -21,8 +23,6 @@ from app.enrichment.records.linked_sessions import links_of_rows
 from app.ids import AccountId
 from app.webhooks.folding.apply import copy_view, links_of_events
 from app.webhooks.folding.batches import read_delivery
-from app.webhooks.folding.parties import read_parties
-from app.webhooks.payloads.facts import Fact, SessionFacts
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent
 
 BATCH = 500

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from app.calls.evidence.call_view import CallView
+from app.calls.evidence.facts import SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.calls.model import Outcome
-from app.webhooks.folding.call_view import CallView
 from app.webhooks.folding.ending import EndingAt, Live, Over, judge_end
-from app.webhooks.folding.parties import read_parties
-from app.webhooks.payloads.facts import SessionFacts
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, read_notification
 
 T = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"

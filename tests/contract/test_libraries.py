@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 from sqlalchemy.engine import make_url
 from werkzeug.http import parse_content_range_header, parse_range_header
 
+from app.calls.evidence.facts import Fact
 from app.enrichment.recordings.byte_ranges import read_content_range, read_range
 from app.ringcentral.protocol.multistatus import split_parts
 from app.values.database_url import read_database_url
 from app.values.exact_json import find_faults
-from app.webhooks.payloads.facts import Fact
 from bench.libraries import CONTENT_TYPE, make_fact, make_multipart, split_by_email
 
 PARTS = [b'{"response": [{"status": 200}, {"status": 200}]}', b'{"a":\n 1}', '{"name": "Zoë"}'.encode()]

@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.calls.evidence.facts import Fact, SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.webhooks.folding.ending import EndingAt, Live, Over, judge_end
-from app.webhooks.folding.parties import read_parties
-from app.webhooks.payloads.facts import Fact, SessionFacts
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, peek, read_notification
 from tests.factories import (
     ANA,

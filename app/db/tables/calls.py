@@ -64,7 +64,7 @@ calls = Table(
     Column("related", Json, nullable=False),  # related sessions, named by it or naming it
     Column("conversation_id", String(40)),  # shared by all calls that links join, directly or not
     Column("details", Json, nullable=False),  # ring, talk and hold seconds and the like
-    Column("facts", Json, nullable=False),  # what events said, as a set; see webhooks.payloads.facts
+    Column("facts", Json, nullable=False),  # what events said, as a set; see calls.evidence.facts
     Column("primary_record_id", String(MAX_OUTSIDE_ID)),
     Column("readiness", Json, nullable=False),
     Column("source", String(16), nullable=False),  # what announced the call first

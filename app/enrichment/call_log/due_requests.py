@@ -8,6 +8,7 @@ import structlog
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
+from app.calls.evidence.matching import finished_records, match_records
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
 from app.enrichment.call_log import reading_plan
@@ -16,7 +17,6 @@ from app.enrichment.call_log.next_reads import NextReads
 from app.enrichment.call_log.slices import sort_by_call, start_of
 from app.enrichment.records.apply import update_calls
 from app.enrichment.records.call_names import keys_of_call
-from app.enrichment.records.matching import finished_records, match_records
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import write_in_batches
 from app.errors import RequestRefused

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
 from app.calls.attachments.parking import bind_account
+from app.calls.evidence.matching import finished_records
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
@@ -15,7 +16,6 @@ from app.db.engine import Database
 from app.enrichment.call_log.slices import is_over
 from app.enrichment.records.apply import update_calls
 from app.enrichment.records.call_update import open_unknown_call
-from app.enrichment.records.matching import finished_records
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import SetAsideLog, write_in_batches
 from app.ids import UNBOUND_ACCOUNT, AccountId

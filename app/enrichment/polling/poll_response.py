@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.calls.evidence.matching import Matching, finished_records, match_records
 from app.calls.store import Recent
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.visibility import Observation, missed_observation
 from app.enrichment.records.call_names import keys_of_call
-from app.enrichment.records.matching import Matching, finished_records, match_records
 from app.errors import AccessReason, CredentialsRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord

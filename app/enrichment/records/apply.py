@@ -8,6 +8,7 @@ from typing import Any
 
 from app.calls import recordings, store
 from app.calls.attachments.parking import join_parked
+from app.calls.evidence.merging import RecordVersion, brings_news, merge_versions
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
@@ -24,7 +25,6 @@ from app.enrichment.records.call_update import (
     update_call,
 )
 from app.enrichment.records.linked_sessions import links_of_records
-from app.enrichment.records.merging import RecordVersion, brings_news, merge_versions
 from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import settle_calls

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from app.calls import store
+from app.calls.evidence.matching import CallKeys
+from app.calls.evidence.merging import RecordSummary
 from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call
-from app.enrichment.records.matching import CallKeys
-from app.enrichment.records.merging import RecordSummary
 from app.ringcentral.models import CallRecord
 
 

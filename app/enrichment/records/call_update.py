@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from app import metrics
+from app.calls.evidence.merging import RecordSummary, RecordVersion, end_of, summarise
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Outcome, Source, Stage
 from app.db.engine import wake
-from app.enrichment.records.merging import RecordSummary, RecordVersion, end_of, summarise
 from app.enrichment.records.plan import CallLogPlan
 from app.ids import CallId, new_id
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record

@@ -6,6 +6,9 @@ from typing import Any
 
 from app.calls import store
 from app.calls.attachments.parking import join_parked
+from app.calls.evidence.call_view import CallView, endpoint_json
+from app.calls.evidence.facts import Fact, SessionFacts, known_until
+from app.calls.evidence.parties import read_parties
 from app.calls.insights.store import join
 from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call, Stage
@@ -14,10 +17,7 @@ from app.calls.related.store import link_calls
 from app.clock import Clock
 from app.enrichment.records.call_update import RECORDS_END, reapply_records
 from app.ids import CallId, new_id
-from app.webhooks.folding.call_view import CallView, endpoint_json
-from app.webhooks.folding.parties import read_parties
 from app.webhooks.folding.stages import EndRules, judge
-from app.webhooks.payloads.facts import Fact, SessionFacts, known_until
 from app.webhooks.payloads.notification import CallKey
 
 MOST_WORK = 5000

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
+from app.calls.evidence.facts import Fact
 from app.calls.insights.model import Version
 from app.calls.insights.store import BY_EVENT, InsightsArrival
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -12,7 +13,6 @@ from app.values.storable import BadJson
 from app.webhooks.folding.unfolded import Unfolded
 from app.webhooks.intake.deliveries import BARE
 from app.webhooks.payloads.decoding import decode_body
-from app.webhooks.payloads.facts import Fact
 from app.webhooks.payloads.notification import (
     CallKey,
     Ignored,

@@ -7,6 +7,8 @@ import structlog
 
 from app import metrics
 from app.accounts.context import AccountsContext
+from app.calls.evidence.facts import SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.calls.ledger import open_ledger
 from app.calls.model import Stage
 from app.db.failures import describe_failure, is_data_fault
@@ -15,9 +17,7 @@ from app.ids import AccountId
 from app.webhooks.folding.apply import MOST_WORK, Breaks
 from app.webhooks.folding.due_calls import find_due_accounts, find_next_due, load_due_calls, postpone
 from app.webhooks.folding.live_calls import LiveCalls
-from app.webhooks.folding.parties import read_parties
 from app.webhooks.folding.stages import EndRules, judge
-from app.webhooks.payloads.facts import SessionFacts
 from app.work.context import Worker
 from app.work.holds import Holds
 from app.work.lanes import Lanes

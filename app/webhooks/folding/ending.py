@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from itertools import islice
 
-from app.webhooks.folding.call_view import CallView, PartyView, same
-from app.webhooks.payloads.facts import Code
+from app.calls.evidence.call_view import CallView, PartyView, same
+from app.calls.evidence.facts import Code
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -18,15 +18,16 @@ from app.accounts.access import CALL_READING
 from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
+from app.calls.evidence import parties
+from app.calls.evidence.facts import TERMINAL, SessionFacts, known_code, known_until
+from app.calls.evidence.merging import end_of
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
 from app.enrichment import gaps
-from app.enrichment.records.merging import end_of
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused, RingCentralError
 from app.ids import AccountId, SessionId, TelephonySessionId
 from app.ringcentral.models import BadRecord, CallRecord, TelephonySession, read_call_record
-from app.webhooks.folding import due_calls, parties, stages
-from app.webhooks.payloads.facts import TERMINAL, SessionFacts, known_code, known_until
+from app.webhooks.folding import due_calls, stages
 from app.work.backoff import Backoff
 from app.work.holds import Holds
 from app.work.lanes import Serve

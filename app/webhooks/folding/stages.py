@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.calls.evidence.call_view import CallView
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Stage
 from app.db.engine import wake
 from app.enrichment.records.call_update import later_end
 from app.values.times import time_text
-from app.webhooks.folding.call_view import CallView
 from app.webhooks.folding.ending import EndingAt, Live, NotACall, Over, judge_end
 from app.work.wakeups import ENDS, POLLS
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from app.calls.evidence.facts import Endpoint
 from app.ids import SessionId, TelephonySessionId, as_text, is_alias
 from app.values import widths
-from app.webhooks.payloads.facts import Endpoint
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -15,9 +15,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from app.calls.evidence.facts import EXTENSION_PARTY, Announced, Code, Endpoint, Fact, Peer, Source
 from app.ids import UNBOUND_ACCOUNT, AccountId, SessionId, TelephonySessionId, as_text
 from app.values.storable import storable_json
-from app.webhooks.payloads.facts import EXTENSION_PARTY, Announced, Code, Endpoint, Fact, Peer, Source
 from app.webhooks.payloads.fields import (
     as_count,
     as_endpoint,

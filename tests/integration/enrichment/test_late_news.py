@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from app.calls import recordings, store
+from app.calls.evidence.facts import SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION
 from app.calls.recordings import NOT_THERE, RecordingRow
@@ -19,9 +21,7 @@ from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.recordings.watcher import RecordingWatcher
 from app.ids import AccountId
 from app.ringcentral.models import Recording
-from app.webhooks.folding.parties import read_parties
 from app.webhooks.folding.stages import EndRules, end
-from app.webhooks.payloads.facts import SessionFacts
 from tests.factories_calls import ACCOUNT
 from tests.fakes.context import accounts_context, work_context
 from tests.fakes.desk import PLAN, Desk

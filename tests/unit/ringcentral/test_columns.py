@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Float, Integer, String
 
+from app.calls.evidence.merging import end_of, summarise
 from app.db.tables import call_links, call_records, calls, insights, recordings, subscriptions
 from app.db.types import UtcDateTime
-from app.enrichment.records.merging import end_of, summarise
 from app.ringcentral.models import (
     CallRecord,
     read_call_record,

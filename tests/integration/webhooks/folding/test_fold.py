@@ -10,11 +10,11 @@ from sqlalchemy.exc import IntegrityError
 
 from app.calls.attachments import store as attachments
 from app.calls.attachments.subjects import open_account
+from app.calls.evidence.parties import read_parties
 from app.calls.model import Call
 from app.db.tables import accounts, calls, deliveries, notes, timeline
 from app.ids import UNBOUND_ACCOUNT
 from app.webhooks.folding import apply, fold
-from app.webhooks.folding.parties import read_parties
 from tests.factories import (
     ACCOUNT,
     SCRIPTS,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from app.calls.evidence.facts import FIRST_FACTS, LAST_FACTS
 from app.db.engine import Database
 from app.db.tables import call_parties, calls, deliveries, insights
 from app.errors import StorageUnavailable
@@ -15,7 +16,6 @@ from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.webhooks.folding import end_watch as ends
 from app.webhooks.folding import fold, unfolded
 from app.webhooks.folding.batches import MOST_CALLS, MOST_FACTS, read_batch
-from app.webhooks.payloads.facts import FIRST_FACTS, LAST_FACTS
 from app.webhooks.payloads.notification import MAX_CALLS, MAX_PARTIES, TelephonyEvent, read_notification
 from tests.factories import (
     ACCOUNT,

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from app.calls.evidence.merging import summarise
 from app.calls.model import Call
 from app.calls.related.links import Link
 from app.enrichment.records.linked_sessions import links_of_records
-from app.enrichment.records.merging import summarise
 from app.ids import AccountId, CallId
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record

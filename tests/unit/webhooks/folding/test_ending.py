@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.webhooks.folding.call_view import CallView
+from app.calls.evidence.call_view import CallView
+from app.calls.evidence.facts import SessionFacts
+from app.calls.evidence.parties import read_parties
 from app.webhooks.folding.ending import (
     ALL_LEFT,
     FAR_SIDE_LEFT,
@@ -18,8 +20,6 @@ from app.webhooks.folding.ending import (
     Verdict,
     judge_end,
 )
-from app.webhooks.folding.parties import read_parties
-from app.webhooks.payloads.facts import SessionFacts
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, read_notification
 from tests.factories import (
     ANA,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from app.calls.evidence.facts import FIRST_FACTS, LAST_FACTS, Fact, Peer, SessionFacts, Source
+from app.calls.evidence.parties import MOST_RELATED, read_parties
 from app.webhooks.folding.ending import judge_end
-from app.webhooks.folding.parties import MOST_RELATED, read_parties
-from app.webhooks.payloads.facts import FIRST_FACTS, LAST_FACTS, Fact, Peer, SessionFacts, Source
 from app.webhooks.payloads.notification import (
     MAX_CALLS,
     MAX_PARTIES,

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from app.calls.evidence.facts import Announced, Code, Endpoint, Fact, Source, known_code
 from app.ids import UNBOUND_ACCOUNT
-from app.webhooks.payloads.facts import Announced, Code, Endpoint, Fact, Source, known_code
 from app.webhooks.payloads.notification import (
     Ignored,
     InsightsEvent,

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Iterable
 
+from app.calls.evidence.call_view import PartyView, Span, join_spans, same, total_seconds
+from app.calls.evidence.facts import Code
+from app.calls.evidence.roles import Roles
 from app.calls.model import Outcome
-from app.webhooks.folding.call_view import PartyView, Span, join_spans, same, total_seconds
-from app.webhooks.folding.roles import Roles
-from app.webhooks.payloads.facts import Code
 
 _FAILURES = frozenset({
     "internalerror", "invalidnumber", "internationaldisabled", "destinationblocked", "notenoughfunds",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.calls.evidence.merging import RecordVersion, brings_news, merge_versions, primary_of, summarise
 from app.calls.model import Outcome, Source
-from app.enrichment.records.merging import RecordVersion, brings_news, merge_versions, primary_of, summarise
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.calls.evidence.facts import TERMINAL, Code, Endpoint, Peer, Source, known_code
 from app.calls.model import Outcome
 from app.values.times import time_text
-from app.webhooks.payloads.facts import TERMINAL, Code, Endpoint, Peer, Source, known_code
 
 Span = tuple[datetime, datetime]
 

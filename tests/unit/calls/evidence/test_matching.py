@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.records.matching import CallKeys, finished_records, match_records
+from app.calls.evidence.matching import CallKeys, finished_records, match_records
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
 from tests.fakes.clock import START

@@ -1,7 +1,7 @@
 import pytest
 
+from app.calls.evidence.outcomes import is_connected, read_outcome
 from app.calls.model import Outcome
-from app.calls.outcomes import is_connected, read_outcome
 
 
 @pytest.mark.parametrize(

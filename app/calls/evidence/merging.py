@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.calls.evidence.outcomes import is_connected, read_outcome
 from app.calls.model import Outcome, Source
-from app.calls.outcomes import is_connected, read_outcome
 from app.ids import is_alias
 from app.ringcentral.models import CallRecord, Party
 

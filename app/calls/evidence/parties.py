@@ -17,10 +17,8 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from app.webhooks.folding.call_view import CallView, Moment, PartyView, RelatedSession
-from app.webhooks.folding.outcome import outcome_of, ring_seconds, talk_and_hold_seconds
-from app.webhooks.folding.roles import assign_roles
-from app.webhooks.payloads.facts import (
+from app.calls.evidence.call_view import CallView, Moment, PartyView, RelatedSession
+from app.calls.evidence.facts import (
     EXTENSION_PARTY,
     Code,
     Endpoint,
@@ -30,6 +28,8 @@ from app.webhooks.payloads.facts import (
     Source,
     known_code,
 )
+from app.calls.evidence.outcome import outcome_of, ring_seconds, talk_and_hold_seconds
+from app.calls.evidence.roles import assign_roles
 
 MOST_RELATED = 50
 """Other sessions that a call is linked with: the first ones that its events name."""

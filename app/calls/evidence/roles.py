@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.webhooks.folding.call_view import PartyView, same
-from app.webhooks.payloads.facts import Endpoint
+from app.calls.evidence.call_view import PartyView, same
+from app.calls.evidence.facts import Endpoint
 
 SUCCESSION = timedelta(seconds=2)
 """How far apart a party's leaving and its successor's coming may be; 0-30 ms in published streams."""
