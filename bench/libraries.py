@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
-from app.calls.evidence.facts import Fact, Peer, Source
+from app.calls.evidence.facts import Fact, Peer, Stream
 from app.ringcentral.protocol.multistatus import split_parts
 
 CONTENT_TYPE = "multipart/mixed; boundary=B_1"
@@ -41,7 +41,7 @@ def make_multipart(parts: list[bytes]) -> bytes:
 def make_fact(sequence: int) -> Fact:
     """Make a fact as an answered call has a dozen of them."""
     return Fact(
-        source=Source.TELEPHONY,
+        source=Stream.TELEPHONY,
         uuid=f"8107462387462{sequence:05}",
         part=0,
         received_at=NOON,

@@ -52,7 +52,8 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.evidence.matching import finished_records, match_records
-from app.calls.evidence.merging import RecordVersion, merge_versions, summarise
+from app.calls.evidence.records import primary_of
+from app.calls.evidence.versions import RecordVersion, merge_versions
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
@@ -534,11 +535,10 @@ class Service(planner.Aftercall):
             )
             kept |= news
             standing = [reading.record for reading in kept.values()]
-            summary = summarise(standing)
-            if summary is None:
+            if primary_of(kept.values()) is None:
                 continue
             mentioned = self._mention(call, standing, ledger.now)
-            update_call(ledger, call, summary, kept, source, has_news=bool(news or mentioned), plan=plan)
+            update_call(ledger, call, kept, source, has_news=bool(news or mentioned), plan=plan)
             self._settle_call(call)
             self.waiting.pop(int(call_id), None)
             self._remember(call)

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts as account_rows
+from app.calls.evidence.people import UNKNOWN_COMPANY, Company
 from app.calls.model import Call, Stage
 from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
@@ -42,6 +43,7 @@ class Ledger:
     account_id: AccountId
     now: datetime
     seq: int
+    company: Company = UNKNOWN_COMPANY
     mark: str = field(default_factory=lambda: secrets.token_hex(6))
     """The mark of all changes of this transaction: random, so no other history of the database has it."""
     _new: dict[str, Call] = field(default_factory=dict)

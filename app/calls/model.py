@@ -12,6 +12,10 @@ NO_SESSION = "sessionId:"
 """Prefix of the key of a call whose `telephonySessionId` is not known yet."""
 
 
+RECORDS_END = "recordsEnd"
+"""Key in a call's details: the latest end that its records gave."""
+
+
 class Stage(StrEnum):
     """The progress of a call. It never goes back, except for a revived call: ended -> live."""
 
@@ -95,6 +99,7 @@ class Call:
     callee: dict[str, Any] | None = None
     external_number: str | None = None
     queue_name: str | None = None
+    agent_extension_id: str | None = None
     started_at: datetime
     answered_at: datetime | None = None
     ended_at: datetime | None = None

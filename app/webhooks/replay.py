@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
+from app.calls.derivation.fields import derive_fields
+from app.calls.evidence import parties
 from app.calls.evidence.facts import Fact, SessionFacts
-from app.calls.evidence.parties import read_parties
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import Call
 from app.calls.related.links import Link
@@ -18,10 +19,9 @@ from app.calls.related.store import find_unknown, link_calls
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import deliveries
-from app.enrichment.records.call_update import reapply_records
-from app.enrichment.records.linked_sessions import links_of_rows
+from app.enrichment.records import call_update, linked_sessions
 from app.ids import AccountId
-from app.webhooks.folding.apply import copy_view, links_of_events
+from app.webhooks.folding.apply import links_of_events
 from app.webhooks.folding.batches import read_delivery
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent
 
@@ -29,7 +29,7 @@ BATCH = 500
 _COMPARED = (
     "session_id", "direction", "internal", "outcome", "result", "action", "caller", "callee",
     "external_number", "queue_name", "started_at", "answered_at", "duration_seconds", "has_recording",
-    "parties", "details", "facts", "primary_record_id",
+    "parties", "details", "facts", "primary_record_id", "agent_extension_id",
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ async def _replay_chunk(
     records = await store.load_records(db, account_id, [call.call_id for call in found.values()])
     before = {call.call_id: _image(call) for call in found.values()}
     links: dict[str, list[Link]] = {
-        call.call_id: _rebuild(call, facts[key], records[call.call_id]) for key, call in found.items()
+        call.call_id: _rebuild(ledger, call, facts[key], records[call.call_id]) for key, call in found.items()
     }
     unlinked = await find_unknown(db, account_id, links)
     for call in found.values():
@@ -120,18 +120,18 @@ async def _read_facts(
     return facts
 
 
-def _rebuild(call: Call, from_deliveries: Iterable[Fact], records: Sequence[Any]) -> list[Link]:
+def _rebuild(
+    ledger: Ledger, call: Call, from_deliveries: Iterable[Fact], records: Sequence[Any]
+) -> list[Link]:
     """Rebuild a call from its facts and records, as if it were new; return its links to other sessions."""
     had_record = call.primary_record_id is not None
     facts = SessionFacts.of(from_deliveries).union(SessionFacts.from_json(call.facts))
     call.facts = facts.to_json()
-    # Without a primary record, facts decide everything. Records come second, as they did at first.
-    call.primary_record_id = None
-    view = read_parties(facts)
-    copy_view(call, view)
-    if had_record:  # the records of a call that goes on are set aside and decide nothing yet
-        reapply_records(call, records)
-    return links_of_events(call, view) + links_of_rows(call, records)
+    view = parties.read_parties(facts)
+    # The records of a call that goes on are set aside and decide nothing yet.
+    versions = list(call_update.read_versions(call, records)) if had_record else []
+    derive_fields(call, view, versions, ledger.company)
+    return links_of_events(call, view) + linked_sessions.links_of_rows(call, records)
 
 
 def _image(call: Call) -> dict[str, object]:

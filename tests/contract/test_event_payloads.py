@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.calls.evidence.call_view import CallView
 from app.calls.evidence.facts import SessionFacts
-from app.calls.evidence.parties import read_parties
 from app.calls.model import Outcome
 from app.webhooks.folding.ending import EndingAt, Live, Over, judge_end
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, read_notification
+from tests.derived import Seen
 
 T = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
 P = "p-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
@@ -104,21 +103,21 @@ def deliveries(bodies: str, session_id: str) -> list[dict[str, Any]]:
     return told
 
 
-def view_of(payloads: list[dict[str, Any]]) -> CallView:
+def view_of(payloads: list[dict[str, Any]]) -> Seen:
     facts = SessionFacts()
     for payload in payloads:
         event = read_notification(payload, datetime.fromisoformat(payload["timestamp"]))
         assert isinstance(event, TelephonyEvent | PresenceEvent)
         assert event.account_id == "908070001"
         facts = facts.union(event.calls[0].facts)
-    return read_parties(facts)
+    return Seen(facts)
 
 
 def verdicts(payloads: list[dict[str, Any]], silence: float = 3.0) -> list[type]:
     """Judge after each delivery, as if nothing came for `silence` seconds."""
     kinds = []
     for length in range(1, len(payloads) + 1):
-        view = view_of(payloads[:length])
+        view = view_of(payloads[:length]).view
         assert view.last_news_at is not None
         kinds.append(type(judge_end(view, view.last_news_at + timedelta(seconds=silence), 3.0, 30.0)))
     return kinds
@@ -169,7 +168,7 @@ def test_sequence_d_voicemail_is_alive_and_nobody_has_answered() -> None:
     told = deliveries(D, "1229016182016")
     assert verdicts(told) == [Live, Live, Live, Live, Over]
     view = view_of(told)
-    assert (view.outcome, view.answered_by_human) == (Outcome.VOICEMAIL, False)
+    assert (view.outcome, view.answered_at) == (Outcome.VOICEMAIL, None)
 
 
 def test_sequence_e_a_party_gone_to_a_conference_ends_its_session_and_links_it() -> None:

@@ -40,13 +40,7 @@ METHODS = r"GET|HEAD|POST|PUT|PATCH|DELETE"
 
 # --- class names --------------------------------------------------------------------------------------------
 
-BOTH_SIDES = {
-    # RingCentral's own terms: as `ringcentral` reads them, and as the API of `calls` shows them.
-    "Leg",
-    "Party",
-    "Recording",
-}
-TO_BE_RENAMED = {"Outcome", "Session"}
+TO_BE_RENAMED = {"Session"}
 """Each means two things in one layer today. Take a name out when it means one; add none."""
 
 # --- names that are not ours, as the pages quote them -------------------------------------------------------
@@ -98,12 +92,12 @@ def class_names() -> dict[tuple[int, str], list[str]]:
 
 def test_a_public_class_name_means_one_thing_within_a_layer() -> None:
     twice = {name: where for (_, name), where in class_names().items() if len(where) > 1}
-    assert {name: where for name, where in twice.items() if name not in BOTH_SIDES | TO_BE_RENAMED} == {}
+    assert {name: where for name, where in twice.items() if name not in TO_BE_RENAMED} == {}
 
 
 def test_what_is_allowed_twice_is_used_twice() -> None:
     twice = {name for (_, name), where in class_names().items() if len(where) > 1}
-    assert sorted(BOTH_SIDES - twice) == []
+    assert sorted(TO_BE_RENAMED - twice) == []
 
 
 # --- names on the pages -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from app.calls.evidence.facts import Fact, SessionFacts
 from app.calls.evidence.parties import read_parties
 from app.webhooks.folding.ending import EndingAt, Live, Over, judge_end
 from app.webhooks.payloads.notification import PresenceEvent, TelephonyEvent, peek, read_notification
+from tests.derived import Seen
 from tests.factories import (
     ANA,
     BEN,
@@ -156,7 +157,7 @@ def test_arrival_times_change_only_the_time_of_the_last_news(
     order = data.draw(st.permutations(payloads))
     stepwise = fold([[(payload, NOON + timedelta(seconds=step))] for step, payload in enumerate(order)])
     for session, facts in in_order.items():
-        one, other = read_parties(facts), read_parties(stepwise[session])
+        one, other = Seen(facts), Seen(stepwise[session])
         assert [party.to_json() for party in one.parties] == [party.to_json() for party in other.parties]
         assert (one.outcome, one.direction, one.from_, one.to) == (
             other.outcome,

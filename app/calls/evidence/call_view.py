@@ -1,140 +1,11 @@
-"""The shape of what a call's events show: its parties, and the call that they make up. Pure."""
+"""The shape of what a call's events show together. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from app.calls.evidence.facts import TERMINAL, Code, Endpoint, Peer, Source, known_code
-from app.calls.model import Outcome
-from app.values.times import time_text
-
-Span = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A party entered a state. `code` and `reason` as they came."""
-
-    code: str
-    reason: str | None
-    at: datetime
-    received_at: datetime
-    source: Source
-
-    @property
-    def known(self) -> Code | None:
-        return known_code(self.code)
-
-    @property
-    def terminal(self) -> bool:
-        return self.known in TERMINAL
-
-
-@dataclass(frozen=True, slots=True)
-class PartyView:
-    """One party with everything its facts say; the latest fact decides each field.
-
-    `ended_at` is None while the party is alive, `end_reason` is why it left. `first_at` and `last_at` are the
-    times of the first and last event that named it. A party whose events never gave a state has no history
-    and counts neither as alive nor as gone.
-    """
-
-    id: str
-    ordinal: int | None
-    account_id: str | None
-    extension_id: str | None
-    direction: str | None
-    from_: Endpoint
-    to: Endpoint
-    queue_call: bool
-    missed_call: bool
-    conference_role: str | None
-    park_id: str | None
-    peer: Peer
-    history: tuple[Moment, ...]
-    first_at: datetime
-    last_at: datetime
-    end_reason: str | None
-
-    @property
-    def code(self) -> str | None:
-        """The current state, raw."""
-        return self.history[-1].code if self.history else None
-
-    @property
-    def known(self) -> Code | None:
-        return self.history[-1].known if self.history else None
-
-    @property
-    def terminal(self) -> bool:
-        return bool(self.history) and self.history[-1].terminal
-
-    @property
-    def alive(self) -> bool:
-        return bool(self.history) and not self.history[-1].terminal
-
-    @property
-    def ended_at(self) -> datetime | None:
-        return self.history[-1].at if self.terminal else None
-
-    @property
-    def outbound(self) -> bool:
-        return (self.direction or "").lower() == "outbound"
-
-    @property
-    def answered_at(self) -> datetime | None:
-        return self.first(Code.ANSWERED)
-
-    @property
-    def reached_voicemail(self) -> bool:
-        return bool(self.first(Code.VOICEMAIL, Code.VOICEMAIL_SCREENING)) or same(
-            self.end_reason, "Voicemail"
-        )
-
-    def first(self, *codes: Code) -> datetime | None:
-        return next((moment.at for moment in self.history if moment.known in codes), None)
-
-    def spans(self, *codes: Code) -> list[Span]:
-        """Return the times spent in these states; an open span lasts until the party's last event."""
-        ends = [moment.at for moment in self.history[1:]] + [self.last_at]
-        return [
-            (moment.at, end)
-            for moment, end in zip(self.history, ends, strict=False)
-            if moment.known in codes and end > moment.at
-        ]
-
-    def ringing(self) -> list[Span]:
-        """Return when the party rang: in Proceeding, or in Setup where no Proceeding was seen."""
-        return self.spans(Code.PROCEEDING) or self.spans(Code.SETUP)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the party as the API shows it, in camelCase, without unknown fields."""
-        ringing = self.ringing()
-        full: dict[str, Any] = {
-            "id": self.id,
-            "extensionId": self.extension_id,
-            "direction": self.direction,
-            "from": endpoint_json(self.from_),
-            "to": endpoint_json(self.to),
-            "status": self.code,
-            "reason": self.end_reason,
-            "queueCall": self.queue_call or None,
-            "missedCall": self.missed_call or None,
-            "conferenceRole": self.conference_role,
-            "answeredAt": _json_time(self.answered_at),
-            "endedAt": _json_time(self.ended_at),
-            "ringSeconds": total_seconds(ringing) if ringing else None,
-            "talkSeconds": total_seconds(self.spans(Code.ANSWERED)) if self.answered_at else None,
-            "holdSeconds": total_seconds(self.spans(Code.HOLD)) or None,
-            "history": [
-                {"status": moment.code, "reason": moment.reason, "at": _json_time(moment.at)}
-                if moment.reason
-                else {"status": moment.code, "at": _json_time(moment.at)}
-                for moment in self.history
-            ],
-        }
-        return {key: value for key, value in full.items() if value is not None}
+from app.calls.evidence.facts import Announced
+from app.calls.evidence.party_view import PartyView
+from app.calls.evidence.roles import Roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,55 +17,48 @@ class RelatedSession:
     session_id: str | None
     party_id: str | None
 
-    def to_json(self) -> dict[str, Any]:
-        full = {
-            "kind": self.kind,
-            "telephonySessionId": self.telephony_session_id,
-            "sessionId": self.session_id,
-            "partyId": self.party_id,
-        }
-        return {key: value for key, value in full.items() if value is not None}
-
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call as all its facts together show it. Durations are in seconds, points in time are aware UTC.
+    """A call as all its facts together show it. Points in time are aware UTC.
 
-    `direction` is the company's: Inbound or Outbound. `session_ids` never contains "0". `saw_start` is False
-    when the first events were missed; then `started_at` is only the earliest known moment.
-    `answered_by_human` means that a user's extension, or the far side of an outbound call, was in Answered;
-    menus, queues and voicemail do not count. `outcome` is inProgress while a party is alive and nobody has
-    answered, `outcome_if_over` is the outcome if nothing more happens. `last_terminal_at` is the latest event
-    time at which a party left, and the call's end if it is over. `last_news_at` is when the last event with
-    news arrived, None if there was none.
+    `roles` says who is who. `session_ids` never contains "0". `saw_start` is False when the first events were
+    missed; then `started_at` is only the earliest known moment. `last_terminal_at` is the latest event time
+    at which a party left, and the call's end if it is over. `last_news_at` is when the last event with news
+    arrived, None if there was none.
     """
 
     telephony_session_id: str | None
     session_ids: tuple[str, ...]
     origin: str | None
-    direction: str | None
-    internal: bool
-    from_: Endpoint
-    to: Endpoint
-    external_number: str | None
+    roles: Roles
     started_at: datetime | None
     saw_start: bool
-    answered_at: datetime | None
-    answered_by: str | None
-    answered_by_human: bool
     last_terminal_at: datetime | None
     last_news_at: datetime | None
-    outcome: Outcome
-    outcome_if_over: Outcome
     queue_name: str | None
-    recording_ids: tuple[str, ...]
+    caller_name: str | None
+    park_id: str | None
+    on_behalf_of: str | None
+    recordings: tuple[Announced, ...]
     related: tuple[RelatedSession, ...]
-    extension_ids: tuple[str, ...]
-    ring_seconds: float | None
-    talk_seconds: float
-    hold_seconds: float
-    parties: tuple[PartyView, ...]
-    caller: PartyView | None
+    is_presence_only: bool
+
+    @property
+    def parties(self) -> tuple[PartyView, ...]:
+        return self.roles.parties
+
+    @property
+    def caller(self) -> PartyView | None:
+        return self.roles.caller
+
+    @property
+    def recording_ids(self) -> tuple[str, ...]:
+        return tuple(recording.id for recording in self.recordings)
+
+    @property
+    def extension_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(party.extension_id for party in self.parties if party.extension_id))
 
     @property
     def session_id(self) -> str | None:
@@ -203,34 +67,3 @@ class CallView:
     @property
     def alive(self) -> tuple[PartyView, ...]:
         return tuple(party for party in self.parties if party.alive)
-
-
-def same(raw: str | None, word: str) -> bool:
-    """Whether a raw enum value is this word, in any case: that differs between RingCentral's releases."""
-    return raw is not None and raw.lower() == word.lower()
-
-
-def endpoint_json(side: Endpoint) -> dict[str, str] | None:
-    """Return one side of a call under RingCentral's field names, None if nothing is known about it."""
-    full = {"phoneNumber": side.phone_number, "name": side.name, "extensionId": side.extension_id}
-    return {key: value for key, value in full.items() if value} or None
-
-
-def total_seconds(spans: Iterable[Span]) -> float:
-    """Return how long the spans last together; overlaps count once."""
-    return round(sum((end - start).total_seconds() for start, end in join_spans(spans)), 6) or 0.0
-
-
-def join_spans(spans: Iterable[Span]) -> list[Span]:
-    """Return the spans in order, with overlapping ones merged."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _json_time(when: datetime | None) -> str | None:
-    return time_text(when) if when else None

@@ -23,7 +23,7 @@ EXTENSION_PARTY = "ext:"
 """Prefix of the name that we give to a party whose id is missing in an event; its extension id follows."""
 
 
-class Source(StrEnum):
+class Stream(StrEnum):
     """The stream that a fact came from. The session stream is more reliable than presence."""
 
     TELEPHONY = "telephony"
@@ -60,14 +60,22 @@ def known_code(raw: str | None) -> Code | None:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One side of a call as an event shows it, any field missing. The number can be an extension."""
+    """One side of a call as a witness shows it, any field missing. `phone_number` is raw: it can be a short
+    number or a word."""
 
     phone_number: str | None = None
     name: str | None = None
     extension_id: str | None = None
+    extension_number: str | None = None
+    location: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.phone_number or self.name or self.extension_id)
+        return bool(self.phone_number or self.name or self.extension_id or self.extension_number)
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether the side says who it is, by more than a name."""
+        return bool(self.phone_number or self.extension_id or self.extension_number)
 
     def or_else(self, other: "Endpoint") -> "Endpoint":
         """Return this endpoint with its gaps filled from `other`."""
@@ -75,7 +83,12 @@ class Endpoint:
             self.phone_number or other.phone_number,
             self.name or other.name,
             self.extension_id or other.extension_id,
+            self.extension_number or other.extension_number,
+            self.location or other.location,
         )
+
+
+NOBODY = Endpoint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class Fact:
     UTC.
     """
 
-    source: Source
+    source: Stream
     uuid: str
     part: int
     received_at: datetime
@@ -131,6 +144,11 @@ class Fact:
     queue_call: bool | None = None
     missed_call: bool | None = None
     conference_role: str | None = None
+    ring_out_role: str | None = None
+    """Initiator or Target, of a RingOut call that is one session."""
+    park_data: str | None = None
+    on_behalf_of: str | None = None
+    """The extension id or name of the person for whom an assistant acts."""
     recordings: tuple[Announced, ...] = ()
     queue_name: str | None = None
     caller_name: str | None = None
@@ -166,6 +184,9 @@ class Fact:
             "q": self.queue_call,
             "m": self.missed_call,
             "role": self.conference_role,
+            "ro": self.ring_out_role,
+            "pd": self.park_data,
+            "ob": self.on_behalf_of,
             "rec": [_trimmed(recording.id, recording.active) for recording in self.recordings],
             "qn": self.queue_name,
             "cn": self.caller_name,
@@ -200,6 +221,9 @@ class Fact:
             queue_call=stored.get("q"),
             missed_call=stored.get("m"),
             conference_role=stored.get("role"),
+            ring_out_role=stored.get("ro"),
+            park_data=stored.get("pd"),
+            on_behalf_of=stored.get("ob"),
             recordings=tuple(Announced(*recording) for recording in stored.get("rec", ())),
             queue_name=stored.get("qn"),
             caller_name=stored.get("cn"),
@@ -207,7 +231,7 @@ class Fact:
         )
 
 
-_SOURCE_LETTERS = {Source.TELEPHONY: "t", Source.PRESENCE: "p"}
+_SOURCE_LETTERS = {Stream.TELEPHONY: "t", Stream.PRESENCE: "p"}
 _SOURCES = {letter: source for source, letter in _SOURCE_LETTERS.items()}
 
 

@@ -15,11 +15,11 @@ _WORDS: dict[Outcome, tuple[str, ...]] = {
         "911",
         "933",
         "Phone Login",
-        "Callback requested",
     ),
     Outcome.MISSED: ("Missed", "Answered Not Accepted"),
     Outcome.VOICEMAIL: ("Voicemail", "Sent to Voicemail", "Reply"),
-    Outcome.ABANDONED: ("Abandoned",),
+    # Who asks a queue to call back has hung up without an answer.
+    Outcome.ABANDONED: ("Abandoned", "Callback requested"),
     Outcome.BUSY: ("Busy", "Line Busy"),
     Outcome.NO_ANSWER: ("No Answer", "Hang Up", "Not Answered"),
     Outcome.REJECTED: ("Rejected", "Declined"),

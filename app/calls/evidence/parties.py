@@ -11,24 +11,25 @@ session notifications").
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from app.calls.evidence.call_view import CallView, Moment, PartyView, RelatedSession
+from app.calls.evidence.call_view import CallView, RelatedSession
 from app.calls.evidence.facts import (
     EXTENSION_PARTY,
+    Announced,
     Code,
     Endpoint,
     Fact,
     Peer,
     SessionFacts,
-    Source,
+    Stream,
     known_code,
 )
-from app.calls.evidence.outcome import outcome_of, ring_seconds, talk_and_hold_seconds
+from app.calls.evidence.party_view import Moment, PartyView
 from app.calls.evidence.roles import assign_roles
 
 MOST_RELATED = 50
@@ -46,40 +47,31 @@ _LINKS = {
 
 def read_parties(facts: SessionFacts) -> CallView:
     """Compute the call from its facts. An empty set gives a call about which nothing is known."""
-    parties = _read_each(facts)
-    roles = assign_roles(parties)
-    answered = roles.first_answer()
-    from_, to = roles.sides()
-    talk_seconds, hold_seconds = talk_and_hold_seconds(roles, answered)
     in_order = sorted(facts, key=_by_time)
+    origin = next((fact.origin for fact in reversed(in_order) if fact.origin), None)
+    roles = assign_roles(_read_each(facts), origin)
     return CallView(
         telephony_session_id=next((f.telephony_session_id for f in in_order if f.telephony_session_id), None),
         session_ids=_distinct(fact.session_id for fact in in_order),
-        origin=next((fact.origin for fact in reversed(in_order) if fact.origin), None),
-        direction=roles.direction,
-        internal=roles.internal,
-        from_=from_,
-        to=to,
-        external_number=roles.external_number(),
+        origin=origin,
+        roles=roles,
         started_at=min((fact.started_at or fact.event_time for fact in in_order), default=None),
         saw_start=any(_shows_start(fact) for fact in in_order),
-        answered_at=answered.answered_at if answered else None,
-        answered_by=answered.extension_id if answered else None,
-        answered_by_human=answered is not None,
-        last_terminal_at=max((party.ended_at for party in parties if party.ended_at), default=None),
-        last_news_at=_last_news_at(facts, parties),
-        outcome=outcome_of(roles, answered, over=not any(party.alive for party in parties)),
-        outcome_if_over=outcome_of(roles, answered, over=True),
+        last_terminal_at=max((party.ended_at for party in roles.parties if party.ended_at), default=None),
+        last_news_at=_last_news_at(facts, roles.parties),
         queue_name=next((fact.queue_name for fact in in_order if fact.queue_name), None),
-        recording_ids=_distinct(recording.id for fact in in_order for recording in fact.recordings),
+        caller_name=next((fact.caller_name for fact in in_order if fact.caller_name), None),
+        park_id=_latest(fact.park_id or fact.park_data for fact in in_order),
+        on_behalf_of=_latest(fact.on_behalf_of for fact in in_order),
+        recordings=_recordings(in_order),
         related=_related(in_order),
-        extension_ids=_distinct(party.extension_id for party in parties),
-        ring_seconds=ring_seconds(roles, answered),
-        talk_seconds=talk_seconds,
-        hold_seconds=hold_seconds,
-        parties=parties,
-        caller=roles.caller,
+        is_presence_only=all(fact.source is Stream.PRESENCE for fact in in_order),
     )
+
+
+def read_stored(facts: Sequence[Mapping[str, Any]]) -> CallView:
+    """Compute the call from its stored facts, in the form of `SessionFacts.to_json`."""
+    return read_parties(SessionFacts.from_json(facts))
 
 
 def _read_each(facts: SessionFacts) -> tuple[PartyView, ...]:
@@ -102,8 +94,8 @@ def _by_party(facts: SessionFacts) -> dict[str, list[Fact]]:
 
 
 def _read_one(party_id: str, facts: Sequence[Fact]) -> PartyView:
-    telephony = _in_order([fact for fact in facts if fact.source is Source.TELEPHONY])
-    presence = _in_order([fact for fact in facts if fact.source is Source.PRESENCE])
+    telephony = _in_order([fact for fact in facts if fact.source is Stream.TELEPHONY])
+    presence = _in_order([fact for fact in facts if fact.source is Stream.PRESENCE])
     # The session stream comes last: it overrides presence.
     by_weight = [*presence, *telephony]
     ordinal = _ORDINAL.search(party_id)
@@ -119,6 +111,7 @@ def _read_one(party_id: str, facts: Sequence[Fact]) -> PartyView:
         queue_call=any(fact.queue_call for fact in by_weight),
         missed_call=_latest_flag(fact.missed_call for fact in by_weight),
         conference_role=_latest(fact.conference_role for fact in by_weight),
+        ring_out_role=_latest(fact.ring_out_role for fact in by_weight),
         park_id=_latest(fact.park_id for fact in by_weight),
         peer=next((fact.peer for fact in reversed(by_weight) if fact.peer), Peer()),
         history=history,
@@ -204,7 +197,7 @@ def _last_news_at(facts: SessionFacts, parties: Sequence[PartyView]) -> datetime
     """
     news: dict[tuple[Any, ...], datetime] = {}
     for fact in facts:
-        if fact.source is Source.TELEPHONY:
+        if fact.source is Stream.TELEPHONY:
             copies = (fact.party_id, fact.sequence, known_code(fact.code) or fact.code, fact.reason)
             name = copies if fact.sequence is not None else fact.key
             news[name] = min(news.get(name, fact.received_at), fact.received_at)
@@ -212,9 +205,20 @@ def _last_news_at(facts: SessionFacts, parties: Sequence[PartyView]) -> datetime
         moment.received_at
         for party in parties
         for moment in party.history
-        if moment.source is Source.PRESENCE
+        if moment.source is Stream.PRESENCE
     )
     return max([*news.values(), *seen], default=None) or max((f.received_at for f in facts), default=None)
+
+
+def _recordings(facts: Iterable[Fact]) -> tuple[Announced, ...]:
+    """Return the announced recordings, each once, with the last state that an event gave."""
+    found: dict[str, bool | None] = {}
+    for fact in facts:
+        for recording in fact.recordings:
+            found[recording.id] = (
+                recording.active if recording.active is not None else found.get(recording.id)
+            )
+    return tuple(Announced(recording_id, active) for recording_id, active in found.items())
 
 
 def _related(facts: Iterable[Fact]) -> tuple[RelatedSession, ...]:
@@ -238,7 +242,7 @@ def _by_time(fact: Fact) -> tuple[datetime, int, str, int]:
 
 def _shows_start(fact: Fact) -> bool:
     """Whether a fact shows the beginning of the call. Session events start with sequence 2."""
-    if fact.source is Source.PRESENCE:
+    if fact.source is Stream.PRESENCE:
         return fact.started_at is not None
     return fact.sequence is not None and fact.sequence <= 2
 

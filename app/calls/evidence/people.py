@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from app.values.phone_numbers import NumberKind, read_phone_number
 
 USER = "User"
+QUEUE = "Department"
+"""RingCentral's word for a call queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,10 @@ class Person:
     time_zone: str | None = None
     numbers: tuple[str, ...] = ()
     private_numbers: tuple[str, ...] = ()
+
+    @property
+    def is_queue(self) -> bool:
+        return self.kind == QUEUE
 
     @property
     def is_person(self) -> bool:

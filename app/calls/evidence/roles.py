@@ -1,4 +1,4 @@
-"""Who is who among the parties of a call: caller and called, queues and menus, and who answered. Pure.
+"""Who is who among the parties of a call: caller and called, queues and menus, transfers. Pure.
 
 Facts used: a party's direction is relative to the session, the caller's is Outbound in inbound calls too; the
 caller's own "Answered" can mean an IVR menu, a queue or voicemail; an IVR party disconnects without a reason
@@ -8,12 +8,14 @@ call time metrics").
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
-from app.calls.evidence.call_view import PartyView, same
 from app.calls.evidence.facts import Endpoint
+from app.calls.evidence.party_view import PartyView, same
+from app.values.phone_numbers import read_phone_number
 
 SUCCESSION = timedelta(seconds=2)
 """How far apart a party's leaving and its successor's coming may be; 0-30 ms in published streams."""
@@ -21,78 +23,84 @@ SUCCESSION = timedelta(seconds=2)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
+_TRANSFERS = frozenset({"blindtransfer", "rcctransfer", "dtmftransfer"})
+"""Reasons of a party that sent the call to another one and left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The parties by role. `called` are all but the caller; `queues` and `menus` are ids of some of them."""
+    """The parties by role. `called` are all but the caller; the sets have ids of some of them.
+
+    `queues` and `menus` are machines. `side_attempts` are phones outside the company at which a colleague was
+    sought (FindMe). `handed_to` are parties to whom the call was transferred, `handed_on_by` those who did
+    it. `supervisors` listen. `joined` came from another session and were called by nobody here.
+
+    `direction` is the company's, as far as events tell.
+    """
 
     parties: tuple[PartyView, ...]
     caller: PartyView | None
     called: tuple[PartyView, ...]
     queues: frozenset[str]
     menus: frozenset[str]
+    side_attempts: frozenset[str]
+    handed_to: frozenset[str]
+    handed_on_by: frozenset[str]
+    supervisors: frozenset[str]
+    joined: frozenset[str]
     direction: str | None
-    internal: bool
+    is_ring_out: bool
 
-    def humans(self) -> Iterator[PartyView]:
-        """Yield the called parties that a person answered, as far as events can tell.
+    def is_machine(self, party: PartyView) -> bool:
+        return party.id in self.queues or party.id in self.menus
 
-        In an inbound call only an extension counts: a party without one may be an announcement.
-        """
-        for party in self.called:
-            is_machine = party.id in self.queues or party.id in self.menus
-            is_ours = party.extension_id is not None or self.direction == "Outbound"
-            if party.answered_at and is_ours and not is_machine:
-                yield party
-
-    def first_answer(self) -> PartyView | None:
-        """Return the party that answered first.
-
-        If no called party was ever seen, the caller's own Answered counts: it follows the far side's in
-        outbound calls. In internal calls it comes too early and means nothing.
-        """
-        humans = sorted(self.humans(), key=lambda party: (party.answered_at, party.id))
-        if humans:
-            return humans[0]
-        alone = self.caller and self.direction == "Outbound" and not self.called and not self.internal
-        return self.caller if alone and self.caller and self.caller.answered_at else None
+    def is_listed_internal(self) -> bool:
+        """Whether only extensions take part, by the ids in the events alone."""
+        called = [party for party in self.called if party.id not in self.joined]
+        if self.caller and not called:
+            return bool(self.caller.extension_id and self.caller.to.extension_id)
+        from_inside = self.caller.extension_id if self.caller else called and called[0].from_.extension_id
+        return bool(from_inside) and all(party.extension_id for party in called)
 
     def sides(self) -> tuple[Endpoint, Endpoint]:
         """Return from and to of the call: the caller's view, its gaps filled from the first called party."""
         from_ = to = Endpoint()
-        if self.caller:
-            from_ = self.caller.from_.or_else(Endpoint(extension_id=self.caller.extension_id))
-            to = self.caller.to
+        caller = self.caller
+        if caller and self.is_ring_out and not caller.outbound:
+            # The platform calls the initiator first and shows them the number that they want to call.
+            from_ = caller.to.or_else(Endpoint(extension_id=caller.extension_id))
+        elif caller:
+            from_ = caller.from_.or_else(Endpoint(extension_id=caller.extension_id))
+            to = caller.to
         if self.called:
             first = self.called[0]
-            from_ = from_.or_else(first.from_)
+            if not self.is_ring_out:
+                from_ = from_.or_else(first.from_)
             to = to.or_else(first.to).or_else(Endpoint(extension_id=first.extension_id))
         return from_, to
 
-    def external_number(self) -> str | None:
-        """Return the number of the side outside the company; words such as `anonymous` are not numbers."""
-        if self.internal or self.direction is None:
-            return None
-        from_, to = self.sides()
-        if self.direction == "Inbound":
-            number = from_.phone_number
-        else:
-            outside = next((party for party in self.called if not party.extension_id), None)
-            number = to.phone_number or (outside.to.phone_number if outside else None)
-        return number if number and any(letter.isdigit() for letter in number) else None
 
-
-def assign_roles(parties: tuple[PartyView, ...]) -> Roles:
+def assign_roles(parties: tuple[PartyView, ...], origin: str | None = None) -> Roles:
     """Find out who is who. `parties` are in the order of their first events."""
-    caller = _caller(parties)
+    is_ring_out = same(origin, "RingOut")
+    caller = _caller(parties) or (_initiator(parties) if is_ring_out else None)
     called = tuple(party for party in parties if party is not caller)
+    joined = frozenset(party.id for party in called if party.outbound and not party.extension_id)
+    handed_on_by, handed_to = _transfers(called)
+    machines = _queues(called) | _menus(called, caller)
     return Roles(
         parties=parties,
         caller=caller,
         called=called,
         queues=_queues(called),
         menus=_menus(called, caller),
-        direction=_direction(caller, called),
-        internal=_is_internal(caller, called),
+        side_attempts=_side_attempts(called, caller, machines | handed_to | joined),
+        handed_to=handed_to,
+        handed_on_by=handed_on_by,
+        supervisors=_supervisors(called, caller),
+        joined=joined,
+        direction="Outbound" if is_ring_out and caller else _direction(caller, called),
+        is_ring_out=is_ring_out,
     )
 
 
@@ -104,6 +112,13 @@ def _caller(parties: Sequence[PartyView]) -> PartyView | None:
     unnumbered = [party for party in parties if party.ordinal is None and party.outbound]
     first = unnumbered[:1] or [party for party in parties[:1] if party.outbound]
     return first[0] if first else None
+
+
+def _initiator(parties: Sequence[PartyView]) -> PartyView | None:
+    """Return who started a RingOut call: the platform calls both sides, so both parties are Inbound."""
+    named = [party for party in parties if same(party.ring_out_role, "Initiator")]
+    inside = [party for party in parties if party.extension_id]
+    return next(iter([*named, *inside]), None)
 
 
 def _direction(caller: PartyView | None, called: Sequence[PartyView]) -> str | None:
@@ -118,12 +133,56 @@ def _direction(caller: PartyView | None, called: Sequence[PartyView]) -> str | N
     return "Inbound" if first.extension_id and not by_extension else "Outbound"
 
 
-def _is_internal(caller: PartyView | None, called: Sequence[PartyView]) -> bool:
-    """Whether only extensions take part, as far as events show."""
-    if caller and not called:
-        return bool(caller.extension_id and caller.to.extension_id)
-    from_inside = caller.extension_id if caller else called and called[0].from_.extension_id
-    return bool(from_inside) and all(party.extension_id for party in called)
+def _transfers(called: Sequence[PartyView]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return who handed the call on to another party of this session, and to whom."""
+    gave = [
+        party
+        for party in called
+        if party.answered_at and party.ended_at and (party.end_reason or "").lower() in _TRANSFERS
+    ]
+    came = [party.first_at for party in called]  # in order
+    taken: set[str] = set()
+    for party in gave:
+        place = bisect_left(came, (party.ended_at or _NEVER) - SUCCESSION)
+        taken.update([one.id for one in called[place : place + 2] if one is not party][:1])
+    return frozenset(party.id for party in gave), frozenset(taken)
+
+
+def _side_attempts(
+    called: Sequence[PartyView], caller: PartyView | None, others: frozenset[str]
+) -> frozenset[str]:
+    """Return the outside phones at which a colleague was sought, in a call that came from outside.
+
+    Menus and announcements show the number that was dialled, such an attempt the number that it rings.
+    """
+    if caller is None or caller.extension_id:
+        return frozenset()
+    dialled = {number_key(caller.to.phone_number), number_key(caller.from_.phone_number), None}
+    return frozenset(
+        party.id
+        for party in called
+        if not party.extension_id
+        and party.id not in others
+        and number_key(party.to.phone_number) not in dialled
+    )
+
+
+def _supervisors(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[str]:
+    """Return who listens: a colleague that came in on their own while another one was talking."""
+    inside = [party for party in called if party.extension_id and party.answered_at]
+    talks = sorted((party.answered_at or _NEVER, party.ended_at or _NEVER) for party in inside)
+    answers = [answered_at for answered_at, _ in talks]
+    # Of those who answered earlier, the one who stays longest tells whether anybody still talks.
+    stays = list(accumulate((ended_at for _, ended_at in talks), max))
+    found = set()
+    for party in called:
+        came_alone = party.extension_id and party.from_.extension_id == party.extension_id
+        is_caller = caller is not None and caller.extension_id == party.extension_id
+        before = bisect_left(answers, party.first_at)
+        is_talked = before > 0 and stays[before - 1] > party.first_at
+        if same(party.end_reason, "Supervising") or (came_alone and not is_caller and is_talked):
+            found.add(party.id)
+    return frozenset(found)
 
 
 def _queues(called: Sequence[PartyView]) -> frozenset[str]:
@@ -149,14 +208,18 @@ def _left_before(party: PartyView, at: datetime) -> bool:
 
 
 def _menus(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[str]:
-    """Return the IVR menus: answered, left without a reason or by the caller's key, and followed at once."""
+    """Return the IVR menus: left without a reason or by the caller's key, and followed at once.
+
+    In published streams a menu's party goes from Setup to Disconnected; some are Answered in between. A phone
+    that rang (Proceeding) is no menu.
+    """
     successors = _Successors(called)
     return frozenset(
         party.id
         for party in called
-        if party.answered_at
-        and not party.queue_call
+        if not party.queue_call
         and party.ended_at
+        and (party.answered_at or not party.ringing())
         and (same(party.end_reason, "CallerInputRedirect") or _was_followed(party, successors, caller))
     )
 
@@ -167,8 +230,9 @@ def _was_followed(party: PartyView, successors: "_Successors", caller: PartyView
         return False
     if caller and caller.ended_at and caller.ended_at <= left_at:
         return False
-    return party.answered_at is not None and successors.any(
-        since=max(party.answered_at, left_at - SUCCESSION), until=left_at + SUCCESSION, outlives=left_at
+    began_at = party.answered_at or party.first_at
+    return successors.any(
+        since=max(began_at, left_at - SUCCESSION), until=left_at + SUCCESSION, outlives=left_at
     )
 
 
@@ -195,3 +259,9 @@ class _Successors:
         row = self._latest[level]
         latest: datetime = max(row[first], row[end - 2**level])
         return latest > outlives
+
+
+def number_key(raw: str | None) -> str | None:
+    """Return a form in which spellings of one number are equal as far as no region is needed."""
+    number = read_phone_number(raw)
+    return (number.e164 or number.raw) if number else None

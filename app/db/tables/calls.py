@@ -55,6 +55,7 @@ calls = Table(
     Column("callee", Json),  # `to` of the API
     Column("external_number", String(widths.PHONE_NUMBER)),
     Column("queue_name", String(widths.TEXT)),
+    Column("agent_extension_id", String(MAX_OUTSIDE_ID)),  # whose call it is: placed it, or answered first
     Column("started_at", UtcDateTime, nullable=False),  # orders calls: the first time known of the call
     Column("answered_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
@@ -93,6 +94,7 @@ calls = Table(
     Index("ix_calls_stage", "account_id", "stage", "started_at", "call_id"),
     Index("ix_calls_direction", "account_id", "direction", "started_at", "call_id"),
     partial_index("ix_calls_end_check", "end_check_at", where="end_check_at IS NOT NULL"),
+    Index("ix_calls_agent", "account_id", "agent_extension_id", "started_at", "call_id"),
     Index("ix_calls_recorded", "account_id", "has_recording", "started_at", "call_id"),
     partial_index("ix_calls_insights", "account_id", "insights_at", where="insights_at IS NOT NULL"),
     Index("ix_calls_window", "account_id", "window_closes_at"),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.calls.evidence.merging import end_of
+from app.calls.evidence.versions import end_of
 from app.ids import is_alias
 from app.ringcentral.models import CallRecord
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from app.calls import recordings, store
 from app.calls.attachments.parking import join_parked
-from app.calls.evidence.merging import RecordVersion, brings_news, merge_versions
+from app.calls.evidence.records import primary_of
+from app.calls.evidence.versions import RecordVersion, brings_news, merge_versions
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
@@ -21,7 +22,6 @@ from app.enrichment.records.call_update import (
     ask_if_over,
     is_early,
     read_versions,
-    summarise_versions,
     update_call,
 )
 from app.enrichment.records.linked_sessions import links_of_records
@@ -79,8 +79,7 @@ class _Update:
         fresh = merge_versions(stored, read)
         self.versions += [_row(call, version) for version in fresh.values()]
         versions = {**stored, **fresh}
-        summary = summarise_versions(versions.values())
-        if summary is None:
+        if primary_of(versions.values()) is None:
             return False
         current = [version.record for version in versions.values()]
         # A final call is not read again, so the first request for its recording is due at once.
@@ -90,13 +89,15 @@ class _Update:
         self.recordings += named
         self.recorded |= {one.id: call for record in records for one in record.recordings}
         insights_after = self.plan.insights_after
-        if insights_after is not None and self.availability is not None and summary.has_recording:
+        if (
+            insights_after is not None
+            and self.availability is not None
+            and any(one.recordings for one in current)
+        ):
             expect_insights(call, self.availability, insights_after, ledger.now)
         has_news = bool(named) or brings_news(fresh, stored)
-        is_first = update_call(
-            ledger, call, summary, versions, self.source, has_news=has_news, plan=self.plan
-        )
-        self.names |= name_call(ledger, call, summary, records, self.taken_keys)
+        is_first = update_call(ledger, call, versions, self.source, has_news=has_news, plan=self.plan)
+        self.names |= name_call(ledger, call, current, records, self.taken_keys)
         self.links[call.call_id] = links_of_records(call, current)
         return is_first
 

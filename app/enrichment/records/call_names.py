@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.calls import store
 from app.calls.evidence.matching import CallKeys
-from app.calls.evidence.merging import RecordSummary
 from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call
+from app.ids import is_alias
 from app.ringcentral.models import CallRecord
 
 
@@ -41,22 +41,27 @@ def _keys_of(records: Iterable[CallRecord]) -> set[str]:
 
 
 def name_call(
-    ledger: Ledger, call: Call, summary: RecordSummary, records: Iterable[CallRecord], taken: set[str]
+    ledger: Ledger,
+    call: Call,
+    current: Iterable[CallRecord],
+    records: Iterable[CallRecord],
+    taken: set[str],
 ) -> dict[str, Call]:
-    """Give the call the names that its records have; return them for what is parked under them.
+    """Give the call the names that its `current` records have; return them for what is parked under them.
 
     `taken` has the keys of other calls and gets the new one: a key names one call, and a second call that
     claims it remains known by its `sessionId`.
     """
-    if call.session_id is None and summary.session_ids:
-        call.session_id = summary.session_ids[0]
+    # The "0" of conferences names no call.
+    session_ids = dict.fromkeys(one.session_id for one in current if is_alias(one.session_id))
+    names = [str(session_id) for session_id in session_ids]
+    if call.session_id is None and names:
+        call.session_id = names[0]
         ledger.keep(call)
     keys = _keys_of(records)
     if _is_nameless(call) and len(keys) == 1 and not keys & taken:
         taken |= keys
         (call.telephony_session_id,) = keys
         ledger.keep(call)
-    names = [*summary.session_ids, call.telephony_session_id]
-    ledger.name(call, summary.session_ids)
-    ledger.involve(call, summary.extension_ids, summary.numbers)
-    return dict.fromkeys(names, call)
+    ledger.name(call, names)
+    return dict.fromkeys([*names, call.telephony_session_id], call)

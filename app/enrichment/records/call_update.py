@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from app import metrics
-from app.calls.evidence.merging import RecordSummary, RecordVersion, end_of, summarise
+from app.calls.derivation.fields import LATEST_START, derive_fields, extension_ids, phone_numbers
+from app.calls.evidence.parties import read_stored
+from app.calls.evidence.versions import RecordVersion, end_of
 from app.calls.ledger import Ledger
-from app.calls.model import Call, Outcome, Source, Stage
+from app.calls.model import RECORDS_END, Call, Outcome, Source, Stage
 from app.db.engine import wake
 from app.enrichment.records.plan import CallLogPlan
 from app.ids import CallId, new_id
@@ -19,13 +21,6 @@ from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 from app.values.times import time_text
 from app.work.wakeups import ENDS
 
-LATEST_START = timedelta(hours=1)
-"""How far after a call became known its start may lie: clocks differ, but not by more."""
-
-RECORDS_END = "recordsEnd"
-"""Key in a call's details: the latest end that its records gave."""
-
-_IDENTIFYING = frozenset({"phoneNumber", "extensionNumber", "extensionId"})
 _END_TOLERANCE = timedelta(seconds=5)
 """Records count in whole seconds."""
 
@@ -74,29 +69,15 @@ def read_versions(call: Call, rows: Iterable[Row[Any]]) -> Iterator[RecordVersio
             yield RecordVersion(record, Source(row.source), row.fetched_at, early)
 
 
-def summarise_versions(versions: Collection[RecordVersion]) -> RecordSummary | None:
-    """Summarise a call's records; None while none of them is finished."""
-    provisional = {version.record.id for version in versions if version.is_provisional}
-    return summarise([version.record for version in versions], provisional)
-
-
 def is_early(call: Call, fetched_at: datetime) -> bool:
     """Whether the call was still going on at `fetched_at`: records of that time are provisional in every
     field."""
     return call.stage == Stage.LIVE or (call.ended_at is not None and fetched_at < call.ended_at)
 
 
-def reapply_records(call: Call, rows: Iterable[Row[Any]]) -> None:
-    """Set the fields of a call again from its stored records (rows of `call_records`)."""
-    summary = summarise_versions(list(read_versions(call, rows)))
-    if summary is not None:
-        _copy(call, summary)
-
-
 def update_call(
     ledger: Ledger,
     call: Call,
-    summary: RecordSummary,
     versions: Mapping[str, RecordVersion],
     source: Source,
     *,
@@ -109,14 +90,17 @@ def update_call(
     # Records that were stored while the call went on are no news, but they have not been applied to it yet.
     if has_news or is_first:
         previous_start = call.started_at
-        _copy(call, summary)
+        view = read_stored(call.facts)
+        derived = derive_fields(call, view, versions.values(), ledger.company)
+        current = versions.values()
+        ledger.involve(call, extension_ids(view, current), phone_numbers(derived, view, current))
         _correct_end(call, [version.record for version in versions.values()], ledger.now)
         if call.started_at != previous_start:
             ledger.redate(call)
     if is_first:
-        _bootstrap(ledger, call, summary, source, plan)
+        _bootstrap(ledger, call, source, plan)
     elif has_news:
-        ledger.change(call, "call.updated", source=source.value, primaryRecordId=summary.primary_id)
+        ledger.change(call, "call.updated", source=source.value, primaryRecordId=call.primary_record_id)
     # A Detailed record of the Call Log settles a call only if it was read after the end.
     is_reconciling = any(
         version.is_detailed_log and not is_early(call, version.fetched_at) for version in versions.values()
@@ -149,7 +133,7 @@ def _records_end(call: Call) -> datetime | None:
     return None if stored is None else datetime.fromisoformat(stored)
 
 
-def _bootstrap(ledger: Ledger, call: Call, summary: RecordSummary, source: Source, plan: CallLogPlan) -> None:
+def _bootstrap(ledger: Ledger, call: Call, source: Source, plan: CallLogPlan) -> None:
     now = ledger.now
     call.bootstrapped_at = now
     call.bootstrapped_by = source
@@ -167,7 +151,7 @@ def _bootstrap(ledger: Ledger, call: Call, summary: RecordSummary, source: Sourc
         "call.bootstrapped",
         source=source.value,
         seconds=round(waited, 3),
-        outcome=summary.outcome.value,
+        outcome=call.outcome,
     )
 
 
@@ -199,37 +183,3 @@ def _digest(versions: Mapping[str, RecordVersion]) -> str:
     # Keys are sorted because PostgreSQL returns those of an object in another order.
     parts = [json.dumps(dict(versions[key].record.raw), sort_keys=True).encode() for key in sorted(versions)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _copy(call: Call, summary: RecordSummary) -> None:
-    call.primary_record_id = summary.primary_id
-    call.direction = summary.direction or call.direction
-    call.action = summary.action
-    call.result = summary.result
-    call.outcome = _outcome(call, summary)
-    call.caller = _complete(call.details.get("from"), summary.caller)
-    call.callee = _complete(call.details.get("to"), summary.callee)
-    call.external_number = summary.external_number or call.external_number
-    if summary.started_at is not None and summary.started_at <= call.created_at + LATEST_START:
-        call.started_at = summary.started_at
-    call.duration_seconds = summary.duration_seconds
-    call.has_recording = summary.has_recording
-
-
-def _outcome(call: Call, summary: RecordSummary) -> Outcome:
-    """Return the outcome from the records, except where they show only a missed leg of a call that was
-    answered.
-
-    One user's Call Log has only his own records, so it shows a call that a colleague answered as missed.
-    """
-    is_answered = call.answered_at is not None and call.details.get("answeredByHuman") is True
-    return Outcome.ANSWERED if summary.outcome is Outcome.MISSED and is_answered else summary.outcome
-
-
-def _complete(of_events: Mapping[str, Any] | None, of_record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Add to a side of a call what only its events say, if both mean the same party."""
-    of_events = of_events or {}
-    differs = any(
-        of_events.get(name, value) != value for name, value in of_record.items() if name in _IDENTIFYING
-    )
-    return (dict(of_record) if differs else {**of_events, **of_record}) or None

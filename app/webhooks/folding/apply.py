@@ -6,16 +6,17 @@ from typing import Any
 
 from app.calls import store
 from app.calls.attachments.parking import join_parked
-from app.calls.evidence.call_view import CallView, endpoint_json
+from app.calls.derivation.fields import derive_fields, extension_ids, phone_numbers
+from app.calls.evidence.call_view import CallView
 from app.calls.evidence.facts import Fact, SessionFacts, known_until
 from app.calls.evidence.parties import read_parties
 from app.calls.insights.store import join
 from app.calls.ledger import Ledger
-from app.calls.model import NO_SESSION, Call, Stage
+from app.calls.model import NO_SESSION, Call
 from app.calls.related.links import Link, key_of
 from app.calls.related.store import link_calls
 from app.clock import Clock
-from app.enrichment.records.call_update import RECORDS_END, reapply_records
+from app.enrichment.records.call_update import read_versions
 from app.ids import CallId, new_id
 from app.webhooks.folding.stages import EndRules, judge
 from app.webhooks.payloads.notification import CallKey
@@ -175,7 +176,7 @@ def _apply(
     facts = stored.union(addition.facts)
     call.facts = facts.to_json()
     view = read_parties(facts)
-    copy_view(call, view)
+    derived = derive_fields(call, view, (), ledger.company) if not records else None
     if is_new:
         call.ready("record", "pending", ledger.now)
         ledger.open(call, "call.live", direction=call.direction)
@@ -183,14 +184,15 @@ def _apply(
         _announce_change(ledger, call, before)
     judge(ledger, call, view, rules)
     call.state_known_at = known_until(facts, call.state_known_at)
-    if records:
+    versions = list(read_versions(call, records))
+    if derived is None:
         # After the end is known: it decides which of the records are provisional.
-        reapply_records(call, records)
+        derived = derive_fields(call, view, versions, ledger.company)
         _announce_change(ledger, call, before)
     ledger.keep(call)
     names = {name for name in (*view.session_ids, call.telephony_session_id) if name not in old_names}
     ledger.name(call, view.session_ids)
-    ledger.involve(call, view.extension_ids, _numbers(view))
+    ledger.involve(call, extension_ids(view, versions), phone_numbers(derived, view, versions))
     return view, names
 
 
@@ -198,42 +200,6 @@ def links_of_events(call: Call, view: CallView) -> list[Link]:
     """Return the links to other sessions that a call's events name."""
     named = [(key_of(link.telephony_session_id, link.session_id), link) for link in view.related]
     return [Link(call.telephony_session_id, key, link.kind, link.session_id) for key, link in named if key]
-
-
-def copy_view(call: Call, view: CallView) -> None:
-    """Copy what events say. Once there is a record, it decides who called whom and with what outcome."""
-    call.session_id = view.session_id or call.session_id
-    call.parties = [party.to_json() for party in view.parties]
-    call.answered_at = view.answered_at
-    call.queue_name = view.queue_name
-    call.internal = view.internal
-    from_records = {name: value for name, value in call.details.items() if name == RECORDS_END}
-    call.details = {
-        "ringSeconds": view.ring_seconds,
-        "talkSeconds": view.talk_seconds,
-        "holdSeconds": view.hold_seconds,
-        "answeredBy": view.answered_by,
-        "answeredByHuman": view.answered_by_human,
-        "recordingIds": list(view.recording_ids),
-        "origin": view.origin,
-        "from": endpoint_json(view.from_),
-        "to": endpoint_json(view.to),
-        **from_records,
-    }
-    if call.primary_record_id is None:
-        call.direction = view.direction or call.direction
-        call.caller = endpoint_json(view.from_) or call.caller
-        call.callee = endpoint_json(view.to) or call.callee
-        call.external_number = view.external_number or call.external_number
-        call.started_at = view.started_at or call.started_at
-        is_over = call.stage != Stage.LIVE
-        call.outcome = (view.outcome_if_over if is_over else view.outcome).value
-        call.has_recording = bool(view.recording_ids)
-
-
-def _numbers(view: CallView) -> list[str]:
-    numbers = [view.from_.phone_number, view.to.phone_number, view.external_number]
-    return [number for number in numbers if number]
 
 
 def _announce_change(ledger: Ledger, call: Call, before: tuple[Any, ...]) -> None:
@@ -246,4 +212,5 @@ def _visible(call: Call) -> tuple[Any, ...]:
         call.session_id, call.direction, call.internal, call.outcome, call.caller, call.callee,
         call.external_number, call.queue_name, call.started_at, call.answered_at, call.parties, call.details,
         call.has_recording, call.primary_record_id, call.result, call.action, call.duration_seconds,
+        call.agent_extension_id,
     )  # fmt: skip

@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from itertools import islice
 
-from app.calls.evidence.call_view import CallView, PartyView, same
+from app.calls.evidence.call_view import CallView
 from app.calls.evidence.facts import Code
+from app.calls.evidence.party_view import PartyView, same
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -233,7 +234,13 @@ def _who_hung_up(remaining: Sequence[PartyView], view: CallView) -> PartyView | 
     caller = view.caller
     if caller and caller.known is Code.DISCONNECTED and _has_left(caller):
         return caller
-    if view.direction != "Outbound" or view.internal or len(remaining) > 1 or not remaining[0].extension_id:
+    roles = view.roles
+    if (
+        roles.direction != "Outbound"
+        or roles.is_listed_internal()
+        or len(remaining) > 1
+        or not remaining[0].extension_id
+    ):
         return None
     outside = [party for party in view.parties if not party.extension_id]
     answered = [p for p in outside if p.answered_at and p.known is Code.DISCONNECTED and _has_left(p)]

@@ -18,9 +18,8 @@ from app.accounts.access import CALL_READING
 from app.accounts.connections import Connection, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
-from app.calls.evidence import parties
+from app.calls.evidence import parties, versions
 from app.calls.evidence.facts import TERMINAL, SessionFacts, known_code, known_until
-from app.calls.evidence.merging import end_of
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Stage
 from app.enrichment import gaps
@@ -190,7 +189,7 @@ class LiveCalls(AccountsWorker):
 
     async def _judge_records(self, call: Call, records: Sequence[CallRecord], seen_at: datetime) -> bool:
         """End a call whose records were all finished, and had been for a while, at `seen_at`."""
-        ended_at = end_of(records)
+        ended_at = versions.end_of(records)
         if ended_at is None or ended_at + self._settling_time > seen_at:
             return False
         if any(one.is_in_progress for one in records):

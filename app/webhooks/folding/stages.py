@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.calls.derivation.fields import outcome_of_events
 from app.calls.evidence.call_view import CallView
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Stage
@@ -71,7 +72,7 @@ def end(ledger: Ledger, call: Call, view: CallView, ended_at: datetime, reason: 
     if call.stage != Stage.LIVE:
         ledger.change(call, "call.updated", source="webhook", endedAt=time_text(ended_at))
         return
-    call.outcome = view.outcome_if_over.value
+    call.outcome = outcome_of_events(view, ledger.company).value
     call.end_known_at = ledger.now
     call.reads = call.looks = 0
     call.last_missed_at = None

@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from app.calls.evidence.facts import EXTENSION_PARTY, Announced, Code, Endpoint, Fact, Peer, Source
+from app.calls.evidence.facts import EXTENSION_PARTY, Announced, Code, Endpoint, Fact, Peer, Stream
 from app.ids import UNBOUND_ACCOUNT, AccountId, SessionId, TelephonySessionId, as_text
 from app.values.storable import storable_json
 from app.webhooks.payloads.fields import (
@@ -241,7 +241,7 @@ def _telephony_fact(envelope: _Envelope, party: Mapping[str, Any], part: int, *,
     extension_id = as_text(party.get("extensionId")) or (_body_extension(envelope) if alone else None)
     direction = as_line(party.get("direction"))
     return Fact(
-        source=Source.TELEPHONY,
+        source=Stream.TELEPHONY,
         uuid=envelope.uuid,
         part=part,
         received_at=envelope.received_at,
@@ -263,6 +263,9 @@ def _telephony_fact(envelope: _Envelope, party: Mapping[str, Any], part: int, *,
         queue_call=as_flag(party.get("queueCall")),
         missed_call=as_flag(party.get("missedCall")),
         conference_role=as_line(party.get("conferenceRole")),
+        ring_out_role=as_line(party.get("ringOutRole")),
+        park_data=as_line(status.get("parkData")),
+        on_behalf_of=_on_behalf_of(party.get("onBehalfOf")),
         recordings=_recordings(party.get("recordings")),
         queue_name=ui.get("QueueName"),
         caller_name=ui.get("CallerIdName"),
@@ -310,8 +313,9 @@ def _presence_fact(
     this_side = Endpoint(extension_id=extension_id)
     from_ = Endpoint(as_phone_number(entry.get("from")), as_line(entry.get("fromName")))
     to = Endpoint(as_phone_number(entry.get("to")), as_line(entry.get("toName")))
+    shown = _shown_to_user(entry)
     return Fact(
-        source=Source.PRESENCE,
+        source=Stream.PRESENCE,
         uuid=envelope.uuid,
         part=part,
         received_at=envelope.received_at,
@@ -326,6 +330,11 @@ def _presence_fact(
         from_=from_ if inbound else from_.or_else(this_side),
         to=to.or_else(this_side) if inbound else to,
         code=_presence_code(entry),
+        park_data=as_line(entry.get("parkData")),
+        on_behalf_of=_on_behalf_of(entry.get("onBehalfOf")),
+        queue_call=as_flag(entry.get("queueCall")),
+        queue_name=shown.get("QueueName"),
+        caller_name=shown.get("CallerIdName"),
         started_at=as_time(entry.get("startTime")),
     )
 
@@ -333,11 +342,12 @@ def _presence_fact(
 def _presence_code(entry: Mapping[str, Any]) -> str | None:
     """Translate a presence entry's state into that of the session stream.
 
-    `NoCall` ends the call of this extension only with `terminationType` final.
+    `NoCall` ends the call of this extension. Some payloads lack `terminationType`; only `intermediate`, which
+    is deprecated, says that the call goes on.
     """
     status = as_line(entry.get("telephonyStatus"))
     if status == "NoCall":
-        return Code.DISCONNECTED if entry.get("terminationType") == "final" else None
+        return None if entry.get("terminationType") == "intermediate" else Code.DISCONNECTED
     return _PRESENCE_CODES.get(status, status) if status else None
 
 
@@ -400,8 +410,20 @@ def _recordings(value: Any) -> tuple[Announced, ...]:
     return tuple(announced)
 
 
+def _on_behalf_of(value: Any) -> str | None:
+    """Return for whom an assistant acts: an extension id or a name, or an object that has one."""
+    named = as_object(value)
+    return as_text(named.get("extensionId")) or as_line(named.get("name")) or as_line(value)
+
+
 def _shown_to_user(party: Mapping[str, Any]) -> dict[str, str]:
-    info = as_object(party.get("uiCallInfo"))
-    lines = (as_object(info.get("primary")), as_object(info.get("additional")))
+    """Return the names that a phone shows, by type: QueueName, CallerIdName.
+
+    Session events have them in `uiCallInfo`, presence in `callInfo`, one object or several.
+    """
+    info, entries = as_object(party.get("uiCallInfo")), party.get("callInfo")
+    listed = objects_in(entries) if isinstance(entries, list) else (as_object(entries),)
+    lines = [as_object(info.get("primary")), as_object(info.get("additional")), *islice(listed, 8)]
+    lines += [as_object(as_object(entries).get(name)) for name in ("primary", "additional")]
     pairs = ((as_line(line.get("type")), as_line(line.get("value"))) for line in lines)
     return {kind: value for kind, value in pairs if kind and value}

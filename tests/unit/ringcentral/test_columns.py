@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Float, Integer, String
 
-from app.calls.evidence.merging import end_of, summarise
+from app.calls.derivation.fields import derive_fields
+from app.calls.evidence.facts import SessionFacts
+from app.calls.evidence.parties import read_parties
+from app.calls.evidence.people import UNKNOWN_COMPANY
+from app.calls.evidence.records import state_records
+from app.calls.evidence.versions import RecordVersion, end_of
+from app.calls.model import Call, Source
 from app.db.tables import call_links, call_records, calls, insights, recordings, subscriptions
 from app.db.types import UtcDateTime
+from app.ids import AccountId, CallId
 from app.ringcentral.models import (
     CallRecord,
     read_call_record,
@@ -18,6 +25,7 @@ from app.ringcentral.models import (
     read_subscription,
 )
 from app.values.storable import EARLIEST, LATEST, MAX_INTEGER
+from tests.fakes.clock import START
 
 ODD: list[Any] = [
     "x" * 100_000, "\x00" * 300, "\ud800" * 300, "9" * 129, "", " ", None, True, [], {}, 0, -1, 1.5, 2**31,
@@ -42,12 +50,28 @@ def record(name: str, value: Any) -> CallRecord:
     return read
 
 
-def of_summary(name: str, field: str) -> Callable[[Any], Any]:
+def of_call(name: str, field: str) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
-        summary = summarise([record(name, value)])
-        return None if summary is None else getattr(summary, field)
+        call = Call(
+            account_id=AccountId("1"),
+            call_id=CallId("call_1"),
+            telephony_session_id="s-1",
+            started_at=START,
+            created_at=START,
+            updated_at=START,
+        )
+        version = RecordVersion(record(name, value), Source.CALL_LOG, START)
+        derive_fields(call, read_parties(SessionFacts()), [version], UNKNOWN_COMPANY)
+        return getattr(call, field)
 
     return read
+
+
+def queue_of(value: Any) -> Any:
+    named = {"id": "r", "startTime": "2026-03-10T18:07:41Z", "result": "Abandoned", "to": {"name": value}}
+    read = read_call_record(named)
+    assert isinstance(read, CallRecord)
+    return state_records([RecordVersion(read, Source.CALL_LOG, START)])[0].queue_name
 
 
 def of(reader: Callable[[Any], Any], name: str, field: str, **fixed: Any) -> Callable[[Any], Any]:
@@ -55,11 +79,12 @@ def of(reader: Callable[[Any], Any], name: str, field: str, **fixed: Any) -> Cal
 
 
 READ: list[tuple[Column[Any], Callable[[Any], Any]]] = [
-    (calls.c.direction, of_summary("direction", "direction")),
-    (calls.c.action, of_summary("action", "action")),
-    (calls.c.result, of_summary("result", "result")),
-    (calls.c.duration_seconds, of_summary("duration", "duration_seconds")),
-    (calls.c.started_at, of_summary("startTime", "started_at")),
+    (calls.c.direction, of_call("direction", "direction")),
+    (calls.c.queue_name, queue_of),
+    (calls.c.action, of_call("action", "action")),
+    (calls.c.result, of_call("result", "result")),
+    (calls.c.duration_seconds, of_call("duration", "duration_seconds")),
+    (calls.c.started_at, of_call("startTime", "started_at")),
     (calls.c.session_id, lambda value: record("sessionId", value).session_id),
     (calls.c.telephony_session_id, lambda value: record("telephonySessionId", value).telephony_session_id),
     (calls.c.external_number, lambda value: record("from", {"phoneNumber": value}).from_party.phone_number),

@@ -11,6 +11,7 @@ from app.calls import store
 from app.calls.attachments import store as attachments
 from app.calls.attachments.stored import NOTE
 from app.calls.attachments.subjects import open_account
+from app.calls.evidence.facts import SessionFacts
 from app.db.tables import calls
 from app.enrichment.call_log import due_requests
 from app.enrichment.call_log.reader import CallLogReader
@@ -27,6 +28,8 @@ from app.enrichment.recordings.watcher import RecordingWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RequestRefused
 from app.ids import AccountId, SessionId
 from app.ringcentral.models import CallRecord, Recording, RecordsPage, read_call_record
+from app.webhooks.payloads.notification import TelephonyEvent, read_notification
+from tests.factories import delivery, party, received_at
 from tests.factories_calls import ACCOUNT, ANA, BEN, raw_record
 from tests.fakes.clock import START
 from tests.fakes.context import accounts_context
@@ -470,25 +473,33 @@ async def test_reconciled_calls_are_confirmed_by_their_records(desk: Desk) -> No
     assert {(await desk.call(number)).stage for number in (1, 2, 3)} == {"final"}
 
 
+def facts_of_call(state: str = "Proceeding", **fields: Any) -> list[dict[str, Any]]:
+    """Dana calls Ana, whose party reaches this state."""
+    shown: dict[str, Any] = {"from": {"phoneNumber": "+15550179001"}, **fields}
+    caller = party(1, "Setup", **shown)
+    payloads = [delivery(caller), delivery(party(2, state, extensionId="711000101"), sequence=3)]
+    events = [read_notification(payload, received_at(payload)) for payload in payloads]
+    facts = [event.calls[0].facts for event in events if isinstance(event, TelephonyEvent)]
+    return SessionFacts.of(fact for several in facts for fact in several).to_json()
+
+
 async def test_a_record_without_a_number_is_completed_from_events(desk: Desk) -> None:
-    await desk.end_call(
-        details={"from": {"phoneNumber": "+15550179001"}, "to": {"phoneNumber": "+15550100101"}}
-    )
+    await desk.end_call(facts=facts_of_call(to={"phoneNumber": "+15550100101"}))
     sides = {"from": {"name": "Dana Field"}, "to": {"phoneNumber": "+15550100900"}}
     desk.ringcentral.log = [detailed(desk) | sides]
     desk.clock.advance(121)
     await desk.reader.step()
     call = await desk.call()
     assert call.caller == {"phoneNumber": "+15550179001", "name": "Dana Field"}
-    assert call.callee == {"phoneNumber": "+15550100900"}, "other than the one in the events"
+    dialled = {"phoneNumber": "+15550100101", "extensionId": ANA}
+    assert call.callee == dialled, "what was dialled, as the events saw it"
 
 
 async def test_the_missed_record_of_one_user_does_not_undo_that_another_answered(desk: Desk) -> None:
-    await desk.end_call(
-        1, answered_at=desk.clock.now() - timedelta(seconds=60), details={"answeredByHuman": True}
-    )
-    await desk.end_call(2, details={"answeredByHuman": False})
-    desk.ringcentral.log = [detailed(desk, number, result="Missed", duration=0) for number in (1, 2)]
+    await desk.end_call(1, facts=facts_of_call("Answered"))
+    await desk.end_call(2, facts=facts_of_call("Proceeding"))
+    of_ben = {"result": "Missed", "duration": 0, "extension": {"id": 711000102}}
+    desk.ringcentral.log = [detailed(desk, number, **of_ben) for number in (1, 2)]
     desk.clock.advance(121)
     await desk.reader.step()
     assert [(await desk.call(number)).outcome for number in (1, 2)] == ["answered", "missed"]

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from app.calls.evidence.merging import summarise
 from app.calls.model import Call
 from app.calls.related.links import Link
 from app.enrichment.records.linked_sessions import links_of_records
@@ -57,9 +56,3 @@ def test_a_leg_of_another_session_links_it_without_saying_how() -> None:
 def test_a_call_is_never_linked_with_itself() -> None:
     assert links_of(record(transferTarget={"telephonySessionId": OWN})) == []
     assert links_of(record(transferTarget={})) == []
-
-
-def test_the_zero_of_conferences_is_no_name_of_a_call() -> None:
-    summary = summarise([record(sessionId="0"), record(record_id="other", sessionId="12")])
-    assert summary is not None
-    assert summary.session_ids == ("12",)

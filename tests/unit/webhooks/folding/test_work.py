@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.calls.evidence.facts import FIRST_FACTS, LAST_FACTS, Fact, Peer, SessionFacts, Source
+from app.calls.evidence.facts import FIRST_FACTS, LAST_FACTS, Fact, Peer, SessionFacts, Stream
 from app.calls.evidence.parties import MOST_RELATED, read_parties
 from app.webhooks.folding.ending import judge_end
 from app.webhooks.payloads.notification import (
@@ -46,7 +46,7 @@ def count_bytecodes(work: Callable[[], Any]) -> int:
 def a_fact(number: int, at: float, **fields: Any) -> Fact:
     when = NOON + timedelta(seconds=at)
     values: dict[str, Any] = {
-        "source": Source.TELEPHONY,
+        "source": Stream.TELEPHONY,
         "part": 0,
         "received_at": when,
         "direction": "Inbound",
@@ -111,7 +111,7 @@ def presence_alone(size: int) -> list[Fact]:
         a_fact(
             0,
             number,
-            source=Source.PRESENCE,
+            source=Stream.PRESENCE,
             party_id=f"ext:{number}",
             extension_id=str(number),
             code="Answered",

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -6,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calls.evidence.merging import RecordVersion, brings_news, merge_versions, primary_of, summarise
+from app.calls.derivation.derive import DerivedCall, derive_call
+from app.calls.evidence.records import primary_of as primary_version
+from app.calls.evidence.records import state_records
+from app.calls.evidence.versions import RecordVersion, brings_news, merge_versions
 from app.calls.model import Outcome, Source
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import raw_record
@@ -21,6 +25,18 @@ def record(record_id: str = "r", **fields: Any) -> CallRecord:
 
 def reading(source: Source = Source.ACTIVE_CALLS, after: float = 0, **fields: Any) -> RecordVersion:
     return RecordVersion(record(**fields), source, START + timedelta(seconds=after))
+
+
+def versions_of(records: Iterable[CallRecord], provisional: Collection[str] = ()) -> list[RecordVersion]:
+    return [RecordVersion(one, Source.CALL_LOG, START, one.id in provisional) for one in records]
+
+
+def primary_of(records: Iterable[CallRecord], provisional: Collection[str] = ()) -> CallRecord | None:
+    return primary_version(versions_of(records, provisional))
+
+
+def derived(records: Iterable[CallRecord], provisional: Collection[str] = ()) -> DerivedCall:
+    return derive_call(state_records(versions_of(records, provisional)))
 
 
 LEGS = [{"legType": "Accept", "master": True}]
@@ -125,28 +141,18 @@ def test_the_primary_record_is_chosen_by_rule(better: dict[str, Any], worse: dic
 
 def test_no_record_in_progress_or_deleted_is_primary() -> None:
     assert primary_of([record("a", result="In Progress"), record("b", deleted=True)]) is None
-    assert summarise([record("a", result="In Progress")]) is None
 
 
-def test_a_summary_has_both_parties_and_the_outcome() -> None:
-    summary = summarise([record("a", recording={"id": "3019664700"}, extension={"id": 711000101})])
-    assert summary is not None
-    assert (summary.outcome, summary.external_number, summary.duration_seconds) == (
-        Outcome.ANSWERED,
-        "+15550179001",
-        96,
-    )
-    assert summary.has_recording
-    assert summary.extension_ids == ("711000101",)
-    assert summary.session_ids == ("1229016182016",)
+def test_a_record_tells_the_outcome_and_the_external_number() -> None:
+    call = derived([record("a", recording={"id": "3019664700"}, extension={"id": 711000101})])
+    assert (call.outcome, call.external_number) == (Outcome.ANSWERED, "+15550179001")
+    assert [agent.extension_id for agent in call.agents] == ["711000101"]
 
 
 def test_the_external_side_of_an_outbound_call_is_the_called_one() -> None:
-    summary = summarise(
-        [record("a", direction="Outbound", to={"phoneNumber": "+1999"}, **{"from": {"phoneNumber": "+1555"}})]
-    )
-    assert summary is not None
-    assert summary.external_number == "+1999"
+    sides = {"to": {"phoneNumber": "+15550179002"}, "from": {"phoneNumber": "+15550100101"}}
+    call = derived([record("a", direction="Outbound", result="Call connected", **sides)])
+    assert (call.direction, call.external_number) == ("Outbound", "+15550179002")
 
 
 def internal(caller: str, called: str, says: str) -> list[CallRecord]:
@@ -164,24 +170,20 @@ def test_in_a_call_between_extensions_the_called_side_decides_whether_it_was_ans
     says: str, turned: bool
 ) -> None:
     records = internal("101", "102", says)
-    summary = summarise(records[::-1] if turned else records)
-    assert summary is not None
-    expected = {"Accepted": Outcome.ANSWERED, "Voicemail": Outcome.VOICEMAIL, "Missed": Outcome.MISSED}
-    assert summary.outcome is expected[says]
+    call = derived(records[::-1] if turned else records)
+    expected = {"Accepted": Outcome.ANSWERED, "Voicemail": Outcome.VOICEMAIL, "Missed": Outcome.NO_ANSWER}
+    assert call.outcome is expected[says]
 
 
 @pytest.mark.parametrize("says", ["Accepted", "Voicemail", "Phone Login"])
 def test_a_call_to_the_own_number_reaches_voicemail(says: str) -> None:
-    summary = summarise(internal("101", "101", says))
-    assert summary is not None
-    assert summary.outcome is Outcome.VOICEMAIL
+    assert derived(internal("101", "101", says)).outcome is Outcome.VOICEMAIL
 
 
 def test_a_failed_call_to_the_own_number_keeps_its_outcome() -> None:
     same = {"phoneNumber": "+15550100101"}
-    summary = summarise([record("o", direction="Outbound", result="Busy", **{"from": same, "to": same})])
-    assert summary is not None
-    assert summary.outcome is Outcome.BUSY
+    call = derived([record("o", direction="Outbound", result="Busy", **{"from": same, "to": same})])
+    assert call.outcome is Outcome.BUSY
 
 
 def test_an_unanswered_transfer_leaves_the_call_answered() -> None:
@@ -190,15 +192,12 @@ def test_an_unanswered_transfer_leaves_the_call_answered() -> None:
     missed = record(
         "i", direction="Inbound", result="Missed", **{"from": dana, "to": {"extensionNumber": "102"}}
     )
-    summary = summarise([call, missed])
-    assert summary is not None
-    assert summary.outcome is Outcome.ANSWERED
+    assert derived([call, missed]).outcome is Outcome.ANSWERED
 
 
 def test_a_party_without_anything_is_a_party_too() -> None:
-    summary = summarise([record("a", to={}, **{"from": {"name": "Dana Field"}})])
-    assert summary is not None
-    assert (summary.caller, summary.callee) == ({"name": "Dana Field"}, {})
+    call = derived([record("a", to={}, **{"from": {"name": "Dana Field"}})])
+    assert (call.from_json, call.to_json) == ({"name": "Dana Field"}, None)
 
 
 def test_a_version_from_during_the_call_never_replaces_one_from_after_it() -> None:
@@ -212,11 +211,10 @@ def test_a_version_from_during_the_call_never_replaces_one_from_after_it() -> No
 
 def test_a_record_from_before_the_end_is_primary_only_without_others() -> None:
     early, after = record("early", result="Accepted", duration=900), record("after", result="Missed")
-    summary = summarise([early, after], provisional={"early"})
-    assert summary is not None
-    assert (summary.primary_id, summary.outcome) == ("after", Outcome.MISSED)
-    alone = summarise([early], provisional={"early"})
-    assert alone is not None
+    primary = primary_of([early, after], provisional={"early"})
+    assert primary is not None
+    assert (primary.id, derived([early, after], provisional={"early"}).outcome) == ("after", Outcome.MISSED)
+    assert primary_of([early], provisional={"early"}) is early
 
 
 @pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])

@@ -1,0 +1,166 @@
+"""The people of the company in a call, in order. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from app.calls.derivation.answers import Answers, talked_spans
+from app.calls.derivation.sides import Sides, Where
+from app.calls.evidence.facts import Endpoint
+from app.calls.evidence.party_view import total_seconds
+from app.calls.evidence.people import Person
+from app.calls.evidence.statements import Line, Role, Statement
+from app.values.times import time_text
+
+_LATE = datetime.max.replace(tzinfo=UTC)
+
+
+class AgentRole(StrEnum):
+    """What somebody of the company did in a call."""
+
+    PLACED = "placed"
+    ANSWERED = "answered"
+    RANG = "rang"
+    TRANSFERRED_TO = "transferredTo"
+    TRANSFERRED_FROM = "transferredFrom"
+    SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One person of the company in a call. `talk_seconds` is None where no witness tells it."""
+
+    extension_id: str | None
+    extension_number: str | None
+    name: str | None
+    email: str | None
+    role: AgentRole
+    answered_at: datetime | None
+    talk_seconds: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "extensionId": self.extension_id,
+            "extensionNumber": self.extension_number,
+            "name": self.name,
+            "email": self.email,
+            "role": self.role.value,
+            "answeredAt": time_text(self.answered_at),
+            "talkSeconds": self.talk_seconds,
+        }
+
+
+def find_agents(
+    statements: Sequence[Statement], sides: Sides, answers: Answers, *, is_answered: bool
+) -> tuple[Agent, ...]:
+    """Return who of the company took part: first who placed the call, then who talked in the order of
+    answering, then who only rang or listened, in the order of ringing.
+    """
+    lines: dict[str, list[tuple[Statement, Line]]] = {}
+    for statement in statements:
+        for line in statement.lines:
+            key = _person_key(line, sides)
+            if key is not None:
+                lines.setdefault(key, []).append((statement, line))
+    answered = answers.answered() if is_answered else {}
+    found = [
+        (_place(agent, claims), agent)
+        for key, claims in lines.items()
+        if (agent := _agent(key, claims, sides, answered)) is not None
+    ]
+    return tuple(agent for _, agent in sorted(found, key=lambda item: item[0]))
+
+
+def owner_of(agents: Iterable[Agent]) -> Agent | None:
+    """Return whose call it is: who placed it, else who answered first."""
+    for agent in agents:
+        if agent.role is AgentRole.PLACED or agent.role not in (AgentRole.RANG, AgentRole.SUPERVISED):
+            return agent
+    return None
+
+
+def _person_key(line: Line, sides: Sides) -> str | None:
+    """Return the key of the person of the company on a line; None for anybody else and for machines."""
+    if line.role in (Role.MACHINE, Role.JOINED):
+        return None
+    if line.role is Role.SIDE_ATTEMPT:
+        person = sides.company.owner_of_private(sides.number(line.side).e164 or "")
+        owner = line.owner or (person.extension_id if person else None)
+        return f"extension:{owner}" if owner else None
+    key = sides.key(line.side)
+    is_named = key.startswith(("extension:", "short:"))
+    return key if is_named and sides.where(line.side) is Where.INSIDE else None
+
+
+def _agent(
+    key: str,
+    claims: Sequence[tuple[Statement, Line]],
+    sides: Sides,
+    answered: Mapping[str, list[tuple[Statement, Line]]],
+) -> Agent | None:
+    person = _person(key, sides)
+    if person is not None and not person.is_person:
+        return None
+    timed = talked_spans(answered.get(key, ()))
+    moments = [line.answered_at for _, line in timed if line.answered_at]
+    spans = [span for _, line in timed for span in line.talked]
+    role = _role(key, claims, answered)
+    if role is None:
+        return None
+    side = _described(claims, person)
+    return Agent(
+        extension_id=key.removeprefix("extension:") if key.startswith("extension:") else None,
+        extension_number=side.extension_number,
+        name=side.name,
+        email=person.email if person else None,
+        role=role,
+        answered_at=min(moments, default=None),
+        talk_seconds=total_seconds(spans) if spans else None,
+    )
+
+
+def _person(key: str, sides: Sides) -> Person | None:
+    return sides.company.people.get(key.removeprefix("extension:"))
+
+
+def _role(
+    key: str,
+    claims: Sequence[tuple[Statement, Line]],
+    answered: Mapping[str, list[tuple[Statement, Line]]],
+) -> AgentRole | None:
+    lines = [line for _, line in claims]
+    roles = {line.role for line in lines}
+    if Role.CALLER in roles:
+        return AgentRole.PLACED
+    if Role.SUPERVISOR in roles:
+        return AgentRole.SUPERVISED
+    if key in answered:
+        if any(line.handed_on for line in lines):
+            return AgentRole.TRANSFERRED_FROM
+        return AgentRole.TRANSFERRED_TO if Role.HANDED_TO in roles else AgentRole.ANSWERED
+    has_rung = any(line.has_rung or line.role is Role.SIDE_ATTEMPT or line.answered for line in lines)
+    is_called = any(statement.is_record and line.role is Role.CALLED for statement, line in claims)
+    return AgentRole.RANG if has_rung or is_called else None
+
+
+def _described(claims: Sequence[tuple[Statement, Line]], person: Person | None) -> Endpoint:
+    side = Endpoint(
+        name=person.name if person else None, extension_number=person.extension_number if person else None
+    )
+    # A side attempt shows a phone outside, not the person who was sought.
+    own = [(s, line) for s, line in claims if line.role is not Role.SIDE_ATTEMPT]
+    for _, line in sorted(own, key=lambda claim: (claim[0].is_record, claim[0].key)):
+        side = side.or_else(Endpoint(name=line.side.name, extension_number=line.side.extension_number))
+    return side
+
+
+def _place(agent: Agent, claims: Sequence[tuple[Statement, Line]]) -> tuple[int, datetime, str]:
+    began = min((line.began_at for _, line in claims if line.began_at), default=_LATE)
+    number = agent.extension_number or agent.extension_id or ""
+    if agent.role is AgentRole.PLACED:
+        return (0, began, number)
+    if agent.role not in (AgentRole.RANG, AgentRole.SUPERVISED):
+        return (1, agent.answered_at or began, number)
+    return (2 if agent.role is AgentRole.RANG else 3, began, number)

@@ -1,0 +1,68 @@
+"""Which lines of a call somebody answered. Pure.
+
+A record of an extension knows best whether its own phone was answered, then any other record, then events:
+they show a voicemail box or a RingOut's first leg as Answered too.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from app.calls.derivation.sides import Sides, Where
+from app.calls.evidence.statements import Line, Role, Statement
+
+FAR = "far"
+"""The key of the outside side of a call from inside: witnesses may show its number in ways that differ."""
+
+_ANSWERABLE = frozenset({Role.CALLED, Role.HANDED_TO, Role.SIDE_ATTEMPT, Role.CALLER})
+
+
+@dataclass(slots=True)
+class Answers:
+    """The claims about each line, by the line's key, each with the statement that makes it."""
+
+    claims: dict[str, list[tuple[Statement, Line]]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, statements: Sequence[Statement], sides: Sides, direction: str | None) -> "Answers":
+        answers = cls()
+        for statement in statements:
+            for line in statement.lines:
+                if line.role in _ANSWERABLE:
+                    answers.claims[_key(line, sides, direction)].append((statement, line))
+        return answers
+
+    def answered(self) -> dict[str, list[tuple[Statement, Line]]]:
+        """Return the claims of the lines that somebody answered, without those that are refuted."""
+        found = {}
+        for key, claims in self.claims.items():
+            known = [claim for claim in claims if claim[1].answered is not None]
+            best = max((_rank(*claim) for claim in known), default=0)
+            believed = [claim for claim in known if _rank(*claim) == best]
+            if any(line.answered for _, line in believed):
+                found[key] = [claim for claim in claims if claim[1].answered]
+        return found
+
+
+def _key(line: Line, sides: Sides, direction: str | None) -> str:
+    if line.role is Role.SIDE_ATTEMPT:
+        return f"extension:{line.owner}" if line.owner else f"side:{sides.key(line.side)}"
+    is_outside = sides.where(line.side) is not Where.INSIDE
+    if line.role is Role.CALLED and direction == "Outbound" and is_outside:
+        return FAR
+    return sides.key(line.side)
+
+
+def _rank(statement: Statement, line: Line) -> int:
+    """Rank a claim. What is known from during the call counts least."""
+    if not statement.is_record or statement.is_provisional:
+        return 0
+    # A phone outside that was answered is no contradiction to the missed call of the extension.
+    return 2 if line.is_own or line.role is Role.SIDE_ATTEMPT else 1
+
+
+def talked_spans(claims: Iterable[tuple[Statement, Line]]) -> list[tuple[Statement, Line]]:
+    """Return the claims that give times: those of events where there are any, else those of records."""
+    timed = [claim for claim in claims if claim[1].talked or claim[1].answered_at]
+    of_events = [claim for claim in timed if not claim[0].is_record]
+    return of_events or timed
