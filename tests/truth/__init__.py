@@ -1,0 +1,1 @@
+"""What is true of each scripted call, and what each witness tells of it."""
