@@ -1,5 +1,6 @@
 """The simulator's page documents scripts, faults and control requests."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,5 +29,5 @@ def test_every_control_request_is_listed(path: str) -> None:
 
 
 def test_the_page_states_the_scripts_of_an_ordinary_day() -> None:
-    first_nineteen = set(list(SCRIPTS)[:19])
-    assert set(DEFAULT_MIX) == first_nineteen - {"park_revived", "conference"}
+    sentence = PAGE.partition("An ordinary day (`--calls-per-minute`) consists of ")[2].partition(";")[0]
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(DEFAULT_MIX)
