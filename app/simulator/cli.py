@@ -64,7 +64,7 @@ def simulate(
     """
     if scripts:
         for name in SCRIPTS:
-            typer.echo(f"{name:<28}{describe(name)}")
+            typer.echo(f"{name:<32}{describe(name)}")
         return
     try:
         mix = read_mix(options["mix"])

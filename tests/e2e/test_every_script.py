@@ -19,7 +19,7 @@ from app.simulator.scripting.catalogue import SCRIPTS
 from app.simulator.scripting.model import ScriptedCall
 from tests.e2e.world import LIMIT_SECONDS, Json, World, world
 
-ANA, BEN, SALES = "711000101", "711000102", "711000900"
+ANA, BEN, SALES, MENU = "711000101", "711000102", "711000900", "711000800"
 
 Row = tuple[str, str, int]
 """A record: whose it is, its result, how many legs it has."""
@@ -54,6 +54,17 @@ def both_sides(*, links: str | None = None) -> Story:
     """Ana called Ben: a record of each, and neither is better than the other."""
     rows = ((ANA, "Call connected", 1), (BEN, "Accepted", 1))
     return Story("answered", "Inbound Outbound", rows, f"{ANA} {BEN}", 0, links)
+
+
+def missed_with_attempt(result: str) -> Story:
+    """Nobody took a call from outside, and the platform tried another telephone in vain."""
+    rows = sorted(((ANA, "Missed", 1), (ANA, result, 1)))
+    return Story("missed", "Inbound", tuple(rows), ANA)
+
+
+def answered_with_second(result: str) -> Story:
+    """Ana took a call from outside, and a second record tells of another telephone."""
+    return Story("answered", "Inbound", ((ANA, "Accepted", 2), (ANA, result, 1)), ANA, 1)
 
 
 TWO_TALKS = ((ANA, "Accepted", 2), (BEN, "Accepted", 2))
@@ -93,6 +104,54 @@ STORIES: Mapping[str, Sequence[Story]] = {
     "recorded_on_demand": [outbound(recordings=1)],
     "recorded_twice": [inbound(recordings=2)],
     "transferred_soon": [Story("answered", "Inbound", TWO_TALKS, f"{ANA} {BEN}", 1)],
+    "find_me_missed": [missed_with_attempt("Stopped")],
+    "find_me_busy": [missed_with_attempt("Busy")],
+    "find_me_answered": [answered_with_second("Call connected")],
+    "follow_me": [answered_with_second("Call connected")],
+    "sip_forwarding": [missed_with_attempt("Unknown")],
+    "transferred_outside": [answered_with_second("Call connected")],
+    "transfer_to_voicemail": [
+        Story("answered", "Inbound", ((ANA, "Accepted", 2), (BEN, "Voicemail", 2)), ANA, 1)
+    ],
+    "consultation": [inbound(links="attendedTransfer"), both_sides(links="attendedTransfer")],
+    "park_location": [
+        Story("answered", "Inbound", tuple(sorted((*TWO_TALKS, (ANA, "Call connected", 1)))), ANA, 2)
+    ],
+    "ringout_one_session": [Story("answered", "Outbound", ((ANA, "Call connected", 2),), ANA, 1)],
+    "ringout_one_session_unanswered": [Story("noAnswer", "Outbound", ((ANA, "No Answer", 2),), ANA)],
+    "menu_never_answered": [inbound()],
+    "menu_abandoned": [Story("abandoned", "Inbound", ((MENU, "Abandoned", 1),), MENU)],
+    "simultaneous_ring": [
+        Story("answered", "Inbound", ((ANA, "Accepted", 2), (BEN, "Answered Elsewhere", 1)), ANA, 1)
+    ],
+    "pick_up": [Story("answered", "Inbound", ((ANA, "Answered Elsewhere", 1), (BEN, "Accepted", 2)), BEN, 1)],
+    "queue_voicemail": [
+        Story(
+            "voicemail", "Inbound", ((ANA, "Missed", 1), (BEN, "Missed", 1), (SALES, "Voicemail", 2)), SALES
+        )
+    ],
+    "call_back": [
+        Story("abandoned", "Inbound", ((SALES, "Callback requested", 1),), SALES),
+        outbound(recordings=1),
+    ],
+    "internal_missed": [
+        Story("noAnswer", "Outbound", ((ANA, "No Answer", 1), (BEN, "Missed", 1)), f"{ANA} {BEN}")
+    ],
+    "internal_voicemail": [
+        Story("voicemail", "Outbound", ((ANA, "Call connected", 1), (BEN, "Voicemail", 1)), f"{ANA} {BEN}")
+    ],
+    "internal_transferred_outside": [
+        Story(
+            "answered",
+            "Outbound",
+            ((ANA, "Call connected", 1), (BEN, "Accepted", 1), (BEN, "Call connected", 1)),
+            f"{ANA} {BEN}",
+        )
+    ],
+    "own_main_number": [both_sides()],
+    "same_number_inbound": [inbound()],
+    "blocked": [Story("blocked", "Outbound", ((ANA, "International Disabled", 1),), ANA)],
+    "anonymous_caller": [inbound()],
 }
 """All scripts that leave a record; `test_call` leaves none."""
 
@@ -259,8 +318,33 @@ OF_BEN_ALONE: Mapping[str, Sequence[Row]] = {
     "recorded_on_demand": [(BEN, "Call connected", 1)],
     "recorded_twice": [(BEN, "Accepted", 2)],
     "transferred_soon": [(BEN, "Accepted", 2)],
+    "find_me_missed": [(BEN, "Missed", 1), (BEN, "Stopped", 1)],
+    "find_me_busy": [(BEN, "Busy", 1), (BEN, "Missed", 1)],
+    "find_me_answered": [(BEN, "Accepted", 2), (BEN, "Call connected", 1)],
+    "follow_me": [(BEN, "Accepted", 2), (BEN, "Call connected", 1)],
+    "sip_forwarding": [(BEN, "Missed", 1), (BEN, "Unknown", 1)],
+    "transferred_outside": [(BEN, "Accepted", 2), (BEN, "Call connected", 1)],
+    "transfer_to_voicemail": [(BEN, "Accepted", 2)],
+    "consultation": [(BEN, "Accepted", 2)],
+    "park_location": [(BEN, "Accepted", 2), (BEN, "Call connected", 1)],
+    "ringout_one_session": [(BEN, "Call connected", 2)],
+    "ringout_one_session_unanswered": [(BEN, "No Answer", 2)],
+    "menu_never_answered": [(BEN, "Accepted", 2)],
+    "simultaneous_ring": [(BEN, "Accepted", 2)],
+    "pick_up": [(BEN, "Answered Elsewhere", 1)],
+    "queue_voicemail": [(BEN, "Missed", 1)],
+    "internal_missed": [(BEN, "No Answer", 1)],
+    "internal_voicemail": [(BEN, "Call connected", 1)],
+    "internal_transferred_outside": [(BEN, "Call connected", 1)],
+    "own_main_number": [(BEN, "Call connected", 1)],
+    "same_number_inbound": [(BEN, "Accepted", 2)],
+    "blocked": [(BEN, "International Disabled", 1)],
+    "anonymous_caller": [(BEN, "Accepted", 2)],
 }
-"""The records of a script's first session that Ben may see when he plays the agent."""
+"""The records of a script's first session that Ben may see when he plays the agent.
+
+In `menu_abandoned` and `call_back` that session has none of his.
+"""
 
 
 async def test_a_user_without_company_rights_gets_a_call_of_every_script_that_concerns_him(

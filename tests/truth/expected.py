@@ -4,10 +4,26 @@ Nothing here is computed from events or records: what the service derives from t
 The rings of people begin with the first Proceeding, so 0.28 s after a phone's Setup.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
 
+from tests.truth.builders import (
+    DIALS,
+    GREETING,
+    NO_LEG_TELLS,
+    QUEUE,
+    RINGS,
+    SHORT,
+    Truths,
+    answered_directly,
+    between_ana_and_ben,
+    from_dana,
+    handed_on,
+    linked,
+    parked,
+    to_dana,
+    to_queue,
+    warm_transfer,
+)
 from tests.truth.model import (
     ANSWERED,
     EVENTS,
@@ -16,72 +32,14 @@ from tests.truth.model import (
     RECORDS,
     SUPERVISED,
     TIMES,
-    TRANSFERRED_FROM,
-    TRANSFERRED_TO,
-    Agent,
     Plan,
     Side,
     Truth,
 )
+from tests.truth.variants import VARIANTS
 from tests.truth.witnesses import Played
 
-RINGS = 0.302
-"""When the phone of a directly called person begins to ring."""
-
-DIALS = 0.140
-"""When the customer's phone begins to ring."""
-
-GREETING = 3.4
-"""How long the queue greets before its members' phones ring."""
-
-SHORT = 12.0
-"""How long a call lasts at most that is too short for its recording."""
-
-QUEUE = "Sales"
-NO_LEG_TELLS = {RECORDS: TIMES}
-"""Records with one leg do not tell when the call was answered."""
-
-Truths = Sequence[Truth]
-
-
 # Calls from outside
-
-
-def from_dana(
-    plan: Plan,
-    outcome: str,
-    agents: Sequence[Agent],
-    *,
-    called: Side | None = None,
-    answered: float | None = None,
-    talk: float = 0.0,
-    rang: float | None = None,
-    **fields: Any,
-) -> Truth:
-    """Describe a customer's call, to the agent's own number if `called` does not say otherwise."""
-    return Truth(
-        telephony_session_id=plan.session(),
-        direction="Inbound",
-        internal=False,
-        caller=Side(plan.dana),
-        called=called or plan.person(plan.ana),
-        external_number=plan.dana,
-        outcome=outcome,
-        agents=tuple(agents),
-        answered_at=None if answered is None else plan.at(answered),
-        talk_seconds=plan.lasting(talk),
-        ring_seconds=None if rang is None else plan.lasting(rang),
-        **fields,
-    )
-
-
-def answered_directly(plan: Plan, talk: float | None = None, **fields: Any) -> Truth:
-    """Describe a call to the agent's own number that the agent answers."""
-    talked = plan.talk if talk is None else talk
-    agent = plan.agent(plan.ana, ANSWERED, plan.ring, talked)
-    return from_dana(
-        plan, "answered", [agent], answered=plan.ring, talk=talked, rang=plan.ring - RINGS, **fields
-    )
 
 
 def inbound_direct(plan: Plan) -> Truths:
@@ -139,10 +97,6 @@ def voicemail(plan: Plan) -> Truths:
 # Queues
 
 
-def to_queue(plan: Plan) -> Side:
-    return Side(plan.played.company.queue.direct_number, plan.played.company.queue.id)
-
-
 def queue_answered(plan: Plan) -> Truths:
     answered = GREETING + plan.ring
     agents = [plan.agent(plan.ana, ANSWERED, answered, plan.talk), plan.agent(plan.ben, RANG)]
@@ -185,51 +139,12 @@ def queue_abandoned(plan: Plan) -> Truths:
 # Handed on
 
 
-def handed_on(plan: Plan, first: float, waits: float, second: float) -> Truth:
-    """Describe a call that Ana answers and Ben has after her, `waits` seconds later."""
-    takes_over = plan.ring + first + waits
-    agents = [
-        plan.agent(plan.ana, TRANSFERRED_FROM, plan.ring, first),
-        plan.agent(plan.ben, TRANSFERRED_TO, takes_over, second),
-    ]
-    alone = frozenset({"agents", "called", "talk_seconds", "answered_at", "ring_seconds"})
-    return from_dana(
-        plan,
-        "answered",
-        agents,
-        answered=plan.ring,
-        talk=first + second,
-        rang=plan.ring - RINGS,
-        # Each of the two sees an own part of the call only.
-        untold={plan.ana: frozenset({"agents", "talk_seconds"}), plan.ben: alone},
-    )
-
-
 def blind_transfer(plan: Plan) -> Truths:
     return [handed_on(plan, plan.talk / 2, plan.ring, plan.talk / 2)]
 
 
 def transferred_soon(plan: Plan) -> Truths:
     return [handed_on(plan, SHORT, plan.ring, max(plan.talk, 45.0))]
-
-
-def parked(plan: Plan, waits: float) -> Truth:
-    truth = handed_on(plan, plan.talk / 2, waits, plan.talk / 2)
-    ana, ben = truth.agents
-    agents = (
-        Agent(ana.extension_id, ANSWERED, ana.answered_at, ana.talk_seconds),
-        Agent(ben.extension_id, ANSWERED, ben.answered_at, ben.talk_seconds),
-    )
-    # The first record lasts through the park, so records tell more talk than there was.
-    return from_dana(
-        plan,
-        "answered",
-        agents,
-        answered=plan.ring,
-        talk=plan.talk,
-        rang=plan.ring - RINGS,
-        untold={**truth.untold, RECORDS: frozenset({"talk_seconds"})},
-    )
 
 
 def park_and_pickup(plan: Plan) -> Truths:
@@ -258,67 +173,7 @@ def picked_up_elsewhere(plan: Plan) -> Truths:
     return linked(plan, [first, second])
 
 
-def warm_transfer(plan: Plan) -> Truths:
-    asks = plan.ring + plan.talk * 0.4
-    joins = asks + plan.ring + plan.hold
-    first = answered_directly(
-        plan,
-        plan.talk * 0.4,
-        untold={RECORDS: frozenset({"talk_seconds"})},
-        # That the call went on with Ben is told by the second session only.
-        undecided=frozenset({"transferred_to"}),
-    )
-    answered = asks + plan.ring
-    talk = joins + plan.talk * 0.6 - answered
-    consultation = between_ana_and_ben(
-        plan, answered=answered, talk=talk, rang=plan.ring - 0.07, outcome="answered"
-    )
-    return linked(plan, [first, consultation])
-
-
-def linked(plan: Plan, truths: Truths, main: int = 0) -> Truths:
-    """Give each truth the session of its place, and make one of them the main one."""
-    sessions = plan.played.call.sessions
-    return [
-        replace(
-            truth,
-            telephony_session_id=session.telephony_session_id,
-            origin=session.origin,
-            main=main,
-            is_main=place == main,
-        )
-        for place, (truth, session) in enumerate(zip(truths, sessions, strict=True))
-    ]
-
-
 # Calls of the company
-
-
-def to_dana(
-    plan: Plan,
-    outcome: str,
-    *,
-    answered: float | None = None,
-    talk: float = 0.0,
-    rang: float | None = None,
-    **fields: Any,
-) -> Truth:
-    """Describe a call of the agent to the customer."""
-    talked = talk if answered is not None else None
-    return Truth(
-        telephony_session_id=plan.session(),
-        direction="Outbound",
-        internal=False,
-        caller=plan.person(plan.ana),
-        called=Side(plan.dana),
-        external_number=plan.dana,
-        outcome=outcome,
-        agents=(plan.agent(plan.ana, PLACED, answered, talked),),
-        answered_at=None if answered is None else plan.at(answered),
-        talk_seconds=plan.lasting(talk),
-        ring_seconds=None if rang is None else plan.lasting(rang),
-        **({"untold": NO_LEG_TELLS} | fields),
-    )
 
 
 def outbound_answered(plan: Plan) -> Truths:
@@ -385,37 +240,6 @@ def conference(plan: Plan) -> Truths:
 
 
 # Inside the company
-
-
-def between_ana_and_ben(
-    plan: Plan,
-    *,
-    outcome: str,
-    answered: float | None = None,
-    talk: float = 0.0,
-    rang: float | None = None,
-    **fields: Any,
-) -> Truth:
-    """Describe a call of Ana to Ben."""
-    talked = talk if answered is not None else None
-    role = ANSWERED if answered is not None else RANG
-    return Truth(
-        telephony_session_id=plan.session(),
-        direction="Outbound",
-        internal=True,
-        caller=plan.person(plan.ana),
-        called=plan.person(plan.ben),
-        external_number=None,
-        outcome=outcome,
-        agents=(
-            plan.agent(plan.ana, PLACED, answered, talked),
-            plan.agent(plan.ben, role, answered, talked),
-        ),
-        answered_at=None if answered is None else plan.at(answered),
-        talk_seconds=plan.lasting(talk),
-        ring_seconds=None if rang is None else plan.lasting(rang),
-        **({"untold": NO_LEG_TELLS} | fields),
-    )
 
 
 def internal(plan: Plan) -> Truths:
@@ -500,6 +324,7 @@ TRUTHS: Mapping[str, Callable[[Plan], Truths]] = {
     "recorded_on_demand": recorded_on_demand,
     "recorded_twice": recorded_twice,
     "transferred_soon": transferred_soon,
+    **VARIANTS,
 }
 """The truth of every script that is a call. `test_call` is none: it never becomes one of the company."""
 

@@ -29,12 +29,13 @@ def test_every_script_has_its_truth() -> None:
 
 
 @EACH
-def test_each_session_has_one_truth_and_the_conversation_one_main_session(played: Played) -> None:
+def test_each_session_has_one_truth_and_each_conversation_one_main_session(played: Played) -> None:
     truths = truths_of(played)
     assert [truth.telephony_session_id for truth in truths] == [
         session.telephony_session_id for session in played.call.sessions
     ]
-    assert [place for place, truth in enumerate(truths) if truth.is_main] == [truths[0].main]
+    assert all(truth.is_main == (truth.main == place) for place, truth in enumerate(truths))
+    assert all(truths[truth.main].is_main for truth in truths)
 
 
 @EACH
@@ -45,7 +46,7 @@ def test_the_truth_uses_known_words_and_people(played: Played) -> None:
         assert truth.external_number is None or not truth.internal
         people = {person.id for person in played.company.people}
         assert {agent.extension_id for agent in truth.agents} <= people
-        ways = {EVENTS, RECORDS, *people}
+        ways = {EVENTS, RECORDS, *(extension.id for extension in played.company.extensions)}
         assert set(truth.untold) <= ways
         assert truth.undecided.union(*truth.untold.values()) <= FIELDS
 

@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping
 
 from app.simulator.scripting.casting import CallOptions, Casting, choose_casting
 from app.simulator.scripting.model import ScriptedCall
-from app.simulator.scripting.scripts import multi_party, plain, queues, transfers
+from app.simulator.scripting.scripts import (
+    group_rings,
+    internals,
+    menus,
+    multi_party,
+    plain,
+    queues,
+    ringouts,
+    side_attempts,
+    transfers,
+)
 from app.simulator.scripting.timeline import CallSetup, Timeline, drop_events
 
 Script = Callable[[Casting], None]
@@ -25,7 +35,7 @@ SCRIPTS: Mapping[str, Script] = {
         plain.outbound_answered,
         plain.outbound_busy,
         plain.outbound_no_answer,
-        plain.internal,
+        internals.internal,
         queues.queue_answered,
         queues.queue_abandoned,
         transfers.blind_transfer,
@@ -35,7 +45,7 @@ SCRIPTS: Mapping[str, Script] = {
         queues.voicemail,
         multi_party.conference,
         multi_party.ringout,
-        multi_party.own_number,
+        internals.own_number,
         plain.short_call,
         plain.first_seen_disconnected,
         plain.events_lost,
@@ -46,6 +56,30 @@ SCRIPTS: Mapping[str, Script] = {
         plain.recorded_on_demand,
         plain.recorded_twice,
         transfers.transferred_soon,
+        side_attempts.find_me_missed,
+        side_attempts.find_me_busy,
+        side_attempts.find_me_answered,
+        side_attempts.follow_me,
+        side_attempts.sip_forwarding,
+        transfers.transferred_outside,
+        transfers.transfer_to_voicemail,
+        transfers.consultation,
+        transfers.park_location,
+        ringouts.ringout_one_session,
+        ringouts.ringout_one_session_unanswered,
+        menus.menu_never_answered,
+        menus.menu_abandoned,
+        group_rings.simultaneous_ring,
+        group_rings.pick_up,
+        queues.queue_voicemail,
+        queues.call_back,
+        internals.internal_missed,
+        internals.internal_voicemail,
+        internals.internal_transferred_outside,
+        internals.own_main_number,
+        internals.same_number_inbound,
+        plain.blocked,
+        plain.anonymous_caller,
     )
 }
 

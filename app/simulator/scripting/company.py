@@ -22,7 +22,10 @@ ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING})
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One extension; `kind` is RingCentral's extension type (User, Department for a queue, IvrMenu)."""
+    """One extension; `kind` is RingCentral's extension type (User, Department for a queue, IvrMenu).
+
+    `mobile_number` is where calls to a person are forwarded, a number outside the company.
+    """
 
     id: str
     number: str
@@ -30,6 +33,7 @@ class Extension:
     direct_number: str
     kind: str = "User"
     location: str = "San Mateo, CA"
+    mobile_number: str | None = None
 
     @property
     def is_person(self) -> bool:
@@ -92,7 +96,13 @@ class Company:
 
 
 def _person(ordinal: int, name: str) -> Extension:
-    return Extension(f"7110001{ordinal:02d}", f"1{ordinal:02d}", name, f"+155501001{ordinal:02d}")
+    return Extension(
+        f"7110001{ordinal:02d}",
+        f"1{ordinal:02d}",
+        name,
+        f"+155501001{ordinal:02d}",
+        mobile_number=f"+1555016{6006 + ordinal}",
+    )
 
 
 _PEOPLE = (
@@ -137,6 +147,9 @@ COMPANY = Company(
         for ordinal, (name, caller_id, location) in enumerate(_CUSTOMERS)
     ),
 )
+
+OUTSIDE_NUMBER = "+15550174410"
+"""A number outside the company that is nobody's of the customers above: a partner's."""
 
 ANA_ID = "711000101"
 BEN_ID = "711000102"

@@ -23,15 +23,18 @@ QUEUE_GREETING_SECONDS = 3.4
 class InboundCall:
     """A call from outside that an extension, the casting's agent by default, or its voicemail box answered.
 
-    `dialled` is the number that the customer dialled, the extension's own by default.
+    `dialled` is the number that the customer dialled, the extension's own by default. `counted_from` is the
+    second from which the record's duration counts, the start by default.
     """
 
     answered: float
     ended: float
     starts: float = 0.0
+    counted_from: float | None = None
     extension: Extension | None = None
     dialled: str | None = None
     result: str = "Accepted"
+    action: str = PHONE_CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +52,17 @@ class MissedCall:
 class OutboundCall:
     """A call that an extension, the casting's agent by default, made: to the customer, or inside the company.
 
-    `receiver` is the record's side of the other party if that is not the customer.
+    `receiver` is the record's side of the other party if that is not the customer, `sender` that of the
+    caller if it is not the extension. Calls to a `receiver` stay in the company's own network unless
+    `transport` says PSTN.
     """
 
     ended: float
     starts: float = 0.0
     extension: Extension | None = None
+    sender: Json | None = None
     receiver: Json | None = None
+    transport: str | None = None
     result: str = "Call connected"
     action: str = VOIP_CALL
     leg_type: str = "SipToPstnUnmetered"
@@ -63,12 +70,19 @@ class OutboundCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InternalCall:
-    """A call between two extensions."""
+    """A call between two extensions. The results are those of the caller's and of the called side's record.
+
+    `sides` are the record's sides if they are not those of two phones of the company; `is_answered` False:
+    the records have no duration.
+    """
 
     caller: Extension
     called: Extension
     starts: float
     ended: float
+    results: tuple[str, str] = ("Call connected", "Accepted")
+    sides: tuple[Json, Json] | None = None
+    is_answered: bool = True
 
 
 def log_inbound(
@@ -77,10 +91,11 @@ def log_inbound(
     """Plan the record of an answered call from outside."""
     timeline, extension = casting.timeline, call.extension or casting.agent
     sides = (unresolved_caller(casting.customer), record_side(extension, call.dialled))
-    lasts, talks = timeline.duration(call.starts, call.ended), timeline.duration(call.answered, call.ended)
+    counted_from = call.starts if call.counted_from is None else call.counted_from
+    lasts, talks = timeline.duration(counted_from, call.ended), timeline.duration(call.answered, call.ended)
 
     def master(current: str, duration: int | None) -> Leg:
-        summary = CallSummary(INBOUND, PHONE_CALL, current, *sides, duration)
+        summary = CallSummary(INBOUND, call.action, current, *sides, duration)
         return Leg(timeline.moment(call.starts), summary, extension.id, "Accept", "PSTN", master=True)
 
     def to_phone(current: str, duration: int | None) -> Leg:
@@ -89,8 +104,8 @@ def log_inbound(
         return Leg(timeline.moment(call.answered), summary, extension.id, "PstnToSip", "VoIP")
 
     # Between ringing and talking only the legs change: the leg to the agent's phone is added.
-    ringing = CallSummary(INBOUND, PHONE_CALL, IN_PROGRESS, *sides)
-    final = CallSummary(INBOUND, PHONE_CALL, call.result, *sides, lasts)
+    ringing = CallSummary(INBOUND, call.action, IN_PROGRESS, *sides)
+    final = CallSummary(INBOUND, call.action, call.result, *sides, lasts)
     timeline.add_record(
         session,
         extension,
@@ -121,8 +136,8 @@ def log_outbound(
 ) -> None:
     """Plan the record of a call that an extension made."""
     timeline, extension = casting.timeline, call.extension or casting.agent
-    sides = (record_side(extension), call.receiver or unresolved_caller(casting.customer))
-    transport = "VoIP" if call.receiver is not None else "PSTN"
+    sides = (call.sender or record_side(extension), call.receiver or unresolved_caller(casting.customer))
+    transport = call.transport or ("VoIP" if call.receiver is not None else "PSTN")
 
     def stage(at: float, current: str, duration: int | None) -> tuple[float, CallSummary, list[Leg]]:
         summary = CallSummary(OUTBOUND, call.action, current, *sides, duration)
@@ -142,8 +157,8 @@ def log_internal(
     called: RecordExtras = NO_EXTRAS,
 ) -> None:
     """Plan the two records of a call between extensions, one for each side with its extras."""
-    sides = (internal_side(call.caller), internal_side(call.called))
-    lasts = casting.timeline.duration(call.starts, call.ended)
+    sides = call.sides or (internal_side(call.caller), internal_side(call.called))
+    lasts = casting.timeline.duration(call.starts, call.ended) if call.is_answered else 0
 
     def stages(
         owner: Extension, direction: str, final: str, leg_type: str
@@ -155,11 +170,10 @@ def log_internal(
             out.append((at, summary, [leg]))
         return out
 
-    outgoing = stages(call.caller, OUTBOUND, "Call connected", "ExtensionToExtension")
+    outgoing = stages(call.caller, OUTBOUND, call.results[0], "ExtensionToExtension")
     casting.timeline.add_record(session, call.caller, outgoing, callers)
-    casting.timeline.add_record(
-        session, call.called, stages(call.called, INBOUND, "Accepted", "Accept"), called
-    )
+    incoming = stages(call.called, INBOUND, call.results[1], "Accept")
+    casting.timeline.add_record(session, call.called, incoming, called)
 
 
 def log_queue_winner(

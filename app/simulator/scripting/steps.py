@@ -79,14 +79,16 @@ def start_answered_call(casting: Casting) -> AnsweredCall:
     return AnsweredCall(session, caller, party, casting.ring)
 
 
-def dial_customer(casting: Casting, session: SessionTimeline) -> tuple[PartyTimeline, PartyTimeline]:
+def dial_customer(
+    casting: Casting, session: SessionTimeline, at: float = 0.0
+) -> tuple[PartyTimeline, PartyTimeline]:
     """Start a call of the agent to the customer; returns the agent's party and the customer's."""
     number = {"phoneNumber": casting.customer.number}
     agent = session.add_party(OUTBOUND, event_side(casting.agent), number, casting.agent)
     callee = session.add_party(INBOUND, {"phoneNumber": casting.agent.direct_number}, number)
-    agent.set_status(0.0, "Setup")
-    agent.set_status(0.110, "Proceeding")
-    callee.set_status(0.140, "Proceeding")
+    agent.set_status(at, "Setup")
+    agent.set_status(at + 0.110, "Proceeding")
+    callee.set_status(at + 0.140, "Proceeding")
     return agent, callee
 
 

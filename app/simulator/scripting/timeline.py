@@ -76,6 +76,7 @@ class PartyTimeline:
         peer: "PartyTimeline | None" = None,
         recording: bool | None = None,
         missed: bool | None = None,
+        park_data: str | None = None,
     ) -> None:
         """Change the party's status at this second.
 
@@ -91,6 +92,8 @@ class PartyTimeline:
                 "telephonySessionId": peer.session.telephony_session_id,
                 "partyId": peer.id,
             }
+        if park_data is not None:
+            status["parkData"] = park_data
         if missed is not None:
             self.body["missedCall"] = missed
         party = self.body | {"status": status}

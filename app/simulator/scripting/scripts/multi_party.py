@@ -5,10 +5,8 @@ from app.simulator.scripting.records import (
     INBOUND,
     OUTBOUND,
     InboundCall,
-    InternalCall,
     OutboundCall,
     log_inbound,
-    log_internal,
     log_outbound,
 )
 from app.simulator.scripting.steps import (
@@ -81,19 +79,6 @@ def ringout(casting: Casting) -> None:
     log_outbound(casting, first, to_agent)
     to_customer = OutboundCall(ended=ended, action="RingOut Web", leg_type="RingOutWebToCaller")
     log_outbound(casting, second, to_customer, keep_recording(casting, other_own, answered, hangs_up))
-
-
-def own_number(casting: Casting) -> None:
-    """An extension calls its own number: two records of one extension under one `sessionId`."""
-    session, agent = casting.timeline.add_session(), casting.agent
-    caller = session.add_party(OUTBOUND, event_side(agent), {"phoneNumber": agent.direct_number}, agent)
-    called = session.add_party(INBOUND, event_side(agent), event_side(agent), agent)
-    caller.set_status(0.0, "Setup")
-    called.set_status(0.020, "Setup")
-    called.set_status(0.200, "VoiceMail")
-    caller.set_status(0.230, "Answered")
-    ended = hang_up(caller, called, 0.2 + min(casting.talk, 25.0))
-    log_internal(casting, session, InternalCall(caller=agent, called=agent, starts=0.0, ended=ended))
 
 
 def supervised(casting: Casting) -> None:

@@ -1,18 +1,17 @@
-"""Scripts of plain calls: a customer, one agent, and sometimes a colleague."""
+"""Scripts of plain calls: a customer and one agent."""
 
 from dataclasses import replace
 
 from app.simulator.scripting.casting import Casting, event_side
+from app.simulator.scripting.company import Customer
 from app.simulator.scripting.model import NO_RECORDING, ON_DEMAND
 from app.simulator.scripting.records import (
     INBOUND,
     OUTBOUND,
     InboundCall,
-    InternalCall,
     MissedCall,
     OutboundCall,
     log_inbound,
-    log_internal,
     log_missed,
     log_outbound,
 )
@@ -99,18 +98,26 @@ def outbound_no_answer(casting: Casting) -> None:
     log_outbound(casting, session, OutboundCall(ended=gives_up + 0.014, result="No Answer"))
 
 
-def internal(casting: Casting) -> None:
-    """One extension calls another; the caller's party is Answered before the colleague really answers."""
-    session, agent, colleague = casting.timeline.add_session(), casting.agent, casting.colleague
-    caller = session.add_party(OUTBOUND, event_side(agent), {"phoneNumber": colleague.number}, agent)
-    called = session.add_party(INBOUND, event_side(agent, agent.number), event_side(colleague), colleague)
-    caller.set_status(0.0, "Setup")
-    called.set_status(0.020, "Setup")
-    called.set_status(0.300, "Proceeding")
-    caller.set_status(min(0.9, casting.ring / 2), "Answered")
-    called.set_status(casting.ring, "Answered")
-    ended = hang_up(caller, called, casting.ring + casting.talk)
-    log_internal(casting, session, InternalCall(caller=agent, called=colleague, starts=0.0, ended=ended))
+def blocked(casting: Casting) -> None:
+    """The agent dials a number abroad that the company's plan does not allow."""
+    # The event's reason and the record's result are two words for the same refusal: `status.reason` of
+    # RingCentral's guide "Telephony session notifications", `CallLogRecord.result` of its API description.
+    session = casting.timeline.add_session()
+    casting = replace(casting, customer=Customer("+442079460018", "London office", location=""))
+    number = {"phoneNumber": casting.customer.number}
+    agent = session.add_party(OUTBOUND, event_side(casting.agent), number, casting.agent)
+    callee = session.add_party(INBOUND, {"phoneNumber": casting.agent.direct_number}, number)
+    agent.set_status(0.0, "Setup")
+    callee.set_status(0.140, "Setup")
+    callee.set_status(0.420, "Disconnected", "DestinationBlocked")
+    agent.set_status(0.435, "Disconnected")
+    log_outbound(casting, session, OutboundCall(ended=0.435, result="International Disabled"))
+
+
+def anonymous_caller(casting: Casting) -> None:
+    """A customer who withholds the number calls, and the agent answers."""
+    # Numbers may be words: `anonymous` in events and records (guide "Call log", developer community).
+    play_inbound(replace(casting, customer=Customer("anonymous", "Anonymous", "Anonymous", location="")))
 
 
 def short_call(casting: Casting) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from app.simulator.scripting.casting import Casting, event_side
+from app.simulator.scripting.company import OUTSIDE_NUMBER
+from app.simulator.scripting.model import Json
 from app.simulator.scripting.records import (
     INBOUND,
     OUTBOUND,
@@ -22,6 +24,8 @@ from app.simulator.scripting.steps import (
     start_answered_call,
 )
 from app.simulator.scripting.timeline import SHORTEST_KEPT_RECORDING_SECONDS, RecordExtras
+
+PARK_LOCATION = "*801"
 
 
 def blind_transfer(casting: Casting) -> None:
@@ -64,6 +68,11 @@ def _transfer(casting: Casting, first_talk: float, second_talk: float) -> None:
 
 def warm_transfer(casting: Casting) -> None:
     """The agent consults a colleague in a second session, then joins the two; the call continues there."""
+    _consult_and_join(casting)
+
+
+def _consult_and_join(casting: Casting, sides: tuple[Json, Json] | None = None) -> None:
+    """Play a warm transfer. `sides` are those of the consultation's records, if not of two phones."""
     call = start_answered_call(casting)
     asks = call.answered + casting.talk * 0.4
     joins = asks + casting.ring + casting.hold
@@ -93,7 +102,7 @@ def warm_transfer(casting: Casting) -> None:
     log_internal(
         casting,
         second,
-        InternalCall(caller=agent, called=colleague, starts=asks + 0.05, ended=ended),
+        InternalCall(caller=agent, called=colleague, starts=asks + 0.05, ended=ended, sides=sides),
         callers=RecordExtras(transfer_target=call.session),
         called=RecordExtras(transferee=call.session),
     )
@@ -158,7 +167,7 @@ def picked_up_elsewhere(casting: Casting) -> None:
     dials_in = parked + 8.0
     second = casting.timeline.add_session(starts=dials_in)
     colleague = second.add_party(
-        OUTBOUND, event_side(casting.colleague), {"phoneNumber": "*801"}, casting.colleague
+        OUTBOUND, event_side(casting.colleague), {"phoneNumber": PARK_LOCATION}, casting.colleague
     )
     joined = second.add_party(INBOUND, casting.caller, casting.caller)
     colleague.set_status(dials_in, "Setup")
@@ -187,3 +196,88 @@ def transferred_soon(casting: Casting) -> None:
     """A recorded call is transferred at once: only the colleague's part is long enough for a recording."""
     talk = max(casting.talk, 1.5 * SHORTEST_KEPT_RECORDING_SECONDS)
     _transfer(replace(casting, recorded=True), TOO_SHORT_SECONDS, talk)
+
+
+def transferred_outside(casting: Casting) -> None:
+    """The agent transfers the customer to a number outside the company, and somebody answers there."""
+    # The outside number is a party without an extension, as in RingCentral's published account streams; the
+    # transfer's record is Outbound with action Transfer (`CallLogRecord.action` of the API description).
+    call, outside = start_answered_call(casting), {"phoneNumber": OUTSIDE_NUMBER}
+    transferred = call.answered + casting.talk / 3
+    call.agent.set_status(transferred, "Disconnected", "BlindTransfer", recording=False)
+    target = call.session.add_party(INBOUND, casting.caller, outside)
+    target.set_status(transferred, "Proceeding")
+    answered = transferred + casting.ring
+    target.set_status(answered, "Answered")
+    ended = hang_up(target, call.caller, answered + casting.talk * 2 / 3, 0.015)
+    log_inbound(
+        casting,
+        call.session,
+        InboundCall(answered=call.answered, ended=transferred),
+        keep_recording(casting, call.agent, call.answered, transferred),
+    )
+    transfer = OutboundCall(
+        starts=transferred,
+        ended=ended,
+        receiver=outside,
+        transport="PSTN",
+        action="Transfer",
+        leg_type="TransferCall",
+    )
+    log_outbound(casting, call.session, transfer)
+
+
+def transfer_to_voicemail(casting: Casting) -> None:
+    """The agent transfers the customer to a colleague's voicemail box, where they leave a message."""
+    # The stream is that of a blind transfer whose target is in VoiceMail at once; not published as a whole.
+    call = start_answered_call(casting)
+    transferred = call.answered + casting.talk / 2
+    call.agent.set_status(transferred, "Disconnected", "BlindTransfer", recording=False)
+    box = call.session.add_party(INBOUND, casting.caller, event_side(casting.colleague), casting.colleague)
+    box.set_status(transferred + 0.02, "VoiceMail")
+    leaves = transferred + min(casting.talk / 2, 30.0)
+    box.set_status(leaves, "Disconnected", "Voicemail")
+    ended = leaves + 0.011
+    call.caller.set_status(ended, "Disconnected")
+    log_inbound(
+        casting,
+        call.session,
+        InboundCall(answered=call.answered, ended=transferred),
+        keep_recording(casting, call.agent, call.answered, transferred),
+    )
+    message = InboundCall(
+        extension=casting.colleague,
+        starts=transferred,
+        answered=transferred + 0.02,
+        ended=ended,
+        dialled=casting.agent.direct_number,
+        result="Voicemail",
+    )
+    log_inbound(casting, call.session, message, RecordExtras(has_message=True))
+
+
+def consultation(casting: Casting) -> None:
+    """A warm transfer whose consultation is dialled and logged under short numbers alone."""
+    # Sides of records can be short numbers without an extension id (guide "Call log": all fields optional).
+    short = ({"phoneNumber": casting.agent.number}, {"phoneNumber": casting.colleague.number})
+    _consult_and_join(casting, short)
+
+
+def park_location(casting: Casting) -> None:
+    """The agent parks the customer at a park location, where a colleague picks up the call."""
+    # `parkData` and `park.id` name the location, the reason is ParkLocation (guide "Telephony session
+    # notifications"). The record of the parking itself has action Park Location; its sides are not published.
+    call = start_answered_call(casting)
+    parked = call.answered + casting.talk / 2
+    call.caller.body["park"] = {"id": PARK_LOCATION}
+    call.caller.set_status(parked, "Parked", park_data=PARK_LOCATION)
+    call.agent.set_status(parked + 0.008, "Disconnected", "ParkLocation", recording=False)
+    _pick_up(casting, call, parked, parked + 15.0 + casting.hold)
+    parking = OutboundCall(
+        starts=parked,
+        ended=parked + 1.0,
+        receiver={"phoneNumber": PARK_LOCATION},
+        action="Park Location",
+        leg_type="ParkLocation",
+    )
+    log_outbound(casting, call.session, parking)
