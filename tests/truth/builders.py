@@ -49,6 +49,10 @@ def from_dana(
     **fields: Any,
 ) -> Truth:
     """Describe a customer's call, to the agent's own number if `called` does not say otherwise."""
+    if answered is None:
+        # The record of an unanswered call has no duration, so it does not tell how long it rang.
+        untold = dict(fields.get("untold", {}))
+        fields["untold"] = {**untold, RECORDS: untold.get(RECORDS, frozenset()) | {"ring_seconds"}}
     return Truth(
         telephony_session_id=plan.session(),
         direction="Inbound",

@@ -131,7 +131,13 @@ def queue_abandoned(plan: Plan) -> Truths:
             called=to_queue(plan),
             queue_name=QUEUE,
             rang=plan.ring,
-            untold={RECORDS: frozenset({"ring_seconds"}), plan.ana: hidden, plan.ben: hidden},
+            untold={
+                RECORDS: frozenset({"ring_seconds"}),
+                plan.ana: hidden,
+                plan.ben: hidden,
+                # The queue's own record names no member.
+                plan.played.company.queue.id: frozenset({"agents"}),
+            },
         )
     ]
 

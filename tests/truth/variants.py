@@ -52,7 +52,18 @@ def attempted_elsewhere(plan: Plan) -> Truths:
 def answered_elsewhere(plan: Plan) -> Truths:
     answered = DESK_ALONE + plan.ring
     agent = plan.agent(plan.ana, ANSWERED, answered, plan.talk)
-    return [from_dana(plan, "answered", [agent], answered=answered, talk=plan.talk, rang=answered - RINGS)]
+    return [
+        from_dana(
+            plan,
+            "answered",
+            [agent],
+            answered=answered,
+            talk=plan.talk,
+            rang=answered - RINGS,
+            # The record of the attempt includes its ringing.
+            untold={RECORDS: TIMES},
+        )
+    ]
 
 
 # Handed on
@@ -99,7 +110,9 @@ def transfer_to_voicemail(plan: Plan) -> Truths:
 
 def park_location(plan: Plan) -> Truths:
     truth = parked(plan, 15.0 + plan.hold + 0.06)
-    return [replace(truth, park_id=PARK_LOCATION)]
+    # The record of the parking is Ana's.
+    hidden = truth.untold.get(plan.ben, frozenset()) | {"park_id"}
+    return [replace(truth, park_id=PARK_LOCATION, untold={**truth.untold, plan.ben: hidden})]
 
 
 def consultation(plan: Plan) -> Truths:
@@ -210,7 +223,11 @@ def pick_up(plan: Plan) -> Truths:
             answered=plan.ring,
             talk=plan.talk,
             rang=plan.ring - RINGS,
-            untold={plan.ana: TIMES | {"agents"}, plan.ben: frozenset({"agents", "ring_seconds"})},
+            untold={
+                RECORDS: frozenset({"ring_seconds"}),
+                plan.ana: TIMES | {"agents"},
+                plan.ben: frozenset({"agents", "ring_seconds"}),
+            },
         )
     ]
 

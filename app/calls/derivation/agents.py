@@ -18,10 +18,12 @@ _LATE = datetime.max.replace(tzinfo=UTC)
 
 
 class AgentRole(StrEnum):
-    """What somebody of the company did in a call."""
+    """What somebody of the company did in a call. Who placed a call that was answered has ANSWERED too."""
 
-    PLACED = "placed"
     ANSWERED = "answered"
+    PLACED = "placed"
+    """Placed a call that nobody answered."""
+
     RANG = "rang"
     TRANSFERRED_TO = "transferredTo"
     TRANSFERRED_FROM = "transferredFrom"
@@ -37,6 +39,7 @@ class Agent:
     name: str | None
     email: str | None
     role: AgentRole
+    has_placed: bool
     answered_at: datetime | None
     talk_seconds: float | None
 
@@ -55,12 +58,13 @@ class Agent:
 def find_agents(
     statements: Sequence[Statement], sides: Sides, answers: Answers, *, is_answered: bool
 ) -> tuple[Agent, ...]:
-    """Return who of the company took part: first who placed the call, then who talked in the order of
-    answering, then who only rang or listened, in the order of ringing.
-    """
+    """Return who of the company took part, in the order in which they came."""
     lines: dict[str, list[tuple[Statement, Line]]] = {}
+    machines: set[str] = set()
     for statement in statements:
         for line in statement.lines:
+            if line.role is Role.MACHINE:
+                machines.add(sides.key(line.side))
             key = _person_key(line, sides)
             if key is not None:
                 lines.setdefault(key, []).append((statement, line))
@@ -68,17 +72,16 @@ def find_agents(
     found = [
         (_place(agent, claims), agent)
         for key, claims in lines.items()
-        if (agent := _agent(key, claims, sides, answered)) is not None
+        if (key not in machines or key in answered)
+        and (agent := _agent(key, claims, sides, answered)) is not None
     ]
     return tuple(agent for _, agent in sorted(found, key=lambda item: item[0]))
 
 
 def owner_of(agents: Iterable[Agent]) -> Agent | None:
     """Return whose call it is: who placed it, else who answered first."""
-    for agent in agents:
-        if agent.role is AgentRole.PLACED or agent.role not in (AgentRole.RANG, AgentRole.SUPERVISED):
-            return agent
-    return None
+    took = [one for one in agents if one.has_placed or one.role not in (AgentRole.RANG, AgentRole.SUPERVISED)]
+    return min(took, key=lambda one: (not one.has_placed, one.answered_at or _LATE), default=None)
 
 
 def _person_key(line: Line, sides: Sides) -> str | None:
@@ -103,7 +106,12 @@ def _agent(
     person = _person(key, sides)
     if person is not None and not person.is_person:
         return None
-    timed = talked_spans(answered.get(key, ()))
+    has_placed = any(line.role is Role.CALLER for _, line in claims)
+    # Who placed the call talks from when anybody answers.
+    heard = (
+        [claim for several in answered.values() for claim in several] if has_placed else answered.get(key, ())
+    )
+    timed = talked_spans(heard)
     moments = [line.answered_at for _, line in timed if line.answered_at]
     spans = [span for _, line in timed for span in line.talked]
     role = _role(key, claims, answered)
@@ -116,6 +124,7 @@ def _agent(
         name=side.name,
         email=person.email if person else None,
         role=role,
+        has_placed=has_placed,
         answered_at=min(moments, default=None),
         talk_seconds=total_seconds(spans) if spans else None,
     )
@@ -132,14 +141,17 @@ def _role(
 ) -> AgentRole | None:
     lines = [line for _, line in claims]
     roles = {line.role for line in lines}
-    if Role.CALLER in roles:
-        return AgentRole.PLACED
     if Role.SUPERVISOR in roles:
         return AgentRole.SUPERVISED
-    if key in answered:
+    has_placed = Role.CALLER in roles
+    if has_placed and not answered:
+        return AgentRole.PLACED
+    if has_placed or key in answered:
         if any(line.handed_on for line in lines):
             return AgentRole.TRANSFERRED_FROM
         return AgentRole.TRANSFERRED_TO if Role.HANDED_TO in roles else AgentRole.ANSWERED
+    if Role.HANDED_TO in roles:
+        return AgentRole.TRANSFERRED_TO
     has_rung = any(line.has_rung or line.role is Role.SIDE_ATTEMPT or line.answered for line in lines)
     is_called = any(statement.is_record and line.role is Role.CALLED for statement, line in claims)
     return AgentRole.RANG if has_rung or is_called else None
@@ -156,11 +168,9 @@ def _described(claims: Sequence[tuple[Statement, Line]], person: Person | None) 
     return side
 
 
-def _place(agent: Agent, claims: Sequence[tuple[Statement, Line]]) -> tuple[int, datetime, str]:
-    began = min((line.began_at for _, line in claims if line.began_at), default=_LATE)
+def _place(agent: Agent, claims: Sequence[tuple[Statement, Line]]) -> tuple[bool, datetime, str]:
+    """Return where in the order somebody comes. A record begins with the call, not with their phone."""
+    seen = [line.began_at for statement, line in claims if line.began_at and not statement.is_record]
+    began = seen or [line.began_at for _, line in claims if line.began_at]
     number = agent.extension_number or agent.extension_id or ""
-    if agent.role is AgentRole.PLACED:
-        return (0, began, number)
-    if agent.role not in (AgentRole.RANG, AgentRole.SUPERVISED):
-        return (1, agent.answered_at or began, number)
-    return (2 if agent.role is AgentRole.RANG else 3, began, number)
+    return (not agent.has_placed, min(began, default=_LATE), number)

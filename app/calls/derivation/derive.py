@@ -61,7 +61,7 @@ class DerivedCall:
     @property
     def answered_by(self) -> str | None:
         """The id of the extension that answered first."""
-        answered = [agent for agent in self.agents if agent.answered_at is not None]
+        answered = [one for one in self.agents if one.answered_at is not None and not one.has_placed]
         return min(answered, key=lambda agent: str(agent.answered_at)).extension_id if answered else None
 
 
@@ -76,7 +76,7 @@ class _Derivation:
     def __init__(self, statements: list[Statement], company: Company) -> None:
         self._all = statements
         own = [one for one in statements if one.is_record and not one.is_side_attempt]
-        self._records = [one for one in own if not one.is_transfer]
+        self._records = [one for one in own if not one.is_step]
         self._attempts = [one for one in statements if one.is_side_attempt]
         self._events = [one for one in statements if not one.is_record]
         self._sides = Sides.of(statements, company)
@@ -115,7 +115,7 @@ class _Derivation:
             hold_seconds=self._hold_seconds(),
             queue_name=queue_name,
             origin=origin,
-            park_id=self._first("park_id", self._events),
+            park_id=self._first("park_id", self._all),
             transferred_to=self._transferred_to(),
             on_behalf_of=self._first("on_behalf_of", [*self._records, *self._events]),
             agents=agents,
@@ -139,23 +139,23 @@ class _Derivation:
     def _by_start(self, *, earliest: bool = False) -> list[Statement]:
         saw = [one for one in self._events if one.saw_start and one.witness is Witness.SESSION_EVENTS]
         late = [one for one in self._events if one not in saw]
-        records = self._records or self._transfers() or self._attempts
+        records = self._records or self._steps() or self._attempts
         if earliest:
             records = sorted(
                 records, key=lambda one: (one.is_provisional, one.started_at is None, str(one.started_at))
             )
         return [*saw, *records, *late, *(one for one in self._attempts if one not in records)]
 
-    def _transfers(self) -> list[Statement]:
-        return [one for one in self._all if one.is_transfer]
+    def _steps(self) -> list[Statement]:
+        return [one for one in self._all if one.is_step]
 
     def _direction(self, from_: Endpoint, origin: str | None) -> str | None:
         """Return who began the call. A transfer, a FindMe attempt and a RingOut's inner leg do not count."""
-        claims = [one for one in (*self._by_start(), *self._transfers()) if one.direction]
+        claims = [one for one in (*self._by_start(), *self._steps()) if one.direction]
         if origin == "RingOut" and (self._sides.where(from_) is Where.INSIDE or not claims):
             self._note("direction", next(iter(claims), None))
             return OUTBOUND
-        whole = [one for one in claims if not one.is_side_attempt and not one.is_transfer]
+        whole = [one for one in claims if not one.is_side_attempt and not one.is_step]
         outbound = [one for one in whole if one.direction == OUTBOUND]
         # An outbound record or event names an extension as its caller: nobody else has one.
         decisive = outbound or whole or claims
@@ -226,7 +226,8 @@ class _Derivation:
         if direction == INBOUND:
             return self._outside_number([one.caller for one in self._by_start()], from_)
         shown = [one.callee for one in self._by_start(earliest=True)]
-        if self._sides.number(to).kind in (NumberKind.WITHHELD, NumberKind.SERVICE):
+        number = self._sides.number(to)
+        if number.kind is NumberKind.WITHHELD or number.raw.casefold() == "conference":
             return None
         found = self._outside_number(shown, to)
         if found is not None:
@@ -297,10 +298,12 @@ class _Derivation:
         reach the initiator."""
         if origin == "RingOut":
             return False
-        caller = self._sides.extension_id(from_)
-        called = self._sides.extension_id(to)
-        if caller is None and from_.extension_number:
-            return from_.extension_number == to.extension_number
+        # A number alone does not do: caller ids can be chosen freely.
+        if not (from_.extension_id or from_.extension_number):
+            return False
+        caller, called = self._sides.extension_id(from_), self._sides.extension_id(to)
+        if caller is None and called is None:
+            return from_.extension_number is not None and from_.extension_number == to.extension_number
         return caller is not None and caller == called and not self._is_shared(from_, to)
 
     def _is_shared(self, from_: Endpoint, to: Endpoint) -> bool:
@@ -331,10 +334,11 @@ class _Derivation:
         self._note("answerTime", timed[0][0] if timed else None)
         moments = [line.answered_at for _, line in timed if line.answered_at]
         spans = [span for _, line in timed for span in line.talked]
-        return min(moments, default=None), spans if timed or not answered else None
+        is_known = bool(timed) if answered else self._is_over()
+        return min(moments, default=None), spans if is_known else None
 
     def _talk_seconds(self, talked: Sequence[Span] | None) -> float | None:
-        if talked is None or (not self._events and not talked):
+        if talked is None:
             return None
         held = [span for one in self._events for span in one.held]
         return total_seconds(_without(talked, held))
@@ -353,7 +357,20 @@ class _Derivation:
         ]
         if answered_at:
             rang = [(start, min(end, answered_at)) for start, end in rang if start < answered_at]
-        return total_seconds(rang) if rang else None
+        return total_seconds(rang) if rang else self._rang_by_records(answered_at)
+
+    def _rang_by_records(self, answered_at: datetime | None) -> float | None:
+        """Return how long a phone rang that was called at its own number: nothing else came before."""
+        if answered_at is None or any(one.saw_start for one in self._events):
+            return None
+        for one in self._records:
+            called = next((line for line in one.lines if line.role is Role.CALLED and line.is_own), None)
+            if called is None or called.answered_at != answered_at or one.started_at is None:
+                continue
+            is_direct = self._sides.is_known_same(one.callee, called.side)
+            is_first = one.started_at == self._started_at()
+            return (answered_at - one.started_at).total_seconds() if is_direct and is_first else None
+        return None
 
     # How it was handled
 
@@ -364,6 +381,12 @@ class _Derivation:
         person = self._sides.person(to)
         if person is not None and person.is_queue:
             return person.name
+        # A menu in which the caller hung up has such a record too, but no members with theirs.
+        named = [one for one in self._records if one.machine_name]
+        others = {one.told_by for one in self._records} - {one.told_by for one in named}
+        known = self._company.find(extension_id=named[0].told_by) if named else None
+        if named and (known.is_queue if known else others):
+            return named[0].machine_name
         return None
 
     def _transferred_to(self) -> str | None:

@@ -31,6 +31,9 @@ class Sides:
     dialled: Mapping[str, str] = field(default_factory=dict)
     """The extension that was called at a number, where only one was: a record may lack its extension."""
 
+    short: Mapping[str, str] = field(default_factory=dict)
+    """Extension ids by the short number that a witness shows together with them."""
+
     @classmethod
     def of(cls, statements: Sequence[Statement], company: Company) -> "Sides":
         """Learn from the statements of one call which numbers are extensions'."""
@@ -41,7 +44,14 @@ class Sides:
             for side in _sides_of_extensions(statement)
             if known.number(side).e164
         }
-        return cls(company, frozenset(filter(None, found)), known._called_at(statements))
+        short = {
+            number: side.extension_id
+            for statement in statements
+            for side in (statement.caller, statement.callee, *(line.side for line in statement.lines))
+            if side.extension_id and (number := side.extension_number or known.number(side).extension)
+        }
+        inside = frozenset(filter(None, found))
+        return cls(company, inside, known._called_at(statements), short)
 
     def _called_at(self, statements: Iterable[Statement]) -> dict[str, str]:
         found: dict[str, set[str]] = defaultdict(set)
@@ -99,12 +109,19 @@ class Sides:
             return (mine.e164 or mine.raw) == (yours.e164 or yours.raw)
         return True
 
+    def is_known_same(self, one: Endpoint, other: Endpoint) -> bool:
+        """Whether two descriptions surely mean the same person, by id or else by name."""
+        ours, theirs = self.extension_id(one), self.extension_id(other)
+        return ours == theirs if ours and theirs else one.name is not None and one.name == other.name
+
     def extension_id(self, side: Endpoint) -> str | None:
-        """Return the extension of a side, by its id or by the directory."""
+        """Return the extension of a side, by its id, by the directory, or by what other witnesses show."""
         if side.extension_id:
             return side.extension_id
         person = self.person(side)
-        return person.extension_id if person else None
+        if person is not None:
+            return person.extension_id
+        return self.short.get(side.extension_number or self.number(side).extension or "")
 
     def key(self, side: Endpoint) -> str:
         """Return a name for whoever is on the side, the same for all witnesses that know enough."""

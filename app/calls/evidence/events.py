@@ -61,7 +61,8 @@ def _line(party: PartyView, roles: Roles) -> Line:
     # The caller's own Answered may mean a menu, a queue or a voicemail box.
     answered = not is_caller and _answered(party, role, roles)
     alone = is_caller and not roles.called and party.answered_at is not None
-    if alone and roles.direction == "Outbound" and not roles.is_listed_internal():
+    # Of a RingOut in two sessions, the first has the initiator alone.
+    if alone and (roles.is_ring_out or (roles.direction == "Outbound" and not roles.is_listed_internal())):
         answered = True
     return Line(
         role=role,
@@ -101,7 +102,9 @@ def _answered(party: PartyView, role: Role, roles: Roles) -> bool:
 
 def _side(party: PartyView, *, is_caller: bool) -> Endpoint:
     """Return who is on a party's line, with the name that its own side has."""
-    side = party.from_ if is_caller else party.to
+    # In a conference, everybody is shown as calling the room.
+    in_room = party.conference_role is not None or (party.to.phone_number or "").lower() == "conference"
+    side = party.from_ if is_caller or (in_room and not party.extension_id) else party.to
     if party.extension_id and side.extension_id not in (None, party.extension_id):
         return Endpoint(extension_id=party.extension_id)
     return Endpoint(side.phone_number, side.name, party.extension_id or side.extension_id)

@@ -18,11 +18,21 @@ from app.calls.model import Outcome, Source
 from app.ringcentral.models import CallRecord, Party
 from app.ringcentral.models.records import Leg
 from app.values import widths
+from app.values.phone_numbers import NumberKind, read_phone_number
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 _SIDE_ATTEMPTS = frozenset({"findme", "followme", "sip forwarding", "sipforwarding", "hunting"})
 _TRANSFERS = frozenset({"transfer", "transfercall"})
+_WITHIN: dict[str, Role] = {
+    **dict.fromkeys(_SIDE_ATTEMPTS, Role.SIDE_ATTEMPT),
+    **dict.fromkeys(_TRANSFERS, Role.HANDED_TO),
+    **dict.fromkeys(("park location", "parklocation", "call park", "callpark"), Role.MACHINE),
+    **dict.fromkeys(("monitoring", "silentmonitoring", "barge in call"), Role.SUPERVISOR),
+    **dict.fromkeys(("pickup", "move"), Role.CALLED),
+}
+"""What an outbound record with such an action or leg type is within a call that somebody else began."""
+
 _ORIGINS = {
     "ringout": "RingOut",
     "ringme": "RingMe",
@@ -96,22 +106,21 @@ def _attempts(records: Sequence[CallRecord]) -> dict[str, Role]:
         role = _named_attempt(record)
         if role is None and any(_is_forwarded(record, other) for other in records):
             role = Role.SIDE_ATTEMPT
+        if role is None and any(_is_later_step(record, other) for other in records):
+            role = Role.HANDED_TO
         if role is not None:
             found[record.id] = role
     if len(found) == len(records):
-        # A transfer's record names the one who transferred as its caller, so it can stand for the call.
+        # The other kinds name somebody of the company as their caller, so they can stand for the call.
         return {key: role for key, role in found.items() if role is Role.SIDE_ATTEMPT}
     return found
 
 
 def _named_attempt(record: CallRecord) -> Role | None:
-    words = {_word(record.action)}
-    words |= {_word(leg.leg_type) for leg in record.legs or () if leg.is_master}
     if not _is_outbound(record):
         return None
-    if words & _SIDE_ATTEMPTS:
-        return Role.SIDE_ATTEMPT
-    return Role.HANDED_TO if words & _TRANSFERS else None
+    words = [_word(record.action), *(_word(leg.leg_type) for leg in record.legs or () if leg.is_master)]
+    return next((_WITHIN[word] for word in words if word in _WITHIN), None)
 
 
 def _is_forwarded(record: CallRecord, inbound: CallRecord) -> bool:
@@ -130,6 +139,30 @@ def _is_forwarded(record: CallRecord, inbound: CallRecord) -> bool:
     )
 
 
+def _is_later_step(record: CallRecord, inbound: CallRecord) -> bool:
+    """Whether an outbound record began after an inbound one of another caller: the call went on to it."""
+    return (
+        _is_outbound(record)
+        and _DIRECTIONS.get(_word(inbound.direction)) == "Inbound"
+        and _named_attempt(inbound) is None
+        and record.start_time is not None
+        and inbound.start_time is not None
+        and record.start_time > inbound.start_time
+        and not _is_same(record.from_party, inbound.from_party)
+    )
+
+
+def _is_same(one: Party, other: Party) -> bool:
+    return any(
+        name is not None and name == same
+        for name, same in (
+            (one.extension_id, other.extension_id),
+            (one.extension_number, other.extension_number),
+            (one.phone_number, other.phone_number),
+        )
+    )
+
+
 def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
     record = version.record
     extension_id = extension_of(record)
@@ -138,6 +171,8 @@ def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
     outbound = _is_outbound(record)
     if outbound and attempt is not Role.SIDE_ATTEMPT:
         caller = caller.or_else(Endpoint(extension_id=extension_id))
+    elif not outbound and (callee.extension_number or _is_short(callee.phone_number)):
+        callee = callee.or_else(Endpoint(extension_id=extension_id))
     is_voicemail = record.message is not None and _word(record.message.type) == "voicemail"
     outcome = read_outcome(record.result)
     return Statement(
@@ -147,17 +182,19 @@ def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
         told_at=version.fetched_at,
         is_provisional=version.is_provisional,
         is_side_attempt=attempt is Role.SIDE_ATTEMPT,
-        is_transfer=attempt is Role.HANDED_TO,
+        is_step=attempt not in (None, Role.SIDE_ATTEMPT),
         direction=_DIRECTIONS.get(_word(record.direction)),
         origin=_origin(record),
         caller=caller,
         callee=callee,
         lines=tuple(_lines(record, extension_id, caller, callee, attempt)),
-        unanswered=_unanswered(record, outcome, is_voicemail=is_voicemail),
+        unanswered=_unanswered(record, outcome, is_voicemail=is_voicemail) if attempt is None else None,
         started_at=record.start_time,
         queue_name=queue_name,
-        names_queue=queue_name is not None or outcome is Outcome.ABANDONED,
+        machine_name=record.to_party.name if outcome is Outcome.ABANDONED else None,
+        names_queue=queue_name is not None,
         caller_name=caller_name,
+        park_id=record.to_party.phone_number if attempt is Role.MACHINE else None,
         transferred_to=_transferred_to(record, attempt),
         on_behalf_of=record.delegate_name,
     )
@@ -177,20 +214,23 @@ def _lines(
     connected = is_connected(record.result)
     began_at = record.start_time
     if attempt is Role.SIDE_ATTEMPT:
-        talked = _lasting(record) if connected else ()
+        # Its duration includes the ringing, so it does not tell how long they talked.
         yield Line(
             role=Role.SIDE_ATTEMPT,
             side=callee,
             owner=extension_id,
             answered=connected or None,
             began_at=began_at,
-            talked=talked,
         )
         return
     if attempt is Role.HANDED_TO:
         sender = Endpoint(extension_id=extension_id or caller.extension_id, name=caller.name)
         yield Line(role=Role.CALLED, side=sender, handed_on=True)
         yield Line(role=Role.HANDED_TO, side=callee, answered=connected or None, began_at=began_at)
+        return
+    if attempt is not None:
+        if attempt is not Role.MACHINE:
+            yield Line(role=attempt, side=caller, answered=connected or None, began_at=began_at)
         return
     yield Line(role=Role.CALLER, side=caller, is_own=_is_outbound(record), began_at=began_at)
     if _is_outbound(record):
@@ -286,8 +326,6 @@ def _queue_label(record: CallRecord) -> tuple[str | None, str | None]:
     for separator in _QUEUE_SEPARATORS:
         if queue and shown.startswith(queue + separator):
             return queue[: widths.TEXT], shown[len(queue + separator) :] or None
-    if read_outcome(record.result) is Outcome.ABANDONED and queue:
-        return queue[: widths.TEXT], None
     return None, None
 
 
@@ -317,6 +355,11 @@ def _side(party: Party) -> Endpoint:
         party.extension_number,
         party.location,
     )
+
+
+def _is_short(raw: str | None) -> bool:
+    number = read_phone_number(raw)
+    return number is not None and number.kind is NumberKind.EXTENSION
 
 
 def _is_outbound(record: CallRecord) -> bool:

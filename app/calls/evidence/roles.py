@@ -86,7 +86,7 @@ def assign_roles(parties: tuple[PartyView, ...], origin: str | None = None) -> R
     caller = _caller(parties) or (_initiator(parties) if is_ring_out else None)
     called = tuple(party for party in parties if party is not caller)
     joined = frozenset(party.id for party in called if party.outbound and not party.extension_id)
-    handed_on_by, handed_to = _transfers(called)
+    handed_on_by, handed_to = _transfers(parties)
     machines = _queues(called) | _menus(called, caller)
     return Roles(
         parties=parties,
@@ -133,18 +133,18 @@ def _direction(caller: PartyView | None, called: Sequence[PartyView]) -> str | N
     return "Inbound" if first.extension_id and not by_extension else "Outbound"
 
 
-def _transfers(called: Sequence[PartyView]) -> tuple[frozenset[str], frozenset[str]]:
+def _transfers(parties: Sequence[PartyView]) -> tuple[frozenset[str], frozenset[str]]:
     """Return who handed the call on to another party of this session, and to whom."""
     gave = [
         party
-        for party in called
+        for party in parties
         if party.answered_at and party.ended_at and (party.end_reason or "").lower() in _TRANSFERS
     ]
-    came = [party.first_at for party in called]  # in order
+    came = [party.first_at for party in parties]  # in order
     taken: set[str] = set()
     for party in gave:
         place = bisect_left(came, (party.ended_at or _NEVER) - SUCCESSION)
-        taken.update([one.id for one in called[place : place + 2] if one is not party][:1])
+        taken.update([one.id for one in parties[place : place + 2] if one is not party][:1])
     return frozenset(party.id for party in gave), frozenset(taken)
 
 

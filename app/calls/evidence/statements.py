@@ -73,7 +73,8 @@ class Statement:
     `key` orders statements and names the witness: a record's id, or its kind. `told_by` is the extension that
     tells. `direction` is the company's, as the witness sees it. `unanswered` is what became of the call if
     nobody answered; NO_ANSWER stands for missed as well. `is_side_attempt`: the witness tells of an attempt
-    within the call, not of the call. `is_provisional`: it spoke before the end of the call.
+    within the call, not of the call, and so is `is_step` of a transfer, a park or a pick-up.
+    `is_provisional`: it spoke before the end of the call.
     """
 
     witness: Witness
@@ -82,7 +83,7 @@ class Statement:
     told_at: datetime | None = None
     is_provisional: bool = False
     is_side_attempt: bool = False
-    is_transfer: bool = False
+    is_step: bool = False
     is_over: bool = True
     direction: str | None = None
     origin: str | None = None
@@ -94,6 +95,9 @@ class Statement:
     started_at: datetime | None = None
     saw_start: bool = False
     queue_name: str | None = None
+    machine_name: str | None = None
+    """The name of the queue or menu in which the caller hung up."""
+
     names_queue: bool = False
     """The call went to a queue, whether its name is known or not."""
 

@@ -185,7 +185,7 @@ def test_a_call_between_colleagues_is_internal_from_either_side(company: Company
         call = derive(company, records=records)
         assert (call.direction, call.internal, call.external_number) == ("Outbound", True, None)
         assert call.outcome is Outcome.ANSWERED
-        assert people(call) == [(ANA, "placed"), (BEN, "answered")]
+        assert people(call) == [(ANA, "answered"), (BEN, "answered")]
 
 
 def test_a_colleague_is_recognised_by_number_alone() -> None:
@@ -267,7 +267,7 @@ def test_a_ring_out_in_one_session_is_a_call_to_its_target(company: Company) -> 
     answered = derive(company, events=ring_out(answers=True))
     assert answered.outcome is Outcome.ANSWERED
     assert answered.talk_seconds == pytest.approx(11.0)
-    assert people(answered) == [(ANA, "placed")]
+    assert people(answered) == [(ANA, "answered")]
 
 
 @BOTH
