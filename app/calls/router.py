@@ -4,7 +4,7 @@
 short transaction; none is open while a long poll waits.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -14,7 +14,7 @@ from app.api.auth import CallsReader, Key, check_still_valid, watch
 from app.api.dependencies import CurrentServices, JsonResponse, Services
 from app.api.etags import etag_of_body, is_known
 from app.api.problems import problem_responses
-from app.calls import accounts, recordings, store, views
+from app.calls import accounts, provenance, recordings, store, views
 from app.calls.feed import changes
 from app.calls.feed.parameters import LONGEST_CURSOR, Limit, Wait
 from app.calls.feed.schemas import Timeline
@@ -25,12 +25,13 @@ from app.calls.names import CallName
 from app.calls.schemas import BatchAnswer, BatchGet, CallOut, CallPage, Legs, Recordings, Records
 from app.calls.views import Json
 from app.errors import NotFound
-from app.ids import AccountId
+from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.values.exact_json import write_json
 from app.work import wakeups
 
 router = APIRouter(prefix="/v1", tags=["calls"])
 
+Included = Literal["provenance"]
 Responses = dict[int | str, dict[str, Any]]
 
 _A_PAGE: Responses = {
@@ -128,6 +129,13 @@ async def get_call(
             "bootstrapped."
         ),
     ] = None,
+    include: Annotated[
+        list[Included],
+        Query(
+            max_length=1,
+            description="`provenance`: where each field comes from, and whether it may still change.",
+        ),
+    ] = [],  # noqa: B006
     if_none_match: Annotated[
         str | None, Header(description="The ETags that you have.", examples=['"v4-9f8e7d6c5b4a"'])
     ] = None,
@@ -140,6 +148,8 @@ async def get_call(
         # `~` is resolved again: it may have been bound while the request waited.
         async with services.database.read() as db:
             raise await _no_call(db, await accounts.resolve(db, key.owner), call)
+    if include:
+        shown["provenance"] = await _provenance(services, shown)
     body = write_json(shown)
     headers = {"ETag": etag_of_body(shown["version"], body), "Cache-Control": "private, no-cache"}
     if wanted is not None:
@@ -147,6 +157,12 @@ async def get_call(
     if is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=JsonResponse.media_type)
+
+
+async def _provenance(services: Services, shown: Json) -> Json:
+    account_id = AccountId(shown["accountId"] or UNBOUND_ACCOUNT)
+    async with services.database.read() as db:
+        return await provenance.load_provenance(db, account_id, shown["id"])
 
 
 async def _wait_for_call(

@@ -14,6 +14,8 @@ from pydantic.alias_generators import to_camel
 
 from app.api.schemas import ApiModel, OpenModel
 from app.calls.attachments.schemas import CALL_ID_EXAMPLE, DispositionOut, LinkOut, NoteOut, SentimentOut
+from app.calls.derivation.agents import AgentRole
+from app.calls.evidence.statements import Witness
 from app.calls.model import Outcome, Stage
 from app.calls.names import Name
 
@@ -23,7 +25,12 @@ _SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
 class Side(OpenModel):
     """One side of a call. Any field may be missing."""
 
-    phone_number: str | None = Field(None, examples=["+15550179001"])
+    phone_number: str | None = Field(
+        None, examples=["+15550179001"], description="In E.164 where that can be derived, else as shown."
+    )
+    raw_phone_number: str | None = Field(
+        None, examples=["15550179001"], description="As RingCentral shows it, if that differs."
+    )
     extension_number: str | None = Field(None, examples=["101"])
     extension_id: str | None = Field(None, examples=["711000101"])
     name: str | None = Field(None, examples=["Dana Field"])
@@ -110,6 +117,31 @@ class Party(OpenModel):
     ended_at: datetime | None = None
 
 
+class Agent(OpenModel):
+    """A person of the company in a call."""
+
+    extension_id: str | None = Field(examples=["711000101"])
+    extension_number: str | None = Field(examples=["101"])
+    name: str | None = Field(examples=["Ana Ruiz"])
+    email: str | None = Field(examples=["ana@example.com"], description="From the directory.")
+    role: AgentRole = Field(
+        description="answered (also: placed a call that was answered), placed (a call that nobody answered), "
+        "rang, transferredTo, transferredFrom, supervised."
+    )
+    answered_at: datetime | None
+    talk_seconds: float | None = Field(description="Null where no event and no leg tells it.")
+
+
+class FieldSource(ApiModel):
+    """Where the value of a field comes from."""
+
+    source: Witness
+    record_id: str | None = Field(description="The call-log record, if it is one.")
+    extension_id: str | None = Field(description="Whose record it is.")
+    at: datetime | None = Field(description="When the record was read, or the time of the last event.")
+    may_change: bool = Field(description="False once the call is final.")
+
+
 class Related(OpenModel):
     """A session related to this call. The call of that session shows this one."""
 
@@ -123,6 +155,15 @@ class Related(OpenModel):
     call_id: str | None = Field(description="Our id of that call; null while it is unknown.")
 
 
+_AGENT_EXAMPLE: dict[str, Any] = {
+    "extensionId": "711000101",
+    "extensionNumber": "101",
+    "name": "Ana Ruiz",
+    "email": "ana@example.com",
+    "role": "answered",
+    "answeredAt": "2026-03-10T18:07:44.300Z",
+    "talkSeconds": 92.82,
+}
 _CALL_EXAMPLE: dict[str, Any] = {
     "id": CALL_ID_EXAMPLE,
     "accountId": "908070001",
@@ -146,6 +187,12 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "to": {"phoneNumber": "+15550100101", "name": "Ana Ruiz", "extensionId": "711000101"},
     "externalNumber": "+15550179001",
     "queueName": None,
+    "agents": [_AGENT_EXAMPLE],
+    "agent": _AGENT_EXAMPLE,
+    "origin": "Call",
+    "transferredTo": None,
+    "parkId": None,
+    "onBehalfOf": None,
     "startTime": "2026-03-10T18:07:41.012Z",
     "answerTime": "2026-03-10T18:07:44.300Z",
     "endTime": "2026-03-10T18:09:17.120Z",
@@ -228,14 +275,31 @@ class CallOut(ApiModel):
     readiness: ReadinessOfParts
     version: int = Field(description="Increases by one with each visible change. The ETag starts with it.")
     direction: str | None = Field(description="Inbound or Outbound, from the view of the company.")
-    internal: bool | None = Field(description="Whether both sides are extensions of the account.")
+    internal: bool | None = Field(
+        description="Whether everybody in it belongs to the company; null while nothing tells."
+    )
     outcome: Outcome
     result: str | None = Field(description="RingCentral's word for the outcome.")
     action: str | None
     from_: Side | None = Field(alias="from")
     to: Side | None
-    external_number: str | None = Field(description="The number of the side outside the company.")
+    external_number: str | None = Field(
+        description="The number of the side outside the company, in E.164; null for an internal call, a "
+        "withheld number, a conference or a service code."
+    )
     queue_name: str | None
+    agents: list[Agent] = Field(description="The people of the company in it, in the order they came.")
+    agent: Agent | None = Field(
+        description="Whose call it is: the one who placed it, or else the first who answered."
+    )
+    origin: str | None = Field(
+        description="How the call was started.", examples=["Call", "RingOut", "Conference"]
+    )
+    transferred_to: str | None = Field(
+        description="The outside number to which it was transferred; colleagues are in `agents`."
+    )
+    park_id: str | None = Field(description="The location at which it was parked.")
+    on_behalf_of: str | None = Field(description="For whom an assistant placed or took the call.")
     start_time: datetime
     answer_time: datetime | None = Field(description="When a person answered, from the events.")
     end_time: datetime | None = Field(description="When the last party left, from the events.")
@@ -262,6 +326,9 @@ class CallOut(ApiModel):
     time_to_record_seconds: float | None = Field(description="From the end of the call to its first record.")
     created_at: datetime
     updated_at: datetime
+    provenance: dict[str, FieldSource] | None = Field(
+        None, description="With `include=provenance`: the source of each field, by its name."
+    )
 
 
 class CallPage(ApiModel):

@@ -76,6 +76,11 @@ async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Ca
     return (await load_by_ids(db, account_id, [call_id])).get(call_id)
 
 
+async def load_call(db: AsyncConnection, account_id: AccountId, call_id: str) -> Call:
+    """Return the call with this id of ours. Raises KeyError if it does not exist."""
+    return (await load_by_ids(db, account_id, [call_id]))[call_id]
+
+
 async def find_nameless(
     db: AsyncConnection, account_id: AccountId, session_ids: Collection[str]
 ) -> dict[str, Call]:

@@ -38,7 +38,8 @@ COLUMNS = tuple(
     for name in (
         "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
         "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
-        "external_number", "queue_name", "started_at", "answered_at", "ended_at", "duration_seconds",
+        "external_number", "queue_name", "agent_extension_id",
+        "started_at", "answered_at", "ended_at", "duration_seconds",
         "details",
         "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at",
         "created_at", "updated_at",
@@ -244,6 +245,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
     details: Mapping[str, Any] = row.details
     records = _primary_first(parts.records[call_id], row.primary_record_id)
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)
+    agents = details.get("agents") or []
     return {
         "id": call_id,
         "accountId": None if row.account_id == UNBOUND_ACCOUNT else row.account_id,
@@ -262,6 +264,14 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "to": row.callee,
         "externalNumber": row.external_number,
         "queueName": row.queue_name,
+        "agents": agents,
+        "agent": next((one for one in agents if one["extensionId"] == row.agent_extension_id), None)
+        if row.agent_extension_id
+        else None,
+        "origin": details.get("origin"),
+        "transferredTo": details.get("transferredTo"),
+        "parkId": details.get("parkId"),
+        "onBehalfOf": details.get("onBehalfOf"),
         "startTime": time_text(row.started_at),
         "answerTime": time_text(row.answered_at),
         "endTime": time_text(row.ended_at),

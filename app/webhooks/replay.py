@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import accounts, store
+from app.calls import accounts, store, stored_records
 from app.calls.derivation.fields import derive_fields
 from app.calls.evidence import parties
 from app.calls.evidence.facts import Fact, SessionFacts
@@ -19,7 +19,7 @@ from app.calls.related.store import find_unknown, link_calls
 from app.clock import Clock
 from app.db.engine import Database
 from app.db.tables import deliveries
-from app.enrichment.records import call_update, linked_sessions
+from app.enrichment.records import linked_sessions
 from app.ids import AccountId
 from app.webhooks.folding.apply import links_of_events
 from app.webhooks.folding.batches import read_delivery
@@ -129,7 +129,7 @@ def _rebuild(
     call.facts = facts.to_json()
     view = parties.read_parties(facts)
     # The records of a call that goes on are set aside and decide nothing yet.
-    versions = list(call_update.read_versions(call, records)) if had_record else []
+    versions = list(stored_records.read_versions(call, records)) if had_record else []
     derive_fields(call, view, versions, ledger.company)
     return links_of_events(call, view) + linked_sessions.links_of_rows(call, records)
 

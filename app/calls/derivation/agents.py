@@ -31,7 +31,7 @@ class AgentRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
+class CallAgent:
     """One person of the company in a call. `talk_seconds` is None where no witness tells it."""
 
     extension_id: str | None
@@ -57,7 +57,7 @@ class Agent:
 
 def find_agents(
     statements: Sequence[Statement], sides: Sides, answers: Answers, *, is_answered: bool
-) -> tuple[Agent, ...]:
+) -> tuple[CallAgent, ...]:
     """Return who of the company took part, in the order in which they came."""
     lines: dict[str, list[tuple[Statement, Line]]] = {}
     machines: set[str] = set()
@@ -78,7 +78,7 @@ def find_agents(
     return tuple(agent for _, agent in sorted(found, key=lambda item: item[0]))
 
 
-def owner_of(agents: Iterable[Agent]) -> Agent | None:
+def owner_of(agents: Iterable[CallAgent]) -> CallAgent | None:
     """Return whose call it is: who placed it, else who answered first."""
     took = [one for one in agents if one.has_placed or one.role not in (AgentRole.RANG, AgentRole.SUPERVISED)]
     return min(took, key=lambda one: (not one.has_placed, one.answered_at or _LATE), default=None)
@@ -102,7 +102,7 @@ def _agent(
     claims: Sequence[tuple[Statement, Line]],
     sides: Sides,
     answered: Mapping[str, list[tuple[Statement, Line]]],
-) -> Agent | None:
+) -> CallAgent | None:
     person = _person(key, sides)
     if person is not None and not person.is_person:
         return None
@@ -118,7 +118,7 @@ def _agent(
     if role is None:
         return None
     side = _described(claims, person)
-    return Agent(
+    return CallAgent(
         extension_id=key.removeprefix("extension:") if key.startswith("extension:") else None,
         extension_number=side.extension_number,
         name=side.name,
@@ -168,7 +168,7 @@ def _described(claims: Sequence[tuple[Statement, Line]], person: Person | None) 
     return side
 
 
-def _place(agent: Agent, claims: Sequence[tuple[Statement, Line]]) -> tuple[bool, datetime, str]:
+def _place(agent: CallAgent, claims: Sequence[tuple[Statement, Line]]) -> tuple[bool, datetime, str]:
     """Return where in the order somebody comes. A record begins with the call, not with their phone."""
     seen = [line.began_at for statement, line in claims if line.began_at and not statement.is_record]
     began = seen or [line.began_at for _, line in claims if line.began_at]

@@ -5,16 +5,18 @@ better one may correct a worse one: what the rules below prefer is noted at each
 for each party and record, and does no input or output.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from app.calls.derivation.agents import Agent, find_agents, owner_of
-from app.calls.derivation.answers import Answers, talked_spans
+from pydantic.alias_generators import to_camel
+
+from app.calls.derivation.agents import CallAgent, find_agents, owner_of
+from app.calls.derivation.answers import Answers
 from app.calls.derivation.sides import Sides, Where
+from app.calls.derivation.times import first_told, hold_seconds, ring_seconds, talk_times
 from app.calls.evidence.facts import Endpoint
-from app.calls.evidence.party_view import Span, join_spans, total_seconds
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
 from app.calls.evidence.statements import Line, Role, Statement, Witness
 from app.calls.model import Outcome
@@ -51,11 +53,11 @@ class DerivedCall:
     park_id: str | None
     transferred_to: str | None
     on_behalf_of: str | None
-    agents: tuple[Agent, ...]
+    agents: tuple[CallAgent, ...]
     sources: Mapping[str, Statement]
 
     @property
-    def agent(self) -> Agent | None:
+    def agent(self) -> CallAgent | None:
         return owner_of(self.agents)
 
     @property
@@ -82,6 +84,7 @@ class _Derivation:
         self._sides = Sides.of(statements, company)
         self._company = company
         self._sources: dict[str, Statement] = {}
+        self._begun = first_told(self._records) or first_told(statements)
 
     def run(self) -> DerivedCall:
         origin = self._first("origin", [*self._events, *self._records])
@@ -96,9 +99,10 @@ class _Derivation:
         over = self._outcome(answered, direction, to, is_own_number=is_own_number)
         is_answered = over is Outcome.ANSWERED
         agents = find_agents(self._all, self._sides, answers, is_answered=is_answered and bool(answered))
-        answered_at, talked = self._talk(answered)
+        times = talk_times(self._all, answered, is_over=self._is_over())
+        self._note("answerTime", times.source)
         from_, to = self._named(from_, queue_name), self._sides.complete(to)
-        return DerivedCall(
+        call = DerivedCall(
             direction=direction,
             internal=internal,
             from_=from_,
@@ -108,11 +112,11 @@ class _Derivation:
             external_number=self._external(from_, to, direction, internal),
             outcome=over if is_answered or self._is_over() else Outcome.IN_PROGRESS,
             outcome_if_over=over,
-            started_at=self._started_at(),
-            answered_at=answered_at,
-            ring_seconds=self._ring(answered_at),
-            talk_seconds=self._talk_seconds(talked),
-            hold_seconds=self._hold_seconds(),
+            started_at=self._begun.started_at if self._begun else None,
+            answered_at=times.answered_at,
+            ring_seconds=ring_seconds(self._all, self._records, self._sides, times.answered_at),
+            talk_seconds=times.talk_seconds,
+            hold_seconds=hold_seconds(self._all),
             queue_name=queue_name,
             origin=origin,
             park_id=self._first("park_id", self._all),
@@ -121,6 +125,8 @@ class _Derivation:
             agents=agents,
             sources=self._sources,
         )
+        self._note_rest(call)
+        return call
 
     # Who
 
@@ -320,58 +326,6 @@ class _Derivation:
     def _is_over(self) -> bool:
         return bool(self._records or self._attempts) or all(one.is_over for one in self._events)
 
-    # When
-
-    def _started_at(self) -> datetime | None:
-        of_records = [one.started_at for one in self._records if one.started_at]
-        starts = of_records or [one.started_at for one in self._all if one.started_at]
-        return min(starts, default=None)
-
-    def _talk(
-        self, answered: Mapping[str, list[tuple[Statement, Line]]]
-    ) -> tuple[datetime | None, list[Span] | None]:
-        timed = [claim for claims in answered.values() for claim in talked_spans(claims)]
-        self._note("answerTime", timed[0][0] if timed else None)
-        moments = [line.answered_at for _, line in timed if line.answered_at]
-        spans = [span for _, line in timed for span in line.talked]
-        is_known = bool(timed) if answered else self._is_over()
-        return min(moments, default=None), spans if is_known else None
-
-    def _talk_seconds(self, talked: Sequence[Span] | None) -> float | None:
-        if talked is None:
-            return None
-        held = [span for one in self._events for span in one.held]
-        return total_seconds(_without(talked, held))
-
-    def _hold_seconds(self) -> float | None:
-        return total_seconds([span for one in self._events for span in one.held]) if self._events else None
-
-    def _ring(self, answered_at: datetime | None) -> float | None:
-        """Return how long people's phones rang before somebody answered; None if none was seen ringing."""
-        rang = [
-            span
-            for one in self._events
-            for line in one.lines
-            if line.role in (Role.CALLED, Role.HANDED_TO, Role.SIDE_ATTEMPT)
-            for span in line.rang
-        ]
-        if answered_at:
-            rang = [(start, min(end, answered_at)) for start, end in rang if start < answered_at]
-        return total_seconds(rang) if rang else self._rang_by_records(answered_at)
-
-    def _rang_by_records(self, answered_at: datetime | None) -> float | None:
-        """Return how long a phone rang that was called at its own number: nothing else came before."""
-        if answered_at is None or any(one.saw_start for one in self._events):
-            return None
-        for one in self._records:
-            called = next((line for line in one.lines if line.role is Role.CALLED and line.is_own), None)
-            if called is None or called.answered_at != answered_at or one.started_at is None:
-                continue
-            is_direct = self._sides.is_known_same(one.callee, called.side)
-            is_first = one.started_at == self._started_at()
-            return (answered_at - one.started_at).total_seconds() if is_direct and is_first else None
-        return None
-
     # How it was handled
 
     def _queue_name(self, to: Endpoint) -> str | None:
@@ -400,9 +354,31 @@ class _Derivation:
         for one in statements:
             value = getattr(one, name)
             if value is not None:
-                self._note(name, one)
+                self._note(to_camel(name), one)
                 return cast("str", value)
         return None
+
+    def _note_rest(self, call: DerivedCall) -> None:
+        """Note the sources of the fields that follow from several statements: the best of them."""
+        best = max(self._all, key=_trust, default=None)
+        events = next(iter(self._events), None)
+        timed = self._sources.get("answerTime")
+        outside = self._sources.get("from" if call.direction == INBOUND else "to")
+        record = next(iter(self._records), None)
+        for field, value, source in (
+            ("internal", call.internal, best),
+            ("externalNumber", call.external_number, outside or best),
+            ("agents", call.agents or None, best),
+            ("startTime", call.started_at, self._begun),
+            ("talkSeconds", call.talk_seconds, timed or best),
+            ("ringSeconds", call.ring_seconds, events or timed),
+            ("holdSeconds", call.hold_seconds, events),
+            ("duration", record, record),
+            ("result", record, record),
+            ("action", record, record),
+        ):
+            if value is not None:
+                self._note(field, source)
 
     def _note(self, field: str, statement: Statement | None) -> None:
         if statement is not None:
@@ -422,22 +398,3 @@ def _without_label(name: str | None, queue_name: str | None) -> str | None:
         for separator in (" - ", " – "):
             name = name.removeprefix(queue_name + separator)
     return name
-
-
-def _without(spans: Iterable[Span], cuts: Iterable[Span]) -> list[Span]:
-    """Return the spans with the cuts taken out."""
-    left: list[Span] = []
-    taken = join_spans(cuts)
-    place = 0
-    for start, end in join_spans(spans):
-        while place < len(taken) and taken[place][0] < end:
-            cut_start, cut_end = taken[place]
-            if start < cut_start:
-                left.append((start, cut_start))
-            start = max(start, cut_end)
-            if cut_end > end:
-                break  # the next span is cut as well
-            place += 1
-        if start < end:
-            left.append((start, end))
-    return left

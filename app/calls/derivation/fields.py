@@ -23,7 +23,7 @@ def derive_fields(
 
     `versions` has the current version of each record; records of a live call are not among them.
     """
-    derived = derive_call(_statements(view, versions), company)
+    derived = derive_call(state_all(view, versions), company)
     primary = primary_of(versions)
     call.session_id = view.session_id or call.session_id
     call.parties = [party.to_json() for party in view.parties]
@@ -56,7 +56,7 @@ def derive_fields(
 
 def outcome_of_events(view: CallView, company: Company) -> Outcome:
     """Return the outcome of a call that is over, by its events alone."""
-    return derive_call(_statements(view, ()), company).outcome_if_over
+    return derive_call(state_all(view, ()), company).outcome_if_over
 
 
 def extension_ids(view: CallView, versions: Iterable[RecordVersion]) -> tuple[str, ...]:
@@ -84,7 +84,8 @@ def _of_records(versions: Iterable[RecordVersion]) -> Iterator[str | None]:
             yield leg.extension_id
 
 
-def _statements(view: CallView, versions: Collection[RecordVersion]) -> list[Statement]:
+def state_all(view: CallView, versions: Collection[RecordVersion]) -> list[Statement]:
+    """Return the statements of all witnesses of a call, in the order that `derive_call` wants."""
     of_events = state_events(view)
     return [*([of_events] if of_events else []), *state_records(versions)]
 

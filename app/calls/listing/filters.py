@@ -117,6 +117,12 @@ class CallFilters(BaseModel):
     extension_id: ExtensionIdText | None = Field(
         None, description="RingCentral's id of an extension that took part.", examples=["711000101"]
     )
+    agent: ExtensionIdText | None = Field(
+        None,
+        description="RingCentral's id of the extension whose call it is: the one who placed it, or else the "
+        "first who answered.",
+        examples=["711000101"],
+    )
     phone_number: PhoneNumber | None = Field(
         None,
         description="A phone number that took part, in E.164; other common formats are accepted. "

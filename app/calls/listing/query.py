@@ -146,6 +146,8 @@ def _ranges(query: ListQuery, started_at: Column[Any]) -> list[ColumnElement[boo
         conditions.append(started_at < query.ended_before + _CLOCK_TOLERANCE)
     if query.direction is not None:
         conditions.append(calls.c.direction == query.direction)
+    if query.agent is not None:
+        conditions.append(calls.c.agent_extension_id == query.agent)
     if query.outcome:
         conditions.append(_one_of(calls.c.outcome, query.outcome))
     if query.stage:

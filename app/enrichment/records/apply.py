@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.calls import recordings, store
+from app.calls import recordings, store, stored_records
 from app.calls.attachments.parking import join_parked
 from app.calls.evidence.records import primary_of
 from app.calls.evidence.versions import RecordVersion, brings_news, merge_versions
@@ -20,8 +20,6 @@ from app.calls.related.store import link_calls
 from app.enrichment.records.call_names import find_taken_keys, name_call
 from app.enrichment.records.call_update import (
     ask_if_over,
-    is_early,
-    read_versions,
     update_call,
 )
 from app.enrichment.records.linked_sessions import links_of_records
@@ -74,7 +72,7 @@ class _Update:
     def apply(self, call: Call, records: Sequence[CallRecord]) -> bool:
         """Update one call; return whether it got its first record."""
         ledger, stored = self.ledger, self.stored_versions[call.call_id]
-        early = is_early(call, self.fetched_at)
+        early = stored_records.is_early(call, self.fetched_at)
         read = [RecordVersion(record, self.source, self.fetched_at, early) for record in records]
         fresh = merge_versions(stored, read)
         self.versions += [_row(call, version) for version in fresh.values()]
@@ -170,8 +168,8 @@ async def _load_versions(
 ) -> dict[str, Versions]:
     rows = await store.load_records(ledger.db, ledger.account_id, list(found))
     return {
-        call_id: {version.record.id: version for version in read_versions(calls[call_id], call_rows)}
-        for call_id, call_rows in rows.items()
+        call_id: {one.record.id: one for one in stored_records.read_versions(calls[call_id], of_call)}
+        for call_id, of_call in rows.items()
     }
 
 

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
-
-from sqlalchemy import Row
 
 from app import metrics
 from app.calls.derivation.fields import LATEST_START, derive_fields, extension_ids, phone_numbers
@@ -14,10 +11,11 @@ from app.calls.evidence.parties import read_stored
 from app.calls.evidence.versions import RecordVersion, end_of
 from app.calls.ledger import Ledger
 from app.calls.model import RECORDS_END, Call, Outcome, Source, Stage
+from app.calls.stored_records import is_early
 from app.db.engine import wake
 from app.enrichment.records.plan import CallLogPlan
 from app.ids import CallId, new_id
-from app.ringcentral.models import BadRecord, CallRecord, read_call_record
+from app.ringcentral.models import CallRecord
 from app.values.times import time_text
 from app.work.wakeups import ENDS
 
@@ -58,21 +56,6 @@ def ask_if_over(ledger: Ledger, call: Call, records: Sequence[CallRecord]) -> No
         call.ask_at = ledger.now
         ledger.keep(call)
         wake(ledger.db, ENDS)
-
-
-def read_versions(call: Call, rows: Iterable[Row[Any]]) -> Iterator[RecordVersion]:
-    """Read the stored records of a call (rows of `call_records`); damaged ones are left out."""
-    for row in rows:
-        record = read_call_record(row.raw)
-        if not isinstance(record, BadRecord):
-            early = is_early(call, row.fetched_at)
-            yield RecordVersion(record, Source(row.source), row.fetched_at, early)
-
-
-def is_early(call: Call, fetched_at: datetime) -> bool:
-    """Whether the call was still going on at `fetched_at`: records of that time are provisional in every
-    field."""
-    return call.stage == Stage.LIVE or (call.ended_at is not None and fetched_at < call.ended_at)
 
 
 def update_call(

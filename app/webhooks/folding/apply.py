@@ -15,8 +15,8 @@ from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call
 from app.calls.related.links import Link, key_of
 from app.calls.related.store import link_calls
+from app.calls.stored_records import read_versions
 from app.clock import Clock
-from app.enrichment.records.call_update import read_versions
 from app.ids import CallId, new_id
 from app.webhooks.folding.stages import EndRules, judge
 from app.webhooks.payloads.notification import CallKey

@@ -22,6 +22,8 @@ from app.work import wakeups
 from tests.conftest import build_app, open_client, until
 from tests.factories_calls import (
     ACCOUNT,
+    ANA,
+    BEN,
     raw_record,
     seed_call,
     seed_disposition,
@@ -88,11 +90,32 @@ async def test_a_call_is_found_by_each_of_its_names(client: httpx.AsyncClient, d
         assert (await get(client, f"/v1/calls/{name}"))["id"] == call.call_id
 
 
+async def test_provenance_names_the_source_of_each_field(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    call = await seed_call(
+        database, stage=Stage.FINAL, records=[raw_record("R", result="Missed", duration=0)]
+    )
+    shown = await get(client, f"/v1/calls/{call.call_id}", include="provenance")
+    source = shown["provenance"]["outcome"]
+    assert (source["source"], source["recordId"], source["mayChange"]) == ("call-log", "R", False)
+    assert {"from", "to", "direction", "externalNumber", "startTime"} <= set(shown["provenance"])
+    assert set(shown["provenance"]) <= set(shown)
+    CallOut.model_validate(shown)
+
+
+async def test_calls_are_found_by_their_agent(client: httpx.AsyncClient, database: Database) -> None:
+    mine = await seed_call(database, agent_extension_id=ANA)
+    await seed_call(database, agent_extension_id=BEN)
+    found = await get(client, "/v1/calls", agent=ANA)
+    assert [call["id"] for call in found["data"]] == [mine.call_id]
+
+
 async def test_a_call_matches_its_schema(client: httpx.AsyncClient, database: Database) -> None:
     call = await seed_full_call(database)
     shown = await get(client, f"/v1/calls/{call.call_id}")
     described = {field.alias or name for name, field in CallOut.model_fields.items()}
-    assert set(shown) == described
+    assert set(shown) == described - {"provenance"}, "only with `include=provenance`"
     assert CallOut.model_validate(shown).model_dump(mode="json", by_alias=True)["id"] == call.call_id
     assert shown["accountId"] == ACCOUNT
     assert shown["startTime"] == "2026-03-10T18:07:41.000Z"
