@@ -57,7 +57,7 @@ from app.calls.evidence.versions import RecordVersion, merge_versions
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
 from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
-from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, MOST_PAGES, START_TOLERANCE_SECONDS
+from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, MOST_PAGES
 from app.enrichment.call_log.extract_sync import MOST_REQUESTS
 from app.enrichment.call_log.reader import MOST_DUE
 from app.enrichment.call_log.reading_plan import (
@@ -450,7 +450,7 @@ class Service(planner.Aftercall):
     def _write(self, left: dict[str, Call], records: Iterable[CallRecord]) -> None:
         """Bring in what was read; take the calls that it answered out of those that are due."""
         sought = [keys_of_call(call) for call in left.values()]
-        matching = match_records(records, sought, START_TOLERANCE_SECONDS)
+        matching = match_records(records, sought)
         found = {
             call_id: final for call_id, rows in matching.found.items() if (final := finished_records(rows))
         }

@@ -113,6 +113,20 @@ async def find_by_aliases(
     return {name: loaded[call_id] for name, call_id in single.items() if call_id in loaded}
 
 
+async def find_by_numbers(
+    db: AsyncConnection, account_id: AccountId, numbers: Collection[str], begin: datetime, end: datetime
+) -> dict[str, Call]:
+    """Return the calls in which one of these numbers took part, of those that began in this time, by id."""
+    party = call_parties.c
+    query = select(party.call_id).where(
+        party.account_id == account_id,
+        party.kind == "number",
+        is_one_of(party.value, numbers),
+        party.started_at.between(begin, end),
+    )
+    return await load_by_ids(db, account_id, set(await db.scalars(query)))
+
+
 @dataclass(frozen=True, slots=True)
 class Recent:
     """The fields of an ended call, which Active Calls may still show, that planning and matching need."""

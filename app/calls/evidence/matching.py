@@ -6,7 +6,9 @@ Active Calls has no filter for a session, and an unknown query parameter yields 
 1. by `telephonySessionId`, the key of a call;
 2. by `sessionId`, where one of the two sides lacks the key and the id means exactly one wanted call
    ("0" means none: all conferences have it);
-3. by both numbers and the start, where a call is known from a source without a usable id.
+3. by both numbers and the start, where a call is known from a source without a usable id, and for a record
+   without the key: the `sessionId` of a missed call's record can differ from that of its events (reports from
+   the field).
 """
 
 from collections import defaultdict
@@ -16,6 +18,10 @@ from datetime import datetime, timedelta
 
 from app.ids import is_alias
 from app.ringcentral.models import CallRecord
+
+START_TOLERANCE_SECONDS = 5.0
+"""How far the starts of a call and of its record may differ: records count in whole seconds, and events begin
+a little before them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,9 @@ class Matching:
 
 
 def match_records(
-    records: Iterable[CallRecord], wanted: Collection[CallKeys], start_tolerance_seconds: float
+    records: Iterable[CallRecord],
+    wanted: Collection[CallKeys],
+    start_tolerance_seconds: float = START_TOLERANCE_SECONDS,
 ) -> Matching:
     """Sort records by call. A record belongs to at most one call."""
     index = _Index(wanted, timedelta(seconds=start_tolerance_seconds))
@@ -63,6 +71,7 @@ class _Index:
         self._tolerance = tolerance
         self._by_key = {call.telephony_session_id: call for call in wanted if call.telephony_session_id}
         self._by_session: dict[str, list[CallKeys]] = defaultdict(list)
+        self._wanted = wanted
         self._nameless = [call for call in wanted if call.telephony_session_id is None]
         for call in wanted:
             if call.session_id is not None and is_alias(call.session_id):
@@ -79,7 +88,8 @@ class _Index:
         ]
         if len(named) == 1:
             return named[0].call_id
-        alike = [call for call in named or self._nameless if self._is_alike(record, call)]
+        others = self._nameless if key is not None else self._wanted
+        alike = [call for call in named or others if self._is_alike(record, call)]
         return alike[0].call_id if len(alike) == 1 else None
 
     def _is_alike(self, record: CallRecord, call: CallKeys) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
-from app.calls.evidence.matching import finished_records, match_records
+from app.calls.evidence.matching import START_TOLERANCE_SECONDS, finished_records, match_records
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
 from app.enrichment.call_log import reading_plan
@@ -26,7 +26,6 @@ from app.ringcentral.protocol.paging import wants_next_page
 from app.work.failures import log_failure
 
 MOST_PAGES = 20
-START_TOLERANCE_SECONDS = 5.0
 LONGEST_TURN_SECONDS = 300.0
 
 log = structlog.get_logger(__name__)
@@ -140,7 +139,7 @@ class DueRequests(AccountsWorker):
         """Write the records of a request that was sent at `sent_at`: of due calls, which are removed from
         `left`, and of all other known calls."""
         keys = [keys_of_call(call) for call in left.values()]
-        matching = match_records(records, keys, START_TOLERANCE_SECONDS)
+        matching = match_records(records, keys)
         found = {
             call_id: finished
             for call_id, of_call in matching.found.items()

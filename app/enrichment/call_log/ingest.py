@@ -8,18 +8,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
 from app.calls.attachments.parking import bind_account
-from app.calls.evidence.matching import finished_records
+from app.calls.evidence.matching import START_TOLERANCE_SECONDS, finished_records, match_records
 from app.calls.ledger import Ledger, open_ledger
 from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.call_log.slices import is_over
 from app.enrichment.records.apply import update_calls
+from app.enrichment.records.call_names import keys_of_call
 from app.enrichment.records.call_update import open_unknown_call
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.set_aside import SetAsideLog, write_in_batches
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.ringcentral.models import CallRecord
+from app.values.phone_numbers import read_phone_number
 
 CallNames = tuple[str | None, str | None]
 """`telephonySessionId` and `sessionId`, at least one of them."""
@@ -98,8 +100,10 @@ async def _ingest_batch(
     return Ingested(frozenset(over - opened), frozenset(opened))
 
 
-async def _load_known(ledger: Ledger, batch: Mapping[CallNames, object]) -> dict[CallNames, Call]:
-    """Return the calls that exist: by their key, or by a `sessionId` that means only this call."""
+async def _load_known(
+    ledger: Ledger, batch: Mapping[CallNames, Sequence[CallRecord]]
+) -> dict[CallNames, Call]:
+    """Return the calls that exist: by key, by a `sessionId` that means only this call, or by numbers."""
     db, account_id = ledger.db, ledger.account_id
     by_key = await store.load_by_sessions(db, account_id, [key for key, _ in batch if key])
     unmatched = {names for names in batch if names[0] not in by_key and names[1] is not None}
@@ -113,7 +117,38 @@ async def _load_known(ledger: Ledger, batch: Mapping[CallNames, object]) -> dict
             call = (await store.load_by_ids(db, account_id, ids)).get(ids[0]) if len(ids) == 1 else None
         if call is not None:
             known[names] = call
-    return known
+    left = {names: records for names, records in batch.items() if names[0] is None and names not in known}
+    return known | await _find_alike(ledger, left)
+
+
+async def _find_alike(
+    ledger: Ledger, batch: Mapping[CallNames, Sequence[CallRecord]]
+) -> dict[CallNames, Call]:
+    """Return the calls that records without a usable name mean by their numbers and start."""
+    starts = [one.start_time for records in batch.values() for one in records if one.start_time]
+    if not starts:
+        return {}
+    shown = {
+        side.phone_number
+        for records in batch.values()
+        for one in records
+        for side in (one.from_party, one.to_party)
+    }
+    numbers = [number for raw in shown if (number := read_phone_number(raw, ledger.company.region))]
+    tolerance = timedelta(seconds=START_TOLERANCE_SECONDS)
+    candidates = await store.find_by_numbers(
+        ledger.db,
+        ledger.account_id,
+        {shown for number in numbers for shown in (number.raw, number.e164) if shown},
+        min(starts) - tolerance,
+        max(starts) + tolerance,
+    )
+    keys = [keys_of_call(call) for call in candidates.values()]
+    return {
+        names: candidates[call_id]
+        for names, records in batch.items()
+        for call_id in list(match_records(records, keys).found)[:1]
+    }
 
 
 async def learn_owner(

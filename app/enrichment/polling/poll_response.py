@@ -13,8 +13,6 @@ from app.errors import AccessReason, CredentialsRefused, RingCentralError
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord
 
-_START_TOLERANCE_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class PollResponse:
@@ -63,7 +61,7 @@ def read_response(response: PollResponse, recent: Sequence[Recent], limits: Plan
 
 def match_recent(records: Sequence[CallRecord], recent: Sequence[Recent]) -> Matching:
     """Sort records by the calls whose window is open."""
-    return match_records(records, [keys_of_call(call) for call in recent], _START_TOLERANCE_SECONDS)
+    return match_records(records, [keys_of_call(call) for call in recent])
 
 
 def decided_calls(

@@ -172,10 +172,14 @@ class LiveCalls(AccountsWorker):
         return await self._judge_records(call, records, seen_at)
 
     async def _read(self, connections: Sequence[Connection], call: Call) -> None:
-        """Read the records of one call with a connection that can see it."""
+        """Read the records of one call with a connection that can see it.
+
+        A call that is known by its `sessionId` alone cannot be looked up: without a record it ends once it
+        has been silent for too long.
+        """
         connection = _connection_for(connections, call)
+        asked_at = self._clock.now()
         if connection is not None and call.session_id is not None:
-            asked_at = self._clock.now()
             try:
                 page = await connection.client.fetch_call_log_by_session(
                     SessionId(call.session_id), extension_id=connection.extension_id
@@ -185,7 +189,11 @@ class LiveCalls(AccountsWorker):
             else:
                 if await self._judge_records(call, page.records, asked_at):
                     return
-        await self._postpone(call)
+        is_nameless = call.telephony_session_id.startswith(NO_SESSION)
+        if is_nameless and _last_event_at(call) + timedelta(seconds=self._rules.stale) <= asked_at:
+            await self._end(call, asked_at, None, "silent-too-long")
+        else:
+            await self._postpone(call)
 
     async def _judge_records(self, call: Call, records: Sequence[CallRecord], seen_at: datetime) -> bool:
         """End a call whose records were all finished, and had been for a while, at `seen_at`."""

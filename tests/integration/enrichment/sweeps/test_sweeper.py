@@ -140,6 +140,24 @@ async def test_what_is_known_is_read_and_not_opened_twice(desk: Desk) -> None:
     assert gap.found == 0
 
 
+async def test_a_record_without_a_usable_name_is_matched_by_its_numbers_and_start(desk: Desk) -> None:
+    await desk.end_call(1)
+    began = (await desk.call()).started_at
+    desk.clock.advance(60)
+    await note_gap(desk, START - timedelta(minutes=10), START)
+    other = {"telephonySessionId": None, "sessionId": "77", "result": "Missed", "duration": 0}
+    alike = logged(1, began + timedelta(seconds=2), **other)
+    far = logged(2, began - timedelta(minutes=2), **other | {"sessionId": "78"})
+    desk.ringcentral.log = [far, alike]
+    await sweep_for(desk, make_sweeper(desk), 120)
+    async with desk.database.read() as db:
+        found = list(await db.execute(select(calls).order_by(calls.c.started_at)))
+    assert [(row.source, row.primary_record_id) for row in found] == [
+        ("sweep", "rec-2"),
+        ("webhook", "rec-1"),
+    ]
+
+
 async def test_a_live_call_is_left_to_its_events(desk: Desk) -> None:
     await desk.end_call(
         1, stage="live", ended_at=None, end_known_at=None, window_closes_at=None, read_at=None

@@ -70,3 +70,16 @@ async def test_every_call_that_was_live_in_a_gap_is_settled(intake: Intake, seed
     assert {call.stage for call in await intake.calls()} <= {Stage.ENDED, Stage.ABSENT}
     async with intake.database.read() as db:
         assert await db.scalar(select(sweeps.c.asked_at)) is not None
+
+
+async def test_a_call_known_by_its_session_id_alone_ends_at_the_stale_limit(intake: Intake) -> None:
+    entry = factories.active_call("Ringing", telephonySessionId=None, partyId=None)
+    await intake.fold([factories.presence(entry)])
+    intake.clock.set(factories.NOON)
+    for _ in range(6 * 13):
+        await intake.pass_time(300)
+    (call,) = await intake.calls()
+    assert (call.stage, call.outcome) == (Stage.ENDED, "missed")
+    asked = intake.ringcentral.asked
+    assert asked, "its records were requested by its sessionId"
+    assert not [one for one in asked if "sessionId:" in one], "never by a key that we made up"

@@ -66,6 +66,15 @@ def test_a_record_that_two_calls_could_claim_matches_neither() -> None:
     assert match([record(telephonySessionId=None, sessionId="1001")], *calls) == {}
 
 
+def test_a_missed_call_whose_record_has_another_session_id_is_matched_by_numbers_and_start() -> None:
+    numbers = frozenset({"+15550179001", "+15550100101"})
+    call = sought(numbers=numbers, started_at=START)
+    assert match([record(telephonySessionId=None, sessionId="77")], call) == {"call_1": ["r"]}
+    assert match([record(telephonySessionId="s-77", sessionId="77")], call) == {}, "the key decides"
+    again = sought("call_2", telephony_session_id="s-2", numbers=numbers, started_at=START)
+    assert match([record(telephonySessionId=None, sessionId="77")], call, again) == {}
+
+
 @pytest.mark.parametrize("away", [-6, 6])
 def test_numbers_match_only_near_the_start(away: int) -> None:
     call = sought(
