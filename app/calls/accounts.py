@@ -41,6 +41,14 @@ async def open_unbound(db: AsyncConnection, now: datetime) -> None:
     await _open(db, UNBOUND_ACCOUNT, now)
 
 
+async def list_ids(db: AsyncConnection) -> list[AccountId]:
+    """Return the ids of all accounts."""
+    return [
+        AccountId(one)
+        for one in await db.scalars(select(accounts.c.account_id).order_by(accounts.c.account_id))
+    ]
+
+
 async def resolve(db: AsyncConnection, account_id: str) -> AccountId:
     """Return what `~` is bound to, or `~` itself while it is not bound; any other id unchanged."""
     if account_id != UNBOUND_ACCOUNT:

@@ -81,6 +81,12 @@ async def load_call(db: AsyncConnection, account_id: AccountId, call_id: str) ->
     return (await load_by_ids(db, account_id, [call_id]))[call_id]
 
 
+async def load_after(db: AsyncConnection, account_id: AccountId, call_id: str, limit: int) -> list[Call]:
+    """Return the calls of an account after this one, in the order of our ids."""
+    query = select(calls).where(calls.c.account_id == account_id, calls.c.call_id > call_id)
+    return [read_row(row) for row in await db.execute(query.order_by(calls.c.call_id).limit(limit))]
+
+
 async def find_nameless(
     db: AsyncConnection, account_id: AccountId, session_ids: Collection[str]
 ) -> dict[str, Call]:

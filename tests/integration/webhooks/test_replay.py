@@ -4,16 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from app.calls import store
 from app.calls.ledger import open_ledger
 from app.calls.model import Source
-from app.db.tables import calls, timeline
+from app.db.tables import calls, deliveries, timeline
 from app.enrichment.records.apply import apply_records, store_versions
 from app.ids import AccountId
 from app.ringcentral.models import CallRecord, read_call_record
-from app.webhooks.replay import replay_calls
+from app.webhooks.replay import replay_all, replay_calls
 from tests.factories import ACCOUNT, DANA_NUMBER, SCRIPTS
 from tests.factories_calls import raw_record
 from tests.fakes.desk import PLAN
@@ -146,3 +146,54 @@ async def test_records_set_aside_for_an_ongoing_call_are_not_replayed(intake: In
         )
     report = await replay_calls(intake.database, intake.clock, OWN)
     assert (report.same, report.different) == (1, {})
+
+
+async def spoil(intake: Intake, **values: Any) -> None:
+    """Store calls as a former version derived them."""
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(**values))
+
+
+async def test_every_call_is_derived_again_from_what_is_stored(intake: Intake) -> None:
+    await intake.play(SCRIPTS["inbound_answered"]())
+    await give_records(intake)
+    right = await intake.calls()
+    wrong = {"direction": "Outbound", "external_number": None, "agent_extension_id": None}
+    await spoil(intake, **wrong)
+    async with intake.database.write() as db:
+        await db.execute(delete(deliveries))
+    dry = await replay_all(intake.database, intake.clock, write=False)
+    (call_id,) = dry.different
+    assert set(dry.different[call_id]) == set(wrong)
+    assert (await intake.calls())[0].direction == "Outbound", "a dry run writes nothing"
+    report = await replay_all(intake.database, intake.clock)
+    assert report.different == dry.different
+    (call,) = await intake.calls()
+    assert {name: getattr(call, name) for name in wrong} == {name: getattr(right[0], name) for name in wrong}
+    assert call.version == right[0].version + 1
+    assert (await intake.events(call))[-1] == "call.updated"
+    again = await replay_all(intake.database, intake.clock)
+    assert (again.calls, again.same, again.different) == (1, 1, {})
+
+
+async def test_a_replay_reads_from_deliveries_what_a_former_version_left_out(intake: Intake) -> None:
+    script = SCRIPTS["parked_and_picked_up"]()
+    script[-1]["body"]["parties"][0]["status"]["parkData"] = "*801"
+    await intake.play(script)
+    (right,) = await intake.calls()
+    assert right.details["parkId"] == "*801"
+    former = [{name: value for name, value in fact.items() if name != "pd"} for fact in right.facts]
+    await spoil(intake, facts=former, details=right.details | {"parkId": None})
+    report = await replay_all(intake.database, intake.clock)
+    assert report.different == {right.call_id: ["details", "facts"]}
+    assert [call.details for call in await intake.calls()] == [right.details]
+
+
+async def test_a_replay_of_everything_goes_on_after_each_batch(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("warm_transfer", "voicemail", "ring_out"):
+        await intake.play(SCRIPTS[name]())
+    monkeypatch.setattr("app.webhooks.replay.ALL_BATCH", 2)
+    report = await replay_all(intake.database, intake.clock)
+    assert (report.calls, report.different) == (len(await intake.calls()), {})
