@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
 from app.values.database_url import read_database_url
+from app.values.phone_numbers import is_region
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST_KEY = 32
@@ -171,6 +172,12 @@ class Settings(BaseSettings):
         description="How far back some of these sweeps go; they do not find calls that last longer.",
     )
 
+    home_country: str | None = Field(
+        None,
+        description="The country in which numbers without a calling code are read, as a two-letter code "
+        "(`US`). Default: the account's own, if it is known.",
+    )
+
     insights: Literal["auto", "off"] = Field(
         "auto",
         description="`auto`: request conversation insights of recorded calls if the account has them. "
@@ -235,6 +242,14 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{value!r} is not an http(s) address")
         return value.rstrip("/")
+
+    @field_validator("home_country")
+    @classmethod
+    def _country(cls, value: str | None) -> str | None:
+        code = value.strip().upper() if value else None
+        if code and not is_region(code):
+            raise ValueError("is not a two-letter country code such as US or DE (ISO 3166)")
+        return code or None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

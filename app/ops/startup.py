@@ -2,6 +2,7 @@
 
 from app.api import keys
 from app.calls.accounts import open_unbound
+from app.calls.regions import store_home_country
 from app.clock import Clock
 from app.db.diagnosis import diagnose
 from app.db.engine import Database
@@ -24,6 +25,7 @@ async def prepare_database(database: Database, clock: Clock, settings: Settings)
             await await_schema(database, clock)
             async with database.write() as db:
                 await open_unbound(db, clock.now())
+                await store_home_country(db, settings.home_country)
                 if settings.api_key is not None:
                     await keys.ensure_first_key(db, settings.api_key.get_secret_value(), clock.now())
         except StorageUnavailable as error:

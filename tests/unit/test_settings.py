@@ -58,11 +58,21 @@ def test_a_database_url_needs_no_driver(given: str, driver: str) -> None:
         ({"active_calls_lag_max_seconds": 500.0}, "AFTERCALL_ACTIVE_CALLS_WINDOW_SECONDS"),
         ({"lease_seconds": 5.0}, "AFTERCALL_LEASE_SECONDS"),
         ({"public_url": "ftp://x"}, "AFTERCALL_PUBLIC_URL"),
+        ({"home_country": "Germany"}, "AFTERCALL_HOME_COUNTRY"),
+        ({"home_country": "XX"}, "AFTERCALL_HOME_COUNTRY"),
+        ({"home_country": "\u0130"}, "AFTERCALL_HOME_COUNTRY"),
     ],
 )
 def test_invalid_settings_are_rejected_by_name(values: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("given", "country"), [("de", "DE"), (" US ", "US"), ("", None), ("  ", None), (None, None)]
+)
+def test_the_home_country_is_a_code_in_any_case(given: str | None, country: str | None) -> None:
+    assert read_settings(home_country=given).home_country == country
 
 
 LONG, TOKEN = "a" * 32, "t" * 16

@@ -13,6 +13,7 @@ accounts = Table(
     account_key(),
     Column("bound_to", String(128)),  # only of "~": the account of the environment's credentials
     Column("timeline_seq", Counter, nullable=False, server_default=text("0")),
+    Column("home_country", String(2)),  # only of "~": the setting, which decides for all accounts
     Column("added_at", UtcDateTime),  # when credentials were first added for it; they may be gone by now
     Column("created_at", UtcDateTime, nullable=False),
 )
