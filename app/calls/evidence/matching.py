@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from app.ids import is_alias
 from app.ringcentral.models import CallRecord
+from app.values.phone_numbers import read_phone_number
 
 START_TOLERANCE_SECONDS = 5.0
 """How far the starts of a call and of its record may differ: records count in whole seconds, and events begin
@@ -32,6 +33,11 @@ class CallKeys:
     telephony_session_id: str | None
     session_id: str | None
     numbers: frozenset[str] = frozenset()
+    """In any spelling."""
+
+    region: str | None = None
+    """The two-letter code of the country in which numbers without a `+` are read."""
+
     started_at: datetime | None = None
 
 
@@ -95,9 +101,15 @@ class _Index:
     def _is_alike(self, record: CallRecord, call: CallKeys) -> bool:
         if record.start_time is None or call.started_at is None or not call.numbers:
             return False
-        numbers = {record.from_party.phone_number, record.to_party.phone_number} - {None}
+        numbers = _normal({record.from_party.phone_number, record.to_party.phone_number}, call.region)
         return (
             bool(numbers)
-            and numbers <= call.numbers
+            and numbers <= _normal(call.numbers, call.region)
             and abs(record.start_time - call.started_at) <= self._tolerance
         )
+
+
+def _normal(numbers: Iterable[str | None], region: str | None) -> set[str]:
+    """Return numbers in their normal form: an event and a record may write the same number differently."""
+    read = (read_phone_number(number, region) for number in numbers)
+    return {number.normal for number in read if number is not None}

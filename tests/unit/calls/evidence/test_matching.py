@@ -86,6 +86,32 @@ def test_numbers_match_only_near_the_start(away: int) -> None:
     assert match([record(sessionId="77")], call) == {}
 
 
+@pytest.mark.parametrize(
+    ("event", "of_record", "region"),
+    [
+        ("+18665550106", "18665550106", None),
+        ("+18665550106", "(866) 555-0106", "US"),
+        ("+49301234567", "0301234567", "DE"),
+        ("anonymous", "Restricted", None),
+    ],
+)
+def test_numbers_match_in_any_spelling(event: str, of_record: str, region: str | None) -> None:
+    call = sought(
+        telephony_session_id=None,
+        numbers=frozenset({event, "+15550100101"}),
+        started_at=START,
+        region=region,
+    )
+    sides: dict[str, Any] = {"from": {"phoneNumber": of_record}, "to": {"phoneNumber": "+1 555-010-0101"}}
+    assert match([record(telephonySessionId=None, sessionId="1002", **sides)], call) == {"call_1": ["r"]}
+
+
+def test_numbers_of_others_do_not_match() -> None:
+    call = sought(telephony_session_id=None, numbers=frozenset({"+15550100101"}), started_at=START)
+    sides: dict[str, Any] = {"from": {"phoneNumber": "18665550106"}, "to": {"phoneNumber": "+15550100101"}}
+    assert match([record(telephonySessionId=None, sessionId="1002", **sides)], call) == {}
+
+
 def test_unwanted_sessions_are_unknown() -> None:
     matching = match_records(
         [record("a", telephonySessionId="s-7"), record("b", telephonySessionId=None, sessionId="5")],
