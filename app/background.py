@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from app.accounts.context import AccountsContext
 from app.accounts.loops import account_loops
 from app.accounts.onboarding import Onboarding
+from app.calls import normal_numbers
 from app.enrichment.loops import enrichment_loops
 from app.enrichment.recordings.archive_store import Archive
 from app.ops.loops import ops_loops
@@ -29,3 +30,5 @@ def worker_loops(
     yield from enrichment_loops(context, settings, archive)
     yield from account_loops(context, onboarding)
     yield from ops_loops(context, settings)
+    numbers = normal_numbers.NumberUpkeep(context.database, context.clock)
+    yield Loop("numbers", numbers.step, (), normal_numbers.EVERY_SECONDS)

@@ -23,9 +23,11 @@ from app import metrics
 from app.calls import accounts as account_rows
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
 from app.calls.model import Call, Stage
+from app.calls.regions import load_region
 from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
+from app.values.phone_numbers import normal_forms
 from app.values.widths import PHONE_NUMBER
 from app.work import wakeups
 
@@ -105,7 +107,10 @@ class Ledger:
                 self._aliases[(call.call_id, alias)] = None
 
     def involve(self, call: Call, extensions: Iterable[str | None], numbers: Iterable[str | None]) -> None:
-        """Record who took part in a call, so that it is found by extension and by number."""
+        """Record who took part in a call, so that it is found by extension and by number.
+
+        Numbers may have any spelling: they are stored in their normal form.
+        """
         for kind, values in (("extension", extensions), ("number", numbers)):
             for value in values:
                 # Longer values do not fit the column.
@@ -155,6 +160,7 @@ class Ledger:
 
     async def _write_parties(self) -> None:
         if self._parties:
+            parties = await self._normal_parties()
             rows = [
                 {
                     "account_id": self.account_id,
@@ -163,7 +169,7 @@ class Ledger:
                     "value": value,
                     "started_at": started_at,
                 }
-                for (call_id, kind, value), started_at in self._parties.items()
+                for (call_id, kind, value), started_at in parties.items()
             ]
             statement = upsert_into(self.db, call_parties)
             statement = statement.on_conflict_do_update(
@@ -177,6 +183,18 @@ class Ledger:
             mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
             await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
         self._redated.clear()
+
+    async def _normal_parties(self) -> dict[tuple[str, str, str], datetime]:
+        """Return the parties with numbers in their normal form; an extension behind a number is another."""
+        # Most numbers have a `+` and need no region.
+        needs_region = any(kind == "number" and value[0] != "+" for _, kind, value in self._parties)
+        region = await load_region(self.db, self.account_id) if needs_region else None
+        normal: dict[tuple[str, str, str], datetime] = {}
+        for (call_id, kind, value), started_at in self._parties.items():
+            for form in normal_forms(value, region) if kind == "number" else (value,):
+                if len(form) <= PHONE_NUMBER:
+                    normal[(call_id, kind, form)] = started_at
+        return normal
 
     async def _write_events(self) -> None:
         if self._events:

@@ -134,6 +134,27 @@ def read_phone_number(raw: str | None, region: str | None = None) -> PhoneNumber
     return _read(raw, region)
 
 
+def normal_forms(raw: str, region: str | None) -> tuple[str, ...]:
+    """Return under what a number is found: its normal form, and the extension behind it."""
+    number = read_phone_number(raw, region)
+    if number is None:
+        return ()
+    is_behind = number.kind is NumberKind.FULL and number.extension is not None
+    return (number.normal, number.extension) if is_behind and number.extension else (number.normal,)
+
+
+def as_dialled(e164: str) -> str | None:
+    """Return a number with a possible length without the national prefix that was written behind its calling
+    code, as in `+49 030`; None if its length is not possible.
+    """
+    return _possible(e164, None)
+
+
+def is_in_use(e164: str) -> bool:
+    """Whether the tables call a number valid: its range is given to customers."""
+    return _valid(e164, None) is not None
+
+
 def is_region(code: str) -> bool:
     """Whether numbers can be read in this country; `code` in upper case."""
     return PhoneMetadata.metadata_for_region(code) is not None

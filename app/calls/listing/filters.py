@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -12,15 +12,14 @@ from app.api.timestamps import QueryTimestamp
 from app.calls.attachments.fields import SourceName
 from app.calls.attachments.labels import Label
 from app.calls.model import Outcome, Stage
+from app.values.phone_numbers import NumberKind, read_phone_number
+from app.values.widths import PHONE_NUMBER
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 200
 _LONGEST_CURSOR = 512
-_LONGEST_NUMBER = 128
-_NUMBER = re.compile(r"\+?(?=[X*#]*[0-9])[0-9X*#]{1,31}", re.IGNORECASE)
-"""Digits, with masked digits and service codes, as in events and records."""
-_NO_NUMBERS = frozenset({"anonymous", "conference"})
-"""Words that appear in place of a number (published event streams)."""
+_MAYBE_NUMBER = re.compile(r"\+?(?=x*[0-9])[0-9x]{7,31}")
+"""The normal form of a number that only its region makes readable, or with masked digits."""
 
 
 class Direction(StrEnum):
@@ -49,27 +48,17 @@ class Order(StrEnum):
         return self.value.removeprefix("-")
 
 
-def normalize_number(value: Any) -> Any:
-    """Return a phone number as events and records write it: `+` and digits, or a short number unchanged.
+def check_number(value: str) -> str:
+    """Return the value, which is read in the region of the account later.
 
-    Accepts a `+` that arrived as a space, a leading `00`, and spaces, dots, dashes and brackets. Text that is
-    not a number (`anonymous`, a masked number) is returned unchanged.
+    Raises ValueError for what is a number in no region.
     """
-    if not isinstance(value, str) or len(value) > _LONGEST_NUMBER:
-        return value
-    bare = re.sub(r"[\s().\-/]", "", value)
-    if bare.startswith("00") and bare.isdecimal():
-        return f"+{bare[2:]}"
-    had_plus = value[:1].isspace() and bare.isdecimal()
-    is_international = bare.isdecimal() and len(bare) > 10
-    return f"+{bare}" if had_plus or is_international else bare or value.strip()
-
-
-def _check_number(value: str) -> str:
-    if not _NUMBER.fullmatch(value) and value.casefold() not in _NO_NUMBERS:
+    number = read_phone_number(value)
+    is_known = number is not None and number.kind is not NumberKind.UNREADABLE
+    if not is_known and not (number and _MAYBE_NUMBER.fullmatch(number.normal)):
         raise ValueError(
-            "Must be a phone number in E.164, such as +15550179001, or a short one, such as 101; or "
-            "`anonymous`"
+            "Must be a phone number in E.164, such as +15550179001, or as it is dialled in the country of "
+            "the account, such as (555) 017-9001; an extension's number, such as 101; or `anonymous`"
         )
     return value
 
@@ -84,9 +73,8 @@ def _in_any_case(words: type[StrEnum]) -> BeforeValidator:
 
 PhoneNumber = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=_LONGEST_NUMBER),
-    BeforeValidator(normalize_number),
-    AfterValidator(_check_number),
+    StringConstraints(min_length=1, max_length=PHONE_NUMBER),
+    AfterValidator(check_number),
 ]
 _TIME = "2026-03-10T18:00:00Z"
 
@@ -125,8 +113,9 @@ class CallFilters(BaseModel):
     )
     phone_number: PhoneNumber | None = Field(
         None,
-        description="A phone number that took part, in E.164; other common formats are accepted. "
-        "`anonymous` matches callers who withheld their number.",
+        description="A phone number that took part, in E.164 or in any usual spelling: as it is dialled in "
+        "the country of the account, with international prefix, with brackets and dashes. Or an extension's "
+        "number. `anonymous` matches callers who withheld their number.",
         examples=["+15550179001"],
     )
     outcome: list[Outcome] = Field(

@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls.feed import positions
 from app.calls.listing.cursors import digest_of, read_cursor, write_cursor
 from app.calls.listing.filters import ListQuery
+from app.calls.listing.numbers import WantedNumber, find_wanted_number
 from app.calls.views import COLUMNS
 from app.db.tables import accounts, call_parties, calls, crm_links, notes, sentiments, timeline
 from app.ids import AccountId
@@ -36,6 +37,8 @@ from app.ids import AccountId
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 """Events are numbered in commit order; their times, taken before the lock, may differ from it by this."""
 _NEAR_ENOUGH = 64
+_Party = tuple[str, tuple[str, ...]]
+"""A kind of party, and the values of which a call must have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,18 @@ async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuer
     Raises BadInput for a cursor that is invalid or belongs to other filters or another order, and
     HistoryChanged for one of a database before its restore.
     """
+    wanted = None
+    if query.phone_number is not None:
+        wanted = await find_wanted_number(db, account_id, query.phone_number)
+        # Another spelling of the same number is the same list.
+        query = query.model_copy(update={"phone_number": wanted.values[0]})
     digest = digest_of(account_id, query)
     place = None
     if query.cursor is not None:
         place, end = read_cursor(query.cursor, digest, query.order)
         await positions.check(db, account_id, end)
     changed_after = await _seq_before(db, account_id, query.updated_after) if query.updated_after else None
-    statement = build(account_id, query, place, changed_after)
+    statement = build(account_id, query, place, changed_after, wanted)
     rows = (await db.execute(statement)).all()
     # The statement reads one row more than the page: if it is there, there is a next page.
     if len(rows) <= query.limit:
@@ -70,13 +78,18 @@ async def list_calls(db: AsyncConnection, account_id: AccountId, query: ListQuer
 
 
 def build(
-    account_id: AccountId, query: ListQuery, place: Sequence[Any] | None, changed_after: int | None
+    account_id: AccountId,
+    query: ListQuery,
+    place: Sequence[Any] | None,
+    changed_after: int | None,
+    wanted: WantedNumber | None = None,
 ) -> Select[Any]:
     """Build the statement of one page, with one more row, which shows whether there is a next page.
 
     A filter by extension or number starts from `call_parties`, whose index has the calls of each in order.
+    `wanted` is the query's number as it is stored; without it, the number is in its normal form.
     """
-    source, started_at, call_id, base = _source(account_id, query)
+    source, started_at, call_id, base = _source(account_id, _parties(query, wanted))
     conditions = [*base, *_ranges(query, started_at), *_attachments(query)]
     if changed_after is not None:
         conditions += [calls.c.changed_seq > changed_after, calls.c.updated_at >= query.updated_after]
@@ -101,34 +114,49 @@ def build(
 
 
 def _source(
-    account_id: AccountId, query: ListQuery
+    account_id: AccountId, parties: Sequence[_Party]
 ) -> tuple[FromClause, Column[Any], Column[Any], list[ColumnElement[bool]]]:
     """Return the table to start from, the columns of its order, and its own conditions."""
-    parties = _parties(query)
     if not parties:
         return calls, calls.c.started_at, calls.c.call_id, [calls.c.account_id == account_id]
-    party = call_parties.c
     # One index drives the list; a second filter is checked for each of its calls.
-    (kind, value), *others = parties
+    (kind, values), *others = sorted(parties, key=lambda one: len(one[1]))
+    if len(values) > 1:
+        # A call can have several of the values, and a join would list it several times.
+        named = [_having(account_id, *one) for one in parties]
+        return calls, calls.c.started_at, calls.c.call_id, [calls.c.account_id == account_id, *named]
+    party = call_parties.c
     source = call_parties.join(
         calls, and_(calls.c.account_id == party.account_id, calls.c.call_id == party.call_id)
     )
-    base = [party.account_id == account_id, party.kind == kind, party.value == value]
+    base = [party.account_id == account_id, party.kind == kind, party.value == values[0]]
     return source, party.started_at, party.call_id, [*base, *(_took_part(*other) for other in others)]
 
 
-def _parties(query: ListQuery) -> list[tuple[str, str]]:
-    wanted = (("extension", query.extension_id), ("number", query.phone_number))
-    return [(kind, value) for kind, value in wanted if value is not None]
+def _parties(query: ListQuery, wanted: WantedNumber | None) -> list[_Party]:
+    parties: list[_Party] = []
+    if query.extension_id is not None:
+        parties.append(("extension", (query.extension_id,)))
+    if query.phone_number is not None:
+        parties.append(("number", wanted.values if wanted else (query.phone_number,)))
+    if wanted is not None and wanted.extension is not None:
+        parties.append(("number", (wanted.extension,)))
+    return parties
 
 
-def _took_part(kind: str, value: str) -> ColumnElement[bool]:
+def _having(account_id: AccountId, kind: str, values: Sequence[str]) -> ColumnElement[bool]:
+    party = call_parties.c
+    mine = (party.account_id == account_id, party.kind == kind, party.value.in_(values))
+    return calls.c.call_id.in_(select(party.call_id).where(*mine))
+
+
+def _took_part(kind: str, values: Sequence[str]) -> ColumnElement[bool]:
     party = call_parties.alias("another").c
     return exists().where(
         party.account_id == calls.c.account_id,
         party.call_id == calls.c.call_id,
         party.kind == kind,
-        party.value == value,
+        _one_of(party.value, values),
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 
 from app.calls.ledger import open_ledger
 from app.calls.listing.cursors import digest_of
-from app.calls.listing.filters import ListQuery, Order, normalize_number
+from app.calls.listing.filters import ListQuery, Order
 from app.calls.listing.query import build
 from app.calls.model import Call, Outcome, Stage
 from app.db.engine import Database
@@ -316,24 +316,6 @@ async def test_a_wrong_value_gets_the_accepted_ones(
 )
 async def test_values_in_place_of_a_number_can_be_filtered_by(client: httpx.AsyncClient, number: str) -> None:
     assert await ids(client, phoneNumber=number) == []
-
-
-@pytest.mark.parametrize(
-    ("written", "normal"),
-    [
-        ("+15550179001", "+15550179001"),
-        (" 15550179001", "+15550179001"),
-        ("15550179001", "+15550179001"),
-        ("0015550179001", "+15550179001"),
-        ("+1 (555) 017-9001", "+15550179001"),
-        ("101", "101"),
-        ("5550179001", "5550179001"),
-        ("anonymous", "anonymous"),
-        ("+1555017XXXX", "+1555017XXXX"),
-    ],
-)
-def test_common_formats_of_phone_numbers_are_accepted(written: str, normal: str) -> None:
-    assert normalize_number(written) == normal
 
 
 # Indexes: some thousand calls of a year, whose traits are spread as they are in life.
