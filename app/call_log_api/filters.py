@@ -11,9 +11,12 @@ from pydantic.alias_generators import to_camel
 
 from app.api.schemas import ExtensionIdText
 from app.api.timestamps import QueryTimestamp
+from app.calls.listing.filters import PhoneNumber as WrittenNumber
+from app.calls.listing.numbers import read_written_number
 from app.errors import Unprocessable
 from app.ids import is_alias
 from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
+from app.values.phone_numbers import NumberKind, as_dialled
 
 RecordDirection = Literal["Inbound", "Outbound"]
 CallType = Literal["Voice", "Fax"]
@@ -80,8 +83,11 @@ class CallLogFilters(ListFilters):
     recording_type: list[RecordingType] = Field(
         [], max_length=3, description="Only recorded calls. Repeatable; both types together are `All`."
     )
-    phone_number: Annotated[str, StringConstraints(pattern=r"^[+ ]?[0-9]{3,20}$")] | None = Field(
-        None, description="The number of either side, in E.164.", examples=["+15550179001"]
+    phone_number: WrittenNumber | None = Field(
+        None,
+        description="The number of either side, in E.164 or in any usual spelling. An extension's number is "
+        "the same as `extensionNumber`.",
+        examples=["+15550179001"],
     )
     extension_number: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | None = Field(
         None,
@@ -108,8 +114,12 @@ class CallLogFilters(ListFilters):
             raise Unprocessable("dateFrom is after dateTo")
         return self
 
-    def query(self) -> CallLogQuery:
-        number = self.phone_number
+    def query(self, region: str | None = None) -> CallLogQuery:
+        """Return RingCentral's query. `region`: the country in which numbers without a `+` are read.
+
+        Raises Unprocessable for a number by which RingCentral's Call Log cannot be filtered.
+        """
+        number, extension = self._number(region)
         return CallLogQuery(
             date_from=self.date_from and self.date_from.astimezone(UTC),
             date_to=self.date_to and self.date_to.astimezone(UTC),
@@ -117,11 +127,27 @@ class CallLogFilters(ListFilters):
             direction=tuple(self.direction),
             type=tuple(self.type),
             recording_type=_one_type(self.recording_type),
-            # A plus that was not escaped in the URL arrives as a space.
-            phone_number=number and f"+{number.strip().removeprefix('+')}",
-            extension_number=self.extension_number,
+            phone_number=number,
+            extension_number=extension or self.extension_number,
             page=self.page,
             per_page=self.per_page,
+        )
+
+    def _number(self, region: str | None) -> tuple[str | None, str | None]:
+        """Return the telephone number and the extension number that `phoneNumber` means."""
+        if self.phone_number is None:
+            return None, None
+        number = read_written_number(self.phone_number, region)[0]
+        if number.kind is NumberKind.EXTENSION:
+            return None, number.extension
+        if number.e164 is not None and number.extension is None:
+            return as_dialled(number.e164) or number.e164, None
+        if number.kind is NumberKind.SERVICE and number.normal.isdecimal():
+            return number.normal, None
+        raise Unprocessable(
+            "RingCentral's Call Log is filtered by one telephone number, or by one extension number: send a "
+            "number such as +15550179001, or `extensionNumber`",
+            parameter="phoneNumber",
         )
 
 
@@ -138,5 +164,5 @@ class ExtensionCallLogFilters(CallLogFilters):
         None, description="Whether to include blocked calls. RingCentral's default is true."
     )
 
-    def query(self) -> CallLogQuery:
-        return replace(super().query(), transport=tuple(self.transport), show_blocked=self.show_blocked)
+    def query(self, region: str | None = None) -> CallLogQuery:
+        return replace(super().query(region), transport=tuple(self.transport), show_blocked=self.show_blocked)

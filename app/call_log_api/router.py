@@ -28,6 +28,7 @@ from app.call_log_api.filters import (
 from app.call_log_api.lists import CallLogLists
 from app.call_log_api.response_cache import SharedResponse
 from app.call_log_api.schemas import RecordItems, RecordList, RecordsAsked, SingleRecord
+from app.calls.regions import load_region
 from app.errors import NotFound, PermissionMissing, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, ExtensionId, RecordId, SessionId
 from app.values.times import time_text
@@ -81,8 +82,14 @@ class ListRequest:
         if filters.session_id is not None:
             shared = await self.lists.session(*whose, SessionId(filters.session_id), filters.view)
         else:
-            shared = await self.lists.call_log(*whose, filters.query())
+            shared = await self.lists.call_log(*whose, filters.query(await self._region(filters)))
         return self._list(shared, self.lists.rules.call_log_fresh)
+
+    async def _region(self, filters: CallLogFilters) -> str | None:
+        if filters.phone_number is None:
+            return None
+        async with self.services.database.read() as db:
+            return await load_region(db, self.key.account_id)
 
     def _list(self, shared: SharedResponse, fresh_seconds: float) -> Response:
         body = shared.body

@@ -75,10 +75,51 @@ async def test_filters_are_sent_to_ringcentral(stage: Stage) -> None:
     assert sorted(await found(direction=["Inbound", "Outbound"])) == ["Inbound", "Outbound"]
     assert await found(phoneNumber="+15550179002") == ["Outbound"]
     assert await found(phoneNumber="15550179001") == ["Inbound"]
+    for spelling in ("(555) 017-9001", "+1 555-017-9001", " 15550179001", "001 555 017 9001"):
+        assert await found(phoneNumber=spelling) == ["Inbound"], spelling
     assert await found(type="Fax") == []
     assert await found(recordingType="All") == []
     assert await found(dateTo="2020-01-01T00:00:00+01:00") == []
     assert await found(dateFrom="2020-01-01T00:00:00Z", dateTo="2199-01-01T00:00:00Z", type="Voice")
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "sent"),
+    [
+        ("+15550179001", None, ("+15550179001", None)),
+        (" 4930123456", "US", ("+4930123456", None)),
+        ("(555) 017-9001", "US", ("+15550179001", None)),
+        ("030 1234567", "DE", ("+49301234567", None)),
+        ("+49 030 1234567", "DE", ("+49301234567", None)),
+        ("101", "US", (None, "101")),
+        ("x101", None, (None, "101")),
+        ("911", "US", ("911", None)),
+    ],
+)
+def test_a_number_is_sent_as_ringcentral_reads_it(
+    written: str, region: str | None, sent: tuple[str | None, str | None]
+) -> None:
+    query = CallLogFilters.model_validate({"phoneNumber": written}).query(region)
+    assert (query.phone_number, query.extension_number) == sent
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("anonymous", "filtered by one telephone number"),
+        ("*80", "filtered by one telephone number"),
+        ("+1555017XXXX", "filtered by one telephone number"),
+        ("14567891230*102", "filtered by one telephone number"),
+        ("030 1234567", "AFTERCALL_HOME_COUNTRY"),
+    ],
+)
+async def test_a_number_that_ringcentral_cannot_filter_by_is_refused(
+    stage: Stage, written: str, reason: str
+) -> None:
+    answer = await stage.reader.get(LOG, params={"phoneNumber": written})
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "phoneNumber")
+    assert reason in answer.json()["detail"]
+    assert stage.asked() == []
 
 
 @pytest.mark.parametrize(
