@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_home_country"
-down_revision = "20261129_call_agents"
+down_revision = "20261129_call_agents_index"
 branch_labels = None
 depends_on = None
 breaks_older = False
