@@ -10,7 +10,6 @@ Any method can raise these; their docstrings name only what is special to them:
 `deadline` (aware UTC) bounds the wait for a slot and the retries; None leaves it to the budget.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -25,6 +24,7 @@ from app.clock import Clock
 from app.errors import RequestRefused
 from app.ids import AccountId, ExtensionId, RecordId, SessionId, TelephonySessionId
 from app.ringcentral.auth import AuthConfig, TokenKeeper
+from app.ringcentral.directory_requests import DirectoryRequests
 from app.ringcentral.models import (
     BulkItem,
     Insights,
@@ -38,7 +38,7 @@ from app.ringcentral.ports import Priority, RateBudget, TokenStore
 from app.ringcentral.protocol import calls, insights, oauth, paging, recordings, records, subscriptions
 from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
 from app.ringcentral.protocol.errors import ParameterExcluded, TooManyIds
-from app.ringcentral.sending import Sender
+from app.ringcentral.sending import Sender, decode_beside
 from app.ringcentral.stored_tokens import StoredToken
 from app.ringcentral.transport import ClientConfig, ContentStream, Meters, Transport
 from app.ringcentral.wire import Request, Response
@@ -46,9 +46,6 @@ from app.ringcentral.wire import Request, Response
 T = TypeVar("T")
 
 _log = structlog.get_logger()
-
-LARGE_BYTES = 64 * 1024
-"""A response of this size or more, about twenty detailed records, is not decoded on the event loop."""
 
 
 def connect(
@@ -66,7 +63,7 @@ def connect(
     return RingCentralClient(transport, config, TokenKeeper(transport, auth, store, clock), clock)
 
 
-class RingCentralClient:
+class RingCentralClient(DirectoryRequests):
     """Reads calls and manages subscriptions, as one user of one account."""
 
     def __init__(self, transport: Transport, config: ClientConfig, tokens: TokenKeeper, clock: Clock) -> None:
@@ -353,12 +350,8 @@ class RingCentralClient:
 
 
 async def _decode(response: Response, decode: Callable[[Response], T]) -> T:
-    """Decode a response, a large one in a thread: a thousand detailed records take a tenth of a second.
-
-    The intake of deliveries shares the event loop, and RingCentral suspends a webhook that responds late.
-    """
-    is_small = len(response.body) < LARGE_BYTES
-    decoded = decode(response) if is_small else await asyncio.to_thread(decode, response)
+    """Decode a response, and log the records in it that cannot be read."""
+    decoded = await decode_beside(response, decode)
     if isinstance(decoded, RecordsPage | RecordsSync) and decoded.bad:
         metrics.SET_ASIDE.labels(source="unreadable").inc(len(decoded.bad))
         reasons = sorted({item.why for item in decoded.bad})

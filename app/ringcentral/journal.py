@@ -38,7 +38,7 @@ class Journal:
             self.outage.failed(f"status {response.status}", route=request.route)
         else:
             self.outage.worked()
-        if response.is_success or response.status >= 500:
+        if response.is_success or response.is_not_modified or response.status >= 500:
             _log.debug("ringcentral_answered", **facts)
         else:
             self._repeats.tell(

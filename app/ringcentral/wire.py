@@ -58,6 +58,11 @@ class Request:
     is_repeatable: bool = True
     is_slow: bool = False
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether 304 is a possible response."""
+        return "If-None-Match" in self.headers
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -93,6 +98,10 @@ class Response:
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def is_not_modified(self) -> bool:
+        return self.status == 304
 
     @property
     def is_redirect(self) -> bool:

@@ -15,3 +15,5 @@ ACTION = 128
 RECORDING_TYPE = 32
 CONTENT_TYPE = 128
 SUBSCRIPTION_STATUS = 32
+TIME_ZONE = 64
+"""An IANA name; the longest has about 30 characters."""

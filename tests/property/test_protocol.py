@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 from typing import Any
 
 from hypothesis import given
@@ -27,8 +28,10 @@ from app.ringcentral.models import (
     Token,
     read_call_record,
 )
+from app.ringcentral.models.directory import AccountInfo, DirectoryEntry, DirectoryPage
 from app.ringcentral.models.fields import read_time
 from app.ringcentral.protocol.calls import call_log_by_session, call_records
+from app.ringcentral.protocol.directory import decode_account, decode_extension, decode_page
 from app.ringcentral.protocol.errors import decode_error, decode_token_error, penalty_of
 from app.ringcentral.protocol.multistatus import split_parts
 from app.ringcentral.protocol.oauth import decode_token
@@ -51,6 +54,9 @@ WORDS = st.sampled_from(
         "eventFilters", "disabledFilters", "deliveryMode", "expirationTime", "expiresIn", "blacklistedData",
         "session",
         "parties", "owner", "status", "access_token", "expires_in", "scope", "response", "body", "contentUri",
+        "extensionNumber", "name", "firstName", "email", "contact", "mobilePhone", "phoneNumbers",
+        "usageType", "account", "mainNumber", "regionalSettings", "homeCountry", "isoCode", "callingCode",
+        "timezone",
     ]
 )  # fmt: skip
 TEXTS = st.one_of(
@@ -80,6 +86,7 @@ HEADERS = st.dictionaries(
             "X-Rate-Limit-Window",
             "RCRequestId",
             "Location",
+            "ETag",
         ]
     ),
     st.text(max_size=30)
@@ -92,13 +99,16 @@ STATUSES = st.sampled_from([200, 207, 301, 304, 400, 401, 403, 404, 408, 429, 50
 ANSWERS = st.builds(Response.of, STATUSES, HEADERS, BODIES)
 IDS = [RecordId("a"), RecordId("b")]
 
-DECODERS: list[tuple[Any, type[Any]]] = [
+DECODERS: list[tuple[Any, type[Any] | tuple[type[Any], ...]]] = [
     (decode_records_page, RecordsPage),
     (decode_token, Token),
     (decode_recording, Recording),
     (decode_session, TelephonySession),
     (decode_subscription, Subscription),
     (decode_subscriptions, tuple),
+    (decode_page, (DirectoryPage, NoneType)),
+    (decode_extension, DirectoryEntry),
+    (decode_account, AccountInfo),
 ]
 
 

@@ -22,11 +22,12 @@ from app.errors import (
 )
 from app.ids import RecordId, SessionId, TelephonySessionId
 from app.ringcentral.auth import MemoryTokenStore
-from app.ringcentral.client import LARGE_BYTES, RingCentralClient, connect
+from app.ringcentral.client import RingCentralClient, connect
 from app.ringcentral.models import RecordsPage
 from app.ringcentral.ports import Priority, Silence
 from app.ringcentral.protocol.errors import SyncTokenRefused
 from app.ringcentral.protocol.records import decode_records_page
+from app.ringcentral.sending import LARGE_BYTES
 from app.ringcentral.transport import ClientConfig
 from app.ringcentral.wire import Response
 from tests.fakes.clock import FakeClock
