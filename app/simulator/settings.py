@@ -209,6 +209,16 @@ class Faults(BaseModel):
     insights_notes: bool = False
     """The account takes notes: the first version lacks them, a second event brings them."""
 
+    # The directory
+    directory_available: bool = True
+    """False: it is 403 CMN-403; the list of extensions still works."""
+    directory_etags: bool = True
+    """False: its responses have no ETag, so none is 304."""
+    federated_account: bool = False
+    """The directory lists somebody of another account, unless `showFederated` is false."""
+    former_extensions: tuple[str, ...] = ()
+    """Ids of extensions that directory and list no longer have: these people have left."""
+
     # Webhooks
     require_https: bool = False
     subscription_limit: Annotated[int, Field(ge=0)] = 30

@@ -995,3 +995,74 @@ async def test_the_insights_filter_is_disabled_without_a_licence(ringcentral: Pl
     (disabled,) = created["disabledFilters"]
     assert disabled["filter"].endswith("/domains/pbx/insights")
     assert disabled["reason"] == "SUB-402"
+
+
+# --- the directory ------------------------------------------------------------------------------------------
+
+DIRECTORY = f"{ACCOUNT}/directory/entries"
+
+
+async def test_the_directory_lists_people_queues_and_menus_with_their_numbers(ringcentral: Platform) -> None:
+    entries = {one["name"]: one for one in (await ringcentral.get(DIRECTORY, showFederated=False))["records"]}
+    ana, sales, ida = entries["Ana Ruiz"], entries["Sales"], entries["Ida Petrov"]
+    assert (ana["id"], ana["extensionNumber"], ana["type"]) == ("711000101", "101", "User")
+    assert ana["email"] == "ana.ruiz@northwind-tea.example"
+    assert [(one["phoneNumber"], one["usageType"]) for one in ana["phoneNumbers"]] == [
+        ("+15550100101", "DirectNumber"),
+        ("+15550166007", "MobileNumber"),
+    ]
+    assert (sales["type"], "email" in sales) == ("Department", False)
+    assert (entries["Main Menu"]["type"], entries["Main Menu"]["phoneNumbers"]) == ("IvrMenu", [])
+    assert ida["status"] == "Disabled"
+    assert all("account" not in one for one in entries.values())
+
+
+async def test_the_directory_has_pages_and_can_be_limited_to_a_type(ringcentral: Platform) -> None:
+    first = await ringcentral.get(DIRECTORY, perPage=5)
+    assert len(first["records"]) == 5
+    assert "nextPage" in first["navigation"]
+    queues = (await ringcentral.get(DIRECTORY, type="Department"))["records"]
+    assert [one["name"] for one in queues] == ["Sales"]
+
+
+async def test_an_unchanged_directory_is_304(ringcentral: Platform) -> None:
+    first = await ringcentral.client.get(DIRECTORY)
+    assert first.headers["X-Rate-Limit-Group"] == "medium"
+    same = {"If-None-Match": first.headers["ETag"]}
+    again = await ringcentral.client.get(DIRECTORY, headers=same)
+    assert (again.status_code, again.content) == (304, b"")
+    await ringcentral.faults(formerExtensions=["711000102"])
+    changed = await ringcentral.client.get(DIRECTORY, headers=same)
+    assert changed.status_code == 200
+    assert "711000102" not in [one["id"] for one in changed.json()["records"]]
+    await ringcentral.faults(directoryEtags=False)
+    assert "ETag" not in (await ringcentral.client.get(DIRECTORY)).headers
+
+
+async def test_a_directory_lists_federated_accounts_unless_told_otherwise(ringcentral: Platform) -> None:
+    await ringcentral.faults(federatedAccount=True)
+    accounts = {one["account"]["id"] for one in (await ringcentral.get(DIRECTORY))["records"]}
+    assert accounts == {"908070001", "908079999"}
+    own = (await ringcentral.get(DIRECTORY, showFederated=False))["records"]
+    assert "Pat Neumann" not in [one["name"] for one in own]
+
+
+async def test_the_directory_needs_the_scope_and_the_list_a_permission_too(ringcentral: Platform) -> None:
+    await ringcentral.faults(missingPermissions=["ReadExtensions"])
+    assert (await ringcentral.client.get(DIRECTORY)).status_code == 200
+    refused = await ringcentral.client.get(f"{ACCOUNT}/extension")
+    assert (refused.status_code, refused.json()["errors"][0]["errorCode"]) == (403, "CMN-408")
+    await ringcentral.faults(missingScopes=["ReadAccounts"])
+    refused = await ringcentral.client.get(DIRECTORY)
+    assert (refused.status_code, refused.json()["permissionName"]) == (403, "ReadAccounts")
+    await ringcentral.faults(missingScopes=[], missingPermissions=[], directoryAvailable=False)
+    assert (await ringcentral.client.get(DIRECTORY)).json()["errorCode"] == "CMN-403"
+    listed = (await ringcentral.get(f"{ACCOUNT}/extension"))["records"]
+    assert listed[0]["contact"]["mobilePhone"] == "+15550166007"
+
+
+async def test_the_account_has_a_home_country_and_an_extension_a_time_zone(ringcentral: Platform) -> None:
+    account = await ringcentral.get(ACCOUNT)
+    assert account["regionalSettings"]["homeCountry"]["isoCode"] == "US"
+    extension = await ringcentral.get(f"{ACCOUNT}/extension/711000102")
+    assert extension["regionalSettings"]["timezone"]["name"] == "America/Los_Angeles"

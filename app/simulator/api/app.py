@@ -11,16 +11,14 @@ from app.simulator.api.calls import (
     extract_sync_call_log,
     list_active_calls,
     list_call_log,
-    list_extensions,
-    read_account,
     read_call_records,
-    read_extension,
     read_recording,
     read_recording_content,
     read_telephony_session,
     sync_call_log,
 )
 from app.simulator.api.control import control_routes
+from app.simulator.api.directory import list_directory, list_extensions, read_account, read_extension
 from app.simulator.api.insights import read_record_insights, read_session_insights
 from app.simulator.api.pipeline import Resource, request_id, route
 from app.simulator.api.sign_in import authorize_route
@@ -40,6 +38,7 @@ from app.simulator.scripting.company import (
     READ_CALL_LOG,
     READ_CALL_RECORDING,
     READ_COMPANY_CALL_LOG,
+    READ_EXTENSIONS,
 )
 from app.simulator.simulator import Simulator
 
@@ -82,7 +81,8 @@ RESOURCES: tuple[Resource, ...] = (
         "CallControl",
     ),
     Resource("GET", _ACCOUNT, read_account, limits.LIGHT, "ReadAccounts"),
-    Resource("GET", f"{_ACCOUNT}/extension", list_extensions, limits.LIGHT, "ReadAccounts"),
+    Resource("GET", f"{_ACCOUNT}/directory/entries", list_directory, limits.MEDIUM, "ReadAccounts"),
+    Resource("GET", f"{_ACCOUNT}/extension", list_extensions, limits.MEDIUM, "ReadAccounts", READ_EXTENSIONS),
     Resource("GET", _EXTENSION, read_extension, limits.LIGHT, "ReadAccounts"),
     Resource("GET", f"{API}/subscription", list_subscriptions, limits.LIGHT),
     Resource("POST", f"{API}/subscription", create_subscription, limits.MEDIUM),

@@ -1,4 +1,4 @@
-"""Request handlers of Active Calls, the call log, telephony sessions, the account and recordings."""
+"""Request handlers of Active Calls, the call log, telephony sessions and recordings."""
 
 import json
 import secrets
@@ -31,8 +31,8 @@ from app.simulator.platform.listing import (
     read_log_query,
     sync,
 )
-from app.simulator.platform.views import Links, Revision, active_stage, show_logged, show_stage
-from app.simulator.scripting.company import READ_CALL_RECORDING, READ_COMPANY_CALL_LOG, Extension
+from app.simulator.platform.views import Revision, active_stage, show_logged, show_stage
+from app.simulator.scripting.company import READ_CALL_RECORDING, READ_COMPANY_CALL_LOG
 from app.simulator.scripting.model import IN_PROGRESS, Json, Record, Recording, Stage
 from app.simulator.simulator import Simulator
 
@@ -214,7 +214,7 @@ async def extract_sync_call_log(simulator: Simulator, request: ApiRequest) -> Re
     return JSONResponse(body)
 
 
-# Telephony sessions, account and extensions
+# Telephony sessions
 
 
 async def read_telephony_session(simulator: Simulator, request: ApiRequest) -> Response:
@@ -225,46 +225,6 @@ async def read_telephony_session(simulator: Simulator, request: ApiRequest) -> R
     if shown is None:
         raise not_found("telephonySessionId")
     return JSONResponse(shown)
-
-
-async def read_account(simulator: Simulator, request: ApiRequest) -> Response:
-    account_id = account_of(simulator, request)
-    return JSONResponse(
-        {
-            "uri": simulator.links.account,
-            "id": int(account_id),
-            "mainNumber": simulator.company.main_number.lstrip("+"),
-            "status": "Confirmed",
-            "serviceInfo": {"brand": {"id": "1210", "name": "RingCentral"}},
-        }
-    )
-
-
-async def list_extensions(simulator: Simulator, request: ApiRequest) -> Response:
-    account_of(simulator, request)
-    address, page = f"{simulator.links.account}/extension", Page.read(request.query)
-
-    def show(extension: Extension) -> Json:
-        return _show_extension(simulator.links, extension)
-
-    return JSONResponse(paged(address, request.query, page, simulator.company.extensions, show, "correct"))
-
-
-async def read_extension(simulator: Simulator, request: ApiRequest) -> Response:
-    return JSONResponse(_show_extension(simulator.links, extension_of(simulator, request)))
-
-
-def _show_extension(links: Links, extension: Extension) -> Json:
-    first, _, last = extension.name.partition(" ")
-    return {
-        "uri": links.extension(extension.id),
-        "id": int(extension.id),
-        "extensionNumber": extension.number,
-        "name": extension.name,
-        "contact": {"firstName": first, "lastName": last, "businessPhone": extension.direct_number},
-        "type": extension.kind,
-        "status": "Enabled",
-    }
 
 
 # Recordings

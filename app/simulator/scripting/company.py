@@ -10,13 +10,21 @@ READ_COMPANY_CALL_LOG = "ReadCompanyCallLog"
 READ_CALL_LOG = "ReadCallLog"
 READ_CALL_RECORDING = "ReadCallRecording"
 ACCESS_INSIGHTS = "AccessInsights"
+READ_EXTENSIONS = "ReadExtensions"
 
 ADMINISTRATOR = frozenset(
-    {READ_COMPANY_CALL_LOG, READ_CALL_LOG, READ_CALL_RECORDING, "ReadPresenceStatus", ACCESS_INSIGHTS}
+    {
+        READ_COMPANY_CALL_LOG,
+        READ_CALL_LOG,
+        READ_CALL_RECORDING,
+        "ReadPresenceStatus",
+        ACCESS_INSIGHTS,
+        READ_EXTENSIONS,
+    }
 )
 """The permissions of a service user with company-level access."""
 
-ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING})
+ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING, READ_EXTENSIONS})
 """The permissions of an employee: access to the own extension, not to the company."""
 
 
@@ -24,7 +32,7 @@ ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING})
 class Extension:
     """One extension; `kind` is RingCentral's extension type (User, Department for a queue, IvrMenu).
 
-    `mobile_number` is where calls to a person are forwarded, a number outside the company.
+    `mobile_number` is the person's own, outside the company.
     """
 
     id: str
@@ -33,11 +41,14 @@ class Extension:
     direct_number: str
     kind: str = "User"
     location: str = "San Mateo, CA"
+    email: str | None = None
     mobile_number: str | None = None
+    status: str = "Enabled"
 
     @property
     def is_person(self) -> bool:
-        return self.kind == "User"
+        """Whether somebody takes and places calls there."""
+        return self.kind == "User" and self.status == "Enabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +106,15 @@ class Company:
         return next(extension for extension in self.extensions if extension.kind == "IvrMenu")
 
 
-def _person(ordinal: int, name: str) -> Extension:
+def _person(ordinal: int, name: str, status: str = "Enabled") -> Extension:
     return Extension(
         f"7110001{ordinal:02d}",
         f"1{ordinal:02d}",
         name,
         f"+155501001{ordinal:02d}",
+        email=f"{name.lower().replace(' ', '.')}@northwind-tea.example",
         mobile_number=f"+1555016{6006 + ordinal}",
+        status=status,
     )
 
 
@@ -141,6 +154,7 @@ COMPANY = Company(
         Extension(SERVICE_EXTENSION_ID, "190", "Call Log Service", "+15550100190"),
         Extension("711000800", "800", "Main Menu", "+15550100100", kind="IvrMenu"),
         Extension("711000900", "900", "Sales", "+15550100900", kind="Department"),
+        _person(9, "Ida Petrov", status="Disabled"),
     ),
     customers=tuple(
         Customer(f"+1555017{9001 + ordinal}", name, caller_id, location)
