@@ -7,6 +7,8 @@ distributed by account without a new schema; a test checks this. Times are UTC.
 | --- | --- |
 | accounts | a RingCentral account: the lock under which its calls change, and its timeline counter |
 | credentials | one user's way into the account, what it can access, and the shared token (encrypted) |
+| directories | what is known of an account: main number, country, state of its directory |
+| extensions | an extension of an account as its directory lists it: a person, a queue, a menu |
 | subscriptions | a webhook subscription that we created or adopted |
 | deliveries | one POST of RingCentral as it came, known by its `uuid`: the inbox |
 | calls | a telephony session: what was folded from deliveries and what the sources said |
@@ -31,6 +33,7 @@ from app.db.tables.attachments import crm_links, dispositions, notes, sentiments
 from app.db.tables.background import poll_targets, rate_buckets, sweeps, work
 from app.db.tables.base import metadata
 from app.db.tables.calls import call_aliases, call_links, call_parties, calls, deliveries, timeline
+from app.db.tables.directory import directories, extensions
 from app.db.tables.records import call_records, insights, rc_cache, recordings
 
 __all__ = [
@@ -44,7 +47,9 @@ __all__ = [
     "credentials",
     "crm_links",
     "deliveries",
+    "directories",
     "dispositions",
+    "extensions",
     "idempotency_keys",
     "insights",
     "metadata",

@@ -12,9 +12,18 @@ from app.calls.evidence.facts import SessionFacts
 from app.calls.evidence.parties import read_parties
 from app.calls.evidence.people import UNKNOWN_COMPANY
 from app.calls.evidence.records import state_records
-from app.calls.evidence.versions import RecordVersion, end_of
-from app.calls.model import Call, Source
-from app.db.tables import call_links, call_records, calls, insights, recordings, subscriptions
+from app.calls.evidence.versions import RecordVersion
+from app.calls.evidence.versions import end_of
+from app.calls.model import Call
+from app.calls.model import Source
+from app.db.tables import call_links
+from app.db.tables import call_records
+from app.db.tables import calls
+from app.db.tables import insights
+from app.db.tables import recordings
+from app.db.tables import subscriptions
+from app.db.tables import directories
+from app.db.tables import extensions
 from app.db.types import UtcDateTime
 from app.ids import AccountId, CallId
 from app.ringcentral.models import (
@@ -24,6 +33,7 @@ from app.ringcentral.models import (
     read_recording,
     read_subscription,
 )
+from app.ringcentral.models.directory import AccountInfo, read_account_info, read_directory_entry
 from app.values.storable import EARLIEST, LATEST, MAX_INTEGER
 from tests.fakes.clock import START
 
@@ -78,6 +88,14 @@ def of(reader: Callable[[Any], Any], name: str, field: str, **fixed: Any) -> Cal
     return lambda value: getattr(reader({**fixed, name: value}), field, None)
 
 
+def time_zone_of(reader: Callable[[Any], Any], value: Any) -> Any:
+    return reader({"id": "1", "regionalSettings": {"timezone": {"name": value}}}).time_zone
+
+
+def country(name: str, value: Any) -> AccountInfo:
+    return read_account_info({"regionalSettings": {"homeCountry": {name: value}}})
+
+
 READ: list[tuple[Column[Any], Callable[[Any], Any]]] = [
     (calls.c.direction, of_call("direction", "direction")),
     (calls.c.queue_name, queue_of),
@@ -102,6 +120,17 @@ READ: list[tuple[Column[Any], Callable[[Any], Any]]] = [
         insights.c.last_modified_at,
         of(read_insights, "lastModifiedTime", "last_modified_time", sourceSessionId="s-1"),
     ),
+    (extensions.c.extension_id, of(read_directory_entry, "id", "id")),
+    (extensions.c.number, of(read_directory_entry, "extensionNumber", "extension_number", id="1")),
+    (extensions.c.name, of(read_directory_entry, "name", "name", id="1")),
+    (extensions.c.email, of(read_directory_entry, "email", "email", id="1")),
+    (extensions.c.kind, of(read_directory_entry, "type", "type", id="1")),
+    (extensions.c.status, of(read_directory_entry, "status", "status", id="1")),
+    (extensions.c.time_zone, lambda value: time_zone_of(read_directory_entry, value)),
+    (directories.c.main_number, of(read_account_info, "mainNumber", "main_number")),
+    (directories.c.time_zone, lambda value: time_zone_of(read_account_info, value)),
+    (directories.c.home_country, lambda value: country("isoCode", value).home_country),
+    (directories.c.calling_code, lambda value: country("callingCode", value).calling_code),
     (subscriptions.c.subscription_id, of(read_subscription, "id", "id")),
     (subscriptions.c.status, of(read_subscription, "status", "status", id="1")),
     (subscriptions.c.expires_at, of(read_subscription, "expirationTime", "expiration_time", id="1")),
