@@ -58,15 +58,24 @@ class Company:
 
     @classmethod
     def of(
-        cls, people: Iterable[Person], *, region: str | None = None, main_numbers: Iterable[str] = ()
+        cls,
+        people: Iterable[Person],
+        *,
+        region: str | None = None,
+        main_numbers: Iterable[str] = (),
+        former: Iterable[Person] = (),
     ) -> "Company":
-        """Collect a directory. A number that several entries have belongs to none of them."""
+        """Collect a directory. A number that several entries have belongs to none of them.
+
+        `former` are people who have left: they are found by extension id only, because somebody else may have
+        their numbers now.
+        """
         listed = list(people)
         shared = frozenset(main_numbers)
         return cls(
             region,
             shared,
-            {person.extension_id: person for person in listed},
+            {person.extension_id: person for person in [*former, *listed]},
             _unique(
                 (number, person) for person in listed for number in person.numbers if number not in shared
             ),
