@@ -28,7 +28,7 @@ def worker_loops(
     """Yield all loops of a worker; `serving` is set once the process accepts connections."""
     yield from webhook_loops(context, settings, intake, serving)
     yield from enrichment_loops(context, settings, archive)
-    yield from account_loops(context, onboarding)
+    yield from account_loops(context, settings, onboarding)
     yield from ops_loops(context, settings)
     numbers = normal_numbers.NumberUpkeep(context.database, context.clock)
     yield Loop("numbers", numbers.step, (), normal_numbers.EVERY_SECONDS)

@@ -9,21 +9,13 @@ from fastapi.responses import RedirectResponse
 from app import __version__
 from app.api import head_requests, problems, strictness
 from app.api.middleware import redirects, request_limits, request_log
-from app.call_log_api import router as readers_router
-from app.calls import router as calls_router
-from app.calls.attachments import router as attachments_router
-from app.calls.feed import router as feed_router
-from app.calls.insights import router as insights_router
 from app.clock import Clock, SystemClock
-from app.ops import api_docs
-from app.ops import router as ops_router
+from app.ops import api_docs, api_routes
 from app.ops.accounts import oauth
-from app.ops.accounts import router as accounts_router
 from app.ops.dashboard import router as dashboard
 from app.ops.health import router as health
 from app.ops.prometheus import router as metrics_router
 from app.process import Process, Role
-from app.recordings_api import router as recordings_router
 from app.settings import Settings
 from app.webhooks.intake import router as webhooks
 
@@ -63,16 +55,7 @@ def create_app(settings: Settings, *, role: Role = Role.ALL, clock: Clock | None
     )
     app.state.services = process.services
     app.state.process = process
-    for router in (
-        calls_router.router,
-        feed_router.router,
-        attachments_router.router,
-        insights_router.router,
-        recordings_router.router,
-        readers_router.router,
-        ops_router.router,
-        accounts_router.router,
-    ):
+    for router in api_routes.API_ROUTERS:
         app.include_router(router, dependencies=[Depends(strictness.refuse_misunderstandings)])
     for router in (oauth.router, health.router, metrics_router.router, dashboard.router):
         app.include_router(router, dependencies=[Depends(strictness.refuse_repeated)])

@@ -13,7 +13,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LOOPS = (
     "fold", "ends", "polls", "readings", "recordings", "archive", "insights", "sweeps", "own account",
-    "sign-ins", "clock", "reach", "upkeep", "numbers", "pulse", "subscriptions",
+    "sign-ins", "directory", "clock", "reach", "upkeep", "numbers", "pulse", "subscriptions",
 )  # fmt: skip
 """Names of the background loops."""
 

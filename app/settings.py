@@ -184,6 +184,13 @@ class Settings(BaseSettings):
         "`off`: only store those that events bring.",
     )
 
+    directory_refresh_seconds: float = Field(
+        3600.0,
+        ge=0,
+        description="How often the directory of each account is read: names, e-mails and numbers of its "
+        "people. 0: never.",
+    )
+
     subscription_filters: str = Field(
         TELEPHONY_FILTER, description="Event filters of the subscription, separated by commas."
     )

@@ -36,6 +36,7 @@ from app.calls.insights import router as insights_router
 from app.db.engine import Database
 from app.db.migrations import head, migrate
 from app.db.tables import metadata
+from app.extensions_api import router as extensions_router
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
@@ -295,6 +296,7 @@ def _connector_api() -> APIRouter:
         feed_router.router,
         attachments_router.router,
         insights_router.router,
+        extensions_router.router,
     ):
         made.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
     return made

@@ -26,6 +26,10 @@ TAGS: list[dict[str, Any]] = [
         "name": "recordings",
         "description": "Play a recording: streamed from RingCentral, or from the archive.",
     },
+    {
+        "name": "people",
+        "description": "Who the extensions of the account belong to, as its directory lists them.",
+    },
     {"name": "changes", "description": "Follow every change of every call, once and in order."},
     {
         "name": "notes and sentiment",

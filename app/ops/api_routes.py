@@ -1,0 +1,24 @@
+"""The routers of the API, in the order of its description."""
+
+from app.call_log_api import router as call_log
+from app.calls import router as calls
+from app.calls.attachments import router as attachments
+from app.calls.feed import router as feed
+from app.calls.insights import router as insights
+from app.extensions_api import router as extensions
+from app.ops import router as ops
+from app.ops.accounts import router as accounts
+from app.recordings_api import router as recordings
+
+API_ROUTERS = (
+    calls.router,
+    feed.router,
+    attachments.router,
+    insights.router,
+    recordings.router,
+    call_log.router,
+    extensions.router,
+    ops.router,
+    accounts.router,
+)
+"""All of them refuse parameters that they do not know."""
