@@ -5,7 +5,6 @@ pass is then read from the list of problems that the dashboard shows, so both gi
 """
 
 import asyncio
-import socket
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,10 +18,11 @@ from app.db.engine import Database
 from app.db.schema import schema_state
 from app.errors import SettingsError, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
+from app.ops.checks.clock import check_clock
 from app.ops.checks.connections import ConnectionChecker
-from app.ops.checks.results import CheckResult, Findings, merge_lines
+from app.ops.checks.directories import retry_directories
+from app.ops.checks.results import CheckResult, merge_lines
 from app.ops.figures.summary import ServiceSummary, load_summary
-from app.ops.problems.clock_skew import describe_skew
 from app.ops.problems.listing import each_once
 from app.ops.problems.model import ProblemToFix, Subject
 from app.settings import Settings, read_settings
@@ -30,7 +30,14 @@ from app.vault import Vault
 from app.webhooks.subscriptions.supervisor import subscription_owners
 
 _OF_ACCOUNTS = frozenset(
-    {Subject.REACH, Subject.CREDENTIALS, Subject.SUBSCRIPTION, Subject.CLOCK, Subject.RATE_LIMIT}
+    {
+        Subject.REACH,
+        Subject.CREDENTIALS,
+        Subject.SUBSCRIPTION,
+        Subject.CLOCK,
+        Subject.RATE_LIMIT,
+        Subject.DIRECTORY,
+    }
 )
 
 
@@ -103,21 +110,11 @@ async def _check_connections(
         found = await asyncio.gather(
             *(checker.check(one, owns_subscription=(one.holder, one.name) in owners) for one in own_first)
         )
+        await retry_directories(settings, database, clock, connections)
     # After the checks, so that the summary has what they recorded.
     async with database.read() as db:
         summary = await load_summary(db, None, settings, clock.now(), oversees=True)
-    found.append(_check_clock(connections))
+    found.append(check_clock(connections))
     passed = [line for findings in found for line in findings.passed]
     problems = [problem for findings in found for problem in findings.problems]
     return passed, each_once([*problems, *summary.problems]), summary
-
-
-def _check_clock(connections: Connections) -> Findings:
-    """Compare our clock with RingCentral's, if it responded at all."""
-    skew = connections.meter.skew
-    if skew is None:
-        return Findings()
-    problem = describe_skew(skew, socket.gethostname())
-    if problem is not None:
-        return Findings(problems=(problem,))
-    return Findings((CheckResult("clock", True, f"within {skew.most:.1f} s of RingCentral's"),))

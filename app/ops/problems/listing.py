@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.credentials import OWN
 from app.accounts.overview import AccountOverview
 from app.calls import accounts
-from app.db.tables import sweeps, work
+from app.db.tables import directories, sweeps, work
 from app.enrichment.gaps import REGULAR_ID
 from app.enrichment.records.set_aside import load_set_aside
 from app.errors import AccessReason
@@ -56,6 +56,7 @@ async def load_problems(
             *refused,
             *_silent_subscriptions(settings, known, refused),
             *await _load_sweep_problems(db, only),
+            *await _load_directory_problems(db, only, settings),
             *inbox_problems(known.inbox, settings.active_calls_window_seconds),
         ]
     )
@@ -181,6 +182,24 @@ async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) 
     )
     rows = await db.execute(query.order_by(sweeps.c.account_id, sweeps.c.from_at))
     return [read_problem(Subject.SWEEP, row.account_id, row.problem) for row in rows if row.problem]
+
+
+async def _load_directory_problems(
+    db: AsyncConnection, only: Sequence[str] | None, settings: Settings
+) -> list[ProblemToFix]:
+    """Return why directories cannot be read, unless they are not wanted."""
+    if settings.directory_refresh_seconds <= 0:
+        return []
+    query = select(directories.c.account_id, directories.c.problem).where(
+        among(directories.c.account_id, only), directories.c.problem.is_not(None)
+    )
+    rows = await db.execute(query.order_by(directories.c.account_id))
+    return [
+        read_problem(Subject.DIRECTORY, row.account_id, row.problem)
+        for row in rows
+        # That nobody can read anything of the account is a problem of its own.
+        if row.problem.get("code") != AccessReason.NO_CREDENTIALS
+    ]
 
 
 def each_once(problems: Iterable[ProblemToFix]) -> tuple[ProblemToFix, ...]:

@@ -23,6 +23,7 @@ class Subject(StrEnum):
     SWEEP = "sweep"
     INBOX = "inbox"
     CLOCK = "clock"
+    DIRECTORY = "directory"
 
 
 class ProblemCode(StrEnum):

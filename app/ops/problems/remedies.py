@@ -36,6 +36,11 @@ _BY_SUBJECT = {
     ),
     "credentials": _CREDENTIALS,
     "sweep": _SWEEP,
+    "directory": Remedy(
+        "The company directory cannot be read",
+        "Correct what RingCentral names, or set AFTERCALL_DIRECTORY_REFRESH_SECONDS to 0. Calls are complete "
+        "without it, with fewer names.",
+    ),
 }
 
 

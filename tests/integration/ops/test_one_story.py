@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.access import Level
 from app.api.dependencies import Services
 from app.db.engine import Database
-from app.db.tables import accounts, deliveries, poll_targets, subscriptions, sweeps, work
+from app.db.tables import accounts, deliveries, directories, poll_targets, subscriptions, sweeps, work
 from app.enrichment import gaps
 from app.enrichment.gaps import Reason
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -118,6 +118,28 @@ async def deliveries_carry_another_secret(db: AsyncConnection) -> None:
 async def none_was_ever_made(db: AsyncConnection) -> None:
     await db.execute(subscriptions.delete())
     await db.execute(update(accounts).values(added_at=NOW - HOUR))
+
+
+async def refuse_directory(db: AsyncConnection, code: str) -> None:
+    problem = {
+        "code": code,
+        "detail": "RingCentral refuses it.",
+        "permission": None,
+        "since": NOW.isoformat(),
+    }
+    account_id = await db.scalar(select(accounts.c.bound_to).where(accounts.c.account_id == UNBOUND_ACCOUNT))
+    values = {"account_id": account_id or UNBOUND_ACCOUNT, "version": "v1", "problem": problem}
+    await db.execute(insert(directories).values(**values))
+
+
+@trouble("An app scope is missing")
+async def the_scope_of_the_directory_is_missing(db: AsyncConnection) -> None:
+    await refuse_directory(db, "CMN-401")
+
+
+@trouble("The company directory cannot be read")
+async def the_directory_is_refused(db: AsyncConnection) -> None:
+    await refuse_directory(db, "refused-404")
 
 
 @trouble("RingCentral omits some events", "subscription")
@@ -240,6 +262,7 @@ async def tell(services: Services, settings: Any, monkeypatch: pytest.MonkeyPatc
         return Findings()
 
     monkeypatch.setattr(ConnectionChecker, "check", nobody_is_asked)
+    monkeypatch.setattr("app.ops.checks.service.retry_directories", nobody_is_asked)
     here = Services(settings, services.database, services.wakeups, services.clock)
     async with services.database.read() as db:
         summary = await load_summary(db, None, settings, services.clock.now(), oversees=True)

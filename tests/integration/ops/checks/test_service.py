@@ -8,13 +8,15 @@ import httpx
 import pytest
 
 from app.accounts.connections import Connections
+from app.calls import accounts
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import PermissionMissing
+from app.ids import AccountId
 from app.ops.checks.results import CheckResult
 from app.ops.checks.service import check_accounts, run_checks
 from app.settings import read_settings
-from app.simulator import Simulator, SimulatorSettings, serving
+from app.simulator import Faults, Simulator, SimulatorSettings, serving
 from app.simulator.platform.subscriptions import Subscription, read_filter
 from app.vault import Vault
 from tests.factories_calls import BEN
@@ -144,6 +146,28 @@ async def test_check_reports_clock_skew_and_recorded_problems(
     assert "ReadCallRecording" in found["credentials"].detail
     assert not found["clock"].ok
     assert "behind RingCentral's" in found["clock"].detail
+
+
+async def test_check_tries_a_refused_directory_again(
+    environment: pytest.MonkeyPatch, simulator: Simulator, sqlite_url: str
+) -> None:
+    connect(environment, simulator, sqlite_url)
+    database = Database(sqlite_url)
+    async with database.write() as db:
+        await accounts.bind(db, AccountId(simulator.company.account_id), simulator.now())
+    await database.close()
+    simulator.faults = Faults(missing_scopes=("ReadAccounts",))
+    refused = by_name(await run_checks())["directory"]
+    assert not refused.ok
+    assert refused.detail.startswith("An app scope is missing. ")
+    assert "ReadAccounts" in refused.detail
+    simulator.faults = Faults(directory_available=False, missing_permissions=("ReadExtensions",))
+    assert "user permission ReadExtensions" in by_name(await run_checks())["directory"].detail
+    environment.setenv("AFTERCALL_DIRECTORY_REFRESH_SECONDS", "0")
+    assert "directory" not in by_name(await run_checks())
+    environment.delenv("AFTERCALL_DIRECTORY_REFRESH_SECONDS")
+    simulator.faults = Faults()
+    assert "directory" not in by_name(await run_checks())
 
 
 async def test_check_reports_wrong_credentials(
