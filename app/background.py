@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from app.accounts.context import AccountsContext
 from app.accounts.loops import account_loops
 from app.accounts.onboarding import Onboarding
-from app.calls import normal_numbers
+from app.calls.listing import normal_numbers
 from app.enrichment.loops import enrichment_loops
 from app.enrichment.recordings.archive_store import Archive
 from app.ops.loops import ops_loops

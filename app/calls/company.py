@@ -14,6 +14,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company, Person
+from app.calls.regions import region_of
 from app.db.tables import directories, extensions
 from app.ids import AccountId
 from app.values.phone_numbers import NumberKind, read_phone_number
@@ -34,15 +35,20 @@ this process can have the same.
 """
 
 
-async def load_company(db: AsyncConnection, account_id: AccountId, *, region: str | None = None) -> Company:
-    """Return the company of an account; one of which nothing is known if its directory was never read.
-
-    `region`, a two-letter country code, overrules the account's home country.
-    """
-    columns = (directories.c.version, directories.c.main_number, directories.c.home_country)
-    query = select(*columns).where(directories.c.account_id == account_id)
-    state = (await db.execute(query)).first()
-    if state is None:
+async def load_company(db: AsyncConnection, account_id: AccountId) -> Company:
+    """Return the company of an account; one of which only the region may be known if its directory was never
+    read."""
+    mine = directories.c.account_id == account_id
+    query = select(
+        region_of(account_id).label("region"),
+        *(
+            select(column).where(mine).scalar_subquery().label(column.name)
+            for column in (directories.c.version, directories.c.main_number)
+        ),
+    )
+    state = (await db.execute(query)).one()
+    region = state.region
+    if state.version is None:
         return replace(UNKNOWN_COMPANY, region=region) if region else UNKNOWN_COMPANY
     key = (account_id, state.version, region)
     known = _kept.get(key)
@@ -50,11 +56,10 @@ async def load_company(db: AsyncConnection, account_id: AccountId, *, region: st
         _kept.move_to_end(key)
         return known
     rows = (await db.execute(select(extensions).where(extensions.c.account_id == account_id))).all()
-    place = region or state.home_country
     if len(rows) <= _MOST_AT_ONCE:
-        company = make_company(rows, state.main_number, place)
+        company = make_company(rows, state.main_number, region)
     else:
-        company = await asyncio.to_thread(make_company, rows, state.main_number, place)
+        company = await asyncio.to_thread(make_company, rows, state.main_number, region)
     _keep(key, company)
     return company
 

@@ -21,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts as account_rows
+from app.calls.company import load_company
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
 from app.calls.model import Call, Stage
-from app.calls.regions import load_region
 from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
@@ -160,7 +160,7 @@ class Ledger:
 
     async def _write_parties(self) -> None:
         if self._parties:
-            parties = await self._normal_parties()
+            parties = self._normal_parties()
             rows = [
                 {
                     "account_id": self.account_id,
@@ -184,14 +184,11 @@ class Ledger:
             await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
         self._redated.clear()
 
-    async def _normal_parties(self) -> dict[tuple[str, str, str], datetime]:
+    def _normal_parties(self) -> dict[tuple[str, str, str], datetime]:
         """Return the parties with numbers in their normal form; an extension behind a number is another."""
-        # Most numbers have a `+` and need no region.
-        needs_region = any(kind == "number" and value[0] != "+" for _, kind, value in self._parties)
-        region = await load_region(self.db, self.account_id) if needs_region else None
         normal: dict[tuple[str, str, str], datetime] = {}
         for (call_id, kind, value), started_at in self._parties.items():
-            for form in normal_forms(value, region) if kind == "number" else (value,):
+            for form in normal_forms(value, self.company.region) if kind == "number" else (value,):
                 if len(form) <= PHONE_NUMBER:
                     normal[(call_id, kind, form)] = started_at
         return normal
@@ -209,7 +206,8 @@ class Ledger:
 @asynccontextmanager
 async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
     """Lock the account for writing until the transaction of `db` ends."""
-    ledger = Ledger(db, account_id, now, await account_rows.lock(db, account_id, now))
+    seq = await account_rows.lock(db, account_id, now)
+    ledger = Ledger(db, account_id, now, seq, await load_company(db, account_id))
     yield ledger
     await ledger.flush()
 

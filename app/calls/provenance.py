@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
+from app.calls.company import load_company
 from app.calls.derivation.derive import derive_call
 from app.calls.derivation.fields import state_all
 from app.calls.evidence.parties import read_stored
-from app.calls.evidence.people import UNKNOWN_COMPANY
 from app.calls.model import Call, Stage
 from app.calls.stored_records import read_versions
 from app.ids import AccountId
@@ -25,6 +25,7 @@ async def load_provenance(db: AsyncConnection, account_id: AccountId, call_id: s
     """
     call = await store.load_call(db, account_id, call_id)
     rows = [] if call.stage == Stage.LIVE else (await store.load_records(db, account_id, [call_id]))[call_id]
+    company = await load_company(db, account_id)
     statements = state_all(read_stored(call.facts), list(read_versions(call, rows)))
     return {
         field: {
@@ -34,7 +35,7 @@ async def load_provenance(db: AsyncConnection, account_id: AccountId, call_id: s
             "at": time_text(statement.told_at),
             "mayChange": _may_change(call),
         }
-        for field, statement in sorted(derive_call(statements, UNKNOWN_COMPANY).sources.items())
+        for field, statement in sorted(derive_call(statements, company).sources.items())
     }
 
 

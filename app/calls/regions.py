@@ -5,10 +5,10 @@ account `~`, so that everything that reads or writes calls finds it in its own t
 API and the commands.
 """
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.tables import accounts
+from app.db.tables import accounts, directories
 from app.ids import UNBOUND_ACCOUNT, AccountId
 
 
@@ -25,7 +25,10 @@ async def load_region(db: AsyncConnection, account_id: AccountId) -> str | None:
     return region
 
 
-def region_of(_account_id: AccountId | ColumnElement[str]) -> ColumnElement[str | None]:
+def region_of(account_id: AccountId | ColumnElement[str]) -> ColumnElement[str | None]:
     """Return an account's region as an expression: the setting, or else the account's own country."""
-    setting = accounts.alias("setting").c
-    return select(setting.home_country).where(setting.account_id == UNBOUND_ACCOUNT).scalar_subquery()
+    setting, own = accounts.alias("setting").c, directories.alias("own").c
+    return func.coalesce(
+        select(setting.home_country).where(setting.account_id == UNBOUND_ACCOUNT).scalar_subquery(),
+        select(own.home_country).where(own.account_id == account_id).scalar_subquery(),
+    )

@@ -3,10 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.types import Json, UtcDateTime
+from app.db.types import Json
+from app.db.types import UtcDateTime
 
 revision = "20261129_directory"
-down_revision = "20261128_timeline_marks"
+down_revision = "20261129_home_country"
 branch_labels = None
 depends_on = None
 breaks_older = False

@@ -24,18 +24,7 @@ from tests.truth.builders import (
     to_queue,
     warm_transfer,
 )
-from tests.truth.model import (
-    ANSWERED,
-    EVENTS,
-    PLACED,
-    RANG,
-    RECORDS,
-    SUPERVISED,
-    TIMES,
-    Plan,
-    Side,
-    Truth,
-)
+from tests.truth.model import ANSWERED, EVENTS, PLACED, RANG, RECORDS, SUPERVISED, TIMES, Plan, Side, Truth
 from tests.truth.variants import VARIANTS
 from tests.truth.witnesses import Played
 

@@ -18,16 +18,7 @@ from tests.truth.builders import (
     to_queue,
     warm_transfer,
 )
-from tests.truth.model import (
-    ANSWERED,
-    RANG,
-    RECORDS,
-    TIMES,
-    TRANSFERRED_FROM,
-    TRANSFERRED_TO,
-    Plan,
-    Side,
-)
+from tests.truth.model import ANSWERED, RANG, RECORDS, TIMES, TRANSFERRED_FROM, TRANSFERRED_TO, Plan, Side
 
 OUTSIDE = "+15550174410"
 ABROAD = "+442079460018"

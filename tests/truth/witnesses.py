@@ -14,15 +14,7 @@ from typing import Literal
 
 from app.simulator.platform.events import Envelope, presence_body, session_body
 from app.simulator.platform.subscriptions import event_path
-from app.simulator.platform.views import (
-    DETAILED,
-    SIMPLE,
-    Links,
-    Revision,
-    revisions,
-    show_logged,
-    show_stage,
-)
+from app.simulator.platform.views import DETAILED, SIMPLE, Links, Revision, revisions, show_logged, show_stage
 from app.simulator.scripting.casting import CallOptions, Casting, choose_casting
 from app.simulator.scripting.catalogue import SCRIPTS, plan_call
 from app.simulator.scripting.company import ANA_ID, COMPANY, Company

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls.normal_numbers import is_normalized
+from app.calls.listing.normal_numbers import is_normalized
 from app.calls.regions import load_region
 from app.errors import Unprocessable
 from app.ids import AccountId

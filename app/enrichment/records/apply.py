@@ -18,10 +18,7 @@ from app.calls.recordings import RecordingRow
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
 from app.enrichment.records.call_names import find_taken_keys, name_call
-from app.enrichment.records.call_update import (
-    ask_if_over,
-    update_call,
-)
+from app.enrichment.records.call_update import ask_if_over, update_call
 from app.enrichment.records.linked_sessions import links_of_records
 from app.enrichment.records.named_recordings import take_named_recordings
 from app.enrichment.records.plan import CallLogPlan

@@ -12,18 +12,18 @@ from app.calls.evidence.facts import SessionFacts
 from app.calls.evidence.parties import read_parties
 from app.calls.evidence.people import UNKNOWN_COMPANY
 from app.calls.evidence.records import state_records
-from app.calls.evidence.versions import RecordVersion
-from app.calls.evidence.versions import end_of
-from app.calls.model import Call
-from app.calls.model import Source
-from app.db.tables import call_links
-from app.db.tables import call_records
-from app.db.tables import calls
-from app.db.tables import insights
-from app.db.tables import recordings
-from app.db.tables import subscriptions
-from app.db.tables import directories
-from app.db.tables import extensions
+from app.calls.evidence.versions import RecordVersion, end_of
+from app.calls.model import Call, Source
+from app.db.tables import (
+    call_links,
+    call_records,
+    calls,
+    directories,
+    extensions,
+    insights,
+    recordings,
+    subscriptions,
+)
 from app.db.types import UtcDateTime
 from app.ids import AccountId, CallId
 from app.ringcentral.models import (

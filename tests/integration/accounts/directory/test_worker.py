@@ -11,8 +11,10 @@ from app.accounts.access import Level
 from app.accounts.directory import store
 from app.accounts.directory.reading import read_directory
 from app.accounts.directory.worker import DirectoryReader
+from app.calls.accounts import open_unbound
 from app.calls.company import load_company
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
+from app.calls.regions import store_home_country
 from app.db.tables import accounts, directories, extensions, work
 from app.errors import RingCentralUnreachable
 from app.ids import AccountId
@@ -335,9 +337,13 @@ async def test_a_large_directory_is_read_page_by_page(
     assert {row.left_at for key, row in (await registry.rows()).items() if key != "711000900"} == {None}
 
 
-async def test_a_region_can_be_given(registry: Registry) -> None:
+async def test_the_home_country_of_the_settings_overrules_the_accounts(registry: Registry) -> None:
     await registry.reader.step()
     async with registry.stage.database.read() as db:
-        assert (await load_company(db, TEA, region="DE")).region == "DE"
-        assert (await load_company(db, AccountId("1"), region="DE")) == Company(region="DE")
         assert (await load_company(db, TEA)).region == "US"
+    async with registry.stage.database.write() as db:
+        await open_unbound(db, registry.clock.now())
+        await store_home_country(db, "DE")
+    async with registry.stage.database.read() as db:
+        assert (await load_company(db, TEA)).region == "DE"
+        assert (await load_company(db, AccountId("1"))) == Company(region="DE")

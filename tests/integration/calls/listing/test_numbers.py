@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.calls.normal_numbers import NumberUpkeep
+from app.calls.listing.normal_numbers import NumberUpkeep
 from app.calls.regions import load_region, store_home_country
 from app.db.engine import Database
 from app.db.tables import accounts, call_parties
@@ -153,8 +153,8 @@ async def run(upkeep: NumberUpkeep) -> int:
 async def test_stored_numbers_are_rewritten_in_batches(
     client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.calls.normal_numbers._READ", 3)
-    monkeypatch.setattr("app.calls.normal_numbers._WRITTEN", 2)
+    monkeypatch.setattr("app.calls.listing.normal_numbers._READ", 3)
+    monkeypatch.setattr("app.calls.listing.normal_numbers._WRITTEN", 2)
     clock = FakeClock()
     upkeep = NumberUpkeep(database, clock)
     old = [await seed_call(database, external_number="18665550106", numbers=[]) for _ in range(4)]
