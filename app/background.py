@@ -7,6 +7,7 @@ from app.accounts.context import AccountsContext
 from app.accounts.loops import account_loops
 from app.accounts.onboarding import Onboarding
 from app.calls.listing import normal_numbers
+from app.calls.related import upkeep
 from app.enrichment.loops import enrichment_loops
 from app.enrichment.recordings.archive_store import Archive
 from app.ops.loops import ops_loops
@@ -32,3 +33,5 @@ def worker_loops(
     yield from ops_loops(context, settings)
     numbers = normal_numbers.NumberUpkeep(context.database, context.clock)
     yield Loop("numbers", numbers.step, (), normal_numbers.EVERY_SECONDS)
+    main_calls = upkeep.MainCallUpkeep(context.database, context.clock)
+    yield Loop("main calls", main_calls.step, (), upkeep.EVERY_SECONDS)

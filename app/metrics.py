@@ -13,7 +13,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LOOPS = (
     "fold", "ends", "polls", "readings", "recordings", "archive", "insights", "sweeps", "own account",
-    "sign-ins", "directory", "clock", "reach", "upkeep", "numbers", "pulse", "subscriptions",
+    "sign-ins", "directory", "clock", "reach", "upkeep", "numbers", "main calls",
+    "pulse", "subscriptions",
 )  # fmt: skip
 """Names of the background loops."""
 

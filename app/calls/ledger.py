@@ -23,6 +23,7 @@ from app import metrics
 from app.calls import accounts as account_rows
 from app.calls.company import load_company
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
+from app.calls.main_calls.members import find_new_mains
 from app.calls.model import Call, Stage
 from app.db.engine import after_commit, upsert_into, wake
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
@@ -33,6 +34,8 @@ from app.work import wakeups
 
 _COLUMNS = tuple(item.name for item in fields(Call))
 _KEYS = ("account_id", "call_id")
+_KEPT = frozenset({*_KEYS, "main_call_id"})
+"""Columns that a changed call does not overwrite: the main call is chosen at the end of a transaction."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +58,7 @@ class Ledger:
     _parties: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     _redated: dict[str, datetime] = field(default_factory=dict)
     _moved: list[dict[str, str]] = field(default_factory=list)
+    _conversations: set[str] = field(default_factory=set)
     causes: Mapping[str, str] = field(default_factory=dict)
     """By session: the `uuid` of the delivery that is being folded, for the log."""
 
@@ -66,23 +70,27 @@ class Ledger:
 
     def change(self, call: Call, event: str, **data: Any) -> None:
         """Record one visible change: the next version of the call and the next event of the timeline."""
-        self.seq += 1
         call.version += 1
-        call.changed_seq = self.seq
+        call.changed_seq = self._announce(call.call_id, call.version, event, {"stage": call.stage, **data})
         call.updated_at = self.now
+        self.keep(call)
+
+    def _announce(self, call_id: str, version: int, event: str, data: Mapping[str, Any]) -> int:
+        """Add an event to the timeline; return its number."""
+        self.seq += 1
         self._events.append(
             {
                 "account_id": self.account_id,
                 "seq": self.seq,
-                "call_id": call.call_id,
-                "version": call.version,
+                "call_id": call_id,
+                "version": version,
                 "type": event,
                 "at": self.now,
-                "data": {"stage": call.stage, **data},
+                "data": data,
                 "mark": self.mark,
             }
         )
-        self.keep(call)
+        return self.seq
 
     def move(self, call: Call, stage: Stage, event: str, **data: Any) -> None:
         """Move a call to another stage, which is a visible change."""
@@ -99,6 +107,11 @@ class Ledger:
         # A new call is inserted with all its columns at the flush.
         if call.call_id not in self._new:
             self._changed[call.call_id] = call
+        self.regroup(call.conversation_id)
+
+    def regroup(self, *conversation_ids: str | None) -> None:
+        """Have the main call of these conversations chosen again. Every changed call does so for its own."""
+        self._conversations.update(one for one in conversation_ids if one is not None)
 
     def name(self, call: Call, aliases: Iterable[str | None]) -> None:
         """Give a call further names; "0" and empty values are ignored."""
@@ -143,7 +156,7 @@ class Ledger:
                     calls.c.account_id == bindparam("key_account_id"),
                     calls.c.call_id == bindparam("key_call_id"),
                 )
-                .values({name: bindparam(name) for name in _COLUMNS if name not in _KEYS})
+                .values({name: bindparam(name) for name in _COLUMNS if name not in _KEPT})
             )
             await self.db.execute(statement, [_row(call, keyed=True) for call in self._changed.values()])
         self._new.clear()
@@ -202,6 +215,36 @@ class Ledger:
             wake(self.db, wakeups.TIMELINE, *{wakeups.of_call(event["call_id"]) for event in self._events})
             self._events.clear()
 
+    async def choose_mains(self) -> None:
+        """Choose the main call of the conversations in which something changed, after the last flush.
+
+        The choice depends on all calls of a conversation, so it is a change of calls that this transaction
+        may not have loaded: only their changed columns are written.
+        """
+        if not self._conversations:
+            return
+        rows = []
+        for new in await find_new_mains(self.db, self.account_id, self._conversations):
+            main_call_id = new.main_call_id or new.call_id
+            data = {"stage": new.stage, "conversationId": new.conversation_id, "mainCallId": main_call_id}
+            seq = self._announce(new.call_id, new.version + 1, "call.updated", data)
+            rows.append({"key": new.call_id, "main": new.main_call_id, "seq": seq})
+        self._conversations.clear()
+        if rows:
+            mine = (calls.c.account_id == self.account_id) & (calls.c.call_id == bindparam("key"))
+            statement = (
+                update(calls)
+                .where(mine)
+                .values(
+                    main_call_id=bindparam("main"),
+                    version=calls.c.version + 1,
+                    changed_seq=bindparam("seq"),
+                    updated_at=self.now,
+                )
+            )
+            await self.db.execute(statement, rows)
+            await self._write_events()
+
 
 @asynccontextmanager
 async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
@@ -210,6 +253,7 @@ async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime)
     ledger = Ledger(db, account_id, now, seq, await load_company(db, account_id))
     yield ledger
     await ledger.flush()
+    await ledger.choose_mains()
 
 
 def _facts(call: Call) -> dict[str, str]:
@@ -233,6 +277,7 @@ def _report_moves(moved: Sequence[dict[str, str]]) -> None:
 def _row(call: Call, *, keyed: bool = False) -> dict[str, Any]:
     row = {name: getattr(call, name) for name in _COLUMNS}
     if keyed:
+        del row["main_call_id"]
         # Bound under other names: in an UPDATE, SQLAlchemy reserves the names of columns for SET.
         row |= {"key_account_id": row.pop("account_id"), "key_call_id": row.pop("call_id")}
     return row

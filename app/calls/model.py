@@ -64,6 +64,17 @@ class Source(StrEnum):
     """The Call Log, for a call that no event announced."""
 
 
+class LinkKind(StrEnum):
+    """How two sessions are related. `LINKED`: RingCentral does not say how."""
+
+    ATTENDED_TRANSFER = "attendedTransfer"
+    CONFERENCE = "conference"
+    PICKUP = "pickup"
+    SUPERVISING = "supervising"
+    RING_OUT = "ringOut"
+    LINKED = "linked"
+
+
 class ReadinessState(StrEnum):
     """The state of one part of a call: its record, its legs, its recordings, its insights."""
 
@@ -108,6 +119,7 @@ class Call:
     parties: list[dict[str, Any]] = field(default_factory=list)
     related: list[dict[str, Any]] = field(default_factory=list)
     conversation_id: str | None = None
+    main_call_id: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     facts: Any = field(default_factory=list)
     primary_record_id: str | None = None

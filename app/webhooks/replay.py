@@ -125,6 +125,8 @@ async def _replay_chunk(
     for call in found:
         changed = changes[call.call_id] + (["related"] if call.call_id in unlinked else [])
         report.note(call, changed)
+        if write:
+            ledger.regroup(call.conversation_id)
         if write and "started_at" in changed:
             ledger.redate(call)
         if write and changed == ["facts"]:

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.calls.model import LinkKind
 from app.calls.related.links import (
     Half,
     KnownCall,
     Link,
-    LinkKind,
     are_ring_out,
     conversation_of,
     key_of,

@@ -14,25 +14,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from app.calls.model import NO_SESSION
+from app.calls.model import NO_SESSION, LinkKind
 
 RING_OUT_DISTANCE = 4_000
 RING_OUT_APART = timedelta(minutes=2)
 """The second phone is dialed once the first one has been picked up."""
-
-
-class LinkKind(StrEnum):
-    """How two sessions are related. `LINKED`: RingCentral does not say how."""
-
-    ATTENDED_TRANSFER = "attendedTransfer"
-    CONFERENCE = "conference"
-    PICKUP = "pickup"
-    SUPERVISING = "supervising"
-    RING_OUT = "ringOut"
-    LINKED = "linked"
 
 
 @dataclass(frozen=True, slots=True, order=True)

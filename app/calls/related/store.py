@@ -13,12 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
 from app.calls.ledger import Ledger
-from app.calls.model import NO_SESSION, Call
+from app.calls.model import NO_SESSION, Call, LinkKind
 from app.calls.related.links import (
     Half,
     KnownCall,
     Link,
-    LinkKind,
     are_ring_out,
     conversation_of,
     halves,
@@ -216,6 +215,8 @@ def _show(ledger: Ledger, call: Call, graph: _Graph) -> None:
     conversation_id = conversation_of(known_of(call), graph.links, known)
     if (related, conversation_id) == (call.related, call.conversation_id):
         return
+    # Calls beyond the limit of the graph may stay in the conversation that this one leaves.
+    ledger.regroup(call.conversation_id)
     call.related, call.conversation_id = related, conversation_id
     ledger.change(call, "call.linked", conversationId=conversation_id, related=related)
 

@@ -64,6 +64,7 @@ calls = Table(
     Column("parties", Json, nullable=False),
     Column("related", Json, nullable=False),  # related sessions, named by it or naming it
     Column("conversation_id", String(40)),  # shared by all calls that links join, directly or not
+    Column("main_call_id", String(40)),  # the one to write into a CRM; null: this one. See calls.main_calls
     Column("details", Json, nullable=False),  # ring, talk and hold seconds and the like
     Column("facts", Json, nullable=False),  # what events said, as a set; see calls.evidence.facts
     Column("primary_record_id", String(MAX_OUTSIDE_ID)),
@@ -93,6 +94,19 @@ calls = Table(
     Index("ix_calls_outcome", "account_id", "outcome", "started_at", "call_id"),
     Index("ix_calls_stage", "account_id", "stage", "started_at", "call_id"),
     Index("ix_calls_direction", "account_id", "direction", "started_at", "call_id"),
+    Index("ix_calls_internal", "account_id", "internal", "started_at", "call_id"),
+    partial_index(
+        "ix_calls_not_main", "account_id", "started_at", "call_id", where="main_call_id IS NOT NULL"
+    ),
+    partial_index(
+        "ix_calls_conversation",
+        "account_id",
+        "conversation_id",
+        "main_call_id",
+        "started_at",
+        "call_id",
+        where="conversation_id IS NOT NULL",
+    ),
     partial_index("ix_calls_end_check", "end_check_at", where="end_check_at IS NOT NULL"),
     Index("ix_calls_agent", "account_id", "agent_extension_id", "started_at", "call_id"),
     Index("ix_calls_recorded", "account_id", "has_recording", "started_at", "call_id"),

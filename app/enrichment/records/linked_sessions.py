@@ -7,8 +7,8 @@ can belong to another session than its record (RingCentral's API description).
 from collections.abc import Iterable
 from typing import Any
 
-from app.calls.model import Call
-from app.calls.related.links import Link, LinkKind
+from app.calls.model import Call, LinkKind
+from app.calls.related.links import Link
 from app.ringcentral.models import BadRecord, CallRecord, read_call_record
 
 

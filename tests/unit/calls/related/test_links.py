@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from app.calls.model import LinkKind
 from app.calls.related.links import (
     Half,
     KnownCall,
     Link,
-    LinkKind,
     are_ring_out,
     conversation_of,
     key_of,
