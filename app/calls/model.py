@@ -64,6 +64,10 @@ class Source(StrEnum):
     """The Call Log, for a call that no event announced."""
 
 
+NO_CALLS = frozenset({"greetings-recording", "verification-call", "test-call"})
+"""The `absent_reason` of sessions that are not calls."""
+
+
 class LinkKind(StrEnum):
     """How two sessions are related. `LINKED`: RingCentral does not say how."""
 

@@ -29,6 +29,14 @@ class Direction(StrEnum):
     OUTBOUND = "Outbound"
 
 
+class Internal(StrEnum):
+    """Whether a call is internal; `null` while nobody can know, as the call itself shows it."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "null"
+
+
 class Order(StrEnum):
     """The order of the list; `-` means descending. By `endTime`, only calls that have ended are listed."""
 
@@ -127,6 +135,18 @@ class CallFilters(BaseModel):
     stage: list[Stage] = Field(
         [], max_length=6, description="Repeat it to match any of several.", examples=[["reconciled", "final"]]
     )
+    main: bool | None = Field(
+        None,
+        description="Whether the call is the main one of its conversation, the one to write into a CRM. True "
+        "for every call without related calls.",
+    )
+    internal: list[Annotated[Internal, _in_any_case(Internal)]] = Field(
+        [],
+        max_length=3,
+        description="Whether everybody in the call belongs to the company; `null` for calls of which that is "
+        "not known. Repeat it to match any of several.",
+        examples=[["false", "null"]],
+    )
     has_recording: bool | None = Field(None, description="Whether the call has a known recording.")
     sentiment: Annotated[Label, _in_any_case(Label)] | None = Field(
         None, description="The label of any of its sentiments.", examples=["negative"]
@@ -134,8 +154,9 @@ class CallFilters(BaseModel):
     has_notes: bool | None = Field(None, description="Whether the call has a note.")
     unlinked_crm: SourceName | None = Field(
         None,
-        description="The call has no links to this CRM. Fast if most of these calls are recent, or with a "
-        "filter such as `startedAfter`.",
+        description="The call belongs in a CRM and has no links to this one. What belongs: the main call of "
+        "each conversation, unless it is internal, a test, or a conference without a customer's number. Fast "
+        "if most of these calls are recent, or with a filter such as `startedAfter`.",
         examples=["hubspot"],
     )
 

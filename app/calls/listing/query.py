@@ -20,6 +20,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    or_,
     select,
     true,
     tuple_,
@@ -27,8 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.feed import positions
+from app.calls.listing.crm import BELONGS_IN_A_CRM
 from app.calls.listing.cursors import digest_of, read_cursor, write_cursor
-from app.calls.listing.filters import ListQuery
+from app.calls.listing.filters import Internal, ListQuery
 from app.calls.listing.numbers import WantedNumber, find_wanted_number
 from app.calls.views import COLUMNS
 from app.db.tables import accounts, call_parties, calls, crm_links, notes, sentiments, timeline
@@ -39,6 +41,13 @@ _CLOCK_TOLERANCE = timedelta(seconds=60)
 _NEAR_ENOUGH = 64
 _Party = tuple[str, tuple[str, ...]]
 """A kind of party, and the values of which a call must have one."""
+
+# Worded as the index has them; PostgreSQL would not match `IS true` with it.
+_INTERNAL: dict[Internal, ColumnElement[bool]] = {
+    Internal.TRUE: and_(calls.c.internal),
+    Internal.FALSE: ~calls.c.internal,
+    Internal.UNKNOWN: calls.c.internal.is_(None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +189,11 @@ def _ranges(query: ListQuery, started_at: Column[Any]) -> list[ColumnElement[boo
         conditions.append(_one_of(calls.c.outcome, query.outcome))
     if query.stage:
         conditions.append(_one_of(calls.c.stage, query.stage))
+    if query.main is not None:
+        other = calls.c.main_call_id
+        conditions.append(other.is_(None) if query.main else other.is_not(None))
+    if query.internal:
+        conditions.append(or_(*(_INTERNAL[value] for value in sorted(set(query.internal)))))
     if query.has_recording is not None:
         # Worded as in the partial index; PostgreSQL would not match `IS true` with it.
         conditions.append(calls.c.has_recording if query.has_recording else ~calls.c.has_recording)
@@ -198,7 +212,7 @@ def _attachments(query: ListQuery) -> list[ColumnElement[bool]]:
         has = _attached(notes)
         conditions.append(has if query.has_notes else ~has)
     if query.unlinked_crm is not None:
-        conditions.append(_not_linked(query.unlinked_crm))
+        conditions += [*BELONGS_IN_A_CRM, _not_linked(query.unlinked_crm)]
     return conditions
 
 

@@ -281,6 +281,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sentiment": "cheerful"}, "sentiment"),
     ({"direction": "Sideways"}, "direction"),
     ({"unlinkedCrm": "my crm"}, "unlinkedCrm"),
+    ({"main": "perhaps"}, "main"),
+    ({"internal": "perhaps"}, "internal"),
+    ({"isMain": "true"}, "isMain"),
     ({"started_after": "2026-03-10T18:00:00Z"}, "started_after"),
     ({"order": "duration"}, "order"),
 ]
@@ -346,12 +349,19 @@ INDEXED = [
     {"has_notes": False},
     {"unlinked_crm": "hubspot"},
     {"unlinked_crm": "zoho"},
+    {"main": True},
+    {"main": False},
+    {"internal": ["true"]},
+    {"internal": ["false", "null"]},
+    {"internal": ["null"]},
+    {"main": True, "internal": ["false", "null"]},
 ]
 
 
 async def seed_thousands(database: Database) -> None:
     chance = random.Random(7)
-    rows, parties, said, sad, linked = [], [], [], [], []
+    rows: list[dict[str, Any]] = []
+    parties, said, sad, linked = [], [], [], []
     for number in range(CALLS):
         started_at = START + timedelta(days=365) * number / CALLS
         row = call_values(
@@ -361,7 +371,10 @@ async def seed_thousands(database: Database) -> None:
             outcome=chance.choices(["answered", "missed", "voicemail", "blocked"], [70, 20, 9, 0.2])[0],
             stage="final" if number < CALLS - 20 else "live",
             has_recording=chance.random() < 0.001,
+            internal=chance.choices([False, True, None], [80, 19, 0.5])[0],
         )
+        if number and chance.random() < 0.02:
+            row |= {"conversation_id": f"conv_{number}", "main_call_id": rows[-1]["call_id"]}
         row |= {"version": 1, "changed_seq": number + 1}
         row |= {"parties": [{"id": "p" * 40}] * 3, "related": [], "details": {}, "facts": ["f" * 100] * 8}
         rows.append(row)
@@ -430,6 +443,10 @@ async def test_every_filter_uses_an_index(postgres_database: Database) -> None:
         ({"stage": ["live"]}, "ix_calls_stage"),
         ({"direction": "Inbound"}, "ix_calls_direction"),
         ({"has_recording": True}, "ix_calls_recorded"),
+        ({"main": True}, "ix_calls_started"),
+        ({"main": False}, "ix_calls_not_main"),
+        ({"internal": ["true"]}, "ix_calls_internal"),
+        ({"internal": ["null"]}, "ix_calls_internal"),
     ],
 )
 async def test_sqlite_walks_an_index_in_order(sqlite_url: str, asked: dict[str, Any], index: str) -> None:
