@@ -31,6 +31,7 @@ from app.api.strictness import refuse_misunderstandings
 from app.calls import accounts
 from app.calls import router as calls_router
 from app.calls.attachments import router as attachments_router
+from app.calls.conversations import router as conversations_router
 from app.calls.feed import router as feed_router
 from app.calls.insights import router as insights_router
 from app.db.engine import Database
@@ -293,6 +294,7 @@ def _connector_api() -> APIRouter:
     made = APIRouter()
     for router in (
         calls_router.router,
+        conversations_router.router,
         feed_router.router,
         attachments_router.router,
         insights_router.router,

@@ -7,15 +7,17 @@ from pydantic import StringConstraints
 
 from app.ids import MAX_OUTSIDE_ID
 
-_PATTERN = r"^[!-~]+$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=_PATTERN)]
+NAME_PATTERN = r"^[!-~]+$"
+"""Of all names: printable ASCII without spaces."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=NAME_PATTERN)]
 """Any name of a call. No call has a name with other characters, so those need no query."""
 
 CallName = Annotated[
     str,
     Path(
         max_length=160,
-        pattern=_PATTERN,
+        pattern=NAME_PATTERN,
         description="Any name of the call: our id, its `telephonySessionId`, or its `sessionId`.",
         examples=["1229016182016"],
     ),
@@ -24,7 +26,7 @@ AttachableName = Annotated[
     str,
     Path(
         max_length=MAX_OUTSIDE_ID,
-        pattern=_PATTERN,
+        pattern=NAME_PATTERN,
         description="Any name of the call: our id, its `telephonySessionId`, or its `sessionId`. Not `0`, "
         "which RingCentral reports for all conferences.",
         examples=["1229016182016"],

@@ -155,6 +155,25 @@ class Related(OpenModel):
     call_id: str | None = Field(description="Our id of that call; null while it is unknown.")
 
 
+class Conversation(ApiModel):
+    """The conversation of a call: all calls that are related to it, directly or through others."""
+
+    id: str | None = Field(
+        description="The same for all its calls; null for a call without related calls. May change when "
+        "another related session is found.",
+        examples=["conv_5d0f7a3e9b1c4d6f8a2e0c4b"],
+    )
+    main_call_id: str = Field(
+        description="Our id of its main call, the one to write into a CRM: the customer's. May change until "
+        "all its calls are final.",
+        examples=[CALL_ID_EXAMPLE],
+    )
+    is_main: bool = Field(
+        description="Whether this is the main call. True for every call without related calls, also for an "
+        "internal one; `internal` tells those apart."
+    )
+
+
 _AGENT_EXAMPLE: dict[str, Any] = {
     "extensionId": "711000101",
     "extensionNumber": "101",
@@ -243,6 +262,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
     ],
     "related": [],
     "conversationId": None,
+    "conversation": {"id": None, "mainCallId": CALL_ID_EXAMPLE, "isMain": True},
     "notes": [],
     "sentiments": [],
     "disposition": None,
@@ -317,6 +337,7 @@ class CallOut(ApiModel):
         description="The same for all calls that are related, directly or through others; null for a call "
         "without related calls. May change when another related session is found."
     )
+    conversation: Conversation
     notes: list[NoteOut] = Field(description="Oldest first.")
     sentiments: list[SentimentOut] = Field(description="One per source.")
     disposition: DispositionOut | None

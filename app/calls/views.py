@@ -41,8 +41,8 @@ COLUMNS = tuple(
         "external_number", "queue_name", "agent_extension_id",
         "started_at", "answered_at", "ended_at", "duration_seconds",
         "details",
-        "parties", "related", "conversation_id", "primary_record_id", "source", "bootstrapped_at",
-        "created_at", "updated_at",
+        "parties", "related", "conversation_id", "main_call_id", "primary_record_id", "source",
+        "bootstrapped_at", "created_at", "updated_at",
     )
 )  # fmt: skip
 
@@ -284,6 +284,11 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "parties": row.parties,
         "related": row.related,
         "conversationId": row.conversation_id,
+        "conversation": {
+            "id": row.conversation_id,
+            "mainCallId": row.main_call_id or call_id,
+            "isMain": row.main_call_id is None,
+        },
         "notes": attached[NOTE.word],
         "sentiments": attached[SENTIMENT.word],
         "disposition": next(iter(attached[DISPOSITION.word]), None),

@@ -3,6 +3,7 @@
 from app.call_log_api import router as call_log
 from app.calls import router as calls
 from app.calls.attachments import router as attachments
+from app.calls.conversations import router as conversations
 from app.calls.feed import router as feed
 from app.calls.insights import router as insights
 from app.extensions_api import router as extensions
@@ -12,6 +13,7 @@ from app.recordings_api import router as recordings
 
 API_ROUTERS = (
     calls.router,
+    conversations.router,
     feed.router,
     attachments.router,
     insights.router,
