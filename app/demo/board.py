@@ -25,7 +25,10 @@ class SentAttachment:
 
 @dataclass(slots=True)
 class Line:
-    """One telephony session, shown as one line. Only its times and script come from the simulator."""
+    """One telephony session, shown as one line. Only its times and script come from the simulator.
+
+    `is_main`: whether it is the main call of its conversation, as far as the connector has read.
+    """
 
     number: int
     script: str
@@ -41,6 +44,7 @@ class Line:
     is_answered: bool = False
     has_live_note: bool = False
     is_complete: bool = False
+    is_main: bool = True
     sent: list[SentAttachment] = field(default_factory=list)
 
     @property
@@ -118,6 +122,7 @@ class DemoBoard:
     def apply_call(self, line: Line, call: Json) -> None:
         """Apply a call as the API shows it."""
         line.who, line.outcome = describe_sides(call), call["outcome"]
+        line.is_main = call["conversation"]["isMain"]
         line.is_answered = line.is_answered or call["answerTime"] is not None
         for sent in line.sent:
             sent.joined = sent.joined or is_attached(sent.attachment, call)

@@ -18,6 +18,7 @@ from app.demo.options import Addresses
 _MOST_OPEN = 12
 _SIDES_WIDTH = 36
 _OUTCOME_WIDTH = 10
+_OF_ANOTHER = ", part of another call"
 _STYLES = {
     "answered": "green",
     "voicemail": "cyan",
@@ -225,7 +226,8 @@ def list_problems(report: DemoReport) -> list[str]:
 
 
 def _call(line: Line) -> Text:
-    return Text.assemble(f"{line.who or '…':<{_SIDES_WIDTH}}", (line.script.replace("_", " "), "dim"))
+    script = line.script.replace("_", " ") + ("" if line.is_main else _OF_ANOTHER)
+    return Text.assemble(f"{line.who or '…':<{_SIDES_WIDTH}}", (script, "dim"))
 
 
 def _time(now: datetime) -> str:

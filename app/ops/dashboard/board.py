@@ -57,12 +57,17 @@ _COLUMNS = (
     calls.c.bootstrapped_by,
     calls.c.absent_reason,
     calls.c.source,
+    calls.c.main_call_id,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """One call on the board. `sentiment` is the label that was set last."""
+    """One call on the board.
+
+    `main_call_id`: the main call of its conversation, None if that is this call. `sentiment` is the label
+    that was set last.
+    """
 
     call_id: str
     stage: str
@@ -80,6 +85,7 @@ class Lane:
     bootstrapped_by: str | None = None
     absent_reason: str | None = None
     source: str = Source.WEBHOOK
+    main_call_id: str | None = None
     notes: int = 0
     sentiment: str | None = None
 

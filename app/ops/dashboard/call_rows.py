@@ -57,9 +57,11 @@ LaneRow = TypedDict(
         "sentiment": str | None,
         "feeling": str,
         "recording": bool,
+        "side": bool,
     },
 )
-"""A lane. `window` and `found` are seconds after the end; `step` is the progress, of five steps."""
+"""A lane. `window` and `found` are seconds after the end; `step` is the progress, of five steps. `side`: the
+call belongs to another one, which stands for both."""
 
 
 class Scale(TypedDict):
@@ -99,6 +101,7 @@ def describe_lane(lane: Lane, now: datetime, *, unmasked: bool) -> LaneRow:
         "sentiment": lane.sentiment,
         "feeling": _feeling(lane.sentiment),
         "recording": lane.has_recording,
+        "side": lane.main_call_id is not None,
     }
 
 

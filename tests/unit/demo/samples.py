@@ -42,6 +42,7 @@ def call(number: int = 1, **fields: Any) -> dict[str, Any]:
         "from": {"name": "Dana Field", "phoneNumber": "+15550179001"},
         "to": {"phoneNumber": "+15550100101"},
         "queueName": None,
+        "conversation": {"id": None, "mainCallId": f"call_{number}", "isMain": True},
         "records": [{"id": "rec-1"}],
         "notes": [],
         "sentiments": [],

@@ -120,3 +120,17 @@ def test_on_a_terminal_current_calls_are_drawn_below() -> None:
     assert "hung up   10 s" in drawn
     assert "and 2 more" in drawn
     assert " ended  " not in drawn
+
+
+def test_a_call_that_belongs_to_another_one_says_so() -> None:
+    screen, out = plain_screen()
+    board = played()
+    line = board.apply_change(change("call.bootstrapped"), at(10.5))
+    assert line is not None
+    board.apply_call(line, call(conversation={"id": "conv_1", "mainCallId": "call_2", "isMain": False}))
+    screen.completed(line, at(10.5))
+    board.apply_call(line, call())
+    screen.completed(line, at(10.5))
+    side, main = out.getvalue().splitlines()
+    assert "inbound direct, part of another call" in side
+    assert "part of another call" not in main

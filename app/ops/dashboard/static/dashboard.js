@@ -96,6 +96,7 @@ function showLane(row, call) {
   for (const side of ["from", "to"]) mark(find(`[data-part=${side}]`, row), "data-long", call[side].length > 16 ? "yes" : "no");
   write(find("[data-part=direction]", row), `${call.direction} call, from`);
   mark(find(".way use", row), "href", `#way-${call.direction}`);
+  find("[data-mark=side]", row).hidden = !call.side;
   find("[data-mark=recording]", row).hidden = !call.recording;
   find("[data-mark=notes]", row).hidden = !call.notes;
   write(find("[data-part=notes]", row), call.notes || "");

@@ -130,3 +130,8 @@ def test_swept_call_has_no_time_to_record() -> None:
 def test_axis_marks_do_not_overlap() -> None:
     marks = view.axis_marks({"window": 120.0, "lagMin": 3.0, "lagMax": 3.2})
     assert [mark["text"] for mark in marks] == ["0 s", "3 s", "30 s", "60 s", "120 s"]
+
+
+@pytest.mark.parametrize(("main_call_id", "side"), [(None, False), ("call_customer", True)])
+def test_a_call_that_belongs_to_another_one_is_marked(main_call_id: str | None, side: bool) -> None:
+    assert view.describe_lane(lane(main_call_id=main_call_id), NOW, unmasked=False)["side"] is side
