@@ -86,6 +86,7 @@ OPERATIONS = (
     "DELETE /v1/calls/{call}/links/{crm}",
     "GET /v1/calls/{call}/links",
     "GET /v1/calls/{call}/insights",
+    "GET /v1/conversations/{conversation}",
     "GET /v1/ops/gaps",
     "GET /v1/ops/summary",
     "GET /v1/ops/dead-letters",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from app.calls import store
 from app.calls.ledger import open_ledger
@@ -204,6 +204,30 @@ async def test_a_large_conversation_keeps_one_main_call(
         guests[0].call_id: None,
         **{call.call_id: guests[0].call_id for call in (room, *guests[1:])},
     }
+
+
+async def test_many_conversations_of_one_transaction_take_few_statements(database: Database) -> None:
+    pairs = [(await seed_customer(database), await seed_consultation(database)) for _ in range(25)]
+    for pair in pairs:
+        await link(database, *pair)
+    statements: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    consultations = await load(database, *(consultation for _, consultation in pairs))
+    event.listen(database.engine.sync_engine, "before_cursor_execute", count)
+    async with database.write() as db, open_ledger(db, ACCOUNT, START) as ledger:
+        for call in consultations:
+            call.internal, call.started_at = False, START - MINUTE
+            ledger.change(call, "call.updated")
+    event.remove(database.engine.sync_engine, "before_cursor_execute", count)
+    chosen = await mains(database)
+    assert {chosen[customer.call_id] for customer, _ in pairs} == {
+        consultation.call_id for _, consultation in pairs
+    }
+    assert len([one for one in statements if "conversation_id = " in one and "UNION ALL" in one]) == 2
+    assert len(statements) <= 12
 
 
 async def test_upkeep_chooses_for_calls_that_were_linked_without_a_choice(

@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from app.calls.model import Call
+from app.db.tables import calls
 from app.ids import AccountId
+from app.webhooks.replay import replay_calls
 from tests.factories import (
+    ACCOUNT,
     CONFERENCE,
     CONSULTATION,
     RING_OUT_SECOND,
@@ -122,4 +126,15 @@ async def test_a_link_that_only_records_tell_comes_late(intake: Intake, account:
         transferTarget={"telephonySessionId": CONSULTATION},
     )
     await read(intake, {TELEPHONY_SESSION: [row]})
+    check(await by_session(intake), TELEPHONY_SESSION, CONSULTATION)
+
+
+async def test_a_replay_chooses_the_main_call_of_calls_that_are_right_otherwise(intake: Intake) -> None:
+    await intake.fold(warm_transfer())
+    async with intake.database.write() as db:
+        await db.execute(update(calls).values(main_call_id=None))
+    report = await replay_calls(intake.database, intake.clock, AccountId(ACCOUNT), write=False)
+    assert {call.main_call_id for call in await intake.calls()} == {None}
+    assert report.same == report.calls == 2
+    await replay_calls(intake.database, intake.clock, AccountId(ACCOUNT))
     check(await by_session(intake), TELEPHONY_SESSION, CONSULTATION)
