@@ -143,7 +143,8 @@ def _people(rows: Iterable[Row[Any]], extension_ids: Iterable[str]) -> list[Json
     """Return the extensions that took part, with the first name and number that any call shows of each."""
     told: dict[str, Json] = {}
     for row in rows:
-        sides = [row.caller, row.callee]
+        # The agents come first: the directory knows their names.
+        sides = [*(row.details.get("agents") or ()), row.caller, row.callee]
         sides += [party.get(name) for party in row.parties for name in ("from", "to")]
         for side in sides:
             if side and side.get("extensionId"):

@@ -32,7 +32,10 @@ async def pair(database: Database) -> tuple[Call, Call]:
         caller={"extensionId": ANA, "name": "Ana Ruiz"},
         callee={"extensionId": BEN, "extensionNumber": "102", "name": "Ben Cho"},
         extensions=[ANA, BEN],
-        details={"talkSeconds": 30.25},
+        details={
+            "talkSeconds": 30.25,
+            "agents": [{"extensionId": ANA, "extensionNumber": "101", "name": "Ana Ruiz"}],
+        },
     )
     customer = await seed_call(database, details={"talkSeconds": 60.0})
     links = {
@@ -96,7 +99,7 @@ async def test_a_conversation_has_its_calls_people_and_sums(
         }
     ]
     assert shown["people"] == [
-        {"extensionId": ANA, "extensionNumber": None, "name": "Ana Ruiz"},
+        {"extensionId": ANA, "extensionNumber": "101", "name": "Ana Ruiz"},
         {"extensionId": BEN, "extensionNumber": "102", "name": "Ben Cho"},
     ]
     assert shown["numbers"] == ["+15550179001"]
