@@ -124,7 +124,9 @@ class Ledger:
 
         Numbers may have any spelling: they are stored in their normal form.
         """
-        for kind, values in (("extension", extensions), ("number", numbers)):
+        region = self.company.region
+        normal = [form for number in numbers if number for form in normal_forms(number, region)]
+        for kind, values in (("extension", extensions), ("number", normal)):
             for value in values:
                 # Longer values do not fit the column.
                 if value and len(value) <= PHONE_NUMBER:
@@ -173,7 +175,6 @@ class Ledger:
 
     async def _write_parties(self) -> None:
         if self._parties:
-            parties = self._normal_parties()
             rows = [
                 {
                     "account_id": self.account_id,
@@ -182,7 +183,7 @@ class Ledger:
                     "value": value,
                     "started_at": started_at,
                 }
-                for (call_id, kind, value), started_at in parties.items()
+                for (call_id, kind, value), started_at in self._parties.items()
             ]
             statement = upsert_into(self.db, call_parties)
             statement = statement.on_conflict_do_update(
@@ -196,15 +197,6 @@ class Ledger:
             mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
             await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
         self._redated.clear()
-
-    def _normal_parties(self) -> dict[tuple[str, str, str], datetime]:
-        """Return the parties with numbers in their normal form; an extension behind a number is another."""
-        normal: dict[tuple[str, str, str], datetime] = {}
-        for (call_id, kind, value), started_at in self._parties.items():
-            for form in normal_forms(value, self.company.region) if kind == "number" else (value,):
-                if len(form) <= PHONE_NUMBER:
-                    normal[(call_id, kind, form)] = started_at
-        return normal
 
     async def _write_events(self) -> None:
         if self._events:

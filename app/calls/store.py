@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import NO_SESSION, Call, Stage
+from app.calls.regions import region_of
 from app.db.engine import upsert_into
 from app.db.lists import is_one_of
 from app.db.tables import call_aliases, call_parties, call_records, calls
@@ -147,6 +148,7 @@ class Recent:
     end_known_at: datetime
     bootstrapped_at: datetime | None
     last_missed_at: datetime | None
+    region: str | None
 
     @property
     def is_waiting(self) -> bool:
@@ -194,6 +196,7 @@ class DueCall:
     read_at: datetime
     numbers: frozenset[str]
     started_at: datetime
+    region: str | None
 
 
 _Fields = TypeVar("_Fields", Recent, DueCall)
@@ -222,9 +225,10 @@ async def find_due_readings(
 
 
 def _select_fields(kind: type[Recent | DueCall]) -> Select[Any]:
-    """Select the columns of a class's fields, and those from which `numbers` follows."""
-    names = (item.name for item in fields(kind) if item.name != "numbers")
-    return select(*(calls.c[name] for name in names), calls.c.caller, calls.c.callee)
+    """Select the columns of a class's fields, with those from which `numbers` and `region` follow."""
+    names = (item.name for item in fields(kind) if item.name not in ("numbers", "region"))
+    region = region_of(calls.c.account_id).label("region")
+    return select(*(calls.c[name] for name in names), calls.c.caller, calls.c.callee, region)
 
 
 def _read_fields(kind: type[_Fields], row: Row[Any], **others: Any) -> _Fields:

@@ -18,6 +18,7 @@ def keys_of_call(call: Call | store.Recent | store.DueCall) -> CallKeys:
         telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
         session_id=call.session_id,
         numbers=numbers,
+        region=None if isinstance(call, Call) else call.region,
         started_at=call.started_at,
     )
 
