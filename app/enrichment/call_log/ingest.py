@@ -139,11 +139,12 @@ async def _find_alike(
     candidates = await store.find_by_numbers(
         ledger.db,
         ledger.account_id,
-        {shown for number in numbers for shown in (number.raw, number.e164) if shown},
+        # As they are stored, and as earlier versions stored them.
+        {form for number in numbers for form in (number.normal, number.raw)},
         min(starts) - tolerance,
         max(starts) + tolerance,
     )
-    keys = [keys_of_call(call) for call in candidates.values()]
+    keys = [keys_of_call(call, ledger.company.region) for call in candidates.values()]
     return {
         names: candidates[call_id]
         for names, records in batch.items()

@@ -10,15 +10,18 @@ from app.ids import is_alias
 from app.ringcentral.models import CallRecord
 
 
-def keys_of_call(call: Call | store.Recent | store.DueCall) -> CallKeys:
-    """Return the keys by which a call's records are recognised."""
+def keys_of_call(call: Call | store.Recent | store.DueCall, region: str | None = None) -> CallKeys:
+    """Return the keys by which a call's records are recognised.
+
+    `region`: of the account, for a whole call; the others bring it.
+    """
     numbers = store.numbers_of(call.caller, call.callee) if isinstance(call, Call) else call.numbers
     return CallKeys(
         call_id=call.call_id,
         telephony_session_id=None if _is_nameless(call) else call.telephony_session_id,
         session_id=call.session_id,
         numbers=numbers,
-        region=None if isinstance(call, Call) else call.region,
+        region=region if isinstance(call, Call) else call.region,
         started_at=call.started_at,
     )
 
