@@ -4,6 +4,7 @@ All seconds are simulated seconds, which `speed` divides, unless a setting says 
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from app.simulator.platform.rate_limits import DEFAULT_LIMITS, RateLimiter
 from app.simulator.platform.tokens import TokenRules
+from app.simulator.quirks import Quirks
 from app.simulator.scripting.traffic import Traffic
 from app.simulator.timing import Timing
 
@@ -195,6 +197,18 @@ class Faults(BaseModel):
     """False: the resource answers 404, as for accounts without it."""
     sync_limit: Annotated[int, Field(ge=1, le=250)] = 250
 
+    # Forms of events and records; see `Quirks`
+    numbers_without_plus: bool = False
+    numbers_with_extension: bool = False
+    names_cut_in_emoji: bool = False
+    names_not_utf8: bool = False
+    missed_as_no_answer: bool = False
+    split_session_ids: bool = False
+    presence_queue_info: bool = False
+    presence_without_end: bool = False
+    records_without_extension: bool = False
+    simple_records_only: bool = False
+
     # Recordings
     recordings_withheld: bool = False
     """Metadata and content are 404, even of recordings that records name."""
@@ -220,6 +234,8 @@ class Faults(BaseModel):
     """Ids of extensions that directory and list no longer have: these people have left."""
 
     # Webhooks
+    session_events: bool = True
+    """False: no telephony session events are posted; presence events are the only ones of calls."""
     require_https: bool = False
     subscription_limit: Annotated[int, Field(ge=0)] = 30
     subscription_max_seconds: Annotated[float, Field(gt=0.0)] = 604800.0
@@ -246,3 +262,7 @@ class Faults(BaseModel):
     time_form: Literal["Z", "+0000"] = "Z"
     pn_apns: bool = False
     """Event, timestamp and body are nested as in mobile pushes."""
+
+    @property
+    def quirks(self) -> Quirks:
+        return Quirks(**{field.name: getattr(self, field.name) for field in fields(Quirks)})

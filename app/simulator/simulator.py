@@ -43,7 +43,7 @@ class Simulator:
         # A generator for each purpose: drawing a fault does not change when deliveries arrive.
         self.chance = random.Random(f"{settings.seed}/faults")
         deliveries = random.Random(f"{settings.seed}/deliveries")
-        self.webhooks = Webhooks(self.clock, self.scheduler, deliveries, lambda: self.faults)
+        self.webhooks = Webhooks(self.clock, self.scheduler, deliveries, lambda: self.faults, self.company)
         self.users = users_of(settings.jwt)
         self.links = Links(settings.platform_address, settings.media_address, settings.account_id)
         self.subscriptions: dict[str, Subscription] = {}

@@ -757,6 +757,62 @@ async def test_presence_events_describe_the_same_call(ringcentral: Platform, hoo
     assert final[0]["extensionId"] == 711000101
 
 
+async def test_presence_can_be_the_only_source(ringcentral: Platform, hook: Hook) -> None:
+    presence = f"{ACCOUNT}/extension/711000101/presence?detailedTelephonyState=true"
+    await subscribe(ringcentral, hook, SESSIONS, presence)
+    await ringcentral.faults(sessionEvents=False, presenceQueueInfo=True, presenceWithoutEnd=True)
+    await ringcentral.play("queue_abandoned", agent="101", colleague="102", ringSeconds=1)
+    bodies = [body["body"] for body in await hook.received(2)]
+    calls = {body["telephonyStatus"]: body["activeCalls"][0] for body in bodies}
+    assert set(calls) == {"Ringing", "NoCall"}
+    assert "terminationType" not in calls["NoCall"]
+    assert calls["Ringing"]["queueCall"] is True
+    assert calls["Ringing"]["callInfo"]["primary"] == {"type": "QueueName", "value": "Sales"}
+
+
+# Forms of records
+
+
+async def test_a_record_can_hold_a_byte_that_is_no_utf_8(ringcentral: Platform) -> None:
+    await ringcentral.play("inbound_missed", ringSeconds=1)
+    await ringcentral.play("inbound_missed", ringSeconds=1)
+    first, second = [record["id"] for record in await ringcentral.ended(CALL_LOG, 2)]
+    await ringcentral.faults(namesNotUtf8=True, namesCutInEmoji=True)
+    for path in (CALL_LOG, f"{CALL_LOG}/{first}", f"{CALL_LOG}/{first},{second}"):
+        content = (await ringcentral.client.get(path)).content
+        with pytest.raises(UnicodeDecodeError):
+            content.decode()
+        assert rb" \ud83d" in content, path
+
+
+async def test_a_record_is_found_by_its_own_session_id_alone(ringcentral: Platform) -> None:
+    await ringcentral.faults(splitSessionIds=True)
+    call = await ringcentral.play("inbound_missed", ringSeconds=1)
+    (record,) = await ringcentral.ended(CALL_LOG)
+    assert "telephonySessionId" not in record
+    assert record["sessionId"] != call["sessions"][0]["sessionId"]
+    by_record = await ringcentral.get(CALL_LOG, sessionId=record["sessionId"])
+    assert [one["id"] for one in by_record["records"]] == [record["id"]]
+    by_event = await ringcentral.get(CALL_LOG, sessionId=call["sessions"][0]["sessionId"])
+    assert by_event["records"] == []
+
+
+async def test_every_list_of_records_can_be_simple(ringcentral: Platform) -> None:
+    await ringcentral.faults(simpleRecordsOnly=True, recordsWithoutExtension=True)
+    await ringcentral.play("inbound_missed", ringSeconds=1)
+    sync = await ringcentral.ended(
+        f"{ACCOUNT}/call-log-sync", syncType="FSync", recordCount=5, view="Detailed"
+    )
+    lists = [
+        *(await ringcentral.ended(CALL_LOG, view="Detailed")),
+        *(await ringcentral.ended(ACTIVE, view="Detailed")),
+        *sync,
+    ]
+    assert len(lists) == 3
+    for record in lists:
+        assert not {"legs", "lastModifiedTime", "extension"} & set(record)
+
+
 # Control
 
 

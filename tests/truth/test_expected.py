@@ -6,6 +6,7 @@ import pytest
 
 from app.calls.model import Outcome
 from app.simulator.scripting.catalogue import SCRIPTS
+from app.simulator.scripting.model import Json
 from tests.truth.expected import NOT_CALLS, TRUTHS, truths_of
 from tests.truth.model import EVENTS, RECORDS, Truth
 from tests.truth.witnesses import (
@@ -91,7 +92,8 @@ def test_witnesses_have_the_form_in_which_they_are_sent(played: Played) -> None:
     delivered = [event for event in played.call.events if event.delivered]
     notifications = session_notifications(played)
     assert [one["body"]["sequence"] for one in notifications] == [event.sequence for event in delivered]
-    assert all(len(one["body"]["activeCalls"]) == 1 for one in presence_notifications(played))
+    for notification in presence_notifications(played):
+        assert len(notification["body"]["activeCalls"]) == 1
     assert [record["id"] for record in final_records(played)] == [one.id for one in played.call.records]
     for record in [*final_records(played), *active_records(played, view="Detailed")]:
         assert record["result"] != "In Progress"
@@ -106,5 +108,18 @@ def test_witnesses_have_the_form_in_which_they_are_sent(played: Played) -> None:
 def test_a_session_can_be_told_alone() -> None:
     played = play_script("warm_transfer")
     first, second = (session.telephony_session_id for session in played.call.sessions)
-    assert {one["body"]["telephonySessionId"] for one in session_notifications(played, second)} == {second}
+    told = session_notifications(played, second)
+    assert {one["body"]["telephonySessionId"] for one in told} == {second}
     assert {one["telephonySessionId"] for one in final_records(played, first)} == {first}
+
+
+@EACH
+def test_the_presence_of_everybody_whom_events_name_ends_with_no_call(played: Played) -> None:
+    people = {person.id for person in played.company.people}
+    last: dict[str, Json] = {}
+    for notification in presence_notifications(played):
+        (call,) = notification["body"]["activeCalls"]
+        last[call["partyId"]] = call
+    named = {event.party["id"] for event in played.call.events if event.extension_id in people}
+    assert set(last) == named
+    assert {call["telephonyStatus"] for call in last.values()} <= {"NoCall"}

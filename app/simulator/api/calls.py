@@ -1,6 +1,5 @@
 """Request handlers of Active Calls, the call log, telephony sessions and recordings."""
 
-import json
 import secrets
 from datetime import datetime, timedelta
 
@@ -32,11 +31,26 @@ from app.simulator.platform.listing import (
     sync,
 )
 from app.simulator.platform.views import Revision, active_stage, show_logged, show_stage
+from app.simulator.quirks import Forms, to_wire
 from app.simulator.scripting.company import READ_CALL_RECORDING, READ_COMPANY_CALL_LOG
 from app.simulator.scripting.model import IN_PROGRESS, Json, Record, Recording, Stage
 from app.simulator.simulator import Simulator
 
+
+class WireResponse(JSONResponse):
+    """JSON that can hold what is no valid text: half an emoji, or a byte that is no UTF-8."""
+
+    def render(self, content: object) -> bytes:
+        return to_wire(content)
+
+
 MULTI_STATUS_JSON = "application/vnd.ringcentral.multipart+json"
+
+
+def _forms(simulator: Simulator) -> Forms:
+    """Return how events and records are written now."""
+    return Forms(simulator.faults.quirks, simulator.company)
+
 
 # Active Calls
 
@@ -50,14 +64,13 @@ async def list_active_calls(simulator: Simulator, request: ApiRequest) -> Respon
 
     def show(pair: tuple[Record, Stage]) -> Json:
         record, stage = pair
-        return show_stage(
-            record, stage, simulator.calls.revision_at(record, request.now), simulator.links, view
-        )
+        logged = simulator.calls.revision_at(record, request.now)
+        return _forms(simulator).record(show_stage(record, stage, logged, simulator.links, view), record)
 
     address = f"{level_address(simulator.links, extension_id)}/active-calls"
     body = paged(address, query, page, found, show, faults.last_page)
     _note_served(simulator.calls.served_active, body["records"], request.now)
-    return JSONResponse(body)
+    return WireResponse(body)
 
 
 def _active_records(
@@ -89,7 +102,10 @@ def _note_served(served: dict[str, datetime], records: list[Json], now: datetime
 async def list_call_log(simulator: Simulator, request: ApiRequest) -> Response:
     extension_id, faults, calls = level_of(simulator, request), simulator.faults, simulator.calls
     rules = LogRules(
-        faults.session_id_excludes, faults.session_id_within_window, faults.telephony_session_id_filter
+        faults.session_id_excludes,
+        faults.session_id_within_window,
+        faults.telephony_session_id_filter,
+        faults.quirks,
     )
     company_level = extension_id is None
     log_query = read_log_query(request.query, request.now, rules, company_level=company_level)
@@ -108,7 +124,7 @@ async def list_call_log(simulator: Simulator, request: ApiRequest) -> Response:
     address = f"{level_address(simulator.links, extension_id)}/call-log"
     body = paged(address, request.query, page, found, show, faults.last_page)
     _note_final(simulator, body["records"], request.now)
-    return JSONResponse(body)
+    return WireResponse(body)
 
 
 def _at_level(simulator: Simulator, records: list[Record], extension_id: str | None) -> list[Record]:
@@ -121,6 +137,7 @@ def _show_logged(
     simulator: Simulator, record: Record, revision: Revision, view: str, *, company_level: bool
 ) -> Json:
     shown = show_logged(record, revision, simulator.links, view, company_level=company_level)
+    shown = _forms(simulator).record(shown, record)
     if record.id in simulator.calls.deleted:
         shown["deleted"] = True
     return shown
@@ -147,12 +164,12 @@ async def read_call_records(simulator: Simulator, request: ApiRequest) -> Respon
     parts = [_read_part(simulator, request, name, extension_id) for name in names]
     _note_final(simulator, [body for _, status, body in parts if status == 200], request.now)
     if len(parts) == 1:
-        return JSONResponse(parts[0][2], parts[0][1])
+        return WireResponse(parts[0][2], parts[0][1])
     form = simulator.faults.bulk_form
     accepts_json = MULTI_STATUS_JSON in request.http.headers.get("accept", "")
     if form == "json" or (form == "accepted" and accepts_json):
         named = [(name, status, body) for name, (_, status, body) in zip(names, parts, strict=True)]
-        return Response(json.dumps(multi_status(named)), 207, media_type=MULTI_STATUS_JSON)
+        return Response(to_wire(multi_status(named)), 207, media_type=MULTI_STATUS_JSON)
     # Random, so that no client can rely on a fixed boundary.
     boundary = f"Boundary_{len(parts)}_{secrets.randbelow(10**9)}_{int(request.now.timestamp() * 1000)}"
     kind = f"multipart/mixed; boundary={boundary}"
@@ -194,6 +211,7 @@ def _sync_source(simulator: Simulator, request: ApiRequest, name: str) -> SyncSo
         revisions_of=simulator.calls.revisions_of,
         links=simulator.links,
         company_level=extension_id is None,
+        forms=_forms(simulator),
     )
 
 
@@ -201,7 +219,7 @@ async def sync_call_log(simulator: Simulator, request: ApiRequest) -> Response:
     source = _sync_source(simulator, request, "call-log-sync")
     body = sync(source, request.query, request.now, simulator.faults.sync_limit)
     _note_final(simulator, body["records"], request.now)
-    return JSONResponse(body)
+    return WireResponse(body)
 
 
 async def extract_sync_call_log(simulator: Simulator, request: ApiRequest) -> Response:
@@ -211,7 +229,7 @@ async def extract_sync_call_log(simulator: Simulator, request: ApiRequest) -> Re
     hour_ago = request.now - timedelta(hours=1)
     body = extract_sync(source, request.query, request.now, hour_ago)
     _note_final(simulator, body["records"], request.now)
-    return JSONResponse(body)
+    return WireResponse(body)
 
 
 # Telephony sessions
@@ -224,7 +242,7 @@ async def read_telephony_session(simulator: Simulator, request: ApiRequest) -> R
     shown = None if call is None else read_session(call, name, request.now)
     if shown is None:
         raise not_found("telephonySessionId")
-    return JSONResponse(shown)
+    return WireResponse(_forms(simulator).session_event(shown))
 
 
 # Recordings

@@ -17,7 +17,9 @@ from app.simulator.platform.errors import Refused
 from app.simulator.platform.events import Envelope, presence_body, session_body
 from app.simulator.platform.subscriptions import EventFilter, Subscription, event_path
 from app.simulator.platform.views import iso
+from app.simulator.quirks import Forms
 from app.simulator.scheduler import Scheduler, SimulatedClock
+from app.simulator.scripting.company import Company
 from app.simulator.scripting.model import Json, PartyEvent
 from app.simulator.settings import Faults
 
@@ -52,8 +54,10 @@ class Webhooks:
         scheduler: Scheduler,
         rng: random.Random,
         faults: Callable[[], Faults],
+        company: Company,
     ) -> None:
         self._clock = clock
+        self._company = company
         self._scheduler = scheduler
         self._rng = rng
         self._faults = faults
@@ -97,15 +101,27 @@ class Webhooks:
         self, subscription: Subscription, one: EventFilter, event: PartyEvent, account_id: str
     ) -> None:
         faults = self._faults()
+        forms = Forms(faults.quirks, self._company)
+        body: Json | None = None
         if one.kind == "presence":
             self._presence_sequence += 1
-            body = presence_body(event, faults.time_form, self._presence_sequence)
+            body = self._presence(event, forms)
             family = "presence?detailedTelephonyState=true"
         else:
-            body, family = session_body(event, faults.time_form), "telephony/sessions"
+            family = "telephony/sessions"
+            if faults.session_events:
+                body = forms.session_event(session_body(event, faults.time_form))
         if body is not None:
             path = event_path(account_id, event.extension_id, family)
             self.post_event(subscription, path, body, event.session.telephony_session_id)
+
+    def _presence(self, event: PartyEvent, forms: Forms) -> Json | None:
+        """Return the presence event of the party's extension; queues, menus and outside parties have none."""
+        extension = self._company.extension(event.extension_id or "")
+        body = presence_body(event, self._faults().time_form, self._presence_sequence)
+        if body is None or extension is None or not extension.is_person:
+            return None
+        return forms.presence_event(body, event)
 
     def publish_insights(
         self, body: Json, account_id: str, subscriptions: list[Subscription], telephony_session_id: str

@@ -1,11 +1,11 @@
 """The wire format of events: telephony sessions, presence, and the envelope. No I/O."""
 
-import json
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from app.simulator.quirks import to_wire
 from app.simulator.scripting.model import Json, PartyEvent, ScriptedCall
 from app.simulator.scripting.timeline import SERVER_ID
 
@@ -95,7 +95,7 @@ class Envelope:
         inner: Json = {"event": self.event, "timestamp": stamp(self.timestamp, form), "body": body}
         outer: Json = {"uuid": self.uuid, "subscriptionId": self.subscription_id, "ownerId": self.owner_id}
         whole = outer | ({"pn_apns": inner} if pn_apns else inner)
-        return json.dumps(whole, separators=(",", ":")).encode()
+        return to_wire(whole)
 
 
 def read_session(call: ScriptedCall, telephony_session_id: str, now: datetime) -> Json | None:

@@ -24,6 +24,7 @@ from app.simulator.platform.views import (
     show_logged,
     whole_second,
 )
+from app.simulator.quirks import PLAIN, Forms, Quirks, shown_ids, to_wire
 from app.simulator.scripting.model import CallSummary, Json, Record
 
 MAX_PER_PAGE = 1000
@@ -150,6 +151,7 @@ class LogRules:
     session_id_excludes: tuple[str, ...]
     session_id_within_window: bool
     telephony_session_id_filter: bool
+    quirks: Quirks = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,8 @@ def read_log_query(query: Query, now: datetime, rules: LogRules, *, company_leve
     tests = _log_tests(query, company_level=company_level)
 
     def concerns(record: Record) -> bool:
-        session = record.session
-        return session_id in (None, session.session_id) and telephony in (None, session.telephony_session_id)
+        ids = shown_ids(record, rules.quirks)
+        return session_id in (None, ids.session_id) and telephony in (None, ids.telephony_session_id)
 
     def accepts(record: Record, revision: Revision) -> bool:
         return matches_summary(revision.stage.summary, query) and all(
@@ -250,12 +252,13 @@ def multipart(parts: Sequence[tuple[str, int, Json]], boundary: str) -> bytes:
         ]
     }
     bodies = [listed, *(body for _, _, body in parts)]
-    out: list[str] = []
+    out: list[bytes] = []
     for place, body in enumerate(bodies):
         ending = "\r\n" if place % 2 == 0 else "\n"
-        text = json.dumps(body, indent=2 if place == 0 else None)
-        out.append(f"--{boundary}{ending}Content-Type: application/json{ending}{ending}{text}{ending}")
-    return ("".join(out) + f"--{boundary}--\r\n\n").encode()
+        text = to_wire(body)
+        head = f"--{boundary}{ending}Content-Type: application/json{ending}{ending}"
+        out.append(head.encode() + text + ending.encode())
+    return b"".join(out) + f"--{boundary}--\r\n\n".encode()
 
 
 _REASONS = {200: "OK", 403: "Forbidden", 404: "Not Found"}
@@ -311,9 +314,11 @@ class SyncSource:
     revisions_of: Callable[[Record], Sequence[Revision]]
     links: Links
     company_level: bool
+    forms: Forms
 
     def show(self, record: Record, revision: Revision, view: str) -> Json:
-        return show_logged(record, revision, self.links, view, company_level=self.company_level)
+        shown = show_logged(record, revision, self.links, view, company_level=self.company_level)
+        return self.forms.record(shown, record)
 
     def current(self, now: datetime) -> list[tuple[Record, Revision]]:
         """Pair each record that the log contains with its current revision."""

@@ -24,6 +24,8 @@ from app.simulator.platform.listing import (
     sync,
 )
 from app.simulator.platform.views import revisions
+from app.simulator.quirks import Forms, Quirks
+from app.simulator.scripting.company import COMPANY
 from app.simulator.scripting.model import Json, Record
 from app.simulator.timing import Timing
 from tests.unit.simulator.platform.test_views import LINKS, TIMING, one_record
@@ -219,7 +221,13 @@ def source(count: int = 3) -> SyncSource:
         for number in range(count)
     ]
     return SyncSource(
-        "http://platform.test/sync", "company", records, lambda record: revisions(record, PLAIN), LINKS, True
+        "http://platform.test/sync",
+        "company",
+        records,
+        lambda record: revisions(record, PLAIN),
+        LINKS,
+        True,
+        Forms(Quirks(), COMPANY),
     )
 
 
