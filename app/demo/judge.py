@@ -16,11 +16,15 @@ _OUTCOMES = (
     ("busy", frozenset({"Busy"})),
     ("noAnswer", frozenset({"No Answer"})),
     ("missed", frozenset({"Missed"})),
+    ("blocked", frozenset({"International Disabled"})),
 )
 """In order of precedence: a queue call that one member answered is answered, though the others missed it."""
 
-_TO_ONESELF = "own_number"
-"""The script of a call to the own number: its records are Accepted, though by the voicemail box."""
+_ATTEMPTS = frozenset({"FindMe", "FollowMe", "Sip Forwarding", "Transfer", "Park Location"})
+"""Actions of records that tell of a part of the call, such as the attempt to reach somebody's mobile."""
+
+_TO_A_BOX = frozenset({"own_number", "internal_voicemail"})
+"""Scripts of internal calls that only a voicemail box answers, for which the caller's record is connected."""
 
 _FOUND = frozenset({"bootstrapped", "reconciled", "final"})
 
@@ -79,11 +83,12 @@ def judge(
 
 def expect(session: Json, script: str = "") -> Expected:
     """Return the expected values by the final records of a session. Raises ValueError without any."""
+    records = [record for record in session["records"] if record["action"] not in _ATTEMPTS]
     # The first outcome with a matching record wins.
     for outcome, results in _OUTCOMES:
-        directions = {record["direction"] for record in session["records"] if record["result"] in results}
+        directions = {record["direction"] for record in records if record["result"] in results}
         if directions:
-            return Expected("voicemail" if script == _TO_ONESELF else outcome, frozenset(directions))
+            return Expected("voicemail" if script in _TO_A_BOX else outcome, frozenset(directions))
     raise ValueError(f"{session['telephonySessionId']} has no record with a known result")
 
 

@@ -49,6 +49,19 @@ DEFAULT_MIX: Mapping[str, float] = {
     "ringout": 2,
     "own_number": 1,
     "short_call": 2,
+    "find_me_missed": 2,
+    "find_me_answered": 2,
+    "transferred_outside": 1,
+    "transfer_to_voicemail": 1,
+    "ringout_one_session": 1,
+    "menu_never_answered": 3,
+    "menu_abandoned": 2,
+    "simultaneous_ring": 2,
+    "pick_up": 1,
+    "queue_voicemail": 2,
+    "internal_missed": 2,
+    "internal_voicemail": 1,
+    "anonymous_caller": 1,
 }
 """The scripts of an ordinary day with their weights. Unusual scripts start only on request."""
 

@@ -11,7 +11,7 @@ def at(seconds: float) -> datetime:
 
 
 def record(**fields: Any) -> dict[str, Any]:
-    return {"id": "rec-1", "direction": "Inbound", "result": "Accepted", **fields}
+    return {"id": "rec-1", "direction": "Inbound", "action": "Phone Call", "result": "Accepted", **fields}
 
 
 def session(number: int = 1, **fields: Any) -> dict[str, Any]:

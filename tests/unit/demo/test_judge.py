@@ -4,6 +4,11 @@ import pytest
 
 from app.demo.judge import expect, judge
 from app.demo.notes import attachments_before
+from app.simulator import DEFAULT_MIX, Timing
+from app.simulator.platform.calls import CallStore
+from app.simulator.platform.truth import describe_call
+from tests.truth.expected import truths_of
+from tests.truth.witnesses import play_script
 
 from .samples import call, record, session, truth
 
@@ -87,6 +92,19 @@ def test_a_transfer_is_one_call_with_two_sessions() -> None:
         ([record(result="No Answer", direction="Outbound")], "noAnswer", {"Outbound"}),
         ([record(result="Busy", direction="Outbound")], "busy", {"Outbound"}),
         ([record(result="Voicemail")], "voicemail", {"Inbound"}),
+        (
+            [record(result="Missed"), record(result="Stopped", direction="Outbound", action="FindMe")],
+            "missed",
+            {"Inbound"},
+        ),
+        (
+            [
+                record(result="Accepted"),
+                record(result="Call connected", direction="Outbound", action="Transfer"),
+            ],
+            "answered",
+            {"Inbound"},
+        ),
     ],
 )
 def test_the_outcome_follows_the_precedence_of_results(
@@ -105,3 +123,20 @@ def test_a_session_without_records_cannot_be_judged() -> None:
 def test_a_call_to_the_own_number_ends_in_voicemail() -> None:
     records = [record(result="Call connected", direction="Outbound"), record(result="Accepted")]
     assert expect(session(records=records), "own_number").outcome == "voicemail"
+
+
+def test_an_internal_call_that_a_voicemail_box_answers_ends_in_voicemail() -> None:
+    records = [record(result="Call connected", direction="Outbound"), record(result="Voicemail")]
+    assert expect(session(records=records), "internal_voicemail").outcome == "voicemail"
+
+
+@pytest.mark.parametrize("script", DEFAULT_MIX)
+def test_the_demo_expects_what_is_true_of_each_script_that_it_plays(script: str) -> None:
+    played = play_script(script)
+    store = CallStore(Timing())
+    store.add(played.call)
+    described = describe_call(store, played.call, played.company.account_id, played.call.ended_at)
+    for session_, right in zip(described["sessions"], truths_of(played), strict=True):
+        expected = expect(session_, script)
+        assert expected.outcome == right.outcome
+        assert right.direction in expected.directions
