@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -78,11 +78,23 @@ async def rows(desk: Desk) -> list[Sweep]:
 
 
 async def sweep_for(desk: Desk, sweeper: Sweeper, seconds: float) -> None:
+    """Let the sweeper look for so long: every five seconds while something is due, and once a minute."""
     until = desk.clock.now() + timedelta(seconds=seconds)
     while desk.clock.now() < until:
         while await sweeper.step() == 0.0:
             pass
+        looks_at = min(await next_due(desk), desk.clock.now() + timedelta(minutes=1), until)
         desk.clock.advance(5.0)
+        while desk.clock.now() < looks_at:
+            desk.clock.advance(5.0)
+
+
+async def next_due(desk: Desk) -> datetime:
+    """When the next row is due and free."""
+    async with desk.database.read() as db:
+        query = select(sweeps.c.due_at, sweeps.c.lease_until).where(sweeps.c.due_at.is_not(None))
+        found = [max(row.due_at, row.lease_until or row.due_at) for row in await db.execute(query)]
+    return min(found, default=datetime.max.replace(tzinfo=UTC))
 
 
 async def stages(desk: Desk) -> dict[str, tuple[str, str]]:
