@@ -3,20 +3,19 @@
 Without Chromium these tests are skipped, or fail with AFTERCALL_REQUIRE_BROWSER=1.
 """
 
-import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from sqlalchemy import insert, update
 
 from app.accounts.access import Access
@@ -35,22 +34,11 @@ from app.settings import Settings
 from tests.conftest import SECRETS
 from tests.factories_calls import ACCOUNT, seed_call, seed_note
 
-CHROMIUM = Path("/usr/bin/chromium")
-HAS_CHROMIUM = CHROMIUM.exists()
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDTHS = (1280, 390)
 CUSTOMER_MASKED = "+1 555 ••• 9001"
 CLOCK = SystemClock()
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # that of the browser
 expect.set_options(timeout=30_000)  # a page whose service has little processor time looks less often
 
 
@@ -91,7 +79,7 @@ def service(sqlite_url: str, make_settings: Any) -> Iterator[Service]:
         yield Service(url, sqlite_url)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def database(sqlite_url: str) -> AsyncIterator[Database]:
     opened = Database(sqlite_url)
     async with opened.write() as db:
@@ -99,19 +87,6 @@ async def database(sqlite_url: str) -> AsyncIterator[Database]:
         await accounts.bind(db, ACCOUNT, CLOCK.now())
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if not HAS_CHROMIUM:
-        reason = f"no Chromium at {CHROMIUM}: install Debian's package chromium"
-        if os.environ.get("AFTERCALL_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        await opened.close()
 
 
 @asynccontextmanager
