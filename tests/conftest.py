@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 import hypothesis
 import pytest
+import structlog
 from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import delete, text
 
@@ -73,6 +74,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(distribution, "aftercall-distribution")
     config.pluginmanager.register(skips, "aftercall-skips")
     _keep_files_in_memory()
+    _render_plain_tracebacks()
+
+
+def _render_plain_tracebacks() -> None:
+    """Log exceptions as the service does: a traceback with colours and variables takes seconds to render."""
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 def _keep_files_in_memory() -> None:
