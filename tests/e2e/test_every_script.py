@@ -187,15 +187,16 @@ class PlayedCompany:
 
     async def settled(self, names: Sequence[str]) -> dict[str, Json]:
         """Return these calls once all of them are final or absent, or as they are when time is up."""
-        latest = time.monotonic() + LIMIT_SECONDS
-        while True:
-            answers = {name: await self.world.reader.get(f"/v1/calls/{name}") for name in names}
-            shown = {name: one.json() for name, one in answers.items()}
-            if time.monotonic() > latest or all(
-                one.get("stage") in {"final", "absent"} for one in shown.values()
-            ):
-                return shown
-            await asyncio.sleep(1.0)
+        latest, waiting = time.monotonic() + LIMIT_SECONDS, list(names)
+        while waiting and time.monotonic() < latest:
+            shown = await self.shown(waiting)
+            waiting = [name for name in waiting if shown[name].get("stage") not in {"final", "absent"}]
+            await asyncio.sleep(1.0 if waiting else 0.0)
+        return await self.shown(names)
+
+    async def shown(self, names: Iterable[str]) -> dict[str, Json]:
+        answers = {name: await self.world.reader.get(f"/v1/calls/{name}") for name in names}
+        return {name: one.json() for name, one in answers.items()}
 
     async def legs(self, name: str) -> list[Json]:
         legs: list[Json] = (await self.world.get(f"/v1/calls/{name}/legs"))["data"]

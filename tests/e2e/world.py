@@ -34,11 +34,14 @@ class World:
     reader: httpx.AsyncClient
 
     async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Wait for something, asking again and again."""
+        """Wait for something, asking again and again: what takes longer to answer is asked less often."""
         latest = time.monotonic() + LIMIT_SECONDS
-        while not await holds():
+        while True:
+            asked_at = time.monotonic()
+            if await holds():
+                return
             assert time.monotonic() < latest, f"{what}\n{self.service.said()}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(min(2.0, max(0.2, 5 * (time.monotonic() - asked_at))))
 
     async def is_subscribed(self) -> bool:
         return bool(self.simulator.subscriptions)
