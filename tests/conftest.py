@@ -42,7 +42,7 @@ from app.extensions_api import router as extensions_router
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.settings import Settings
 from app.work.wakeups import Wakeups
-from tests import completeness, distribution, postgres_binaries, skips
+from tests import completeness, distribution, postgres_binaries, postgres_versions, skips
 from tests.cluster import Cluster
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
@@ -110,11 +110,14 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on PostgreSQL, so that `-m postgresql` runs it on another version."""
+    """Mark what runs on PostgreSQL, and what of that runs once more on another version."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if "postgresql" in parameters.values() or "postgres" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "postgresql" in parameters.values() or "postgres" in fixtures:
             item.add_marker("postgresql")
+            if postgres_versions.depends_on_version(item.nodeid, fixtures):
+                item.add_marker("postgresql_version")
 
 
 @pytest.fixture(autouse=True)
