@@ -14,16 +14,8 @@ from typing import Literal
 
 from app.simulator.platform.events import Envelope, presence_body, session_body
 from app.simulator.platform.subscriptions import event_path
-from app.simulator.platform.views import DETAILED
-from app.simulator.platform.views import SIMPLE
-from app.simulator.platform.views import Links
-from app.simulator.platform.views import Revision
-from app.simulator.platform.views import revisions
-from app.simulator.platform.views import show_logged
-from app.simulator.platform.views import show_stage
-from app.simulator.quirks import PLAIN
-from app.simulator.quirks import Forms
-from app.simulator.quirks import Quirks
+from app.simulator.platform.views import DETAILED, SIMPLE, Links, Revision, revisions, show_logged, show_stage
+from app.simulator.quirks import PLAIN, Forms, Quirks
 from app.simulator.scripting.casting import CallOptions, Casting, choose_casting
 from app.simulator.scripting.catalogue import SCRIPTS, plan_call
 from app.simulator.scripting.company import ANA_ID, COMPANY, Company
