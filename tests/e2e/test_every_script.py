@@ -420,3 +420,22 @@ async def test_a_user_without_company_rights_gets_a_call_of_every_script_that_co
         recordings = [path for path in refused if "/recording/" in path]
         assert len(refused) - len(recordings) <= 2, "what a user may not is not asked again and again"
         assert len(set(recordings)) == len(recordings), "nor is a colleague's recording"
+
+
+async def test_a_missed_call_whose_record_has_another_session_id_is_one_call(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    settings = SimulatorSettings(speed=20.0, seed=SEED)
+    variables = {"AFTERCALL_INSIGHTS": "off", "RC_JWT": settings.jwt}
+    async with world(
+        sqlite_url, tmp_path, settings, Faults(split_session_ids=True), variables=variables
+    ) as here:
+        wishes = CallOptions(ring_seconds=8, agent="101", colleague="102")
+        company = PlayedCompany(here, wishes, ["inbound_missed", "inbound_direct"])
+        names = [name for script in company.calls for name in company.sessions(script)]
+        calls = await company.settled(names)
+        (missed,) = company.sessions("inbound_missed")
+        assert told(calls[missed], company.calls["inbound_missed"]) == STORIES["inbound_missed"][0]
+        listed = (await here.get("/v1/calls"))["data"]
+        assert {call["telephonySessionId"] for call in listed} == set(names)
+        assert len(listed) == len(names)
