@@ -67,9 +67,9 @@ class Intake:
         while await self.folder.step() == 0.0:
             pass
 
-    async def pass_time(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float) -> float | None:
         self.clock.advance(seconds)
-        await self.ends.step()
+        return await self.ends.step()
 
     async def play(self, payloads: list[dict[str, Any]]) -> None:
         """Deliver a whole call in order and wait until it has been quiet for long enough."""

@@ -100,9 +100,12 @@ async def live_call(intake: Intake, *, gap_seconds: float = 590) -> list[dict[st
 
 
 async def settle(intake: Intake, seconds: float) -> Call:
-    """Let the end watch run for some time; return the only call."""
-    for _ in range(int(seconds / 5)):
-        await intake.pass_time(5)
+    """Let the end watch run for some time, with its own pauses of 5 to 30 seconds; return the only call."""
+    pause: float | None = 5.0
+    while seconds > 0:
+        pause = min(seconds, 30.0 if pause is None else min(max(pause, 5.0), 30.0))
+        seconds -= pause
+        pause = await intake.pass_time(pause)
     (call,) = await intake.calls()
     return call
 
