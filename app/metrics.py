@@ -13,7 +13,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LOOPS = (
     "fold", "ends", "polls", "readings", "recordings", "archive", "insights", "sweeps", "own account",
-    "sign-ins", "directory", "clock", "reach", "upkeep", "numbers", "main calls",
+    "sign-ins", "directory", "time zones", "clock", "reach", "upkeep", "numbers", "main calls",
     "pulse", "subscriptions",
 )  # fmt: skip
 """Names of the background loops."""

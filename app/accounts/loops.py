@@ -5,6 +5,7 @@ read.
 from collections.abc import Iterator
 
 from app.accounts.context import AccountsContext
+from app.accounts.directory.time_zones import TimeZoneReader
 from app.accounts.directory.worker import DirectoryReader
 from app.accounts.onboarding import Onboarding
 from app.accounts.token_refresh import CHECK_SECONDS, TokenRefresher
@@ -21,3 +22,5 @@ def account_loops(context: AccountsContext, settings: Settings, onboarding: Onbo
     if settings.directory_refresh_seconds > 0:
         directory = DirectoryReader(context, settings.directory_refresh_seconds)
         yield Loop("directory", directory.step, (), settings.step_seconds * 2, directory.close)
+        zones = TimeZoneReader(context)
+        yield Loop("time zones", zones.step, (), settings.step_seconds * 2, zones.close)
