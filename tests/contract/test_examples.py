@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from starlette.routing import compile_path
 
+from app.accounts.directory.worker import DirectoryReader
 from tests.conftest import SECRETS, answer_to
 from tests.factories_calls import ACCOUNT, ANA
+from tests.fakes.context import accounts_context
 from tests.fakes.reader_stage import Stage, simulated, staged
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,9 @@ async def world(stage: Stage) -> dict[str, str]:
         return list(answer.json()["records"])
 
     (record,) = await answer_to(listed)
+    process = stage.process
+    context = accounts_context(stage.database, process.clock, process.connections)
+    await DirectoryReader(context, stage.settings.directory_refresh_seconds).step()
     here = str(stage.reader.base_url).rstrip("/")
     return {
         "http://127.0.0.1:8000": here,
@@ -151,15 +156,18 @@ async def test_every_example_is_answered_as_the_page_says(
     assert [one for one in answered if not one.is_as_stated] == []
 
 
-async def test_every_route_of_ringcentrals_call_log_has_an_example(
-    stage: Stage, world: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("page", "tags"), [("call-log.md", {"call log", "recordings"}), ("people.md", {"people"})]
+)
+async def test_every_route_of_a_page_has_an_example(
+    stage: Stage, world: dict[str, str], tmp_path: Path, page: str, tags: set[str]
 ) -> None:
-    answered = await paste(ROOT / "docs/api/call-log.md", world, tmp_path)
+    answered = await paste(ROOT / "docs/api" / page, world, tmp_path)
     lacking = [
         f"{method.upper()} {path}"
         for path, methods in stage.app.openapi()["paths"].items()
-        if path.startswith(("/v1/active-calls", "/v1/call-log", "/v1/extensions", "/v1/recordings"))
-        for method in methods
+        for method, operation in methods.items()
+        if not tags.isdisjoint(operation.get("tags", ()))
         if not any(
             one.method == method.upper() and compile_path(path)[0].fullmatch(one.path) for one in answered
         )
