@@ -10,6 +10,7 @@ from app.api.auth import CallsReader
 from app.api.dependencies import CurrentServices, JsonResponse
 from app.api.problems import problem_responses
 from app.api.schemas import ExtensionIdText
+from app.calls.regions import load_region
 from app.errors import NotFound
 from app.extensions_api.listing import (
     ExtensionQuery,
@@ -46,7 +47,7 @@ async def get_extensions(
     async with services.database.read() as db:
         stored = await store.load(db, key.account_id)
         page = await list_extensions(db, key.account_id, query)
-    region = stored.home_country
+        region = await load_region(db, key.account_id)
     headers = {"Cache-Control": "no-store"}
     if page.next_cursor is not None:
         parameters = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
@@ -78,7 +79,8 @@ async def get_extension(
     async with services.database.read() as db:
         stored = await store.load(db, key.account_id)
         row = await find_extension(db, key.account_id, extension)
+        region = await load_region(db, key.account_id)
     if row is None:
         hint = "" if stored.source else " The directory has not been read: see GET /v1/extensions."
         raise NotFound(f"The directory has no extension {extension}.{hint}")
-    return JsonResponse(show_extension(row, stored.home_country))
+    return JsonResponse(show_extension(row, region))

@@ -13,6 +13,7 @@ from app.accounts.directory.reading import DirectoryRead, People
 from app.api import keys
 from app.api.auth import Scope
 from app.api.dependencies import Services
+from app.calls.regions import store_home_country
 from app.db.engine import Database
 from app.extensions_api.schemas import ExtensionOut, ExtensionPage
 from app.ids import AccountId
@@ -224,3 +225,17 @@ async def test_a_directory_that_is_switched_off_says_so(services: Services, api_
     async with open_client(build_app(replace(services, settings=settings)), api_key) as reader:
         body = await page(reader)
     assert (body["directory"]["state"], len(body["data"])) == ("off", 4)
+
+
+async def test_the_setting_decides_in_which_country_numbers_are_read(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    numbers = [{"phoneNumber": "030 23125 101", "usageType": "DirectNumber"}]
+    await learn(database, [person(101, "Ana Ruiz", phoneNumbers=numbers)])
+    async with database.write() as db:
+        await store_home_country(db, "DE")
+    body = await page(client, number="030 23125101")
+    assert body["data"][0]["phoneNumbers"][0]["phoneNumber"] == "+493023125101"
+    assert body["directory"]["homeCountry"] == "DE"
+    one = (await client.get(f"{PATH}/711000101")).json()
+    assert one["phoneNumbers"] == body["data"][0]["phoneNumbers"]
