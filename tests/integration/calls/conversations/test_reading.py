@@ -17,6 +17,15 @@ from app.ids import AccountId
 from tests.factories_calls import ACCOUNT, ANA, BEN, seed_call, seed_link, seed_note
 from tests.fakes.clock import START
 
+ANA_AS_AGENT = {
+    "extensionId": ANA,
+    "extensionNumber": "101",
+    "name": "Ana Ruiz",
+    "email": None,
+    "role": "placed",
+    "answeredAt": None,
+    "talkSeconds": None,
+}
 LATER = START + timedelta(minutes=1)
 
 
@@ -34,7 +43,7 @@ async def pair(database: Database) -> tuple[Call, Call]:
         extensions=[ANA, BEN],
         details={
             "talkSeconds": 30.25,
-            "agents": [{"extensionId": ANA, "extensionNumber": "101", "name": "Ana Ruiz"}],
+            "agents": [ANA_AS_AGENT],
         },
     )
     customer = await seed_call(database, details={"talkSeconds": 60.0})

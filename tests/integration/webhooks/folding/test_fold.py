@@ -44,6 +44,8 @@ def image(call: Call) -> dict[str, Any]:
     }
     shown = {name: getattr(call, name) for name in call.__slots__ if name not in left_out}
     shown["related"] = [{**link, "callId": link["callId"] is not None} for link in call.related]
+    # Ids of ours differ between two runs; whether it is the main call must not.
+    shown["main_call_id"] = call.main_call_id is not None
     return shown
 
 
