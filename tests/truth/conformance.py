@@ -141,9 +141,9 @@ def compare(telling: Telling, call: DerivedCall) -> tuple[int, list[Difference]]
 def _value(name: str, call: DerivedCall) -> Any:
     match name:
         case "caller":
-            return Side(call.from_.phone_number, call.from_.extension_id)
+            return Side((call.from_json or {}).get("phoneNumber"), call.from_.extension_id)
         case "called":
-            return Side(call.to.phone_number, call.to.extension_id)
+            return Side((call.to_json or {}).get("phoneNumber"), call.to.extension_id)
         case "origin":
             return call.origin or "Call"
         case "agents":

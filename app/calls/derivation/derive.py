@@ -181,12 +181,16 @@ class _Derivation:
         A caller who shows the very number that was dialled, without an extension, is not: caller ids can be
         chosen freely.
         """
+        number = self._sides.number(from_)
+        called = [self._sides.number(one.callee) for one in self._all]
+        dialled = {one.e164 for one in called} - {None}
+        if number.extension and number.e164 in dialled:
+            # An extension behind the number that was dialled, unless it is the very one that was.
+            return number.extension not in {one.extension for one in called}
         if self._sides.where(from_) is not Where.INSIDE:
             return False
-        if from_.extension_id or from_.extension_number:
+        if from_.extension_id or from_.extension_number or number.extension:
             return True
-        number = self._sides.number(from_)
-        dialled = {self._sides.number(one.callee).e164 for one in self._all} - {None}
         return number.e164 is None or number.e164 not in dialled
 
     def _internal(self, from_: Endpoint, to: Endpoint, direction: str | None) -> bool | None:

@@ -79,6 +79,11 @@ class PartyView:
         return self.history[-1].at if self.terminal else None
 
     @property
+    def is_presence_only(self) -> bool:
+        """Whether the session stream told nothing of the party's states."""
+        return all(moment.source is Stream.PRESENCE for moment in self.history)
+
+    @property
     def outbound(self) -> bool:
         return (self.direction or "").lower() == "outbound"
 

@@ -70,7 +70,14 @@ def extension_of(record: CallRecord) -> str | None:
         return record.extension_id
     legs = record.legs or ()
     masters = [leg.extension_id for leg in legs if leg.is_master and leg.extension_id]
-    return next(iter(masters or [leg.extension_id for leg in legs if leg.extension_id]), None)
+    others = [leg.extension_id for leg in legs if leg.extension_id]
+    # The leg to a phone is from its extension.
+    phones = [
+        leg.from_party.extension_id
+        for leg in legs
+        if not leg.is_master and _word(leg.direction) == "outbound"
+    ]
+    return next((one for one in (*masters, *others, *phones) if one), None)
 
 
 def _in_order(versions: Collection[RecordVersion]) -> list[RecordVersion]:

@@ -211,7 +211,7 @@ def _menus(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[s
     """Return the IVR menus: left without a reason or by the caller's key, and followed at once.
 
     In published streams a menu's party goes from Setup to Disconnected; some are Answered in between. A phone
-    that rang (Proceeding) is no menu.
+    that rang (Proceeding) is no menu, and presence shows no menus.
     """
     successors = _Successors(called)
     return frozenset(
@@ -219,6 +219,7 @@ def _menus(called: Sequence[PartyView], caller: PartyView | None) -> frozenset[s
         for party in called
         if not party.queue_call
         and party.ended_at
+        and not party.is_presence_only
         and (party.answered_at or not party.ringing())
         and (same(party.end_reason, "CallerInputRedirect") or _was_followed(party, successors, caller))
     )
