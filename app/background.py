@@ -8,8 +8,8 @@ from app.accounts.loops import account_loops
 from app.accounts.onboarding import Onboarding
 from app.calls.listing import normal_numbers
 from app.calls.related import upkeep
+from app.enrichment.audio.archive_store import Archive
 from app.enrichment.loops import enrichment_loops
-from app.enrichment.recordings.archive_store import Archive
 from app.ops.loops import ops_loops
 from app.settings import Settings
 from app.webhooks.intake_service import IntakeService

@@ -17,7 +17,7 @@ from app.background import worker_loops
 from app.call_log_api.rules import make_lists
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.recordings import archive_store
+from app.enrichment.audio import archive_store
 from app.ops.startup import prepare_database
 from app.recordings_api import playback
 from app.settings import Settings

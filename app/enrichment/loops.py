@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.accounts.context import AccountsContext
+from app.enrichment.audio.archive_store import Archive
 from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader
 from app.enrichment.insights.reader import InsightsReader
 from app.enrichment.polling.poller import Poller
-from app.enrichment.recordings.archive_store import Archive
 from app.enrichment.recordings.archiver import Archiver
 from app.enrichment.recordings.watcher import RecordingWatcher
 from app.enrichment.rules import call_log_plan, insights_plan, planner_limits, recording_plan, sweep_rules

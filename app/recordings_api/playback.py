@@ -5,8 +5,7 @@ RingCentral is also asked for a recording that no call names: readers of the Cal
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,13 +17,18 @@ from app.calls import recordings
 from app.calls.ledger import open_ledger
 from app.clock import Clock
 from app.db.engine import Database
-from app.enrichment.recordings.archive_store import Archive
-from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
-from app.enrichment.recordings.byte_ranges import ByteRange, Span, is_same_version, satisfy
-from app.enrichment.recordings.recording_access import READ_RECORDINGS, note_missing_permission, was_refused
+from app.enrichment.audio.archive_store import Archive
+from app.enrichment.audio.archived_audio import PlayableAudio, open_archived
+from app.enrichment.audio.audio_stream import open_audio_stream
+from app.enrichment.audio.byte_ranges import ByteRange, is_same_version
+from app.enrichment.recordings.recording_access import (
+    READ_RECORDINGS,
+    note_missing_permission,
+    recording_source,
+    was_refused,
+)
 from app.enrichment.recordings.recording_changes import metadata_columns, take_not_found
 from app.errors import (
-    ArchiveUnavailable,
     NoCredentials,
     NotFound,
     PermissionMissing,
@@ -39,20 +43,6 @@ from app.values import widths
 _GONE = frozenset({recordings.State.EXPIRED, recordings.State.NONE})
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PlayableAudio:
-    """A stream with what is known of the whole recording. `sha256`: in hex, of archived ones."""
-
-    stream: AudioStream
-    content_type: str | None
-    sha256: str | None = None
-
-
-def etag_of(sha256: str) -> str:
-    """Return the ETag of an archived recording."""
-    return f'"{sha256}"'
 
 
 class Playback:
@@ -135,41 +125,9 @@ class Playback:
         """
         rows = await self.load(account_id, recording_id)
         asked_live = asked if is_same_version(if_range, None) else None
-        async with await self._from_archive(rows, asked, if_range) or self._from_ringcentral(
-            account_id, recording_id, rows, asked_live
-        ) as audio:
+        archived = await open_archived(self._archive, rows, asked, if_range)
+        async with archived or self._from_ringcentral(account_id, recording_id, rows, asked_live) as audio:
             yield audio
-
-    async def _from_archive(
-        self, rows: Sequence[recordings.RecordingRow], asked: ByteRange | None, if_range: str | None
-    ) -> AbstractAsyncContextManager[PlayableAudio] | None:
-        row = next((row for row in rows if row.archive_path is not None), None)
-        if row is None or self._archive is None:
-            return None
-        try:
-            if await self._archive.size(str(row.archive_path)) != row.archive_bytes:
-                log.warning("an archived recording is missing", recording_id=row.recording_id)
-                return None
-        except ArchiveUnavailable as error:
-            log.warning("the archive cannot be read", why=str(error))
-            return None
-        total = int(row.archive_bytes or 0)
-        if not is_same_version(if_range, etag_of(str(row.archive_sha256))):
-            asked = None
-        span = satisfy(asked, total) if asked is not None else Span(0, total - 1, total)
-        if span is None:
-            raise OutOfRangeError(total)
-        return self._archived(self._archive, row, span, is_part=asked is not None)
-
-    @asynccontextmanager
-    async def _archived(
-        self, archive: Archive, row: recordings.RecordingRow, span: Span, *, is_part: bool
-    ) -> AsyncIterator[PlayableAudio]:
-        last = -1 if span.last is None else span.last
-        async with aclosing(archive.read(str(row.archive_path), span.first, last)) as chunks:
-            yield PlayableAudio(
-                AudioStream(span, is_part, row.content_type, chunks), row.content_type, row.archive_sha256
-            )
 
     @asynccontextmanager
     async def _from_ringcentral(
@@ -184,9 +142,8 @@ class Playback:
         connection = await self._connection(account_id, rows)
         content_uri, content_type = await self._address(account_id, recording_id, rows)
         try:
-            async with open_audio_stream(
-                connection.client, content_uri, asked, deadline=self._deadline()
-            ) as stream:
+            source = recording_source(connection, content_uri)
+            async with open_audio_stream(source, asked, deadline=self._deadline()) as stream:
                 if any(row.state in recordings.OPEN for row in rows):
                     await self._request_soon(account_id, recording_id)
                 elif rows and stream.content_type and all(row.content_type is None for row in rows):

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from werkzeug.http import parse_content_range_header, parse_range_header
 
 from app.calls.evidence.facts import Fact
-from app.enrichment.recordings.byte_ranges import read_content_range, read_range
+from app.enrichment.audio.byte_ranges import read_content_range, read_range
 from app.ringcentral.protocol.multistatus import split_parts
 from app.values.database_url import read_database_url
 from app.values.exact_json import find_faults

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -10,6 +11,7 @@ from app.accounts.selection import find_connection
 from app.calls import recordings
 from app.calls.recordings import RecordingRow
 from app.db.engine import Database
+from app.enrichment.audio.audio_stream import AudioSource
 from app.enrichment.records.reasons import MissingReason
 from app.errors import PermissionMissing
 from app.ids import AccountId
@@ -34,6 +36,11 @@ async def find_recording_connection(
     async with database.read() as db:
         extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
     return await find_connection(connections, account_id, extension_ids, READ_RECORDINGS, now)
+
+
+def recording_source(connection: Connection, content_uri: str) -> AudioSource:
+    """Return how the connection opens the recording at RingCentral's address."""
+    return partial(connection.client.stream_recording, content_uri)
 
 
 async def note_missing_permission(

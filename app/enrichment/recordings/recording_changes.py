@@ -7,12 +7,12 @@ from typing import Any
 from app import metrics
 from app.calls import recordings, store
 from app.calls.ledger import Ledger
+from app.calls.media import LONGEST_PROBLEM
 from app.calls.recordings import NOT_THERE, PART, RecordingRow, State, readiness_of
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.settling import finish
 from app.ringcentral.models import Recording
 
-LONGEST_PROBLEM = 256
 _CERTAINLY_READY = timedelta(hours=3)
 
 

@@ -1,34 +1,14 @@
 """When recordings are requested. Made from the settings."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+
+from app.enrichment.audio.retry_plan import RetryPlan
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingPlan:
-    """Durations in seconds. `gaps[n]` is the pause after n failed attempts, `gaps[0]` that after an outage.
+class RecordingPlan(RetryPlan):
+    """When recordings are requested that their records have not settled."""
 
-    `lease` is how long one replica may take for one recording before another takes over.
-    """
-
-    gaps: tuple[float, ...] = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
     announced_looks: int = 3
     """Attempts for a recording that events announced and no record names: most of them were too short to be
     stored."""
-
-    lease: float = 60.0
-    archives: bool = False
-
-    @property
-    def first_gap(self) -> timedelta:
-        return timedelta(seconds=self.gaps[0])
-
-    @property
-    def longest_outage(self) -> timedelta:
-        """How long credentials, RingCentral or the archive may fail before what waits for them is given up: a
-        week where the last gap is an hour."""
-        return timedelta(seconds=self.gaps[-1] * 24 * 7)
-
-    def next_gap(self, attempts: int) -> float | None:
-        """Return the seconds until the attempt after so many failed ones; None: there is none."""
-        return self.gaps[attempts] if attempts < len(self.gaps) else None

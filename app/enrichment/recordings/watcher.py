@@ -15,13 +15,14 @@ import structlog
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import recordings
 from app.calls.ledger import open_ledger
+from app.calls.media import LONGEST_PROBLEM
 from app.calls.recordings import NOT_THERE, OPEN, RecordingRow, State
 from app.enrichment.recordings.recording_access import (
     READ_RECORDINGS,
     find_recording_connection,
     note_missing_permission,
 )
-from app.enrichment.recordings.recording_changes import LONGEST_PROBLEM, change_state, make_ready
+from app.enrichment.recordings.recording_changes import change_state, make_ready
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import TEMPORARY_FAILURES, SetAsideLog

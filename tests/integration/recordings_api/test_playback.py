@@ -11,9 +11,9 @@ import pytest
 
 from app.calls import recordings
 from app.calls.recordings import State
-from app.enrichment.recordings.audio_stream import AudioStream
-from app.enrichment.recordings.byte_ranges import Span
-from app.recordings_api.playback import PlayableAudio
+from app.enrichment.audio.archived_audio import PlayableAudio
+from app.enrichment.audio.audio_stream import AudioStream
+from app.enrichment.audio.byte_ranges import Span
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.models import Recording
 from tests.factories_calls import ACCOUNT

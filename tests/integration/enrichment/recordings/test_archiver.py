@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from app.accounts.connections import Connection
 from app.calls import recordings
 from app.clock import Clock, SystemClock
 from app.db.tables import credentials
-from app.enrichment.recordings.archive_store import FolderArchive
+from app.enrichment.audio.archive_store import FolderArchive
+from app.enrichment.audio.audio_stream import AudioStream
+from app.enrichment.audio.byte_ranges import Span
+from app.enrichment.audio.download import download
 from app.enrichment.recordings.archiver import Archiver
-from app.enrichment.recordings.audio_stream import AudioStream
-from app.enrichment.recordings.byte_ranges import Span
-from app.enrichment.recordings.download import download
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.recordings.watcher import RecordingWatcher
 from app.errors import ArchiveUnavailable, PermissionMissing
@@ -97,7 +98,7 @@ class Desk:
 @pytest.fixture(autouse=True)
 def _short_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulated sounds are short."""
-    monkeypatch.setattr("app.enrichment.recordings.download._OVERLAP_BYTES", 16)
+    monkeypatch.setattr("app.enrichment.audio.download._OVERLAP_BYTES", 16)
 
 
 @pytest.fixture
@@ -185,10 +186,10 @@ async def test_a_download_is_on_the_disk_long_before_its_end(
     async def opened(*_: Any, **__: Any) -> AsyncIterator[AudioStream]:
         yield AudioStream(Span(0, None, None), False, "audio/mpeg", come())
 
-    monkeypatch.setattr("app.enrichment.recordings.download.open_audio_stream", opened)
+    monkeypatch.setattr("app.enrichment.audio.download.open_audio_stream", opened)
     (connection,) = await desk.stage.process.connections.all()
     with pytest.raises(KeyboardInterrupt):
-        await download(connection, "", desk.part(recording_id), clock)
+        await download(partial(connection.client.stream_recording, ""), desk.part(recording_id), clock)
     all_of_it = len(piece) * 8
     assert sizes == sorted(sizes)
     assert all_of_it // 2 <= sizes[-1] <= all_of_it
@@ -344,7 +345,7 @@ async def test_an_unused_connection_is_not_said_to_lack_the_permission(
 
     monkeypatch.setattr(process.connections, "of", both)
     monkeypatch.setattr(process.connections, "note", note)
-    monkeypatch.setattr("app.enrichment.recordings.archiver.download", refuse)
+    monkeypatch.setattr("app.enrichment.audio.archiver.download", refuse)
     await desk.archiver.step()
     assert noted == ["by the watcher", "own"]
     row = await desk.row(recording_id)

@@ -5,14 +5,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
-from app.enrichment.recordings.byte_ranges import ByteRange, read_range, satisfy
+from app.enrichment.audio.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
+from app.enrichment.audio.byte_ranges import ByteRange, read_range, satisfy
 from app.errors import RequestRefused, RingCentralUnreachable
 from app.ringcentral.client import RingCentralClient
 from app.ringcentral.protocol.errors import RangeRefused
@@ -75,7 +76,7 @@ class Server:
 
 
 async def read_all(server: Server, asked: ByteRange | None = None) -> tuple[AudioStream, bytes]:
-    async with open_audio_stream(server.client, "https://media/77", asked) as audio:
+    async with open_audio_stream(partial(server.client.stream_recording, "https://media/77"), asked) as audio:
         return audio, b"".join([chunk async for chunk in audio.chunks])
 
 
@@ -186,7 +187,8 @@ async def test_206_without_saying_which_bytes_is_no_answer() -> None:
 
 async def test_a_reader_who_leaves_closes_what_was_open() -> None:
     server = Server(content(1000), gives=100)
-    async with open_audio_stream(server.client, "u") as audio, aclosing(audio.chunks) as chunks:  # type: ignore[type-var]
+    source = partial(server.client.stream_recording, "u")
+    async with open_audio_stream(source) as audio, aclosing(audio.chunks) as chunks:  # type: ignore[type-var]
         async for _ in chunks:
             if len(server.asked) == 2:
                 break

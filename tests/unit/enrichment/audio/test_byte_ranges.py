@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.enrichment.recordings.byte_ranges import ByteRange, Span, read_content_range, read_range, satisfy
+from app.enrichment.audio.byte_ranges import ByteRange, Span, read_content_range, read_range, satisfy
 
 
 @pytest.mark.parametrize(

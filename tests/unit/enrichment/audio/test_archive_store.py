@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.enrichment.recordings.archive_store import (
+from app.enrichment.audio.archive_store import (
     Archive,
     BucketArchive,
     FolderArchive,
@@ -144,7 +144,7 @@ def test_an_archive_that_cannot_be_one_stops_the_start(url: str) -> None:
 
 
 def test_a_bucket_without_its_library_says_what_to_install(monkeypatch: Any) -> None:
-    monkeypatch.setattr("app.enrichment.recordings.archive_store.find_spec", lambda _: None)
+    monkeypatch.setattr("app.enrichment.audio.archive_store.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"aftercall\[s3\]"):
         open_archive(read_settings(archive_url="s3://calls/audio"))
 

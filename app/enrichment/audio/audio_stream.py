@@ -1,4 +1,4 @@
-"""Streams the audio of a recording from RingCentral: any part of it, however RingCentral treats ranges.
+"""Streams audio from RingCentral: any part of it, however RingCentral treats ranges.
 
 The media guide says that ranges work. It also warns of 206 for a request without a range, and some servers
 answer a range with the whole. So the stream is cut here, and missing bytes are requested again. At most one
@@ -6,18 +6,33 @@ chunk is in memory.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from app.enrichment.recordings.byte_ranges import ByteRange, Span, read_content_range, satisfy
+from app.enrichment.audio.byte_ranges import ByteRange, Span, read_content_range, satisfy
 from app.errors import RingCentralUnreachable
-from app.ringcentral.client import RingCentralClient
 from app.ringcentral.ports import Priority
 from app.ringcentral.protocol.errors import RangeRefused
 from app.ringcentral.transport import ContentStream
 
 _MOST_BREAKS = 3
+
+
+class AudioSource(Protocol):
+    """Opens one recording or voicemail, or a range of its bytes, with one request.
+
+    `partial(client.stream_recording, content_uri)` is such a source.
+    """
+
+    def __call__(
+        self,
+        *,
+        byte_range: str | None = None,
+        priority: Priority = Priority.CONTENT,
+        deadline: datetime | None = None,
+    ) -> AbstractAsyncContextManager[ContentStream]: ...
 
 
 class OutOfRangeError(Exception):
@@ -40,29 +55,25 @@ class AudioStream:
 
 @asynccontextmanager
 async def open_audio_stream(
-    client: RingCentralClient,
-    content_uri: str,
+    source: AudioSource,
     asked: ByteRange | None = None,
     *,
     deadline: datetime | None = None,
 ) -> AsyncIterator[AudioStream]:
-    """Open a recording, or the requested part of it.
+    """Open the whole, or the requested part of it.
 
     If RingCentral neither honours the range nor gives the total size, the stream is the whole. Raises
-    OutOfRangeError, and what `RingCentralClient.stream_recording` raises; so does reading, if the stream
-    cannot be resumed. `deadline` limits the wait for the rate limit of the first request, not of those that
-    the rest may need.
+    OutOfRangeError, and what the source raises; so does reading, if the stream cannot be resumed. `deadline`
+    limits the wait for the rate limit of the first request, not of those that the rest may need.
     """
     header = str(asked) if asked else None
     try:
-        async with client.stream_recording(
-            content_uri, byte_range=header, priority=Priority.CONTENT, deadline=deadline
-        ) as stream:
+        async with source(byte_range=header, priority=Priority.CONTENT, deadline=deadline) as stream:
             held = _span_of(stream)
             span = _wanted(asked, held, stream.status)
             _check(held, span.first, span.total)
             is_part = asked is not None and (stream.status == 206 or held.total is not None)
-            async with aclosing(_pull(client, content_uri, stream, held, span)) as chunks:
+            async with aclosing(_pull(source, stream, held, span)) as chunks:
                 yield AudioStream(span, is_part, stream.headers.get("content-type"), chunks)
     except RangeRefused as refusal:
         raise OutOfRangeError(refusal.total) from refusal
@@ -86,7 +97,7 @@ def _check(held: Span, place: int, total: int | None) -> None:
     if held.first > place or (held.last is not None and place > max(held.first, held.last)):
         raise RingCentralUnreachable("RingCentral left bytes out")
     if None not in (held.total, total) and held.total != total:
-        raise RingCentralUnreachable("the recording has changed while it was read")
+        raise RingCentralUnreachable("the audio has changed while it was read")
 
 
 def _wanted(asked: ByteRange | None, held: Span, status: int) -> Span:
@@ -108,7 +119,7 @@ def _cut_span(held: Span, first: int, last: int | None) -> Span:
 
 
 async def _pull(
-    client: RingCentralClient, content_uri: str, stream: ContentStream, held: Span, wanted: Span
+    source: AudioSource, stream: ContentStream, held: Span, wanted: Span
 ) -> AsyncGenerator[bytes]:
     """Yield exactly the bytes of `wanted`; request the rest where a stream ends or fails before it."""
     place, breaks = wanted.first, 0
@@ -127,12 +138,12 @@ async def _pull(
                 if _is_all(place, held, wanted, stream.status):
                     return
                 if place == before:
-                    raise RingCentralUnreachable("the recording broke off", status=stream.status)
+                    raise RingCentralUnreachable("the audio broke off", status=stream.status)
             await streams.aclose()
             rest = ByteRange(place, wanted.last)
             try:
                 stream = await streams.enter_async_context(
-                    client.stream_recording(content_uri, byte_range=str(rest), priority=Priority.CONTENT)
+                    source(byte_range=str(rest), priority=Priority.CONTENT)
                 )
             except RangeRefused:
                 if wanted.last is None:

@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from app.accounts.connections import Connection
 from app.clock import Clock
-from app.enrichment.recordings.audio_stream import AudioStream, OutOfRangeError, open_audio_stream
-from app.enrichment.recordings.byte_ranges import ByteRange
+from app.enrichment.audio.audio_stream import AudioSource, AudioStream, OutOfRangeError, open_audio_stream
+from app.enrichment.audio.byte_ranges import ByteRange
 from app.errors import RequestRefused, RingCentralError
 
 LARGEST_BYTES = 4 * 1024**3
@@ -28,12 +27,12 @@ class MismatchError(Exception):
     """The bytes that arrived do not fit the partial file."""
 
 
-def part_of(spool: Path, account_id: str, recording_id: str) -> Path:
-    """Return the partial file of a recording."""
-    return spool / f"{quote(account_id, safe='')}-{quote(recording_id, safe='')}.part"
+def part_of(spool: Path, account_id: str, name: str) -> Path:
+    """Return the partial file of a recording or voicemail."""
+    return spool / f"{quote(account_id, safe='')}-{quote(name, safe='')}.part"
 
 
-async def download(connection: Connection, content_uri: str, part: Path, clock: Clock) -> str | None:
+async def download(source: AudioSource, part: Path, clock: Clock) -> str | None:
     """Complete the partial file; return the content type of the audio if it is known.
 
     Raises MismatchError, and deletes the file, if the audio has changed since.
@@ -41,7 +40,7 @@ async def download(connection: Connection, content_uri: str, part: Path, clock: 
     have = await asyncio.to_thread(_size, part)
     asked = ByteRange(have - _OVERLAP_BYTES, None) if have > _OVERLAP_BYTES else None
     try:
-        async with open_audio_stream(connection.client, content_uri, asked, deadline=clock.now()) as audio:
+        async with open_audio_stream(source, asked, deadline=clock.now()) as audio:
             await _write(audio, part, clock)
             return audio.content_type
     except (OutOfRangeError, MismatchError) as error:
@@ -57,13 +56,13 @@ async def _write(audio: AudioStream, part: Path, clock: Clock) -> None:
     async for chunk in _joined(audio.chunks, clock):
         position += len(chunk)
         if position > LARGEST_BYTES:
-            raise RequestRefused(f"the recording has more than {LARGEST_BYTES} bytes")
+            raise RequestRefused(f"the audio has more than {LARGEST_BYTES} bytes")
         if not (chunk.startswith(overlap) or overlap.startswith(chunk)):
-            raise MismatchError("the recording has changed during the download")
+            raise MismatchError("the audio has changed during the download")
         await asyncio.to_thread(_append, part, chunk[len(overlap) :])
         overlap = overlap[len(chunk) :]
     if overlap:
-        raise MismatchError("the partial file is longer than the recording")
+        raise MismatchError("the partial file is longer than the audio")
     if audio.span.total not in {None, position}:
         raise MismatchError(f"{position} of {audio.span.total} bytes arrived")
 
