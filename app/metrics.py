@@ -12,7 +12,8 @@ from app.metric_labels import counter, gauge, histogram
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LOOPS = (
-    "fold", "ends", "polls", "readings", "recordings", "archive", "insights", "sweeps", "own account",
+    "fold", "ends", "polls", "readings", "recordings", "archive", "voicemails", "voicemail archive",
+    "insights", "sweeps", "own account",
     "sign-ins", "directory", "time zones", "clock", "reach", "upkeep", "numbers", "main calls",
     "pulse", "subscriptions",
 )  # fmt: skip
@@ -93,6 +94,11 @@ RECORDINGS = counter(
     "Recordings by outcome of the search for them.",
     outcome=("ready", "expired", "none", "archived", "archive-failed"),
 )
+VOICEMAILS = counter(
+    "aftercall_voicemails_total",
+    "Voicemails by outcome of the requests for them.",
+    outcome=("ready", "expired", "refused", "archived", "archive-failed"),
+)
 INSIGHTS = counter(
     "aftercall_insights_looks_total",
     "Requests for a call's insights by outcome.",
@@ -111,7 +117,7 @@ SWEPT = counter(
 SET_ASIDE = counter(
     "aftercall_records_set_aside_total",
     "RingCentral's data about calls that could not be read or stored, by source.",
-    source=("active-calls", "call-log", "recordings", "insights", "unreadable"),
+    source=("active-calls", "call-log", "recordings", "voicemails", "insights", "unreadable"),
 )
 LOOP_SECONDS = histogram(
     "aftercall_loop_step_seconds", "Duration of one step of background work, seconds.", loop=LOOPS

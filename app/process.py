@@ -19,7 +19,7 @@ from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.audio import archive_store
 from app.ops.startup import prepare_database
-from app.recordings_api import playback
+from app.recordings_api import playback, voicemail_playback
 from app.settings import Settings
 from app.vault import Vault
 from app.webhooks.intake_service import IntakeService, heartbeat_loop
@@ -77,6 +77,9 @@ class Process:
             self.lists = make_lists(settings, database, clock, self.connections)
             stack.push_async_callback(self.lists.close)
             self.playback = playback.Playback(
+                database, clock, self.connections, self.archive, patience=settings.reader_patience_seconds
+            )
+            self.voicemails = voicemail_playback.VoicemailPlayback(
                 database, clock, self.connections, self.archive, patience=settings.reader_patience_seconds
             )
             context = AccountsContext(

@@ -203,8 +203,8 @@ class Settings(BaseSettings):
 
     archive_url: str | None = Field(
         None,
-        description="Archive of recordings, for longer than RingCentral keeps them: `file:///folder` or "
-        "`s3://bucket/prefix`.",
+        description="Archive of recordings and voicemails, for longer than RingCentral keeps them: "
+        "`file:///folder` or `s3://bucket/prefix`.",
     )
     archive_endpoint_url: str | None = Field(
         None, description="The S3-compatible store of the archive's bucket, if it is not Amazon's."
@@ -218,8 +218,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         60.0,
         gt=0,
-        description="How long one replica may work on a recording, on insights or on a shared response "
-        "before another takes "
+        description="How long one replica may work on a recording, a voicemail, on insights or on a shared "
+        "response before another takes "
         "over. The lease of other work is an eighth of the window, and is renewed while the work goes on.",
     )
     delivery_retention_days: float = Field(

@@ -29,7 +29,8 @@ def _decimal(what: str, example: str) -> AfterValidator:
 _DIGITS = Field(json_schema_extra={"pattern": f"^{_ID.pattern}$"})
 ExtensionIdText = Annotated[str, _decimal("an extension", "711000101"), _DIGITS]
 RecordingIdText = Annotated[str, _decimal("a recording", "3019664700"), _DIGITS]
-"""RingCentral's ids of extensions and recordings are decimal text; anything else cannot exist."""
+VoicemailIdText = Annotated[str, _decimal("a voicemail", "1504832006"), _DIGITS]
+"""RingCentral's ids of extensions, recordings and messages are decimal text; anything else cannot exist."""
 
 
 class ApiModel(BaseModel):

@@ -51,6 +51,7 @@ class ReadinessOfParts(ApiModel):
     record: Readiness
     legs: Readiness
     recording: Readiness
+    voicemail: Readiness
     insights: Readiness
 
 
@@ -78,6 +79,38 @@ class Recording(ApiModel):
     duration: float | None = Field(description="In seconds; set once it is ready.", examples=[92])
     record_ids: list[str] = Field(description="The records that name it.")
     announced: bool = Field(description="Whether an event announced it during the call.")
+
+
+VoicemailState = Literal["pending", "ready", "expired", "none", "no-permission"]
+
+
+class Voicemail(ApiModel):
+    """The voicemail that the caller left."""
+
+    id: str = Field(description="RingCentral's id of the message.", examples=["1504832006"])
+    extension_id: str = Field(description="Whose mailbox it is in.", examples=["711000101"])
+    state: VoicemailState = Field(
+        description="pending (a record names it; its transcript may still come), ready, expired (it was not "
+        "found in time, or was deleted), no-permission (no credentials of the service may read the mailbox), "
+        "none."
+    )
+    duration: float | None = Field(description="In seconds; set once the message was read.", examples=[23])
+    content_type: str | None = Field(examples=["audio/mpeg"])
+    transcript: str | None = Field(description="What the caller said, if RingCentral transcribed it.")
+    transcript_status: str | None = Field(
+        description="RingCentral's word: NotAvailable, InProgress, TimedOut, Completed, CompletedPartially, "
+        "Failed, Unknown. Null until the message was read.",
+        examples=["Completed"],
+    )
+    content_url: str | None = Field(
+        description="The path of the audio on this service; null if it is no longer available.",
+        examples=["/v1/voicemails/1504832006/content"],
+    )
+    problem: str | None = Field(
+        description="Why the last request failed or the transcript is missing: a code of the service, such "
+        "as `no-credentials`, or RingCentral's."
+    )
+    remedy: str | None = Field(description="With no-permission: what the operator can do.")
 
 
 class RecordedCall(OpenModel):
@@ -194,6 +227,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
         "record": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
         "legs": {"state": "pending", "since": None, "reason": None},
         "recording": {"state": "ready", "since": "2026-03-10T18:09:22.480Z", "reason": None},
+        "voicemail": {"state": "none", "since": "2026-03-10T18:09:22.480Z", "reason": None},
         "insights": {"state": "none", "since": None, "reason": None},
     },
     "version": 4,
@@ -233,6 +267,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
             "announced": True,
         }
     ],
+    "voicemail": None,
     "records": [
         {
             "id": "QX7f14l8Nt_2aVB",
@@ -328,6 +363,7 @@ class CallOut(ApiModel):
     talk_seconds: float | None
     hold_seconds: float | None
     recordings: list[Recording]
+    voicemail: Voicemail | None
     records: list[RecordedCall] = Field(
         description="The call-log records, one per extension involved, the primary one first."
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import recordings, store
+from app.calls import recordings, store, voicemails
 from app.calls.attachments.stored import (
     DISPOSITION,
     KINDS,
@@ -25,6 +25,7 @@ from app.calls.attachments.stored import (
 )
 from app.calls.model import NO_SESSION, ReadinessState, Stage
 from app.calls.recordings import RecordingRow, State
+from app.calls.voicemails import VoicemailRow, may_have_voicemail
 from app.db.lists import is_one_of
 from app.db.tables import call_aliases, calls, notes
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
@@ -112,6 +113,38 @@ def content_url(recording_id: str) -> str:
     return f"/v1/recordings/{quote(recording_id, safe='')}/content"
 
 
+def voicemails_json(rows: Collection[VoicemailRow]) -> Json | None:
+    """Return the voicemail of a call, the most promising one if there are several; None if there is none."""
+    return voicemail_json(voicemails.best_of(rows)) if rows else None
+
+
+def voicemail_json(row: VoicemailRow) -> Json:
+    """Return one voicemail as a call shows it."""
+    # An archived voicemail is still available after it has expired at RingCentral.
+    is_gone = row.state in _SILENT_VOICEMAILS and row.archive_path is None
+    is_forbidden = row.state is voicemails.VoicemailState.NO_PERMISSION
+    return {
+        "id": row.voicemail_id,
+        "extensionId": row.extension_id,
+        "state": row.state.value,
+        "duration": row.duration_seconds,
+        "contentType": row.content_type,
+        "transcript": row.transcript,
+        "transcriptStatus": row.transcript_status,
+        "contentUrl": None if is_gone else voicemail_url(row.voicemail_id),
+        "problem": row.problem,
+        "remedy": voicemails.remedy_of(row.problem, row.extension_id) if is_forbidden else None,
+    }
+
+
+_SILENT_VOICEMAILS = frozenset({voicemails.VoicemailState.EXPIRED, voicemails.VoicemailState.NONE})
+
+
+def voicemail_url(voicemail_id: str) -> str:
+    """Return the path of a voicemail's audio on this service."""
+    return f"/v1/voicemails/{quote(voicemail_id, safe='')}/content"
+
+
 def _add_recording(found: dict[str, Json], named: Any, record_id: str) -> None:
     if not isinstance(named, Mapping) or not named.get("id"):
         return
@@ -144,7 +177,7 @@ def _primary_first(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Row
 
 # Whole calls
 
-_PARTS = ("record", "legs", "recording", "insights")
+_PARTS = ("record", "legs", "recording", "voicemail", "insights")
 
 
 def _readiness(row: Row[Any]) -> Json:
@@ -160,7 +193,9 @@ def _readiness(row: Row[Any]) -> Json:
                 "reason": stored.get("reason"),
             }
         else:
-            will_not_come = part == "insights" or row.stage == Stage.ABSENT
+            # Calls of earlier versions have no state of a voicemail.
+            is_late = part == "voicemail" and row.stage not in (Stage.LIVE, Stage.ENDED)
+            will_not_come = part == "insights" or row.stage == Stage.ABSENT or is_late
             state = ReadinessState.NONE if will_not_come else ReadinessState.PENDING
             shown[part] = {"state": state.value, "since": None, "reason": None}
     return shown
@@ -174,10 +209,11 @@ def _seconds_between(earlier: datetime | None, later: datetime | None) -> float 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The records, recordings and attachments of the calls of a page, by call id."""
+    """The records, recordings, voicemails and attachments of the calls of a page, by call id."""
 
     records: Mapping[str, Sequence[Row[Any]]]
     recordings: Mapping[str, Mapping[str, RecordingRow]]
+    voicemails: Mapping[str, Mapping[str, VoicemailRow]]
     attachments: Mapping[str, Mapping[str, Sequence[Json]]]
     """By the word of their kind, then by call id."""
 
@@ -220,10 +256,13 @@ async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: st
 async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> _Parts:
     call_ids = [row.call_id for row in rows]
     if not call_ids:
-        return _Parts({}, {}, {})
+        return _Parts({}, {}, {}, {})
     return _Parts(
         records=await store.load_records(db, account_id, call_ids),
         recordings=await recordings.load_of_calls(db, account_id, call_ids),
+        voicemails=await voicemails.load_of_calls(
+            db, account_id, [row.call_id for row in rows if may_have_voicemail(row.readiness)]
+        ),
         attachments={kind.word: await _load_attachments(db, account_id, kind, call_ids) for kind in KINDS},
     )
 
@@ -280,6 +319,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "talkSeconds": details.get("talkSeconds"),
         "holdSeconds": details.get("holdSeconds"),
         "recordings": recordings_json(records, details.get("recordingIds") or (), parts.recordings[call_id]),
+        "voicemail": voicemails_json(parts.voicemails.get(call_id, {}).values()),
         "records": [record_json(record, row.primary_record_id) for record in records],
         "parties": row.parties,
         "related": row.related,

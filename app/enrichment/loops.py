@@ -12,8 +12,17 @@ from app.enrichment.insights.reader import InsightsReader
 from app.enrichment.polling.poller import Poller
 from app.enrichment.recordings.archiver import Archiver
 from app.enrichment.recordings.watcher import RecordingWatcher
-from app.enrichment.rules import call_log_plan, insights_plan, planner_limits, recording_plan, sweep_rules
+from app.enrichment.rules import (
+    call_log_plan,
+    insights_plan,
+    planner_limits,
+    recording_plan,
+    sweep_rules,
+    voicemail_plan,
+)
 from app.enrichment.sweeps.sweeper import Sweeper
+from app.enrichment.voicemails.archiver import VoicemailArchiver
+from app.enrichment.voicemails.watcher import VoicemailWatcher
 from app.settings import Settings
 from app.work import wakeups
 from app.work.loops import Loop
@@ -31,10 +40,15 @@ def enrichment_loops(context: AccountsContext, settings: Settings, archive: Arch
     recordings = recording_plan(settings)
     watcher = RecordingWatcher(context, recordings)
     yield Loop("recordings", watcher.step, (), step * 2, watcher.close)
+    voicemails = voicemail_plan(settings)
+    mailboxes = VoicemailWatcher(context, voicemails)
+    yield Loop("voicemails", mailboxes.step, (), step * 2, mailboxes.close)
     if archive is not None:
-        spool = settings.archive_spool_folder
-        archiver = Archiver(context, archive, recordings, spool=Path(spool) if spool else None)
+        spool = Path(settings.archive_spool_folder) if settings.archive_spool_folder else None
+        archiver = Archiver(context, archive, recordings, spool=spool)
         yield Loop("archive", archiver.step, (), step * 2, archiver.close)
+        mail_archiver = VoicemailArchiver(context, archive, voicemails, spool=spool)
+        yield Loop("voicemail archive", mail_archiver.step, (), step * 2, mail_archiver.close)
     insights = InsightsReader(context, insights_plan(settings))
     yield Loop("insights", insights.step, (), step * 2, insights.close)
 

@@ -5,6 +5,7 @@ from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.recordings.recording_plan import RecordingPlan
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.sweeps.state import SweepRules
+from app.enrichment.voicemails.watcher import VoicemailPlan
 from app.settings import Settings
 
 
@@ -36,6 +37,17 @@ def recording_plan(settings: Settings) -> RecordingPlan:
     minute = settings.active_calls_window_seconds / 2
     return RecordingPlan(
         gaps=tuple(minutes * minute for minutes in (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
+        lease=settings.lease_seconds,
+        archives=bool(settings.archive_url),
+    )
+
+
+def voicemail_plan(settings: Settings) -> VoicemailPlan:
+    """Return when voicemails and their transcripts are requested; the gaps grow with the window."""
+    minute = settings.active_calls_window_seconds / 2
+    return VoicemailPlan(
+        gaps=tuple(minutes * minute for minutes in (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)),
+        transcript_gaps=tuple(minutes * minute for minutes in (0.5, 1.0, 2.0, 5.0, 10.0)),
         lease=settings.lease_seconds,
         archives=bool(settings.archive_url),
     )

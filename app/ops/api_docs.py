@@ -27,6 +27,10 @@ TAGS: list[dict[str, Any]] = [
         "description": "Play a recording: streamed from RingCentral, or from the archive.",
     },
     {
+        "name": "voicemails",
+        "description": "Play a voicemail and read its transcript.",
+    },
+    {
         "name": "people",
         "description": "Who the extensions of the account belong to, as its directory lists them.",
     },

@@ -10,6 +10,7 @@ from app.extensions_api import router as extensions
 from app.ops import router as ops
 from app.ops.accounts import router as accounts
 from app.recordings_api import router as recordings
+from app.recordings_api import voicemail_router as voicemails
 
 API_ROUTERS = (
     calls.router,
@@ -18,6 +19,7 @@ API_ROUTERS = (
     attachments.router,
     insights.router,
     recordings.router,
+    voicemails.router,
     call_log.router,
     extensions.router,
     ops.router,

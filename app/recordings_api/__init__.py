@@ -1,1 +1,1 @@
-"""Recordings for API readers: what is known of one, and its audio."""
+"""Recordings and voicemails for API readers: what is known of one, and its audio."""

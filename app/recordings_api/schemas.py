@@ -1,11 +1,12 @@
 """Recordings as the API shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from app.api.schemas import ApiModel
+from app.calls.media import MediaRow
 from app.calls.recordings import OPEN, RecordingRow, State, best_of
 from app.calls.schemas import RecordingState
 from app.calls.views import content_url
@@ -66,7 +67,7 @@ class RecordingOut(ApiModel):
 def stored_json(rows: Sequence[RecordingRow]) -> dict[str, Any]:
     """Show the stored rows of one recording as a RecordingOut."""
     row = best_of(rows)
-    archived = next((one for one in rows if one.archive_path is not None), None)
+    archived = archived_json(rows)
     is_gone = row.state in {State.EXPIRED, State.NONE} and archived is None
     return {
         "id": row.recording_id,
@@ -79,14 +80,21 @@ def stored_json(rows: Sequence[RecordingRow]) -> dict[str, Any]:
         "attempts": row.attempts,
         "nextLookAt": time_text(row.due_at) if row.state in OPEN else None,
         "problem": row.problem,
-        "archived": archived
-        and {
-            "bytes": archived.archive_bytes,
-            "sha256": archived.archive_sha256,
-            "archivedAt": time_text(archived.archived_at),
-        },
+        "archived": archived,
         "createdAt": time_text(row.created_at),
         "updatedAt": time_text(row.updated_at),
+    }
+
+
+def archived_json(rows: Iterable[MediaRow]) -> dict[str, Any] | None:
+    """Show the copy in the archive as an ArchivedOut, if there is one."""
+    archived = next((one for one in rows if one.archive_path is not None), None)
+    if archived is None:
+        return None
+    return {
+        "bytes": archived.archive_bytes,
+        "sha256": archived.archive_sha256,
+        "archivedAt": time_text(archived.archived_at),
     }
 
 

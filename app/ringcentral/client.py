@@ -33,9 +33,19 @@ from app.ringcentral.models import (
     RecordsSync,
     Subscription,
     TelephonySession,
+    Voicemail,
 )
 from app.ringcentral.ports import Priority, RateBudget, TokenStore
-from app.ringcentral.protocol import calls, insights, oauth, paging, recordings, records, subscriptions
+from app.ringcentral.protocol import (
+    calls,
+    insights,
+    oauth,
+    paging,
+    recordings,
+    records,
+    subscriptions,
+    voicemails,
+)
 from app.ringcentral.protocol.calls import ActiveCallsQuery, CallLogQuery
 from app.ringcentral.protocol.errors import ParameterExcluded, TooManyIds
 from app.ringcentral.sending import Sender, decode_beside
@@ -241,6 +251,41 @@ class RingCentralClient(DirectoryRequests):
         resumed: `chunks` raises RingCentralUnreachable. Raises RangeRefused for a range beyond the end.
         """
         return self._sender.stream(recordings.recording_content(content_uri, byte_range), priority, deadline)
+
+    async def fetch_voicemail(
+        self,
+        extension_id: ExtensionId,
+        message_id: str,
+        *,
+        priority: Priority = Priority.METADATA,
+        deadline: datetime | None = None,
+    ) -> Voicemail | None:
+        """Return a voicemail of an extension; None while it is not there yet, and after it was purged.
+
+        Takes a Light request. Only the extension's own user and administrators may read it.
+        """
+        request = voicemails.voicemail(extension_id, message_id)
+        response = await self._sender.send_or_404(request, priority, deadline)
+        return voicemails.decode_voicemail(response) if response else None
+
+    async def fetch_transcript(
+        self, address: str, *, priority: Priority = Priority.METADATA, deadline: datetime | None = None
+    ) -> str | None:
+        """Return the transcript at an attachment's address; None if there is none. Takes a Medium request."""
+        request = voicemails.voicemail_content(address)
+        response = await self._sender.send_or_404(request, priority, deadline)
+        return voicemails.decode_transcript(response) if response else None
+
+    def stream_voicemail(
+        self,
+        address: str,
+        *,
+        byte_range: str | None = None,
+        priority: Priority = Priority.CONTENT,
+        deadline: datetime | None = None,
+    ) -> AbstractAsyncContextManager[ContentStream]:
+        """Open the audio of a voicemail as `stream_recording` does. Takes a Medium request."""
+        return self._sender.stream(voicemails.voicemail_content(address, byte_range), priority, deadline)
 
     async def fetch_session(
         self,

@@ -230,6 +230,14 @@ class Faults(BaseModel):
     """`unasked`: a request without a range gets 206 and the first half."""
     recording_content_length: bool = True
 
+    # Voicemails, which `recording_format`, `recording_range` and `recording_content_length` concern too
+    voicemails_withheld: bool = False
+    """Messages and their content are 404, even of voicemails that records name."""
+    voicemail_transcript: Literal[
+        "Completed", "CompletedPartially", "Failed", "InProgress", "NotAvailable", "TimedOut", "Unknown"
+    ] = "Completed"
+    """What becomes of transcripts, which are InProgress at first; InProgress: they stay so."""
+
     # Conversation insights
     insights_licensed: bool = False
     """The account has conversation insights. If not, reads are 403 and the event filter is disabled."""

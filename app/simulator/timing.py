@@ -10,7 +10,8 @@ class Timing:
 
     A call appears in Active Calls 3-10 s late and stays about 120 s (guide "Finding active calls"). Its
     call-log records follow 15-30 s after the end (guide "Call log"), a few stragglers minutes later.
-    Recordings can be fetched seconds to minutes after the end.
+    Recordings and voicemails can be fetched seconds to minutes after the end; the transcript of a voicemail
+    follows `transcript_delay` later.
     """
 
     lag_min: float = 3.0
@@ -31,6 +32,7 @@ class Timing:
     media_delay_max: float = 60.0
     attach_delay_min: float = 5.0
     attach_delay_max: float = 50.0
+    transcript_delay: float = 40.0
     insights_delay: float = 1800.0
     insights_notes_delay: float = 300.0
 

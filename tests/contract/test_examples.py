@@ -17,6 +17,8 @@ from tests.conftest import SECRETS, answer_to
 from tests.factories_calls import ACCOUNT, ANA
 from tests.fakes.context import accounts_context
 from tests.fakes.reader_stage import Stage, simulated, staged
+from tests.integration.recordings_api.test_voicemails import know as know_voicemail
+from tests.integration.recordings_api.test_voicemails import left
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -129,6 +131,8 @@ async def world(stage: Stage) -> dict[str, str]:
     process = stage.process
     context = accounts_context(stage.database, process.clock, process.connections)
     await DirectoryReader(context, stage.settings.directory_refresh_seconds).step()
+    voicemail_id = await left(stage)
+    await know_voicemail(stage, voicemail_id)
     here = str(stage.reader.base_url).rstrip("/")
     return {
         "http://127.0.0.1:8000": here,
@@ -139,6 +143,7 @@ async def world(stage: Stage) -> dict[str, str]:
         "call_…": call_id,
         "1229016182016": call.json()["sessionId"],
         "3019664700": recording_id,
+        "1504832006": voicemail_id,
         "QX7f14l8Nt_2aVB": record["id"],
         '"v4-9f8e7d6c5b4a"': call.headers["etag"],
         # "Half a minute later" is soon at this speed, and nobody has to wait for what will not come.

@@ -328,6 +328,25 @@ async def test_a_call_of_every_script_ends_final_as_it_was(
         assert company.world.simulator.statistics()["refused429"] == 0
 
 
+async def test_a_voicemail_is_shown_with_its_transcript(sqlite_url: str, tmp_path: Path) -> None:
+    scripts, wishes = ("voicemail", "inbound_missed"), CallOptions(talk_seconds=60, agent="101")
+    async with played(sqlite_url, tmp_path, extract_sync=True, wishes=wishes, scripts=scripts) as company:
+        (left, missed) = (company.sessions(script)[0] for script in scripts)
+        calls = await company.settled([left, missed])
+        (record,) = company.calls["voicemail"].records
+        shown = calls[left]["voicemail"]
+        assert calls[left]["stage"] == "final"
+        assert (shown["id"], shown["extensionId"]) == (record.message_id, ANA)
+        assert (shown["state"], shown["transcriptStatus"]) == ("ready", "Completed")
+        assert str(record.message_id) in shown["transcript"]
+        answer = await company.world.reader.get(shown["contentUrl"], headers={"Range": "bytes=0-9"})
+        assert (answer.status_code, len(answer.content)) == (206, 10)
+        assert (calls[missed]["voicemail"], calls[missed]["readiness"]["voicemail"]["state"]) == (
+            None,
+            "none",
+        )
+
+
 HANDED_ON = ("blind_transfer", "warm_transfer", "park_and_pickup", "park_revived", "picked_up_elsewhere")
 
 

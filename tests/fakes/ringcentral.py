@@ -25,9 +25,11 @@ from app.ringcentral.models import (
     RecordsSync,
     Subscription,
     TelephonySession,
+    Voicemail,
     read_call_record,
     read_insights,
     read_subscription,
+    read_voicemail,
 )
 from app.ringcentral.stored_tokens import StoredToken
 from app.settings import Settings
@@ -47,6 +49,8 @@ class FakeRingCentral:
         self.sessions: set[str] = set()
         self.insights: list[dict[str, Any]] = []
         self.recordings: dict[str, Recording] = {}
+        self.voicemails: dict[str, dict[str, Any]] = {}
+        self.transcripts: dict[str, str] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.failures: dict[str, Exception] = {}
@@ -102,6 +106,14 @@ class FakeRingCentral:
     async def fetch_recording(self, recording_id: str, **_: Any) -> Recording | None:
         self._note(f"recording {recording_id}")
         return self.recordings.get(recording_id)
+
+    async def fetch_voicemail(self, extension_id: str, message_id: str, **_: Any) -> Voicemail | None:
+        self._note(f"voicemail {message_id} of {extension_id}")
+        return read_voicemail(self.voicemails.get(message_id))
+
+    async def fetch_transcript(self, address: str, **_: Any) -> str | None:
+        self._note("transcript")
+        return self.transcripts.get(address)
 
     async def fetch_call_records(self, ids: Sequence[str], **_: Any) -> list[BulkItem]:
         self._note(f"records {','.join(ids)}")

@@ -16,6 +16,7 @@ distributed by account without a new schema; a test checks this. Times are UTC.
 | call_parties | who was in a call: leads from an extension or a number to calls |
 | call_records | one call-log record of a call, raw and decoded |
 | recordings | a recording as one call names it: whether it can be played yet, where it is stored |
+| voicemails | a voicemail as one call names it: its transcript, its state, where it is stored |
 | call_links | a related session that a call names; both calls show it |
 | insights | RingCentral's insights of one recording, as they came; without a call while none is known |
 | rc_cache | a response of RingCentral that readers may share for some seconds |
@@ -34,7 +35,7 @@ from app.db.tables.background import poll_targets, rate_buckets, sweeps, work
 from app.db.tables.base import metadata
 from app.db.tables.calls import call_aliases, call_links, call_parties, calls, deliveries, timeline
 from app.db.tables.directory import directories, extensions
-from app.db.tables.records import call_records, insights, rc_cache, recordings
+from app.db.tables.records import call_records, insights, rc_cache, recordings, voicemails
 
 __all__ = [
     "accounts",
@@ -62,5 +63,6 @@ __all__ = [
     "subscriptions",
     "sweeps",
     "timeline",
+    "voicemails",
     "work",
 ]

@@ -1,4 +1,4 @@
-"""What RingCentral has about calls: records, recordings, insights, shared responses."""
+"""What RingCentral has about calls: records, recordings, voicemails, insights, shared responses."""
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, String, Table, Text, text
 
@@ -46,6 +46,34 @@ recordings = Table(
     call_reference(),
     Index("ix_recordings_call", "account_id", "call_id"),
     partial_index("ix_recordings_due", "account_id", "due_at", where="due_at IS NOT NULL"),
+)
+
+
+voicemails = Table(
+    "voicemails",
+    metadata,
+    account_key(),
+    Column("voicemail_id", String(MAX_OUTSIDE_ID), primary_key=True),  # of the message
+    Column("call_id", String(40), primary_key=True),  # linked calls may name the same voicemail
+    Column("extension_id", String(MAX_OUTSIDE_ID), nullable=False),  # whose mailbox it is in
+    Column("state", String(16), nullable=False),  # pending | ready | none | expired | no-permission
+    Column("content_uri", Text),  # RingCentral's, data from outside
+    Column("content_type", String(widths.CONTENT_TYPE)),
+    Column("duration_seconds", Float),
+    Column("transcript", Text),
+    Column("transcript_status", String(widths.TRANSCRIPT_STATUS)),  # RingCentral's word
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime),  # next check; if ready: when to archive it
+    Column("problem", String(256)),  # why the last attempt failed
+    Column("archive_path", Text),
+    Column("archive_bytes", Counter),
+    Column("archive_sha256", String(64)),
+    Column("archived_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    call_reference(),
+    Index("ix_voicemails_call", "account_id", "call_id"),
+    partial_index("ix_voicemails_due", "account_id", "due_at", where="due_at IS NOT NULL"),
 )
 
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.calls import recordings
-from app.calls.insights.store import PART
 from app.calls.model import Call, Stage
 from app.calls.store import DueCall
 from app.enrichment.records.plan import CallLogPlan
-from app.enrichment.records.settling import is_stable
+from app.enrichment.records.settling import awaits_parts, is_stable
 from app.ids import RecordId, SessionId, is_alias
 from app.ringcentral.models import RecordsPage
 from app.work.backoff import Backoff
@@ -144,7 +142,7 @@ def _named(due: Sequence[Due]) -> list[Due]:
 def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -> datetime | None:
     """Return when to read a call again that was just read and is known as of `seen_at`.
 
-    None when its horizon has passed, or when nothing but a recording or insights is missing.
+    None when its horizon has passed, or when nothing but recordings, a voicemail or insights are missing.
     """
     ended_at = call.ended_at or call.started_at
     horizon = ended_at + timedelta(seconds=plan.horizon)
@@ -153,8 +151,8 @@ def next_read(call: Call, plan: CallLogPlan, now: datetime, seen_at: datetime) -
     if call.stage == Stage.FINAL and is_stable(call, plan, seen_at):
         return None
     if call.stage in _READ_BEFORE:
-        if is_stable(call, plan, seen_at) and (recordings.is_awaited(call) or call.awaits(PART)):
-            return None  # The work on its recording or insights makes it final.
+        if is_stable(call, plan, seen_at) and awaits_parts(call):
+            return None  # The work on these parts makes it final.
         return now + timedelta(seconds=plan.settled_after)
     backoff = Backoff(first=plan.gap, longest=plan.gap * 2.0**_MOST_DOUBLINGS)
     return min(now + timedelta(seconds=backoff.pause(call.reads)), horizon)

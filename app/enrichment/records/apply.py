@@ -14,13 +14,13 @@ from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Source, Stage
-from app.calls.recordings import RecordingRow
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
 from app.enrichment.records.call_names import find_taken_keys, name_call
 from app.enrichment.records.call_update import ask_if_over, update_call
 from app.enrichment.records.linked_sessions import links_of_records
 from app.enrichment.records.named_recordings import take_named_recordings
+from app.enrichment.records.named_voicemails import take_named_voicemails
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import settle_calls
 from app.ringcentral.models import CallRecord
@@ -56,13 +56,16 @@ class _Update:
     fetched_at: datetime
     plan: CallLogPlan
     stored_versions: Mapping[str, Versions]
-    stored_recordings: Mapping[str, Mapping[str, RecordingRow]]
+    stored_recordings: Mapping[str, Mapping[str, recordings.RecordingRow]]
     availability: Availability | None
     taken_keys: set[str]
     versions: list[dict[str, Any]] = field(default_factory=list)
-    recordings: list[RecordingRow] = field(default_factory=list)
+    recording_rows: list[recordings.RecordingRow] = field(default_factory=list)
     links: dict[str, list[Link]] = field(default_factory=dict)
     names: dict[str, Call] = field(default_factory=dict)
+    current: dict[str, Sequence[CallRecord]] = field(default_factory=dict)
+    """All records of each updated call, by call id."""
+
     recorded: dict[str, Call] = field(default_factory=dict)
     """The call of each recording, by recording id."""
 
@@ -76,12 +79,12 @@ class _Update:
         versions = {**stored, **fresh}
         if primary_of(versions.values()) is None:
             return False
-        current = [version.record for version in versions.values()]
+        current = self.current[call.call_id] = [version.record for version in versions.values()]
         # A final call is not read again, so the first request for its recording is due at once.
         first_after = timedelta(seconds=0.0 if call.stage == Stage.FINAL else self.plan.recording_after)
         known = self.stored_recordings[call.call_id]
         named = take_named_recordings(call, current, known, ledger.now, first_after)
-        self.recordings += named
+        self.recording_rows += named
         self.recorded |= {one.id: call for record in records for one in record.recordings}
         insights_after = self.plan.insights_after
         if (
@@ -125,7 +128,8 @@ async def apply_records(
     # The rows of calls come first: all others refer to them.
     await ledger.flush()
     await store.save_records(db, update.versions)
-    await recordings.save(db, update.recordings)
+    await recordings.save(db, update.recording_rows)
+    await take_named_voicemails(ledger, calls, update.current)
     await link_calls(ledger, update.links, calls, update.names)
     await join_parked(ledger, update.names)
     await insights_store.join(ledger, update.names, update.recorded)

@@ -1,4 +1,4 @@
-"""Why a call has no record, recording or insights; shown by the API."""
+"""Why a call has no record, recording, voicemail or insights; shown by the API."""
 
 from enum import StrEnum
 
@@ -21,5 +21,8 @@ class MissingReason(StrEnum):
     HORIZON = "horizon"
     REFUSED = "refused"
     SWITCHED_OFF = "off"
+    TRANSCRIPT_LATE = "transcript-late"
+    """The voicemail can be played; its transcript was still in progress when it was requested last."""
+
     UNREACHABLE = "unreachable"
     UNSTORABLE = "unstorable"

@@ -10,7 +10,9 @@ from app.calls.insights.store import PART as INSIGHTS
 from app.calls.ledger import Ledger
 from app.calls.model import Call, Stage
 from app.calls.recordings import RecordingRow, State
+from app.calls.voicemails import PART as VOICEMAIL
 from app.enrichment.records.named_recordings import settle_recordings
+from app.enrichment.records.named_voicemails import stop_waiting_for_name
 from app.enrichment.records.plan import CallLogPlan
 
 
@@ -20,12 +22,20 @@ def is_stable(call: Call, plan: CallLogPlan, seen_at: datetime) -> bool:
     return since is not None and (seen_at - since).total_seconds() >= plan.settled_after
 
 
+def awaits_parts(call: Call) -> bool:
+    """Whether a recording, the voicemail or insights of the call may still become ready."""
+    return recordings.is_awaited(call) or call.awaits(VOICEMAIL) or call.awaits(INSIGHTS)
+
+
 def finish(ledger: Ledger, call: Call, **data: Any) -> None:
     """Make a call final that has a record and is not read any more, unless one of its parts may still become
     ready."""
-    is_awaited = recordings.is_awaited(call) or call.awaits(INSIGHTS)
     has_record = call.stage in (Stage.BOOTSTRAPPED, Stage.RECONCILED)
-    if has_record and call.read_at is None and not is_awaited:
+    if not has_record or call.read_at is not None:
+        return
+    stop_waiting_for_name(call, ledger.now)
+    ledger.keep(call)
+    if not awaits_parts(call):
         ledger.move(call, Stage.FINAL, "call.final", **data)
 
 

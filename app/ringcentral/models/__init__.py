@@ -15,6 +15,7 @@ from app.ringcentral.models.pages import BulkItem, RecordsPage, RecordsSync
 from app.ringcentral.models.records import (
     BadRecord,
     CallRecord,
+    Message,
     Party,
     Recording,
     read_call_record,
@@ -23,13 +24,16 @@ from app.ringcentral.models.records import (
 from app.ringcentral.models.sessions import TelephonySession, read_session
 from app.ringcentral.models.subscriptions import DisabledFilter, Subscription, read_subscription
 from app.ringcentral.models.tokens import Token, read_token
+from app.ringcentral.models.voicemails import Attachment, Voicemail, read_voicemail
 
 __all__ = [
+    "Attachment",
     "BadRecord",
     "BulkItem",
     "CallRecord",
     "DisabledFilter",
     "Insights",
+    "Message",
     "Party",
     "Recording",
     "RecordsPage",
@@ -37,6 +41,7 @@ __all__ = [
     "Subscription",
     "TelephonySession",
     "Token",
+    "Voicemail",
     "account_in_uri",
     "read_call_record",
     "read_count",
@@ -47,4 +52,5 @@ __all__ = [
     "read_text",
     "read_time",
     "read_token",
+    "read_voicemail",
 ]

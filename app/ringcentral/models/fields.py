@@ -40,6 +40,11 @@ def read_text(value: Any, longest: int = MAX_TEXT) -> str | None:
     return storable_text(value, longest) if isinstance(value, str) and value else None
 
 
+def read_address(value: Any) -> str | None:
+    """Read an address. One that is too long is None: a cut one would lead elsewhere."""
+    return read_text(value) if isinstance(value, str) and len(value) <= MAX_TEXT else None
+
+
 def read_seconds(value: Any) -> float | None:
     """Read a duration, a number or its text, from 0 to the largest value of an integer column."""
     seconds = read_lifetime(value)

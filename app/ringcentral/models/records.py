@@ -9,10 +9,10 @@ from typing import Any
 
 from app.ids import ExtensionId, PartyId, RecordId, SessionId, TelephonySessionId, as_text
 from app.ringcentral.models.fields import (
-    MAX_TEXT,
     as_object,
     as_objects,
     optional,
+    read_address,
     read_seconds,
     read_text,
     read_time,
@@ -24,6 +24,7 @@ IN_PROGRESS = "in progress"
 MOST_LEGS = 1000
 """Legs read of one record; `raw` has the others."""
 
+_MAILBOX_IN_URI = re.compile(r"/extension/([0-9]{1,32})/message-store/")
 _RECORD_IN_URI = re.compile(r"/call-log/([^/?,]{1,128})(?:[?]|$)")
 
 
@@ -63,10 +64,16 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The voicemail or fax that a record links to."""
+    """The voicemail or fax that a record links to, in the message store of an extension."""
 
     id: str
     type: str | None = None
+    extension_id: ExtensionId | None = None
+
+    @property
+    def is_voicemail(self) -> bool:
+        """Whether it is a voicemail: `VoiceMail` or `Voicemail`, depending on the release."""
+        return self.type is not None and self.type.casefold() == "voicemail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +181,7 @@ def read_recording(value: Any) -> Recording | None:
     return Recording(
         id=recording_id,
         type=read_text(fields.get("type"), widths.RECORDING_TYPE),
-        content_uri=_read_address(fields.get("contentUri")),
+        content_uri=read_address(fields.get("contentUri")),
         content_type=read_text(fields.get("contentType"), widths.CONTENT_TYPE),
         duration_seconds=read_seconds(fields.get("duration")),
     )
@@ -235,7 +242,15 @@ def _read_party(value: Any) -> Party:
 def _read_message(value: Any) -> Message | None:
     fields = as_object(value)
     message_id = as_text(fields.get("id"))
-    return Message(id=message_id, type=read_text(fields.get("type"))) if message_id else None
+    if message_id is None:
+        return None
+    uri = fields.get("uri")
+    mailbox = _MAILBOX_IN_URI.search(uri) if isinstance(uri, str) else None
+    return Message(
+        id=message_id,
+        type=read_text(fields.get("type")),
+        extension_id=optional(ExtensionId, mailbox[1] if mailbox else None),
+    )
 
 
 def _linked_session(value: Any) -> TelephonySessionId | None:
@@ -254,8 +269,3 @@ def _short_id(value: Any) -> str | None:
     if not isinstance(value, str) or not value:
         return None
     return f"sha256-{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
-
-
-def _read_address(value: Any) -> str | None:
-    """Read an address. One that is too long is None: a cut one would lead elsewhere."""
-    return read_text(value) if isinstance(value, str) and len(value) <= MAX_TEXT else None

@@ -31,6 +31,7 @@ from app.simulator.api.subscriptions import (
     update_subscription,
 )
 from app.simulator.api.tokens import revoke_request, token_request, token_route
+from app.simulator.api.voicemails import read_message, read_message_content
 from app.simulator.platform import rate_limits as limits
 from app.simulator.platform.errors import Refused
 from app.simulator.scripting.company import (
@@ -39,6 +40,7 @@ from app.simulator.scripting.company import (
     READ_CALL_RECORDING,
     READ_COMPANY_CALL_LOG,
     READ_EXTENSIONS,
+    READ_MESSAGES,
 )
 from app.simulator.simulator import Simulator
 
@@ -54,6 +56,11 @@ _RECORDING = {"group": limits.HEAVY, "scope": "ReadCallRecording", "permission":
 _DOMAIN = "/ai/ringsense/v1/public/accounts/{account}/domains/{domain}"
 _INSIGHTS = {"group": limits.LIGHT, "scope": "RingSense", "permission": ACCESS_INSIGHTS}
 
+_MESSAGE = f"{_EXTENSION}/message-store/{{message}}"
+_MESSAGES = {"scope": READ_MESSAGES, "permission": READ_MESSAGES}
+_MESSAGE_CONTENT = Resource(
+    "GET", f"{_MESSAGE}/content/{{attachment}}", read_message_content, limits.MEDIUM, **_MESSAGES
+)
 _CONTENT = Resource(
     "GET", f"{_ACCOUNT}/recording/{{recording}}/content", read_recording_content, **_RECORDING
 )
@@ -71,6 +78,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("GET", f"{_ACCOUNT}/call-log-extract-sync", extract_sync_call_log, **_COMPANY_LOG),
     Resource("GET", f"{_ACCOUNT}/recording/{{recording}}", read_recording, **_RECORDING),
     _CONTENT,
+    Resource("GET", _MESSAGE, read_message, limits.LIGHT, **_MESSAGES),
+    _MESSAGE_CONTENT,
     Resource("GET", f"{_DOMAIN}/sessions/{{session}}/insights", read_session_insights, **_INSIGHTS),
     Resource("GET", f"{_DOMAIN}/records/{{recording}}/insights", read_record_insights, **_INSIGHTS),
     Resource(
@@ -113,8 +122,9 @@ def create_app(simulator: Simulator) -> Starlette:
 
 
 def create_media_app(simulator: Simulator) -> Starlette:
-    """Return the ASGI app of the media host, which serves the content of recordings only."""
-    return Starlette(routes=[route(simulator, _CONTENT)], exception_handlers=_HANDLERS)
+    """Return the ASGI app of the media host, which serves the content of recordings and messages only."""
+    routes = [route(simulator, resource) for resource in (_CONTENT, _MESSAGE_CONTENT)]
+    return Starlette(routes=routes, exception_handlers=_HANDLERS)
 
 
 _HANDLERS = {404: _refuse_unknown, 405: _refuse_unknown}

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from starlette.responses import JSONResponse, Response
 
+from app.simulator.api.audio import respond_with_audio
 from app.simulator.api.pipeline import (
     ApiRequest,
     account_of,
@@ -274,28 +275,5 @@ def _find_recording(simulator: Simulator, request: ApiRequest) -> Recording:
 
 
 async def read_recording_content(simulator: Simulator, request: ApiRequest) -> Response:
-    recording, faults = _find_recording(simulator, request), simulator.faults
-    form = faults.recording_format
-    content = audio.make_audio(recording.id, recording.seconds, form)
-    part = audio.choose_slice(request.http.headers.get("range"), len(content), faults.recording_range)
-    if part is None:
-        raise Refused(
-            416,
-            "CMN-107",
-            "Requested range is not satisfiable",
-            headers={"Content-Range": f"bytes */{len(content)}"},
-        )
-    headers = {"Content-Type": audio.CONTENT_TYPES[form]}
-    if faults.recording_range != "ignored":
-        headers["Accept-Ranges"] = "bytes"
-    if part.status == 206:
-        headers["Content-Range"] = f"bytes {part.first}-{part.last}/{len(content)}"
-    disposition = request.query.one("contentDisposition")
-    if disposition is not None:
-        filename = f"{recording.id}.{form}"
-        headers["Content-Disposition"] = f'{disposition.lower()}; filename="{filename}"'
-    response = Response(content[part.first : part.last + 1], part.status, headers)
-    # Without the header the server sends the content in chunks.
-    if not faults.recording_content_length:
-        del response.headers["Content-Length"]
-    return response
+    recording = _find_recording(simulator, request)
+    return respond_with_audio(simulator, request, recording.id, recording.seconds)

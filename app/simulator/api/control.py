@@ -79,6 +79,12 @@ class PurgeRecordings(_Body):
     ids: list[str] | None = None
 
 
+class PurgeVoicemails(_Body):
+    """The voicemails to delete, all of them by default."""
+
+    ids: list[str] | None = None
+
+
 class _NotFoundError(LookupError):
     """The script, call or subscription does not exist."""
 
@@ -243,6 +249,10 @@ async def purge_recordings(simulator: Simulator, request: Request, body: Any) ->
     return {"purged": simulator.purge_recordings(PurgeRecordings.model_validate(body).ids)}
 
 
+async def purge_voicemails(simulator: Simulator, request: Request, body: Any) -> Json:
+    return {"purged": simulator.calls.purge_messages(PurgeVoicemails.model_validate(body).ids)}
+
+
 async def read_statistics(simulator: Simulator, request: Request, body: Any) -> Json:
     return simulator.statistics()
 
@@ -277,6 +287,7 @@ _CONTROLS: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/subscriptions", list_subscriptions),
     ("POST", "/subscriptions/{subscription}", change_subscription),
     ("POST", "/recordings/purge", purge_recordings),
+    ("POST", "/voicemails/purge", purge_voicemails),
     ("GET", "/statistics", read_statistics),
     ("GET", "/requests", list_requests),
     ("GET", "/deliveries", list_deliveries),

@@ -8,6 +8,7 @@ from datetime import datetime
 from app.simulator.platform.views import (
     Revision,
     current_revision,
+    message_ready_at,
     recording_ready_at,
     revisions,
     shown_until,
@@ -37,10 +38,13 @@ class CallStore:
         self._by_record: dict[str, Record] = {}
         self._revisions: dict[str, list[Revision]] = {}
         self._recordings: dict[str, KnownRecording] = {}
+        self._by_message: dict[str, Record] = {}
         self.deleted: set[str] = set()
         """Ids of records that are deleted from the call log."""
         self.purged: set[str] = set()
         """Ids of recordings that are deleted."""
+        self.purged_messages: set[str] = set()
+        """Ids of voicemails that are deleted."""
         self.served_active: dict[str, datetime] = {}
         """When Active Calls first served the final content of a record, by record id."""
         self.served_log: dict[str, datetime] = {}
@@ -63,6 +67,8 @@ class CallStore:
             self._by_record[record.id] = record
             # Computed once: neither plan nor timing changes, and a sync reads the revisions of all records.
             self._revisions[record.id] = revisions(record, self.timing)
+            if record.message_id is not None:
+                self._by_message[record.message_id] = record
             for recording in record.recordings.kept:
                 self._recordings[recording.id] = KnownRecording(recording, record)
 
@@ -112,6 +118,17 @@ class CallStore:
         known = self.recording(recording_id)
         ready_at = None if known is None else recording_ready_at(known.record, self.timing)
         return known if ready_at is not None and ready_at <= now else None
+
+    def ready_message(self, message_id: str, now: datetime) -> Record | None:
+        """Return the record of a voicemail that can be fetched at this time."""
+        record = None if message_id in self.purged_messages else self._by_message.get(message_id)
+        ready_at = None if record is None else message_ready_at(record, self.timing)
+        return record if ready_at is not None and ready_at <= now else None
+
+    def purge_messages(self, message_ids: Iterable[str] | None) -> int:
+        """Delete these voicemails, or all of them if None; returns the number of purged ids."""
+        self.purged_messages |= set(self._by_message if message_ids is None else message_ids)
+        return len(self.purged_messages)
 
     def record_of(self, recording: Recording) -> Record:
         """Return the record that names a kept recording, purged or not."""

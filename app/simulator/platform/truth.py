@@ -6,7 +6,8 @@ from datetime import datetime
 from app.simulator.platform.calls import CallStore
 from app.simulator.platform.insights import analysed_at
 from app.simulator.platform.subscriptions import event_path
-from app.simulator.platform.views import iso, recording_ready_at, shown_at, shown_until
+from app.simulator.platform.views import iso, message_ready_at, recording_ready_at, shown_at, shown_until
+from app.simulator.platform.voicemails import seconds_of
 from app.simulator.scripting.model import Json, Record, Recording, ScriptedCall, Session
 
 
@@ -62,8 +63,22 @@ def _describe_record(store: CallStore, record: Record) -> Json:
             {"at": iso(revision.at), "kind": revision.kind, "result": revision.stage.summary.result}
             for revision in store.revisions_of(record)
         ],
+        "voicemail": _describe_voicemail(store, record),
         "firstServedFinalByActiveCalls": _iso_or_none(store.served_active.get(record.id)),
         "firstServedFinalByCallLog": _iso_or_none(store.served_log.get(record.id)),
+    }
+
+
+def _describe_voicemail(store: CallStore, record: Record) -> Json | None:
+    ready_at = message_ready_at(record, store.timing)
+    if record.message_id is None or ready_at is None:
+        return None
+    return {
+        "id": record.message_id,
+        "seconds": seconds_of(record),
+        "readyAt": iso(ready_at),
+        "transcribedAt": iso(record.after(ready_at, store.timing.transcript_delay)),
+        "purged": record.message_id in store.purged_messages,
     }
 
 

@@ -33,6 +33,9 @@ class Links:
     def recording(self, recording_id: str) -> str:
         return f"{self.account}/recording/{recording_id}"
 
+    def message(self, extension_id: str, message_id: str) -> str:
+        return f"{self.extension(extension_id)}/message-store/{message_id}"
+
     def content(self, recording_id: str) -> str:
         return f"{self.media}/restapi/v1.0/account/{self.account_id}/recording/{recording_id}/content"
 
@@ -89,6 +92,14 @@ def logged_at(record: Record, timing: Timing) -> datetime:
 def recording_ready_at(record: Record, timing: Timing) -> datetime | None:
     """Return when the record's recordings can be fetched, None without any."""
     if not record.recordings.kept:
+        return None
+    delay = between(timing.media_delay_min, timing.media_delay_max, record.draws.media_delay)
+    return record.after(record.session.ended_at, delay)
+
+
+def message_ready_at(record: Record, timing: Timing) -> datetime | None:
+    """Return when the record's voicemail can be fetched, None without one."""
+    if record.message_id is None:
         return None
     delay = between(timing.media_delay_min, timing.media_delay_max, record.draws.media_delay)
     return record.after(record.session.ended_at, delay)
@@ -232,7 +243,7 @@ def _late_parts(record: Record, revision: Revision, links: Links) -> Json:
         return {}
     out = _recording_fields(record, revision, links)
     if revision.with_message:
-        uri = f"{links.extension(record.extension_id)}/message-store/{record.message_id}"
+        uri = links.message(record.extension_id, str(record.message_id))
         out["message"] = {"id": record.message_id, "type": "VoiceMail", "uri": uri}
     if record.transfer_target is not None:
         out["transferTarget"] = {"telephonySessionId": record.transfer_target}

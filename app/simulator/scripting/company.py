@@ -11,6 +11,7 @@ READ_CALL_LOG = "ReadCallLog"
 READ_CALL_RECORDING = "ReadCallRecording"
 ACCESS_INSIGHTS = "AccessInsights"
 READ_EXTENSIONS = "ReadExtensions"
+READ_MESSAGES = "ReadMessages"
 
 ADMINISTRATOR = frozenset(
     {
@@ -20,11 +21,12 @@ ADMINISTRATOR = frozenset(
         "ReadPresenceStatus",
         ACCESS_INSIGHTS,
         READ_EXTENSIONS,
+        READ_MESSAGES,
     }
 )
 """The permissions of a service user with company-level access."""
 
-ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING, READ_EXTENSIONS})
+ORDINARY = frozenset({READ_CALL_LOG, READ_CALL_RECORDING, READ_EXTENSIONS, READ_MESSAGES})
 """The permissions of an employee: access to the own extension, not to the company."""
 
 

@@ -209,7 +209,13 @@ async def test_readiness_lists_every_part(client: httpx.AsyncClient, database: D
         part: told["state"]
         for part, told in (await get(client, f"/v1/calls/{live.call_id}"))["readiness"].items()
     }
-    assert states == {"record": "pending", "legs": "pending", "recording": "pending", "insights": "none"}
+    assert states == {
+        "record": "pending",
+        "legs": "pending",
+        "recording": "pending",
+        "voicemail": "pending",
+        "insights": "none",
+    }
     states = {
         part: told["state"]
         for part, told in (await get(client, f"/v1/calls/{gone.call_id}"))["readiness"].items()

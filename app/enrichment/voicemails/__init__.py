@@ -1,0 +1,1 @@
+"""Voicemails: requesting them and their transcripts, and archiving their audio."""
