@@ -55,8 +55,8 @@ from app.calls.evidence.matching import finished_records, match_records
 from app.calls.evidence.records import primary_of
 from app.calls.evidence.versions import RecordVersion, merge_versions
 from app.calls.ledger import Ledger
+from app.calls.media.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
 from app.calls.model import Call, Source, Stage
-from app.calls.recordings import OPEN, PART, RecordingRow, State, is_awaited, readiness_of
 from app.enrichment.call_log.due_requests import LONGEST_TURN_SECONDS, MOST_PAGES
 from app.enrichment.call_log.extract_sync import MOST_REQUESTS
 from app.enrichment.call_log.reader import MOST_DUE

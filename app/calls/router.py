@@ -14,7 +14,7 @@ from app.api.auth import CallsReader, Key, check_still_valid, watch
 from app.api.dependencies import CurrentServices, JsonResponse, Services
 from app.api.etags import etag_of_body, is_known
 from app.api.problems import problem_responses
-from app.calls import accounts, provenance, recordings, store, views
+from app.calls import accounts, provenance, store, views
 from app.calls.feed import changes
 from app.calls.feed.parameters import LONGEST_CURSOR, Limit, Wait
 from app.calls.feed.schemas import Timeline
@@ -293,7 +293,5 @@ async def get_recordings(services: CurrentServices, key: CallsReader, call: Call
     """Each recording once, even if several records and legs name it. The audio is at `contentUrl`."""
     async with services.database.read() as db:
         call_id = await load_id(db, key.account_id, call)
-        rows = (await store.load_records(db, key.account_id, [call_id]))[call_id]
-        stored = (await recordings.load_of_calls(db, key.account_id, [call_id]))[call_id]
-        _, announced = await views.load_primary(db, key.account_id, call_id)
-    return JsonResponse({"data": views.recordings_json(rows, announced, stored)})
+        shown = await views.load_recordings(db, key.account_id, call_id)
+    return JsonResponse({"data": shown})

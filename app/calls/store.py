@@ -245,6 +245,18 @@ def _ids_of_extension(account_id: AccountId, extension_id: str) -> Select[tuple[
     )
 
 
+async def extensions_of(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> frozenset[str]:
+    """Return the ids of the extensions that took part in these calls."""
+    query = select(call_parties.c.value).where(
+        call_parties.c.account_id == account_id,
+        is_one_of(call_parties.c.call_id, call_ids),
+        call_parties.c.kind == "extension",
+    )
+    return frozenset(await db.scalars(query))
+
+
 async def load_records(
     db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
 ) -> dict[str, list[Row[Any]]]:

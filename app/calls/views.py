@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls import recordings, store, voicemails
+from app.calls import store
 from app.calls.attachments.stored import (
     DISPOSITION,
     KINDS,
@@ -23,9 +23,10 @@ from app.calls.attachments.stored import (
     AttachmentKind,
     StoredAttachment,
 )
+from app.calls.media import recordings, voicemails
+from app.calls.media.recordings import RecordingRow, State
+from app.calls.media.voicemails import VoicemailRow, may_have_voicemail
 from app.calls.model import NO_SESSION, ReadinessState, Stage
-from app.calls.recordings import RecordingRow, State
-from app.calls.voicemails import VoicemailRow, may_have_voicemail
 from app.db.lists import is_one_of
 from app.db.tables import call_aliases, calls, notes
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
@@ -242,6 +243,14 @@ async def load_primary(
     query = select(calls.c.primary_record_id, calls.c.details)
     row = (await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))).one()
     return row.primary_record_id, list(row.details.get("recordingIds") or ())
+
+
+async def load_recordings(db: AsyncConnection, account_id: AccountId, call_id: str) -> list[Json]:
+    """Return the recordings of a call."""
+    rows = (await store.load_records(db, account_id, [call_id]))[call_id]
+    stored = (await recordings.load_of_calls(db, account_id, [call_id]))[call_id]
+    _, announced = await load_primary(db, account_id, call_id)
+    return recordings_json(rows, announced, stored)
 
 
 async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: str) -> tuple[Json, list[Json]]:

@@ -12,9 +12,8 @@ from typing import Any
 import structlog
 
 from app.accounts.connections import Connection, Connections
-from app.accounts.selection import load_connection
-from app.calls import recordings
 from app.calls.ledger import open_ledger
+from app.calls.media import recordings
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.audio.archive_store import Archive
@@ -23,6 +22,7 @@ from app.enrichment.audio.audio_stream import open_audio_stream
 from app.enrichment.audio.byte_ranges import ByteRange, is_same_version
 from app.enrichment.recordings.recording_access import (
     READ_RECORDINGS,
+    load_recording_connection,
     note_missing_permission,
     recording_source,
     was_refused,
@@ -173,10 +173,8 @@ class Playback:
         return found.content_uri, found.content_type
 
     async def _connection(self, account_id: AccountId, rows: Sequence[recordings.RecordingRow]) -> Connection:
-        async with self._database.read() as db:
-            extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
         now = self._clock.now()
-        return await load_connection(self._connections, account_id, extension_ids, READ_RECORDINGS, now)
+        return await load_recording_connection(self._database, self._connections, account_id, rows, now)
 
     def _deadline(self) -> datetime:
         return self._clock.now() + self._patience

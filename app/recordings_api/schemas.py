@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from app.api.schemas import ApiModel
-from app.calls.media import MediaRow
-from app.calls.recordings import OPEN, RecordingRow, State, best_of
+from app.calls.media.recordings import OPEN, RecordingRow, State, best_of
+from app.calls.media.rows import MediaRow
 from app.calls.schemas import RecordingState
 from app.calls.views import content_url
 from app.ringcentral.models import Recording

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from app.accounts.connections import Connection, Connections
 from app.accounts.selection import load_connection
-from app.calls import voicemails
 from app.calls.ledger import open_ledger
-from app.calls.voicemails import VoicemailRow, VoicemailState
+from app.calls.media import voicemails
+from app.calls.media.voicemails import VoicemailRow, VoicemailState
 from app.clock import Clock
 from app.db.engine import Database
 from app.enrichment.audio.archive_store import Archive

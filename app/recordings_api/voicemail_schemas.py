@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from app.calls.media.voicemails import OPEN, VoicemailRow, best_of
 from app.calls.schemas import Voicemail
 from app.calls.views import voicemail_json
-from app.calls.voicemails import OPEN, VoicemailRow, best_of
 from app.recordings_api.schemas import ArchivedOut, archived_json
 from app.values.times import time_text
 

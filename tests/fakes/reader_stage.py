@@ -14,8 +14,9 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from app.calls import accounts, recordings
-from app.calls.recordings import RecordingRow, State
+from app.calls import accounts
+from app.calls.media import recordings
+from app.calls.media.recordings import RecordingRow, State
 from app.db.engine import Database
 from app.main import create_app
 from app.process import Process, Role

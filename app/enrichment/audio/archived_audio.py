@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.calls.media import MediaRow
+from app.calls.media.rows import MediaRow
 from app.enrichment.audio.archive_store import Archive
 from app.enrichment.audio.audio_stream import AudioStream, OutOfRangeError
 from app.enrichment.audio.byte_ranges import ByteRange, Span, is_same_version, satisfy

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsWorker
 from app.calls.ledger import Ledger
-from app.calls.media import MediaRow, MediaTable
+from app.calls.media.rows import MediaRow, MediaTable
 from app.enrichment.audio.audio_stream import AudioSource
 from app.errors import PermissionMissing
 from app.ids import AccountId

@@ -19,7 +19,7 @@ from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext
 from app.calls import store
 from app.calls.ledger import open_ledger
-from app.calls.media import LONGEST_PROBLEM
+from app.calls.media.rows import LONGEST_PROBLEM
 from app.enrichment.audio.archive_store import Archive, archive_path
 from app.enrichment.audio.archived_kind import ArchivedKind, RowT
 from app.enrichment.audio.download import MismatchError, delete_leftovers, download, measure, part_of

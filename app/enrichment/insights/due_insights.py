@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
 from app.calls.ledger import Ledger
+from app.calls.media import recordings
 from app.calls.model import Call
 from app.db.tables import calls
 from app.ids import AccountId
@@ -57,3 +58,8 @@ async def find_others_waiting(ledger: Ledger, call: Call) -> list[Call]:
         .limit(_MOST_CLOSED)
     )
     return [store.read_row(row) for row in await ledger.db.execute(query)]
+
+
+async def load_recording_ids(db: AsyncConnection, account_id: AccountId, call_id: str) -> list[str]:
+    """Return the ids of a call's recordings."""
+    return sorted((await recordings.load_of_calls(db, account_id, [call_id]))[call_id])

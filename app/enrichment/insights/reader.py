@@ -16,7 +16,7 @@ from app import metrics
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.accounts.selection import find_connections
-from app.calls import recordings, store
+from app.calls import store
 from app.calls.insights.availability import Availability, load_availability, next_check_at, save_availability
 from app.calls.ledger import open_ledger
 from app.calls.model import NO_SESSION, Call
@@ -128,7 +128,7 @@ class InsightsReader(AccountsWorker):
         if self._plan.after is None:
             return GivenUp(MissingReason.SWITCHED_OFF)
         async with self._database.read() as db:
-            extension_ids = await recordings.extensions_of(db, account_id, [call.call_id])
+            extension_ids = await store.extensions_of(db, account_id, [call.call_id])
         fitting = await find_connections(self._connections, account_id, extension_ids)
         usable = [one for one in fitting if one.access.problem is None]
         if not usable:
@@ -181,8 +181,8 @@ class InsightsReader(AccountsWorker):
             session_id = TelephonySessionId(call.telephony_session_id)
             return await client.fetch_session_insights(session_id, deadline=now) or ()
         async with self._database.read() as db:
-            known = (await recordings.load_of_calls(db, account_id, [call.call_id]))[call.call_id]
-        found = [await client.fetch_record_insights(one, deadline=now) for one in sorted(known)]
+            known = await due_insights.load_recording_ids(db, account_id, call.call_id)
+        found = [await client.fetch_record_insights(one, deadline=now) for one in known]
         return [item for item in found if item is not None]
 
     def _retry(self, call: Call, pause: float, reason: str = MissingReason.UNREACHABLE) -> Result:

@@ -6,9 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.accounts.connections import Connection
-from app.calls import recordings
 from app.calls.ledger import Ledger
-from app.calls.recordings import RecordingRow
+from app.calls.media import recordings
+from app.calls.media.recordings import RecordingRow
 from app.enrichment.audio.archiver import AudioArchiver
 from app.enrichment.audio.audio_stream import AudioSource
 from app.enrichment.recordings.recording_access import (

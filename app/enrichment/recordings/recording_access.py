@@ -7,9 +7,9 @@ from functools import partial
 import structlog
 
 from app.accounts.connections import Connection, Connections
-from app.accounts.selection import find_connection
-from app.calls import recordings
-from app.calls.recordings import RecordingRow
+from app.accounts.selection import find_connection, load_connection
+from app.calls import store
+from app.calls.media.recordings import RecordingRow
 from app.db.engine import Database
 from app.enrichment.audio.audio_stream import AudioSource
 from app.enrichment.records.reasons import MissingReason
@@ -34,8 +34,21 @@ async def find_recording_connection(
     """Return a working connection that sees the calls of these rows, preferably one that can access
     recordings."""
     async with database.read() as db:
-        extension_ids = await recordings.extensions_of(db, account_id, [row.call_id for row in rows])
+        extension_ids = await store.extensions_of(db, account_id, [row.call_id for row in rows])
     return await find_connection(connections, account_id, extension_ids, READ_RECORDINGS, now)
+
+
+async def load_recording_connection(
+    database: Database,
+    connections: Connections,
+    account_id: AccountId,
+    rows: Sequence[RecordingRow],
+    now: datetime,
+) -> Connection:
+    """Return such a connection. Raises NoCredentials or PermissionMissing, as `load_connection` does."""
+    async with database.read() as db:
+        extension_ids = await store.extensions_of(db, account_id, [row.call_id for row in rows])
+    return await load_connection(connections, account_id, extension_ids, READ_RECORDINGS, now)
 
 
 def recording_source(connection: Connection, content_uri: str) -> AudioSource:

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from app import metrics
-from app.calls import recordings, store
+from app.calls import store
 from app.calls.ledger import Ledger
-from app.calls.media import LONGEST_PROBLEM
-from app.calls.recordings import NOT_THERE, PART, RecordingRow, State, readiness_of
+from app.calls.media import recordings
+from app.calls.media.recordings import NOT_THERE, PART, RecordingRow, State, readiness_of
+from app.calls.media.rows import LONGEST_PROBLEM
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.settling import finish
 from app.ringcentral.models import Recording

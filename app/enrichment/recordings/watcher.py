@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.accounts.context import AccountsContext, AccountsWorker
-from app.calls import recordings
 from app.calls.ledger import open_ledger
-from app.calls.media import LONGEST_PROBLEM
-from app.calls.recordings import NOT_THERE, OPEN, RecordingRow, State
+from app.calls.media import recordings
+from app.calls.media.recordings import NOT_THERE, OPEN, RecordingRow, State
+from app.calls.media.rows import LONGEST_PROBLEM
 from app.enrichment.recordings.recording_access import (
     READ_RECORDINGS,
     find_recording_connection,

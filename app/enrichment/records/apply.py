@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.calls import recordings, store, stored_records
+from app.calls import store, stored_records
 from app.calls.attachments.parking import join_parked
 from app.calls.evidence.records import primary_of
 from app.calls.evidence.versions import RecordVersion, brings_news, merge_versions
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
+from app.calls.media import recordings
 from app.calls.model import Call, Source, Stage
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
+from app.enrichment.records import named_recordings, named_voicemails
 from app.enrichment.records.call_names import find_taken_keys, name_call
 from app.enrichment.records.call_update import ask_if_over, update_call
 from app.enrichment.records.linked_sessions import links_of_records
-from app.enrichment.records.named_recordings import take_named_recordings
-from app.enrichment.records.named_voicemails import take_named_voicemails
 from app.enrichment.records.plan import CallLogPlan
 from app.enrichment.records.settling import settle_calls
 from app.ringcentral.models import CallRecord
@@ -83,7 +83,7 @@ class _Update:
         # A final call is not read again, so the first request for its recording is due at once.
         first_after = timedelta(seconds=0.0 if call.stage == Stage.FINAL else self.plan.recording_after)
         known = self.stored_recordings[call.call_id]
-        named = take_named_recordings(call, current, known, ledger.now, first_after)
+        named = named_recordings.take_named_recordings(call, current, known, ledger.now, first_after)
         self.recording_rows += named
         self.recorded |= {one.id: call for record in records for one in record.recordings}
         insights_after = self.plan.insights_after
@@ -129,7 +129,7 @@ async def apply_records(
     await ledger.flush()
     await store.save_records(db, update.versions)
     await recordings.save(db, update.recording_rows)
-    await take_named_voicemails(ledger, calls, update.current)
+    await named_voicemails.take_named_voicemails(ledger, calls, update.current)
     await link_calls(ledger, update.links, calls, update.names)
     await join_parked(ledger, update.names)
     await insights_store.join(ledger, update.names, update.recorded)

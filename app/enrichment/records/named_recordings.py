@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from app.calls.media.recordings import NOT_THERE, OPEN, PART, RecordingRow, State, readiness_of
 from app.calls.model import Call
-from app.calls.recordings import NOT_THERE, OPEN, PART, RecordingRow, State, readiness_of
 from app.ringcentral.models import CallRecord
 
 

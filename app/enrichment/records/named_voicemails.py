@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from app.calls import voicemails
 from app.calls.ledger import Ledger
+from app.calls.media import voicemails
+from app.calls.media.voicemails import PART, VoicemailRow, VoicemailState, may_have_voicemail, readiness_of
 from app.calls.model import Call, Outcome, ReadinessState, Stage
-from app.calls.voicemails import PART, VoicemailRow, VoicemailState, may_have_voicemail, readiness_of
 from app.enrichment.records.reasons import MissingReason
 from app.ringcentral.models import CallRecord, Message
 

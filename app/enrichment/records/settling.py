@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app import metrics
-from app.calls import recordings
 from app.calls.insights.store import PART as INSIGHTS
 from app.calls.ledger import Ledger
+from app.calls.media import recordings
+from app.calls.media.recordings import RecordingRow, State
+from app.calls.media.voicemails import PART as VOICEMAIL
 from app.calls.model import Call, Stage
-from app.calls.recordings import RecordingRow, State
-from app.calls.voicemails import PART as VOICEMAIL
 from app.enrichment.records.named_recordings import settle_recordings
 from app.enrichment.records.named_voicemails import stop_waiting_for_name
 from app.enrichment.records.plan import CallLogPlan

@@ -6,9 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.accounts.connections import Connection
-from app.calls import voicemails
 from app.calls.ledger import Ledger
-from app.calls.voicemails import VoicemailRow
+from app.calls.media import voicemails
+from app.calls.media.voicemails import VoicemailRow
 from app.enrichment.audio.archiver import AudioArchiver
 from app.enrichment.audio.audio_stream import AudioSource
 from app.enrichment.voicemails.voicemail_access import (

@@ -12,8 +12,8 @@ import structlog
 
 from app.accounts.connections import Connection
 from app.accounts.context import AccountsWorker
-from app.calls.recordings import NOT_THERE
-from app.calls.voicemails import VoicemailRow
+from app.calls.media.recordings import NOT_THERE
+from app.calls.media.voicemails import VoicemailRow
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.voicemails.voicemail_access import (
     READ_MESSAGES,

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from app import metrics
-from app.calls import store, voicemails
+from app.calls import store
 from app.calls.ledger import Ledger
-from app.calls.media import LONGEST_PROBLEM
-from app.calls.voicemails import VoicemailRow, VoicemailState
+from app.calls.media import voicemails
+from app.calls.media.rows import LONGEST_PROBLEM
+from app.calls.media.voicemails import VoicemailRow, VoicemailState
 from app.enrichment.records.named_voicemails import set_readiness
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.settling import finish

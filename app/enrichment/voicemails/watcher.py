@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from app.accounts.context import AccountsContext, AccountsWorker
-from app.calls import voicemails
 from app.calls.ledger import Ledger, open_ledger
-from app.calls.media import LONGEST_PROBLEM
-from app.calls.voicemails import OPEN, VoicemailRow, VoicemailState
+from app.calls.media import voicemails
+from app.calls.media.rows import LONGEST_PROBLEM
+from app.calls.media.voicemails import OPEN, VoicemailRow, VoicemailState
 from app.enrichment.audio.retry_plan import RetryPlan
 from app.enrichment.records.reasons import MissingReason
 from app.enrichment.records.set_aside import TEMPORARY_FAILURES, SetAsideLog

@@ -19,7 +19,7 @@ BOUNDED = {
     # holds.
     "app/calls/attachments/idempotency.py": 1,
     "app/calls/listing/query.py": 1,
-    "app/calls/recordings.py": 4,
+    "app/calls/media/recordings.py": 4,
     "app/calls/store.py": 3,
     "app/accounts/credentials.py": 1,
     "app/enrichment/gaps.py": 4,

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from app.calls import recordings, store
+from app.calls import store
 from app.calls.evidence.facts import SessionFacts
 from app.calls.evidence.parties import read_parties
 from app.calls.ledger import open_ledger
+from app.calls.media import recordings
+from app.calls.media.recordings import NOT_THERE, RecordingRow
 from app.calls.model import NO_SESSION
-from app.calls.recordings import NOT_THERE, RecordingRow
 from app.db.tables import calls
 from app.enrichment.call_log.extract_sync import CallLogFeed
 from app.enrichment.call_log.reader import CallLogReader

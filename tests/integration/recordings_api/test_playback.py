@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.calls import recordings
-from app.calls.recordings import State
+from app.calls.media import recordings
+from app.calls.media.recordings import State
 from app.enrichment.audio.archived_audio import PlayableAudio
 from app.enrichment.audio.audio_stream import AudioStream
 from app.enrichment.audio.byte_ranges import Span

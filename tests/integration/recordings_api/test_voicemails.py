@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.calls import voicemails
+from app.calls.media import voicemails
+from app.calls.media.voicemails import VoicemailRow, VoicemailState
 from app.calls.model import Outcome
-from app.calls.voicemails import VoicemailRow, VoicemailState
 from app.enrichment.audio.archive_store import FolderArchive
 from app.enrichment.voicemails.archiver import VoicemailArchiver
 from app.enrichment.voicemails.watcher import VoicemailPlan, VoicemailWatcher

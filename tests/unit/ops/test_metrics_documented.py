@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from app import metrics
+from app.calls.media.recordings import State
 from app.calls.model import Source, Stage
-from app.calls.recordings import State
 from app.enrichment.gaps import Reason
 from app.enrichment.insights.results import METRIC_OUTCOMES
 from app.enrichment.records.reasons import MissingReason

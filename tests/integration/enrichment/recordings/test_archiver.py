@@ -15,7 +15,7 @@ import pytest
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
-from app.calls import recordings
+from app.calls.media import recordings
 from app.clock import Clock, SystemClock
 from app.db.tables import credentials
 from app.enrichment.audio.archive_store import FolderArchive

@@ -9,7 +9,7 @@ import pytest
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
-from app.calls import recordings
+from app.calls.media import recordings
 from app.db.engine import upsert_into
 from app.db.tables import call_parties, credentials
 from app.enrichment.call_log.extract_sync import CallLogFeed

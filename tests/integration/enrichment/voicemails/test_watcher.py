@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.accounts.access import Access, Level
-from app.calls import voicemails
+from app.calls.media import voicemails
+from app.calls.media.voicemails import VoicemailRow
 from app.calls.model import Outcome
-from app.calls.voicemails import VoicemailRow
 from app.enrichment.voicemails.watcher import VoicemailPlan, VoicemailWatcher
 from app.errors import CredentialsRefused, PermissionMissing, RateLimited, RingCentralUnreachable
 from app.ids import AccountId, ExtensionId

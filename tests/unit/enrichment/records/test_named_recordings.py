@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.calls.media.recordings import NOT_THERE, RecordingRow, State, readiness_of
 from app.calls.model import Call
-from app.calls.recordings import NOT_THERE, RecordingRow, State, readiness_of
 from app.enrichment.records.named_recordings import settle_recordings, take_named_recordings
 from app.ringcentral.models import CallRecord, read_call_record
 from tests.factories_calls import ACCOUNT, call_values, raw_record

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls.media import MediaRow, MediaTable
+from app.calls.media.rows import MediaRow, MediaTable
 from app.calls.model import ReadinessState
 from app.db.tables import voicemails
 from app.errors import AccessReason

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.calls.media import MediaRow, MediaTable
+from app.calls.media.rows import MediaRow, MediaTable
 from app.calls.model import Call
-from app.db.lists import is_one_of
-from app.db.tables import call_parties, recordings
+from app.db.tables import recordings
 from app.ids import AccountId
 
 PART = "recording"
@@ -103,15 +102,3 @@ async def load(db: AsyncConnection, account_id: AccountId, recording_id: str) ->
 async def load_open(db: AsyncConnection, account_id: AccountId, recording_id: str) -> list[RecordingRow]:
     """Return the rows of one recording with a state in which it may still become ready."""
     return [row for row in await load(db, account_id, recording_id) if row.state in OPEN]
-
-
-async def extensions_of(
-    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
-) -> frozenset[str]:
-    """Return the ids of the extensions that took part in these calls."""
-    query = select(call_parties.c.value).where(
-        call_parties.c.account_id == account_id,
-        is_one_of(call_parties.c.call_id, call_ids),
-        call_parties.c.kind == "extension",
-    )
-    return frozenset(await db.scalars(query))
