@@ -34,6 +34,10 @@ def _named(name: str) -> AliasChoices:
     return AliasChoices(name, name.lower())
 
 
+CALL_TYPES = ("Voice", "Fax")
+"""RingCentral's types of records of which calls can be made."""
+
+
 class Settings(BaseSettings):
     """What the operator can set. Secrets never appear in a repr."""
 
@@ -178,6 +182,11 @@ class Settings(BaseSettings):
         "(`US`). Default: the account's own, if it is known.",
     )
 
+    call_types: str = Field(
+        "Voice",
+        description="Which entries of the Call Log become calls: `Voice`, or `Voice,Fax` for faxes too.",
+    )
+
     insights: Literal["auto", "off"] = Field(
         "auto",
         description="`auto`: request conversation insights of recorded calls if the account has them. "
@@ -249,6 +258,14 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{value!r} is not an http(s) address")
         return value.rstrip("/")
+
+    @field_validator("call_types")
+    @classmethod
+    def _known_types(cls, value: str) -> str:
+        named = {word.strip().capitalize() for word in value.split(",")} - {""}
+        if not {"Voice"} <= named <= set(CALL_TYPES):
+            raise ValueError("must be Voice, or Voice,Fax")
+        return ",".join(one for one in CALL_TYPES if one in named)
 
     @field_validator("home_country")
     @classmethod

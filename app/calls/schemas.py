@@ -234,6 +234,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "direction": "Inbound",
     "internal": False,
     "outcome": "answered",
+    "type": "voice",
     "result": "Accepted",
     "action": "Phone Call",
     "from": {"phoneNumber": "+15550179001", "name": "Dana Field"},
@@ -334,6 +335,7 @@ class CallOut(ApiModel):
         description="Whether everybody in it belongs to the company; null while nothing tells."
     )
     outcome: Outcome
+    type: Literal["voice", "fax"] = Field(description="Faxes are calls if the operator wants them.")
     result: str | None = Field(description="RingCentral's word for the outcome.")
     action: str | None
     from_: Side | None = Field(alias="from")

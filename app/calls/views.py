@@ -26,7 +26,7 @@ from app.calls.attachments.stored import (
 from app.calls.media import recordings, voicemails
 from app.calls.media.recordings import RecordingRow, State
 from app.calls.media.voicemails import VoicemailRow, may_have_voicemail
-from app.calls.model import NO_SESSION, ReadinessState, Stage
+from app.calls.model import NO_SESSION, Outcome, ReadinessState, Stage
 from app.db.lists import is_one_of
 from app.db.tables import call_aliases, calls, notes
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
@@ -306,6 +306,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "direction": row.direction,
         "internal": row.internal,
         "outcome": row.outcome,
+        "type": _type_of(row, records),
         "result": row.result,
         "action": row.action,
         "from": row.caller,
@@ -348,6 +349,13 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "createdAt": time_text(row.created_at),
         "updatedAt": time_text(row.updated_at),
     }
+
+
+def _type_of(row: Row[Any], records: Sequence[Row[Any]]) -> str:
+    """Return whether a call is a fax: as its primary record says, or its events if it has none."""
+    stated = records[0].raw.get("type") if records else None
+    is_fax = stated.casefold() == "fax" if isinstance(stated, str) else row.outcome == Outcome.FAX
+    return "fax" if is_fax else "voice"
 
 
 # Names

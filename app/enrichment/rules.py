@@ -18,6 +18,7 @@ def call_log_plan(settings: Settings) -> CallLogPlan:
         settled_after=settings.active_calls_window_seconds / 2,
         recording_after=settings.horizon_seconds,
         archives=bool(settings.archive_url),
+        call_types=tuple(settings.call_types.split(",")),
         page_size=settings.active_calls_page_size,
         insights_after=settings.insights_seconds,
     )

@@ -139,13 +139,17 @@ class RingCentralClient(DirectoryRequests):
         *,
         page: int = 1,
         per_page: int = 1000,
+        types: Sequence[str] = ("Voice",),
         extension_id: ExtensionId | None = None,
         priority: Priority = Priority.RECONCILE,
         deadline: datetime | None = None,
     ) -> RecordsPage:
-        """Return one page of detailed voice records that **start** in a range, the same for all pages."""
+        """Return one page of detailed records that **start** in a range, the same for all pages.
+
+        `types` are RingCentral's: Voice, Fax.
+        """
         query = CallLogQuery(
-            date_from=date_from, date_to=date_to, type=("Voice",), page=page, per_page=per_page
+            date_from=date_from, date_to=date_to, type=tuple(types), page=page, per_page=per_page
         )
         return await self.fetch_call_log_page(
             query, extension_id=extension_id, priority=priority, deadline=deadline

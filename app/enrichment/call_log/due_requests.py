@@ -110,6 +110,7 @@ class DueRequests(AccountsWorker):
                 window.date_to,
                 page=number,
                 per_page=self._plan.page_size,
+                types=self._plan.call_types,
                 extension_id=connection.extension_id,
                 deadline=deadline,
             )

@@ -85,7 +85,8 @@ async def _ingest_batch(
     opened: set[str] = set()
     for names, records in batch.items():
         call = known.get(names)
-        if call is None and over_before is not None and is_over(records, over_before):
+        is_new = call is None and over_before is not None and is_over(records, over_before)
+        if is_new and plan.may_open(records):
             key = names[0] or f"{NO_SESSION}{names[1]}"
             call = open_unknown_call(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)

@@ -103,11 +103,10 @@ def belonging_to(
 
 
 def is_over(records: Sequence[CallRecord], before: datetime) -> bool:
-    """Whether all records are finished ones of a voice call that ended before a moment."""
+    """Whether all records are finished ones of a call that ended before a moment."""
     end = end_of(records)
     return (
         end is not None
         and end <= before
         and not any(record.is_in_progress or record.is_deleted for record in records)
-        and all(record.type is None or record.type.casefold() == "voice" for record in records)
     )

@@ -56,7 +56,7 @@ async def ingest_poll(
             await set_aside_log.close_window(target.account_id, item.call_id)
 
     items = [_Item(call_id, call_id, records) for call_id, records in result.found.items()]
-    items += [_Item(None, key, records) for key, records in result.unknown.items()]
+    items += [_Item(None, key, records) for key, records in result.unknown.items() if plan.may_open(records)]
     return sum(await write_in_batches(items, write, set_aside))
 
 

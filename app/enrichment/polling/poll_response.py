@@ -101,16 +101,12 @@ def _may_grow(call: Recent, now: datetime, limits: PlannerLimits) -> bool:
 
 
 def _ended_unknown_calls(matching: Matching) -> dict[str, list[CallRecord]]:
-    """Return the ended voice calls that no event has announced, as far as matching knows."""
+    """Return the ended calls that no event has announced, as far as matching knows."""
     return {
         key: records
         for key, records in matching.unknown.items()
-        if len(finished_records(records)) == len(records) and all(_is_voice(record) for record in records)
+        if len(finished_records(records)) == len(records)
     }
-
-
-def _is_voice(record: CallRecord) -> bool:
-    return record.type is None or record.type.casefold() == "voice"
 
 
 def _seen(call: Recent, response: PollResponse) -> Observation:

@@ -1,6 +1,9 @@
 """When calls are read in the Call Log. Made from the settings."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from app.ringcentral.models import CallRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,19 @@ class CallLogPlan:
     archives: bool = False
     """Whether recordings are copied to the archive once they are ready."""
 
+    call_types: tuple[str, ...] = ("Voice",)
+    """RingCentral's types of the records that become calls: Voice, Fax."""
+
     page_size: int = 1000
     """Records per page."""
 
     insights_after: float | None = None
     """From the end of a recorded call to the request for its insights; None: they are not requested."""
+
+    def may_open(self, records: Iterable[CallRecord]) -> bool:
+        """Whether a call that only these records know is one that the operator wants.
+
+        A record without a type is a voice call's: older ones have none.
+        """
+        wanted = {one.casefold() for one in self.call_types}
+        return all(record.type is None or record.type.casefold() in wanted for record in records)

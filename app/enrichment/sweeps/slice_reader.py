@@ -53,12 +53,20 @@ class SliceTooLongError(Exception):
 class SliceReader:
     """Reads slices with the connections of an account."""
 
-    def __init__(self, clock: Clock, connections: Connections, rules: SweepRules, page_size: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        connections: Connections,
+        rules: SweepRules,
+        page_size: int,
+        call_types: Sequence[str] = ("Voice",),
+    ) -> None:
         self._clock = clock
         self._connections = connections
         self._margin = timedelta(seconds=rules.margin)
         self._longest = timedelta(seconds=rules.longest)
         self._page_size = page_size
+        self._call_types = call_types
 
     async def read(self, readers: Sequence[Connection], part: TimeSlice) -> SliceRead:
         """Read a slice with each connection; if one of them has too many records in it, the result is
@@ -144,6 +152,7 @@ class SliceReader:
             part.end + self._margin,
             page=number,
             per_page=self._page_size,
+            types=self._call_types,
             extension_id=connection.extension_id,
             deadline=deadline,
         )

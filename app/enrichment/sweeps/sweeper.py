@@ -48,7 +48,7 @@ class Sweeper(AccountsWorker):
         self._feed = feed
         self._plan = plan
         self._rules = rules
-        self._slices = SliceReader(context.clock, context.connections, rules, plan.page_size)
+        self._slices = SliceReader(context.clock, context.connections, rules, plan.page_size, plan.call_types)
         self._holders: set[AccountId] = set()
         self._lanes: Lanes[AccountId] = context.lanes("sweeps", SWEEPS, longest_seconds=rules.longest * 2)
 

@@ -126,10 +126,9 @@ def test_a_call_is_known_by_its_key_and_its_session(fields: dict[str, Any], key:
         ({"duration": 96}, True),
         ({"duration": 500}, False),
         ({"result": "In Progress"}, False),
-        ({"type": "Fax"}, False),
         ({"deleted": True}, False),
     ],
 )
-def test_only_a_voice_call_that_has_ended_some_time_ago_is_over(fields: dict[str, Any], over: bool) -> None:
+def test_only_a_call_that_has_ended_some_time_ago_is_over(fields: dict[str, Any], over: bool) -> None:
     assert is_over([record(**fields)], at(300)) is over
     assert not is_over([record(), record("other", result="In Progress")], at(300))
