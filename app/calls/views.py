@@ -314,9 +314,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "externalNumber": row.external_number,
         "queueName": row.queue_name,
         "agents": agents,
-        "agent": next((one for one in agents if one["extensionId"] == row.agent_extension_id), None)
-        if row.agent_extension_id
-        else None,
+        "agent": _agent(agents, row.agent_extension_id),
         "origin": details.get("origin"),
         "transferredTo": details.get("transferredTo"),
         "parkId": details.get("parkId"),
@@ -334,11 +332,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "parties": row.parties,
         "related": row.related,
         "conversationId": row.conversation_id,
-        "conversation": {
-            "id": row.conversation_id,
-            "mainCallId": row.main_call_id or call_id,
-            "isMain": row.main_call_id is None,
-        },
+        "conversation": _conversation(row),
         "notes": attached[NOTE.word],
         "sentiments": attached[SENTIMENT.word],
         "disposition": next(iter(attached[DISPOSITION.word]), None),
@@ -348,6 +342,21 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "timeToRecordSeconds": _seconds_between(row.ended_at, row.bootstrapped_at),
         "createdAt": time_text(row.created_at),
         "updatedAt": time_text(row.updated_at),
+    }
+
+
+def _agent(agents: Iterable[Json], extension_id: str | None) -> Json | None:
+    """Return the agent who owns the call, if one does."""
+    if not extension_id:
+        return None
+    return next((one for one in agents if one["extensionId"] == extension_id), None)
+
+
+def _conversation(row: Row[Any]) -> Json:
+    return {
+        "id": row.conversation_id,
+        "mainCallId": row.main_call_id or row.call_id,
+        "isMain": row.main_call_id is None,
     }
 
 

@@ -3,7 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.types import Counter, Json, UtcDateTime
+from app.db.types import Counter
+from app.db.types import Json
+from app.db.types import UtcDateTime
 
 revision = "20261123_first"
 down_revision = None

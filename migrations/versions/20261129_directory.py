@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.types import Json, UtcDateTime
+from app.db.types import Json
+from app.db.types import UtcDateTime
 
 revision = "20261129_directory"
 down_revision = "20261129_home_country"
