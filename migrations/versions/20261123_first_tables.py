@@ -3,9 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.types import Counter
-from app.db.types import Json
-from app.db.types import UtcDateTime
+from app.db.types import Counter, Json, UtcDateTime
 
 revision = "20261123_first"
 down_revision = None

@@ -1,7 +1,6 @@
 """Index calls by whose they are, for lists by agent."""
 
-from app.db.indexes import create_index
-from app.db.indexes import drop_index
+from app.db.indexes import create_index, drop_index
 
 revision = "20261129_call_agents_index"
 down_revision = "20261129_call_agents"

@@ -3,8 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.types import Json
-from app.db.types import UtcDateTime
+from app.db.types import Json, UtcDateTime
 
 revision = "20261129_directory"
 down_revision = "20261129_home_country"
