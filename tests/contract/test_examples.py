@@ -118,6 +118,9 @@ async def stage(make_settings: Any, sqlite_url: str) -> AsyncIterator[Stage]:
 @pytest.fixture
 async def world(stage: Stage) -> dict[str, str]:
     """What the pages name, and what takes its place here: a recorded call of Ana's that the service knows."""
+    # First, and of another extension: pages that take the latest call mean the recorded one.
+    voicemail_id = await left(stage, agent="103")
+    await know_voicemail(stage, voicemail_id, extension_id="711000103")
     recording_id = await stage.recorded(agent="101")
     call_id = await stage.know(recording_id)
     call = await stage.reader.get(f"/v1/calls/{call_id}")
@@ -131,8 +134,6 @@ async def world(stage: Stage) -> dict[str, str]:
     process = stage.process
     context = accounts_context(stage.database, process.clock, process.connections)
     await DirectoryReader(context, stage.settings.directory_refresh_seconds).step()
-    voicemail_id = await left(stage)
-    await know_voicemail(stage, voicemail_id)
     here = str(stage.reader.base_url).rstrip("/")
     return {
         "http://127.0.0.1:8000": here,

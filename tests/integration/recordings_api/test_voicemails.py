@@ -27,9 +27,9 @@ def path(voicemail_id: str) -> str:
     return f"/v1/voicemails/{voicemail_id}/content"
 
 
-async def left(stage: Stage) -> str:
+async def left(stage: Stage, agent: str = "101") -> str:
     """Let a caller leave a voicemail; return its id once RingCentral has its transcript."""
-    truth = await stage.play("voicemail", agent="101")
+    truth = await stage.play("voicemail", agent=agent)
     (record,) = truth["sessions"][0]["records"]
     voicemail_id = str(record["voicemail"]["id"])
     stage.simulator.clock.advance(300)
