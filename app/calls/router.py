@@ -254,7 +254,7 @@ async def _load_records(services: Services, key: Key, name: str) -> tuple[list[A
     async with services.database.read() as db:
         call_id = await load_id(db, key.account_id, name)
         rows = (await store.load_records(db, key.account_id, [call_id]))[call_id]
-        primary_id, _ = await views.load_primary(db, key.account_id, call_id)
+        primary_id = await views.load_primary(db, key.account_id, call_id)
     return rows, primary_id
 
 

@@ -79,6 +79,7 @@ class Recording(ApiModel):
     duration: float | None = Field(description="In seconds; set once it is ready.", examples=[92])
     record_ids: list[str] = Field(description="The records that name it.")
     announced: bool = Field(description="Whether an event announced it during the call.")
+    active: bool = Field(description="Whether it is running, by the last event about it.")
 
 
 VoicemailState = Literal["pending", "ready", "expired", "none", "no-permission"]
@@ -266,6 +267,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
             "duration": 92,
             "recordIds": ["QX7f14l8Nt_2aVB"],
             "announced": True,
+            "active": False,
         }
     ],
     "voicemail": None,

@@ -82,17 +82,27 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
 
 
 def recordings_json(
-    rows: Iterable[Row[Any]], announced: Sequence[str], stored: Mapping[str, RecordingRow]
+    rows: Iterable[Row[Any]],
+    details: Mapping[str, Any],
+    stored: Mapping[str, RecordingRow],
 ) -> list[Json]:
-    """Collect recordings from records, their legs and events, each once. `stored`: their rows, by id."""
+    """Collect recordings from records, their legs and events, each once. `stored`: their rows, by id.
+
+    `details` of the call have the ids of those that events announced, and of those that are running.
+    """
     found: dict[str, Json] = {}
     for row in rows:
         for part in (row.raw, *_objects(row.raw.get("legs"))):
             _add_recording(found, part.get("recording"), row.record_id)
-    for recording_id in announced:
+    active = details.get("activeRecordingIds") or ()
+    for recording_id in details.get("recordingIds") or ():
         found.setdefault(recording_id, _recording(recording_id))["announced"] = True
     return [
-        {**shown, **_recording_state(shown, stored.get(recording_id))}
+        {
+            **shown,
+            "active": recording_id in active,
+            **_recording_state(shown, stored.get(recording_id)),
+        }
         for recording_id, shown in found.items()
     ]
 
@@ -236,21 +246,21 @@ async def load_views_by_id(
     return {view["id"]: view for view in await load_views(db, account_id, rows)}
 
 
-async def load_primary(
-    db: AsyncConnection, account_id: AccountId, call_id: str
-) -> tuple[str | None, list[str]]:
-    """Return the id of a call's primary record, and the ids of the recordings that events announced."""
-    query = select(calls.c.primary_record_id, calls.c.details)
-    row = (await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))).one()
-    return row.primary_record_id, list(row.details.get("recordingIds") or ())
+async def load_primary(db: AsyncConnection, account_id: AccountId, call_id: str) -> str | None:
+    """Return the id of a call's primary record."""
+    query = select(calls.c.primary_record_id)
+    found: str | None = await db.scalar(
+        query.where(calls.c.account_id == account_id, calls.c.call_id == call_id)
+    )
+    return found
 
 
 async def load_recordings(db: AsyncConnection, account_id: AccountId, call_id: str) -> list[Json]:
     """Return the recordings of a call."""
     rows = (await store.load_records(db, account_id, [call_id]))[call_id]
     stored = (await recordings.load_of_calls(db, account_id, [call_id]))[call_id]
-    _, announced = await load_primary(db, account_id, call_id)
-    return recordings_json(rows, announced, stored)
+    query = select(calls.c.details).where(calls.c.account_id == account_id, calls.c.call_id == call_id)
+    return recordings_json(rows, (await db.execute(query)).scalar_one(), stored)
 
 
 async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: str) -> tuple[Json, list[Json]]:
@@ -326,7 +336,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "ringSeconds": details.get("ringSeconds"),
         "talkSeconds": details.get("talkSeconds"),
         "holdSeconds": details.get("holdSeconds"),
-        "recordings": recordings_json(records, details.get("recordingIds") or (), parts.recordings[call_id]),
+        "recordings": recordings_json(records, details, parts.recordings[call_id]),
         "voicemail": voicemails_json(parts.voicemails.get(call_id, {}).values()),
         "records": [record_json(record, row.primary_record_id) for record in records],
         "parties": row.parties,

@@ -102,5 +102,6 @@ def _details(call: Call, derived: DerivedCall, view: CallView) -> dict[str, obje
         "onBehalfOf": derived.on_behalf_of,
         "agents": [agent.to_json() for agent in derived.agents],
         "recordingIds": list(view.recording_ids),
+        "activeRecordingIds": [recording.id for recording in view.recordings if recording.active],
         **kept,
     }

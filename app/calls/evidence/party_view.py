@@ -132,6 +132,8 @@ class PartyView:
             "queueCall": self.queue_call or None,
             "missedCall": self.missed_call or None,
             "conferenceRole": self.conference_role,
+            "ringOutRole": self.ring_out_role,
+            "parkId": self.park_id,
             "answeredAt": _json_time(self.answered_at),
             "endedAt": _json_time(self.ended_at),
             "ringSeconds": total_seconds(ringing) if ringing else None,
