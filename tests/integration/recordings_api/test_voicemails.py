@@ -15,7 +15,9 @@ from app.enrichment.audio.archive_store import FolderArchive
 from app.enrichment.voicemails.archiver import VoicemailArchiver
 from app.enrichment.voicemails.watcher import VoicemailPlan, VoicemailWatcher
 from app.simulator.platform import audio
+from app.simulator.platform.views import iso
 from app.simulator.platform.voicemails import seconds_of
+from tests.conftest import answer_to
 from tests.factories_calls import ACCOUNT, ANA, BEN, seed_call
 from tests.fakes.context import accounts_context
 from tests.fakes.reader_stage import Stage, simulated, staged
@@ -31,9 +33,13 @@ async def left(stage: Stage, agent: str = "101") -> str:
     """Let a caller leave a voicemail; return its id once RingCentral has its transcript."""
     truth = await stage.play("voicemail", agent=agent)
     (record,) = truth["sessions"][0]["records"]
-    voicemail_id = str(record["voicemail"]["id"])
-    stage.simulator.clock.advance(300)
-    return voicemail_id
+    voicemail = record["voicemail"]
+
+    async def transcribed() -> str | None:
+        is_there = iso(stage.simulator.now()) > voicemail["transcribedAt"]
+        return str(voicemail["id"]) if is_there else None
+
+    return str(await answer_to(transcribed))
 
 
 def whole(stage: Stage, voicemail_id: str) -> bytes:
