@@ -181,7 +181,8 @@ def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
     elif not outbound and (callee.extension_number or _is_short(callee.phone_number)):
         callee = callee.or_else(Endpoint(extension_id=extension_id))
     is_voicemail = record.message is not None and _word(record.message.type) == "voicemail"
-    outcome = read_outcome(record.result)
+    is_fax = _word(record.type) == "fax"
+    outcome = Outcome.FAX if is_fax else read_outcome(record.result)
     return Statement(
         witness=Witness.CALL_LOG if version.source is not Source.ACTIVE_CALLS else Witness.ACTIVE_CALLS,
         key=record.id,
@@ -208,6 +209,8 @@ def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
 
 
 def _unanswered(record: CallRecord, outcome: Outcome, *, is_voicemail: bool) -> Outcome | None:
+    if outcome is Outcome.FAX:
+        return outcome
     if is_connected(record.result):
         return None
     if is_voicemail and outcome in (Outcome.MISSED, Outcome.NO_ANSWER, Outcome.UNKNOWN):
@@ -218,7 +221,8 @@ def _unanswered(record: CallRecord, outcome: Outcome, *, is_voicemail: bool) -> 
 def _lines(
     record: CallRecord, extension_id: str | None, caller: Endpoint, callee: Endpoint, attempt: Role | None
 ) -> Iterator[Line]:
-    connected = is_connected(record.result)
+    # Nobody talks in a fax.
+    connected = is_connected(record.result) and _word(record.type) != "fax"
     began_at = record.start_time
     if attempt is Role.SIDE_ATTEMPT:
         # Its duration includes the ringing, so it does not tell how long they talked.
@@ -250,7 +254,7 @@ def _lines(
 def _called_line(record: CallRecord, extension_id: str | None, callee: Endpoint) -> Line:
     """Return the line of the extension whose inbound record this is."""
     is_queue = read_outcome(record.result) is Outcome.ABANDONED
-    connected = is_connected(record.result)
+    connected = is_connected(record.result) and _word(record.type) != "fax"
     talked = tuple(_talks(record, extension_id)) if connected else ()
     name = _own_name(record, extension_id)
     return Line(

@@ -424,3 +424,15 @@ def test_a_blind_transfer_to_an_outside_number_is_shown() -> None:
     tape.says(60.0, 3, "Disconnected")
     call = derive(events=tape.deliveries)
     assert (call.transferred_to, call.external_number, call.direction) == (OUTSIDE, DANA_NUMBER, "Inbound")
+
+
+@BOTH
+@pytest.mark.parametrize("result", ["Sent", "Busy", "No Answer", "Accepted", "Received", "Fax Send Error"])
+@pytest.mark.parametrize("direction", ["Inbound", "Outbound"])
+def test_a_fax_has_no_talk_and_its_own_outcome(company: Company, result: str, direction: str) -> None:
+    sides_of = (DANA_NUMBER, ANA_NUMBER) if direction == "Inbound" else (ANA_NUMBER, DANA_NUMBER)
+    call = derive(
+        company, records=[record(direction, result, *sides_of, extension=ANA, type="Fax", duration=30)]
+    )
+    assert (call.outcome, call.talk_seconds, call.answered_at) == (Outcome.FAX, 0.0, None)
+    assert (call.direction, call.external_number) == (direction, DANA_NUMBER)
