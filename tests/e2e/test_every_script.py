@@ -6,6 +6,7 @@ sentences; only ids are the simulator's.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -437,7 +438,10 @@ async def test_a_user_without_company_rights_gets_a_call_of_every_script_that_co
         assert said == {script: list(rows) for script, rows in OF_BEN_ALONE.items()}
         refused = [one["path"] for one in company.world.simulator.requests if one["status"] == 403]
         recordings = [path for path in refused if "/recording/" in path]
-        assert len(refused) - len(recordings) <= 2, "what a user may not is not asked again and again"
+        others = Counter(path for path in refused if path not in recordings)
+        # The levels of calls, and the time zone of a colleague.
+        assert len(others) <= 2
+        assert max(others.values(), default=0) <= 2, "what a user may not is not asked again and again"
         assert len(set(recordings)) == len(recordings), "nor is a colleague's recording"
 
 
