@@ -80,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _render_plain_tracebacks() -> None:
     """Log exceptions as the service does: a traceback with colours and variables takes seconds to render."""
     *others, _ = structlog.get_config()["processors"]
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, plain])
 
 

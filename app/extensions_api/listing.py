@@ -31,7 +31,8 @@ _LONGEST_CURSOR = 512
 _CURSOR = TypeAdapter(
     tuple[str, Annotated[str, StringConstraints(pattern=r"^[ -~]+$", max_length=MAX_OUTSIDE_ID)]]
 )
-Word = Annotated[str, StringConstraints(min_length=1, max_length=widths.TEXT)]
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=widths.TEXT)]
+"""Text without control characters, which no stored word has and PostgreSQL refuses."""
 
 
 class ExtensionQuery(BaseModel):

@@ -49,7 +49,7 @@ SESSION = "1229016182016"
 TELEPHONY_SESSION = "s-a0c14f2b77d1ez1928b3f4c10z5e6f70000"
 
 
-_ASKS_RINGCENTRAL = r"/v1/(recordings|call-log|active-calls|extensions)(/|$)"
+_ASKS_RINGCENTRAL = r"/v1/(recordings|voicemails|call-log|active-calls|extensions)(/|$)"
 """Without a RingCentral these can only answer 502; tests/integration/call_log_api has one."""
 
 RULES = (

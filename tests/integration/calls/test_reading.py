@@ -147,7 +147,7 @@ async def test_a_recording_is_shown_once_however_often_it_is_named(
 ) -> None:
     call = await seed_full_call(database)
     (full, announced) = (await get(client, f"/v1/calls/{call.call_id}/recordings"))["data"]
-    unheard: dict[str, Any] = {"contentType": None, "duration": None}
+    unheard: dict[str, Any] = {"contentType": None, "duration": None, "active": False}
     assert full == {
         **RECORDING,
         **unheard,

@@ -18,8 +18,12 @@ BOUNDED = {
     # Accounts that a key or a credential may see, constants of ours, sub-selects, what a page or a screen
     # holds.
     "app/calls/attachments/idempotency.py": 1,
-    "app/calls/listing/query.py": 1,
-    "app/calls/media/recordings.py": 4,
+    "app/calls/listing/crm.py": 2,
+    "app/calls/listing/normal_numbers.py": 1,  # a batch
+    "app/calls/listing/query.py": 3,
+    "app/calls/media/rows.py": 4,
+    "app/accounts/directory/store.py": 1,
+    "app/extensions_api/listing.py": 1,
     "app/calls/store.py": 3,
     "app/accounts/credentials.py": 1,
     "app/enrichment/gaps.py": 4,
