@@ -89,8 +89,7 @@ def _person_key(line: Line, sides: Sides) -> str | None:
     if line.role in (Role.MACHINE, Role.JOINED):
         return None
     if line.role is Role.SIDE_ATTEMPT:
-        person = sides.company.owner_of_private(sides.number(line.side).e164 or "")
-        owner = line.owner or (person.extension_id if person else None)
+        owner = line.owner or sides.owner_of(line.side)
         return f"extension:{owner}" if owner else None
     key = sides.key(line.side)
     is_named = key.startswith(("extension:", "short:"))

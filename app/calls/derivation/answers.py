@@ -28,7 +28,9 @@ class Answers:
         answers = cls()
         for statement in statements:
             for line in statement.lines:
-                if line.role in _ANSWERABLE:
+                # A menu can show as Answered in events.
+                is_menu = not statement.is_record and sides.is_machine(line.side)
+                if line.role in _ANSWERABLE and not is_menu:
                     answers.claims[_key(line, sides, direction)].append((statement, line))
         return answers
 
@@ -46,7 +48,8 @@ class Answers:
 
 def _key(line: Line, sides: Sides, direction: str | None) -> str:
     if line.role is Role.SIDE_ATTEMPT:
-        return f"extension:{line.owner}" if line.owner else f"side:{sides.key(line.side)}"
+        owner = line.owner or sides.owner_of(line.side)
+        return f"extension:{owner}" if owner else f"side:{sides.key(line.side)}"
     is_outside = sides.where(line.side) is not Where.INSIDE
     if line.role is Role.CALLED and direction == "Outbound" and is_outside:
         return FAR

@@ -143,7 +143,7 @@ class _Derivation:
         return self._sides.merge([one.callee for one in ordered])
 
     def _by_start(self, *, earliest: bool = False) -> list[Statement]:
-        saw = [one for one in self._events if one.saw_start and one.witness is Witness.SESSION_EVENTS]
+        saw = [one for one in self._events if _saw_start(one)]
         late = [one for one in self._events if one not in saw]
         records = self._records or self._steps() or self._attempts
         if earliest:
@@ -162,8 +162,10 @@ class _Derivation:
             self._note("direction", next(iter(claims), None))
             return OUTBOUND
         whole = [one for one in claims if not one.is_side_attempt and not one.is_step]
+        # Events that saw the start show who began. Without them, an outbound record or event names an
+        # extension as its caller: nobody else has one.
+        whole = [one for one in whole if _saw_start(one)] or whole
         outbound = [one for one in whole if one.direction == OUTBOUND]
-        # An outbound record or event names an extension as its caller: nobody else has one.
         decisive = outbound or whole or claims
         self._note("direction", next(iter(decisive), None))
         if outbound:
@@ -219,8 +221,7 @@ class _Derivation:
 
     def _is_sought(self, line: Line) -> bool:
         """Whether a line is a private phone of somebody of the company."""
-        number = self._sides.number(line.side).e164
-        return number is not None and self._company.owner_of_private(number) is not None
+        return self._sides.owner_of(line.side) is not None
 
     def _is_nameless_far_side(self, statement: Statement) -> bool:
         """Whether a called party has no extension and no number: the public network's side of a call."""
@@ -286,11 +287,15 @@ class _Derivation:
             claims = [claim for lines in answered.values() for claim in lines]
             self._note("outcome", max(claims, key=lambda claim: _trust(claim[0]))[0])
             return Outcome.ANSWERED
-        for one in [*self._records, *self._events, *self._attempts]:
+        final = [one for one in self._records if not one.is_provisional]
+        early = [one for one in self._records if one.is_provisional]
+        for one in [*final, *self._events, *early, *self._attempts]:
             is_known = one.unanswered not in (None, Outcome.UNKNOWN)
             if is_known and not (is_own_number and one.unanswered is Outcome.ANSWERED):
                 self._note("outcome", one)
                 return self._unanswered(one.unanswered or Outcome.UNKNOWN, direction, to)
+        if direction == INBOUND and self._met_machines_only():
+            return Outcome.ABANDONED
         return Outcome.VOICEMAIL if is_own_number else Outcome.UNKNOWN
 
     def _unanswered(self, outcome: Outcome, direction: str | None, to: Endpoint) -> Outcome:
@@ -301,7 +306,15 @@ class _Derivation:
         # The records of a queue's members say Missed: that is about their phones, not about the call.
         person = self._sides.person(to)
         is_queue = any(one.names_queue for one in self._all) or (person is not None and person.is_queue)
-        return Outcome.ABANDONED if is_queue else Outcome.MISSED
+        return Outcome.ABANDONED if is_queue or self._met_machines_only() else Outcome.MISSED
+
+    def _met_machines_only(self) -> bool:
+        """Whether the caller came no further than to menus, as the directory tells."""
+        lines = [
+            line for one in self._all for line in one.lines if line.role not in (Role.CALLER, Role.JOINED)
+        ]
+        machines = [line for line in lines if self._sides.is_machine(line.side)]
+        return bool(machines) and all(line in machines or line.role is Role.MACHINE for line in lines)
 
     def _is_own_number(self, from_: Endpoint, to: Endpoint, origin: str | None) -> bool:
         """Whether an extension called itself, which only its voicemail can answer. A RingOut does that to
@@ -390,6 +403,11 @@ class _Derivation:
 
 
 _TRUST = {Witness.PRESENCE: 0, Witness.SESSION_EVENTS: 1, Witness.ACTIVE_CALLS: 2, Witness.CALL_LOG: 3}
+
+
+def _saw_start(statement: Statement) -> bool:
+    """Whether a statement is that of session events which show the beginning of the call."""
+    return statement.saw_start and statement.witness is Witness.SESSION_EVENTS
 
 
 def _trust(statement: Statement) -> tuple[bool, int]:

@@ -123,6 +123,16 @@ class Sides:
             return person.extension_id
         return self.short.get(side.extension_number or self.number(side).extension or "")
 
+    def is_machine(self, side: Endpoint) -> bool:
+        """Whether the directory knows the side as a queue, a menu or the like."""
+        person = self.person(side)
+        return person is not None and not person.is_person
+
+    def owner_of(self, side: Endpoint) -> str | None:
+        """Return whose private phone a side is: the extension id, by the directory."""
+        owner = self.company.owner_of_private(self.number(side).e164 or "")
+        return owner.extension_id if owner else None
+
     def key(self, side: Endpoint) -> str:
         """Return a name for whoever is on the side, the same for all witnesses that know enough."""
         extension_id = self.extension_id(side)

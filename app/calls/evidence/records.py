@@ -235,7 +235,7 @@ def _lines(
         )
         return
     if attempt is Role.HANDED_TO:
-        sender = Endpoint(extension_id=extension_id or caller.extension_id, name=caller.name)
+        sender = Endpoint(extension_id=extension_id or caller.extension_id)
         yield Line(role=Role.CALLED, side=sender, handed_on=True)
         yield Line(role=Role.HANDED_TO, side=callee, answered=connected or None, began_at=began_at)
         return

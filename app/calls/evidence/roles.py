@@ -20,6 +20,9 @@ from app.values.phone_numbers import read_phone_number
 SUCCESSION = timedelta(seconds=2)
 """How far apart a party's leaving and its successor's coming may be; 0-30 ms in published streams."""
 
+_TELLING_DIGITS = 7
+"""Digits at the end of a number that two numbers of one call hardly share."""
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -151,11 +154,12 @@ def _transfers(parties: Sequence[PartyView]) -> tuple[frozenset[str], frozenset[
 def _side_attempts(
     called: Sequence[PartyView], caller: PartyView | None, others: frozenset[str]
 ) -> frozenset[str]:
-    """Return the outside phones at which a colleague was sought, in a call that came from outside.
+    """Return the outside phones at which a colleague was sought, beside the colleague's own.
 
     Menus and announcements show the number that was dialled, such an attempt the number that it rings.
     """
-    if caller is None or caller.extension_id:
+    is_to_outside = not any(party.extension_id for party in called)
+    if caller is None or (caller.extension_id and is_to_outside):
         return frozenset()
     dialled = {number_key(caller.to.phone_number), number_key(caller.from_.phone_number), None}
     return frozenset(
@@ -263,6 +267,9 @@ class _Successors:
 
 
 def number_key(raw: str | None) -> str | None:
-    """Return a form in which spellings of one number are equal as far as no region is needed."""
+    """Return a form in which spellings of one number are equal, whatever the region: its last digits."""
     number = read_phone_number(raw)
-    return (number.e164 or number.raw) if number else None
+    if number is None:
+        return None
+    digits = "".join(filter(str.isdigit, number.e164 or number.raw))
+    return digits[-_TELLING_DIGITS:] if len(digits) >= _TELLING_DIGITS else number.raw

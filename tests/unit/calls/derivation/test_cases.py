@@ -102,19 +102,23 @@ def record(
     return read
 
 
-def derive(
-    company: Company = UNKNOWN_COMPANY,
-    *,
-    events: Sequence[Json] = (),
-    records: Sequence[CallRecord] = (),
-) -> DerivedCall:
+def facts_of(events: Sequence[Json]) -> SessionFacts:
     facts = SessionFacts()
     for payload in events:
         event = read_notification(payload, received_at(payload))
         assert isinstance(event, TelephonyEvent | PresenceEvent)
         for call in event.calls:
             facts = facts.union(call.facts)
-    statement = state_events(read_parties(facts))
+    return facts
+
+
+def derive(
+    company: Company = UNKNOWN_COMPANY,
+    *,
+    events: Sequence[Json] = (),
+    records: Sequence[CallRecord] = (),
+) -> DerivedCall:
+    statement = state_events(read_parties(facts_of(events)))
     versions = [RecordVersion(one, Source.CALL_LOG, START) for one in records]
     return derive_call([*([statement] if statement else []), *state_records(versions)], company)
 
@@ -436,3 +440,71 @@ def test_a_fax_has_no_talk_and_its_own_outcome(company: Company, result: str, di
     )
     assert (call.outcome, call.talk_seconds, call.answered_at) == (Outcome.FAX, 0.0, None)
     assert (call.direction, call.external_number) == (direction, DANA_NUMBER)
+
+
+@BOTH
+def test_a_colleague_sought_on_the_mobile_does_not_make_a_call_external(company: Company) -> None:
+    tape = Tape()
+    tape.says(
+        0.0, 1, "Setup", BEN, **sides({"phoneNumber": BEN_NUMBER, "extensionId": BEN}, {"phoneNumber": "101"})
+    )
+    tape.says(0.1, 2, "Proceeding", ANA, to={"phoneNumber": ANA_NUMBER, "extensionId": ANA})
+    tape.says(9.0, 3, "Proceeding", to={"phoneNumber": MOBILE})
+    tape.says(14.0, 3, "Answered")
+    tape.says(14.1, 2, "Disconnected", ANA, reason="Pickup")
+    tape.says(60.0, 1, "Disconnected", BEN)
+    tape.says(60.0, 3, "Disconnected")
+    call = derive(company, events=tape.deliveries)
+    assert (call.direction, call.internal, call.external_number) == ("Outbound", True, None)
+    assert (call.outcome, call.agents[0].extension_id) == (Outcome.ANSWERED, BEN)
+
+
+def test_who_answers_on_the_mobile_is_known_by_the_directory() -> None:
+    tape = Tape()
+    tape.customer_calls(ANA_NUMBER)
+    tape.rings(0.022, 2, ANA, "Ana Ruiz", ANA_NUMBER)
+    tape.says(9.0, 3, "Proceeding", to={"phoneNumber": MOBILE})
+    tape.says(14.0, 3, "Answered")
+    tape.says(60.0, 1, "Disconnected")
+    tape.says(60.0, 3, "Disconnected")
+    call = derive(COMPANY, events=tape.deliveries)
+    assert (call.outcome, call.external_number, call.direction) == (Outcome.ANSWERED, DANA_NUMBER, "Inbound")
+    assert people(call) == [(ANA, "answered")]
+    assert call.agents[0].talk_seconds == pytest.approx(46.0)
+
+
+@BOTH
+def test_a_pick_up_known_from_its_own_record_alone_does_not_turn_the_call(company: Company) -> None:
+    tape = Tape()
+    tape.ana_answers()
+    tape.says(60.0, 1, "Disconnected")
+    tape.says(60.0, 2, "Disconnected", ANA)
+    pick_up = record("Outbound", "Call connected", BEN_NUMBER, DANA_NUMBER, extension=BEN, action="Pickup")
+    call = derive(company, events=tape.deliveries, records=[pick_up])
+    assert (call.direction, call.external_number) == ("Inbound", DANA_NUMBER)
+
+
+def test_what_a_record_says_before_the_end_counts_less_than_events() -> None:
+    tape = Tape()
+    tape.ana_dials()
+    tape.says(9.0, 2, "Disconnected", reason="NoAnswer")
+    tape.says(9.1, 1, "Disconnected", ANA)
+    stopped = record("Outbound", "Stopped", ANA_NUMBER, DANA_NUMBER, extension=ANA)
+    statement = state_events(read_parties(facts_of(tape.deliveries)))
+    early = state_records([RecordVersion(stopped, Source.CALL_LOG, START, is_provisional=True)])
+    assert statement is not None
+    assert derive_call([statement, *early]).outcome is Outcome.NO_ANSWER
+
+
+@pytest.mark.parametrize("codes", [["Setup"], ["Setup", "Answered"], ["Answered"]])
+def test_a_caller_who_hangs_up_in_a_menu_with_an_extension_has_abandoned_the_call(codes: list[str]) -> None:
+    tape = Tape()
+    tape.customer_calls(MAIN_NUMBER)
+    for second, code in enumerate(codes):
+        tape.says(0.1 + second, 2, code, MENU, to={"phoneNumber": MAIN_NUMBER, "extensionId": MENU})
+    tape.says(9.0, 1, "Disconnected")
+    tape.says(9.0, 2, "Disconnected", MENU)
+    hung_up = record("Inbound", "Hang Up", DANA_NUMBER, MAIN_NUMBER, extension=MENU)
+    for call in (derive(COMPANY, events=tape.deliveries), derive(COMPANY, records=[hung_up])):
+        assert (call.outcome, call.agents, call.answered_at) == (Outcome.ABANDONED, (), None)
+        assert (call.direction, call.external_number) == ("Inbound", DANA_NUMBER)
