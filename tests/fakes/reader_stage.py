@@ -32,6 +32,10 @@ PLAIN = Timing(provisional_share=0.0, straggler_share=0.0, correction_share=0.0,
 Json = dict[str, Any]
 
 
+PATIENCE_SECONDS = 60.0
+"""How long a request may take: a busy machine must not decide a test."""
+
+
 @dataclass
 class Stage:
     """The simulator, the service, and a reader of it."""
@@ -59,7 +63,9 @@ class Stage:
 
     async def play(self, script: str, **wishes: Any) -> Json:
         """Let a call happen and wait for its end; return its truth."""
-        async with httpx.AsyncClient(base_url=self.simulator.links.platform, trust_env=False) as control:
+        async with httpx.AsyncClient(
+            base_url=self.simulator.links.platform, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as control:
             answer = await control.post("/_sim/calls", json={"script": script} | wishes)
             assert answer.status_code == 200, answer.text
             name = answer.json()[0]["id"]
@@ -150,6 +156,7 @@ async def staged(
                 base_url=f"http://127.0.0.1:{port}",
                 headers={"Authorization": f"Bearer {SECRETS['api_key']}"},
                 trust_env=False,
+                timeout=PATIENCE_SECONDS,
             ) as reader:
                 yield Stage(simulator, app, reader, settings)
         finally:
