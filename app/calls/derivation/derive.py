@@ -18,6 +18,7 @@ from app.calls.derivation.sides import Sides, Where
 from app.calls.derivation.times import first_told, hold_seconds, ring_seconds, talk_times
 from app.calls.evidence.facts import Endpoint
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
+from app.calls.evidence.records import QUEUE_SEPARATORS
 from app.calls.evidence.statements import Line, Role, Statement, Witness
 from app.calls.model import Outcome
 from app.values.phone_numbers import NumberKind
@@ -417,6 +418,6 @@ def _trust(statement: Statement) -> tuple[bool, int]:
 def _without_label(name: str | None, queue_name: str | None) -> str | None:
     """Take the queue's name from before a caller's."""
     if name and queue_name:
-        for separator in (" - ", " – "):
+        for separator in QUEUE_SEPARATORS:
             name = name.removeprefix(queue_name + separator)
     return name

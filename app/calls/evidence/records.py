@@ -40,7 +40,8 @@ _ORIGINS = {
     "conference call": "Conference",
 }
 _DIRECTIONS = {"inbound": "Inbound", "outbound": "Outbound"}
-_QUEUE_SEPARATORS = (" - ", " – ")
+QUEUE_SEPARATORS = (" - ", " – ")
+"""Between a queue's name and the caller's, where a record shows both as one."""
 
 
 def primary_of(versions: Collection[RecordVersion]) -> CallRecord | None:
@@ -181,8 +182,7 @@ def _statement(version: RecordVersion, attempt: Role | None) -> Statement:
     elif not outbound and (callee.extension_number or _is_short(callee.phone_number)):
         callee = callee.or_else(Endpoint(extension_id=extension_id))
     is_voicemail = record.message is not None and _word(record.message.type) == "voicemail"
-    is_fax = _word(record.type) == "fax"
-    outcome = Outcome.FAX if is_fax else read_outcome(record.result)
+    outcome = Outcome.FAX if _is_fax(record) else read_outcome(record.result)
     return Statement(
         witness=Witness.CALL_LOG if version.source is not Source.ACTIVE_CALLS else Witness.ACTIVE_CALLS,
         key=record.id,
@@ -221,8 +221,7 @@ def _unanswered(record: CallRecord, outcome: Outcome, *, is_voicemail: bool) -> 
 def _lines(
     record: CallRecord, extension_id: str | None, caller: Endpoint, callee: Endpoint, attempt: Role | None
 ) -> Iterator[Line]:
-    # Nobody talks in a fax.
-    connected = is_connected(record.result) and _word(record.type) != "fax"
+    connected = _has_talk(record)
     began_at = record.start_time
     if attempt is Role.SIDE_ATTEMPT:
         # Its duration includes the ringing, so it does not tell how long they talked.
@@ -254,7 +253,7 @@ def _lines(
 def _called_line(record: CallRecord, extension_id: str | None, callee: Endpoint) -> Line:
     """Return the line of the extension whose inbound record this is."""
     is_queue = read_outcome(record.result) is Outcome.ABANDONED
-    connected = is_connected(record.result) and _word(record.type) != "fax"
+    connected = _has_talk(record)
     talked = tuple(_talks(record, extension_id)) if connected else ()
     name = _own_name(record, extension_id)
     return Line(
@@ -334,7 +333,7 @@ def _own_name(record: CallRecord, extension_id: str | None) -> str | None:
 def _queue_label(record: CallRecord) -> tuple[str | None, str | None]:
     """Return the queue's and the caller's name of a record that shows both as one."""
     shown, queue = record.from_party.name or "", record.to_party.name or ""
-    for separator in _QUEUE_SEPARATORS:
+    for separator in QUEUE_SEPARATORS:
         if queue and shown.startswith(queue + separator):
             return queue[: widths.TEXT], shown[len(queue + separator) :] or None
     return None, None
@@ -366,6 +365,15 @@ def _side(party: Party) -> Endpoint:
         party.extension_number,
         party.location,
     )
+
+
+def _has_talk(record: CallRecord) -> bool:
+    """Whether people were connected. Nobody talks in a fax."""
+    return is_connected(record.result) and not _is_fax(record)
+
+
+def _is_fax(record: CallRecord) -> bool:
+    return _word(record.type) == "fax"
 
 
 def _is_short(raw: str | None) -> bool:

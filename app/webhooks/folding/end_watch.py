@@ -7,8 +7,7 @@ import structlog
 
 from app import metrics
 from app.accounts.context import AccountsContext
-from app.calls.evidence.facts import SessionFacts
-from app.calls.evidence.parties import read_parties
+from app.calls.evidence.parties import read_stored
 from app.calls.ledger import open_ledger
 from app.calls.model import Stage
 from app.db.failures import describe_failure, is_data_fault
@@ -114,7 +113,7 @@ class EndWatch(Worker):
                     break
                 work += len(call.facts)
                 await breaks.before(len(call.facts))
-                view = read_parties(SessionFacts.from_json(call.facts))
+                view = read_stored(call.facts)
                 judge(ledger, call, view, self._rules)
                 if call.end_check_at is not None and call.end_check_at <= ledger.now:
                     # Silent for too long. Checked again in any case, so that a lost reply leaves no call

@@ -244,7 +244,7 @@ class LiveCalls(AccountsWorker):
                 call.ask_at = ledger.now + self._settling_time
                 ledger.keep(call)
                 return
-            view = parties.read_parties(SessionFacts.from_json(call.facts))
+            view = parties.read_stored(call.facts)
             call.end_check_at = None
             call.state_known_at = asked_at
             last_at = ended_at or view.last_terminal_at or view.last_news_at or ledger.now
