@@ -108,18 +108,24 @@ def pytest_report_header() -> str:
     return f"PostgreSQL: {postgres_binaries.version_of(folder)} in {folder}"
 
 
-UNTRACED = ("tests/e2e/", "tests/property/test_fuzz_", "tests/truth/test_conformance.py::test_calls_of_any")
+UNTRACED = (
+    "tests/e2e/",
+    "tests/property/test_fuzz_",
+    "tests/truth/test_conformance.py::test_calls_of_any",
+    "tests/contract/test_schemathesis.py",
+)
 """Tests during which coverage is not measured: tracing more than doubles their time. The end-to-end tests run
-the service in processes of its own, which it does not see; the others repeat what is covered already."""
+the service in processes of its own, which it does not see; the others repeat what is covered already. So does
+the second run of a test that runs on both databases."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs on PostgreSQL, what of it runs on another version as well, and what is not traced."""
     for item in items:
-        if item.nodeid.startswith(UNTRACED):
-            item.add_marker("no_cover")
         parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if item.nodeid.startswith(UNTRACED) or "postgresql" in parameters.values():
+            item.add_marker("no_cover")
         fixtures = getattr(item, "fixturenames", ())
         if "postgresql" in parameters.values() or "postgres" in fixtures:
             item.add_marker("postgresql")
