@@ -138,8 +138,13 @@ class Crowd:
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
-        """Deliver while the block runs."""
-        async with httpx.AsyncClient(trust_env=False, timeout=LONGEST_SECONDS) as client:
+        """Deliver while the block runs.
+
+        A connection is not used again after a second: a server closes what was idle for some seconds, which
+        would look like a response that never came when this process has stood still for that long.
+        """
+        limits = httpx.Limits(keepalive_expiry=1.0)
+        async with httpx.AsyncClient(trust_env=False, timeout=LONGEST_SECONDS, limits=limits) as client:
             senders = [asyncio.create_task(self._send_for_ever(client)) for _ in range(self.SENDERS)]
             try:
                 yield

@@ -187,11 +187,14 @@ class PlayedCompany:
         return [one.telephony_session_id for one in self.calls[script].sessions]
 
     async def settled(self, names: Sequence[str]) -> dict[str, Json]:
-        """Return these calls once all of them are final or absent, or as they are when time is up."""
+        """Return these calls once all of them are final or absent, or as they are when time is up.
+
+        A final call whose recording an event announces only now waits for that once more.
+        """
         latest, waiting = time.monotonic() + LIMIT_SECONDS, list(names)
         while waiting and time.monotonic() < latest:
             shown = await self.shown(waiting)
-            waiting = [name for name in waiting if shown[name].get("stage") not in {"final", "absent"}]
+            waiting = [name for name in waiting if not is_settled(shown[name])]
             await asyncio.sleep(1.0 if waiting else 0.0)
         return await self.shown(names)
 
@@ -202,6 +205,11 @@ class PlayedCompany:
     async def legs(self, name: str) -> list[Json]:
         legs: list[Json] = (await self.world.get(f"/v1/calls/{name}/legs"))["data"]
         return legs
+
+
+def is_settled(call: Json) -> bool:
+    states = {part["state"] for part in call.get("readiness", {}).values()}
+    return call.get("stage") == "absent" or (call.get("stage") == "final" and "pending" not in states)
 
 
 @asynccontextmanager
