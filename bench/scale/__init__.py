@@ -1,0 +1,1 @@
+"""The service for thousands of accounts and for years: what folding, reading, following and keeping cost."""

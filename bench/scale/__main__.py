@@ -1,0 +1,54 @@
+"""`python -m bench.scale`: prints one table of all parts; name parts to run these alone.
+
+Each part runs what it compares within the same seconds on the same machine, so only ratios mean something.
+`--quick` is faster and less exact, `--json` prints the figures for programs. The exit code is 1 when a part
+failed or a goal was missed.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.scale.figures import Figure
+
+Part = Callable[[bool], Coroutine[Any, Any, list[Figure]]]
+"""Measures, quickly or exactly."""
+
+PARTS: Mapping[str, Part] = {}
+
+
+def show(figures: list[Figure]) -> Table:
+    """Return the table for people."""
+    table = Table("measure", "measured", "limit or peer in the same run", "goal", "")
+    words = {True: "met", False: "missed", None: ""}
+    for one in figures:
+        table.add_row(one.measure, one.measured, one.peer, one.goal, words[one.is_met])
+    return table
+
+
+def main() -> int:
+    """Measure the named parts, or all."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help="the parts to measure; all by default")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    figures: list[Figure] = []
+    for name in arguments.parts or PARTS:
+        figures += asyncio.run(PARTS[name](arguments.quick))
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in figures], indent=2))
+    else:
+        Console(width=160).print(show(figures))
+    return int(any(one.is_met is False for one in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
