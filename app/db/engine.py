@@ -25,6 +25,7 @@ from app.db.connecting import CONNECT_SECONDS, Connector
 from app.db.failures import Failure, describe_failure, failure_of
 from app.db.files import prepare_file
 from app.db.pool import CountingPool
+from app.db.sqlite_connections import IMMEDIATE, SqliteConnections
 from app.errors import SettingsError, StorageUnavailable
 from app.log_repeats import Outage
 from app.values.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
@@ -32,9 +33,7 @@ from app.values.database_url import POSTGRES, SQLITE, Address, SqliteAddress, au
 CHANNEL = "aftercall"
 _WAKES = "aftercall_wakes"
 _AFTER_COMMIT = "aftercall_after_commit"
-_IMMEDIATE = "aftercall_immediate"
 _STATEMENT_SECONDS = 30.0
-_BUSY_MILLISECONDS = 15_000
 _READ_ONLY = "25006"
 
 Waker = Callable[[Collection[str]], None]
@@ -81,7 +80,7 @@ class Database:
         self.outage = Outage("the database is away")
         self._one_writer = asyncio.Lock()
         self._is_private = False
-        self._given_up: set[asyncio.Task[None]] = set()
+        self._sqlite: SqliteConnections | None = None
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
 
     def _open_sqlite(self) -> AsyncEngine:
@@ -93,10 +92,7 @@ class Database:
             pool_timeout=CONNECT_SECONDS,
             hide_parameters=True,  # errors are logged, and what people wrote must not be
         )
-        engine.sync_engine.dialect.do_terminate = self._give_up  # type: ignore[method-assign]
-        event.listen(engine.sync_engine, "do_connect", lambda *_: self.prepare_file())
-        event.listen(engine.sync_engine, "connect", prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        self._sqlite = SqliteConnections(engine.sync_engine, self.prepare_file)
         return engine
 
     def prepare_file(self) -> None:
@@ -189,7 +185,7 @@ class Database:
             info.pop(_WAKES, None)
             info.pop(_AFTER_COMMIT, None)
             if self.is_sqlite:
-                await db.execution_options(**{_IMMEDIATE: True})
+                await db.execution_options(**{IMMEDIATE: True})
             async with db.begin():
                 yield db
                 woken.update(info.pop(_WAKES, ()))
@@ -200,17 +196,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
-        await asyncio.gather(*self._given_up, return_exceptions=True)
-
-    def _give_up(self, dbapi_connection: Any) -> None:
-        """Close a connection of SQLite whose user was cancelled, in a task that nobody cancels.
-
-        SQLAlchemy closes it within the user's task. A user who is cancelled twice, like a stream whose reader
-        leaves, then stops aiosqlite's thread twice, and leaves a task that waits for it forever.
-        """
-        closing = asyncio.get_running_loop().create_task(dbapi_connection.driver_connection.close())
-        self._given_up.add(closing)
-        closing.add_done_callback(self._given_up.discard)
+        if self._sqlite is not None:
+            await self._sqlite.close()
 
 
 def _read_address(setting: str, url: str) -> Address:
@@ -273,28 +260,3 @@ class _storage_errors:  # noqa: N801 - reads as a statement at its call sites
             why = describe_failure(error)
             self._outage.failed(why)
             raise StorageUnavailable(f"the database did not answer: {why}") from error
-
-
-def prepare_sqlite(connection: Any, _record: Any = None) -> None:
-    """Apply the settings that all connections share."""
-    # The driver would open transactions itself, at the first change only: too late for BEGIN IMMEDIATE.
-    connection.isolation_level = None
-    try:
-        _set_pragmas(connection)
-    except BaseException:
-        connection.close()  # the pool does not know it yet
-        raise
-
-
-def _set_pragmas(connection: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    immediate = connection.get_execution_options().get(_IMMEDIATE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -17,8 +17,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import CHANNEL, Database, prepare_sqlite
+from app.db.engine import CHANNEL, Database
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
+from app.db.sqlite_connections import prepare_sqlite
 from app.db.tables import deliveries
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT

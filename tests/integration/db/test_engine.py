@@ -1,8 +1,11 @@
 """Connections whose users are cancelled."""
 
 import asyncio
+import threading
+from typing import Any
 
 import anyio
+import pytest
 from sqlalchemy import text
 
 from app.cli.group import wait_for_sqlite
@@ -32,3 +35,34 @@ async def test_a_cancelled_query_leaves_no_task_behind(database: Database) -> No
     # A connection that was being opened has a thread, which reports to the event loop of this test.
     await database.close()
     await wait_for_sqlite()
+
+
+async def test_a_cancelled_writer_of_sqlite_that_holds_a_cursor_holds_no_lock(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    async with database.engine.connect() as db:
+        driver: Any = (await db.get_raw_connection()).driver_connection
+        await driver.execute("BEGIN IMMEDIATE")
+        cursor = await driver.execute("SELECT * FROM sqlite_master")  # and no row of it is read
+        sync: Any = db.sync_connection
+        sync.invalidate(asyncio.CancelledError())
+        async with asyncio.timeout(60), database.write() as other:
+            await other.execute(text("DELETE FROM accounts"))
+    assert cursor is not None
+    await database.close()
+
+
+async def test_a_connection_to_sqlite_whose_opening_is_cancelled_is_closed(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(sqlite_url)
+
+    def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(database.engine.sync_engine.dialect, "initialize", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        async with database.read():
+            pass
+    await database.close()
+    async with asyncio.timeout(60):
+        await until(lambda: not any("_connection_worker" in thread.name for thread in threading.enumerate()))

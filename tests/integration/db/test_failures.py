@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import cast, insert, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db import engine
+from app.db import sqlite_connections
 from app.db.engine import Database
 from app.db.failures import Failure, failure_of
 from app.db.tables import accounts, calls, deliveries
@@ -171,7 +171,7 @@ async def test_too_many_connections_are_an_outage(postgres: Cluster, postgres_ur
 
 
 async def test_a_busy_sqlite_is_an_outage(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_BUSY_MILLISECONDS", 20)
+    monkeypatch.setattr(sqlite_connections, "_BUSY_MILLISECONDS", 20)
     database = Database(sqlite_url)
     other = sqlite3.connect(database.url.database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

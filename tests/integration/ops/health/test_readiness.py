@@ -131,7 +131,7 @@ async def test_read_only_server_is_not_ready(make_settings: Any, postgres_url: s
 async def test_locked_sqlite_file_is_not_ready(
     sqlite_url: str, make_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.db.engine._BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("app.db.sqlite_connections._BUSY_MILLISECONDS", 50)
     path = sqlite_url.removeprefix("sqlite+aiosqlite:///")
     database = Database(sqlite_url)
     services = services_on(make_settings, database)
