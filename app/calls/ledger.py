@@ -37,6 +37,9 @@ _KEYS = ("account_id", "call_id")
 _KEPT = frozenset({*_KEYS, "main_call_id"})
 """Columns that a changed call does not overwrite: the main call is chosen at the end of a transaction."""
 
+_ROWS_AT_A_STRETCH = 50
+"""Rows that are encoded before other tasks of the process have a turn."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -148,9 +151,14 @@ class Ledger:
             # After the commit: a transaction that is rolled back has moved nothing.
             after_commit(self.db, partial(_report_moves, moved))
 
+    async def _write_many(self, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows in parts: while one is sent, others of the process have a turn."""
+        for start in range(0, len(rows), _ROWS_AT_A_STRETCH):
+            await self.db.execute(statement, rows[start : start + _ROWS_AT_A_STRETCH])
+
     async def _write_calls(self) -> None:
         if self._new:
-            await self.db.execute(insert(calls), [_row(call) for call in self._new.values()])
+            await self._write_many(insert(calls), [_row(call) for call in self._new.values()])
         if self._changed:
             statement = (
                 update(calls)
@@ -160,7 +168,7 @@ class Ledger:
                 )
                 .values({name: bindparam(name) for name in _COLUMNS if name not in _KEPT})
             )
-            await self.db.execute(statement, [_row(call, keyed=True) for call in self._changed.values()])
+            await self._write_many(statement, [_row(call, keyed=True) for call in self._changed.values()])
         self._new.clear()
         self._changed.clear()
 
@@ -170,7 +178,7 @@ class Ledger:
                 {"account_id": self.account_id, "call_id": call_id, "alias": alias}
                 for call_id, alias in self._aliases
             ]
-            await self.db.execute(upsert_into(self.db, call_aliases).on_conflict_do_nothing(), rows)
+            await self._write_many(upsert_into(self.db, call_aliases).on_conflict_do_nothing(), rows)
             self._aliases.clear()
 
     async def _write_parties(self) -> None:
@@ -189,8 +197,10 @@ class Ledger:
             statement = statement.on_conflict_do_update(
                 index_elements=["account_id", "call_id", "kind", "value"],
                 set_={"started_at": statement.excluded.started_at},
+                # Nearly all stand there already: what does not change is not written again.
+                where=call_parties.c.started_at != statement.excluded.started_at,
             )
-            await self.db.execute(statement, rows)
+            await self._write_many(statement, rows)
             self._parties.clear()
         # After the insert, so that new parties are dated as well.
         for call_id, started_at in self._redated.items():
@@ -200,7 +210,7 @@ class Ledger:
 
     async def _write_events(self) -> None:
         if self._events:
-            await self.db.execute(insert(timeline), self._events)
+            await self._write_many(insert(timeline), self._events)
             # The counter is safe to overwrite: this transaction holds the account's row.
             own = accounts.c.account_id == self.account_id
             await self.db.execute(update(accounts).where(own).values(timeline_seq=self.seq))

@@ -16,12 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from app import log
+from bench.scale import folding
 from bench.scale.figures import Figure
 
 Part = Callable[[bool], Coroutine[Any, Any, list[Figure]]]
 """Measures, quickly or exactly."""
 
-PARTS: Mapping[str, Part] = {}
+PARTS: Mapping[str, Part] = {"folding": folding.measure}
 
 
 def show(figures: list[Figure]) -> Table:
@@ -42,6 +44,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    log.configure("warning", "console")
     figures: list[Figure] = []
     for name in arguments.parts or PARTS:
         figures += asyncio.run(PARTS[name](arguments.quick))

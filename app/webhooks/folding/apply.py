@@ -26,8 +26,11 @@ MOST_WORK = 5000
 it; a single call has a limit of its own, see `SessionFacts`. The rest of a batch is folded in the next
 transactions."""
 
-FACTS_AT_A_STRETCH = 200
-"""Facts that are computed before other tasks of the process have a turn."""
+WORK_AT_A_STRETCH = 100
+"""What is computed before other tasks of the process have a turn: facts, and as many for each call as it
+costs besides. Some milliseconds."""
+
+_WORK_OF_A_CALL = 15
 
 
 class Breaks:
@@ -35,14 +38,15 @@ class Breaks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._facts = 0
+        self._work = 0
 
     async def before(self, facts: int) -> None:
-        """Count the facts of the call that comes next; let others run first when it would be too many."""
-        self._facts += facts
-        if self._facts > FACTS_AT_A_STRETCH:
+        """Count the call that comes next, with its facts; let others run first when it would be too much."""
+        work = facts + _WORK_OF_A_CALL
+        self._work += work
+        if self._work > WORK_AT_A_STRETCH:
             await self._clock.sleep(0)
-            self._facts = 0
+            self._work = work
 
 
 @dataclass(slots=True)

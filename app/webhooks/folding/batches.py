@@ -1,16 +1,17 @@
 """What a batch of stored deliveries says, sorted by call. A batch fits into one transaction."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 from app.calls.evidence.facts import Fact
 from app.calls.insights.model import Version
 from app.calls.insights.store import BY_EVENT, InsightsArrival
+from app.clock import Clock
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.values.storable import BadJson
-from app.webhooks.folding.unfolded import Unfolded
+from app.webhooks.folding.unfolded import Unfolded, Waiting
 from app.webhooks.intake.deliveries import BARE
 from app.webhooks.payloads.decoding import decode_body
 from app.webhooks.payloads.notification import (
@@ -24,10 +25,16 @@ from app.webhooks.payloads.notification import (
     read_notification,
 )
 
-MOST_CALLS = 100
-MOST_FACTS = 1000
+MOST_CALLS = 200
+MOST_FACTS = 2000
 """Limits of one batch. The delivery that reaches a limit is still part of it; a single delivery has limits of
 its own, see `app.webhooks.payloads.notification`."""
+
+MOST_BYTES = 8 * 2**20
+"""Bytes of the bodies that are loaded for one batch."""
+
+ROWS_AT_A_STRETCH = 20
+"""Deliveries that are decoded before other tasks of the process have a turn."""
 
 Statement = tuple[str, CallKey]
 """What one delivery, by its uuid, says about one call."""
@@ -77,31 +84,52 @@ class Batch:
                 del self.notes[uuid]
 
 
-def read_batch(rows: Iterable[Unfolded], owner: AccountId) -> Batch:
-    """Read deliveries until there are no more or the batch is full."""
+def choose(waiting: Sequence[Waiting], most_calls: int) -> list[str]:
+    """Return the deliveries to load for a batch, by uuid: all that wait of one call, then of the next.
+
+    So a call is derived and written once, however many deliveries it has. The call whose delivery has waited
+    longest comes first; a delivery without a session is one of its own.
+    """
+    of_call: dict[str, list[Waiting]] = {}
+    for one in waiting:
+        of_call.setdefault(one.telephony_session_id or f"uuid {one.uuid}", []).append(one)
+    chosen: list[str] = []
+    size = 0
+    for one in chain.from_iterable(islice(of_call.values(), most_calls)):
+        size += one.size
+        if chosen and size > MOST_BYTES:
+            break
+        chosen.append(one.uuid)
+    return chosen
+
+
+async def read_batch(rows: Iterable[Unfolded], owner: AccountId, clock: Clock) -> Batch:
+    """Read deliveries until there are no more or the batch is full; let other tasks run in between."""
     batch = Batch()
-    for row in rows:
-        event = read_delivery(row.raw, row.received_at)
-        note = batch.notes[row.uuid] = note_of(event, owner, row.uuid)
-        if isinstance(event, ReminderEvent) and event.subscription_id is not None:
-            batch.reminded.add(event.subscription_id)
-        elif isinstance(event, InsightsEvent) and note is None:
-            batch.insights.append(_arrival(event, row.received_at))
-        elif isinstance(event, TelephonyEvent | PresenceEvent) and (
-            note is None or note in _TRUNCATED.values()
-        ):
-            for call in event.calls:
-                batch.facts.setdefault(call.key, []).extend(call.facts)
-                batch.fact_count += len(call.facts)
-                # A fact's uuid is the one inside the body. It can differ from that of the row.
-                batch.statements.setdefault(row.uuid, set()).update(
-                    (fact.uuid, call.key) for fact in call.facts
-                )
-            if event.left_out:
-                batch.left_out[row.uuid] = event.left_out
+    for count, row in enumerate(rows, 1):
+        _add(batch, row, owner)
         if batch.is_full:
             break
+        if count % ROWS_AT_A_STRETCH == 0:
+            await clock.sleep(0)
     return batch
+
+
+def _add(batch: Batch, row: Unfolded, owner: AccountId) -> None:
+    event = read_delivery(row.raw, row.received_at)
+    note = batch.notes[row.uuid] = note_of(event, owner, row.uuid)
+    if isinstance(event, ReminderEvent) and event.subscription_id is not None:
+        batch.reminded.add(event.subscription_id)
+    elif isinstance(event, InsightsEvent) and note is None:
+        batch.insights.append(_arrival(event, row.received_at))
+    elif isinstance(event, TelephonyEvent | PresenceEvent) and (note is None or note in _TRUNCATED.values()):
+        for call in event.calls:
+            batch.facts.setdefault(call.key, []).extend(call.facts)
+            batch.fact_count += len(call.facts)
+            # A fact's uuid is the one inside the body. It can differ from that of the row.
+            batch.statements.setdefault(row.uuid, set()).update((fact.uuid, call.key) for fact in call.facts)
+        if event.left_out:
+            batch.left_out[row.uuid] = event.left_out
 
 
 def read_delivery(raw: bytes, received_at: datetime) -> Notification:

@@ -5,6 +5,7 @@ late or out of order gives the same call; a crash in the middle leaves the deliv
 it was. A delivery that cannot be folded is set aside with the reason (a dead letter) and delays no other.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -17,13 +18,14 @@ from app.enrichment.records.settling import finish
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import apply_facts
-from app.webhooks.folding.batches import Batch, Statement, read_batch
+from app.webhooks.folding.batches import MOST_CALLS, Batch, Statement, choose, read_batch
 from app.webhooks.folding.stages import EndRules
 from app.webhooks.folding.unfolded import (
     Unfolded,
     find_accounts,
     find_owner,
     load_unfolded,
+    load_waiting,
     mark_folded,
     renew_reminded,
 )
@@ -34,13 +36,25 @@ from app.work.lanes import Lanes, Serve
 from app.work.log_context import about_account
 from app.work.wakeups import INBOX
 
-BATCH = 50
-BUSY_BATCH = 20
-RUSH_BATCH = 10
-RUSH_PAUSE_SECONDS = 0.25
-"""Folding costs some twenty times as much as accepting, in the same process and, on SQLite, under the same
-lock. A request that waits for its response waits for a small batch at most. In a rush, when more arrives than
-was folded meanwhile, folding slows down to a trickle and catches up afterwards."""
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """How many deliveries are looked through for one batch, and of how many calls it takes them."""
+
+    rows: int
+    calls: int
+
+
+USUAL = BatchSize(rows=2000, calls=MOST_CALLS)
+"""While a batch is folded, requests run in between. Where commits are slow, more deliveries of the same calls
+have come until the next batch, so what waits does not grow without end."""
+
+ON_SQLITE = BatchSize(rows=400, calls=50)
+ON_SQLITE_WHILE_BUSY = BatchSize(rows=40, calls=10)
+"""SQLite has one lock for folding and for the requests, which wait for their responses."""
+
+CAREFUL = BatchSize(rows=50, calls=50)
+"""After a batch could not be folded, until the delivery is found that is to blame."""
 
 _CALLS_OF_A_REST = 5
 """Calls that are loaded at a time from a delivery that the limit has split: they have many facts."""
@@ -58,8 +72,8 @@ class Folder(Worker):
         super().__init__(context)
         self._rules = rules
         self._inbox = inbox
-        self._is_rushed = False
         self._holds: Holds[AccountId] = Holds(context.clock)
+        self._careful: set[AccountId] = set()
         self._begun: dict[AccountId, set[Statement]] = {}
         """The folded part of deliveries that are not folded completely. After a restart they begin again,
         with the same result."""
@@ -69,36 +83,29 @@ class Folder(Worker):
 
     async def step(self) -> float | None:
         """Fold one batch of each account with deliveries; 0 when there may be more."""
-        if self._is_rushed:
-            await self._clock.sleep(RUSH_PAUSE_SECONDS)
-        limit, arrived = self._batch_size(), self._arrived()
         async with self._database.read() as db:
             account_ids = await find_accounts(db)
         turns: dict[AccountId, Serve] = {
-            account_id: partial(self._serve, account_id, limit)
+            account_id: partial(self._serve, account_id)
             for account_id in account_ids
             if account_id not in self._holds
         }
         pause = await self._lanes.run(turns)
-        self._is_rushed = pause == 0.0 and self._arrived() - arrived > limit * len(turns)
         return pause if pause == 0.0 else self._holds.next_turn()
 
     async def close(self) -> None:
         """Stop all turns; what they have not committed is folded later."""
         await self._lanes.close()
 
-    def _batch_size(self) -> int:
-        if self._is_rushed:
-            return RUSH_BATCH
-        return BUSY_BATCH if self._inbox is not None and self._inbox.is_busy else BATCH
+    def _size(self) -> BatchSize:
+        if not self._database.is_sqlite:
+            return USUAL
+        return ON_SQLITE_WHILE_BUSY if self._inbox is not None and self._inbox.is_busy else ON_SQLITE
 
-    def _arrived(self) -> int:
-        return self._inbox.accepted if self._inbox is not None else 0
-
-    async def _serve(self, account_id: AccountId, limit: int) -> float | None:
+    async def _serve(self, account_id: AccountId) -> float | None:
         """Fold one batch of an account; 0 when there may be more. A failure holds back this account alone."""
         try:
-            has_more = await self._fold_account(account_id, limit)
+            has_more = await self._fold_account(account_id)
         except Exception as error:
             pause = self._holds.fail(account_id)
             metrics.LOOP_FAILURES.labels(loop="fold").inc()
@@ -118,23 +125,30 @@ class Folder(Worker):
         return 0.0 if has_more else None
 
     @about_account
-    async def _fold_account(self, account_id: AccountId, limit: int) -> bool:
-        try:
-            return await self._fold(account_id, limit)
-        except Exception as error:
-            if isinstance(error, StorageUnavailable) or not is_data_fault(error):
-                raise
-            log.exception("a batch of deliveries could not be folded; folding them one by one")
+    async def _fold_account(self, account_id: AccountId) -> bool:
+        for size in [CAREFUL] if account_id in self._careful else [self._size(), CAREFUL]:
+            try:
+                has_more = await self._fold(account_id, size)
+            except Exception as error:
+                if isinstance(error, StorageUnavailable) or not is_data_fault(error):
+                    raise
+                self._careful.add(account_id)
+                log.exception("a batch of deliveries could not be folded; folding fewer, then one by one")
+            else:
+                if not has_more:
+                    self._careful.discard(account_id)
+                return has_more
         async with self._database.read() as db:
-            uuids = [row.uuid for row in await load_unfolded(db, account_id, limit)]
-        for uuid in uuids:
-            await self._fold_alone(account_id, uuid)
-        return len(uuids) == limit
+            waiting = await load_waiting(db, account_id, CAREFUL.rows)
+        for one in waiting:
+            await self._fold_alone(account_id, one.uuid)
+        self._careful.discard(account_id)
+        return len(waiting) == CAREFUL.rows
 
     async def _fold_alone(self, account_id: AccountId, uuid: str) -> None:
         """Fold exactly this delivery, or set it aside, whatever has arrived or was folded meanwhile."""
         try:
-            await self._fold(account_id, 1, uuid)
+            await self._fold(account_id, CAREFUL, uuid)
         except Exception as error:
             if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                 raise
@@ -143,18 +157,20 @@ class Folder(Worker):
                 note = f"error: {type(error).__name__}"
                 await mark_folded(db, account_id, {uuid: note}, self._clock.now())
 
-    async def _fold(self, account_id: AccountId, limit: int, uuid: str | None = None) -> bool:
+    async def _fold(self, account_id: AccountId, size: BatchSize, uuid: str | None = None) -> bool:
         """Fold what one transaction may take; say whether there may be more."""
         before = self._begun.get(account_id, set())
         async with self._database.write() as db:
             now = self._clock.now()
             # Deliveries are read under the account's lock: no other replica folds the same ones.
             async with open_ledger(db, await find_owner(db, account_id, now), now) as ledger:
-                rows = await load_unfolded(db, account_id, limit, uuid)
+                waiting = await load_waiting(db, account_id, size.rows) if uuid is None else []
+                chosen = choose(waiting, size.calls) if uuid is None else [uuid]
+                rows = await load_unfolded(db, account_id, chosen)
                 ledger.causes = {
                     row.telephony_session_id: row.uuid for row in rows if row.telephony_session_id
                 }
-                batch = read_batch(rows, ledger.account_id)
+                batch = await read_batch(rows, ledger.account_id, self._clock)
                 statements = batch.all_statements
                 begun = before & statements
                 rest = batch.facts_without(begun, _CALLS_OF_A_REST if begun else None)
@@ -171,7 +187,7 @@ class Folder(Worker):
         # kept.
         self._begun[account_id] = (begun & batch.all_statements) | (before - statements if uuid else set())
         _log_folded(rows, batch)
-        return len(rows) == limit or len(batch.notes) < len(rows)
+        return len(waiting) == size.rows or len(batch.notes) < len(waiting)
 
 
 def _log_folded(rows: list[Unfolded], batch: Batch) -> None:

@@ -1,10 +1,10 @@
 """The inbox as the database has it: deliveries that wait to be folded."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -24,6 +24,14 @@ class Unfolded(NamedTuple):
     received_at: datetime
     raw: bytes
     telephony_session_id: str | None
+
+
+class Waiting(NamedTuple):
+    """A delivery that waits, without its body, of which `size` is the length in bytes."""
+
+    uuid: str
+    telephony_session_id: str | None
+    size: int
 
 
 async def find_accounts(db: AsyncConnection) -> list[AccountId]:
@@ -46,20 +54,26 @@ async def find_owner(db: AsyncConnection, account_id: AccountId, now: datetime) 
     return account_id
 
 
-async def load_unfolded(
-    db: AsyncConnection, account_id: AccountId, limit: int, uuid: str | None = None
-) -> list[Unfolded]:
-    """Return deliveries that wait, oldest first; with `uuid` that one alone, if it still waits."""
+async def load_waiting(db: AsyncConnection, account_id: AccountId, limit: int) -> list[Waiting]:
+    """Return deliveries that wait, oldest first, without their bodies."""
     column = deliveries.c
     query = (
-        select(column.uuid, column.received_at, column.raw, column.telephony_session_id)
+        select(column.uuid, column.telephony_session_id, func.length(column.raw))
         .where(column.account_id == account_id, column.folded_at.is_(None))
         .order_by(column.received_at, column.uuid)
         .limit(limit)
     )
-    if uuid is not None:
-        query = query.where(column.uuid == uuid)
-    return [Unfolded._make(row) for row in await db.execute(query)]
+    return [Waiting._make(row) for row in await db.execute(query)]
+
+
+async def load_unfolded(db: AsyncConnection, account_id: AccountId, uuids: Sequence[str]) -> list[Unfolded]:
+    """Return these deliveries in this order, without those that do not wait any more."""
+    column = deliveries.c
+    query = select(column.uuid, column.received_at, column.raw, column.telephony_session_id).where(
+        column.account_id == account_id, is_one_of(column.uuid, uuids), column.folded_at.is_(None)
+    )
+    found = {row.uuid: Unfolded._make(row) for row in await db.execute(query)}
+    return [found[uuid] for uuid in uuids if uuid in found]
 
 
 async def mark_folded(

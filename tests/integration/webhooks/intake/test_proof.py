@@ -85,6 +85,16 @@ async def test_a_proof_leaves_no_row_and_wakes_no_listener(database: Database, i
         assert await db.scalar(select(func.count()).select_from(deliveries)) == 0
 
 
+async def proved_at_last(inbox: Inbox) -> None:
+    """Prove it again and again: a busy machine may need longer than the limit."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await inbox.prove_writable()
+            except StorageUnavailable:
+                continue
+
+
 async def test_a_batch_of_deliveries_is_proof(database: Database, inbox: Inbox) -> None:
     proofs = [asyncio.create_task(inbox.prove_writable()) for _ in range(3)]
     await asyncio.gather(*(inbox.accept(a_delivery(uuid)) for uuid in "123"), *proofs)
@@ -93,19 +103,13 @@ async def test_a_batch_of_deliveries_is_proof(database: Database, inbox: Inbox) 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_a_proof_fails_while_the_table_is_locked(database: Database, inbox: Inbox) -> None:
-    await inbox.prove_writable()
+    await proved_at_last(inbox)
     async with locked(database):
         with pytest.raises(StorageUnavailable):
             await inbox.prove_writable()
         with pytest.raises(StorageUnavailable):
             await inbox.accept(a_delivery("1"))
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await inbox.prove_writable()
-            except StorageUnavailable:
-                continue
-            break
+    await proved_at_last(inbox)
 
 
 async def test_a_proof_fails_on_a_full_disk(database: Database, inbox: Inbox) -> None:
