@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
+from app.api.known_keys import KnownKeys
 from app.api.revocations import Revocations
 from app.clock import Clock
 from app.db.engine import Database
@@ -27,9 +28,11 @@ class Services:
     clock: Clock
     stopping: StopSignal = field(default_factory=StopSignal)
     revocations: Revocations = field(init=False)
+    known_keys: KnownKeys = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "revocations", Revocations(self.database, self.wakeups, self.clock))
+        object.__setattr__(self, "known_keys", KnownKeys(self.database, self.wakeups, self.clock))
 
 
 async def current_services(request: Request) -> Services:

@@ -1,6 +1,6 @@
 """Creates, lists and revokes API keys. A key is shown once and stored as its SHA-256 digest.
 
-`app.api.auth.find_key` looks up the key of a request.
+`app.api.known_keys.find_key` looks up the key of a request.
 """
 
 import secrets
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import ALL_SCOPES, Scope, key_digest
+from app.api.known_keys import ALL_SCOPES, Scope, key_digest
 from app.db.engine import upsert_into, wake
 from app.db.tables import api_keys
 from app.errors import Unprocessable

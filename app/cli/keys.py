@@ -8,7 +8,7 @@ from rich.table import Table
 
 from app.accounts.credentials import rotate
 from app.api import keys
-from app.api.auth import CONNECTOR_SCOPES, Scope
+from app.api.known_keys import CONNECTOR_SCOPES, Scope
 from app.calls import accounts
 from app.cli.context import CommandContext, err, out, run_with_database
 from app.db.migrations import migrate

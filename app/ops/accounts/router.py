@@ -16,8 +16,9 @@ from app.accounts.onboarding import Onboarding
 from app.accounts.overview import AccountOverview, CredentialStatus, load_overview
 from app.accounts.remedies import why_not_stored
 from app.api import keys
-from app.api.auth import ALL_SCOPES, CONNECTOR_SCOPES, Administrator, Key, Scope
+from app.api.auth import Administrator
 from app.api.dependencies import CurrentServices, Services
+from app.api.known_keys import ALL_SCOPES, CONNECTOR_SCOPES, Key, Scope
 from app.api.problems import problem_responses
 from app.api.schemas import Instant
 from app.calls import accounts

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from starlette.requests import HTTPConnection
 
-from app.api.auth import Key, Scope, find_key
 from app.api.dependencies import Services
+from app.api.known_keys import Key, Scope, find_key
 from app.api.revocations import KeyRef
 from app.db.tables import api_keys
 from app.errors import AftercallError

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app.api import keys
-from app.api.auth import CallsReader, Scope, find_key, key_digest
+from app.api.auth import CallsReader
+from app.api.known_keys import Scope, find_key, key_digest
 from app.calls import accounts
 from app.db.engine import Database
 from app.db.tables import api_keys

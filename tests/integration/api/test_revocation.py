@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event, update
 
 from app.api import keys
-from app.api.auth import Key, check_still_valid, find_key, watch
+from app.api.auth import check_still_valid, watch
 from app.api.dependencies import Services
+from app.api.known_keys import Key, find_key
 from app.calls.feed import changes
 from app.calls.feed.positions import BEGINNING
 from app.clock import SystemClock

@@ -11,8 +11,8 @@ from app.accounts.directory import store
 from app.accounts.directory.comparing import Source
 from app.accounts.directory.reading import DirectoryRead, People
 from app.api import keys
-from app.api.auth import Scope
 from app.api.dependencies import Services
+from app.api.known_keys import Scope
 from app.calls.regions import store_home_country
 from app.db.engine import Database
 from app.extensions_api.schemas import ExtensionOut, ExtensionPage

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from app.api import keys
-from app.api.auth import Scope
+from app.api.known_keys import Scope
 from app.calls.attachments.parking import bind_account, join_parked
 from app.calls.ledger import open_ledger
 from app.calls.model import Call

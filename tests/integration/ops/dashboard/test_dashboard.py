@@ -16,8 +16,8 @@ from starlette.requests import Request
 
 from app.accounts.access import Access
 from app.api import keys
-from app.api.auth import Scope, find_key
 from app.api.dependencies import Services
+from app.api.known_keys import Scope, find_key
 from app.api.revocations import KeyRef
 from app.calls.accounts import add
 from app.calls.model import Stage

@@ -14,8 +14,8 @@ from app import metrics
 from app.accounts.access import Access
 from app.accounts.credentials import Secret
 from app.api import keys
-from app.api.auth import Scope
 from app.api.dependencies import Services
+from app.api.known_keys import Scope
 from app.calls import accounts
 from app.calls.model import Outcome, Source, Stage
 from app.db.engine import Database

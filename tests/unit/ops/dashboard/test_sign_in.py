@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from app.api.auth import Key, Scope
 from app.api.dependencies import Services
+from app.api.known_keys import Key, Scope
 from app.db.engine import Database
 from app.ids import AccountId
 from app.ops.dashboard.sign_in import SESSION_HOURS, SignIn, is_own_page, is_this_machine

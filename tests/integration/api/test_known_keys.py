@@ -1,0 +1,79 @@
+"""A key is remembered for some seconds, and forgotten at once when it is revoked."""
+
+from sqlalchemy import update
+
+from app.api import keys
+from app.api.known_keys import REMEMBERED_SECONDS, KnownKeys
+from app.calls import accounts
+from app.db.engine import Database
+from app.db.tables import api_keys
+from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.work.wakeups import Wakeups
+from tests.factories_calls import ACCOUNT
+from tests.fakes.clock import FakeClock
+from tests.fakes.statements import counted
+
+
+def opened(database: Database, clock: FakeClock) -> KnownKeys:
+    wakeups = Wakeups()
+    database.waker = wakeups.wake
+    return KnownKeys(database, wakeups, clock)
+
+
+async def test_a_key_is_looked_up_once(
+    database: Database, clock: FakeClock, account: AccountId, api_key: str
+) -> None:
+    known = opened(database, clock)
+    first = await known.find(api_key)
+    with counted(database) as statements:
+        assert await known.find(api_key) == first
+    assert statements == []
+    assert first is not None
+    assert first.account_id == account
+
+
+async def test_a_revoked_key_is_refused_at_once(
+    database: Database, clock: FakeClock, account: AccountId, api_key: str
+) -> None:
+    known = opened(database, clock)
+    key = await known.find(api_key)
+    assert key is not None
+    async with database.write() as db:
+        await keys.revoke_key(db, UNBOUND_ACCOUNT, key.key_id, clock.now())
+    assert await known.find(api_key) is None
+
+
+async def test_a_key_that_another_process_revoked_is_refused_after_seconds(
+    database: Database, clock: FakeClock, account: AccountId, api_key: str
+) -> None:
+    known = opened(database, clock)
+    assert await known.find(api_key) is not None
+    async with database.write() as db:
+        await db.execute(update(api_keys).values(revoked_at=clock.now()))
+    clock.advance(REMEMBERED_SECONDS)
+    assert await known.find(api_key) is None
+
+
+async def test_a_key_of_an_account_that_is_not_known_yet_is_looked_up_each_time(
+    database: Database, clock: FakeClock, api_key: str
+) -> None:
+    known = opened(database, clock)
+    key = await known.find(api_key)
+    assert key is not None
+    assert key.account_id == UNBOUND_ACCOUNT
+    async with database.write() as db:
+        await accounts.open_unbound(db, clock.now())
+        await accounts.bind(db, ACCOUNT, clock.now())
+    key = await known.find(api_key)
+    assert key is not None
+    assert key.account_id == ACCOUNT
+
+
+async def test_an_unknown_key_is_not_remembered(
+    database: Database, clock: FakeClock, account: AccountId
+) -> None:
+    known = opened(database, clock)
+    assert await known.find("ak_no-such-key") is None
+    async with database.write() as db:
+        made = await keys.create_key(db, account, "later", clock.now())
+    assert await known.find(made.plain) is not None
