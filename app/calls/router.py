@@ -178,7 +178,7 @@ async def _wait_for_call(
     while True:
         # Listens before it queries, so that a change in between is not missed.
         with services.wakeups.listen(topic, wakeups.KEYS) as woken, watch(services, key):
-            shown = await _find_call(services, key.owner, name)
+            shown = await _find_call(services, key, name)
             left = until - services.clock.monotonic()
             if _has_reached(shown, wanted) or left <= 0 or services.stopping.is_set():
                 return shown
@@ -195,13 +195,12 @@ def _has_reached(shown: Json | None, wanted: Stage | None) -> bool:
     return shown is not None and (wanted is None or reached(shown["stage"], wanted))
 
 
-async def _find_call(services: Services, owner: AccountId, name: str) -> Json | None:
+async def _find_call(services: Services, key: Key, name: str) -> Json | None:
     async with services.database.read() as db:
-        account_id = await accounts.resolve(db, owner)
-        call_id = await store.find_id(db, account_id, name)
-        if call_id is None:
-            return None
-        return (await views.load_views_by_id(db, account_id, [call_id])).get(call_id)
+        # `~` may have been bound while the request waited; once it is, it stays so.
+        is_bound = key.account_id != UNBOUND_ACCOUNT
+        account_id = key.account_id if is_bound else await accounts.resolve(db, key.owner)
+        return await views.load_view_by_name(db, account_id, name)
 
 
 async def _no_call(db: AsyncConnection, account_id: AccountId, name: str) -> NotFound:

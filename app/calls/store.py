@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import ColumnElement, Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import NO_SESSION, Call, Stage
@@ -44,14 +44,21 @@ async def load_by_ids(
     return {row.call_id: read_row(row) for row in await db.execute(query)}
 
 
+def is_own_name(name: str) -> ColumnElement[bool]:
+    """Match the one call that has this name alone: our id, or its `telephonySessionId`."""
+    return calls.c.call_id == name if name.startswith("call_") else calls.c.telephony_session_id == name
+
+
 async def find_ids(db: AsyncConnection, account_id: AccountId, name: str) -> list[str]:
     """Return the ids of all calls with this name: our id, a `telephonySessionId` or a `sessionId`."""
     query = select(calls.c.call_id).where(calls.c.account_id == account_id)
-    own = calls.c.call_id == name if name.startswith("call_") else calls.c.telephony_session_id == name
-    found = list(await db.scalars(query.where(own)))
     # An id of ours and a `telephonySessionId` are unique; only an alias can match several calls.
-    if found or not is_alias(name):
-        return found
+    return list(await db.scalars(query.where(is_own_name(name)))) or await _find_aliased(db, account_id, name)
+
+
+async def _find_aliased(db: AsyncConnection, account_id: AccountId, name: str) -> list[str]:
+    if not is_alias(name):
+        return []
     aliased = select(call_aliases.c.call_id).where(
         call_aliases.c.account_id == account_id, call_aliases.c.alias == name
     )
@@ -63,7 +70,15 @@ async def find_id(db: AsyncConnection, account_id: AccountId, name: str) -> str 
 
     Raises AmbiguousCall if there are several (calls to one's own number, RingOut).
     """
-    found = await find_ids(db, account_id, name)
+    return _single(name, await find_ids(db, account_id, name))
+
+
+async def find_alias(db: AsyncConnection, account_id: AccountId, name: str) -> str | None:
+    """Return the id of the one call that has this alias, as `find_id` does."""
+    return _single(name, await _find_aliased(db, account_id, name))
+
+
+def _single(name: str, found: list[str]) -> str | None:
     if len(found) > 1:
         raise AmbiguousCall(f"{name} matches {len(found)} calls; use the id of one of the candidates", found)
     return found[0] if found else None

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
@@ -246,6 +246,19 @@ async def load_views_by_id(
     return {view["id"]: view for view in await load_views(db, account_id, rows)}
 
 
+async def load_view_by_name(db: AsyncConnection, account_id: AccountId, name: str) -> Json | None:
+    """Return the one call with this name, as `store.find_id` finds it; None if there is none.
+
+    Raises AmbiguousCall.
+    """
+    mine = select(*COLUMNS).where(calls.c.account_id == account_id)
+    rows = (await db.execute(mine.where(store.is_own_name(name)))).all()
+    if not rows:
+        call_id = await store.find_alias(db, account_id, name)
+        rows = (await db.execute(mine.where(calls.c.call_id == call_id))).all() if call_id else []
+    return next(iter(await load_views(db, account_id, rows)), None)
+
+
 async def load_primary(db: AsyncConnection, account_id: AccountId, call_id: str) -> str | None:
     """Return the id of a call's primary record."""
     query = select(calls.c.primary_record_id)
@@ -282,8 +295,25 @@ async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence
         voicemails=await voicemails.load_of_calls(
             db, account_id, [row.call_id for row in rows if may_have_voicemail(row.readiness)]
         ),
-        attachments={kind.word: await _load_attachments(db, account_id, kind, call_ids) for kind in KINDS},
+        attachments={
+            kind.word: await _load_attachments(db, account_id, kind, call_ids)
+            for kind in await _find_kinds(db, account_id, call_ids)
+        },
     )
+
+
+async def _find_kinds(
+    db: AsyncConnection, account_id: AccountId, call_ids: Sequence[str]
+) -> list[AttachmentKind]:
+    """Return the kinds of attachments that these calls have. Most have none, so one query finds that out."""
+    some = [
+        select(literal(kind.word))
+        .where(kind.table.c.account_id == account_id, is_one_of(kind.table.c.subject, call_ids))
+        .distinct()
+        for kind in KINDS
+    ]
+    words = set(await db.scalars(union_all(*some)))
+    return [kind for kind in KINDS if kind.word in words]
 
 
 async def _load_attachments(
@@ -299,7 +329,7 @@ async def _load_attachments(
 
 def _call_json(row: Row[Any], parts: _Parts) -> Json:
     call_id = row.call_id
-    attached = {word: of_kind.get(call_id, []) for word, of_kind in parts.attachments.items()}
+    attached = {kind.word: parts.attachments.get(kind.word, {}).get(call_id, []) for kind in KINDS}
     details: Mapping[str, Any] = row.details
     records = _primary_first(parts.records[call_id], row.primary_record_id)
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)

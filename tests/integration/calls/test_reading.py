@@ -33,6 +33,7 @@ from tests.factories_calls import (
     touch,
 )
 from tests.fakes.clock import START
+from tests.fakes.statements import counted
 
 OTHER_ACCOUNT = AccountId("555000111")
 RECORDING = {
@@ -420,12 +421,22 @@ async def test_a_page_takes_as_many_queries_as_one_call(
         lambda *received: statements.append(received[2]),
     )
     counts = []
+    await get(client, "/v1/calls")  # from then on, the key is known
     for _ in range(2):
         await seed_full_call(database)
         statements.clear()
         CallPage.model_validate(await get(client, "/v1/calls"))
         counts.append(len([statement for statement in statements if statement.startswith("SELECT")]))
     assert counts[0] == counts[1] <= 8
+
+
+async def test_a_call_takes_few_queries(client: httpx.AsyncClient, database: Database) -> None:
+    call = await seed_call(database)
+    path = f"/v1/calls/{call.telephony_session_id}"
+    await get(client, path)
+    with counted(database) as statements:
+        await get(client, path)
+    assert len(statements) == 4, statements  # the call, its records, its recordings, what is attached
 
 
 async def test_the_read_scope_is_required(services: Services, database: Database, account: AccountId) -> None:
