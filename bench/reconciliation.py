@@ -349,9 +349,9 @@ class Service(planner.Aftercall):
         self.readings[call.call_id] = {}
         self._remember(call)
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float, user: int) -> None:
         before = self.outcome.requests
-        super()._ask(now)
+        super()._ask(now, user)
         self.requests["poll"] += self.outcome.requests - before
 
     def _take_answer(self, now: float) -> None:
@@ -365,9 +365,9 @@ class Service(planner.Aftercall):
         deadline = self.now + LONGEST_WAIT_SECONDS if deadline is None else deadline
         while True:
             verdict = budget.admit(
-                self.bucket, priority, _moment(self.now), self.limits, polls_waiting=bool(self.waiting)
+                self.buckets[0], priority, _moment(self.now), self.limits, polls_waiting=bool(self.waiting)
             )
-            self.bucket = verdict.state
+            self.buckets[0] = verdict.state
             if isinstance(verdict, budget.Granted):
                 break
             until = _seconds(verdict.until)
@@ -378,7 +378,7 @@ class Service(planner.Aftercall):
         sent = self.now
         yield sent + ROUND_TRIP_SECONDS
         arrived = sent + ROUND_TRIP_SECONDS / 2.0
-        self._settle(verdict.token, arrived, self.now)
+        self._settle(0, verdict.token, arrived, self.now)
         return arrived
 
     def _asked_at(self) -> datetime:

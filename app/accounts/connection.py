@@ -13,6 +13,7 @@ from app.accounts.credentials import OWN, CredentialRow, Secret
 from app.accounts.shared_token import SharedTokenStore
 from app.clock import Clock
 from app.db.engine import Database
+from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.rate_limits.shared_buckets import SharedRates
 from app.ringcentral.auth import AuthConfig
@@ -43,6 +44,11 @@ class Connection:
         return self.access.level is Level.ACCOUNT
 
     @property
+    def shows_other_account(self) -> bool:
+        """Whether its last response was of another account than the events."""
+        return AccessReason.WRONG_ACCOUNT in self.access.lacks
+
+    @property
     def extension_id(self) -> ExtensionId | None:
         """The extension whose calls it shows; None: all extensions."""
         return None if self.is_company_wide else self.access.extension_id
@@ -51,12 +57,33 @@ class Connection:
 def serving(connections: Sequence[Connection], *, beside_polls: bool = False) -> Sequence[Connection]:
     """Select the connections that read an account's calls: one that shows them all, else each user's own.
 
-    Connections with a problem are left out. Of several company-wide ones the first polls, and the last does
-    the work `beside_polls`: a second service user has rate buckets of its own.
+    Connections with a problem are left out. Of several company-wide ones the last does the work
+    `beside_polls`: a second service user has rate buckets of its own. `pooled` says which ones poll.
     """
-    well = [connection for connection in connections if connection.access.problem is None]
-    company_wide = [item for item in well if item.is_company_wide]
-    return (company_wide[-1:] if beside_polls else company_wide[:1]) or well
+    company_wide = serving_all(connections)
+    if company_wide:
+        return company_wide[-1:] if beside_polls else company_wide[:1]
+    return [connection for connection in connections if connection.access.problem is None]
+
+
+def pooled(connections: Sequence[Connection]) -> Sequence[Connection]:
+    """Select the connections whose rate buckets the polls of the whole account share; empty if none sees it.
+
+    RingCentral counts the requests of a user, so each user counts once. A user who is not known yet may be
+    one of the others, and credentials of another account show other calls: neither joins others. One whose
+    access is tried again joins: if it is refused, it has a problem again and is left out.
+    """
+    company_wide = [item for item in serving_all(connections) if not item.shows_other_account]
+    users: dict[ExtensionId, Connection] = {}
+    for item in company_wide:
+        if item.access.owner_id is not None:
+            users.setdefault(item.access.owner_id, item)
+    return list(users.values()) or company_wide[:1] or serving_all(connections)[:1]
+
+
+def serving_all(connections: Sequence[Connection]) -> list[Connection]:
+    """Select the connections without a problem that see the whole account."""
+    return [item for item in connections if item.access.problem is None and item.is_company_wide]
 
 
 class Connector:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.access import Access, Level
 from app.accounts.connection import Connection as Connection
 from app.accounts.connection import Connector
+from app.accounts.connection import pooled as pooled
 from app.accounts.connection import serving as serving
 from app.accounts.credentials import OWN, CredentialRow, load_rows
 from app.accounts.stored_access import AccessRecords

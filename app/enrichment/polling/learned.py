@@ -10,6 +10,7 @@ from app.enrichment.polling import visibility
 from app.enrichment.polling.call_rate import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
+from app.enrichment.polling.pooling import pick_bucket, pool_budgets
 from app.enrichment.polling.targets import Target
 from app.enrichment.polling.visibility import Observation, Visibility
 from app.rate_limits import bucket
@@ -62,13 +63,18 @@ class PollMemory:
         self.visibility = visibility.learn(self.visibility, observations)
 
     async def plan(
-        self, rates: SharedRates, waiting: Iterable[Recent], now: datetime, limits: PlannerLimits
-    ) -> PollAt | Rest:
-        """Decide when to poll for the calls that wait, within what the rate limit allows."""
-        rate_limit = rates.limits_of(HEAVY)
-        state = await rates.peek(HEAVY)
-        budget = PlannerBudget(
-            bucket.poll_times(state, now, rate_limit), bucket.cycle_seconds(state, rate_limit)
-        )
+        self, rates: Sequence[SharedRates], waiting: Iterable[Recent], now: datetime, limits: PlannerLimits
+    ) -> tuple[PollAt | Rest, int]:
+        """Decide when to poll for the calls that wait, and which of the buckets a poll at once is sent
+        through.
+        """
+        budgets = [await _budget_of(each, now) for each in rates]
         calls = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
-        return plan_poll(calls, budget, self.visibility, self.rhythm, now, limits, pages=self.pages)
+        pool = pool_budgets(budgets, self.pages)
+        plan = plan_poll(calls, pool, self.visibility, self.rhythm, now, limits)
+        return plan, pick_bucket(budgets, now, self.pages)
+
+
+async def _budget_of(rates: SharedRates, now: datetime) -> PlannerBudget:
+    limits, state = rates.limits_of(HEAVY), await rates.peek(HEAVY)
+    return PlannerBudget(bucket.poll_times(state, now, limits), bucket.cycle_seconds(state, limits))

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from app import metrics
-from app.accounts.connections import Connection, serving
+from app.accounts.connections import Connection, pooled, serving
 from app.accounts.context import AccountsContext, AccountsWorker
 from app.calls import store
 from app.enrichment.polling import planner, targets
@@ -61,30 +61,32 @@ class Poller(AccountsWorker):
             account_ids = await targets.find_waiting_accounts(db, self._clock.now())
         work: dict[tuple[AccountId, str], Serve] = {}
         for account_id in account_ids:
-            # A connection that sees the whole account polls for all extensions; without one each user polls
+            # Those that see the whole account poll in turn for all extensions; without one each user polls
             # for his own.
-            for connection in serving(await self._connections.of(account_id)):
-                key = (account_id, targets.name_of(connection))
-                work.setdefault(key, partial(self._turn, account_id, connection))
+            connections = await self._connections.of(account_id)
+            company_wide = pooled(connections)
+            for pool in [company_wide] if company_wide else [[item] for item in serving(connections)]:
+                key = (account_id, targets.name_of(pool[0]))
+                work.setdefault(key, partial(self._turn, account_id, pool))
         return await self._lanes.run(work)
 
     async def close(self) -> None:
         """Stop the turns that are under way; their leases run out."""
         await self._lanes.close()
 
-    async def _turn(self, account_id: AccountId, connection: Connection) -> float | None:
-        name, now = targets.name_of(connection), self._clock.now()
+    async def _turn(self, account_id: AccountId, pool: Sequence[Connection]) -> float | None:
+        name, now = targets.name_of(pool[0]), self._clock.now()
         if (account_id, name) in self._holds:
             return self._holds.remaining((account_id, name))
         async with self._database.write() as db:
-            recent = await store.find_recent(db, account_id, now, connection.extension_id)
+            recent = await store.find_recent(db, account_id, now, pool[0].extension_id)
             if not any(call.is_waiting for call in recent):
                 return None
             target = await targets.claim(db, account_id, name, self._replica, now, self._lease_seconds)
         if target is None:
             return self._pause
         try:
-            return await self._plan_and_poll(target, connection, recent)
+            return await self._plan_and_poll(target, pool, recent)
         except LeaseLost:
             log.warning(
                 "a poll took longer than its lease; another replica has taken over", account_id=account_id
@@ -92,13 +94,13 @@ class Poller(AccountsWorker):
             return 0.0
 
     async def _plan_and_poll(
-        self, target: targets.Target, connection: Connection, recent: Sequence[store.Recent]
+        self, target: targets.Target, pool: Sequence[Connection], recent: Sequence[store.Recent]
     ) -> float | None:
         now = self._clock.now()
         memory = PollMemory.read(target, self._limits, now)
         memory.count(recent, now)
         waiting = [call for call in recent if call.is_waiting]
-        plan = await memory.plan(connection.rates, waiting, now, self._limits)
+        plan, chosen = await memory.plan([item.rates for item in pool], waiting, now, self._limits)
         log.debug("planned", waiting=len(waiting), plan=str(plan))
         if isinstance(plan, planner.Rest):
             await self._release(target, memory)
@@ -106,21 +108,20 @@ class Poller(AccountsWorker):
         if plan.when > now:
             await self._release(target, memory)
             return (plan.when - now).total_seconds()
+        connection, has_others = pool[chosen], len(pool) > 1
         try:
             async with renewing(self._database, self._clock, target.lease):
                 response = await fetch_active_calls(
                     self._clock, connection, target, recent, self._limits, self._plan.page_size
                 )
         except RingCentralError as error:
-            pause = await self._handle_error(target, connection, error)
+            pause = await self._handle_error(target, connection, error, has_others=has_others)
             await self._release(target, memory)
             return pause
         await self._write(target, connection, memory, recent, response)
-        return (
-            0.0
-            if response.failure is None
-            else await self._handle_error(target, connection, response.failure)
-        )
+        if response.failure is None:
+            return 0.0
+        return await self._handle_error(target, connection, response.failure, has_others=has_others)
 
     async def _write(
         self,
@@ -160,17 +161,23 @@ class Poller(AccountsWorker):
         await self._connections.note_account(connection, wrong)
 
     async def _handle_error(
-        self, target: targets.Target, connection: Connection, error: RingCentralError
+        self, target: targets.Target, connection: Connection, error: RingCentralError, *, has_others: bool
     ) -> float:
-        """Note a failure and what a person has to do about it; return in how many seconds to try again."""
+        """Note a failure and what a person has to do about it; return in how many seconds to try again.
+
+        If other connections poll the same target, they need not wait for this one: the next plan is made with
+        what its bucket and its access now say.
+        """
         now = self._clock.now()
         retry_at = now + timedelta(seconds=self._pause)
         if isinstance(error, RateLimited):
-            retry_at = max(error.retry_at, now)
+            retry_at = min(retry_at, error.retry_at) if has_others else error.retry_at
+            retry_at = max(retry_at, now)
             metrics.POLLS.labels(outcome="rate-limited").inc()
         elif isinstance(error, PermissionMissing | CredentialsRefused):
             # Other credentials, or the same ones for their own extension, may serve at once.
             await self._connections.note(connection, error)
+            retry_at = now if has_others else retry_at
             metrics.POLLS.labels(outcome="refused").inc()
         else:
             metrics.POLLS.labels(outcome="failed").inc()

@@ -4,17 +4,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
+from app.accounts.access import Access, Level
+from app.accounts.connections import Connection, pooled
+from app.accounts.credentials import Secret
 from app.calls.ledger import open_ledger
 from app.calls.model import Call, Source
-from app.db.tables import accounts, call_records, calls, poll_targets
+from app.db.tables import accounts, call_records, calls, credentials, poll_targets
+from app.enrichment.polling import poller
+from app.enrichment.polling.poll_request import fetch_active_calls
 from app.enrichment.records.apply import store_versions
 from app.errors import PermissionMissing, RateLimited, RingCentralUnreachable
-from app.ids import AccountId
+from app.ids import AccountId, ExtensionId
 from app.ringcentral.models import CallRecord, RecordsPage, read_call_record
+from app.ringcentral.ports import Outcome, Penalty, Priority, Silence
 from tests.factories_calls import ACCOUNT, ANA, BEN
-from tests.fakes.desk import Desk
+from tests.fakes.desk import VAULT, Desk
 
 
 async def test_nothing_is_requested_while_no_call_waits(desk: Desk) -> None:
@@ -341,3 +347,90 @@ async def test_a_record_stored_during_the_call_applies_once_it_has_ended(desk: D
     await desk.poller.step()
     found = await desk.call()
     assert (found.stage, found.primary_record_id, found.result) == ("bootstrapped", "rec-1", "Accepted")
+
+
+async def add_users(desk: Desk, *names: str, **access: Any) -> None:
+    """Add credentials of these users, who see the whole account unless `access` says otherwise."""
+    async with desk.database.write() as db:
+        await db.execute(
+            insert(credentials),
+            [
+                {
+                    "account_id": ACCOUNT,
+                    "name": name,
+                    "kind": "jwt",
+                    "secret": VAULT.encrypt(Secret("app", "secret", "jwt-of-" + name).dump()),
+                    "access": Access(owner_id=ExtensionId(name), **access).to_json(),
+                    "updated_at": desk.clock.now(),
+                }
+                for name in names
+            ],
+        )
+    desk.connections.forget()
+
+
+async def pool_of(desk: Desk) -> list[str]:
+    """The users whose buckets polls may use now."""
+    desk.connections.forget()
+    connections = await desk.connections.of(AccountId(ACCOUNT))
+    return [item.name for item in pooled(connections)]
+
+
+@pytest.fixture
+def through(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The users through whom polls were sent, each of which takes a request from the user's bucket."""
+    used: list[str] = []
+
+    async def fetch(clock: Any, connection: Connection, *rest: Any) -> Any:
+        slot = await connection.rates.acquire("heavy", Priority.POLL, None)
+        used.append(connection.name)
+        try:
+            return await fetch_active_calls(clock, connection, *rest)
+        finally:
+            await connection.rates.settle(slot, Outcome(was_sent=True, at=clock.now(), status=200))
+
+    monkeypatch.setattr(poller, "fetch_active_calls", fetch)
+    return used
+
+
+async def test_users_who_see_the_whole_account_poll_in_turn(desk: Desk, through: list[str]) -> None:
+    await add_users(desk, "101", "102")
+    await desk.end_call()
+    await desk.poll_for(60)
+    assert len(through) >= 4
+    assert through[:4] == ["101", "102", "101", "102"]
+
+
+async def test_a_refused_user_drops_out_at_once_and_comes_back(desk: Desk, through: list[str]) -> None:
+    await add_users(desk, "101", "102")
+    await desk.end_call()
+    desk.clock.advance(12)
+    desk.ringcentral.failure = PermissionMissing("no", permission="ReadCallLog", code="CMN-401")
+    desk.ringcentral.active = [desk.show()]
+    await desk.poll_for(0.1)
+    assert through == ["101", "102"], "the other one does not wait"
+    assert (await desk.call()).stage == "bootstrapped"
+    assert await pool_of(desk) == ["102"]
+    desk.clock.advance(3600)
+    assert await pool_of(desk) == ["101", "102"]
+
+
+async def test_a_penalty_of_one_user_does_not_stop_the_others(desk: Desk, through: list[str]) -> None:
+    await add_users(desk, "101", "102")
+    first = pooled(await desk.connections.of(AccountId(ACCOUNT)))[0]
+    slot = await first.rates.acquire("heavy", Priority.POLL, None)
+    now = desk.clock.now()
+    penalty = Penalty(reach=Silence.BUCKET, until=now + timedelta(seconds=60))
+    await first.rates.settle(slot, Outcome(was_sent=True, at=now, status=429, penalty=penalty))
+    await desk.end_call()
+    await desk.poll_for(50)
+    assert through
+    assert set(through) == {"102"}
+
+
+async def test_a_user_who_sees_one_extension_never_polls_for_all(desk: Desk, through: list[str]) -> None:
+    await add_users(desk, "101")
+    await add_users(desk, "102", level=Level.EXTENSION, extension_id=ExtensionId("102"))
+    await desk.end_call()
+    await desk.poll_for(60)
+    assert set(through) == {"101"}
