@@ -120,16 +120,10 @@ class SharedRates:
         until = self._unsaved_silence
         if until is None:
             return
-        column = rate_buckets.c
         async with self._database.write() as db:
             for group in self._limits:
                 await self._open(db, group)
-            query = select(column.account_id, column.bucket, column.state)
-            # Everyone who locks several buckets uses this order, so that no two can deadlock.
-            for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
-                state = budget.silenced(BucketState.from_json(row.state), until, self._clock.now())
-                mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
-                await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
+            await silence_all(db, until, self._clock.now())
         if self._unsaved_silence == until:
             self._unsaved_silence = None
 
@@ -192,6 +186,17 @@ class SharedRates:
             "updated_at": self._clock.now(),
         }
         await db.execute(upsert_into(db, rate_buckets).values(row).on_conflict_do_nothing())
+
+
+async def silence_all(db: AsyncConnection, until: datetime, now: datetime) -> None:
+    """Send nothing for anyone before `until`."""
+    column = rate_buckets.c
+    query = select(column.account_id, column.bucket, column.state)
+    # Everyone who locks several buckets uses this order, so that no two can deadlock.
+    for row in (await db.execute(query.order_by(*rate_buckets.primary_key).with_for_update())).all():
+        state = budget.silenced(BucketState.from_json(row.state), until, now)
+        mine = (column.account_id == row.account_id) & (column.bucket == row.bucket)
+        await db.execute(update(rate_buckets).where(mine).values(state=state.to_json()))
 
 
 async def _polls_wait(db: AsyncConnection, holder: AccountId, now: datetime) -> bool:

@@ -36,6 +36,7 @@ class IntakeService:
             ),
             interval_seconds=self._settings.beat_seconds,
             sweep_after_seconds=self._settings.first_reading_seconds,
+            rate_window_seconds=self._settings.rate_limit_window_seconds,
             stopping=stopping,
         )
         self.inbox.start()

@@ -21,13 +21,21 @@ from app.enrichment import gaps
 from app.enrichment.gaps import Reason
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.rate_limits.shared_buckets import silence_all
 from app.webhooks.intake.inbox import COMMIT_SECONDS
 from app.webhooks.intake.refusals import Refusals, Refused
-from app.webhooks.subscriptions.outages import Beat, beats_json, find_outages, read_beats
+from app.webhooks.subscriptions.outages import (
+    Beat,
+    beats_json,
+    find_outages,
+    find_rewind,
+    read_beats,
+)
 from app.work.stopping import StopSignal
 from app.work.wakeups import SUBSCRIPTIONS
 
 KIND = "pulse"
+_REWOUND = "the database has lost what was stored since: a backup was restored, or a standby took over"
 MISSED_BEATS = 3
 """A replica that misses this many beats counts as a gap."""
 
@@ -68,6 +76,7 @@ class Heartbeat(AccountsWorker):
         *,
         interval_seconds: float,
         sweep_after_seconds: float,
+        rate_window_seconds: float = 60.0,
         stopping: StopSignal | None = None,
     ) -> None:
         """Once `stopping` is set nothing is proven any more: the process accepts no connections."""
@@ -78,6 +87,7 @@ class Heartbeat(AccountsWorker):
         self._interval = interval_seconds
         self._allowed = MISSED_BEATS * interval_seconds
         self._sweep_after = timedelta(seconds=sweep_after_seconds)
+        self._silence_after_rewind = timedelta(seconds=rate_window_seconds)
         self._beat: Beat | None = None
         self._beat_at = 0.0
         self._failure: str | None = None
@@ -145,6 +155,7 @@ class Heartbeat(AccountsWorker):
                 alive, outages = find_outages(beats, self._replica, beat, now, self._silent(beats, now))
                 lost = self._own_outages(now, proven_from, refused)
                 lost += [_Lost(Reason.SERVICE_DOWN, *outage) for outage in outages]
+                lost += await self._rewound(db, beats, now)
                 await self._record(db, holders, lost)
                 await _save(db, alive, proven_from)
         except BaseException:
@@ -152,6 +163,17 @@ class Heartbeat(AccountsWorker):
             raise
         self._refused, self._failure = {}, None
         self._beat, self._beat_at = beat, self._clock.monotonic()
+
+    async def _rewound(self, db: AsyncConnection, beats: dict[str, Beat], now: datetime) -> list[_Lost]:
+        """Return what an earlier history of the database does not have, although it was stored.
+
+        The requests of the last minute are lost as well, so for a minute no others are sent.
+        """
+        begin = find_rewind(beats, self._replica, self._beat)
+        if begin is None:
+            return []
+        await silence_all(db, now + self._silence_after_rewind, now)
+        return [_Lost(Reason.NOT_STORED, *_in_order(begin, now), _REWOUND)]
 
     def _next_beat(self, proven_from: datetime | None) -> Beat:
         if proven_from is None:

@@ -63,3 +63,19 @@ def find_outages(
         if stopped.stopped and took_over_at > stopped.at:
             outages.append((stopped.at, took_over_at))
     return alive, [(min(begin, end), max(begin, end)) for begin, end in outages]
+
+
+def find_rewind(beats: Beats, me: str, written: Beat | None) -> datetime | None:
+    """Return the last beat that the database knows if it has lost beats: a backup was restored beneath us, or
+    a standby took over that had not received everything. None if it has lost none.
+
+    `written` is the last beat that this replica has stored (None: none yet). A replica that others counted as
+    silent is not in `beats` either, but then theirs are later.
+    """
+    if written is None:
+        return None
+    known = beats.get(me)
+    latest = (
+        known.at if known is not None else max((beat.at for beat in beats.values()), default=written.since)
+    )
+    return latest if latest < written.at else None

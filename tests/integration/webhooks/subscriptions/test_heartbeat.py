@@ -14,8 +14,9 @@ from app.accounts.context import AccountsContext
 from app.db.engine import Database
 from app.db.tables import subscriptions, sweeps, work
 from app.enrichment.gaps import Reason, end_gaps, note_gap
-from app.errors import StorageUnavailable
+from app.errors import RateLimited, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT
+from app.ringcentral.ports import Outcome, Priority
 from app.webhooks.intake.refusals import Refusals
 from app.webhooks.subscriptions.choice import Wanted
 from app.webhooks.subscriptions.heartbeat import Heartbeat, IntakeHealth
@@ -23,6 +24,7 @@ from app.webhooks.subscriptions.keeper import SubscriptionKeeper
 from app.work.stopping import StopSignal
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import accounts_context, work_context
+from tests.fakes.desk import shared_rates
 from tests.fakes.ringcentral import FakeConnections, FakeRingCentral
 
 
@@ -377,3 +379,72 @@ async def test_a_heartbeat_and_a_keeper_do_not_deadlock(
 
 
 _ANYBODY_WAITS = text("SELECT 1 FROM pg_locks WHERE NOT granted")
+
+
+async def rewind(database: Database, state: Any) -> None:
+    """Put the stored beats back, as a restore or a takeover by a lagging standby does."""
+    async with database.write() as db:
+        await db.execute(work.update().where(work.c.kind == "pulse").values(state=state))
+
+
+async def stored_beats(database: Database) -> Any:
+    async with database.read() as db:
+        return await db.scalar(select(work.c.state).where(work.c.kind == "pulse"))
+
+
+async def test_a_database_that_lost_beats_beneath_a_running_process_is_a_gap(
+    database: Database, clock: FakeClock, make_replica: Any
+) -> None:
+    replica = make_replica()
+    await replica.step()
+    backup = await stored_beats(database)
+    for _ in range(30):
+        clock.advance(10)
+        await replica.step()
+    rates = shared_rates(database, clock)
+    await rates.settle(
+        await rates.acquire("heavy", Priority.POLL, None), Outcome(was_sent=True, at=clock.now())
+    )
+    await rewind(database, backup)
+    clock.advance(10)
+    await replica.step()
+    assert await gaps_of(database) == [("deliveries-not-stored", START, clock.now())]
+    with pytest.raises(RateLimited):  # requests of the last minute may be forgotten
+        await rates.acquire("heavy", Priority.POLL, clock.now() + timedelta(seconds=59))
+    clock.advance(10)
+    await replica.step()
+    assert len(await gaps_of(database)) == 1
+
+
+async def test_a_backup_from_before_the_process_began_is_a_gap_since_its_last_beat(
+    database: Database, clock: FakeClock, make_replica: Any
+) -> None:
+    former = make_replica()
+    await former.step()
+    backup = await stored_beats(database)
+    await former.stop()
+    clock.advance(10)
+    replica = make_replica()
+    await replica.step()
+    clock.advance(300)
+    await replica.step()
+    async with database.write() as db:
+        await db.execute(sweeps.delete())
+    await rewind(database, backup)
+    clock.advance(10)
+    await replica.step()
+    assert {begin for _, begin, _ in await gaps_of(database)} == {START}
+
+
+async def test_a_replica_that_others_counted_as_silent_is_no_lost_history(
+    database: Database, clock: FakeClock, make_replica: Any
+) -> None:
+    hung, well = make_replica(), make_replica()
+    await hung.step()
+    await well.step()
+    for _ in range(6):
+        clock.advance(10)
+        await well.step()
+    before = await gaps_of(database)
+    await hung.step()
+    assert {reason for reason, _, _ in [*before, *await gaps_of(database)]} == {"service-down"}
