@@ -44,21 +44,32 @@ def free_port() -> int:
 class Cluster:
     """A running server. `stop()` ends it and removes its folder.
 
-    `fsync` for tests that pull the plug. Raises NoPostgres when it cannot be started.
+    `fsync` for tests that pull the plug; `options` are further settings, "name=value", and
+    `folders` are made beside the data, for the server's user. Raises NoPostgres when it cannot be started.
     """
 
-    def __init__(self, *, fsync: bool = False, max_connections: int = 100) -> None:
-        self._binaries = find_binaries()
+    def __init__(
+        self,
+        *,
+        fsync: bool = False,
+        max_connections: int = 100,
+        options: tuple[str, ...] = (),
+        folders: tuple[str, ...] = (),
+    ) -> None:
+        self.binaries = find_binaries()
         self.user = unprivileged_user()
         self.superuser = self.user or getpass.getuser()
         self.folder = Path(tempfile.mkdtemp(prefix="aftercall-pg-"))
         self.data = self.folder / "data"
         self._fsync = fsync
         self._max_connections = max_connections
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
-        if self.user:
-            shutil.chown(self.folder, self.user)
+        for made in (self.folder, *(self.folder / name for name in folders)):
+            made.mkdir(exist_ok=True)
+            if self.user:
+                shutil.chown(made, self.user)
         self._initialise()
         self.start()
 
@@ -72,7 +83,7 @@ class Cluster:
 
     def _initialise(self) -> None:
         command: list[str | Path] = [
-            self._binaries / "initdb",
+            self.binaries / "initdb",
             *("--pgdata", self.data),
             *("--username", self.superuser),
             *("--auth", "trust"),
@@ -92,11 +103,11 @@ class Cluster:
         port = self.port or free_port()
         off = [] if self._fsync else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
         size = [f"max_connections={self._max_connections}", "shared_buffers=64MB"]
-        options = ["listen_addresses=127.0.0.1", *size, *off]
+        options = ["listen_addresses=127.0.0.1", *size, *off, *self._options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    self._binaries / "postgres",
+                    self.binaries / "postgres",
                     *("-D", self.data),
                     *("-p", str(port)),
                     *("-k", self.folder),
@@ -114,7 +125,7 @@ class Cluster:
     def _wait_until_ready(self) -> None:
         process = self._process
         ready: list[str | Path] = [
-            self._binaries / "pg_isready",
+            self.binaries / "pg_isready",
             "-q",
             "-h",
             "127.0.0.1",
