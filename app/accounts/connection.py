@@ -78,7 +78,7 @@ def pooled(connections: Sequence[Connection]) -> Sequence[Connection]:
     for item in company_wide:
         if item.access.owner_id is not None:
             users.setdefault(item.access.owner_id, item)
-    return list(users.values()) or company_wide[:1] or serving_all(connections)[:1]
+    return list(users.values()) or serving_all(connections)[:1]
 
 
 def serving_all(connections: Sequence[Connection]) -> list[Connection]:
