@@ -7,10 +7,11 @@ response of the first. A refused request stores nothing and may be repeated with
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, select, update
 
 from app.calls.ledger import Ledger
 from app.db.tables import idempotency_keys
@@ -18,6 +19,9 @@ from app.errors import Unprocessable
 from app.ids import UNBOUND_ACCOUNT
 
 MAX_KEY = 255
+
+_WRITTEN = {"title": None, "text": "", "author": None}
+"""What people wrote into a note, as a response shows it once the note is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,19 @@ async def save_response(ledger: Ledger, key_id: str, key: str, digest: str, resp
         "created_at": ledger.now,
     }
     await ledger.db.execute(insert(idempotency_keys).values(row))
+
+
+async def forget_notes(ledger: Ledger, note_ids: Iterable[str]) -> None:
+    """Take what people wrote out of the stored responses that show these notes, which are being deleted.
+
+    The rest of a response stays: a request that is sent again must not create its note anew.
+    """
+    stored = idempotency_keys
+    # Earlier responses may be from before `~` was bound to this account.
+    accounts = stored.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT})
+    shows_one = stored.c.body["id"].as_string().in_([*note_ids])
+    for row in (await ledger.db.execute(select(stored).where(accounts, shows_one))).all():
+        own = and_(
+            stored.c.account_id == row.account_id, stored.c.key_id == row.key_id, stored.c.key == row.key
+        )
+        await ledger.db.execute(update(stored).where(own).values(body={**row.body, **_WRITTEN}))

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, literal, select, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
+from app.calls.attachments.idempotency import forget_notes
 from app.calls.attachments.store import record_change
 from app.calls.attachments.stored import KINDS, NOTE, AttachmentKind, StoredAttachment
 from app.calls.ledger import Ledger, open_ledger
@@ -85,11 +86,14 @@ async def _join(ledger: Ledger, kind: AttachmentKind, joins: Mapping[str, Call])
     contests = [rivals for rivals in _by_slot(found, joins) if any(one.parked for one in rivals)]
     # Sorted by time: the last one of each contest is the newest and wins. The losers are deleted first,
     # because the winner takes their slot, which is unique.
-    await _drop(ledger, kind, [loser for rivals in contests for loser in rivals[:-1]])
+    losers = [loser for rivals in contests for loser in rivals[:-1]]
+    if kind is NOTE and losers:
+        await forget_notes(ledger, [loser.columns["note_id"] for loser in losers])
+    await _drop(ledger, kind, losers)
     await _attach(ledger, kind, contests, joins)
-    for *losers, winner in contests:
+    for *beaten, winner in contests:
         call = joins[winner.subject] if winner.parked else calls[winner.subject]
-        for loser in losers:
+        for loser in beaten:
             # A note has an id that clients know; the other kinds are known by their slot, which stays filled.
             if kind is NOTE and not loser.parked:
                 record_change(ledger, call, "note.deleted", loser)

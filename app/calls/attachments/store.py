@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
+from app.calls.attachments.idempotency import forget_notes
 from app.calls.attachments.preconditions import ANY_STATE, Precondition
 from app.calls.attachments.stored import NOTE, AttachmentKind, StoredAttachment
 from app.calls.attachments.subjects import Subject, check_name, load_subject
@@ -76,6 +77,7 @@ async def remove_note(ledger: Ledger, name: str, note_id: NoteId, precondition: 
     """Raises NotFound, PreconditionFailed and Unprocessable."""
     note, call = await _load_note(ledger, name, note_id)
     precondition.check(note)
+    await forget_notes(ledger, [note_id])
     await _remove(ledger, call, note)
 
 

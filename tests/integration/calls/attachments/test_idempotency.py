@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.api import keys
 from app.calls.attachments import idempotency
@@ -12,6 +13,7 @@ from app.calls.attachments.idempotency import StoredResponse, request_digest
 from app.calls.attachments.parking import bind_account
 from app.calls.ledger import open_ledger
 from app.db.engine import Database
+from app.db.tables import metadata
 from app.ids import UNBOUND_ACCOUNT
 from tests.conftest import build_app, open_client
 from tests.factories_calls import ACCOUNT, seed_call
@@ -45,6 +47,33 @@ async def test_a_replayed_response_stays_the_same_after_the_note_changes(
     again = await client.post(NOTES, json={"text": "one"}, headers=KEY)
     assert (again.status_code, again.json()) == (202, first.json())
     assert (await client.get(first.headers["location"])).json()["text"] == "two"
+
+
+async def test_a_deleted_note_leaves_its_text_in_no_column_and_is_not_created_anew(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await seed_call(database, session_id="1229016182016")
+    note = {"title": "marked-title", "text": "marked-text", "author": "marked-author", "externalId": "7"}
+    first = await client.post(NOTES, json=note, headers=KEY)
+    other = await client.post(NOTES, json={"text": "other"}, headers={"Idempotency-Key": "other"})
+    await client.post(NOTES, json={**note, "text": "marked-later"}, headers={"Idempotency-Key": "later"})
+    assert (await client.delete(first.headers["location"])).status_code == 204
+    async with database.read() as db:
+        for table in metadata.sorted_tables:
+            for row in (await db.execute(select(table))).all():
+                assert "marked" not in repr(row), table.name
+    again = await client.post(NOTES, json=note, headers=KEY)
+    assert again.headers["idempotency-replayed"] == "true"
+    shown = again.json()
+    assert (shown["id"], shown["title"], shown["text"], shown["author"]) == (
+        first.json()["id"],
+        None,
+        "",
+        None,
+    )
+    repeated = await client.post(NOTES, json={"text": "other"}, headers={"Idempotency-Key": "other"})
+    assert repeated.json() == other.json()
+    assert [one["text"] for one in (await client.get(NOTES)).json()["data"]] == ["other"]
 
 
 @pytest.mark.parametrize(
