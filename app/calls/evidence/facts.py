@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 FIRST_FACTS = 500
@@ -50,6 +51,7 @@ TERMINAL = frozenset({Code.DISCONNECTED, Code.GONE})
 _CODES = {code.lower(): code for code in Code} | {"vmscreening": Code.VOICEMAIL_SCREENING}
 
 
+@lru_cache(maxsize=256)
 def known_code(raw: str | None) -> Code | None:
     """Return the state that a raw code means, None when no decision depends on it.
 

@@ -1,7 +1,7 @@
 """One party of a call, as the call's events show it. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,14 +20,14 @@ class Moment:
     at: datetime
     received_at: datetime
     source: Stream
+    known: Code | None = field(init=False, compare=False, repr=False)
+    """What `code` means. Read often, so it is found once, like `terminal`."""
+    terminal: bool = field(init=False, compare=False, repr=False)
 
-    @property
-    def known(self) -> Code | None:
-        return known_code(self.code)
-
-    @property
-    def terminal(self) -> bool:
-        return self.known in TERMINAL
+    def __post_init__(self) -> None:
+        known = known_code(self.code)
+        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "terminal", known in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
