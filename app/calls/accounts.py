@@ -6,8 +6,9 @@ the order of commits: a transaction that commits late cannot appear before a cur
 """
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import upsert_into
@@ -20,9 +21,25 @@ async def lock(db: AsyncConnection, account_id: AccountId, now: datetime) -> int
     seq = await _lock_row(db, account_id)
     if seq is None:
         # Another transaction may insert the row first, so it is locked and read again after that.
-        await _open(db, account_id, now)
+        await create(db, account_id, now)
         seq = await _lock_row(db, account_id)
     return seq or 0
+
+
+async def try_lock(
+    db: AsyncConnection, account_id: AccountId, *columns: ColumnElement[Any]
+) -> Row[Any] | None:
+    """Lock the account unless another transaction has it; return `timeline_seq` and these columns.
+
+    None: another transaction has it, or the account does not exist. What the columns read is current, as
+    nothing was waited for.
+    """
+    query = (
+        select(accounts.c.timeline_seq, *columns)
+        .where(accounts.c.account_id == account_id)
+        .with_for_update(skip_locked=True, of=accounts)
+    )
+    return (await db.execute(query)).one_or_none()
 
 
 async def _lock_row(db: AsyncConnection, account_id: AccountId) -> int | None:
@@ -31,14 +48,15 @@ async def _lock_row(db: AsyncConnection, account_id: AccountId) -> int | None:
     return seq
 
 
-async def _open(db: AsyncConnection, account_id: AccountId, now: datetime) -> None:
+async def create(db: AsyncConnection, account_id: AccountId, now: datetime) -> None:
+    """Create the account unless it exists."""
     insert = upsert_into(db, accounts).values(account_id=account_id, created_at=now)
     await db.execute(insert.on_conflict_do_nothing())
 
 
 async def open_unbound(db: AsyncConnection, now: datetime) -> None:
     """Create the account of the service's own credentials, `~`, unless it exists."""
-    await _open(db, UNBOUND_ACCOUNT, now)
+    await create(db, UNBOUND_ACCOUNT, now)
 
 
 async def list_ids(db: AsyncConnection) -> list[AccountId]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company, Person
@@ -38,15 +38,23 @@ this process can have the same.
 async def load_company(db: AsyncConnection, account_id: AccountId) -> Company:
     """Return the company of an account; one of which only the region may be known if its directory was never
     read."""
+    return await read_company(db, account_id, (await db.execute(select(*version_of(account_id)))).one())
+
+
+def version_of(account_id: AccountId) -> Sequence[ColumnElement[Any]]:
+    """Return the columns that show which version of a company is the current one."""
     mine = directories.c.account_id == account_id
-    query = select(
+    return (
         region_of(account_id).label("region"),
         *(
             select(column).where(mine).scalar_subquery().label(column.name)
             for column in (directories.c.version, directories.c.main_number)
         ),
     )
-    state = (await db.execute(query)).one()
+
+
+async def read_company(db: AsyncConnection, account_id: AccountId, state: Row[Any]) -> Company:
+    """Return the company of an account, in the version that the columns of `version_of` show."""
     region = state.region
     if state.version is None:
         return replace(UNKNOWN_COMPANY, region=region) if region else UNKNOWN_COMPANY

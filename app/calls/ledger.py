@@ -10,35 +10,26 @@ The end of the block writes the calls, their names, their parties and the events
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.calls import accounts as account_rows
-from app.calls.company import load_company
+from app.calls.company import load_company, read_company, version_of
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
 from app.calls.main_calls.members import find_new_mains
-from app.calls.model import Call, Stage
-from app.db.engine import after_commit, upsert_into, wake
+from app.calls.model import KEYS, Call, Stage, columns_to_write, row_of
+from app.calls.party_rows import PartyKey, party_values, write_parties
+from app.db.engine import after_commit, wake
+from app.db.lists import insert_rows, update_rows
 from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
 from app.ids import AccountId, is_alias
-from app.values.phone_numbers import normal_forms
-from app.values.widths import PHONE_NUMBER
 from app.work import wakeups
-
-_COLUMNS = tuple(item.name for item in fields(Call))
-_KEYS = ("account_id", "call_id")
-_KEPT = frozenset({*_KEYS, "main_call_id"})
-"""Columns that a changed call does not overwrite: the main call is chosen at the end of a transaction."""
-
-_ROWS_AT_A_STRETCH = 50
-"""Rows that are encoded before other tasks of the process have a turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +49,11 @@ class Ledger:
     _changed: dict[str, Call] = field(default_factory=dict)
     _events: list[dict[str, Any]] = field(default_factory=list)
     _aliases: dict[tuple[str, str], None] = field(default_factory=dict)
-    _parties: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _parties: dict[PartyKey, datetime] = field(default_factory=dict)
     _redated: dict[str, datetime] = field(default_factory=dict)
     _moved: list[dict[str, str]] = field(default_factory=list)
     _conversations: set[str] = field(default_factory=set)
+    _written: dict[str, tuple[Call, dict[str, Any]]] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
     """By session: the `uuid` of the delivery that is being folded, for the log."""
 
@@ -127,13 +119,8 @@ class Ledger:
 
         Numbers may have any spelling: they are stored in their normal form.
         """
-        region = self.company.region
-        normal = [form for number in numbers if number for form in normal_forms(number, region)]
-        for kind, values in (("extension", extensions), ("number", normal)):
-            for value in values:
-                # Longer values do not fit the column.
-                if value and len(value) <= PHONE_NUMBER:
-                    self._parties[(call.call_id, kind, value)] = call.started_at
+        for kind, value in party_values(extensions, numbers, self.company.region):
+            self._parties[(call.call_id, kind, value)] = call.started_at
 
     def redate(self, call: Call) -> None:
         """Record that the start of a call has changed, by which lists by extension and number are ordered."""
@@ -149,59 +136,46 @@ class Ledger:
         moved, self._moved = self._moved, []
         if moved:
             # After the commit: a transaction that is rolled back has moved nothing.
-            after_commit(self.db, partial(_report_moves, moved))
-
-    async def _write_many(self, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows in parts: while one is sent, others of the process have a turn."""
-        for start in range(0, len(rows), _ROWS_AT_A_STRETCH):
-            await self.db.execute(statement, rows[start : start + _ROWS_AT_A_STRETCH])
+            after_commit(self.db, lambda: _report_moves(moved))
 
     async def _write_calls(self) -> None:
-        if self._new:
-            await self._write_many(insert(calls), [_row(call) for call in self._new.values()])
-        if self._changed:
-            statement = (
-                update(calls)
-                .where(
-                    calls.c.account_id == bindparam("key_account_id"),
-                    calls.c.call_id == bindparam("key_call_id"),
-                )
-                .values({name: bindparam(name) for name in _COLUMNS if name not in _KEPT})
-            )
-            await self._write_many(statement, [_row(call, keyed=True) for call in self._changed.values()])
+        await insert_rows(self.db, calls, [row_of(call) for call in self._new.values()])
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for call in self._changed.values():
+            if columns := columns_to_write(call, self._stored_of(call)):
+                names = (*KEYS, *columns)
+                by_columns.setdefault(columns, []).append({name: getattr(call, name) for name in names})
+        for rows in by_columns.values():
+            await update_rows(self.db, calls, KEYS, rows)
+        written = [*self._new.values(), *self._changed.values()]
+        if written:
+            self._written |= {call.call_id: (call, row_of(call)) for call in written}
+            after_commit(self.db, self._remember)
         self._new.clear()
         self._changed.clear()
 
+    def _stored_of(self, call: Call) -> Mapping[str, Any] | None:
+        """Return the columns of a call as this transaction sees them; None if they are unknown."""
+        writer, columns = self._written.get(call.call_id, (None, None))
+        return columns if writer is call else call.stored
+
+    def _remember(self) -> None:
+        # After the commit: a transaction that is rolled back has stored nothing.
+        for call, columns in self._written.values():
+            call.stored = columns
+        self._written.clear()
+
     async def _write_names(self) -> None:
-        if self._aliases:
-            rows = [
-                {"account_id": self.account_id, "call_id": call_id, "alias": alias}
-                for call_id, alias in self._aliases
-            ]
-            await self._write_many(upsert_into(self.db, call_aliases).on_conflict_do_nothing(), rows)
-            self._aliases.clear()
+        rows = [
+            {"account_id": self.account_id, "call_id": call_id, "alias": alias}
+            for call_id, alias in self._aliases
+        ]
+        await insert_rows(self.db, call_aliases, rows, or_ignore=True)
+        self._aliases.clear()
 
     async def _write_parties(self) -> None:
-        if self._parties:
-            rows = [
-                {
-                    "account_id": self.account_id,
-                    "call_id": call_id,
-                    "kind": kind,
-                    "value": value,
-                    "started_at": started_at,
-                }
-                for (call_id, kind, value), started_at in self._parties.items()
-            ]
-            statement = upsert_into(self.db, call_parties)
-            statement = statement.on_conflict_do_update(
-                index_elements=["account_id", "call_id", "kind", "value"],
-                set_={"started_at": statement.excluded.started_at},
-                # Nearly all stand there already: what does not change is not written again.
-                where=call_parties.c.started_at != statement.excluded.started_at,
-            )
-            await self._write_many(statement, rows)
-            self._parties.clear()
+        await write_parties(self.db, self.account_id, self._parties)
+        self._parties.clear()
         # After the insert, so that new parties are dated as well.
         for call_id, started_at in self._redated.items():
             mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
@@ -210,12 +184,17 @@ class Ledger:
 
     async def _write_events(self) -> None:
         if self._events:
-            await self._write_many(insert(timeline), self._events)
+            await insert_rows(self.db, timeline, self._events)
             # The counter is safe to overwrite: this transaction holds the account's row.
             own = accounts.c.account_id == self.account_id
             await self.db.execute(update(accounts).where(own).values(timeline_seq=self.seq))
             wake(self.db, wakeups.TIMELINE, *{wakeups.of_call(event["call_id"]) for event in self._events})
             self._events.clear()
+
+    async def close(self) -> None:
+        """Write what is left at the end of a transaction."""
+        await self.flush()
+        await self.choose_mains()
 
     async def choose_mains(self) -> None:
         """Choose the main call of the conversations in which something changed, after the last flush.
@@ -251,11 +230,38 @@ class Ledger:
 @asynccontextmanager
 async def open_ledger(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
     """Lock the account for writing until the transaction of `db` ends."""
-    seq = await account_rows.lock(db, account_id, now)
-    ledger = Ledger(db, account_id, now, seq, await load_company(db, account_id))
+    ledger = await _try_to_open(db, account_id, now)
+    if ledger is None:
+        # What was read while waiting for the lock may be old, so the company is read after that.
+        seq = await account_rows.lock(db, account_id, now)
+        ledger = Ledger(db, account_id, now, seq, await load_company(db, account_id))
     yield ledger
-    await ledger.flush()
-    await ledger.choose_mains()
+    await ledger.close()
+
+
+@asynccontextmanager
+async def claim_ledger(
+    db: AsyncConnection, account_id: AccountId, now: datetime
+) -> AsyncIterator[Ledger | None]:
+    """Open the ledger unless another transaction has it; yield None in that case.
+
+    For work that can be done later, or that whoever has the ledger may be doing.
+    """
+    ledger = await _try_to_open(db, account_id, now)
+    if ledger is None:
+        # It may not exist yet. If it does, this does not wait for its lock.
+        await account_rows.create(db, account_id, now)
+        ledger = await _try_to_open(db, account_id, now)
+    yield ledger
+    if ledger is not None:
+        await ledger.close()
+
+
+async def _try_to_open(db: AsyncConnection, account_id: AccountId, now: datetime) -> Ledger | None:
+    state = await account_rows.try_lock(db, account_id, *version_of(account_id))
+    if state is None:
+        return None
+    return Ledger(db, account_id, now, state.timeline_seq, await read_company(db, account_id, state))
 
 
 def _facts(call: Call) -> dict[str, str]:
@@ -274,12 +280,3 @@ def _report_moves(moved: Sequence[dict[str, str]]) -> None:
         if facts["stage"] == Stage.ABSENT:
             metrics.CALLS_ABSENT.labels(reason=facts["reason"]).inc()
         log.info("call", **facts)
-
-
-def _row(call: Call, *, keyed: bool = False) -> dict[str, Any]:
-    row = {name: getattr(call, name) for name in _COLUMNS}
-    if keyed:
-        del row["main_call_id"]
-        # Bound under other names: in an UPDATE, SQLAlchemy reserves the names of columns for SET.
-        row |= {"key_account_id": row.pop("account_id"), "key_call_id": row.pop("call_id")}
-    return row

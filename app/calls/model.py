@@ -1,8 +1,10 @@
 """A call as it is stored, and the order of its stages. No I/O."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from app.ids import AccountId, CallId
@@ -93,9 +95,31 @@ def reached(stage: str, wanted: str) -> bool:
     return _RANK[Stage(stage)] >= _RANK[Stage(wanted)]
 
 
+class _Remembering:
+    """`stored` has the columns of an object's row as the database has them, by name; None if unknown.
+
+    It is not a field: two objects that differ in it alone are equal.
+    """
+
+    __slots__ = ("_stored",)
+    _stored: Mapping[str, Any]
+
+    @property
+    def stored(self) -> Mapping[str, Any] | None:
+        return getattr(self, "_stored", None)
+
+    @stored.setter
+    def stored(self, columns: Mapping[str, Any]) -> None:
+        self._stored = columns
+
+
 @dataclass(slots=True, kw_only=True)
-class Call:
-    """One row of `calls`; the table documents each field. Changed only through a `Ledger`."""
+class Call(_Remembering):
+    """One row of `calls`; the table documents each field. Changed only through a `Ledger`.
+
+    Values of fields are replaced, never changed in place: the ledger writes the fields that differ from
+    `stored`.
+    """
 
     account_id: AccountId
     call_id: CallId
@@ -159,3 +183,39 @@ class Call:
 
     def reached(self, stage: str) -> bool:
         return reached(self.stage, stage)
+
+
+KEYS = ("account_id", "call_id")
+
+_COLUMNS = tuple(item.name for item in fields(Call))
+_KEPT = frozenset({*KEYS, "main_call_id"})
+"""Columns that a changed call does not overwrite: the main call is chosen at the end of a transaction."""
+
+_WIDE = (("facts",), ("parties", "details"), ("caller", "callee", "related", "readiness"))
+_PROGRESS = (
+    "version", "changed_seq", "updated_at", "outcome", "answered_at", "end_check_at", "state_known_at",
+)  # fmt: skip
+_OTHERS = tuple(
+    name for name in _COLUMNS if name not in _KEPT.union(_PROGRESS) and name not in chain.from_iterable(_WIDE)
+)
+_WRITTEN_TOGETHER = (_PROGRESS, _OTHERS, *_WIDE)
+"""Columns that change together. Each combination of groups is a statement of its own, so there are few of
+them; wide columns are written only if they have changed."""
+
+
+def row_of(call: Call) -> dict[str, Any]:
+    """Return all columns of a call, by name."""
+    return {name: getattr(call, name) for name in _COLUMNS}
+
+
+def columns_to_write(call: Call, stored: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the columns that differ from what is stored, with those that are written together with them.
+
+    All that a call may change, if what is stored is unknown.
+    """
+    return tuple(
+        name
+        for group in _WRITTEN_TOGETHER
+        if stored is None or any(getattr(call, name) != stored[name] for name in group)
+        for name in group
+    )

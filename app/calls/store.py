@@ -19,7 +19,10 @@ from app.ids import AccountId, is_alias
 
 def read_row(row: Row[Any]) -> Call:
     """Return the call of a row that has all columns."""
-    return Call(**row._mapping)  # noqa: SLF001 - the documented way from a row to keywords
+    columns = row._asdict()
+    call = Call(**columns)
+    call.stored = columns
+    return call
 
 
 async def load_by_sessions(

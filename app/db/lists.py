@@ -1,21 +1,39 @@
-"""`is_one_of(column, values)`: an IN list as a single parameter, however long it is.
+"""Lists of values and sets of rows, each as a single parameter of one statement.
 
-PostgreSQL takes 32,767 parameters in a statement and SQLite 32,766, and each length of an IN list is another
-statement to compile. An array on PostgreSQL and a JSON list on SQLite avoid both.
+`is_one_of(column, values)` is an IN list, however long it is. PostgreSQL takes 32,767 parameters in a
+statement and SQLite 32,766, and each length of an IN list is another statement to compile. An array on
+PostgreSQL and a JSON list on SQLite avoid both.
+
+`insert_rows` and `update_rows` write whole sets. PostgreSQL takes the rows as JSON (`jsonb_to_recordset`):
+one plan, one round trip, and no bound value of each column of each row, which costs more than the write
+itself. SQLite takes them one by one within one call (`executemany`), which is its fastest way.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, bindparam
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import JSON, Table, Text, TextClause, bindparam, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import Update
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Boolean, TypeDecorator, TypeEngine
+
+from app.db.engine import upsert_into
+
+ROWS_AT_ONCE = 100
+"""Rows of one statement on PostgreSQL."""
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_KEY = "key_"
 
 
 class _TextList(TypeDecorator[list[str]]):
@@ -51,3 +69,98 @@ def _on_sqlite(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
     listed = f"json_each({compiler.process(values, **options)})"
     return f"{compiler.process(column, **options)} IN (SELECT value FROM {listed})"  # noqa: S608 - no values in it
+
+
+async def insert_rows(
+    db: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], *, or_ignore: bool = False
+) -> None:
+    """Insert rows that all have the same columns; `or_ignore` leaves out those whose key exists."""
+    if not rows:
+        return
+    if db.dialect.name == "sqlite":
+        statement = upsert_into(db, table)
+        await db.execute(statement.on_conflict_do_nothing() if or_ignore else statement, list(rows))
+        return
+    insertion = _insertion(table, tuple(rows[0]), or_ignore)
+    for part in _parts(rows):
+        await db.execute(insertion, {"rows": part})
+
+
+async def update_rows(
+    db: AsyncConnection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Update the rows with these `keys` to the other values. All rows have the same columns."""
+    if not rows:
+        return
+    columns = tuple(name for name in rows[0] if name not in keys)
+    if db.dialect.name == "sqlite":
+        # In an UPDATE, SQLAlchemy reserves the names of columns for SET.
+        bound = [{_KEY + name if name in keys else name: row[name] for name in row} for row in rows]
+        await db.execute(_single_update(table, tuple(keys), columns), bound)
+        return
+    statement = _set_update(table, tuple(keys), columns)
+    for part in _parts(rows):
+        await db.execute(statement, {"rows": part})
+
+
+def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield [
+            {name: _as_json(value) for name, value in row.items()}
+            for row in rows[start : start + ROWS_AT_ONCE]
+        ]
+
+
+def _as_json(value: Any) -> Any:
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise ValueError("a point in time needs a time zone")
+    return value.isoformat()
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: Table, columns: tuple[str, ...], or_ignore: bool) -> TextClause:
+    names = _names(columns)
+    ending = " ON CONFLICT DO NOTHING" if or_ignore else ""
+    # The names are those of our tables.
+    return _with_rows(
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_recordset(table, columns)}{ending}"  # noqa: S608
+    )
+
+
+@lru_cache(maxsize=256)
+def _set_update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> TextClause:
+    sets = ", ".join(f'"{name}" = r."{name}"' for name in columns)
+    same = " AND ".join(f'{table.name}."{name}" = r."{name}"' for name in keys)
+    return _with_rows(
+        f"UPDATE {table.name} SET {sets} FROM {_recordset(table, (*keys, *columns))} WHERE {same}"  # noqa: S608
+    )
+
+
+def _with_rows(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("rows", type_=JSONB))
+
+
+@lru_cache(maxsize=256)
+def _single_update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> Update:
+    own = (table.c[name] == bindparam(_KEY + name) for name in keys)
+    return update(table).where(*own).values({name: bindparam(name) for name in columns})
+
+
+def _recordset(table: Table, columns: Iterable[str]) -> str:
+    typed = ", ".join(f'"{name}" {_type_of(table, name)}' for name in columns)
+    return f"jsonb_to_recordset(:rows) AS r({typed})"
+
+
+def _type_of(table: Table, name: str) -> str:
+    """Return the type in which a column is read from JSON. Text has no width there: the table checks it."""
+    kind = table.c[name].type
+    if isinstance(kind, JSON):
+        return "jsonb"
+    spelled = str(kind.compile(_DIALECT))
+    return "text" if spelled.startswith("VARCHAR") else spelled
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
