@@ -12,13 +12,14 @@ import structlog
 
 from app import metrics
 from app.calls.insights.store import take
-from app.calls.ledger import open_ledger
+from app.calls.ledger import Ledger, claim_ledger
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.enrichment.records.settling import finish
 from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import apply_facts
 from app.webhooks.folding.batches import MOST_CALLS, Batch, Statement, choose, read_batch
+from app.webhooks.folding.rota import Rota
 from app.webhooks.folding.stages import EndRules
 from app.webhooks.folding.unfolded import (
     Unfolded,
@@ -60,6 +61,12 @@ _CALLS_OF_A_REST = 5
 """Calls that are loaded at a time from a delivery that the limit has split: they have many facts."""
 
 _AT_ONCE = 4
+_IN_A_STEP = 16
+"""Accounts of one step. Then it is asked again who waits: other replicas fold as well."""
+
+_HELD_PAUSE_SECONDS = 0.05
+"""Until an account that another transaction had is tried again."""
+
 _LONGEST_TURN_SECONDS = 120.0
 
 log = structlog.get_logger(__name__)
@@ -73,6 +80,7 @@ class Folder(Worker):
         self._rules = rules
         self._inbox = inbox
         self._holds: Holds[AccountId] = Holds(context.clock)
+        self._rota = Rota(context.replica, _IN_A_STEP)
         self._careful: set[AccountId] = set()
         self._begun: dict[AccountId, set[Statement]] = {}
         """The folded part of deliveries that are not folded completely. After a restart they begin again,
@@ -82,16 +90,16 @@ class Folder(Worker):
         )
 
     async def step(self) -> float | None:
-        """Fold one batch of each account with deliveries; 0 when there may be more."""
+        """Fold one batch of each of some accounts with deliveries; 0 when there may be more."""
         async with self._database.read() as db:
             account_ids = await find_accounts(db)
-        turns: dict[AccountId, Serve] = {
-            account_id: partial(self._serve, account_id)
-            for account_id in account_ids
-            if account_id not in self._holds
-        }
+        ready = [one for one in account_ids if one not in self._holds]
+        turns: dict[AccountId, Serve] = {one: partial(self._serve, one) for one in self._rota.take(ready)}
         pause = await self._lanes.run(turns)
-        return pause if pause == 0.0 else self._holds.next_turn()
+        if len(ready) > len(turns):
+            return 0.0
+        pauses = (pause, self._holds.next_turn())
+        return min((one for one in pauses if one is not None), default=None)
 
     async def close(self) -> None:
         """Stop all turns; what they have not committed is folded later."""
@@ -103,9 +111,12 @@ class Folder(Worker):
         return ON_SQLITE_WHILE_BUSY if self._inbox is not None and self._inbox.is_busy else ON_SQLITE
 
     async def _serve(self, account_id: AccountId) -> float | None:
-        """Fold one batch of an account; 0 when there may be more. A failure holds back this account alone."""
+        """Fold one batch of an account; return the pause until the next, 0 when there may be more.
+
+        A failure holds back this account alone.
+        """
         try:
-            has_more = await self._fold_account(account_id)
+            pause = await self._fold_account(account_id)
         except Exception as error:
             pause = self._holds.fail(account_id)
             metrics.LOOP_FAILURES.labels(loop="fold").inc()
@@ -122,33 +133,34 @@ class Folder(Worker):
                 log.exception("the deliveries of an account cannot be folded", seconds=pause)
             return None
         self._holds.succeed(account_id)
-        return 0.0 if has_more else None
+        return pause
 
     @about_account
-    async def _fold_account(self, account_id: AccountId) -> bool:
+    async def _fold_account(self, account_id: AccountId) -> float | None:
         for size in [CAREFUL] if account_id in self._careful else [self._size(), CAREFUL]:
             try:
-                has_more = await self._fold(account_id, size)
+                pause = await self._fold(account_id, size)
             except Exception as error:
                 if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                     raise
                 self._careful.add(account_id)
                 log.exception("a batch of deliveries could not be folded; folding fewer, then one by one")
             else:
-                if not has_more:
+                if pause is None:
                     self._careful.discard(account_id)
-                return has_more
+                return pause
         async with self._database.read() as db:
             waiting = await load_waiting(db, account_id, CAREFUL.rows)
         for one in waiting:
             await self._fold_alone(account_id, one.uuid)
         self._careful.discard(account_id)
-        return len(waiting) == CAREFUL.rows
+        return 0.0 if len(waiting) == CAREFUL.rows else None
 
     async def _fold_alone(self, account_id: AccountId, uuid: str) -> None:
         """Fold exactly this delivery, or set it aside, whatever has arrived or was folded meanwhile."""
         try:
-            await self._fold(account_id, CAREFUL, uuid)
+            while await self._fold(account_id, CAREFUL, uuid) == _HELD_PAUSE_SECONDS:
+                await self._clock.sleep(_HELD_PAUSE_SECONDS)
         except Exception as error:
             if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                 raise
@@ -157,37 +169,51 @@ class Folder(Worker):
                 note = f"error: {type(error).__name__}"
                 await mark_folded(db, account_id, {uuid: note}, self._clock.now())
 
-    async def _fold(self, account_id: AccountId, size: BatchSize, uuid: str | None = None) -> bool:
-        """Fold what one transaction may take; say whether there may be more."""
+    async def _fold(self, account_id: AccountId, size: BatchSize, uuid: str | None = None) -> float | None:
+        """Fold what one transaction may take; return the pause until the next, 0 when there may be more.
+
+        An account that another transaction has is left alone for a moment: whoever has it may be folding.
+        """
         before = self._begun.get(account_id, set())
         async with self._database.write() as db:
             now = self._clock.now()
             # Deliveries are read under the account's lock: no other replica folds the same ones.
-            async with open_ledger(db, await find_owner(db, account_id, now), now) as ledger:
+            async with claim_ledger(db, await find_owner(db, account_id, now), now) as ledger:
+                if ledger is None:
+                    return _HELD_PAUSE_SECONDS
                 waiting = await load_waiting(db, account_id, size.rows) if uuid is None else []
                 chosen = choose(waiting, size.calls) if uuid is None else [uuid]
+                if not chosen:
+                    return None  # folded meanwhile
                 rows = await load_unfolded(db, account_id, chosen)
-                ledger.causes = {
-                    row.telephony_session_id: row.uuid for row in rows if row.telephony_session_id
-                }
-                batch = await read_batch(rows, ledger.account_id, self._clock)
-                statements = batch.all_statements
-                begun = before & statements
-                rest = batch.facts_without(begun, _CALLS_OF_A_REST if begun else None)
-                applied = await apply_facts(ledger, rest, self._rules, self._clock)
-                begun |= {(fact.uuid, key) for key in applied for fact in rest[key]}
-                batch.keep_unfinished(begun)
-                # Insights may belong to calls of this batch: write those first.
-                await ledger.flush()
-                for call in await take(ledger, batch.insights):
-                    finish(ledger, call)
+                batch, statements, begun = await self._apply(ledger, rows, before)
             await mark_folded(db, account_id, batch.notes, now)
             await renew_reminded(db, batch.reminded, now)
         # Only after the commit. A turn that folds one delivery says nothing about the others: their parts are
         # kept.
         self._begun[account_id] = (begun & batch.all_statements) | (before - statements if uuid else set())
         _log_folded(rows, batch)
-        return len(waiting) == size.rows or len(batch.notes) < len(waiting)
+        return 0.0 if len(waiting) == size.rows or len(batch.notes) < len(waiting) else None
+
+    async def _apply(
+        self, ledger: Ledger, rows: list[Unfolded], before: set[Statement]
+    ) -> tuple[Batch, set[Statement], set[Statement]]:
+        """Apply deliveries to their calls; return the batch that they made, all its statements, and those of
+        them that are folded, now or `before`.
+        """
+        ledger.causes = {row.telephony_session_id: row.uuid for row in rows if row.telephony_session_id}
+        batch = await read_batch(rows, ledger.account_id, self._clock)
+        statements = batch.all_statements
+        begun = before & statements
+        rest = batch.facts_without(begun, _CALLS_OF_A_REST if begun else None)
+        applied = await apply_facts(ledger, rest, self._rules, self._clock)
+        begun |= {(fact.uuid, key) for key in applied for fact in rest[key]}
+        batch.keep_unfinished(begun)
+        # Insights may belong to calls of this batch: write those first.
+        await ledger.flush()
+        for call in await take(ledger, batch.insights):
+            finish(ledger, call)
+        return batch, statements, begun
 
 
 def _log_folded(rows: list[Unfolded], batch: Batch) -> None:

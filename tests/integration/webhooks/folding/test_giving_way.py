@@ -2,6 +2,7 @@
 
 from sqlalchemy import func, insert, select
 
+from app.calls import accounts
 from app.db.engine import Database
 from app.db.tables import deliveries
 from app.ids import AccountId
@@ -89,3 +90,24 @@ async def test_all_that_waits_of_a_call_is_folded_at_once(intake: Intake) -> Non
         pass
     assert {call.version for call in await intake.calls()} == {1}, "each call was written once"
     assert len(await intake.calls()) == 20
+
+
+async def test_an_account_that_another_transaction_has_delays_no_other(
+    postgres_database: Database, clock: FakeClock
+) -> None:
+    database = postgres_database
+    held, free = AccountId("1"), AccountId("2")
+    async with database.write() as db:
+        await accounts.add(db, held, clock.now())
+        await accounts.add(db, free, clock.now())
+    await fill(database, clock, held, 3)
+    await fill(database, clock, free, 3)
+    folder = Folder(work_context(database, clock), RULES)
+    async with database.write() as db:
+        await accounts.lock(db, held, clock.now())
+        pause = await folder.step()
+        assert pause is not None
+        assert 0 < pause < 1
+        assert await waiting(database) == 3
+    await folder.step()
+    assert await waiting(database) == 0
