@@ -99,6 +99,7 @@ class KnownKeys:
         self._clock = clock
         self._known: dict[str, tuple[Key, float]] = {}
         """Each key by its digest, and until when it may be used."""
+        self._revocations = 0
         self._listening = wakeups_.listen(wakeups.KEYS)
         self._woken = self._listening.__enter__()
 
@@ -107,15 +108,18 @@ class KnownKeys:
         if self._woken.is_set():
             self._woken.clear()
             self._known.clear()
+            self._revocations += 1
+        before = self._revocations
         digest = key_digest(plain)
         known = self._known.get(digest)
         if known is not None and self._clock.monotonic() < known[1]:
             return known[0]
         async with self._database.read() as db:
             key = await find_key(db, plain)
-        # What `~` means may change at any moment, until it means an account. A revocation that was committed
-        # since the query began has set the wake-up, and the next request forgets this key.
-        if key is not None and key.account_id != UNBOUND_ACCOUNT:
+        # What `~` means may change at any moment, until it means an account. What was found before a
+        # revocation is not remembered: another request may have cleared the memory since.
+        is_current = self._revocations == before
+        if key is not None and key.account_id != UNBOUND_ACCOUNT and is_current:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[digest] = (key, self._clock.monotonic() + REMEMBERED_SECONDS)

@@ -1,13 +1,16 @@
 """A key is remembered for some seconds, and forgotten at once when it is revoked."""
 
+import pytest
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api import keys
-from app.api.known_keys import REMEMBERED_SECONDS, KnownKeys
+from app.api import keys, known_keys
+from app.api.known_keys import REMEMBERED_SECONDS, Key, KnownKeys
 from app.calls import accounts
 from app.db.engine import Database
 from app.db.tables import api_keys
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.work import wakeups
 from app.work.wakeups import Wakeups
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
@@ -15,9 +18,9 @@ from tests.fakes.statements import counted
 
 
 def opened(database: Database, clock: FakeClock) -> KnownKeys:
-    wakeups = Wakeups()
-    database.waker = wakeups.wake
-    return KnownKeys(database, wakeups, clock)
+    listeners = Wakeups()
+    database.waker = listeners.wake
+    return KnownKeys(database, listeners, clock)
 
 
 async def test_a_key_is_looked_up_once(
@@ -77,3 +80,31 @@ async def test_an_unknown_key_is_not_remembered(
     async with database.write() as db:
         made = await keys.create_key(db, account, "later", clock.now())
     assert await known.find(made.plain) is not None
+
+
+async def test_what_was_looked_up_before_a_revocation_is_not_remembered(
+    database: Database,
+    clock: FakeClock,
+    account: AccountId,
+    api_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = opened(database, clock)
+    key = await known.find(api_key)
+    assert key is not None
+    clock.advance(REMEMBERED_SECONDS)
+    look_up = known_keys.find_key
+
+    async def slow(db: AsyncConnection, plain: str) -> Key | None:
+        found = await look_up(db, plain)
+        monkeypatch.setattr(known_keys, "find_key", look_up)
+        assert database.waker is not None
+        database.waker({wakeups.KEYS})  # a revocation, and a request that hears of it
+        await known.find("ak_another-key")
+        return found
+
+    monkeypatch.setattr(known_keys, "find_key", slow)
+    assert await known.find(api_key) == key
+    with counted(database) as statements:
+        await known.find(api_key)
+    assert statements != [], "it is looked up again"
