@@ -257,7 +257,13 @@ def test_every_function_or_column_on_a_page_exists(page: Path) -> None:
 EXAMPLE = "test_rolled_back_writes_are_invisible"
 """The model of a test's name in CONTRIBUTING.md."""
 
-POSTGRESQL = {"pg_backend_pid", "statement_timeout", "channel_binding", "target_session_attrs"}
+POSTGRESQL = {
+    "pg_backend_pid",
+    "statement_timeout",
+    "channel_binding",
+    "target_session_attrs",
+    "recovery_target_time",
+}
 
 
 @cache
