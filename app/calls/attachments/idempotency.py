@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 
 from app.calls.ledger import Ledger
+from app.db.lists import is_one_of
 from app.db.tables import idempotency_keys
 from app.errors import Unprocessable
 from app.ids import UNBOUND_ACCOUNT
@@ -45,8 +46,7 @@ async def find_response(ledger: Ledger, key_id: str, key: str, digest: str) -> S
     Raises Unprocessable if the key was used for another request.
     """
     query = select(idempotency_keys).where(
-        # The response may be from before `~` was bound to this account.
-        idempotency_keys.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT}),
+        _is_of_account(ledger),
         idempotency_keys.c.key_id == key_id,
         idempotency_keys.c.key == key,
     )
@@ -79,11 +79,14 @@ async def forget_notes(ledger: Ledger, note_ids: Iterable[str]) -> None:
     The rest of a response stays: a request that is sent again must not create its note anew.
     """
     stored = idempotency_keys
-    # Earlier responses may be from before `~` was bound to this account.
-    accounts = stored.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT})
-    shows_one = stored.c.body["id"].as_string().in_([*note_ids])
-    for row in (await ledger.db.execute(select(stored).where(accounts, shows_one))).all():
+    shows_one = is_one_of(stored.c.body["id"].as_string(), note_ids)
+    for row in (await ledger.db.execute(select(stored).where(_is_of_account(ledger), shows_one))).all():
         own = and_(
             stored.c.account_id == row.account_id, stored.c.key_id == row.key_id, stored.c.key == row.key
         )
         await ledger.db.execute(update(stored).where(own).values(body={**row.body, **_WRITTEN}))
+
+
+def _is_of_account(ledger: Ledger) -> ColumnElement[bool]:
+    """Match the account's responses, and those from before `~` was bound to it."""
+    return idempotency_keys.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT})
