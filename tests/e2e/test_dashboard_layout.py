@@ -4,6 +4,7 @@ The states are hard ones: long names and numbers, many calls, none, troubles, a 
 found.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any, Literal
@@ -368,10 +369,18 @@ async def test_the_api_page_fits_on_a_phone(docs_page: Page) -> None:
         assert beyond == [], width
 
 
+IS_DRAWN = """document.documentElement.classList.contains("dark-mode") ===
+  matchMedia("(prefers-color-scheme: dark)").matches && document.getAnimations().length === 0"""
+"""Whether the page has taken over the colour scheme, which its script hears of a little later."""
+
+
 async def test_the_api_page_can_be_read(docs_page: Page) -> None:
     await docs_page.locator(".opblock-summary-control").first.click()
     await docs_page.locator(".opblock-post .opblock-summary-control").first.click()
     await expect(docs_page.locator(".opblock-body").first).to_be_visible()
     for scheme in SCHEMES:
         await docs_page.emulate_media(color_scheme=scheme)
+        async with asyncio.timeout(60):
+            while not await docs_page.evaluate(IS_DRAWN):  # noqa: ASYNC110 - its own script may not poll
+                await asyncio.sleep(0.05)
         assert await docs_page.evaluate(CONTRAST) == [], scheme
