@@ -12,7 +12,7 @@ import structlog
 
 from app import metrics
 from app.calls.insights.store import take
-from app.calls.ledger import Ledger, claim_ledger
+from app.calls.ledger import Ledger, claim_ledger, open_ledger
 from app.db.failures import Failure, describe_failure, failure_of, is_data_fault
 from app.enrichment.records.settling import finish
 from app.errors import StorageUnavailable
@@ -97,7 +97,7 @@ class Folder(Worker):
         turns: dict[AccountId, Serve] = {one: partial(self._serve, one) for one in self._rota.take(ready)}
         pause = await self._lanes.run(turns)
         if len(ready) > len(turns):
-            return 0.0
+            return pause or 0.0  # others wait; if all that remains is held, not at once
         pauses = (pause, self._holds.next_turn())
         return min((one for one in pauses if one is not None), default=None)
 
@@ -159,8 +159,7 @@ class Folder(Worker):
     async def _fold_alone(self, account_id: AccountId, uuid: str) -> None:
         """Fold exactly this delivery, or set it aside, whatever has arrived or was folded meanwhile."""
         try:
-            while await self._fold(account_id, CAREFUL, uuid) == _HELD_PAUSE_SECONDS:
-                await self._clock.sleep(_HELD_PAUSE_SECONDS)
+            await self._fold(account_id, CAREFUL, uuid)
         except Exception as error:
             if isinstance(error, StorageUnavailable) or not is_data_fault(error):
                 raise
@@ -172,13 +171,15 @@ class Folder(Worker):
     async def _fold(self, account_id: AccountId, size: BatchSize, uuid: str | None = None) -> float | None:
         """Fold what one transaction may take; return the pause until the next, 0 when there may be more.
 
-        An account that another transaction has is left alone for a moment: whoever has it may be folding.
+        An account that another transaction has is left alone for a moment: whoever has it may be folding. For
+        a single delivery, `uuid`, it is waited for.
         """
         before = self._begun.get(account_id, set())
+        opening = claim_ledger if uuid is None else open_ledger
         async with self._database.write() as db:
             now = self._clock.now()
             # Deliveries are read under the account's lock: no other replica folds the same ones.
-            async with claim_ledger(db, await find_owner(db, account_id, now), now) as ledger:
+            async with opening(db, await find_owner(db, account_id, now), now) as ledger:
                 if ledger is None:
                     return _HELD_PAUSE_SECONDS
                 waiting = await load_waiting(db, account_id, size.rows) if uuid is None else []

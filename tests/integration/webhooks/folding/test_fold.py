@@ -162,11 +162,12 @@ async def test_unused_events_are_kept_and_counted(intake: Intake) -> None:
     assert await intake.calls() == []
 
 
-async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_delays_no_other(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    payloads = inbound_answered()
-    poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
+POISON = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
+
+
+@pytest.fixture
+def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be made of `POISON`."""
     honest = read_parties
 
     def breaks_on_poison(facts: Any) -> Any:
@@ -175,11 +176,37 @@ async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_delays_no_other
         return honest(facts)
 
     monkeypatch.setattr(apply, "read_parties", breaks_on_poison)
-    await intake.fold([*payloads[:2], poison, *payloads[2:]])
+
+
+@pytest.mark.usefixtures("_poisoned")
+async def test_a_delivery_that_cannot_be_folded_is_set_aside_and_delays_no_other(intake: Intake) -> None:
+    payloads = inbound_answered()
+    await intake.fold([*payloads[:2], POISON, *payloads[2:]])
     noted = await intake.notes_on_deliveries()
     assert noted.pop("poison") == "error: RuntimeError"
     assert set(noted.values()) == {None}
     assert [call.session_id for call in await intake.calls()] == [SESSION]
+
+
+@pytest.mark.usefixtures("_poisoned")
+async def test_a_delivery_that_cannot_be_folded_is_found_among_many(intake: Intake) -> None:
+    calls_before = fold.CAREFUL.rows + 5  # so that the first few can be folded without it
+    honest = [
+        delivery(
+            party(1, "Setup", telephony_session_id=f"s-{number}"),
+            uuid=f"{number}",
+            sessionId=str(7000 + number),
+            telephonySessionId=f"s-{number}",
+        )
+        for number in range(calls_before + 10)
+    ]
+    await intake.store([*honest[:calls_before], POISON, *honest[calls_before:]])
+    while await intake.folder.step() == 0.0:
+        pass
+    noted = await intake.notes_on_deliveries()
+    assert noted.pop("poison") == "error: RuntimeError"
+    assert set(noted.values()) == {None}
+    assert len(await intake.calls()) == len(honest)
 
 
 async def test_a_note_written_before_the_first_event_joins_the_call(intake: Intake) -> None:
@@ -256,19 +283,9 @@ async def test_deliveries_of_an_unknown_account_do_not_wait(intake: Intake) -> N
     }
 
 
-async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_only_that_one(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    poison = delivery(party(1, "Setup"), uuid="poison", sessionId="666", telephonySessionId="s-poison")
-    honest = read_parties
-
-    def breaks_on_poison(facts: Any) -> Any:
-        if any(fact.telephony_session_id == "s-poison" for fact in facts):
-            raise RuntimeError("cannot be read")
-        return honest(facts)
-
-    monkeypatch.setattr(apply, "read_parties", breaks_on_poison)
-    await intake.store([poison, *inbound_answered()[:3]])
+@pytest.mark.usefixtures("_poisoned")
+async def test_two_replicas_that_fail_on_the_same_delivery_set_aside_only_that_one(intake: Intake) -> None:
+    await intake.store([POISON, *inbound_answered()[:3]])
     other = fold.Folder(work_context(intake.database, intake.clock), RULES)
     await asyncio.gather(intake.folder.step(), other.step())
     noted = await intake.notes_on_deliveries()
