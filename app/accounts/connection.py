@@ -60,7 +60,7 @@ def serving(connections: Sequence[Connection], *, beside_polls: bool = False) ->
     Connections with a problem are left out. Of several company-wide ones the last does the work
     `beside_polls`: a second service user has rate buckets of its own. `pooled` says which ones poll.
     """
-    company_wide = serving_all(connections)
+    company_wide = _company_wide(connections)
     if company_wide:
         return company_wide[-1:] if beside_polls else company_wide[:1]
     return [connection for connection in connections if connection.access.problem is None]
@@ -73,15 +73,15 @@ def pooled(connections: Sequence[Connection]) -> Sequence[Connection]:
     one of the others, and credentials of another account show other calls: neither joins others. One whose
     access is tried again joins: if it is refused, it has a problem again and is left out.
     """
-    company_wide = [item for item in serving_all(connections) if not item.shows_other_account]
+    company_wide = [item for item in _company_wide(connections) if not item.shows_other_account]
     users: dict[ExtensionId, Connection] = {}
     for item in company_wide:
         if item.access.owner_id is not None:
             users.setdefault(item.access.owner_id, item)
-    return list(users.values()) or serving_all(connections)[:1]
+    return list(users.values()) or _company_wide(connections)[:1]
 
 
-def serving_all(connections: Sequence[Connection]) -> list[Connection]:
+def _company_wide(connections: Sequence[Connection]) -> list[Connection]:
     """Select the connections without a problem that see the whole account."""
     return [item for item in connections if item.access.problem is None and item.is_company_wide]
 
