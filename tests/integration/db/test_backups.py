@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import select, text
 
@@ -33,7 +34,7 @@ from tests.backups import (
     restore_sqlite,
 )
 from tests.cluster import Cluster
-from tests.conftest import build_app, open_client
+from tests.conftest import answer_to, build_app, open_client
 from tests.factories_calls import ACCOUNT, raw_record, seed_call
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.context import accounts_context
@@ -192,6 +193,19 @@ def archiving(postgres: Cluster) -> Iterator[Cluster]:
     cluster.stop()
 
 
+async def promoted(cluster: Cluster) -> None:
+    """Wait for the end of the replay: until then the server answers, but accepts no writes."""
+    connection = await asyncpg.connect(cluster.dsn())
+
+    async def is_promoted() -> bool | None:
+        return await connection.fetchval("SELECT pg_is_in_recovery()") is False or None
+
+    try:
+        await answer_to(is_promoted)
+    finally:
+        await connection.close()
+
+
 async def test_a_base_backup_is_replayed_until_a_moment(drill: Drill, archiving: Cluster) -> None:
     url = archiving.url("postgres")
     drill.start(url, "before")
@@ -204,6 +218,7 @@ async def test_a_base_backup_is_replayed_until_a_moment(drill: Drill, archiving:
     await drill.lose()
     await drill.kill()
     recover_until(archiving, base, archiving.folder / "archive", moment)
+    await promoted(archiving)
     drill.clock.advance(LATER.total_seconds())
     drill.start(url, "after")
     await drill.check(START)
