@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = ("bench.truth", "bench.planner", "bench.reconciliation", "bench.intake")
+BENCHES = ("bench.truth", "bench.planner", "bench.reconciliation", "bench.intake", "bench.scale")
 
 
 def main() -> int:

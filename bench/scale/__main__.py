@@ -1,14 +1,13 @@
 """`python -m bench.scale`: prints one table of all parts; name parts to run these alone.
 
 Each part runs what it compares within the same seconds on the same machine, so only ratios mean something.
-`--quick` is faster and less exact, `--json` prints the figures for programs. The exit code is 1 when a part
-failed or a goal was missed.
+`--quick` is faster and less exact, `--json` prints the figures for programs. A missed goal stands in the last
+column and is no failure: a busy machine misses goals.
 """
 
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -35,7 +34,7 @@ def show(figures: list[Figure]) -> Table:
     return table
 
 
-def main() -> int:
+def main() -> None:
     """Measure the named parts, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help="the parts to measure; all by default")
@@ -52,8 +51,7 @@ def main() -> int:
         print(json.dumps([asdict(one) for one in figures], indent=2))
     else:
         Console(width=160).print(show(figures))
-    return int(any(one.is_met is False for one in figures))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
