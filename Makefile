@@ -3,7 +3,7 @@
 #   make demo ARGS="--calls 20 --speed 10 --exit"     make test ARGS="tests/unit -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate serve test test-fast fuzz lint format types contracts bench docs lock clean
+.PHONY: help demo simulate serve test test-fast fuzz soak lint format types contracts bench docs description generator clients client-typescript lock clean
 
 .NOTPARALLEL:
 
@@ -92,8 +92,14 @@ test-fast: $(DEV) ## unit and property tests without the fuzzing, for the inner 
 
 SECONDS ?= 600
 
-fuzz: $(DEV) ## mutated input on both databases, for SECONDS=600; prints how many were tried
-	AFTERCALL_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -q -s -o faulthandler_timeout=0 $(wildcard tests/property/test_fuzz_*.py) $(ARGS)
+fuzz: $(DEV) ## mutated input and sequences of requests on both databases, each for SECONDS=600; prints how many were tried
+	AFTERCALL_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -q -s -o faulthandler_timeout=0 $(wildcard tests/*/test_fuzz_*.py) $(ARGS)
+
+DAYS ?= 1
+SEED ?= 1
+
+soak: $(DEV) ## simulated days of two replicas with faults, in virtual time: DAYS=1 SEED=1
+	$(BIN)/python -m tests.soak --days $(DAYS) --seed $(SEED) $(ARGS)
 
 lint: $(BIN)/.dev ## ruff: rules and formatting
 	$(BIN)/ruff check
@@ -116,11 +122,51 @@ docs: $(BIN)/.docs ## the documentation as a site in ./site; fails on a broken l
 	@$(PIP) check
 	$(BIN)/zensical build --strict --clean
 
+# Generators of clients want other versions of what the tests use, so they have an environment of their own.
+GENERATORS := .cache/description
+INSTALL_GENERATOR = $(subst $(BIN)/,$(GENERATORS)/bin/,$(INSTALL_LOCK))
+NODE_TOOLS := tests/description/node_modules/.installed
+
+$(GENERATORS)/.made: requirements-description.lock $(BIN)/.made
+	@echo "Installing what generates a client in Python"
+	@$(BIN)/python -m venv --clear $(GENERATORS)
+	@$(INSTALL_GENERATOR) -r requirements-description.lock
+	@touch $@
+
+$(GENERATORS)/.generator: requirements-generator.lock $(GENERATORS)/.made
+	@echo "Installing openapi-generator"
+	@$(INSTALL_GENERATOR) -r requirements-generator.lock
+	@touch $@
+
+$(NODE_TOOLS): tests/description/package-lock.json
+	@echo "Installing linters of the API description"
+	@cd tests/description && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+description: $(DEV) $(NODE_TOOLS) $(GENERATORS)/.made ## linters and generators over the API description; needs Node 18
+	$(BIN)/python -m tests.description
+
+generator: $(DEV) $(NODE_TOOLS) $(GENERATORS)/.generator ## the same with openapi-generator; needs Node 18 and Java 11
+	$(BIN)/python -m tests.description generator
+
+clients: $(DEV) $(NODE_TOOLS) ## build clients/typescript, and test it against the service; needs Node 20.3
+	$(BIN)/python -m tests.description clients
+
+client-typescript: $(RUNTIME) $(NODE_TOOLS) ## build clients/typescript, and no more; needs Node 20.3
+	@mkdir -p .cache
+	$(BIN)/python clients/typescript/describe.py >.cache/openapi.json
+	@cd clients/typescript && ../../tests/description/node_modules/.bin/openapi-typescript ../../.cache/openapi.json -o src/schema.ts
+	@cd clients/typescript && ../../tests/description/node_modules/.bin/tsc -p tsconfig.json
+
 # --- upkeep ----------------------------------------------------------------------------------------------------
 # The locks name versions and hashes, never where packages come from.
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
+
+WITHOUT_ADDRESSES := const [path] = process.argv.slice(1), lock = JSON.parse(fs.readFileSync(path)); \
+	for (const one of Object.values(lock.packages)) delete one.funding; \
+	fs.writeFileSync(path, JSON.stringify(lock, null, 2) + "\n")
 
 lock: ## resolve the dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
@@ -128,8 +174,12 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) -c requirements-dev.lock pyproject.toml -o requirements.lock
 	printf 'editables\nhatchling\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
 	$(COMPILE) -c requirements-dev.lock --group docs -o requirements-docs.lock
+	$(COMPILE) --group description -o requirements-description.lock
+	$(COMPILE) --group generator -o requirements-generator.lock
+	cd tests/description && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	node -e '$(WITHOUT_ADDRESSES)' tests/description/package-lock.json
 	printf 'obstore\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-s3.lock
 
 clean: ## remove the environment, caches and what tests leave behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist site .cache .coverage .coverage.*
+	rm -rf .venv .mypy_cache clients/typescript/dist clients/typescript/src/schema.ts tests/description/node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist site .cache .coverage .coverage.*
 	find app bench migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,17 +7,25 @@ AftercallError
 ├── CallerError            the caller's: drawn as a problem (RFC 9457), 4xx
 │   ├── NotFound           404
 │   ├── AmbiguousCall      409, with the candidates
+│   ├── NotAcceptable      406, with the forms that there are
 │   ├── Conflict           409
 │   ├── HistoryChanged     410, with the cursor to start from
+│   │   └── CursorExpired  410, the same for changes that are not kept any more
+│   ├── VersionExpired     410, with the oldest version that is kept
+│   ├── CallErased         410, with the time of the erasure
+│   ├── HeldCalls          409, with the number of calls under legal hold
 │   ├── PreconditionFailed 412
 │   ├── PreconditionRequired 428
 │   ├── Unauthenticated    401
 │   ├── Forbidden          403
+│   │   └── OriginRefused  403, for a page of another origin
+│   ├── TooManyRequests    429, with the seconds to wait
 │   ├── PayloadTooLarge    413
 │   ├── AddressTooLong     414
 │   ├── HeadersTooLarge    431
 │   ├── UnsupportedMediaType 415
 │   ├── RangeNotSatisfiable 416
+│   ├── TooManyExports     429, with the time to wait
 │   ├── BadInput           400
 │   └── Unprocessable      422
 ├── StorageUnavailable     ours: the database did not answer, 503; nothing was accepted
@@ -135,6 +143,21 @@ class Forbidden(CallerError):
     title = "The API key is not allowed to do this"
 
 
+class OriginRefused(Forbidden):
+    """403: a page of another origin than the key names."""
+
+    kind = "origin-refused"
+    title = "The key may not be used from this origin"
+
+
+class TooManyRequests(CallerError):
+    """429. `retryAfterSeconds`: when the next request may pass."""
+
+    status = 429
+    kind = "too-many-requests"
+    title = "The key has sent too many requests"
+
+
 class NotFound(CallerError):
     """404."""
 
@@ -189,6 +212,56 @@ class HistoryChanged(CallerError):
         )
 
 
+class CursorExpired(HistoryChanged):
+    """410: changes after the cursor were removed after their retention; `startFrom` is the oldest cursor."""
+
+    kind = "cursor-expired"
+    title = "Changes after this cursor are not kept any more"
+
+    @classmethod
+    def before(cls, oldest: int) -> Self:
+        """Changes up to the number `oldest` are removed."""
+        return cls(
+            f"You have not read all changes up to number {oldest}, and they are not kept any more "
+            "(AFTERCALL_RETENTION_TIMELINE_DAYS). Read the state of all calls from /v1/calls, then continue "
+            "from `startFrom`.",
+            parameter="cursor",
+            startFrom=str(oldest),
+        )
+
+
+class VersionExpired(CallerError):
+    """410: the change to this version was removed after its retention; `oldestVersion` is kept."""
+
+    status = 410
+    kind = "version-expired"
+    title = "This version of the call is not kept any more"
+
+
+class CallErased(CallerError):
+    """410: the call existed and was erased, on the order of a person; includes `erasedAt`."""
+
+    status = 410
+    kind = "call-erased"
+    title = "The call was erased"
+
+
+class HeldCalls(CallerError):
+    """409: calls under legal hold cannot be erased; includes their number, `heldCalls`."""
+
+    status = 409
+    kind = "legal-hold"
+    title = "Calls are under legal hold"
+
+
+class NotAcceptable(CallerError):
+    """406: nothing that the client takes can be sent; `available` lists what can."""
+
+    status = 406
+    kind = "not-acceptable"
+    title = "The response cannot be sent in a form that `Accept` allows"
+
+
 class PreconditionFailed(CallerError):
     """412: `If-Match` names a version that has passed."""
 
@@ -203,6 +276,14 @@ class PreconditionRequired(CallerError):
     status = 428
     kind = "precondition-required"
     title = "This change requires an If-Match header"
+
+
+class TooManyExports(CallerError):
+    """429: the account has as many exports running as it may. `retrySeconds`: when to ask again."""
+
+    status = 429
+    kind = "too-many-exports"
+    title = "Too many exports at the same time"
 
 
 class PayloadTooLarge(CallerError):

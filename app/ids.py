@@ -32,6 +32,9 @@ UNBOUND_ACCOUNT = AccountId("~")
 _REPLACEMENT = "\ufffd"
 """Shows that `app.values.storable` has replaced something: a damaged id identifies nothing."""
 
+_TIME_CHARACTERS, _RANDOM_CHARACTERS = 10, 16
+"""Of a ULID: milliseconds, then what distinguishes ids of the same millisecond."""
+
 MAX_OUTSIDE_ID = 128
 """Longest id of RingCentral's that is kept; theirs have at most about 40 characters."""
 
@@ -39,6 +42,17 @@ MAX_OUTSIDE_ID = 128
 def new_id(prefix: str, now: datetime) -> str:
     """Return `<prefix>_` and 26 characters that sort by `now`."""
     return f"{prefix}_{str(ULID.from_datetime(now)).lower()}"
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """Return the lowest id that `new_id` can return at `moment`: ids that were made before are lower."""
+    return f"{prefix}_{str(ULID.from_datetime(moment)).lower()[:_TIME_CHARACTERS]}{'0' * _RANDOM_CHARACTERS}"
+
+
+def time_of_id(id_of_ours: str) -> datetime:
+    """Return when an id of ours was made."""
+    made: datetime = ULID.from_str(id_of_ours.partition("_")[2].upper()).datetime
+    return made
 
 
 def as_text(value: Any) -> str | None:

@@ -36,27 +36,36 @@ _SAFE_NAMES = frozenset(
 
 
 def configure(level: str, form: str) -> None:
-    """Configure logging for the process: one line per event, on standard error."""
+    """Configure logging for the process: one line per event, on standard error.
+
+    What libraries log, from warnings on, gets the same form and the same masks.
+    """
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if form == "console"
         else structlog.processors.JSONRenderer()
     )
+    first: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Any] = [structlog.processors.format_exc_info, mask, renderer]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            mask,
-            renderer,
-        ],
+        processors=[*first, *last],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*first, structlog.stdlib.add_logger_name, _mask_event],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
     logging.basicConfig(
-        level=max(logging.WARNING, getattr(logging, level.upper())), stream=sys.stderr, force=True
+        level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[of_libraries], force=True
     )
 
 
@@ -66,8 +75,18 @@ def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
         if name in _SECRET_NAMES:
             event[name] = "***"
         elif isinstance(value, str) and name not in _SAFE_NAMES:
-            event[name] = _SECRET.sub(r"\1 ***", _NUMBER.sub(lambda match: mask_number(match[0]), value))
+            event[name] = _masked(value)
     return event
+
+
+def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask the event itself. Ours are fixed sentences, those of libraries have values in them."""
+    event["event"] = _masked(str(event["event"]))
+    return event
+
+
+def _masked(value: str) -> str:
+    return _SECRET.sub(r"\1 ***", _NUMBER.sub(lambda match: mask_number(match[0]), value))
 
 
 def mask_number(number: str) -> str:

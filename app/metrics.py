@@ -14,8 +14,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 LOOPS = (
     "fold", "ends", "polls", "readings", "recordings", "archive", "voicemails", "voicemail archive",
     "insights", "sweeps", "own account",
-    "sign-ins", "directory", "time zones", "clock", "reach", "upkeep", "numbers", "main calls",
-    "pulse", "subscriptions",
+    "sign-ins", "directory", "time zones", "clock", "reach", "erasures", "upkeep", "numbers", "main calls",
+    "pulse", "push", "key requests", "subscriptions", "webhooks", "lookout",
 )  # fmt: skip
 """Names of the background loops."""
 
@@ -48,7 +48,7 @@ DELIVERIES = counter(
 DELIVERIES_FOLDED = counter(
     "aftercall_deliveries_folded_total",
     "Stored deliveries by outcome of folding.",
-    outcome=("call", "ignored", "kept", "truncated", "error"),
+    outcome=("call", "ignored", "kept", "truncated", "error", "erased"),
 )
 INTAKE_BATCH = Histogram(
     "aftercall_intake_batch_size",
@@ -108,6 +108,31 @@ READER_REQUESTS = counter(
     "aftercall_reader_lists_total",
     "Lists and records requested by readers, by their source.",
     source=("cache", "shared", "ringcentral"),
+)
+REMOVED = counter(
+    "aftercall_removed_total",
+    "Rows that were removed after their retention, by kind; of calls, the calls and what waited for one.",
+    kind=(
+        "deliveries",
+        "records",
+        "timeline",
+        "calls",
+        "notes",
+        "recordings",
+        "requests",
+        "attempts",
+        "audit",
+    ),
+)
+WEBHOOK_ATTEMPTS = counter(
+    "aftercall_webhook_attempts_total",
+    "Attempts to send a message to a webhook endpoint, by outcome.",
+    outcome=("delivered", "failed", "given-up", "dropped"),
+)
+WEBHOOK_SECONDS = Histogram(
+    "aftercall_webhook_delivery_seconds",
+    "From the commit of a change to its delivery, for messages delivered at the first attempt, seconds.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
 SWEPT = counter(
     "aftercall_swept_calls_total",
@@ -202,4 +227,16 @@ GAP_SECONDS = gauge(
     "aftercall_gap_oldest_seconds",
     "Time since the oldest gap that is not closed began (lasting) or ended (unswept), seconds.",
     state=("lasting", "unswept"),
+)
+WEBHOOK_ENDPOINTS = gauge(
+    "aftercall_webhook_endpoints",
+    "Webhook endpoints by state.",
+    state=("enabled", "failing", "paused", "disabled"),
+)
+WEBHOOK_WAITING = Gauge(
+    "aftercall_webhook_waiting_messages", "Messages that are due for an enabled webhook endpoint."
+)
+WEBHOOK_WAITING_SECONDS = Gauge(
+    "aftercall_webhook_waiting_oldest_seconds",
+    "Age of the oldest change that is due for an enabled webhook endpoint, seconds.",
 )

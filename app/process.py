@@ -13,7 +13,14 @@ from app.accounts.connections import Connections
 from app.accounts.context import AccountsContext
 from app.accounts.onboarding import Onboarding
 from app.api.dependencies import Services
-from app.background import worker_loops
+from app.background import (
+    forget_erased,
+    open_webhook_client,
+    push_loops,
+    request_loop,
+    watched,
+    worker_loops,
+)
 from app.call_log_api.rules import make_lists
 from app.clock import Clock
 from app.db.engine import Database
@@ -45,10 +52,18 @@ class Process:
     The server sets `serving` once it accepts connections.
     """
 
-    def __init__(self, settings: Settings, role: Role, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        role: Role,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`transport` carries the requests to RingCentral; None: the network."""
         self.settings = settings
         self.role = role
         self.clock = clock
+        self._transport = transport
         self.replica = f"replica-{secrets.token_hex(6)}"
         self.serving = asyncio.Event()
         self._is_prepared = False
@@ -62,7 +77,7 @@ class Process:
         self.archive = archive_store.open_archive(settings)
         self.intake = IntakeService(self.database, clock, settings, webhook_token)
         self.crew = loops.LoopGroup(self.wakeups, clock)
-        self.services = Services(settings, self.database, self.wakeups, clock)
+        self.services = Services(settings, self.database.for_requests(), self.wakeups, clock)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -71,8 +86,9 @@ class Process:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(database.close)
             await self.prepare_database()
-            http = await stack.enter_async_context(httpx.AsyncClient())
+            http = await stack.enter_async_context(httpx.AsyncClient(transport=self._transport))
             self.connections = Connections(settings, database, clock, self.vault, http, replica=self.replica)
+            stack.enter_context(self.wakeups.tell(wakeups.CREDENTIALS, lambda _: self.connections.forget()))
             self.onboarding = Onboarding(settings, database, clock, self.vault, http, self.connections)
             self.lists = make_lists(settings, database, clock, self.connections)
             stack.push_async_callback(self.lists.close)
@@ -95,22 +111,29 @@ class Process:
                 log.warning(
                     "no credentials of its own: set RC_CLIENT_ID, RC_CLIENT_SECRET and RC_JWT to enrich calls"
                 )
+            self.webhooks = await stack.enter_async_context(open_webhook_client(settings, clock))
             # After the intake, so that the loops end before it does.
             stack.push_async_callback(self.crew.stop)
             self.crew.watch(wakeups.relay(database, self.wakeups, clock), "relay")
+            self.crew.watch(forget_erased(self.wakeups, self.services.answers), "forget")
             if self.role is not Role.WEB:
-                self.crew.start(
-                    worker_loops(
-                        context,
-                        settings,
-                        intake=self.intake,
-                        archive=self.archive,
-                        onboarding=self.onboarding,
-                        serving=self.serving,
-                    )
+                loops = worker_loops(
+                    context,
+                    settings,
+                    intake=self.intake,
+                    archive=self.archive,
+                    onboarding=self.onboarding,
+                    serving=self.serving,
                 )
+                pushing = push_loops(context, settings, self.vault, self.webhooks)
+                self.crew.start(watched(context, settings, self.wakeups.wake, [*loops, *pushing]))
             if self.role is not Role.WORKER:
-                self.crew.start([heartbeat_loop(heartbeat, settings, self.serving)])
+                self.crew.start(
+                    [
+                        heartbeat_loop(heartbeat, settings, self.serving),
+                        request_loop(self.services.recent_requests),
+                    ]
+                )
             # The first to run: from here on the heartbeat proves nothing more.
             stack.callback(lambda: self.services.stopping.begin(clock.now()))
             yield

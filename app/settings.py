@@ -6,14 +6,16 @@ the Active Calls window into twelve seconds. Durations that are usually not set 
 of it.
 """
 
+import os
 from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from app.errors import SettingsError
+from app.values.connector_settings import ConnectorSettings
 from app.values.database_url import read_database_url
 from app.values.phone_numbers import is_region
 
@@ -25,7 +27,6 @@ with the database can try guesses quickly; 32 hexadecimal digits are 128 bits.
 
 SHORTEST_TOKEN = 16
 """Characters of the webhook token, which can only be guessed with requests."""
-
 TELEPHONY_FILTER = "/restapi/v1.0/account/~/telephony/sessions"
 
 
@@ -38,7 +39,7 @@ CALL_TYPES = ("Voice", "Fax")
 """RingCentral's types of records of which calls can be made."""
 
 
-class Settings(BaseSettings):
+class Settings(ConnectorSettings):
     """What the operator can set. Secrets never appear in a repr."""
 
     model_config = SettingsConfigDict(
@@ -59,8 +60,7 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="The same PostgreSQL without a pooler in between, for wake-ups (`LISTEN`) and "
-        "migrations. "
-        "Set it when `AFTERCALL_DATABASE_URL` leads through pgbouncer in transaction mode.",
+        "migrations. Set it when `AFTERCALL_DATABASE_URL` leads through pgbouncer in transaction mode.",
     )
     database_pool_size: int = Field(
         10, ge=2, le=200, description="Connections to the database that each process keeps open."
@@ -224,18 +224,37 @@ class Settings(BaseSettings):
         "for temporary files.",
     )
 
+    listen_sign_in: bool = Field(False, description="Whether audio links take a sign-in with an API key.")
     lease_seconds: float = Field(
         60.0,
         gt=0,
         description="How long one replica may work on a recording, a voicemail, on insights or on a shared "
-        "response before another takes "
-        "over. The lease of other work is an eighth of the window, and is renewed while the work goes on.",
+        "response before another takes over. The lease of other work is an eighth of the window, and is "
+        "renewed while the work goes on.",
     )
-    delivery_retention_days: float = Field(
-        30.0, gt=0, description="How long raw deliveries are kept for replay."
+    retention_deliveries_days: float = Field(
+        30.0, gt=0, description="How long raw deliveries are kept for replay; never longer than their calls."
     )
-    idempotency_retention_hours: float = Field(
-        48.0, gt=0, description="How long an `Idempotency-Key` is remembered."
+    retention_records_days: float | None = Field(
+        None,
+        gt=0,
+        description="How long RingCentral's raw records of a settled call are kept. Not set: as long as the "
+        "call.",
+    )
+    retention_timeline_days: float = Field(
+        365.0, gt=0, description="How long changes can be read in the feed and in the timeline of a call."
+    )
+    retention_calls_days: float | None = Field(
+        None, gt=0, description="How long calls are kept after their end, with all that belongs to them."
+    )
+    retention_notes_days: float | None = Field(
+        None, gt=0, description="How long notes are kept after their last change, at most as long as calls."
+    )
+    retention_recordings_days: float | None = Field(
+        None, gt=0, description="How long archived audio is kept, at most as long as calls."
+    )
+    retention_requests_days: float = Field(
+        2.0, gt=0, description="How long an `Idempotency-Key` is remembered, with the response."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged."
@@ -290,6 +309,12 @@ class Settings(BaseSettings):
                 "AFTERCALL_LEASE_SECONDS must outlast AFTERCALL_RC_TIMEOUT_SECONDS, the request that it "
                 "covers"
             )
+        looked_up = max(self.call_log_horizon_seconds, self.sweep_lookback_seconds)
+        if self.kept_seconds is not None and self.kept_seconds <= looked_up:
+            raise ValueError(
+                "AFTERCALL_RETENTION_CALLS_DAYS must outlast AFTERCALL_CALL_LOG_HORIZON_SECONDS and "
+                "AFTERCALL_SWEEP_LOOKBACK_SECONDS"
+            )
         return self
 
     @cached_property
@@ -336,6 +361,11 @@ class Settings(BaseSettings):
     def horizon_seconds(self) -> float:
         """When a call is given up; never before the window has closed."""
         return max(self.call_log_horizon_seconds, self.active_calls_window_seconds)
+
+    @cached_property
+    def kept_seconds(self) -> float | None:
+        """How long after its end a call is kept; None: without limit."""
+        return None if self.retention_calls_days is None else self.retention_calls_days * 86_400
 
     @cached_property
     def insights_seconds(self) -> float | None:
@@ -400,6 +430,10 @@ def read_settings(**values: Any) -> Settings:
 
     Raises SettingsError with one sentence per variable that cannot be used.
     """
+    # Ignored, former names would keep data for longer than an operator believes.
+    for old, kind in (("DELIVERY_RETENTION_DAYS", "DELIVERIES"), ("IDEMPOTENCY_RETENTION_HOURS", "REQUESTS")):
+        if os.environ.get(f"AFTERCALL_{old}"):
+            raise SettingsError(f"AFTERCALL_{old} is now AFTERCALL_RETENTION_{kind}_DAYS")
     try:
         return Settings(**values)
     except ValidationError as error:

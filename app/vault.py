@@ -38,6 +38,10 @@ class Vault:
         """Return 32 bytes for this use only."""
         return _derive(self._secrets[0], use)
 
+    def keys_for(self, use: str) -> list[bytes]:
+        """Return the keys for this use of all secret keys, as `key_for` does; the current one first."""
+        return [_derive(secret, use) for secret in self._secrets]
+
     def encrypt(self, plain: bytes) -> bytes:
         """Encrypt and authenticate, with the first key."""
         return self._fernet.encrypt(plain)

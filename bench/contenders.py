@@ -144,6 +144,7 @@ def start_ours(database_url: str, folder: Path, count: Counting) -> WebHandler:
     command = [sys.executable, "-m", "app", "serve", "--role", "all", "--port", str(port)]
     env = {
         "AFTERCALL_DATABASE_URL": database_url,
+        "AFTERCALL_KEY_REQUESTS_PER_MINUTE": "0",  # a load has one key
         "AFTERCALL_SECRET_KEY": "0123456789abcdef0123456789abcdef",
         "AFTERCALL_WEBHOOK_TOKEN": _TOKEN,
         "AFTERCALL_LOG_LEVEL": "warning",

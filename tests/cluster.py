@@ -101,7 +101,8 @@ class Cluster:
     def start(self) -> None:
         """Start the server, on the port that it had before if there was one."""
         port = self.port or free_port()
-        off = [] if self._fsync else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        quick = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "jit=off"]
+        off = [] if self._fsync else quick
         size = [f"max_connections={self._max_connections}", "shared_buffers=64MB"]
         options = ["listen_addresses=127.0.0.1", *size, *off, *self._options]
         with (self.folder / "log").open("ab") as log:

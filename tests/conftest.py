@@ -5,6 +5,10 @@ PostgreSQL; AFTERCALL_TEST_POSTGRES chooses which (see tests/postgres_binaries.p
 server those runs are skipped, or fail with AFTERCALL_REQUIRE_POSTGRES=1.
 """
 
+from tests import tracing  # before what it keeps coverage from measuring twice
+
+# isort: split
+
 import asyncio
 import gc
 import os
@@ -28,21 +32,29 @@ from app import log
 from app.api import keys, problems
 from app.api.dependencies import Services
 from app.api.head_requests import HeadAsGet
+from app.api.middleware.key_headers import KeyHeaders
 from app.api.strictness import refuse_misunderstandings
 from app.calls import accounts
 from app.calls import router as calls_router
 from app.calls.attachments import router as attachments_router
+from app.calls.attachments.batch import router as attachment_batches_router
 from app.calls.conversations import router as conversations_router
 from app.calls.feed import router as feed_router
+from app.calls.feed.feeds import Feeds
+from app.calls.history import router as history_router
 from app.calls.insights import router as insights_router
 from app.db.engine import Database
 from app.db.migrations import head, migrate
 from app.db.tables import metadata
+from app.exports import router as exports_router
 from app.extensions_api import router as extensions_router
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.projections import router as projections_router
+from app.push.api import attempts_router as webhook_attempts_router
+from app.push.api import endpoints_router as webhook_endpoints_router
 from app.settings import Settings
 from app.work.wakeups import Wakeups
-from tests import completeness, distribution, postgres_binaries, postgres_versions, skips
+from tests import completeness, distribution, postgres_binaries, postgres_versions, sharing, skips
 from tests.cluster import Cluster
 from tests.factories_calls import ACCOUNT
 from tests.fakes.clock import FakeClock
@@ -53,9 +65,9 @@ SECRETS = {
     "webhook_token": "a-verification-token",
     "api_key": "ak_first-key-of-the-tests-0123456789",
 }
-# How long an example takes is the machine's affair. Everything else is as Hypothesis has it, here or in CI.
+# How long an example takes is the machine's affair. `make fuzz` and `make soak` try more than the suite does.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient", max_examples=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
 
@@ -73,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
     completeness.pytest_configure(config)
     config.pluginmanager.register(distribution, "aftercall-distribution")
     config.pluginmanager.register(skips, "aftercall-skips")
+    config.pluginmanager.register(tracing, "aftercall-tracing")
+    sharing.share()
     _keep_files_in_memory()
     _render_plain_tracebacks()
 
@@ -108,24 +122,11 @@ def pytest_report_header() -> str:
     return f"PostgreSQL: {postgres_binaries.version_of(folder)} in {folder}"
 
 
-UNTRACED = (
-    "tests/e2e/",
-    "tests/property/test_fuzz_",
-    "tests/truth/test_conformance.py::test_calls_of_any",
-    "tests/contract/test_schemathesis.py",
-)
-"""Tests during which coverage is not measured: tracing more than doubles their time. The end-to-end tests run
-the service in processes of its own, which it does not see; the others repeat what is covered already. So does
-the second run of a test that runs on both databases."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on PostgreSQL, what of it runs on another version as well, and what is not traced."""
+    """Mark what runs on PostgreSQL, and what of it runs on another version as well."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if item.nodeid.startswith(UNTRACED) or "postgresql" in parameters.values():
-            item.add_marker("no_cover")
         fixtures = getattr(item, "fixturenames", ())
         if "postgresql" in parameters.values() or "postgres" in fixtures:
             item.add_marker("postgresql")
@@ -214,9 +215,11 @@ _NOTHING_ADDED = """
     SELECT 1 / (CASE WHEN EXISTS (
         SELECT FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace
         UNION ALL SELECT FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT FROM pg_class
+            WHERE relispartition AND relkind = 'r' AND relname <> 'deliveries_default'
     ) THEN 0 ELSE 1 END)
 """
-"""Fails where a test has left a check or a trigger behind: the schema has none."""
+"""Fails where a test has left a check, a trigger or the partition of a day behind: the template has none."""
 
 
 @pytest.fixture(scope="session")
@@ -291,10 +294,23 @@ async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def services(settings: Settings, database: Database, clock: FakeClock) -> Services:
+async def services(settings: Settings, database: Database, clock: FakeClock) -> AsyncIterator[Services]:
     wakeups = Wakeups()
     database.waker = wakeups.wake
-    return Services(settings=settings, database=database, wakeups=wakeups, clock=clock)
+    yield Services(settings=settings, database=database, wakeups=wakeups, clock=clock)
+    # Before the database is closed.
+    while _FEEDS:
+        await _FEEDS.pop().aclose()
+
+
+_FEEDS: list[Feeds] = []
+"""The feeds that this test has opened."""
+
+
+def open_feeds(services: Services) -> Feeds:
+    """Feeds that are closed at the end of the test."""
+    _FEEDS.append(Feeds(services))
+    return _FEEDS[-1]
 
 
 @pytest.fixture
@@ -322,8 +338,14 @@ def _connector_api() -> APIRouter:
         conversations_router.router,
         feed_router.router,
         attachments_router.router,
+        attachment_batches_router.router,
         insights_router.router,
+        history_router.router,
+        exports_router.router,
         extensions_router.router,
+        projections_router.router,
+        webhook_endpoints_router.router,
+        webhook_attempts_router.router,
     ):
         made.include_router(router, dependencies=[Depends(refuse_misunderstandings)])
     return made
@@ -335,7 +357,9 @@ def build_app(services: Services) -> FastAPI:
     problems.install(app)
     app.router.routes.extend(_connector_api().routes)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(KeyHeaders)
     app.state.services = services
+    app.state.feeds = open_feeds(services)
     return app
 
 

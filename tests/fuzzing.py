@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 SECONDS = float(os.environ.get("AFTERCALL_FUZZ_SECONDS", "0"))
 FIRST_SEED = int(os.environ.get("AFTERCALL_FUZZ_SEED", "0"))
-_EXAMPLES = 60
+_EXAMPLES = 12
 """Of one run; each example is a list of inputs."""
 _PHASES = (Phase.generate, Phase.shrink) if os.environ.get("AFTERCALL_FUZZ_SHRINK") else (Phase.generate,)
 
@@ -29,9 +29,8 @@ def fuzz(inputs: st.SearchStrategy[Any], check: Callable[[list[Any]], None], *, 
         tried += len(batch)
         check(batch)
 
-    begun, number = time.monotonic(), FIRST_SEED
     try:
-        while True:
+        for number in repeated():
             run = given(batch=st.lists(inputs, min_size=at_once // 2, max_size=at_once))(counted)
             run = settings(
                 max_examples=_EXAMPLES,
@@ -42,8 +41,21 @@ def fuzz(inputs: st.SearchStrategy[Any], check: Callable[[list[Any]], None], *, 
                 suppress_health_check=list(HealthCheck),
             )(run)
             seed(number)(run)()
-            number += 1
+    finally:
+        print(f"fuzz: {tried} inputs tried")  # noqa: T201
+
+
+def repeated() -> Iterator[int]:
+    """Yield one seed, the same each time; with AFTERCALL_FUZZ_SECONDS ever new ones until the time is over.
+
+    Prints which was the last.
+    """
+    begun, number = time.monotonic(), FIRST_SEED
+    try:
+        while True:
+            yield number
             if time.monotonic() - begun >= SECONDS:
                 break
+            number += 1
     finally:
-        print(f"\nfuzz: {tried} inputs tried in {time.monotonic() - begun:.0f} s, last seed {number}")  # noqa: T201
+        print(f"\nfuzz: {time.monotonic() - begun:.0f} s, last seed {number}")  # noqa: T201

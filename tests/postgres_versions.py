@@ -22,12 +22,11 @@ PATHS = (
     "tests/integration/ops/figures/",  # aggregates
     "tests/integration/ops/test_one_story.py",
     "tests/integration/rate_limits/",  # locks of rows
+    "tests/integration/retention/test_partitions.py",
     "tests/integration/webhooks/folding/test_fold.py",
     "tests/integration/webhooks/intake/",
     "tests/integration/webhooks/subscriptions/test_keeper.py",
-    "tests/integration/webhooks/test_retention.py",
     "tests/integration/work/",  # leases
-    "tests/property/",  # mutated input, on both databases
 )
 FIXTURES = {"postgres", "postgres_url", "postgres_database"}
 

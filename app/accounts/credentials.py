@@ -10,17 +10,18 @@ from typing import Any, ClassVar
 from cryptography.fernet import InvalidToken
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.alias_generators import to_camel
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts
 from app.db.engine import upsert_into, wake
+from app.db.lists import is_one_of
 from app.db.tables import credentials
 from app.errors import Unprocessable
 from app.ids import AccountId
 from app.ringcentral.stored_tokens import StoredToken, load_token
 from app.vault import Vault
-from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
+from app.work.wakeups import CREDENTIALS, POLLS, READINGS, SUBSCRIPTIONS
 
 OWN = "own"
 """Name and kind of the credentials in the environment; their holder is `~`."""
@@ -81,15 +82,6 @@ class CredentialRow:
     updated_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """How many secrets were re-encrypted, had the first key already, and cannot be read with any key."""
-
-    renewed: int
-    kept: int
-    unreadable: int
-
-
 def check_name(name: str) -> str:
     """Return a name for credentials. Raises Unprocessable if it is not allowed."""
     if name == OWN or _NAME.fullmatch(name) is None:
@@ -137,7 +129,7 @@ async def save(
     }
     insert = upsert_into(db, credentials).values(account_id=account_id, name=name, **values)
     await db.execute(insert.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
-    wake(db, POLLS, READINGS, SUBSCRIPTIONS)
+    wake(db, CREDENTIALS, POLLS, READINGS, SUBSCRIPTIONS)
     return is_new
 
 
@@ -147,7 +139,7 @@ async def remove(db: AsyncConnection, account_id: AccountId, name: str) -> bool:
     """
     mine = _row(account_id, name)
     removed = await db.execute(delete(credentials).where(mine, credentials.c.kind != OWN))
-    wake(db, POLLS, READINGS, SUBSCRIPTIONS)
+    wake(db, CREDENTIALS, POLLS, READINGS, SUBSCRIPTIONS)
     return removed.rowcount == 1
 
 
@@ -156,8 +148,19 @@ async def load_rows(db: AsyncConnection, holders: Collection[AccountId] | None =
     columns = [credentials.c[column.name] for column in fields(CredentialRow)]
     query = select(*columns).order_by(credentials.c.account_id, credentials.c.name)
     if holders is not None:
-        query = query.where(credentials.c.account_id.in_(holders))
+        query = query.where(is_one_of(credentials.c.account_id, holders))
     return [CredentialRow(*row) for row in await db.execute(query)]
+
+
+Version = tuple[int, datetime | None]
+"""How many credentials there are, and when one of them was written last."""
+
+
+async def load_version(db: AsyncConnection) -> Version:
+    """Return what differs once credentials were added, removed or written, whatever their number."""
+    query = select(func.count(), func.max(credentials.c.updated_at)).select_from(credentials)
+    count, written_at = (await db.execute(query)).one()
+    return count, written_at
 
 
 async def load_secrets(
@@ -173,42 +176,6 @@ async def load_secrets(
         return secret, load_token(vault.decrypt(row.token)) if row.token is not None else None
     except InvalidToken:
         return None
-
-
-async def rotate(db: AsyncConnection, vault: Vault) -> Rotation:
-    """Re-encrypt with the first key what another key has encrypted.
-
-    May run while the service works: a secret that changes meanwhile is encrypted with the first key.
-    """
-    counts = {"renewed": 0, "kept": 0, "unreadable": 0}
-    rows = await db.execute(
-        select(
-            credentials.c.account_id, credentials.c.name, credentials.c.secret, credentials.c.token
-        ).with_for_update()
-    )
-    for row in rows.all():
-        changed: dict[str, bytes] = {}
-        for column in ("secret", "token"):
-            outcome = _renew(vault, getattr(row, column))
-            if isinstance(outcome, bytes):
-                changed[column] = outcome
-                counts["renewed"] += 1
-            elif outcome:
-                counts[outcome] += 1
-        if changed:
-            mine = _row(row.account_id, row.name)
-            await db.execute(update(credentials).where(mine).values(changed))
-    return Rotation(**counts)
-
-
-def _renew(vault: Vault, encrypted: bytes | None) -> bytes | str:
-    """Return the new form, or what became of the old one; empty if there is nothing."""
-    if encrypted is None:
-        return ""
-    try:
-        return vault.renewed(encrypted) or "kept"
-    except InvalidToken:
-        return "unreadable"
 
 
 def _row(account_id: str, name: str) -> ColumnElement[bool]:

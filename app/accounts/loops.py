@@ -21,6 +21,8 @@ def account_loops(context: AccountsContext, settings: Settings, onboarding: Onbo
     yield Loop("sign-ins", refresher.step, (wakeups.REFUSALS,), CHECK_SECONDS)
     if settings.directory_refresh_seconds > 0:
         directory = DirectoryReader(context, settings.directory_refresh_seconds)
-        yield Loop("directory", directory.step, (), settings.step_seconds * 2, directory.close)
+        woken = (wakeups.CREDENTIALS,)
+        yield Loop("directory", directory.step, woken, settings.step_seconds * 10, directory.close)
         zones = TimeZoneReader(context)
-        yield Loop("time zones", zones.step, (), settings.step_seconds * 2, zones.close)
+        # Each step looks at all people of all accounts, and of each account a few are asked for a minute.
+        yield Loop("time zones", zones.step, (), settings.step_seconds * 20, zones.close)

@@ -18,7 +18,7 @@ from app.db.tables import credentials
 from app.errors import AccessReason, CredentialsRefused, PermissionMissing, RingCentralError
 from app.ids import UNBOUND_ACCOUNT, ExtensionId
 from app.ringcentral.stored_tokens import StoredToken, load_refusal
-from app.work.wakeups import POLLS, READINGS, SUBSCRIPTIONS
+from app.work.wakeups import CREDENTIALS, POLLS, READINGS, SUBSCRIPTIONS
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class AccessRecords:
             return
         await self._change(connection, without_problem)
         async with self._database.write() as db:
-            wake(db, POLLS, READINGS, SUBSCRIPTIONS)
+            wake(db, CREDENTIALS, POLLS, READINGS, SUBSCRIPTIONS)
 
     async def forget_refusal(self, connection: Connection, *, at_least_old: float = 0.0) -> bool:
         """End the wait after a refusal that is `at_least_old` seconds old, so that RingCentral is asked again
@@ -97,6 +97,8 @@ class AccessRecords:
             before = await self._stored_access(db, connection)
             access = change(before)
             await self._store_access(db, connection, access)
+            if visible(access) != visible(before):
+                wake(db, CREDENTIALS)
         if visible(access) != visible(before):
             log.info(
                 "the access of a connection has changed",

@@ -4,8 +4,10 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_NOT_AS_GET = re.compile(r"/v1/(changes/stream|(recordings|voicemails)/[^/]+/content)")
-"""A stream never ends, and audio has a cheaper HEAD route of its own."""
+_NOT_AS_GET = re.compile(
+    r"/v1/(changes/stream|(recordings|voicemails)/[^/]+/content|export/calls\.(ndjson|csv))"
+)
+"""A stream never ends, an export would read every call, and audio has a cheaper HEAD route of its own."""
 
 
 def is_answered_as_get(path: str) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.known_keys import ALL_SCOPES, Scope, key_digest
+from app.api.usage import origins as web_origins
 from app.db.engine import upsert_into, wake
 from app.db.tables import api_keys
 from app.errors import Unprocessable
@@ -21,6 +22,8 @@ from app.work import wakeups
 
 FIRST_KEY = "key_first"
 """The id of the key in AFTERCALL_API_KEY, whatever its value."""
+
+MOST_ORIGINS = web_origins.MOST_ORIGINS
 
 _RANDOM_BYTES = 32
 _LONGEST_NAME = 128
@@ -36,6 +39,27 @@ class KeyInfo:
     scopes: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None
+    origins: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+
+    def rights(self) -> dict[str, Any]:
+        """Return what the key may do, as the audit names it."""
+        return {
+            "scopes": list(self.scopes),
+            "origins": list(self.origins),
+            "requestsPerMinute": self.requests_per_minute,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    """What is to change of a key; None: nothing. `requests_per_minute`: `DEFAULT_LIMIT` for the settings'."""
+
+    origins: Collection[str] | None = None
+    requests_per_minute: int | None = None
+
+
+DEFAULT_LIMIT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +115,9 @@ async def create_key(
     return NewKey(plain, info)
 
 
-async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> None:
-    """Make the key in AFTERCALL_API_KEY valid for the service's own account, with every scope.
+async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> bool:
+    """Make the key in AFTERCALL_API_KEY valid for the service's own account, with every scope; return whether
+    that changed anything.
 
     Repeating it changes nothing, so a revoked key stays revoked. A new value replaces the former one, which
     is refused from then on.
@@ -105,18 +130,18 @@ async def ensure_first_key(db: AsyncConnection, plain: str, now: datetime) -> No
         scopes=sorted(str(scope) for scope in ALL_SCOPES),
         created_at=now,
     )
-    await db.execute(
-        insert.on_conflict_do_update(
-            index_elements=["account_id", "key_id"],
-            set_={
-                "digest": insert.excluded.digest,
-                "created_at": insert.excluded.created_at,
-                "revoked_at": None,
-            },
-            where=api_keys.c.digest != insert.excluded.digest,
-        )
+    statement = insert.on_conflict_do_update(
+        index_elements=["account_id", "key_id"],
+        set_={
+            "digest": insert.excluded.digest,
+            "created_at": insert.excluded.created_at,
+            "revoked_at": None,
+        },
+        where=api_keys.c.digest != insert.excluded.digest,
     )
+    written = await db.scalar(statement.returning(api_keys.c.key_id))
     wake(db, wakeups.KEYS)
+    return written is not None
 
 
 async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, now: datetime) -> bool:
@@ -128,6 +153,33 @@ async def revoke_key(db: AsyncConnection, account_id: AccountId, key_id: str, no
     )
     wake(db, wakeups.KEYS)
     return await db.scalar(select(api_keys.c.key_id).where(*_one(account_id, key_id))) is not None
+
+
+async def change_key(
+    db: AsyncConnection, account_id: AccountId, key_id: str, changes: KeyChanges
+) -> KeyInfo | None:
+    """Change a key; return it, or None if it does not exist. It is obeyed at once, as a revocation is.
+
+    Raises Unprocessable, see `check_origins`.
+    """
+    values: dict[str, Any] = {}
+    if changes.origins is not None:
+        values["origins"] = list(web_origins.check_origins(changes.origins)) or None
+    if (limit := changes.requests_per_minute) is not None:
+        values["requests_per_minute"] = None if limit == DEFAULT_LIMIT else limit
+    if values:
+        await db.execute(update(api_keys).where(*_one(account_id, key_id)).values(values))
+        wake(db, wakeups.KEYS)
+    return await load_key(db, account_id, key_id)
+
+
+async def load_key(
+    db: AsyncConnection, account_id: AccountId, key_id: str, *, lock: bool = False
+) -> KeyInfo | None:
+    """Return a key; None if it does not exist."""
+    query = select(api_keys).where(*_one(account_id, key_id))
+    row = (await db.execute(query.with_for_update() if lock else query)).first()
+    return None if row is None else _info(row)
 
 
 async def list_keys(db: AsyncConnection, account_id: AccountId) -> Sequence[KeyInfo]:
@@ -149,4 +201,6 @@ def _info(row: Row[Any]) -> KeyInfo:
         scopes=tuple(row.scopes),
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        origins=tuple(row.origins or ()),
+        requests_per_minute=row.requests_per_minute,
     )

@@ -1,20 +1,23 @@
 """The API keys of requests: found in the database, and remembered for two seconds.
 
 A revocation sends a wake-up, so it is obeyed at once; where no wake-up arrives (another process on SQLite, a
-lost connection), after `REMEMBERED_SECONDS`.
+lost connection), after `REMEMBERED_SECONDS`. Requests that arrive together share a look-up: hundreds of long
+polls with one key ask again at the same moment.
 """
 
 import hashlib
-import hmac
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.lookups import Lookups
 from app.api.revocations import CHECK_SECONDS, KeyRef
 from app.clock import Clock
-from app.db.engine import Database
+from app.db.lists import is_one_of
 from app.db.tables import accounts, api_keys
 from app.ids import UNBOUND_ACCOUNT, AccountId
 from app.work import wakeups
@@ -29,6 +32,7 @@ class Scope(StrEnum):
 
     CALLS_READ = "calls:read"
     NOTES_WRITE = "notes:write"
+    WEBHOOKS_WRITE = "webhooks:write"
     ADMIN = "admin"
 
 
@@ -54,6 +58,10 @@ class Key:
     account_id: AccountId
     scopes: frozenset[str]
     digest: str = field(default="", repr=False)
+    origins: frozenset[str] = frozenset()
+    """The web origins from which browsers may use it."""
+    requests_per_minute: int | None = None
+    """Its own limit. None: that of the settings; 0: none."""
 
     @property
     def ref(self) -> KeyRef:
@@ -71,37 +79,51 @@ def key_digest(plain: str) -> str:
 async def find_key(db: AsyncConnection, plain: str) -> Key | None:
     """Return the key; None if it does not exist or is revoked."""
     digest = key_digest(plain)
+    return (await load_keys(db, [digest])).get(digest)
+
+
+async def load_keys(db: AsyncConnection, digests: Collection[str]) -> dict[str, Key]:
+    """Return the keys with these digests, by digest, without those that do not exist or are revoked."""
     own = and_(accounts.c.account_id == api_keys.c.account_id, accounts.c.account_id == UNBOUND_ACCOUNT)
     query = (
         select(api_keys, accounts.c.bound_to)
         .select_from(api_keys.outerjoin(accounts, own))
-        .where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None))
-        .limit(1)
+        .where(is_one_of(api_keys.c.digest, digests), api_keys.c.revoked_at.is_(None))
     )
-    row = (await db.execute(query)).first()
-    if row is None or not hmac.compare_digest(row.digest, digest):
-        return None
+    return {row.digest: _key(row) for row in await db.execute(query)}
+
+
+def _key(row: Row[Any]) -> Key:
     return Key(
         key_id=row.key_id,
         name=row.name,
         owner=AccountId(row.account_id),
         account_id=AccountId(row.bound_to or row.account_id),
         scopes=frozenset(row.scopes),
-        digest=digest,
+        digest=row.digest,
+        origins=frozenset(row.origins or ()),
+        requests_per_minute=row.requests_per_minute,
     )
 
 
 class KnownKeys:
     """The keys that one process remembers, on its event loop. It remembers digests, not the keys."""
 
-    def __init__(self, database: Database, wakeups_: Wakeups, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, lookups: Lookups, wakeups_: Wakeups, clock: Clock) -> None:
+        self._lookups = lookups
         self._clock = clock
         self._known: dict[str, tuple[Key, float]] = {}
         """Each key by its digest, and until when it may be used."""
         self._revocations = 0
         self._listening = wakeups_.listen(wakeups.KEYS)
         self._woken = self._listening.__enter__()
+
+    def remembered(self, plain: str) -> Key | None:
+        """Return the key if it was found a moment ago and is not revoked; None says nothing."""
+        if self._woken.is_set():
+            return None
+        known = self._known.get(key_digest(plain))
+        return known[0] if known is not None and self._clock.monotonic() < known[1] else None
 
     async def find(self, plain: str) -> Key | None:
         """Return the key; None if it does not exist or is revoked."""
@@ -114,8 +136,7 @@ class KnownKeys:
         known = self._known.get(digest)
         if known is not None and self._clock.monotonic() < known[1]:
             return known[0]
-        async with self._database.read() as db:
-            key = await find_key(db, plain)
+        key: Key | None = await self._lookups.find(load_keys, digest)
         # What `~` means may change at any moment, until it means an account. What was found before a
         # revocation is not remembered: another request may have cleared the memory since.
         is_current = self._revocations == before

@@ -63,11 +63,16 @@ class Revocations:
 
     async def is_revoked(self, ref: KeyRef) -> bool:
         """Whether a watched key is known to be revoked. False while the database is not available."""
-        if self._is_due():
+        await self.has_any()
+        return ref in self._revoked
+
+    async def has_any(self) -> bool:
+        """Whether any watched key is known to be revoked."""
+        if self._watched and self._is_due():
             async with self._checking:
                 if self._is_due():
                     await self._check()
-        return ref in self._revoked
+        return bool(self._revoked)
 
     def _is_due(self) -> bool:
         return self._woken.is_set() or self._clock.monotonic() - self._checked_at >= CHECK_SECONDS

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, JsonValue
 
+from app.api import deprecations
 from app.api.auth import CurrentKey
 from app.api.problems import MOST_ERRORS
 from app.api.problems.messages import describe_unknown
@@ -29,6 +30,7 @@ async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
     cannot be stored exactly; UnsupportedMediaType for a body that is not sent as JSON.
     """
     route: APIRoute = request.scope["route"]
+    deprecations.note_use(request.scope, route, request.query_params)
     _check_parameters(request, route, only_known=True)
     if route.body_field is None or not (body := await request.body()):
         return
@@ -36,6 +38,7 @@ async def refuse_misunderstandings(request: Request, _: CurrentKey) -> None:
         sent = request.headers.get("content-type", "").partition(";")[0][:_LONGEST_TYPE]
         how = f"as {sent}" if sent else "without one"
         raise UnsupportedMediaType(f"Send the body with `Content-Type: application/json`; it was sent {how}")
+    deprecations.note_use_in_body(request.scope, route, body)
     if faults := find_faults(body, _exact_fields(route), most=MOST_ERRORS):
         raise RequestValidationError(
             [_error("unstorable", "body", *it.path, detail=it.detail) for it in faults]

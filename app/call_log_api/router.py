@@ -165,7 +165,7 @@ CurrentRequest = Annotated[ListRequest, Depends(list_request)]
 @router.get(
     "/active-calls", response_model=RecordList, summary="List active and recent calls", responses=_REFUSED
 )
-async def get_active_calls(
+async def list_active_calls(
     lists: CurrentRequest, filters: Annotated[ActiveCallsFilters, Query()]
 ) -> Response:
     """Calls of the whole account that are active or ended at most two minutes ago. Records of active calls
@@ -179,7 +179,7 @@ async def get_active_calls(
     summary="List active and recent calls of an extension",
     responses=_MISSED,
 )
-async def get_extension_active_calls(
+async def list_extension_active_calls(
     extension_id: ExtensionPath, lists: CurrentRequest, filters: Annotated[ActiveCallsFilters, Query()]
 ) -> Response:
     """The same for one extension. Works with credentials that can access only this extension, too."""
@@ -190,7 +190,7 @@ async def get_extension_active_calls(
 
 
 @router.get("/call-log", response_model=RecordList, summary="List the call log", responses=_REFUSED)
-async def get_call_log(lists: CurrentRequest, filters: Annotated[CallLogFilters, Query()]) -> Response:
+async def list_call_log(lists: CurrentRequest, filters: Annotated[CallLogFilters, Query()]) -> Response:
     """The account's call log. The time range is about the **start** of calls; default: the last 24 hours."""
     return await lists.call_log(filters)
 
@@ -201,7 +201,7 @@ async def get_call_log(lists: CurrentRequest, filters: Annotated[CallLogFilters,
     summary="List the call log of an extension",
     responses=_MISSED,
 )
-async def get_extension_call_log(
+async def list_extension_call_log(
     extension_id: ExtensionPath, lists: CurrentRequest, filters: Annotated[ExtensionCallLogFilters, Query()]
 ) -> Response:
     """The same for one extension, with the further filters `transport` and `showBlocked`."""
@@ -214,7 +214,7 @@ async def get_extension_call_log(
 @router.post(
     "/call-log/batch-get", response_model=RecordItems, summary="Get many records by id", responses=_REFUSED
 )
-async def batch_get_records(lists: CurrentRequest, body: RecordsAsked) -> Response:
+async def batch_get_call_log_records(lists: CurrentRequest, body: RecordsAsked) -> Response:
     """Up to 100 records of the account, each with its own status. Thirty use one request of the limit."""
     return await lists.records(body)
 
@@ -225,7 +225,7 @@ async def batch_get_records(lists: CurrentRequest, body: RecordsAsked) -> Respon
     summary="Get many records of an extension by id",
     responses=_MISSED,
 )
-async def batch_get_extension_records(
+async def batch_get_extension_call_log_records(
     extension_id: ExtensionPath, lists: CurrentRequest, body: RecordsAsked
 ) -> Response:
     """The same for one extension."""
@@ -235,7 +235,9 @@ async def batch_get_extension_records(
 @router.get(
     "/call-log/{record_id}", response_model=SingleRecord, summary="Get a record by id", responses=_MISSED
 )
-async def get_record(record_id: RecordPath, lists: CurrentRequest, view: ViewQuery = "Simple") -> Response:
+async def get_call_log_record(
+    record_id: RecordPath, lists: CurrentRequest, view: ViewQuery = "Simple"
+) -> Response:
     """One record of the account's call log, as RingCentral returned it."""
     return await lists.record(RecordId(record_id), view)
 
@@ -246,7 +248,7 @@ async def get_record(record_id: RecordPath, lists: CurrentRequest, view: ViewQue
     summary="Get a record of an extension by id",
     responses=_MISSED,
 )
-async def get_extension_record(
+async def get_extension_call_log_record(
     extension_id: ExtensionPath, record_id: RecordPath, lists: CurrentRequest, view: ViewQuery = "Simple"
 ) -> Response:
     """The same for one extension."""

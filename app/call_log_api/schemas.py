@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
-from app.api.schemas import ApiModel, OpenModel
+from app.api.schemas import ApiInput, ApiModel, OpenModel
 from app.call_log_api.filters import RecordName, View
 from app.call_log_api.lists import MOST_RECORDS
 
@@ -26,15 +25,10 @@ _RECORD: dict[str, Any] = {
 }
 
 
-class RecordsAsked(BaseModel):
+class RecordsAsked(ApiInput):
     """The records to get."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        json_schema_extra={"example": {"ids": ["QX7f14l8Nt_2aVB"], "view": "Detailed"}},
-    )
+    model_config = ConfigDict(json_schema_extra={"example": {"ids": ["QX7f14l8Nt_2aVB"], "view": "Detailed"}})
 
     ids: list[RecordName] = Field(min_length=1, max_length=MOST_RECORDS)
     view: View = "Simple"

@@ -5,6 +5,7 @@ that changes calls takes the lock first and holds it until it commits, so the ti
 the order of commits: a transaction that commits late cannot appear before a cursor that has already passed.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import upsert_into
-from app.db.tables import accounts, crm_links, dispositions, notes, sentiments
+from app.db.lists import is_one_of
+from app.db.tables import accounts, crm_links, dispositions, notes, sentiments, webhook_endpoints
 from app.ids import UNBOUND_ACCOUNT, AccountId
 
 
@@ -40,6 +42,24 @@ async def try_lock(
         .with_for_update(skip_locked=True, of=accounts)
     )
     return (await db.execute(query)).one_or_none()
+
+
+async def try_lock_all(
+    db: AsyncConnection, account_ids: Collection[str], *columns: ColumnElement[Any]
+) -> Sequence[Row[Any]]:
+    """Lock those of the accounts that exist and that no other transaction has, in the order of their ids.
+
+    Return their `account_id`, `timeline_seq` and these columns, as `try_lock` does.
+    """
+    if not account_ids:
+        return []
+    query = (
+        select(accounts.c.account_id, accounts.c.timeline_seq, *columns)
+        .where(is_one_of(accounts.c.account_id, account_ids))
+        .order_by(accounts.c.account_id)
+        .with_for_update(skip_locked=True, of=accounts)
+    )
+    return (await db.execute(query)).all()
 
 
 async def _lock_row(db: AsyncConnection, account_id: AccountId) -> int | None:
@@ -78,7 +98,8 @@ async def resolve(db: AsyncConnection, account_id: str) -> AccountId:
 async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> bool:
     """Bind `~` to the account of the service's own credentials; return False if it is bound already.
 
-    Attachments that are parked under `~` move to the account in the same transaction, so none is lost.
+    Attachments that are parked under `~` move to the account in the same transaction, so none is lost, and so
+    do its webhook endpoints.
     """
     # `~` is always locked first, so that two transactions cannot deadlock.
     await lock(db, UNBOUND_ACCOUNT, now)
@@ -92,7 +113,15 @@ async def bind(db: AsyncConnection, account_id: AccountId, now: datetime) -> boo
         await db.execute(
             update(table).where(table.c.account_id == UNBOUND_ACCOUNT).values(account_id=account_id)
         )
+    await _move_endpoints(db, account_id)
     return True
+
+
+async def _move_endpoints(db: AsyncConnection, account_id: AccountId) -> None:
+    """Move webhook endpoints that were created under `~`. They begin at the current end of the account."""
+    query = select(accounts.c.timeline_seq).where(accounts.c.account_id == account_id)
+    moved = update(webhook_endpoints).where(webhook_endpoints.c.account_id == UNBOUND_ACCOUNT)
+    await db.execute(moved.values(account_id=account_id, position_seq=await db.scalar(query) or 0))
 
 
 async def add(db: AsyncConnection, account_id: AccountId, now: datetime) -> None:

@@ -41,8 +41,16 @@ async def load_company(db: AsyncConnection, account_id: AccountId) -> Company:
     return await read_company(db, account_id, (await db.execute(select(*version_of(account_id)))).one())
 
 
-def version_of(account_id: AccountId) -> Sequence[ColumnElement[Any]]:
-    """Return the columns that show which version of a company is the current one."""
+def forget_companies() -> None:
+    """Forget the companies that this process remembers; they are read again at need."""
+    _kept.clear()
+
+
+def version_of(account_id: AccountId | ColumnElement[str]) -> Sequence[ColumnElement[Any]]:
+    """Return the columns that show which version of a company is the current one.
+
+    `account_id` may be a column of the query that they become part of.
+    """
     mine = directories.c.account_id == account_id
     return (
         region_of(account_id).label("region"),

@@ -8,7 +8,7 @@ The end of the block writes the calls, their names, their parties and the events
 """
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,16 +22,56 @@ from app import metrics
 from app.calls import accounts as account_rows
 from app.calls.company import load_company, read_company, version_of
 from app.calls.evidence.people import UNKNOWN_COMPANY, Company
-from app.calls.main_calls.members import find_new_mains
+from app.calls.main_calls.members import find_mains_of, find_new_mains
 from app.calls.model import KEYS, Call, Stage, columns_to_write, row_of
-from app.calls.party_rows import PartyKey, party_values, write_parties
+from app.calls.party_rows import PartyKey, party_values, redate_parties, write_parties
 from app.db.engine import after_commit, wake
 from app.db.lists import insert_rows, update_rows
-from app.db.tables import accounts, call_aliases, call_parties, calls, timeline
+from app.db.tables import accounts, call_aliases, calls, timeline
 from app.ids import AccountId, is_alias
 from app.work import wakeups
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What ledgers of one transaction write, by table: rows of several accounts share a statement."""
+
+    new: list[dict[str, Any]] = field(default_factory=list)
+    updates: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict)
+    names: list[dict[str, Any]] = field(default_factory=list)
+    parties: list[tuple[AccountId, dict[PartyKey, datetime]]] = field(default_factory=list)
+    redated: list[tuple[AccountId, str, datetime]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    moved: list[dict[str, str]] = field(default_factory=list)
+
+    async def write(self, db: AsyncConnection) -> None:
+        """Write them; they become visible when the transaction commits."""
+        # Calls first: all other rows refer to them.
+        await insert_rows(db, calls, self.new)
+        for rows in self.updates.values():
+            await update_rows(db, calls, KEYS, rows)
+        await insert_rows(db, call_aliases, self.names, or_ignore=True)
+        for account_id, parties in self.parties:
+            await write_parties(db, account_id, parties)
+        # After the insert, so that new parties are dated as well.
+        await redate_parties(db, self.redated)
+        await self._write_events(db)
+        moved = self.moved
+        if moved:
+            # After the commit: a transaction that is rolled back has moved nothing.
+            after_commit(db, lambda: _report_moves(moved))
+
+    async def _write_events(self, db: AsyncConnection) -> None:
+        if not self.events:
+            return
+        await insert_rows(db, timeline, self.events)
+        last = {event["account_id"]: event["seq"] for event in self.events}
+        # The counters are safe to overwrite: this transaction holds the rows of the accounts.
+        seqs = [{"account_id": account_id, "timeline_seq": seq} for account_id, seq in last.items()]
+        await update_rows(db, accounts, ("account_id",), seqs)
+        wake(db, *map(wakeups.of_timeline, last))
 
 
 @dataclass(slots=True)
@@ -53,7 +93,10 @@ class Ledger:
     _redated: dict[str, datetime] = field(default_factory=dict)
     _moved: list[dict[str, str]] = field(default_factory=list)
     _conversations: set[str] = field(default_factory=set)
+    _passed_on: set[str] = field(default_factory=set)
     _written: dict[str, tuple[Call, dict[str, Any]]] = field(default_factory=dict)
+    made_by: str | None = None
+    """The id of the API key that makes these changes, if one does."""
     causes: Mapping[str, str] = field(default_factory=dict)
     """By session: the `uuid` of the delivery that is being folded, for the log."""
 
@@ -66,7 +109,9 @@ class Ledger:
     def change(self, call: Call, event: str, **data: Any) -> None:
         """Record one visible change: the next version of the call and the next event of the timeline."""
         call.version += 1
-        call.changed_seq = self._announce(call.call_id, call.version, event, {"stage": call.stage, **data})
+        maker = {"keyId": self.made_by} if self.made_by else {}
+        data = {"stage": call.stage, **data, **maker}
+        call.changed_seq = self._announce(call.call_id, call.version, event, data)
         call.updated_at = self.now
         self.keep(call)
 
@@ -86,6 +131,11 @@ class Ledger:
             }
         )
         return self.seq
+
+    def announce_erased(self, call: Call) -> None:
+        """Tell followers that a call is erased in this transaction. Its row is deleted, not written."""
+        self._announce(call.call_id, call.version + 1, "call.erased", {"stage": call.stage})
+        self.regroup(call.conversation_id)
 
     def move(self, call: Call, stage: Stage, event: str, **data: Any) -> None:
         """Move a call to another stage, which is a visible change."""
@@ -108,6 +158,14 @@ class Ledger:
         """Have the main call of these conversations chosen again. Every changed call does so for its own."""
         self._conversations.update(one for one in conversation_ids if one is not None)
 
+    def pass_on(self, call: Call) -> None:
+        """Make a change of what is attached to a call a change of its main call, too, if that is another one.
+
+        What a CRM is told of a conversation is told of its main call.
+        """
+        if call.conversation_id is not None:
+            self._passed_on.add(call.call_id)
+
     def name(self, call: Call, aliases: Iterable[str | None]) -> None:
         """Give a call further names; "0" and empty values are ignored."""
         for alias in aliases:
@@ -128,31 +186,31 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write everything that was recorded; it becomes visible when the transaction commits."""
-        # Calls first: all other rows refer to them.
-        await self._write_calls()
-        await self._write_names()
-        await self._write_parties()
-        await self._write_events()
-        moved, self._moved = self._moved, []
-        if moved:
-            # After the commit: a transaction that is rolled back has moved nothing.
-            after_commit(self.db, lambda: _report_moves(moved))
+        await flush_all([self])
 
-    async def _write_calls(self) -> None:
-        await insert_rows(self.db, calls, [row_of(call) for call in self._new.values()])
-        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    def move_into(self, rows: _Rows) -> None:
+        """Pass on everything that was recorded, to be written."""
+        rows.new += [row_of(call) for call in self._new.values()]
         for call in self._changed.values():
             if columns := columns_to_write(call, self._stored_of(call)):
                 names = (*KEYS, *columns)
-                by_columns.setdefault(columns, []).append({name: getattr(call, name) for name in names})
-        for rows in by_columns.values():
-            await update_rows(self.db, calls, KEYS, rows)
+                rows.updates.setdefault(columns, []).append({name: getattr(call, name) for name in names})
         written = [*self._new.values(), *self._changed.values()]
         if written:
             self._written |= {call.call_id: (call, row_of(call)) for call in written}
             after_commit(self.db, self._remember)
-        self._new.clear()
-        self._changed.clear()
+        rows.names += [
+            {"account_id": self.account_id, "call_id": call_id, "alias": alias}
+            for call_id, alias in self._aliases
+        ]
+        if self._parties:
+            rows.parties.append((self.account_id, dict(self._parties)))
+        rows.redated += [(self.account_id, call_id, at) for call_id, at in self._redated.items()]
+        rows.events += self._events
+        rows.moved += self._moved
+        for taken in (self._new, self._changed, self._aliases, self._parties, self._redated):
+            taken.clear()
+        self._events, self._moved = [], []
 
     def _stored_of(self, call: Call) -> Mapping[str, Any] | None:
         """Return the columns of a call as this transaction sees them; None if they are unknown."""
@@ -164,32 +222,6 @@ class Ledger:
         for call, columns in self._written.values():
             call.stored = columns
         self._written.clear()
-
-    async def _write_names(self) -> None:
-        rows = [
-            {"account_id": self.account_id, "call_id": call_id, "alias": alias}
-            for call_id, alias in self._aliases
-        ]
-        await insert_rows(self.db, call_aliases, rows, or_ignore=True)
-        self._aliases.clear()
-
-    async def _write_parties(self) -> None:
-        await write_parties(self.db, self.account_id, self._parties)
-        self._parties.clear()
-        # After the insert, so that new parties are dated as well.
-        for call_id, started_at in self._redated.items():
-            mine = (call_parties.c.account_id == self.account_id) & (call_parties.c.call_id == call_id)
-            await self.db.execute(update(call_parties).where(mine).values(started_at=started_at))
-        self._redated.clear()
-
-    async def _write_events(self) -> None:
-        if self._events:
-            await insert_rows(self.db, timeline, self._events)
-            # The counter is safe to overwrite: this transaction holds the account's row.
-            own = accounts.c.account_id == self.account_id
-            await self.db.execute(update(accounts).where(own).values(timeline_seq=self.seq))
-            wake(self.db, wakeups.TIMELINE, *{wakeups.of_call(event["call_id"]) for event in self._events})
-            self._events.clear()
 
     async def close(self) -> None:
         """Write what is left at the end of a transaction."""
@@ -204,27 +236,51 @@ class Ledger:
         """
         if not self._conversations:
             return
-        rows = []
+        rows: list[dict[str, Any]] = []
         for new in await find_new_mains(self.db, self.account_id, self._conversations):
             main_call_id = new.main_call_id or new.call_id
             data = {"stage": new.stage, "conversationId": new.conversation_id, "mainCallId": main_call_id}
             seq = self._announce(new.call_id, new.version + 1, "call.updated", data)
             rows.append({"key": new.call_id, "main": new.main_call_id, "seq": seq})
         self._conversations.clear()
-        if rows:
-            mine = (calls.c.account_id == self.account_id) & (calls.c.call_id == bindparam("key"))
-            statement = (
-                update(calls)
-                .where(mine)
-                .values(
-                    main_call_id=bindparam("main"),
-                    version=calls.c.version + 1,
-                    changed_seq=bindparam("seq"),
-                    updated_at=self.now,
-                )
-            )
-            await self.db.execute(statement, rows)
-            await self._write_events()
+        await self._write_changes(rows, main_call_id=bindparam("main"))
+        await self._tell_mains({row["key"] for row in rows})
+
+    async def _tell_mains(self, told: Collection[str]) -> None:
+        """Record the changes that calls pass on to their main calls, after those were chosen.
+
+        `told`: the calls of which this transaction has just announced a change.
+        """
+        if not self._passed_on:
+            return
+        maker = {"keyId": self.made_by} if self.made_by else {}
+        rows = []
+        for main in await find_mains_of(self.db, self.account_id, self._passed_on):
+            if main.call_id in told:
+                continue
+            data = {
+                "stage": main.stage,
+                "source": "linked-call",
+                "conversationId": main.conversation_id,
+                **maker,
+            }
+            seq = self._announce(main.call_id, main.version + 1, "call.updated", data)
+            rows.append({"key": main.call_id, "seq": seq})
+        self._passed_on.clear()
+        await self._write_changes(rows)
+
+    async def _write_changes(self, rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
+        """Write the announced changes of calls that this transaction need not have loaded."""
+        if not rows:
+            return
+        mine = (calls.c.account_id == self.account_id) & (calls.c.call_id == bindparam("key"))
+        statement = (
+            update(calls)
+            .where(mine)
+            .values(version=calls.c.version + 1, changed_seq=bindparam("seq"), updated_at=self.now, **columns)
+        )
+        await self.db.execute(statement, rows)
+        await self.flush()
 
 
 @asynccontextmanager
@@ -255,6 +311,36 @@ async def claim_ledger(
     yield ledger
     if ledger is not None:
         await ledger.close()
+
+
+@asynccontextmanager
+async def claim_ledgers(
+    db: AsyncConnection, account_ids: Collection[AccountId], now: datetime
+) -> AsyncIterator[dict[AccountId, Ledger]]:
+    """Open the ledgers of those accounts that exist and that no other transaction has, in one statement.
+
+    The end of the block writes what they have recorded, each table in one go.
+    """
+    states = await account_rows.try_lock_all(db, account_ids, *version_of(accounts.c.account_id))
+    ledgers = {}
+    for state in states:
+        account_id = AccountId(state.account_id)
+        company = await read_company(db, account_id, state)
+        ledgers[account_id] = Ledger(db, account_id, now, state.timeline_seq, company)
+    yield ledgers
+    await flush_all(list(ledgers.values()))
+    for ledger in ledgers.values():
+        await ledger.choose_mains()
+
+
+async def flush_all(ledgers: Sequence[Ledger]) -> None:
+    """Write everything that ledgers of one transaction have recorded."""
+    if not ledgers:
+        return
+    rows = _Rows()
+    for ledger in ledgers:
+        ledger.move_into(rows)
+    await rows.write(ledgers[0].db)
 
 
 async def _try_to_open(db: AsyncConnection, account_id: AccountId, now: datetime) -> Ledger | None:

@@ -55,6 +55,11 @@ class Outcome(StrEnum):
     FAX = "fax"
     UNKNOWN = "unknown"
 
+    @property
+    def words(self) -> str:
+        """The outcome as people read it, such as `No answer`."""
+        return "".join(f" {one.lower()}" if one.isupper() else one for one in self.value).capitalize()
+
 
 class Source(StrEnum):
     """Where a call or a record was found."""
@@ -68,6 +73,10 @@ class Source(StrEnum):
 
 NO_CALLS = frozenset({"greetings-recording", "verification-call", "test-call"})
 """The `absent_reason` of sessions that are not calls."""
+
+
+SIDE_ACTIONS = frozenset({"conference call", "monitoring", "silentmonitoring", "barge in call"})
+"""The actions, in lower case, of records that stand beside a call: of a conference or of a supervisor."""
 
 
 class LinkKind(StrEnum):

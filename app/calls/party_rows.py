@@ -1,6 +1,6 @@
 """Who took part in calls, as it is stored: so that calls are found by extension and by number."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,3 +53,14 @@ async def write_parties(
             (redated if party in stored else fresh).append(row)
     await insert_rows(db, call_parties, fresh)
     await update_rows(db, call_parties, _KEYS, redated)
+
+
+async def redate_parties(db: AsyncConnection, starts: Sequence[tuple[AccountId, str, datetime]]) -> None:
+    """Date all parties of calls anew, under the ledger. `starts`: account, call and the new start.
+
+    Most parties were just written with it, and are left alone.
+    """
+    rows = [
+        {"account_id": account_id, "call_id": call_id, "started_at": at} for account_id, call_id, at in starts
+    ]
+    await update_rows(db, call_parties, ("account_id", "call_id"), rows, if_different=True)

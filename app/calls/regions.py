@@ -12,11 +12,15 @@ from app.db.tables import accounts, directories
 from app.ids import UNBOUND_ACCOUNT, AccountId
 
 
-async def store_home_country(db: AsyncConnection, country: str | None) -> None:
-    """Store the setting, a two-letter code in upper case. The account `~` must exist."""
+async def store_home_country(db: AsyncConnection, country: str | None) -> bool:
+    """Store the setting, a two-letter code in upper case; return whether it is another one than before.
+
+    The account `~` must exist.
+    """
     differs = accounts.c.home_country.is_distinct_from(country)
     own = (accounts.c.account_id == UNBOUND_ACCOUNT) & differs
-    await db.execute(update(accounts).where(own).values(home_country=country))
+    changed = await db.execute(update(accounts).where(own).values(home_country=country))
+    return bool(changed.rowcount)
 
 
 async def load_region(db: AsyncConnection, account_id: AccountId) -> str | None:

@@ -10,10 +10,16 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
-from app.api.schemas import ApiModel, OpenModel
-from app.calls.attachments.schemas import CALL_ID_EXAMPLE, DispositionOut, LinkOut, NoteOut, SentimentOut
+from app.api.schemas import ApiInput, ApiModel, OpenModel, Page
+from app.calls.attachments.schemas import (
+    CALL_ID_EXAMPLE,
+    CountedSentiment,
+    DispositionOut,
+    LinkOut,
+    NoteOut,
+    SentimentOut,
+)
 from app.calls.derivation.agents import AgentRole
 from app.calls.evidence.statements import Witness
 from app.calls.model import Outcome, Stage
@@ -303,6 +309,7 @@ _CALL_EXAMPLE: dict[str, Any] = {
     "conversation": {"id": None, "mainCallId": CALL_ID_EXAMPLE, "isMain": True},
     "notes": [],
     "sentiments": [],
+    "sentiment": None,
     "disposition": None,
     "links": [],
     "source": "webhook",
@@ -379,7 +386,8 @@ class CallOut(ApiModel):
     )
     conversation: Conversation
     notes: list[NoteOut] = Field(description="Oldest first.")
-    sentiments: list[SentimentOut] = Field(description="One per source.")
+    sentiments: list[SentimentOut] = Field(description="One per source and maker.")
+    sentiment: CountedSentiment | None
     disposition: DispositionOut | None
     links: list[LinkOut] = Field(description="One per CRM.")
     source: str = Field(description="Where the call was first seen.", examples=["webhook"])
@@ -390,21 +398,21 @@ class CallOut(ApiModel):
     provenance: dict[str, FieldSource] | None = Field(
         None, description="With `include=provenance`: the source of each field, by its name."
     )
+    included: dict[str, Any] | None = Field(
+        None,
+        description="With `include`: each part by its name, as the route for it shows it. `projections` has "
+        "one by CRM.",
+    )
 
 
-class CallPage(ApiModel):
+class CallPage(Page[CallOut]):
     """A page of calls."""
 
-    data: list[CallOut]
-    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
-
-class BatchGet(ApiModel):
+class BatchGet(ApiInput):
     """The calls to get."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        extra="forbid",
         json_schema_extra={"example": {"calls": ["1229016182016", _SESSION, CALL_ID_EXAMPLE]}},
     )
 
@@ -417,7 +425,7 @@ class BatchItem(ApiModel):
     """The result for one name."""
 
     name: str = Field(description="The name as it was sent.")
-    status: Literal[200, 404, 409]
+    status: Literal[200, 404, 409, 410]
     call: CallOut | None = None
     detail: str | None = Field(None, description="Why there is no call.")
     candidates: list[str] | None = Field(None, description="With 409: the ids of the matching calls.")
@@ -429,13 +437,13 @@ class BatchAnswer(ApiModel):
     data: list[BatchItem]
 
 
-class Records(ApiModel):
-    data: list[RecordWithLegs]
+class Records(Page[RecordWithLegs]):
+    """The call-log records of a call, the primary one first."""
 
 
-class Legs(ApiModel):
-    data: list[Leg]
+class Legs(Page[Leg]):
+    """The legs of a call, those of its primary record first."""
 
 
-class Recordings(ApiModel):
-    data: list[Recording]
+class Recordings(Page[Recording]):
+    """The recordings of a call."""

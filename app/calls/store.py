@@ -1,6 +1,6 @@
 """Finds calls by any of their names and by what is due, and stores their records."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls.lifetime.tombstones import no_call
 from app.calls.model import NO_SESSION, Call, Stage
 from app.calls.regions import region_of
 from app.db.engine import upsert_into
@@ -15,6 +16,7 @@ from app.db.lists import is_one_of
 from app.db.tables import call_aliases, call_parties, call_records, calls
 from app.errors import AmbiguousCall
 from app.ids import AccountId, is_alias
+from app.work.lookout import is_past
 
 
 def read_row(row: Row[Any]) -> Call:
@@ -83,8 +85,15 @@ async def find_alias(db: AsyncConnection, account_id: AccountId, name: str) -> s
 
 def _single(name: str, found: list[str]) -> str | None:
     if len(found) > 1:
-        raise AmbiguousCall(f"{name} matches {len(found)} calls; use the id of one of the candidates", found)
+        raise several_calls(name, found)
     return found[0] if found else None
+
+
+def several_calls(name: str, candidates: Sequence[str]) -> AmbiguousCall:
+    """Return why a name that matches several calls is refused."""
+    return AmbiguousCall(
+        f"{name} matches {len(candidates)} calls; use the id of one of the candidates", candidates
+    )
 
 
 async def find_call(db: AsyncConnection, account_id: AccountId, name: str) -> Call | None:
@@ -138,6 +147,22 @@ async def find_by_aliases(
     return {name: loaded[call_id] for name, call_id in single.items() if call_id in loaded}
 
 
+async def find_ambiguous(
+    db: AsyncConnection, account_id: AccountId, names: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the ids of the calls of each alias that matches several, by alias."""
+    wanted = [name for name in names if is_alias(name)]
+    if not wanted:
+        return {}
+    query = select(call_aliases.c.alias, call_aliases.c.call_id).where(
+        call_aliases.c.account_id == account_id, is_one_of(call_aliases.c.alias, wanted)
+    )
+    found: dict[str, list[str]] = {}
+    for row in await db.execute(query.order_by(call_aliases.c.call_id)):
+        found.setdefault(row.alias, []).append(row.call_id)
+    return {name: ids for name, ids in found.items() if len(ids) > 1}
+
+
 async def find_by_numbers(
     db: AsyncConnection, account_id: AccountId, numbers: Collection[str], begin: datetime, end: datetime
 ) -> dict[str, Call]:
@@ -180,12 +205,26 @@ async def find_recent(
     query = _select_fields(Recent).where(calls.c.account_id == account_id, calls.c.window_closes_at > now)
     if extension_id is not None:
         query = query.where(calls.c.call_id.in_(_ids_of_extension(account_id, extension_id)))
-    rows = await db.execute(query)
-    return [
-        _read_fields(Recent, row, end_known_at=row.end_known_at or row.ended_at)
-        for row in rows
-        if row.ended_at is not None
-    ]
+    return [recent for _, recent in _read_recent(await db.execute(query))]
+
+
+async def find_recent_of_all(
+    db: AsyncConnection, account_ids: Collection[AccountId], now: datetime
+) -> dict[AccountId, list[Recent]]:
+    """Return the same of several accounts; every given account has a list."""
+    found: dict[AccountId, list[Recent]] = {account_id: [] for account_id in account_ids}
+    mine = is_one_of(calls.c.account_id, account_ids)
+    query = _select_fields(Recent).where(mine, calls.c.window_closes_at > now)
+    for account_id, recent in _read_recent(await db.execute(query)):
+        found[account_id].append(recent)
+    return found
+
+
+def _read_recent(rows: Iterable[Row[Any]]) -> Iterator[tuple[AccountId, Recent]]:
+    for row in rows:
+        if row.ended_at is not None:
+            known_at = row.end_known_at or row.ended_at
+            yield AccountId(row.account_id), _read_fields(Recent, row, end_known_at=known_at)
 
 
 async def mark_missed(
@@ -220,6 +259,10 @@ class DueCall:
 _Fields = TypeVar("_Fields", Recent, DueCall)
 
 
+ANY_READING_DUE = is_past(calls.c.read_at)
+"""The condition, for the lookout, that a call is due for a Call Log read."""
+
+
 async def find_due_readings(
     db: AsyncConnection,
     account_id: AccountId,
@@ -243,15 +286,19 @@ async def find_due_readings(
 
 
 def _select_fields(kind: type[Recent | DueCall]) -> Select[Any]:
-    """Select the columns of a class's fields, with those from which `numbers` and `region` follow."""
+    """Select the account, and the columns of a class's fields with those from which `numbers` and `region`
+    follow.
+    """
     names = (item.name for item in fields(kind) if item.name not in ("numbers", "region"))
     region = region_of(calls.c.account_id).label("region")
-    return select(*(calls.c[name] for name in names), calls.c.caller, calls.c.callee, region)
+    own = calls.c.account_id, calls.c.caller, calls.c.callee
+    return select(*own, *(calls.c[name] for name in names), region)
 
 
 def _read_fields(kind: type[_Fields], row: Row[Any], **others: Any) -> _Fields:
     """Return an object from a row of `_select_fields`, with `others` in place of its values."""
     values = {**row._mapping, **others}  # noqa: SLF001 - the documented way from a row to keywords
+    del values["account_id"]
     return kind(numbers=numbers_of(values.pop("caller"), values.pop("callee")), **values)
 
 
@@ -273,6 +320,17 @@ async def extensions_of(
         call_parties.c.kind == "extension",
     )
     return frozenset(await db.scalars(query))
+
+
+async def load_id(db: AsyncConnection, account_id: AccountId, name: str) -> str:
+    """Return the id of the one call with this name.
+
+    Raises NotFound, CallErased and AmbiguousCall.
+    """
+    call_id = await find_id(db, account_id, name)
+    if call_id is None:
+        raise await no_call(db, account_id, name)
+    return call_id
 
 
 async def load_records(

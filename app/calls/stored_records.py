@@ -1,6 +1,6 @@
 """The stored records of a call, as versions that its derivation reads. No I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,15 @@ def read_versions(call: Call, rows: Iterable[Row[Any]]) -> Iterator[RecordVersio
         if not isinstance(record, BadRecord):
             early = is_early(call, row.fetched_at)
             yield RecordVersion(record, Source(row.source), row.fetched_at, early)
+
+
+def are_removed(call: Call, rows: Collection[Row[Any]]) -> bool:
+    """Whether the call had records and has none any more: they were removed after their retention.
+
+    Such a call stays as it is, since it cannot be derived without them. Events are kept as facts, and records
+    that are read again derive it together with these.
+    """
+    return call.primary_record_id is not None and not rows
 
 
 def is_early(call: Call, fetched_at: datetime) -> bool:

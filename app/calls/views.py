@@ -3,56 +3,56 @@
 `schemas` describes the same shapes; a test compares the two.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Row, func, literal, select, union_all
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
+from app.calls.attachments.rules.sentiments import choose
 from app.calls.attachments.stored import (
     DISPOSITION,
-    KINDS,
     LINK,
     NOTE,
     SENTIMENT,
-    AttachmentKind,
-    StoredAttachment,
 )
 from app.calls.media import recordings, voicemails
 from app.calls.media.recordings import RecordingRow, State
-from app.calls.media.voicemails import VoicemailRow, may_have_voicemail
+from app.calls.media.voicemails import VoicemailRow
 from app.calls.model import NO_SESSION, Outcome, ReadinessState, Stage
+from app.calls.parts.loading import PartsOfCall, RecordRow, load_parts
 from app.db.lists import is_one_of
-from app.db.tables import call_aliases, calls, notes
+from app.db.tables import call_aliases, calls, timeline
 from app.ids import UNBOUND_ACCOUNT, AccountId, is_alias
 from app.values.times import time_text
 
 Json = dict[str, Any]
+StoredRecord = Row[Any] | RecordRow
 
+_LAST_CHANGE = (timeline.c.account_id == calls.c.account_id) & (timeline.c.seq == calls.c.changed_seq)
 # Without the facts, which are many times larger than the rest and not shown.
-COLUMNS = tuple(
-    calls.c[name]
-    for name in (
-        "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
-        "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
-        "external_number", "queue_name", "agent_extension_id",
-        "started_at", "answered_at", "ended_at", "duration_seconds",
-        "details",
-        "parties", "related", "conversation_id", "main_call_id", "primary_record_id", "source",
-        "bootstrapped_at", "created_at", "updated_at",
-    )
+_SHOWN = (
+    "account_id", "call_id", "session_id", "telephony_session_id", "stage", "absent_reason", "readiness",
+    "version", "changed_seq", "direction", "internal", "outcome", "result", "action", "caller", "callee",
+    "external_number", "queue_name", "agent_extension_id",
+    "started_at", "answered_at", "ended_at", "duration_seconds",
+    "details",
+    "parties", "related", "conversation_id", "main_call_id", "primary_record_id", "source",
+    "bootstrapped_at", "created_at", "updated_at",
 )  # fmt: skip
+MARK = select(timeline.c.mark).where(_LAST_CHANGE).correlate(calls).scalar_subquery().label("mark")
+"""That of the last change of a call, with which a version is the same in no other history of the database."""
+
+COLUMNS = (*(calls.c[name] for name in _SHOWN), MARK)
 
 
 # Records and recordings
 
 
-def record_json(row: Row[Any], primary_id: str | None, *, legs: bool = False) -> Json:
+def record_json(row: StoredRecord, primary_id: str | None, *, legs: bool = False) -> Json:
     """Return a row of `call_records` as the API shows it: RingCentral's own fields and their source."""
     raw: Mapping[str, Any] = row.raw
     raw_legs = raw.get("legs")
@@ -82,7 +82,7 @@ def legs_json(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Json]:
 
 
 def recordings_json(
-    rows: Iterable[Row[Any]],
+    rows: Collection[StoredRecord],
     details: Mapping[str, Any],
     stored: Mapping[str, RecordingRow],
 ) -> list[Json]:
@@ -97,6 +97,9 @@ def recordings_json(
     active = details.get("activeRecordingIds") or ()
     for recording_id in details.get("recordingIds") or ():
         found.setdefault(recording_id, _recording(recording_id))["announced"] = True
+    for recording_id, kept in stored.items() if not rows else ():
+        # The raw records were removed after their retention: the rows still say what they named.
+        found.setdefault(recording_id, _recording(recording_id))["type"] = kept.type
     return [
         {
             **shown,
@@ -182,7 +185,7 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _primary_first(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Row[Any]]:
+def _primary_first(rows: Iterable[StoredRecord], primary_id: str | None) -> list[StoredRecord]:
     return sorted(rows, key=lambda row: row.record_id != primary_id)
 
 
@@ -191,7 +194,7 @@ def _primary_first(rows: Iterable[Row[Any]], primary_id: str | None) -> list[Row
 _PARTS = ("record", "legs", "recording", "voicemail", "insights")
 
 
-def _readiness(row: Row[Any]) -> Json:
+def readiness_json(row: Row[Any]) -> Json:
     """Return the state of every part, including parts without a stored state."""
     shown: Json = {}
     for part in _PARTS:
@@ -218,21 +221,10 @@ def _seconds_between(earlier: datetime | None, later: datetime | None) -> float 
     return round((later - earlier).total_seconds(), 3)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The records, recordings, voicemails and attachments of the calls of a page, by call id."""
-
-    records: Mapping[str, Sequence[Row[Any]]]
-    recordings: Mapping[str, Mapping[str, RecordingRow]]
-    voicemails: Mapping[str, Mapping[str, VoicemailRow]]
-    attachments: Mapping[str, Mapping[str, Sequence[Json]]]
-    """By the word of their kind, then by call id."""
-
-
 async def load_views(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> list[Json]:
     """Return whole calls, in the order of `rows`, which have `COLUMNS`."""
-    parts = await _load_parts(db, account_id, rows)
-    return [_call_json(row, parts) for row in rows]
+    parts = await load_parts(db, account_id, [row.call_id for row in rows])
+    return [_call_json(row, parts[row.call_id]) for row in rows]
 
 
 async def load_views_by_id(
@@ -246,8 +238,8 @@ async def load_views_by_id(
     return {view["id"]: view for view in await load_views(db, account_id, rows)}
 
 
-async def load_view_by_name(db: AsyncConnection, account_id: AccountId, name: str) -> Json | None:
-    """Return the one call with this name, as `store.find_id` finds it; None if there is none.
+async def load_row_by_name(db: AsyncConnection, account_id: AccountId, name: str) -> Row[Any] | None:
+    """Return the one call with this name, with `COLUMNS`, as `store.find_id` finds it; None if there is none.
 
     Raises AmbiguousCall.
     """
@@ -256,7 +248,7 @@ async def load_view_by_name(db: AsyncConnection, account_id: AccountId, name: st
     if not rows:
         call_id = await store.find_alias(db, account_id, name)
         rows = (await db.execute(mine.where(calls.c.call_id == call_id))).all() if call_id else []
-    return next(iter(await load_views(db, account_id, rows)), None)
+    return next(iter(rows), None)
 
 
 async def load_primary(db: AsyncConnection, account_id: AccountId, call_id: str) -> str | None:
@@ -282,56 +274,13 @@ async def load_readiness(db: AsyncConnection, account_id: AccountId, call_id: st
     row: Any = (
         await db.execute(query.where(calls.c.account_id == account_id, calls.c.call_id == call_id))
     ).one()
-    return _readiness(row), row.parties
+    return readiness_json(row), row.parties
 
 
-async def _load_parts(db: AsyncConnection, account_id: AccountId, rows: Sequence[Row[Any]]) -> _Parts:
-    call_ids = [row.call_id for row in rows]
-    if not call_ids:
-        return _Parts({}, {}, {}, {})
-    return _Parts(
-        records=await store.load_records(db, account_id, call_ids),
-        recordings=await recordings.load_of_calls(db, account_id, call_ids),
-        voicemails=await voicemails.load_of_calls(
-            db, account_id, [row.call_id for row in rows if may_have_voicemail(row.readiness)]
-        ),
-        attachments={
-            kind.word: await _load_attachments(db, account_id, kind, call_ids)
-            for kind in await _find_kinds(db, account_id, call_ids)
-        },
-    )
-
-
-async def _find_kinds(
-    db: AsyncConnection, account_id: AccountId, call_ids: Sequence[str]
-) -> list[AttachmentKind]:
-    """Return the kinds of attachments that these calls have. Most have none, so one query finds that out."""
-    some = [
-        select(literal(kind.word))
-        .where(kind.table.c.account_id == account_id, is_one_of(kind.table.c.subject, call_ids))
-        .distinct()
-        for kind in KINDS
-    ]
-    words = set(await db.scalars(union_all(*some)))
-    return [kind for kind in KINDS if kind.word in words]
-
-
-async def _load_attachments(
-    db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, call_ids: Sequence[str]
-) -> Mapping[str, list[Json]]:
-    table = kind.table
-    query = select(table).where(table.c.account_id == account_id, is_one_of(table.c.subject, call_ids))
-    found: dict[str, list[Json]] = defaultdict(list)
-    for row in (await db.execute(query.order_by(*(table.c[name] for name in kind.order)))).mappings():
-        found[row["subject"]].append(StoredAttachment.read(kind, row).to_json())
-    return found
-
-
-def _call_json(row: Row[Any], parts: _Parts) -> Json:
-    call_id = row.call_id
-    attached = {kind.word: parts.attachments.get(kind.word, {}).get(call_id, []) for kind in KINDS}
+def _call_json(row: Row[Any], parts: PartsOfCall) -> Json:
+    call_id, attached = row.call_id, parts.attachments
     details: Mapping[str, Any] = row.details
-    records = _primary_first(parts.records[call_id], row.primary_record_id)
+    records = _primary_first(parts.records, row.primary_record_id)
     is_nameless = row.telephony_session_id.startswith(NO_SESSION)
     agents = details.get("agents") or []
     return {
@@ -341,7 +290,7 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "telephonySessionId": None if is_nameless else row.telephony_session_id,
         "stage": row.stage,
         "absentReason": row.absent_reason,
-        "readiness": _readiness(row),
+        "readiness": readiness_json(row),
         "version": row.version,
         "direction": row.direction,
         "internal": row.internal,
@@ -366,17 +315,18 @@ def _call_json(row: Row[Any], parts: _Parts) -> Json:
         "ringSeconds": details.get("ringSeconds"),
         "talkSeconds": details.get("talkSeconds"),
         "holdSeconds": details.get("holdSeconds"),
-        "recordings": recordings_json(records, details, parts.recordings[call_id]),
-        "voicemail": voicemails_json(parts.voicemails.get(call_id, {}).values()),
+        "recordings": recordings_json(records, details, parts.recordings),
+        "voicemail": voicemails_json(parts.voicemails.values()),
         "records": [record_json(record, row.primary_record_id) for record in records],
         "parties": row.parties,
         "related": row.related,
         "conversationId": row.conversation_id,
         "conversation": _conversation(row),
-        "notes": attached[NOTE.word],
-        "sentiments": attached[SENTIMENT.word],
-        "disposition": next(iter(attached[DISPOSITION.word]), None),
-        "links": attached[LINK.word],
+        "notes": attached.get(NOTE.word, []),
+        "sentiments": attached.get(SENTIMENT.word, []),
+        "sentiment": _sentiment(attached.get(SENTIMENT.word, [])),
+        "disposition": next(iter(attached.get(DISPOSITION.word, [])), None),
+        "links": attached.get(LINK.word, []),
         "source": row.source,
         "bootstrappedAt": time_text(row.bootstrapped_at),
         "timeToRecordSeconds": _seconds_between(row.ended_at, row.bootstrapped_at),
@@ -392,6 +342,14 @@ def _agent(agents: Iterable[Json], extension_id: str | None) -> Json | None:
     return next((one for one in agents if one["extensionId"] == extension_id), None)
 
 
+def _sentiment(sentiments: Iterable[Json]) -> Json | None:
+    """Return what counts of the sentiments of a call."""
+    chosen = choose(sentiments)
+    if chosen is None:
+        return None
+    return {name: chosen[name] for name in ("source", "madeBy", "label", "score")}
+
+
 def _conversation(row: Row[Any]) -> Json:
     return {
         "id": row.conversation_id,
@@ -400,7 +358,7 @@ def _conversation(row: Row[Any]) -> Json:
     }
 
 
-def _type_of(row: Row[Any], records: Sequence[Row[Any]]) -> str:
+def _type_of(row: Row[Any], records: Sequence[StoredRecord]) -> str:
     """Return whether a call is a fax: as its primary record says, or its events if it has none."""
     stated = records[0].raw.get("type") if records else None
     is_fax = stated.casefold() == "fax" if isinstance(stated, str) else row.outcome == Outcome.FAX
@@ -427,11 +385,3 @@ async def resolve_names(
         for row in await db.execute(aliased.order_by(call_aliases.c.call_id)):
             found[row.alias].append(row.call_id)
     return found
-
-
-async def count_parked_notes(db: AsyncConnection, account_id: AccountId, name: str) -> int:
-    """Return how many notes are parked under this name."""
-    query = select(func.count()).where(
-        notes.c.account_id == account_id, notes.c.subject == name, notes.c.parked.is_(True)
-    )
-    return int(await db.scalar(query) or 0)

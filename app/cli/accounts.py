@@ -13,6 +13,7 @@ from rich.table import Table
 from app.accounts.onboarding import Onboarding
 from app.accounts.overview import NEEDED_SCOPES, load_overview, missing_scopes
 from app.accounts.remedies import why_not_stored
+from app.audit import COMMAND
 from app.cli.check import check_credentials
 from app.cli.context import CommandContext, out, run_with_database
 from app.clock import SystemClock
@@ -82,7 +83,7 @@ def add_account(
         async with _onboarding(context) as onboarding:
             try:
                 admitted = await onboarding.by_jwt(
-                    jwt, client_id=client_id, client_secret=client_secret, name=name
+                    jwt, client_id=client_id, client_secret=client_secret, name=name, by=COMMAND
                 )
             except RingCentralError as error:
                 raise SettingsError(why_not_stored(error)) from error
@@ -132,7 +133,7 @@ def remove_credentials(
 
     async def run(context: CommandContext) -> None:
         async with _onboarding(context) as onboarding:
-            if not await onboarding.remove(AccountId(account), name):
+            if not await onboarding.remove(AccountId(account), name, by=COMMAND):
                 raise SettingsError(
                     f"account {account} has no stored credentials {name}; `aftercall accounts list` shows "
                     "them"

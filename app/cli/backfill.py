@@ -1,6 +1,6 @@
 """`aftercall backfill`: fetch the calls of a time range from the Call Log."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app import log
 from app.calls import accounts
-from app.cli.context import CommandContext, err, out, run_with_database
+from app.cli.context import CommandContext, as_utc, err, out, run_with_database
 from app.db.migrations import migrate
 from app.enrichment.gaps import Sweep
 from app.enrichment.rules import call_log_plan, sweep_rules
@@ -40,7 +40,7 @@ def backfill(
             with progress.bar:
                 return await run_backfill(
                     database, clock, connections, call_log_plan(settings), sweep_rules(settings),
-                    AccountId(account), _utc(begin), end and _utc(end), report=progress.update,
+                    AccountId(account), as_utc(begin), end and as_utc(end), report=progress.update,
                 )  # fmt: skip
 
     try:
@@ -49,10 +49,6 @@ def backfill(
         err.print("Interrupted. The same command continues from here.")
         raise typer.Exit(130) from None
     out.print(f"{done.records} records read, {done.found} calls were not known before.")
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class _CallLogProgress:

@@ -23,9 +23,12 @@ COMMANDS = {
     "check": "app.cli.check:check",
     "replay": "app.cli.replay:replay",
     "backfill": "app.cli.backfill:backfill",
+    "erase": "app.cli.erase:erase",
+    "listen": "app.cli.listen:listen",
     "demo": "app.demo.cli:demo",
-    "simulate": "app.simulator.cli:simulate",
+    "simulate": "app.sandbox.cli:simulate",
     "version": "app.cli.commands:version",
+    "audit": "app.cli.audit:audit",
     "keys": "app.cli.keys:keys_app",
     "accounts": "app.cli.accounts:accounts_app",
 }

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import httpx
@@ -43,6 +44,11 @@ class CommandContext:
                 http,
                 Connections(self.settings, self.database, self.clock, self.vault, http, replica=replica),
             )
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return a time of an option with its zone, which is UTC unless it says another."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 async def keep_schema(_database: Database) -> None:

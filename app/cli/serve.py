@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import importlib.util
+import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import structlog
@@ -41,7 +43,15 @@ def serve(
         backlog=4096,
         http=_http_protocol(settings),
     )
+    _allow_connections()
     _Server(config, service.state.process).run()
+
+
+def _allow_connections() -> None:
+    """Allow as many open connections as the system lets us: many systems begin with a limit of 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS reports a limit that it does not allow
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _http_protocol(settings: Settings) -> Any:

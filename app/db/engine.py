@@ -8,11 +8,12 @@ with `synchronous=FULL`, so that committed data survives a power failure.
 """
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import NullPool, Table, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -24,11 +25,12 @@ from sqlalchemy.util import await_only
 from app.db.connecting import CONNECT_SECONDS, Connector
 from app.db.failures import Failure, describe_failure, failure_of
 from app.db.files import prepare_file
-from app.db.pool import CountingPool
+from app.db.pool import CountingPool, pool_state
 from app.db.sqlite_connections import IMMEDIATE, SqliteConnections
 from app.errors import SettingsError, StorageUnavailable
 from app.log_repeats import Outage
 from app.values.database_url import POSTGRES, SQLITE, Address, SqliteAddress, authority, read_database_url
+from app.values.exact_json import read_json
 
 CHANNEL = "aftercall"
 _WAKES = "aftercall_wakes"
@@ -79,6 +81,7 @@ class Database:
         self.waker: Waker | None = None
         self.outage = Outage("the database is away")
         self._one_writer = asyncio.Lock()
+        self._places: asyncio.Semaphore | None = None
         self._is_private = False
         self._sqlite: SqliteConnections | None = None
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql(pool_size)
@@ -91,6 +94,7 @@ class Database:
             max_overflow=4,
             pool_timeout=CONNECT_SECONDS,
             hide_parameters=True,  # errors are logged, and what people wrote must not be
+            json_deserializer=read_json,
         )
         self._sqlite = SqliteConnections(engine.sync_engine, self.prepare_file)
         return engine
@@ -114,6 +118,17 @@ class Database:
             pool_pre_ping=True,
         )
 
+    def for_requests(self) -> Self:
+        """Return the same database for requests, which may hold two thirds of its connections at a time.
+
+        So however many requests there are, the loops and the intake find a connection.
+        """
+        state = pool_state(self.engine)
+        assert state is not None  # noqa: S101 - both kinds of databases have a pool
+        share = copy.copy(self)
+        share._places = asyncio.Semaphore(state.limit - max(1, state.limit // 3))  # noqa: SLF001
+        return share
+
     def open_migrating(self, settings: dict[str, str]) -> AsyncEngine:
         """Return a PostgreSQL engine without a statement time limit; dispose of it after use."""
         return self._engine_of(self.direct, None, settings, poolclass=NullPool)
@@ -131,7 +146,11 @@ class Database:
             return await connector.connect(command_timeout, settings)
 
         engine = create_async_engine(
-            "postgresql+asyncpg://", hide_parameters=True, connect_args={"async_creator_fn": connect}, **pool
+            "postgresql+asyncpg://",
+            hide_parameters=True,
+            json_deserializer=read_json,
+            connect_args={"async_creator_fn": connect},
+            **pool,
         )
         event.listen(engine.sync_engine, "do_connect", partial(_keep_nothing_prepared, connector))
         event.listen(engine.sync_engine, "handle_error", _drop_read_only)
@@ -144,7 +163,7 @@ class Database:
         Raises StorageUnavailable if the database cannot be reached.
         """
         with _storage_errors(self.outage):
-            async with self.engine.connect() as db, db.begin():
+            async with self._place(), self.engine.connect() as db, db.begin():
                 yield db
 
     @asynccontextmanager
@@ -165,11 +184,28 @@ class Database:
     @asynccontextmanager
     async def turn_to_write(self) -> AsyncIterator[None]:
         """Wait until no other task of this process writes to SQLite, in order of arrival."""
-        if self.is_sqlite:
-            async with self._one_writer:
-                yield
-        else:
+        # On SQLite a writer needs no place among the readers: there is one at a time.
+        async with self._one_writer if self.is_sqlite else self._place():
             yield
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Wait until this user may take a connection; see `for_requests`."""
+        if self._places is None:
+            yield
+            return
+        pool = self.engine.pool
+        assert isinstance(pool, CountingPool)  # noqa: S101 - see __init__
+        pool.waiting += 1
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._places.acquire()
+        finally:
+            pool.waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def wake(self, topics: Collection[str]) -> None:
         """Wake the tasks of this process that wait for topics of what was just committed."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Table, Text, TextClause, bindparam, text, update
+from sqlalchemy import JSON, Table, Text, TextClause, bindparam, or_, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
@@ -58,6 +58,11 @@ def is_one_of(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElemen
     return _IsOneOf(column, bindparam(None, sorted(set(values)), type_=_TextList(), unique=True))
 
 
+def is_one_of_bound(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the same condition for a statement that is made once: its execution binds the list to a name."""
+    return _IsOneOf(column, bindparam(name, type_=_TextList()))
+
+
 @compiles(_IsOneOf, "postgresql")
 def _on_postgresql(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
@@ -87,18 +92,28 @@ async def insert_rows(
 
 
 async def update_rows(
-    db: AsyncConnection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    db: AsyncConnection,
+    table: Table,
+    keys: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    if_different: bool = False,
 ) -> None:
-    """Update the rows with these `keys` to the other values. All rows have the same columns."""
+    """Update the rows with these `keys` to the other values. All rows have the same columns.
+
+    `if_different` leaves rows alone that have these values: writing them again costs as much as a change.
+    """
     if not rows:
         return
     columns = tuple(name for name in rows[0] if name not in keys)
     if db.dialect.name == "sqlite":
         # In an UPDATE, SQLAlchemy reserves the names of columns for SET.
-        bound = [{_KEY + name if name in keys else name: row[name] for name in row} for row in rows]
-        await db.execute(_single_update(table, tuple(keys), columns), bound)
+        bound = [
+            {_KEY + name: row[name] for name in row} | {name: row[name] for name in columns} for row in rows
+        ]
+        await db.execute(_single_update(table, tuple(keys), columns, if_different), bound)
         return
-    statement = _set_update(table, tuple(keys), columns)
+    statement = _set_update(table, tuple(keys), columns, if_different)
     for part in _parts(rows):
         await db.execute(statement, {"rows": part})
 
@@ -130,9 +145,14 @@ def _insertion(table: Table, columns: tuple[str, ...], or_ignore: bool) -> TextC
 
 
 @lru_cache(maxsize=256)
-def _set_update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> TextClause:
+def _set_update(
+    table: Table, keys: tuple[str, ...], columns: tuple[str, ...], if_different: bool
+) -> TextClause:
     sets = ", ".join(f'"{name}" = r."{name}"' for name in columns)
     same = " AND ".join(f'{table.name}."{name}" = r."{name}"' for name in keys)
+    if if_different:
+        different = (f'{table.name}."{name}" IS DISTINCT FROM r."{name}"' for name in columns)
+        same += f" AND ({' OR '.join(different)})"
     return _with_rows(
         f"UPDATE {table.name} SET {sets} FROM {_recordset(table, (*keys, *columns))} WHERE {same}"  # noqa: S608
     )
@@ -143,8 +163,12 @@ def _with_rows(statement: str) -> TextClause:
 
 
 @lru_cache(maxsize=256)
-def _single_update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> Update:
-    own = (table.c[name] == bindparam(_KEY + name) for name in keys)
+def _single_update(
+    table: Table, keys: tuple[str, ...], columns: tuple[str, ...], if_different: bool
+) -> Update:
+    own = [table.c[name] == bindparam(_KEY + name) for name in keys]
+    if if_different:
+        own.append(or_(*(table.c[name].is_distinct_from(bindparam(_KEY + name)) for name in columns)))
     return update(table).where(*own).values({name: bindparam(name) for name in columns})
 
 

@@ -1,13 +1,22 @@
-"""How connections to SQLite are opened, and given up when their user is cancelled."""
+"""How connections to SQLite are opened, used, and given up when their user is cancelled.
+
+aiosqlite runs all that a connection does in a thread, and each turn costs two switches between threads.
+SQLAlchemy's adapter takes four turns for a statement (a cursor, the statement, its rows, the end of the
+cursor), and one to roll back what has just been committed. Here a statement is one turn, and what was
+committed is not rolled back.
+"""
 
 import asyncio
+import collections
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import event
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_cursor
 from sqlalchemy.engine import Engine
+from sqlalchemy.util import EMPTY_DICT, await_only
 
 IMMEDIATE = "aftercall_immediate"
 """The execution option of a transaction that takes the lock for writing when it begins."""
@@ -29,7 +38,8 @@ class SqliteConnections:
         engine.dialect.do_terminate = self._give_up  # type: ignore[assignment]
         event.listen(engine, "do_connect", self._open)
         event.listen(engine, "connect", self._take_opened)
-        event.listen(engine, "begin", _begin)
+        engine.dialect.do_begin = _begin  # type: ignore[assignment,method-assign]
+        event.listen(engine, "begin", _choose_begin)  # comes first
 
     async def close(self) -> None:
         """Close those that were left; the engine is disposed of before."""
@@ -43,7 +53,8 @@ class SqliteConnections:
         # SQLAlchemy forgets a connection whose user is cancelled while it runs the first statements on it.
         for left in [one for one, its in self._opening.items() if its is None or its is task or its.done()]:
             self._give_up(left)
-        connection = dialect.connect(*arguments, **options)
+        adapted = dialect.connect(*arguments, **options)
+        connection = SqliteConnection(adapted.dbapi, adapted.driver_connection)
         self._opening[connection] = task
         return connection
 
@@ -93,6 +104,130 @@ def prepare_sqlite(connection: Any) -> None:
     cursor.close()
 
 
-def _begin(connection: Any) -> None:
+def _choose_begin(connection: Any) -> None:
     immediate = connection.get_execution_options().get(IMMEDIATE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    connection.connection.dbapi_connection.begins_with = "BEGIN IMMEDIATE" if immediate else "BEGIN"
+
+
+def _begin(connection: Any) -> None:
+    connection.begin()
+
+
+_Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+class _Done(NamedTuple):
+    """What a statement leaves, as its cursor had it."""
+
+    rows: Sequence[Any]
+    description: Any
+    rowcount: int
+    lastrowid: int | None
+
+
+_NOTHING = _Done((), None, -1, None)
+
+
+class _Cursor(AsyncAdapt_aiosqlite_cursor):
+    """A cursor without one: the real cursor is opened and closed within the turn of its statement.
+
+    A user who is cancelled leaves none behind, which would hold SQLite's locks.
+    """
+
+    __slots__ = ("_done",)
+
+    def __init__(self, adapt_connection: Any) -> None:
+        self._adapt_connection = adapt_connection
+        self._connection = adapt_connection.driver_connection
+        self._soft_closed_memoized = EMPTY_DICT
+        self._rows = collections.deque()
+        self._done = _NOTHING
+
+    @property
+    def description(self) -> Any:
+        return self._done.description
+
+    @property
+    def rowcount(self) -> int:
+        return self._done.rowcount
+
+    @property
+    def lastrowid(self) -> Any:
+        return self._done.lastrowid
+
+    @property
+    def arraysize(self) -> int:
+        return 1
+
+    @arraysize.setter
+    def arraysize(self, value: int) -> None:
+        raise NotImplementedError("all rows are read at once")
+
+    def execute(self, operation: Any, parameters: _Parameters = None) -> Any:
+        self._turn(_run, operation, () if parameters is None else parameters)
+
+    def executemany(self, operation: Any, seq_of_parameters: Any) -> Any:
+        self._turn(_run_many, operation, seq_of_parameters)
+
+    def _turn(self, act: Callable[..., _Done], operation: str, parameters: Any) -> None:
+        connection: Any = self._adapt_connection
+        driver = connection.driver_connection
+        connection.is_clean = False
+        try:
+            # As the adapter itself does: aiosqlite has no public way to run a function in its thread.
+            turn = driver._execute(act, operation, parameters, driver._conn)  # noqa: SLF001
+            self._done = await_only(turn)
+        except Exception as error:  # noqa: BLE001 - the adapter turns it into the driver's kind
+            connection._handle_exception(error)  # noqa: SLF001
+        self._rows = collections.deque(self._done.rows)
+
+    async def _async_soft_close(self) -> None:
+        return
+
+    def close(self) -> None:
+        self._rows.clear()
+
+
+def _run(operation: str, parameters: Any, connection: sqlite3.Connection) -> _Done:
+    return _finish(connection.execute(operation, parameters))
+
+
+def _run_many(operation: str, parameters: Any, connection: sqlite3.Connection) -> _Done:
+    return _finish(connection.executemany(operation, parameters))
+
+
+def _finish(cursor: sqlite3.Cursor) -> _Done:
+    try:
+        description = cursor.description
+        rows = cursor.fetchall() if description else ()
+        # Of an INSERT or UPDATE that returns rows, the number is known once they are read.
+        return _Done(rows, description, cursor.rowcount, cursor.lastrowid)
+    finally:
+        cursor.close()
+
+
+class SqliteConnection(AsyncAdapt_aiosqlite_connection):
+    """A connection. `begins_with` is the statement that begins its next transaction."""
+
+    __slots__ = ("begins_with", "is_clean")
+
+    _cursor_cls = _Cursor
+
+    def __init__(self, dbapi: Any, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        self.begins_with = "BEGIN"
+        self.is_clean = False
+        """Whether nothing has been sent since a commit or a rollback that succeeded."""
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self.execute(self.begins_with)
+
+    def commit(self) -> None:
+        super().commit()
+        self.is_clean = True
+
+    def rollback(self) -> None:
+        if not self.is_clean:
+            super().rollback()
+            self.is_clean = True

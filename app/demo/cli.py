@@ -11,7 +11,7 @@ import typer
 from app.demo.launch import run
 from app.demo.options import Options
 from app.demo.screen import Terminal
-from app.simulator.cli import add_options, read_options
+from app.simulator.command_options import add_options, read_options
 
 _NAMES = {"ends": "--exit", "keeps_scratch": "--keep"}
 

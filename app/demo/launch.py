@@ -4,22 +4,17 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
-
-import app as package
-from app.clock import Clock, SystemClock
-from app.demo.options import Addresses, Credentials, Options, name_database, service_environment
-from app.demo.process import ServiceProcess, choose_port
-from app.demo.run import DemoFailed, DemoRun
+from app.clock import SystemClock
+from app.demo.options import Options, name_database
+from app.demo.run import DemoRun
 from app.demo.screen import Headline, Screen, Terminal
-from app.simulator import Simulator, SimulatorSettings, serving
-
-_READY_SECONDS = 60.0
-_CHECK_SECONDS = 0.1
+from app.sandbox.environment import Addresses, Credentials, service_environment
+from app.sandbox.process import choose_port
+from app.sandbox.service import SandboxFailed, client_of, is_subscribed, running_service
+from app.simulator import SimulatorSettings, serving
 
 
 async def run(options: Options, scratch: Path, console: Terminal) -> int:
@@ -35,7 +30,7 @@ async def run(options: Options, scratch: Path, console: Terminal) -> int:
     try:
         async with AsyncExitStack() as stack:
             return await _launch(options, scratch, screen, stop, stack)
-    except DemoFailed as error:
+    except SandboxFailed as error:
         screen.say(str(error), "red")
         return 1
 
@@ -62,29 +57,25 @@ async def _launch(
     )
     environment = service_environment(
         os.environ,
-        options,
+        options.speed,
         credentials,
         addresses,
-        scratch_database=f"sqlite:///{scratch / 'demo.db'}",
-        import_path=str(Path(package.__file__).parents[1]),
+        database_url=options.database_url or f"sqlite:///{scratch / 'demo.db'}",
     )
-    service = await stack.enter_async_context(_running_service(port, environment, scratch, clock))
-    headers = {"Authorization": f"Bearer {credentials.api_key}"}
-    http = await stack.enter_async_context(
-        httpx.AsyncClient(base_url=addresses.service, headers=headers, timeout=10.0, trust_env=False)
-    )
+    service = await stack.enter_async_context(running_service(port, environment, scratch, clock))
+    http = await stack.enter_async_context(client_of(addresses.service, credentials.api_key))
     is_ready = False
     try:
-        is_ready = await _is_ready(service, http, simulator, stop, clock)
+        is_ready = await is_subscribed(service, http, simulator, stop, clock)
         if not is_ready:
             return 0
         company = simulator.company.company_name
         screen.headline(Headline(company, options.speed, addresses, credentials.api_key, str(scratch)))
         return await DemoRun(options, screen, simulator, http, clock).run(service, stop)
-    except DemoFailed as error:
+    except SandboxFailed as error:
         refusal = None if is_ready else service.refusal()
         text = f"{error} The end of its log (--keep keeps all of it):\n{service.log_tail()}"
-        raise DemoFailed(text if refusal is None else name_database(refusal, options)) from error
+        raise SandboxFailed(text if refusal is None else name_database(refusal, options)) from error
 
 
 def _make_credentials() -> Credentials:
@@ -103,47 +94,4 @@ def _choose_port(options: Options) -> int:
         return choose_port(options.port)
     except OSError as error:
         text = f"Port {options.port} cannot be used: {error.strerror}. Choose another with --port."
-        raise DemoFailed(text) from error
-
-
-@asynccontextmanager
-async def _running_service(
-    port: int, environment: dict[str, str], scratch: Path, clock: Clock
-) -> AsyncIterator[ServiceProcess]:
-    service = await ServiceProcess.start(port, environment, scratch, clock)
-    try:
-        yield service
-    finally:
-        await service.stop()
-
-
-async def _is_ready(
-    service: ServiceProcess, http: httpx.AsyncClient, simulator: Simulator, stop: asyncio.Event, clock: Clock
-) -> bool:
-    """Wait until the service is ready and has subscribed; returns False if `stop` is set first.
-
-    Raises DemoFailed if the service ends or takes too long.
-    """
-    until = clock.monotonic() + _READY_SECONDS
-    ended = asyncio.create_task(service.wait())
-    try:
-        while not stop.is_set():
-            if ended.done():
-                raise DemoFailed(f"The service ended with code {ended.result()}.")
-            # Ready is not enough: events of a call that starts before the subscription would be lost.
-            subscriptions = simulator.subscriptions.values()
-            if await _responds(http) and any(one.may_receive(simulator.now()) for one in subscriptions):
-                return True
-            if clock.monotonic() > until:
-                raise DemoFailed(f"The service was not ready after {_READY_SECONDS:g} s.")
-            await clock.sleep(_CHECK_SECONDS)
-        return False
-    finally:
-        ended.cancel()
-
-
-async def _responds(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/readyz")).is_success
-    except httpx.HTTPError:
-        return False
+        raise SandboxFailed(text) from error

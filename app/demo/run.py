@@ -10,10 +10,12 @@ from app.clock import Clock
 from app.demo.board import DemoBoard, DemoSummary, Line
 from app.demo.connector import Connector
 from app.demo.judge import DemoReport, judge
-from app.demo.options import WINDOW_SECONDS, Options
-from app.demo.process import ServiceProcess
+from app.demo.options import Options
 from app.demo.schedule import lead_seconds, plan_calls
 from app.demo.screen import Requests, Screen
+from app.sandbox.environment import WINDOW_SECONDS
+from app.sandbox.process import ServiceProcess
+from app.sandbox.service import SandboxFailed
 from app.simulator import Simulator
 from app.simulator.scripting.model import ScriptedCall
 
@@ -25,10 +27,6 @@ _PATIENCE_SECONDS = 900.0
 
 _SHORTEST_PATIENCE_SECONDS = 20.0
 INTERRUPTED = 130
-
-
-class DemoFailed(Exception):
-    """The demo cannot continue; the text gives the reason."""
 
 
 class DemoRun:
@@ -57,7 +55,7 @@ class DemoRun:
     async def run(self, service: ServiceProcess, stop: asyncio.Event) -> int:
         """Play all calls, print the result and return the exit code.
 
-        Raises DemoFailed if the service ends by itself.
+        Raises SandboxFailed if the service ends by itself.
         """
         with self._screen.open():
             report = await self._run_parts(service, stop)
@@ -89,7 +87,7 @@ class DemoRun:
                 return playing.result()
             if stopped in done:
                 return None
-            raise DemoFailed("The service ended by itself.")
+            raise SandboxFailed("The service ended by itself.")
         finally:
             for task in tasks:
                 task.cancel()

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from app.demo.board import NOT_YET_FOUND, DemoSummary, Line, describe_attachments
 from app.demo.judge import DemoReport
-from app.demo.options import Addresses
+from app.sandbox.environment import Addresses
 
 _MOST_OPEN = 12
 _SIDES_WIDTH = 36

@@ -68,6 +68,7 @@ class Sweep:
     records: int
     found: int
     created_at: datetime
+    removed: int = 0
     detail: str | None = None
     problem: dict[str, Any] | None = None
     lease_owner: str | None = None

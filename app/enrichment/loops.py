@@ -25,32 +25,38 @@ from app.enrichment.voicemails.archiver import VoicemailArchiver
 from app.enrichment.voicemails.watcher import VoicemailWatcher
 from app.settings import Settings
 from app.work import wakeups
+from app.work.lookout import LOOKS
 from app.work.loops import Loop
 
 
 def enrichment_loops(context: AccountsContext, settings: Settings, archive: Archive | None) -> Iterator[Loop]:
     """Yield the loops of a worker."""
     plan, step = call_log_plan(settings), settings.step_seconds
+    idle = step * LOOKS
     poller = Poller(context, planner_limits(settings), plan)
-    yield Loop("polls", poller.step, (wakeups.POLLS,), step, poller.close)
+    yield Loop(
+        "polls", poller.step, (wakeups.POLLS,), idle, poller.close, gather=step / 20,
+        is_due=poller.any_due,
+    )  # fmt: skip
     reader = CallLogReader(context, plan, _feed(context, settings, "readings"))
-    yield Loop("readings", reader.step, (wakeups.READINGS,), step, reader.close)
+    yield Loop("readings", reader.step, (wakeups.READINGS,), idle, reader.close, is_due=reader.any_due)
     sweeper = Sweeper(context, plan, sweep_rules(settings), _feed(context, settings, "sweeps"))
-    yield Loop("sweeps", sweeper.step, (wakeups.SWEEPS,), step, sweeper.close)
+    woken = (wakeups.SWEEPS, wakeups.CREDENTIALS)
+    yield Loop("sweeps", sweeper.step, woken, idle, sweeper.close, is_due=sweeper.any_due)
     recordings = recording_plan(settings)
     watcher = RecordingWatcher(context, recordings)
-    yield Loop("recordings", watcher.step, (), step * 2, watcher.close)
+    yield Loop("recordings", watcher.step, (), idle, watcher.close, is_due=watcher.any_due)
     voicemails = voicemail_plan(settings)
     mailboxes = VoicemailWatcher(context, voicemails)
-    yield Loop("voicemails", mailboxes.step, (), step * 2, mailboxes.close)
+    yield Loop("voicemails", mailboxes.step, (), idle, mailboxes.close, is_due=mailboxes.any_due)
     if archive is not None:
         spool = Path(settings.archive_spool_folder) if settings.archive_spool_folder else None
         archiver = Archiver(context, archive, recordings, spool=spool)
-        yield Loop("archive", archiver.step, (), step * 2, archiver.close)
-        mail_archiver = VoicemailArchiver(context, archive, voicemails, spool=spool)
-        yield Loop("voicemail archive", mail_archiver.step, (), step * 2, mail_archiver.close)
+        yield Loop("archive", archiver.step, (), idle, archiver.close, is_due=archiver.any_due)
+        mail = VoicemailArchiver(context, archive, voicemails, spool=spool)
+        yield Loop("voicemail archive", mail.step, (), idle, mail.close, is_due=mail.any_due)
     insights = InsightsReader(context, insights_plan(settings))
-    yield Loop("insights", insights.step, (), step * 2, insights.close)
+    yield Loop("insights", insights.step, (), idle, insights.close, is_due=insights.any_due)
 
 
 def _feed(context: AccountsContext, settings: Settings, reader: str) -> CallLogFeed:

@@ -21,6 +21,7 @@ def call_log_plan(settings: Settings) -> CallLogPlan:
         call_types=tuple(settings.call_types.split(",")),
         page_size=settings.active_calls_page_size,
         insights_after=settings.insights_seconds,
+        kept=settings.kept_seconds,
     )
 
 

@@ -79,7 +79,7 @@ class ListedExtensions:
     next_cursor: str | None
 
 
-async def list_extensions(
+async def find_extensions(
     db: AsyncConnection, account_id: AccountId, query: ExtensionQuery
 ) -> ListedExtensions:
     """Return one page, by extension id.

@@ -15,7 +15,7 @@ from app.errors import NotFound
 from app.extensions_api.listing import (
     ExtensionQuery,
     find_extension,
-    list_extensions,
+    find_extensions,
     show_directory,
     show_extension,
 )
@@ -38,7 +38,7 @@ _A_PAGE: dict[int | str, dict[str, Any]] = {
     summary="List the people of the account",
     responses=_A_PAGE | problem_responses(400),
 )
-async def get_extensions(
+async def list_extensions(
     request: Request, services: CurrentServices, key: CallsReader, query: Annotated[ExtensionQuery, Query()]
 ) -> Response:
     """The extensions that match all filters: people, call queues, menus. If the directory cannot be read,
@@ -46,7 +46,7 @@ async def get_extensions(
     is_off = services.settings.directory_refresh_seconds <= 0
     async with services.database.read() as db:
         stored = await store.load(db, key.account_id)
-        page = await list_extensions(db, key.account_id, query)
+        page = await find_extensions(db, key.account_id, query)
         region = await load_region(db, key.account_id)
     headers = {"Cache-Control": "no-store"}
     if page.next_cursor is not None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.accounts.directory.comparing import Source
-from app.api.schemas import ApiModel, Instant
+from app.api.schemas import ApiModel, Instant, Page
 
 
 class DirectoryState(StrEnum):
@@ -98,9 +98,7 @@ class ExtensionOut(ApiModel):
     )
 
 
-class ExtensionPage(ApiModel):
+class ExtensionPage(Page[ExtensionOut]):
     """A page of extensions, and the state of the directory that they come from."""
 
-    data: list[ExtensionOut]
-    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
     directory: DirectoryOut

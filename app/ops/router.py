@@ -12,6 +12,7 @@ from app.enrichment.gaps import Sweep
 from app.ops.accounts.router import is_operator
 from app.ops.figures.completeness import load_completeness
 from app.ops.figures.intake import load_dead_letters
+from app.ops.figures.retention import load_retention
 from app.ops.figures.summary import load_summary
 from app.ops.problems.model import Subject, read_problem
 from app.ops.schemas import (
@@ -21,16 +22,19 @@ from app.ops.schemas import (
     DeliveryGap,
     DoubtfulCall,
     GapList,
+    KeptKind,
+    KeptKinds,
     OpsSummary,
     ProblemView,
     RecordlessCall,
 )
+from app.retention.rules import retention_rules
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
 
 
 @router.get("/gaps", summary="Whether a call was lost", responses=problem_responses())
-async def read_gaps(
+async def get_gaps(
     services: CurrentServices,
     key: Administrator,
     days: Annotated[int, Query(ge=1, le=366, description="How many days back, including today.")] = 2,
@@ -80,7 +84,7 @@ def _show_gap(gap: Sweep) -> DeliveryGap:
 
 
 @router.get("/summary", summary="How the service is doing", responses=problem_responses())
-async def read_summary(services: CurrentServices, key: Administrator) -> OpsSummary:
+async def get_summary(services: CurrentServices, key: Administrator) -> OpsSummary:
     """Return how the account of this key is doing: calls, delays, budget, inbox, subscriptions, problems.
 
     A key of `~` administers the service: its problems include those of all accounts.
@@ -92,7 +96,7 @@ async def read_summary(services: CurrentServices, key: Administrator) -> OpsSumm
 
 
 @router.get("/dead-letters", summary="Deliveries that became no call", responses=problem_responses())
-async def read_dead_letters(
+async def list_dead_letters(
     services: CurrentServices,
     key: Administrator,
     hours: Annotated[float, Query(gt=0, le=24 * 366, description="How far to look back.")] = 24.0,
@@ -103,7 +107,18 @@ async def read_dead_letters(
     """
     async with services.database.read() as db:
         letters = await load_dead_letters(db, key.account_id, services.clock.now(), hours)
-    return DeadLetterList(since=letters.since, data=_show_dead_letters(letters.by_reason))
+    return DeadLetterList(since=letters.since, data=_show_dead_letters(letters.by_reason), next_cursor=None)
+
+
+@router.get("/retention", summary="How long what is kept", responses=problem_responses())
+async def list_retention(services: CurrentServices, _key: Administrator) -> KeptKinds:
+    """Return how long each kind of data is kept, and how old the oldest of it is.
+
+    Something that is older than it should be is held, or waits to be removed.
+    """
+    async with services.database.read() as db:
+        kinds = await load_retention(db, retention_rules(services.settings))
+    return KeptKinds(data=[KeptKind.model_validate(kind) for kind in kinds], next_cursor=None)
 
 
 def _show_dead_letters(by_reason: Mapping[str, int]) -> list[DeadLetterCount]:

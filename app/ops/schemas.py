@@ -2,19 +2,19 @@
 
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
-from app.api.schemas import Instant
+from app.api.schemas import ApiModel, Instant, Page
 from app.ops.figures.call_figures import MINUTE_SECONDS, PERIOD_SECONDS
 from app.ops.figures.completeness import MOST_CALLS, DoubtReason
 from app.ops.problems.model import Subject
+from app.retention.rules import Kind
 
 
-class ResponseModel(BaseModel):
-    """Camel case outside; made from our values by `model_validate`."""
+class ResponseModel(ApiModel):
+    """Made from our values by `model_validate`. Every field is sent, whatever its default."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_serialization_defaults_required=True)
 
 
 class CallCounts(ResponseModel):
@@ -148,15 +148,14 @@ class DeadLetterCount(ResponseModel):
     count: int
 
 
-class DeadLetterList(ResponseModel):
-    """Deliveries that were stored and became part of no call."""
+class DeadLetterList(Page[DeadLetterCount]):
+    """Deliveries that were stored and became part of no call, on one page."""
 
     since: Instant
-    data: list[DeadLetterCount]
 
 
 class DayCounts(ResponseModel):
-    """The calls that ended on one day (UTC). `ended` is the sum of all fields but `swept`."""
+    """The calls that ended on one day (UTC). `ended` is the sum of all fields but `swept` and `removed`."""
 
     day: date
     ended: int
@@ -166,6 +165,23 @@ class DayCounts(ResponseModel):
     absent: dict[str, int] = Field(description="By reason.", examples=[{"never-logged": 1}])
     open: int = Field(description="Have no record yet, and are still looked up.")
     swept: int = Field(description="How many of all these no event announced; the Call Log showed them.")
+    removed: int = Field(
+        description="How many of all these were removed since, after AFTERCALL_RETENTION_CALLS_DAYS."
+    )
+
+
+class KeptKind(ResponseModel):
+    """How long one kind of data is kept."""
+
+    kind: str = Field(examples=list(Kind))
+    days: float | None = Field(
+        description="Null: without limit, or as long as the call that it belongs to.", examples=[30.0]
+    )
+    oldest: Instant | None = Field(description="Of all accounts; null: there is nothing of it.")
+
+
+class KeptKinds(Page[KeptKind]):
+    """How long each kind of data is kept, on one page."""
 
 
 class RecordlessCall(ResponseModel):

@@ -4,7 +4,7 @@ A request is admitted in one short transaction before it is sent, and settled in
 request that a crashed replica never settled keeps its slot until the window must have passed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from app.calls import accounts
 from app.calls.model import Stage
 from app.clock import Clock
 from app.db.engine import Database, upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import calls, rate_buckets
 from app.errors import RateLimited, StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
@@ -110,7 +111,7 @@ class SharedRates:
             self._unsaved_silence = outcome.penalty.until
         try:
             # What `_change` finds unsaved it settles, so there is nothing left to decide here.
-            await self._change(slot.group, lambda state, _now, _waiting: (state, None))
+            await self._change(slot.group, lambda state, _now, _waiting: (state, None), admits=False)
             await self._save_silence()
         except StorageUnavailable:
             log.debug("a rate bucket could not be settled yet", group=slot.group)
@@ -130,8 +131,12 @@ class SharedRates:
     async def peek(self, group: str) -> BucketState:
         """Return the current bucket, for planning."""
         async with self._database.read() as db:
-            stored = await db.scalar(self._query(group))
-        return BucketState.from_json(stored or {})
+            [state] = await peek_all(db, [self], group)
+        return state
+
+    def key(self, group: str) -> tuple[str, str]:
+        """Return the holder and the name of a bucket: the key of its row."""
+        return self._holder, self._name(group)
 
     def limits_of(self, group: str) -> budget.Limits:
         """Return the limits of a group that apply until headers say otherwise."""
@@ -146,9 +151,16 @@ class SharedRates:
         return f"{self._principal}:{group.lower()}"
 
     async def _change(
-        self, group: str, decide: Callable[[BucketState, datetime, bool], tuple[BucketState, T]]
+        self,
+        group: str,
+        decide: Callable[[BucketState, datetime, bool], tuple[BucketState, T]],
+        *,
+        admits: bool = True,
     ) -> T:
-        """Lock the bucket's row, settle what is unsettled, decide, write."""
+        """Lock the bucket's row, settle what is unsettled, decide, write.
+
+        `decide` is told whether calls wait for polls, False unless it `admits` a request.
+        """
         async with self._database.write() as db:
             stored = await self._lock(db, group)
             state = BucketState.from_json(stored)
@@ -157,7 +169,8 @@ class SharedRates:
                 state = _settled(state, slot, outcome, self.limits_of(group))
             # The clock is read under the lock, so that the decisions of replicas are ordered in time.
             now = self._clock.now()
-            state, verdict = decide(state, now, await _polls_wait(db, self._holder, now))
+            polls_wait = admits and await _polls_wait(db, self._holder, now)
+            state, verdict = decide(state, now, polls_wait)
             row = (rate_buckets.c.account_id == self._holder) & (rate_buckets.c.bucket == self._name(group))
             sent = [outcome for _, outcome in settled if outcome.was_sent]
             counts = {
@@ -186,6 +199,16 @@ class SharedRates:
             "updated_at": self._clock.now(),
         }
         await db.execute(upsert_into(db, rate_buckets).values(row).on_conflict_do_nothing())
+
+
+async def peek_all(db: AsyncConnection, rates: Sequence[SharedRates], group: str) -> list[BucketState]:
+    """Return the current buckets of a group, in the same order, in one statement."""
+    column, keys = rate_buckets.c, [one.key(group) for one in rates]
+    holders, names = {holder for holder, _ in keys}, {name for _, name in keys}
+    mine = is_one_of(column.account_id, holders) & is_one_of(column.bucket, names)
+    rows = await db.execute(select(column.account_id, column.bucket, column.state).where(mine))
+    stored = {(row.account_id, row.bucket): row.state for row in rows}
+    return [BucketState.from_json(stored.get(key) or {}) for key in keys]
 
 
 async def silence_all(db: AsyncConnection, until: datetime, now: datetime) -> None:

@@ -21,7 +21,8 @@ from app.errors import AftercallError, RangeNotSatisfiable
 
 FIRST_BYTE = ByteRange(0, 0)
 CACHED = "private, max-age=300"
-_AUDIO = ("audio/mpeg", "audio/wav", "audio/x-wav")
+_OF_NO_KNOWN_TYPE = "application/octet-stream"
+_AUDIO = ("audio/mpeg", "audio/wav", "audio/x-wav", _OF_NO_KNOWN_TYPE)
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}, "example": "(audio)"}
 CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole audio.", "content": dict.fromkeys(_AUDIO, _BINARY)},
@@ -49,13 +50,14 @@ log = structlog.get_logger(__name__)
 
 async def respond(
     services: Services,
-    key: Key,
+    key: Key | None,
     opening: AbstractAsyncContextManager[PlayableAudio],
     name: str,
     *,
     download: bool,
 ) -> Response:
-    """Return a response that streams the audio; `name` is that of its file, without the ending.
+    """Return a response that streams the audio; `name` is that of its file, without the ending. `key`: by
+    which it was asked for, if by one.
 
     Raises RangeNotSatisfiable, and what opening the audio raises.
     """
@@ -94,7 +96,9 @@ async def respond_to_head(
     return response
 
 
-async def _while_valid(services: Services, key: Key, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _while_valid(
+    services: Services, key: Key | None, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
     """Yield the audio until the reader's key is revoked. Raises Unauthenticated then."""
     with watch(services, key):
         async for chunk in chunks:
@@ -106,7 +110,7 @@ def _headers(name: str, audio: PlayableAudio, *, download: bool) -> dict[str, st
     content_type = (audio.content_type or "").partition(";")[0].strip().lower()
     if not content_type.startswith("audio/"):
         # A browser must not take it for a page of this service.
-        content_type = "application/octet-stream"
+        content_type = _OF_NO_KNOWN_TYPE
     file = f"{quote(name, safe='')}.{suffix_of(content_type)}"
     headers = {
         "Content-Type": content_type,

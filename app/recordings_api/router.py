@@ -65,7 +65,7 @@ async def get_recording(key: CallsReader, playback: CurrentPlayback, recording_i
     summary="Listen to a recording",
     responses=CONTENT_RESPONSES | problem_responses(404, 416, 502),
 )
-async def get_content(
+async def get_recording_content(
     services: CurrentServices,
     key: CallsReader,
     playback: CurrentPlayback,

@@ -60,7 +60,7 @@ async def get_voicemail(key: CallsReader, playback: CurrentPlayback, voicemail_i
     summary="Listen to a voicemail",
     responses=CONTENT_RESPONSES | problem_responses(404, 416, 502),
 )
-async def get_content(
+async def get_voicemail_content(
     services: CurrentServices,
     key: CallsReader,
     playback: CurrentPlayback,

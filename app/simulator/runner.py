@@ -39,11 +39,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> AsyncIterator[Simulator]:
+async def serving(
+    settings: SimulatorSettings, clock: Clock | None = None, *, holds_traffic: bool = False
+) -> AsyncIterator[Simulator]:
     """Serve both hosts while the block runs. A port of 0 selects a free one; `.links` has the addresses.
 
     Yields the simulator, so that a program in the same process can start calls and read their truth without
-    the control API. Raises OSError if a port is in use.
+    the control API. With `holds_traffic` the company starts no calls before `release_traffic`. Raises OSError
+    if a port is in use.
     """
     # Bound here and not by uvicorn: the links need the ports before the apps exist.
     with contextlib.ExitStack() as sockets:
@@ -52,7 +55,7 @@ async def serving(settings: SimulatorSettings, clock: Clock | None = None) -> As
         bound = settings.model_copy(
             update={"port": platform.getsockname()[1], "media_port": media.getsockname()[1]}
         )
-        simulator = Simulator(bound, clock=clock)
+        simulator = Simulator(bound, clock=clock, holds_traffic=holds_traffic)
         apps = [(create_app(simulator), platform), (create_media_app(simulator), media)]
         async with running(apps, [simulator]):
             yield simulator
@@ -106,6 +109,12 @@ async def _run(settings: SimulatorSettings) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.duration_seconds):
                 await stop.wait()
+
+
+def why_not_listening(settings: SimulatorSettings, error: OSError) -> str:
+    """Return a sentence for the user of a command whose simulator cannot listen."""
+    ports = f"{settings.host}, ports {settings.port} and {settings.media_port}"
+    return f"The simulator cannot listen on {ports}: {error.strerror or error}."
 
 
 def introduction(simulator: Simulator) -> str:

@@ -5,6 +5,7 @@ All seconds are simulated seconds, which `speed` divides, unless a setting says 
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -90,11 +91,18 @@ class SimulatorSettings(BaseModel):
         ge=0.0,
         description="How busy the company is, per simulated minute; 0 starts calls on request only.",
     )
-    calls: int | None = Field(None, ge=0, description="Stop starting calls after this many.")
+    calls: int | None = Field(
+        None,
+        ge=0,
+        description="Stop starting calls after this many, with those of earlier runs in the journal.",
+    )
     talk_seconds: float = Field(60.0, gt=0.0, description="Median length of a conversation.")
     mix: Mapping[str, float] = Field(
         default_factory=lambda: dict(DEFAULT_MIX),
         description="script=weight, can be repeated; an ordinary day by default.",
+    )
+    journal: Path | None = Field(
+        None, description="Keep the calls in this file, so that they are still known after a restart."
     )
     duration_seconds: float | None = Field(None, gt=0.0, description="Stop after this many real seconds.")
     webhook_url: str | None = Field(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from app.clock import Clock, SystemClock
 from app.simulator.delivery.dispatcher import Dispatcher
 from app.simulator.delivery.webhooks import Webhooks
+from app.simulator.journal import CallJournal, StartedCall
 from app.simulator.platform import truth
 from app.simulator.platform.calls import CallStore, KnownRecording
 from app.simulator.platform.request_log import RequestLog
@@ -17,10 +18,8 @@ from app.simulator.platform.tokens import Tokens
 from app.simulator.platform.views import Links, iso
 from app.simulator.scheduler import Scheduler, SimulatedClock
 from app.simulator.scripting.casting import CallOptions
-from app.simulator.scripting.catalogue import plan_call
 from app.simulator.scripting.company import COMPANY, Company, users_of
 from app.simulator.scripting.model import Json, ScriptedCall
-from app.simulator.scripting.timeline import CallSetup
 from app.simulator.scripting.traffic import CallGenerator, check_mix
 from app.simulator.settings import Faults, SimulatorSettings
 
@@ -32,7 +31,12 @@ class Simulator:
     """A RingCentral with one account. Not thread-safe: everything runs on one event loop."""
 
     def __init__(
-        self, settings: SimulatorSettings, *, clock: Clock | None = None, company: Company = COMPANY
+        self,
+        settings: SimulatorSettings,
+        *,
+        clock: Clock | None = None,
+        company: Company = COMPANY,
+        holds_traffic: bool = False,
     ) -> None:
         check_mix(settings.mix)
         self.settings = settings
@@ -50,7 +54,9 @@ class Simulator:
         self.dispatcher = Dispatcher(
             self.clock, self.scheduler, self.webhooks, self.subscriptions, self.links, lambda: self.faults
         )
+        self._holds_traffic = holds_traffic
         self._numbers = itertools.count(1)
+        self._journal = None if settings.journal is None else CallJournal(settings.journal)
         self._clear()
 
     def _clear(self) -> None:
@@ -66,7 +72,11 @@ class Simulator:
         self.webhooks.latest.clear()
 
     def start(self) -> None:
-        """Start playing calls; needs a running event loop."""
+        """Start playing calls; needs a running event loop.
+
+        Raises OSError if the journal cannot be used, and ValueError if it is none.
+        """
+        self._restore()
         self.scheduler.start()
         self._add_direct_subscription()
         self._plan_arrival()
@@ -79,6 +89,8 @@ class Simulator:
         """Remove calls, tokens, buckets, subscriptions and faults; addresses, speed and clock stay."""
         # Jobs first: a job that outlived the state would post events of calls that no longer exist.
         self.scheduler.clear()
+        if self._journal is not None:
+            self._journal.clear()
         self.faults = Faults()
         self._clear()
         self._add_direct_subscription()
@@ -105,17 +117,44 @@ class Simulator:
 
         Raises KeyError for an unknown script and UnknownNumberError for an unknown extension.
         """
-        setup = CallSetup(
-            company=self.company,
+        return self._start_call(script, options or CallOptions(), delay_seconds=delay_seconds)
+
+    def _start_call(
+        self, script: str, options: CallOptions, *, delay_seconds: float = 0.0, is_traffic: bool = False
+    ) -> ScriptedCall:
+        started = StartedCall(
+            script=script,
             start=self.clock.after(delay_seconds),
             speed=self.clock.speed,
             seed=self.settings.seed,
             number=next(self._numbers),
+            options=options,
+            is_traffic=is_traffic,
         )
-        call = plan_call(script, setup, options or CallOptions())
-        self.calls.add(call)
-        self.dispatcher.plan_call(call, self.calls)
+        call = self._add_call(started, since=started.start)
+        if self._journal is not None:
+            self._journal.add(started)
         return call
+
+    def _add_call(self, started: StartedCall, *, since: datetime) -> ScriptedCall:
+        """Plan a call, and its events from `since` on."""
+        call = started.plan(self.company)
+        self.calls.add(call)
+        self.dispatcher.plan_call(call, self.calls, since=since)
+        return call
+
+    def _restore(self) -> None:
+        """Add the calls of earlier runs. What would have been posted in the meantime is lost."""
+        if self._journal is None:
+            return
+        now, latest, earlier = self.now(), 0, 0
+        for started in self._journal.read():
+            latest = max(latest, started.number)
+            earlier += started.is_traffic
+            self._add_call(started, since=now)
+        self._numbers = itertools.count(latest + 1)
+        self.traffic.resume(earlier)
+        self._journal.open()
 
     def change_traffic(self, **fields: object) -> None:
         """Change how busy the company is, from now on; see `Traffic` for the fields."""
@@ -125,17 +164,23 @@ class Simulator:
         self.traffic.change(**fields)
         self._plan_arrival()
 
+    def release_traffic(self) -> None:
+        """Let the company start its calls, if the simulator was made to hold them."""
+        if self._holds_traffic:
+            self._holds_traffic = False
+            self._plan_arrival()
+
     def _plan_arrival(self) -> None:
         """Plan the company's next call, in place of the one that was planned before."""
         # The scheduler cannot cancel a job, so a job whose number is not the latest does nothing.
         self._arrival_plan += 1
-        if self.traffic.is_done:
+        if self._holds_traffic or self.traffic.is_done:
             return
         plan = self._arrival_plan
 
         async def arrive() -> None:
             if plan == self._arrival_plan and not self.traffic.is_done:
-                self.start_call(*self.traffic.next_call())
+                self._start_call(*self.traffic.next_call(), is_traffic=True)
                 self._plan_arrival()
 
         self.scheduler.at(self.clock.after(self.traffic.gap_seconds()), arrive)

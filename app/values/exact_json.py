@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from app.values.storable import MAX_INTEGER_DIGITS, storable_json
 
@@ -115,6 +115,15 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, dict | list | float | int) and isinstance(other, dict | list | float | int):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return bool(one == other)
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return the value of stored JSON: as `json.loads`, but in half the time."""
+    try:
+        return from_json(text)
+    except ValueError:
+        # Half a surrogate pair, or hundreds of levels: an earlier version stored these.
+        return json.loads(text)
 
 
 def write_json(value: Any) -> bytes:

@@ -150,6 +150,23 @@ def as_dialled(e164: str) -> str | None:
     return _possible(e164, None)
 
 
+def forget_numbers() -> None:
+    """Forget the spellings that this process has read."""
+    _read.cache_clear()
+
+
+def split_e164(e164: str) -> tuple[str, str]:
+    """Return the calling code and the national number, in digits; no calling code if it is not known."""
+    parsed = _parse(e164, None)
+    code = str(parsed.country_code) if parsed is not None else ""
+    return code, e164.removeprefix("+").removeprefix(code)
+
+
+def calling_code(region: str | None) -> str:
+    """Return the calling code of a region, in digits; empty if there is none."""
+    return _calling_code(_known(region))
+
+
 def is_in_use(e164: str) -> bool:
     """Whether the tables call a number valid: its range is given to customers."""
     return _valid(e164, None) is not None

@@ -14,4 +14,5 @@ def time_text(moment: datetime | None) -> str | None:
     """Return an aware time as our JSON shows it: RFC 3339 in UTC, with milliseconds and `Z`."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

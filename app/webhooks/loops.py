@@ -1,21 +1,20 @@
-"""The background work of webhooks: folding, ends of calls, subscriptions, and retention."""
+"""The background work of webhooks: folding, ends of calls, and subscriptions."""
 
 import asyncio
 from collections.abc import Iterator
 
 from app.accounts.context import AccountsContext
 from app.settings import Settings
+from app.webhooks.folding import due_calls, unfolded
 from app.webhooks.folding.end_watch import EndWatch
 from app.webhooks.folding.fold import Folder
 from app.webhooks.intake_service import IntakeService
-from app.webhooks.retention import Retention
 from app.webhooks.rules import end_rules
 from app.webhooks.subscriptions.choice import Wanted
 from app.webhooks.subscriptions.supervisor import SubscriptionSupervisor
 from app.work import wakeups
+from app.work.lookout import LOOKS
 from app.work.loops import Loop
-
-_RETENTION_SECONDS = 600.0
 
 
 def webhook_loops(
@@ -24,11 +23,16 @@ def webhook_loops(
     """Yield the loops of a worker; `serving` is set once connections are accepted."""
     rules, step = end_rules(settings), settings.step_seconds
     folder = Folder(context, rules, intake.inbox)
-    yield Loop("fold", folder.step, (wakeups.INBOX,), step, folder.close, gather=step / 20)
+    yield Loop(
+        "fold", folder.step, (wakeups.INBOX,), step * LOOKS, folder.close, gather=step / 20,
+        is_due=unfolded.ANY_WAITING,
+    )  # fmt: skip
     ends = EndWatch(context, rules)
-    yield Loop("ends", ends.step, (wakeups.ENDS,), step, ends.close)
-    retention = Retention(context.database, context.clock, settings)
-    yield Loop("upkeep", retention.step, (), _RETENTION_SECONDS)
+    # Each call that seems over wakes it; when the first of them is due is asked once for many. Calls in doubt
+    # for another reason than time are searched every few steps.
+    yield Loop(
+        "ends", ends.step, (wakeups.ENDS,), step * 5, ends.close, gather=step / 20, is_due=due_calls.ANY_DUE
+    )
     if settings.webhook_address is not None:
         supervisor = SubscriptionSupervisor(
             context,

@@ -117,6 +117,12 @@ async def _replay_chunk(
     records = await store.load_records(db, account_id, [call.call_id for call in found])
     links: dict[str, list[Link]] = {}
     changes: dict[str, list[str]] = {}
+    # A call whose raw records were removed cannot be derived again, so it is the same by definition.
+    removed = [call for call in found if stored_records.are_removed(call, records[call.call_id])]
+    for call in removed:
+        report.note(call, [])
+    gone = {call.call_id for call in removed}
+    found = [call for call in found if call.call_id not in gone]
     for call in found:
         image = _image(call)
         links[call.call_id] = _rebuild(ledger, call, facts[call.call_id], records[call.call_id], write=write)

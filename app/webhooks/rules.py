@@ -12,4 +12,5 @@ def end_rules(settings: Settings) -> EndRules:
         stale=settings.call_stale_seconds,
         window=settings.active_calls_window_seconds,
         first_reading=settings.first_reading_seconds,
+        kept=settings.kept_seconds,
     )

@@ -40,20 +40,24 @@ class WorkContext:
         *,
         longest_seconds: float,
         at_once: int = AT_ONCE,
+        patience_seconds: float | None = None,
         account_of: Callable[[K], str | None] = account_of_key,
         loop: str | None = None,
     ) -> Lanes[K]:
-        """Return lanes for a loop that `topic` wakes; None if the loop's own interval is enough."""
+        """Return lanes for a loop that `topic` wakes; None if the loop's own interval is enough.
+
+        `patience_seconds` is at most the context's own.
+        """
 
         def wake() -> None:
-            if topic is not None:
-                self.database.wake((topic,))
+            if topic is not None and self.database.waker is not None:
+                self.database.waker((topic,))
 
         return Lanes(
             name,
             wake=wake,
             longest_seconds=longest_seconds,
-            patience_seconds=self.patience_seconds,
+            patience_seconds=self.patience_seconds and (patience_seconds or self.patience_seconds),
             at_once=at_once,
             account_of=account_of,
             loop=loop,

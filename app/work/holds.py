@@ -48,6 +48,17 @@ class Holds(Generic[K]):
         self._failures.pop(key, None)
         self._until.pop(key, None)
 
+    def held(self) -> list[K]:
+        """Return the keys that are held back now."""
+        return [key for key in self._until if key in self]
+
     def next_turn(self) -> float | None:
-        """Return in how many seconds the first of the keys has its turn; None when none is held back."""
-        return min((self.remaining(key) for key in self._until), default=None)
+        """Return in how many seconds the first of the keys has its turn; None when none is held back.
+
+        A turn that has come is told once: the key may have nothing to do any more.
+        """
+        pauses = {key: self.remaining(key) for key in self._until}
+        for key, pause in pauses.items():
+            if pause == 0.0:
+                del self._until[key]
+        return min(pauses.values(), default=None)

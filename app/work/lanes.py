@@ -82,6 +82,10 @@ class Lanes(Generic[K]):
         """Whether a key takes no new turn: it is being served, or the next `run` collects its result."""
         return key in self._tasks
 
+    def keys(self) -> list[K]:
+        """Return the keys that take no new turn."""
+        return list(self._tasks)
+
     async def close(self) -> None:
         """Cancel all tasks."""
         tasks = list(self._tasks.values())

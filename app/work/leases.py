@@ -49,10 +49,15 @@ class Lease:
         self, db: AsyncConnection, now: datetime, *conditions: ColumnElement[bool]
     ) -> Row[Any] | None:
         """Take the row if it is free, or held by this owner already, and meets `conditions`; return it."""
-        if self.opens:
-            await db.execute(upsert_into(db, self.table).values(**self.key).on_conflict_do_nothing())
         free = or_(is_free(self.table, now), self.table.c.lease_owner == self.owner)
         taken = update(self.table).where(self.row, free, *conditions).values(self._until(now))
+        row = (await db.execute(taken.returning(*self.table.c))).one_or_none()
+        if row is not None or not self.opens:
+            return row
+        # Only the first time: usually the row exists, and is held.
+        opened = upsert_into(db, self.table).values(**self.key).on_conflict_do_nothing()
+        if (await db.execute(opened)).rowcount != 1:
+            return None
         return (await db.execute(taken.returning(*self.table.c))).one_or_none()
 
     async def renew(self, db: AsyncConnection, now: datetime) -> None:
@@ -85,7 +90,7 @@ class Lease:
         return {"lease_owner": self.owner, "lease_until": now + timedelta(seconds=self.seconds)}
 
 
-def is_free(table: Table, now: datetime) -> ColumnElement[bool]:
+def is_free(table: Table, now: datetime | ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that no replica holds the row."""
     return or_(table.c.lease_until.is_(None), table.c.lease_until < now)
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from sqlalchemy import ColumnElement
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
@@ -35,7 +36,8 @@ class Loop:
 
     The step runs every `at_least_every` seconds even without a wake-up. After a wake-up it waits `gather`
     seconds, so that work that comes close together is done at once. `close` ends tasks that the step has left
-    running. The first step waits for `after`, up to two seconds.
+    running. The first step waits for `after`, up to two seconds. `is_due` is the condition by which the
+    `Lookout` finds that the step has something to do.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Loop:
     close: Callable[[], Awaitable[None]] | None = None
     gather: float = 0.0
     after: asyncio.Event | None = None
+    is_due: ColumnElement[bool] | None = None
     failures: int = field(default=0, init=False)
     _outage: Outage = field(init=False, repr=False)
 
@@ -64,7 +67,7 @@ class Loop:
                 await self.close()
 
     async def _run(self, wakeups: Wakeups, clock: Clock) -> None:
-        with wakeups.listen(*self.topics) as woken:
+        with wakeups.listen(*self.topics, topic_of(self.name)) as woken:
             while True:
                 started = clock.monotonic()
                 pause = await self._step()
@@ -80,11 +83,11 @@ class Loop:
         try:
             pause = await self.step()
         except StorageUnavailable as error:
-            _stop_if_cancelled()
+            stop_if_cancelled()
             # The database's own outage is logged where it is noticed, once for all loops.
             return self._fail("the database is unavailable", error)
         except Exception as error:  # noqa: BLE001 - logged once, counted each time
-            _stop_if_cancelled()
+            stop_if_cancelled()
             self._outage.failed(str(error) or type(error).__name__, exc_info=error)
             return self._fail("unexpected", error)
         self.failures = 0
@@ -101,8 +104,16 @@ class Loop:
         return pause
 
 
-def _stop_if_cancelled() -> None:
-    """Obey a cancellation that came back as an error: a failing rollback can hide it."""
+def topic_of(name: str) -> str:
+    """Return the topic by which the `Lookout` wakes a loop of its process."""
+    return f"due:{name}"
+
+
+def stop_if_cancelled() -> None:
+    """Obey a cancellation that came back as an error: a failing rollback can hide it.
+
+    For handlers of errors that go on with something else.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -2,15 +2,17 @@
 
 Topics: `inbox` (a delivery was stored), `ends` (a call may be over soon), `polls` (a call waits for Active
 Calls), `readings` (a call is due for a Call Log read), `sweeps` (a range of time is due), `subscriptions`
-(one of them needs work), `refusals` (refused credentials are being viewed), `keys` (an API key was revoked),
-`timeline` (something visible changed), `call:<id>` (this call changed). A wake-up is a hint and may be lost:
-listeners also check periodically.
+(one of them needs work), `credentials` (they, or what they can access, changed), `refusals` (refused
+credentials are being viewed), `keys` (an API key was revoked), `erasures` (an erasure was ordered, or is
+done), `push` (messages are due for webhook endpoints), `timeline:<account>` (something visible changed in
+this account). Who listens to `timeline` hears all of them. A wake-up is a hint and may be lost: listeners
+also check periodically.
 """
 
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,9 +29,12 @@ POLLS = "polls"
 READINGS = "readings"
 SWEEPS = "sweeps"
 SUBSCRIPTIONS = "subscriptions"
+CREDENTIALS = "credentials"
 REFUSALS = "refusals"
 TIMELINE = "timeline"
 KEYS = "keys"
+ERASURES = "erasures"
+PUSH = "push"
 
 _RECONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
@@ -44,9 +49,9 @@ _DIRECT_URL = (
 log = structlog.get_logger(__name__)
 
 
-def of_call(call_id: str) -> str:
-    """Return the topic of one call."""
-    return f"call:{call_id}"
+def of_timeline(account_id: str) -> str:
+    """Return the topic of one account's timeline."""
+    return f"{TIMELINE}:{account_id}"
 
 
 class Wakeups:
@@ -54,6 +59,16 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._told: dict[str, set[Callable[[str], None]]] = defaultdict(set)
+
+    @contextmanager
+    def tell(self, topic: str, act: Callable[[str], None]) -> Iterator[None]:
+        """Call `act(detail)` at each wake-up of `<topic>:<detail>`. It must not fail and not take long."""
+        self._told[topic].add(act)
+        try:
+            yield
+        finally:
+            self._told[topic].discard(act)
 
     @contextmanager
     def listen(self, *topics: str) -> Iterator[asyncio.Event]:
@@ -72,18 +87,27 @@ class Wakeups:
     def wake(self, topics: Collection[str]) -> None:
         """Wake all listeners to `topics` in this process."""
         for topic in topics:
-            for woken in self._waiting.get(topic, ()):
-                woken.set()
+            whole, _, detail = topic.partition(":")
+            for name in {topic, whole}:
+                for woken in self._waiting.get(name, ()):
+                    woken.set()
+            for act in tuple(self._told.get(whole, ())):
+                act(detail)
 
 
 async def wait(woken: asyncio.Event, seconds: float) -> bool:
     """Wait for a wake-up for at most `seconds`; return whether one came, and clear it."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, seconds)):
-            await woken.wait()
-    came = woken.is_set()
+    came = await happens(woken, seconds)
     woken.clear()
     return came
+
+
+async def happens(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for at most `seconds`; return whether it happened. It stays set, for others."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    return event.is_set()
 
 
 async def relay(database: Database, wakeups: Wakeups, clock: Clock) -> None:

@@ -16,13 +16,23 @@ from rich.console import Console
 from rich.table import Table
 
 from app import log
-from bench.scale import folding
+from bench.scale import ends, exports, folding, followers, idle, lists, partitions, reading, size
 from bench.scale.figures import Figure
 
 Part = Callable[[bool], Coroutine[Any, Any, list[Figure]]]
 """Measures, quickly or exactly."""
 
-PARTS: Mapping[str, Part] = {"folding": folding.measure}
+PARTS: Mapping[str, Part] = {
+    "folding": folding.measure,
+    "ends": ends.measure,
+    "followers": followers.measure,
+    "reading": reading.measure,
+    "size": size.measure,
+    "partitions": partitions.measure,
+    "idle": idle.measure,
+    "lists": lists.measure,
+    "exports": exports.measure,
+}
 
 
 def show(figures: list[Figure]) -> Table:

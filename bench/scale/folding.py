@@ -54,10 +54,13 @@ def cluster() -> Iterator[Cluster]:
         server.stop()
 
 
-async def fill(database: Database, account_ids: Sequence[str], count: int) -> None:
-    """Store deliveries that wait: of each account in turn, in the order in which they arrived."""
+async def fill(database: Database, account_ids: Sequence[str], count: int, first: int = 10**9) -> None:
+    """Store deliveries that wait: of each account in turn, in the order in which they arrived.
+
+    `first`: the number of the first event, which makes them unique.
+    """
     now = datetime.now(UTC) - timedelta(minutes=10)
-    bodies = islice(notifications.bodies(10**9), count)
+    bodies = islice(notifications.bodies(first), count)
     rows = []
     for number, body in enumerate(bodies):
         account_id = account_ids[number % len(account_ids)]

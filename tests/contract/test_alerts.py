@@ -118,6 +118,15 @@ CASES = {
     "AftercallArchiveFails": counter(
         'aftercall_recordings_total{outcome="archive-failed"}', {}, 'aftercall_recordings_total{outcome="archived"}'
     ),
+    "AftercallWebhookEndpointDisabled": Case(
+        {'aftercall_webhook_endpoints{state="disabled"}': endless(1)},
+        {'aftercall_webhook_endpoints{state="paused"}': endless(2)},
+    ),
+    "AftercallWebhookEndpointFails": Case(
+        {'aftercall_webhook_endpoints{state="failing"}': endless(1)},
+        {'aftercall_webhook_endpoints{state="failing"}': "0x50 1x20 0x50"},
+    ),
+    "AftercallWebhooksLate": gauge("aftercall_webhook_waiting_oldest_seconds", 601, 599),
 }  # fmt: skip
 
 

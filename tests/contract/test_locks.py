@@ -1,5 +1,6 @@
 """The locks install what they name, whatever is released later, and they name everything that is needed."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -20,8 +22,9 @@ from tests.contract.locks import find_missing, locked_here, make_wheel, read_ent
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-RUNTIME, DEV, BUILD, S3, DOCS = (
-    ROOT / f"requirements{kind}.lock" for kind in ("", "-dev", "-build", "-s3", "-docs")
+RUNTIME, DEV, BUILD, S3, DOCS, DESCRIPTION, GENERATOR = (
+    ROOT / f"requirements{kind}.lock"
+    for kind in ("", "-dev", "-build", "-s3", "-docs", "-description", "-generator")
 )
 NEEDS = {
     RUNTIME: PROJECT["project"]["dependencies"],
@@ -39,8 +42,10 @@ FILES = (
     *(ROOT / "docs").rglob("*.md"),
 )
 COMPLETE = pytest.mark.parametrize("lock", NEEDS, ids=lambda lock: lock.name)
-# The packages of the documentation site are not installed for the tests; `make docs` checks their lock.
-LOCKS = pytest.mark.parametrize("lock", [*NEEDS, DOCS], ids=lambda lock: lock.name)
+# The packages of the documentation site and of the generators are not installed for the tests; `make docs`,
+# `make description` and `make generator` check their locks.
+LOCKS = pytest.mark.parametrize("lock", [*NEEDS, DOCS, DESCRIPTION, GENERATOR], ids=lambda lock: lock.name)
+NODE_LOCKS = [path for path in ROOT.rglob("package-lock.json") if "node_modules" not in path.parts]
 
 
 # --- what the locks say -------------------------------------------------------------------------------------
@@ -56,6 +61,18 @@ def test_a_lock_names_one_version_and_its_hashes(lock: Path) -> None:
         assert hashes, entry
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes), entry
     assert "://" not in lock.read_text()
+
+
+@pytest.mark.parametrize("lock", NODE_LOCKS, ids=lambda lock: lock.parent.name)
+def test_a_lock_of_node_packages_has_hashes_and_no_addresses(lock: Path) -> None:
+    packages: dict[str, dict[str, Any]] = json.loads(lock.read_text())["packages"]
+    wanted = json.loads((lock.parent / "package.json").read_text())
+    named = {**wanted.get("dependencies", {}), **wanted.get("devDependencies", {})}
+    assert named.keys() <= {name.rpartition("node_modules/")[2] for name in packages}
+    assert all(re.fullmatch(r"[0-9.]+", version) for version in named.values()), "exact versions"
+    assert "://" not in lock.read_text()
+    for name, package in packages.items():
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 @COMPLETE

@@ -24,6 +24,7 @@ from app.db.tables import metadata
 from app.main import create_app
 from app.settings import read_settings
 from tests.conftest import SECRETS
+from tests.described import describe
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -45,7 +46,7 @@ TO_BE_RENAMED = {"Session"}
 
 # --- names that are not ours, as the pages quote them -------------------------------------------------------
 
-NOT_CODE = {"HttpOnly", "NaN"}
+NOT_CODE = {"HttpOnly", "NaN", "RateLimit"}
 RINGCENTRAL = {
     *("Active", "Automatic", "CallControl", "Detailed", "Fax", "Inbound", "Missed", "OnDemand", "Outbound"),
     *("PSTN", "ReadCallLog", "ReadCallRecording", "Simple", "SubscriptionWebhook", "VoIP", "Voice"),
@@ -119,6 +120,8 @@ def identifiers() -> frozenset[str]:
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
                 found.add(node.value)
+    for mapping in (ROOT / "app/projections/mappings").glob("*.toml"):
+        found |= set(re.findall(r"[\w.]+", mapping.read_text()))
     found |= set(metadata.tables) | {
         column.name for table in metadata.sorted_tables for column in table.columns
     }
@@ -127,7 +130,7 @@ def identifiers() -> frozenset[str]:
 
 @cache
 def camel_names() -> frozenset[str]:
-    described = json.dumps(openapi()) + (ROOT / "app/ops/dashboard/board.py").read_text()
+    described = json.dumps(describe()) + (ROOT / "app/ops/dashboard/board.py").read_text()
     return frozenset(
         set(map(to_camel, filter(str.isidentifier, identifiers())))
         | identifiers()
@@ -173,16 +176,11 @@ def _scopes(path: Path, tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]
 
 
 @cache
-def openapi() -> dict[str, Any]:
-    return create_app(read_settings(**SECRETS, database_url="sqlite:///unused.db")).openapi()
-
-
-@cache
 def routes() -> tuple[tuple[str, str, frozenset[str]], ...]:
     """Method, path and query parameters of every route, those of the pages for people included."""
     described = [
         (method.upper(), path, frozenset(one["name"] for one in operation.get("parameters", ())))
-        for path, methods in openapi()["paths"].items()
+        for path, methods in describe()["paths"].items()
         for method, operation in methods.items()
     ]
     app = create_app(read_settings(**SECRETS, database_url="sqlite:///unused.db"))
@@ -190,7 +188,7 @@ def routes() -> tuple[tuple[str, str, frozenset[str]], ...]:
         (method, route.path, frozenset({"*"}))
         for route in _flat(app.routes)
         for method in route.methods or ()
-        if route.path not in openapi()["paths"]
+        if route.path not in describe()["paths"]
     ]
     return tuple(described + others)
 

@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
-from app.main import create_app
 from app.ops.health.router import LONGEST_SECONDS
-from app.settings import read_settings
-from tests.conftest import SECRETS
+from tests.described import describe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -24,7 +22,7 @@ def probes() -> dict[str, Any]:
 
 
 def test_the_probes_of_kubernetes_ask_paths_that_answer() -> None:
-    paths = create_app(read_settings(**SECRETS, database_url="sqlite:///unused.db")).openapi()["paths"]
+    paths = describe()["paths"]
     assert set(probes()) == {"startupProbe", "livenessProbe", "readinessProbe"}
     for probe in probes().values():
         address = urlsplit(probe["httpGet"]["path"])

@@ -13,7 +13,14 @@ from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["app.cli.serve", "aiosqlite", "asyncpg", "uvicorn.lifespan.on", "uvicorn.protocols.http.httptools_impl"]
+    [
+        "app.cli.serve",
+        "tests.e2e.warm",
+        "aiosqlite",
+        "asyncpg",
+        "uvicorn.lifespan.on",
+        "uvicorn.protocols.http.httptools_impl",
+    ]
 )
 
 

@@ -53,6 +53,6 @@ async def test_one_webhook_is_followed_from_intake_to_the_final_record(
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    lines = [line for line in path.read_text().splitlines() if line.startswith("{")]
+    *lines, _ = path.read_text().split("\n")  # the last may be half written
     assert lines
     return [json.loads(line) for line in lines]

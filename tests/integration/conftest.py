@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.api.dependencies import Services
 from app.clock import SystemClock
@@ -24,10 +25,15 @@ def waiting_services(services: Services) -> Services:
 
 
 @pytest.fixture
+def waiting_app(waiting_services: Services) -> FastAPI:
+    return build_app(waiting_services)
+
+
+@pytest.fixture
 async def waiting_client(
-    waiting_services: Services, account: AccountId, api_key: str
+    waiting_app: FastAPI, account: AccountId, api_key: str
 ) -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(build_app(waiting_services), api_key) as opened:
+    async with open_client(waiting_app, api_key) as opened:
         yield opened
 
 

@@ -116,3 +116,10 @@ def test_a_loopback_address_is_local() -> None:
     assert read_settings().is_local
     assert read_settings(public_url="http://127.0.0.1:8000").is_local
     assert not read_settings(public_url="https://calls.example.com").is_local
+
+
+@pytest.mark.parametrize("name", ["DELIVERY_RETENTION_DAYS", "IDEMPOTENCY_RETENTION_HOURS"])
+def test_a_former_name_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"AFTERCALL_{name}", "7")
+    with pytest.raises(SettingsError, match=f"AFTERCALL_{name} is now AFTERCALL_RETENTION_"):
+        read_settings()

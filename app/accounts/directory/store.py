@@ -1,16 +1,17 @@
 """The stored directory of an account: its state, and its extensions. Functions take `db` and never commit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.directory.comparing import KnownExtension, compare
 from app.accounts.directory.reading import DirectoryRead
 from app.db.engine import upsert_into
+from app.db.lists import is_one_of
 from app.db.tables import accounts, directories, extensions, work
 from app.ids import UNBOUND_ACCOUNT, AccountId, new_id
 
@@ -86,6 +87,34 @@ async def load_known(db: AsyncConnection, account_id: AccountId) -> list[KnownEx
         )
         for row in await db.execute(query)
     ]
+
+
+async def find_time_zone(db: AsyncConnection, account_id: AccountId, extension_id: str | None) -> str | None:
+    """Return the IANA name of a person's time zone, or else of the account's; None if neither is known."""
+    own = select(extensions.c.time_zone).where(
+        extensions.c.account_id == account_id, extensions.c.extension_id == extension_id
+    )
+    common = select(directories.c.time_zone).where(directories.c.account_id == account_id)
+    either = func.coalesce(own.scalar_subquery(), common.scalar_subquery())
+    found: str | None = await db.scalar(select(either))
+    return found
+
+
+async def find_time_zones(
+    db: AsyncConnection, account_id: AccountId, extension_ids: Collection[str]
+) -> dict[str | None, str | None]:
+    """Return what `find_time_zone` returns for each person, and by None for nobody."""
+    common = select(directories.c.time_zone).where(directories.c.account_id == account_id)
+    default: str | None = await db.scalar(common)
+    found: dict[str | None, str | None] = dict.fromkeys([None, *extension_ids], default)
+    if extension_ids:
+        own = select(extensions.c.extension_id, extensions.c.time_zone).where(
+            extensions.c.account_id == account_id,
+            is_one_of(extensions.c.extension_id, extension_ids),
+            extensions.c.time_zone.is_not(None),
+        )
+        found |= {row.extension_id: row.time_zone for row in await db.execute(own)}
+    return found
 
 
 async def save_read(db: AsyncConnection, account_id: AccountId, read: DirectoryRead, now: datetime) -> int:

@@ -14,10 +14,10 @@ from app.accounts import credentials
 from app.accounts.access import Access
 from app.accounts.config import auth_config, client_config
 from app.accounts.connections import Connections
-from app.accounts.credentials import CredentialKind, Secret
 from app.accounts.onboarding.discovery import discover, learn_own, slot_deadline
 from app.accounts.onboarding.oauth_sign_in import AuthorizationCode, TokenExchange, Unmetered
 from app.accounts.onboarding.users import StoredUsers
+from app.audit import Actor, AuditAction, record
 from app.clock import Clock
 from app.db.engine import Database
 from app.errors import RingCentralError, SettingsError
@@ -38,7 +38,7 @@ class Admitted:
 
     account_id: AccountId
     name: str
-    kind: CredentialKind
+    kind: credentials.CredentialKind
     access: Access
     is_new: bool
 
@@ -71,6 +71,7 @@ class Onboarding:
         client_id: str | None = None,
         client_secret: str | None = None,
         name: str | None = None,
+        by: Actor,
     ) -> Admitted:
         """Store a JWT credential. Without an app of its own it belongs to that of the environment.
 
@@ -79,26 +80,28 @@ class Onboarding:
         stored under another one.
         """
         name = credentials.check_name(name) if name else None
-        secret = Secret(client_id=self._app(client_id, client_secret), client_secret=client_secret, jwt=jwt)
+        secret = credentials.Secret(
+            client_id=self._app(client_id, client_secret), client_secret=client_secret, jwt=jwt
+        )
         auth = self._auth(secret)
         store = MemoryTokenStore()
         token = await self._client(auth, store, Unmetered()).fetch_token()
-        return await self._admit(CredentialKind.JWT, secret, auth, store, token, name)
+        return await self._admit(credentials.CredentialKind.JWT, secret, auth, store, token, name, by)
 
-    async def by_code(self, code: AuthorizationCode, *, name: str | None = None) -> Admitted:
+    async def by_code(self, code: AuthorizationCode, *, name: str | None = None, by: Actor) -> Admitted:
         """Exchange the code of a sign-in for tokens and store them; raises as `by_jwt` does."""
         name = credentials.check_name(name) if name else None
-        secret = Secret(client_id=self._app(None, None), sign_in=secrets.token_hex(12))
+        secret = credentials.Secret(client_id=self._app(None, None), sign_in=secrets.token_hex(12))
         auth = self._auth(secret)
         store = MemoryTokenStore()
         store.token = token = await self._exchange.exchange(auth, code)
-        return await self._admit(CredentialKind.OAUTH, secret, auth, store, token, name)
+        return await self._admit(credentials.CredentialKind.OAUTH, secret, auth, store, token, name, by)
 
     async def learn_own(self) -> float | None:
         """Find the account of the environment's credentials; see `discovery.learn_own`."""
         return await learn_own(self._connections, self._database, self._clock)
 
-    async def remove(self, account_id: AccountId, name: str) -> bool:
+    async def remove(self, account_id: AccountId, name: str, *, by: Actor) -> bool:
         """Delete credentials, and end their session and subscription at RingCentral if it allows that; return
         whether there were any.
 
@@ -112,6 +115,9 @@ class Onboarding:
                 known = await credentials.load_secrets(db, self._vault, account_id, name) or known
         async with self._database.write() as db:
             removed = await credentials.remove(db, account_id, name)
+            if removed:
+                now = self._clock.now()
+                await record(db, now, account_id, AuditAction.CREDENTIALS_REMOVED, by, target=name)
         self._connections.forget()
         if removed and known is not None and known[1] is not None:
             auth = auth_config(self._settings, known[0])
@@ -128,7 +134,7 @@ class Onboarding:
             raise SettingsError("set RC_CLIENT_ID and RC_CLIENT_SECRET, or name the app of these credentials")
         return self._settings.rc_client_id
 
-    def _auth(self, secret: Secret) -> AuthConfig:
+    def _auth(self, secret: credentials.Secret) -> AuthConfig:
         auth = auth_config(self._settings, secret)
         if auth is None:
             raise SettingsError("set RC_CLIENT_ID and RC_CLIENT_SECRET")
@@ -141,12 +147,13 @@ class Onboarding:
 
     async def _admit(
         self,
-        kind: CredentialKind,
-        secret: Secret,
+        kind: credentials.CredentialKind,
+        secret: credentials.Secret,
         auth: AuthConfig,
         store: MemoryTokenStore,
         token: StoredToken,
         name: str | None,
+        by: Actor,
     ) -> Admitted:
         client = self._client(auth, store, await self._users.budget_of(token.owner_id))
         account_id, access = await discover(client, token, self._clock)
@@ -156,6 +163,8 @@ class Onboarding:
             is_new = await credentials.save(
                 db, self._vault, account_id, name, kind, secret, store.token or token, access.to_json(), now
             )
+            told = {"kind": kind.value, "level": access.level.value, "replaced": not is_new}
+            await record(db, now, account_id, AuditAction.CREDENTIALS_ADDED, by, target=name, details=told)
         self._connections.forget()
         log.info(
             "credentials were stored", account_id=account_id, name=name, kind=kind, reach=access.level.value

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars, unbind_contextvars
 
 from app import metrics
+from app.api.usage.recent import RecentRequests
+from app.api.usage.use import KeyUse, use_of
 from app.clock import Clock
 from app.log_repeats import Repeats
 
@@ -44,8 +46,10 @@ class RequestLog:
     `intake` is the path of deliveries, which are counted and logged there.
     """
 
-    def __init__(self, clock: Clock, intake: str) -> None:
+    def __init__(self, clock: Clock, intake: str, recent: RecentRequests | None = None) -> None:
+        """`recent` collects the requests of each key."""
         self._clock = clock
+        self._recent = recent
         self._intake = intake
         self._routes: list[Route] = []
         self._repeats = Repeats(clock)
@@ -64,6 +68,7 @@ class RequestLog:
         """Pass one request to `app`, and count and log it."""
         request_id = read_request_id(scope)
         is_delivery = scope["path"] == self._intake
+        use = use_of(scope)
         started, status, seconds = self._clock.monotonic(), 0, 0.0
 
         async def noted(message: Message) -> None:
@@ -82,7 +87,9 @@ class RequestLog:
             if is_delivery:
                 self._note_delivery(status)
             else:
-                self._note(scope, status, seconds, self._clock.monotonic() - started)
+                whole_seconds = self._clock.monotonic() - started
+                self._note(scope, status, seconds, whole_seconds)
+                self._collect(scope, use, status, whole_seconds, request_id)
                 unbind_contextvars(*_BOUND)
             reset_contextvars(**tokens)
 
@@ -106,6 +113,19 @@ class RequestLog:
             seconds=round(whole_seconds, 4),
             **_named_call(scope),
         )
+
+    def _collect(self, scope: Scope, use: KeyUse, status: int, seconds: float, request_id: str) -> None:
+        """Keep a request of a key for its author."""
+        if self._recent is None or use.owner is None or use.key_id is None:
+            return
+        told = {
+            "method": scope["method"],
+            "route": self._route_of(scope).partition(" ")[2] or None,
+            "status": status or None,
+            "milliseconds": round(seconds * 1000),
+            "request_id": request_id,
+        }
+        self._recent.add((use.owner, use.key_id), told)
 
     def _note_delivery(self, status: int) -> None:
         if status >= 400 and status != 503:

@@ -4,6 +4,7 @@ from app.api.problems.handlers import MOST_ERRORS, install
 from app.api.problems.responses import (
     MEDIA_TYPE,
     caller_error_response,
+    open_problem_responses,
     problem_body,
     problem_response,
     problem_responses,
@@ -17,6 +18,7 @@ __all__ = [
     "ProblemCode",
     "caller_error_response",
     "install",
+    "open_problem_responses",
     "problem_body",
     "problem_response",
     "problem_responses",

@@ -4,14 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
-from app.api.problems.responses import MEDIA_TYPE, PROBLEM_REFERENCE, Problem
+from app.api.problems.responses import MEDIA_TYPE, PROBLEM_REFERENCE, Problem, open_problem_responses
 from app.api.problems.types import PROBLEM_TYPES, Fault
+from app.api.schemas import ApiModel
 from app.errors import NotFound
 
 
-class Explanation(BaseModel):
+class Explanation(ApiModel):
     """What all problems of one type have in common."""
 
     model_config = ConfigDict(
@@ -30,18 +31,19 @@ class Explanation(BaseModel):
     title: str
     status: int
     fault: Fault
-    whatToDo: str  # noqa: N815 - as it is on the wire
+    what_to_do: str
 
 
 def describe(app: FastAPI) -> None:
     """Add the route that explains problem types, and put problems into the OpenAPI document of `app`."""
     app.add_api_route(
         "/problems/{kind}",
-        _explain,
+        explain_problem,
         tags=["problems"],
         summary="Explain a type of problem",
         response_model=Explanation,
-        responses={404: {"description": "Not Found", "content": {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}}}},
+        responses=open_problem_responses(404),
+        openapi_extra={"security": []},
     )
     plain = app.openapi
 
@@ -53,7 +55,7 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-async def _explain(kind: Annotated[str, Path(examples=["not-found"])]) -> JSONResponse:
+async def explain_problem(kind: Annotated[str, Path(examples=["not-found"])]) -> JSONResponse:
     """Explain what the `type` of a problem means and what to do about it."""
     if kind not in PROBLEM_TYPES:
         raise NotFound(f"There is no problem type {kind}")

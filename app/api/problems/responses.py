@@ -11,16 +11,19 @@ from typing import Any, Literal
 
 from fastapi import Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from structlog.contextvars import get_contextvars
 
 from app.api.problems.types import PROBLEM_TYPES, Fault
+from app.api.schemas import ApiModel, OpenModel
 from app.errors import (
     AddressTooLong,
     CallerError,
     HeadersTooLarge,
     PayloadTooLarge,
     RangeNotSatisfiable,
+    TooManyExports,
+    TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -30,7 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
-class FieldError(BaseModel):
+class FieldError(ApiModel):
     """One error in a request."""
 
     pointer: str | None = Field(
@@ -45,11 +48,10 @@ class FieldError(BaseModel):
     detail: str = Field(description="What is wrong with it.", examples=["Must be at most 200"])
 
 
-class Problem(BaseModel):
+class Problem(OpenModel):
     """An error (RFC 9457). Some types have further members, such as `candidates`."""
 
     model_config = ConfigDict(
-        extra="allow",
         json_schema_extra={
             "example": {
                 "type": "/problems/not-found",
@@ -71,7 +73,7 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = Field(
         None, description="If validation failed: each error, up to twenty."
     )
-    requestId: str | None = Field(  # noqa: N815 - as it is on the wire
+    request_id: str | None = Field(
         None,
         description="The `X-Request-Id` of the response. The service's log lines have it too.",
         examples=["5f3a9c0d1e2b4a68"],
@@ -80,12 +82,17 @@ class Problem(BaseModel):
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that can end in these problems, besides 401, 403, 422 and 503."""
+    return open_problem_responses(401, 403, 422, 503, *statuses)
+
+
+def open_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route without a key that can end in these problems."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": PROBLEM_REFERENCE}},
         }
-        for status in sorted({401, 403, 422, 503, *statuses})
+        for status in sorted(set(statuses))
     }
 
 
@@ -168,6 +175,10 @@ def _headers_of(error: CallerError) -> dict[str, str]:
             return {"Connection": "close"}  # the rest of the request is not read
         case UnsupportedMediaType():
             return {"Accept": "application/json"}
+        case TooManyRequests() if "retryAfterSeconds" in error.extra:
+            return {"Retry-After": str(error.extra["retryAfterSeconds"])}
         case RangeNotSatisfiable() if "total" in error.extra:
             return {"Content-Range": f"bytes */{error.extra['total']}"}
+        case TooManyExports() if "retrySeconds" in error.extra:
+            return {"Retry-After": str(error.extra["retrySeconds"])}
     return {}

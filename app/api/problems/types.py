@@ -8,19 +8,27 @@ from app.errors import (
     AddressTooLong,
     AmbiguousCall,
     BadInput,
+    CallErased,
     CallerError,
     Conflict,
+    CursorExpired,
     Forbidden,
     HeadersTooLarge,
+    HeldCalls,
     HistoryChanged,
+    NotAcceptable,
     NotFound,
+    OriginRefused,
     PayloadTooLarge,
     PreconditionFailed,
     PreconditionRequired,
     RangeNotSatisfiable,
+    TooManyExports,
+    TooManyRequests,
     Unauthenticated,
     Unprocessable,
     UnsupportedMediaType,
+    VersionExpired,
 )
 
 Fault = Literal["caller", "service", "operator", "ringcentral", "limit"]
@@ -63,11 +71,24 @@ _CALLER_REMEDIES: dict[type[CallerError], str] = {
     Unprocessable: "The request is well-formed; `detail` says why it cannot be carried out.",
     Unauthenticated: "Send `Authorization: Bearer <API key>` with a key that has not been revoked.",
     Forbidden: "Use a key with the scope that `requiredScope` names.",
+    OriginRefused: (
+        "Ask the operator to add the origin to the key: `aftercall keys set <keyId> --origin <origin>`."
+    ),
+    TooManyRequests: (
+        "Wait for `Retry-After` seconds. `RateLimit` tells how many requests are left, so slow down before."
+    ),
     NotFound: "Check the id. A call exists from its first event on; notes can be attached before that.",
+    NotAcceptable: "Send `Accept` with one of `available`, or leave it out.",
     Conflict: "Read the current state, then decide again.",
     AmbiguousCall: "Use the id of one of the `candidates`.",
     HistoryChanged: (
         "Read every change again from `cursor=<startFrom>`. Treat the state here as authoritative."
+    ),
+    VersionExpired: "Read the call as it is now, or a version from `oldestVersion` on.",
+    CallErased: "Delete your own copy of the call. It does not come back.",
+    HeldCalls: "End the legal hold of the calls, or erase the others with `spareHeld`.",
+    CursorExpired: (
+        "Read the state of all calls from `/v1/calls`, then the changes from `cursor=<startFrom>` on."
     ),
     PreconditionFailed: "Read the resource again, then repeat the request with its new ETag.",
     PreconditionRequired: "Send `If-Match` with the ETag that you read.",
@@ -76,6 +97,7 @@ _CALLER_REMEDIES: dict[type[CallerError], str] = {
     HeadersTooLarge: "Send fewer or shorter headers. Cookies of other services are a common cause.",
     UnsupportedMediaType: "Send `Content-Type: application/json`.",
     RangeNotSatisfiable: "Request a range that starts before the end; `Content-Range` gives the size.",
+    TooManyExports: "Wait until one has ended, or repeat the request after `Retry-After` seconds.",
 }
 
 PROBLEM_TYPES: dict[str, ProblemType] = {

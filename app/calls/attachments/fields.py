@@ -7,20 +7,13 @@ import json
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from app.values.exact_json import find_text_fault
 from app.values.storable import find_unstorable
 
 SOURCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+~-]*$"
 _MAX_ORIGINAL_BYTES = 8_192
-
-
-class Input(BaseModel):
-    """The base of request bodies: camelCase, and unknown fields are refused, not dropped."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
 def _check_text(value: str) -> str:

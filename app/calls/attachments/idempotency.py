@@ -21,7 +21,7 @@ from app.ids import UNBOUND_ACCOUNT
 
 MAX_KEY = 255
 
-_WRITTEN = {"title": None, "text": "", "author": None}
+_WRITTEN = {"title": None, "text": "", "plainText": "", "author": None}
 """What people wrote into a note, as a response shows it once the note is deleted."""
 
 
@@ -46,7 +46,7 @@ async def find_response(ledger: Ledger, key_id: str, key: str, digest: str) -> S
     Raises Unprocessable if the key was used for another request.
     """
     query = select(idempotency_keys).where(
-        _is_of_account(ledger),
+        is_of_account(ledger),
         idempotency_keys.c.key_id == key_id,
         idempotency_keys.c.key == key,
     )
@@ -60,7 +60,16 @@ async def find_response(ledger: Ledger, key_id: str, key: str, digest: str) -> S
 
 async def save_response(ledger: Ledger, key_id: str, key: str, digest: str, response: StoredResponse) -> None:
     """Store a response, in the transaction that does the work."""
-    row = {
+    await ledger.db.execute(
+        insert(idempotency_keys).values(stored_row(ledger, key_id, key, digest, response))
+    )
+
+
+def stored_row(
+    ledger: Ledger, key_id: str, key: str, digest: str, response: StoredResponse
+) -> dict[str, Any]:
+    """Return the row of a stored response."""
+    return {
         "account_id": ledger.account_id,
         "key_id": key_id,
         "key": key,
@@ -70,7 +79,6 @@ async def save_response(ledger: Ledger, key_id: str, key: str, digest: str, resp
         "body": response.body,
         "created_at": ledger.now,
     }
-    await ledger.db.execute(insert(idempotency_keys).values(row))
 
 
 async def forget_notes(ledger: Ledger, note_ids: Iterable[str]) -> None:
@@ -80,13 +88,13 @@ async def forget_notes(ledger: Ledger, note_ids: Iterable[str]) -> None:
     """
     stored = idempotency_keys
     shows_one = is_one_of(stored.c.body["id"].as_string(), note_ids)
-    for row in (await ledger.db.execute(select(stored).where(_is_of_account(ledger), shows_one))).all():
+    for row in (await ledger.db.execute(select(stored).where(is_of_account(ledger), shows_one))).all():
         own = and_(
             stored.c.account_id == row.account_id, stored.c.key_id == row.key_id, stored.c.key == row.key
         )
         await ledger.db.execute(update(stored).where(own).values(body={**row.body, **_WRITTEN}))
 
 
-def _is_of_account(ledger: Ledger) -> ColumnElement[bool]:
+def is_of_account(ledger: Ledger) -> ColumnElement[bool]:
     """Match the account's responses, and those from before `~` was bound to it."""
     return idempotency_keys.c.account_id.in_({ledger.account_id, UNBOUND_ACCOUNT})

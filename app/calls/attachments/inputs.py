@@ -1,6 +1,9 @@
 """Request bodies of attachments, and the table columns that they become."""
 
+import asyncio
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -14,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from app.api.schemas import ApiInput
 from app.api.timestamps import Timestamp
 from app.calls.attachments.fields import (
-    Input,
     LongText,
     OriginalJson,
     Score,
@@ -27,12 +30,14 @@ from app.calls.attachments.fields import (
     Text,
     WebAddress,
 )
-from app.calls.attachments.labels import read_label
+from app.calls.attachments.rules.labels import read_label
+from app.calls.attachments.rules.notes import NoteFormat, stored_texts
+from app.calls.attachments.rules.sentiments import Maker, maker_of
 
 _AUTHOR_FIELDS = ("id", "name", "email")
 
 
-class Author(Input):
+class Author(ApiInput):
     """The author, as the CRM knows them; at least one of the three fields."""
 
     model_config = ConfigDict(
@@ -61,11 +66,8 @@ def _named(value: Any) -> Any:
 AuthorField = Annotated[Author, BeforeValidator(_named, json_schema_input_type=Author | ShortText)]
 
 
-class NoteFormat(StrEnum):
-    PLAIN = "plain"
-    MARKDOWN = "markdown"
-    HTML = "html"
-
+_LONG_MARKUP = 4_096
+"""Characters. Longer texts are read in a thread, so that other requests go on."""
 
 _NOTE: JsonValue = {
     "text": "Dana wants an offer for 40 seats by Friday.",
@@ -77,7 +79,7 @@ _NOTE: JsonValue = {
 }
 
 
-class NoteIn(Input):
+class NoteIn(ApiInput):
     """A new note."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_NOTE, {"text": "Call back on Friday."}]})
@@ -88,7 +90,9 @@ class NoteIn(Input):
     )
     title: ShortText | None = None
     format: NoteFormat = Field(
-        NoteFormat.PLAIN, description="The format of `text`, which is stored unchanged in any format."
+        NoteFormat.PLAIN,
+        description="The format of `text`. HTML is sanitised before it is stored; other formats are stored "
+        "unchanged.",
     )
     author: AuthorField | None = Field(None, description="An object, or just a name.")
     source: SourceName = Field("api", description="The system or role that the note comes from.")
@@ -114,11 +118,22 @@ class NoteIn(Input):
         return row if self.created_at is None else row | {"created_at": self.created_at}
 
 
+async def stored_note(note: NoteIn) -> dict[str, Any]:
+    """Return the columns of a new note. Call it outside of transactions: reading long markup takes a while.
+
+    Raises Unprocessable, see `stored_texts`.
+    """
+    columns = note.columns()
+    read: Callable[..., dict[str, Any]] = partial(stored_texts, note.format.value, note.text)
+    is_long = note.format is not NoteFormat.PLAIN and len(note.text) > _LONG_MARKUP
+    return columns | (await asyncio.to_thread(read) if is_long else read())
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-class NotePatch(Input):
+class NotePatch(ApiInput):
     """Changes to a note; omitted fields keep their values (RFC 7396)."""
 
     model_config = ConfigDict(
@@ -146,7 +161,7 @@ class ScopeType(StrEnum):
     PERIOD = "period"
 
 
-class ScopeIn(Input):
+class ScopeIn(ApiInput):
     """What a sentiment is about: the whole call, one party, or a period of the call."""
 
     type: ScopeType = ScopeType.CALL
@@ -168,7 +183,7 @@ class ScopeIn(Input):
         return self
 
 
-class SentimentIn(Input):
+class SentimentIn(ApiInput):
     """How the call went, according to one source."""
 
     model_config = ConfigDict(
@@ -196,6 +211,11 @@ class SentimentIn(Input):
     )
     score: Score | None = Field(None, description="From -1 (negative) to 1 (positive).")
     confidence: Share | None = None
+    made_by: Maker | None = Field(
+        None,
+        description="Who made it. If omitted, sources such as `agent:711000101` are a person, and all others "
+        "a machine. A machine's sentiment never replaces a person's.",
+    )
     scope: ScopeIn = Field(default_factory=lambda: ScopeIn(type=ScopeType.CALL))
     original: OriginalJson = Field(
         None, description="The source's own value, in any form. It is stored and returned unchanged."
@@ -205,6 +225,10 @@ class SentimentIn(Input):
     def _check_label(self) -> Self:
         read_label(self.label, self.score)
         return self
+
+    def slot(self, source: str) -> Mapping[str, str]:
+        """Return the place of this sentiment among those of its call."""
+        return {"source": source, "made_by": maker_of(source, self.made_by).value}
 
     def columns(self) -> dict[str, Any]:
         # A word that is not a label is the source's own value, unless the source sent another one.
@@ -219,7 +243,7 @@ class SentimentIn(Input):
         }
 
 
-class DispositionIn(Input):
+class DispositionIn(ApiInput):
     """The result of the call, according to the agent."""
 
     model_config = ConfigDict(
@@ -236,7 +260,7 @@ class DispositionIn(Input):
         return {**_columns(self, "code", "label"), "author": _json(self.author)}
 
 
-class LinkedObject(Input):
+class LinkedObject(ApiInput):
     """One CRM object that the call was written to."""
 
     type: ShortText = Field(examples=["contact"])
@@ -245,7 +269,7 @@ class LinkedObject(Input):
     at: Timestamp | None = Field(None, description="When the call was written to it.")
 
 
-class LinkIn(Input):
+class LinkIn(ApiInput):
     """The objects of one CRM that the call was written to. Replaces all earlier ones of that CRM."""
 
     model_config = ConfigDict(

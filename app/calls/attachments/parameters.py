@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Query, Request
 
 from app.calls.attachments.fields import SOURCE_PATTERN
 from app.calls.attachments.idempotency import MAX_KEY
 from app.calls.attachments.preconditions import Precondition
+from app.calls.attachments.rules.sentiments import Maker
 from app.ids import NoteId
 
 NoteIdPath = Annotated[
@@ -20,6 +21,10 @@ SourcePath = Annotated[
         description="The source of the sentiment. A call has one sentiment per source.",
         examples=["ringsense"],
     ),
+]
+MadeBy = Annotated[
+    Maker | None,
+    Query(alias="madeBy", description="Whose of the two sentiments that a source can have."),
 ]
 CrmPath = Annotated[str, Path(max_length=64, pattern=SOURCE_PATTERN, examples=["hubspot"])]
 IfMatch = Annotated[

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, delete, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.audit import SERVICE, AuditAction, record
 from app.calls import accounts, store
 from app.calls.attachments.idempotency import forget_notes
 from app.calls.attachments.store import record_change
@@ -52,6 +53,7 @@ async def bind_account(db: AsyncConnection, account_id: AccountId, now: datetime
     for kind in KINDS:
         await _drop_older_of_both(db, kind, account_id)
     await accounts.bind(db, account_id, now)
+    await record(db, now, account_id, AuditAction.ACCOUNT_BOUND, SERVICE)
     async with open_ledger(db, account_id, now) as ledger:
         await join_parked(ledger, await _find_calls_of_parked(ledger))
     return True

@@ -8,7 +8,7 @@ A change of an attachment is a change of its call: one version and one timeline 
 attachments are silent; their joining is an event. RingCentral's records never touch these tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,14 +19,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls import store
 from app.calls.attachments.idempotency import forget_notes
 from app.calls.attachments.preconditions import ANY_STATE, Precondition
-from app.calls.attachments.stored import NOTE, AttachmentKind, StoredAttachment
+from app.calls.attachments.rules.notes import stored_texts
+from app.calls.attachments.rules.receipts import is_unchanged
+from app.calls.attachments.stored import CONVERSATION_KINDS, NOTE, AttachmentKind, StoredAttachment
 from app.calls.attachments.subjects import Subject, check_name, load_subject
 from app.calls.ledger import Ledger
+from app.calls.lifetime.tombstones import check_not_erased
 from app.calls.model import Call
+from app.db.lists import is_one_of
 from app.db.tables import notes
 from app.errors import NotFound
 from app.ids import AccountId, NoteId, new_id
-from app.values.exact_json import is_same
 
 
 class Effect(StrEnum):
@@ -44,17 +47,29 @@ class WriteResult:
     attachment: StoredAttachment
     effect: Effect
 
+    @property
+    def status(self) -> int:
+        """The HTTP status of the write: 202 while it waits for its call, 201 if it is new, otherwise 200."""
+        if self.attachment.parked:
+            return 202
+        return 201 if self.effect is Effect.CREATED else 200
+
 
 async def add_note(ledger: Ledger, name: str, note: Mapping[str, Any]) -> WriteResult:
     """Attach a note to the call with this name, or park it.
 
-    `note` has the columns `source`, `external_id`, `title`, `text`, `format`, `author`, and `created_at` if
-    it was not written just now. A note with the same `source` and `external_id` is the same note and takes
-    the new content.
-
     Raises AmbiguousCall, NotFound (an id of ours that does not exist) and Unprocessable.
     """
-    subject = await load_subject(ledger, name)
+    return await write_note(ledger, await load_subject(ledger, name), note)
+
+
+async def write_note(ledger: Ledger, subject: Subject, note: Mapping[str, Any]) -> WriteResult:
+    """Attach a note to a call, or park it.
+
+    `note` has the columns `source`, `external_id`, `title`, `author`, those of `stored_texts`, and
+    `created_at` if it was not written just now. A note with the same `source` and `external_id` is the same
+    note and takes the new content.
+    """
     existing = None
     if note["external_id"] is not None:
         existing = await find_in_slot(ledger, NOTE, subject, note)
@@ -67,9 +82,15 @@ async def add_note(ledger: Ledger, name: str, note: Mapping[str, Any]) -> WriteR
 async def change_note(
     ledger: Ledger, name: str, note_id: NoteId, content: Mapping[str, Any], precondition: Precondition
 ) -> WriteResult:
-    """Change the given columns of a note. Raises NotFound, PreconditionFailed and Unprocessable."""
+    """Change the given columns of a note, of which `plain_text` follows from the others.
+
+    Raises NotFound, PreconditionFailed and Unprocessable.
+    """
     note, call = await _load_note(ledger, name, note_id)
     precondition.check(note)
+    if not content.keys().isdisjoint({"text", "format"}):
+        text, format_ = (content.get(column, note.columns[column]) for column in ("text", "format"))
+        content = {**content, **stored_texts(format_, text)}
     return await _change(ledger, call, note, content)
 
 
@@ -81,6 +102,20 @@ async def remove_note(ledger: Ledger, name: str, note_id: NoteId, precondition: 
     await _remove(ledger, call, note)
 
 
+async def remove_notes(ledger: Ledger, note_ids: Collection[NoteId]) -> None:
+    """Remove these notes, of calls and parked ones; each is a change of its call."""
+    if not note_ids:
+        return
+    mine = notes.c.account_id == ledger.account_id, is_one_of(notes.c.note_id, note_ids)
+    rows = (await ledger.db.execute(select(notes).where(*mine).order_by(notes.c.note_id))).mappings().all()
+    found = [StoredAttachment.read(NOTE, row) for row in rows]
+    subjects = {note.subject for note in found if not note.parked}
+    its_calls = await store.load_by_ids(ledger.db, ledger.account_id, subjects)
+    await forget_notes(ledger, note_ids)
+    for note in found:
+        await _remove(ledger, None if note.parked else its_calls.get(note.subject), note)
+
+
 async def put(
     ledger: Ledger,
     kind: AttachmentKind,
@@ -89,7 +124,7 @@ async def put(
     content: Mapping[str, Any],
     precondition: Precondition = ANY_STATE,
 ) -> WriteResult:
-    """Fill a slot of the call with this name, such as its sentiment of one source or its links in one CRM.
+    """Fill a slot of the call with this name.
 
     Raises AmbiguousCall, NotFound (an id of ours that does not exist), Unprocessable, PreconditionFailed.
     """
@@ -104,9 +139,9 @@ async def fill(
     content: Mapping[str, Any],
     precondition: Precondition = ANY_STATE,
 ) -> WriteResult:
-    """Fill a slot of a subject that is loaded already: a second copy of its call would overwrite it.
+    """Fill a slot of a subject, such as its sentiment of one source or its links in one CRM.
 
-    Raises PreconditionFailed.
+    Load the call of a subject once: a second copy would overwrite it. Raises PreconditionFailed.
     """
     existing = await find_in_slot(ledger, kind, subject, slot)
     precondition.check(existing)
@@ -141,14 +176,15 @@ async def find_all(
     """
     check_name(name)
     call_id = await store.find_id(db, account_id, name)
-    found = await _load_of_subject(db, account_id, kind, call_id or name)
+    found = await load_of_subject(db, account_id, kind, call_id or name)
     if call_id is None and not found:
         # Between the two queries the call may have been created and the parked attachments may have joined
         # it.
         call_id = await store.find_id(db, account_id, name)
         if call_id is None:
+            await check_not_erased(db, account_id, name)
             raise NotFound(f"No call is known as {name}, and no {kind.word} waits for one")
-        found = await _load_of_subject(db, account_id, kind, call_id)
+        found = await load_of_subject(db, account_id, kind, call_id)
     return found
 
 
@@ -177,6 +213,7 @@ async def load_note(
         note = StoredAttachment.read(NOTE, row)
         if note.subject == name or note.subject in await store.find_ids(db, account_id, name):
             return note
+    await check_not_erased(db, account_id, name)
     raise NotFound(f"The call {name} has no note {note_id}")
 
 
@@ -198,6 +235,8 @@ def record_change(ledger: Ledger, call: Call | None, event: str, attachment: Sto
     """Make a change of an attachment a change of its call; nothing while it is parked."""
     if call is not None:
         ledger.change(call, event, **attachment.event_data())
+        if attachment.kind in CONVERSATION_KINDS:
+            ledger.pass_on(call)
 
 
 async def _create(
@@ -220,7 +259,7 @@ async def _create(
 async def _change(
     ledger: Ledger, call: Call | None, attachment: StoredAttachment, content: Mapping[str, Any]
 ) -> WriteResult:
-    if all(is_same(attachment.columns[column], value) for column, value in content.items()):
+    if is_unchanged(attachment.columns, content):
         return WriteResult(attachment, Effect.UNCHANGED)
     kind = attachment.kind
     statement = (
@@ -249,9 +288,10 @@ def _not_attached(kind: AttachmentKind, name: str) -> NotFound:
     return NotFound(f"The call {name} has no such {kind.word}")
 
 
-async def _load_of_subject(
+async def load_of_subject(
     db: AsyncConnection, account_id: AccountId, kind: AttachmentKind, subject: str
 ) -> list[StoredAttachment]:
+    """Return the attachments of this kind to a call, or under a name, oldest first."""
     table = kind.table
     query = (
         select(table)

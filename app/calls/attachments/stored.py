@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import RowMapping, Table
+from sqlalchemy import Table
 
+from app.calls.attachments.rules.notes import shown_texts
 from app.db.tables import crm_links, dispositions, notes, sentiments
 from app.values.times import time_text
 
-_PLACE_COLUMNS = frozenset({"account_id", "subject", "parked"})
+_NOT_CONTENT = frozenset({"account_id", "subject", "parked", "plain_text", "made_by"})
+"""Where an attachment is, what follows from the rest, and what is part of its key and never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ NOTE = AttachmentKind(
         "externalId": "external_id",
         "title": "title",
         "text": "text",
+        "plainText": "plain_text",
         "format": "format",
         "author": "author",
     },
@@ -57,13 +60,17 @@ NOTE = AttachmentKind(
 SENTIMENT = AttachmentKind(
     word="sentiment",
     table=sentiments,
-    slot=("source",),
-    row_key=("subject", "source"),
-    order=("source",),
+    slot=("source", "made_by"),
+    row_key=("subject", "source", "made_by"),
+    order=("source", "made_by"),
     created="sentiment.set",
     changed="sentiment.set",
-    event_fields={"source": "source", "label": "label"},
-    shown={name: name for name in ("source", "label", "score", "confidence", "scope", "original")},
+    event_fields={"source": "source", "label": "label", "madeBy": "made_by"},
+    shown={
+        "source": "source",
+        "madeBy": "made_by",
+        **{name: name for name in ("label", "score", "confidence", "scope", "original")},
+    },
 )
 DISPOSITION = AttachmentKind(
     word="disposition",
@@ -88,6 +95,8 @@ LINK = AttachmentKind(
     shown={name: name for name in ("crm", "objects")},
 )
 KINDS = (NOTE, SENTIMENT, DISPOSITION, LINK)
+CONVERSATION_KINDS = (NOTE, DISPOSITION)
+"""What a CRM is told of the main call although it is attached to another call of the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +108,10 @@ class StoredAttachment:
     """The id of the call; while parked, the name under which it waits for its call."""
     parked: bool
     version: int
-    columns: RowMapping
+    columns: Mapping[Any, Any]
 
     @classmethod
-    def read(cls, kind: AttachmentKind, columns: RowMapping) -> Self:
+    def read(cls, kind: AttachmentKind, columns: Mapping[Any, Any]) -> Self:
         return cls(kind, columns["subject"], columns["parked"], columns["version"], columns)
 
     @property
@@ -125,7 +134,7 @@ class StoredAttachment:
 
         A version alone does not identify content: a restored database assigns the same version again.
         """
-        content = {name: value for name, value in self.columns.items() if name not in _PLACE_COLUMNS}
+        content = {name: value for name, value in self.columns.items() if name not in _NOT_CONTENT}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
     @property
@@ -145,6 +154,7 @@ class StoredAttachment:
             "sessionRef": self.subject if self.parked else None,
             "status": "parked" if self.parked else "attached",
             **{field: columns[name] for field, name in self.kind.shown.items()},
+            **(shown_texts(columns) if self.kind is NOTE else {}),
             "version": self.version,
             "createdAt": time_text(columns["created_at"]),
             "updatedAt": time_text(columns["updated_at"]),

@@ -1,6 +1,6 @@
 """Finds what an attachment belongs to: a call, or the name under which the attachment waits for its call."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import accounts, store
 from app.calls.ledger import Ledger, open_ledger
+from app.calls.lifetime.tombstones import erased_call, find_erased_calls
 from app.calls.model import NO_SESSION, Call
-from app.errors import NotFound, Unprocessable
+from app.calls.store import several_calls
+from app.errors import CallerError, NotFound, Unprocessable
 from app.ids import MAX_OUTSIDE_ID, UNBOUND_ACCOUNT, AccountId, is_alias
 
 _OWN_ID = "call_"
@@ -26,8 +28,10 @@ class Subject:
 
 
 @asynccontextmanager
-async def open_account(db: AsyncConnection, account_id: AccountId, now: datetime) -> AsyncIterator[Ledger]:
-    """Open the ledger of an account for the transaction of `db`; `~` is resolved first."""
+async def open_account(
+    db: AsyncConnection, account_id: AccountId, now: datetime, key_id: str | None = None
+) -> AsyncIterator[Ledger]:
+    """Open the ledger of an account for the changes of an API key; `~` is resolved first."""
     account_id = await accounts.resolve(db, account_id)
     if account_id == UNBOUND_ACCOUNT:
         # Resolved again under the lock of `~`: it may have been bound just now, and what is parked under it
@@ -35,6 +39,7 @@ async def open_account(db: AsyncConnection, account_id: AccountId, now: datetime
         await accounts.lock(db, UNBOUND_ACCOUNT, now)
         account_id = await accounts.resolve(db, UNBOUND_ACCOUNT)
     async with open_ledger(db, account_id, now) as ledger:
+        ledger.made_by = key_id
         yield ledger
 
 
@@ -62,14 +67,50 @@ def check_name(name: str) -> str:
     return name
 
 
+async def load_subjects(ledger: Ledger, names: Collection[str]) -> dict[str, Subject | CallerError]:
+    """Return what attachments under each of these names belong to, or why nothing can be attached to it.
+
+    Two names of a call lead to one object: see `store.fill`. A handful of statements, however many names.
+    """
+    found: dict[str, Subject | CallerError] = {}
+    for name in dict.fromkeys(names):
+        try:
+            check_name(name)
+        except CallerError as error:
+            found[name] = error
+    left = [name for name in dict.fromkeys(names) if name not in found]
+    single = await store.find_by_aliases(ledger.db, ledger.account_id, left)
+    found |= {name: Subject(call.call_id, call) for name, call in single.items()}
+    left = [name for name in left if name not in found]
+    erased = await find_erased_calls(ledger.db, ledger.account_id, left)
+    several = await store.find_ambiguous(ledger.db, ledger.account_id, left)
+    for name in left:
+        try:
+            found[name] = _unknown(name, several.get(name, ()), erased.get(name))
+        except CallerError as error:
+            found[name] = error
+    return found
+
+
+def _unknown(name: str, candidates: Sequence[str], erased_at: datetime | None) -> Subject:
+    if candidates:
+        raise several_calls(name, candidates)
+    if erased_at is not None:
+        raise erased_call(name, erased_at)
+    if name.startswith(_OWN_ID):
+        raise NotFound(f"There is no call {name}")
+    return Subject(name, None)
+
+
 async def load_subject(ledger: Ledger, name: str) -> Subject:
     """Return what an attachment under this name belongs to.
 
-    Raises AmbiguousCall, NotFound (an id of ours that does not exist) and Unprocessable (see check_name).
+    Raises AmbiguousCall, CallErased, NotFound (an id of ours that does not exist) and Unprocessable (see
+    check_name).
     """
     call = await store.find_call(ledger.db, ledger.account_id, check_name(name))
     if call is not None:
         return Subject(call.call_id, call)
-    if name.startswith(_OWN_ID):
-        raise NotFound(f"There is no call {name}")
-    return Subject(name, None)
+    # Nothing may wait for a call that does not come back.
+    erased = await find_erased_calls(ledger.db, ledger.account_id, [name])
+    return _unknown(name, (), erased.get(name))

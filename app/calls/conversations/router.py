@@ -11,6 +11,7 @@ from app.api.problems import problem_responses
 from app.calls import store
 from app.calls.conversations.schemas import ConversationOut
 from app.calls.conversations.view import load_conversation, load_conversation_of
+from app.calls.lifetime.tombstones import check_not_erased
 from app.calls.names import NAME_PATTERN
 from app.errors import NotFound
 from app.values.exact_json import write_json
@@ -46,7 +47,7 @@ _AN_ETAG: dict[int | str, dict[str, Any]] = {
     "/conversations/{conversation}",
     response_model=ConversationOut,
     summary="Get a conversation",
-    responses=_AN_ETAG | problem_responses(404, 409),
+    responses=_AN_ETAG | problem_responses(404, 409, 410),
 )
 async def get_conversation(
     services: CurrentServices,
@@ -63,6 +64,8 @@ async def get_conversation(
             found = await load_conversation(db, key.account_id, conversation)
         else:
             call_id = await store.find_id(db, key.account_id, conversation)
+            if call_id is None:
+                await check_not_erased(db, key.account_id, conversation)
             found = None if call_id is None else await load_conversation_of(db, key.account_id, call_id)
     if found is None:
         what = "conversation" if conversation.startswith(_PREFIX) else "call"

@@ -6,7 +6,8 @@ from fastapi import Query
 
 LONGEST_CURSOR = 32
 LONGEST_WAIT_SECONDS = 60
-_MAX_CHANGES = 500
+DEFAULT_LIMIT = 100
+MOST_CHANGES = 500
 
 Wait = Annotated[
     float | None,
@@ -17,7 +18,7 @@ Wait = Annotated[
         examples=[20],
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=_MAX_CHANGES, description="The maximum number of items.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_CHANGES, description="The maximum number of items.")]
 FeedCursor = Annotated[
     str | None,
     Query(

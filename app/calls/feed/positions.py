@@ -6,8 +6,11 @@ written. If the number is assigned again, the mark differs. Each cursor thus det
 a base backup or a copied SQLite file, and the operator has nothing to do.
 
 A position whose change was deleted with its call is valid if later changes exist: numbers have no gaps, so
-this history had the change. Positions without a mark, from earlier versions, are checked by their number
-alone.
+this history had the change. Changes that were removed after their retention are those up to the *floor* of
+the account; a position below it is refused, since the changes between the two would be missed. The beginning
+is not below it: from there, all changes that are kept are read.
+
+Positions without a mark, from earlier versions, are checked by their number alone.
 """
 
 import hashlib
@@ -15,11 +18,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import accounts, timeline
-from app.errors import BadInput, HistoryChanged
+from app.errors import BadInput, CursorExpired, HistoryChanged
 from app.ids import AccountId
 
 _LONGEST_NUMBER = 19
@@ -66,19 +69,37 @@ def mark_of(row: Any) -> str:
 
 async def load_end(db: AsyncConnection, account_id: AccountId) -> Position:
     """Return the position after the last change of an account."""
-    query = select(timeline).where(timeline.c.account_id == account_id)
-    row = (await db.execute(query.order_by(timeline.c.seq.desc()).limit(1))).first()
-    last = await load_last_number(db, account_id)
+    own, last = accounts.c.account_id == account_id, timeline.c.seq == accounts.c.timeline_seq
+    both = accounts.outerjoin(timeline, and_(timeline.c.account_id == accounts.c.account_id, last))
+    query = select(accounts.c.timeline_seq, timeline).select_from(both).where(own)
+    row = (await db.execute(query)).first()
+    if row is None:
+        return BEGINNING
     # The last change may have been deleted with its call, but its number stays assigned.
-    if row is None or row.seq != last:
-        return Position(last)
-    return Position.after(row)
+    return Position(row.timeline_seq) if row.seq is None else Position.after(row)
 
 
 async def load_last_number(db: AsyncConnection, account_id: AccountId) -> int:
     """Return the last number of an account's timeline."""
     query = select(accounts.c.timeline_seq).where(accounts.c.account_id == account_id)
     return int(await db.scalar(query) or 0)
+
+
+def floor_of(account_id: AccountId) -> ScalarSelect[Any]:
+    """Return the query for the last number that was removed after its retention."""
+    return select(accounts.c.timeline_floor).where(accounts.c.account_id == account_id).scalar_subquery()
+
+
+def check_floor(position: Position, floor: int | None) -> None:
+    """Raises CursorExpired for a position after which changes were removed."""
+    if position != BEGINNING and position.seq < (floor or 0):
+        raise CursorExpired.before(floor or 0)
+
+
+async def check_kept(db: AsyncConnection, account_id: AccountId, position: Position) -> None:
+    """Raises HistoryChanged as `check` does, and CursorExpired as `check_floor` does."""
+    await check(db, account_id, position)
+    check_floor(position, await db.scalar(select(floor_of(account_id))))
 
 
 async def check(db: AsyncConnection, account_id: AccountId, position: Position) -> None:

@@ -1,19 +1,21 @@
 """Responses about changes of calls."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from app.api.schemas import ApiModel
+from app.api.schemas import ApiModel, Page
 from app.calls.attachments.schemas import CALL_ID_EXAMPLE
+from app.calls.feed.catalogue import CHANGE_TYPES, ChangeType
 
 
 class Event(ApiModel):
     """One visible change of a call."""
 
     seq: int = Field(
-        description="The number of the change in the account's timeline: without gaps, in commit order."
+        description="The number of the change in the account's timeline, in commit order. Without gaps, "
+        "except where calls were erased."
     )
     type: str = Field(examples=["call.bootstrapped"])
     version: int = Field(description="The version of the call after the change.")
@@ -21,11 +23,8 @@ class Event(ApiModel):
     data: dict[str, Any]
 
 
-class Timeline(ApiModel):
+class Timeline(Page[Event]):
     """The changes of one call, oldest first."""
-
-    data: list[Event]
-    next_cursor: str | None
 
 
 class Change(Event):
@@ -37,9 +36,21 @@ class Change(Event):
     telephony_session_id: str | None
 
 
-class Changes(ApiModel):
+def _model_of(one: ChangeType) -> type[Change]:
+    """Return the model of one type of change."""
+    name = one.name.title().replace(".", "") + "Change"
+    fields: Any = {"type": (Literal[one.name], ...), "data": (one.data, Field(examples=[one.example]))}
+    return create_model(name, __base__=Change, __doc__=f"When: {one.when}.", **fields)
+
+
+CHANGE_MODELS = {one.name: _model_of(one) for one in CHANGE_TYPES}
+"""The model of each type of change."""
+
+_OF_ANY_TYPE: Any = Annotated[Union[*CHANGE_MODELS.values()], Field(discriminator="type")]
+
+
+class Changes(Page[_OF_ANY_TYPE]):
     """Changes in order. `nextCursor` continues after them, even if there were none."""
 
-    data: list[Change]
-    next_cursor: str
+    next_cursor: str = Field(description="The `cursor` of the next request; never null.")
     has_more: bool = Field(description="Whether more changes are available now.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.calls.attachments.labels import Label, read_label
+from app.calls.attachments.rules.labels import Label, read_label
 from app.values.times import time_text
 
 Json = dict[str, Any]

@@ -13,8 +13,8 @@ from app.calls import views
 from app.calls.insights import store as insights_store
 from app.calls.insights.model import show
 from app.calls.names import CallName
-from app.calls.router import load_id
 from app.calls.schemas import Readiness
+from app.calls.store import load_id
 
 router = APIRouter(prefix="/v1", tags=["calls"])
 
@@ -92,9 +92,9 @@ class CallInsights(ApiModel):
     "/calls/{call}/insights",
     response_model=CallInsights,
     summary="Get the insights of a call",
-    responses=problem_responses(404, 409),
+    responses=problem_responses(404, 409, 410),
 )
-async def get_insights(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
+async def get_call_insights(services: CurrentServices, key: CallsReader, call: CallName) -> Response:
     """The transcript, summary, next steps and scores from RingCentral's conversation analysis. An account
     without this product and a call without a recording have none; see `readiness`."""
     async with services.database.read() as db:

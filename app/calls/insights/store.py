@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls import store
+from app.calls.attachments.rules.sentiments import Maker
 from app.calls.attachments.store import fill, find_in_slot
 from app.calls.attachments.stored import SENTIMENT
 from app.calls.attachments.subjects import Subject
@@ -55,6 +56,18 @@ async def load_of_call(db: AsyncConnection, account_id: AccountId, call_id: str)
     """Return the rows of one call, one per recording."""
     mine = (insights.c.account_id == account_id) & (insights.c.call_id == call_id)
     return (await db.execute(select(insights).where(mine).order_by(insights.c.source_id))).all()
+
+
+async def load_of_calls(
+    db: AsyncConnection, account_id: AccountId, call_ids: Collection[str]
+) -> dict[str, list[Row[Any]]]:
+    """Return the rows of calls, one per recording, by call id; every given id has a list."""
+    found: dict[str, list[Row[Any]]] = {call_id: [] for call_id in call_ids}
+    if found:
+        mine = (insights.c.account_id == account_id) & is_one_of(insights.c.call_id, call_ids)
+        for row in await db.execute(select(insights).where(mine).order_by(insights.c.source_id)):
+            found[row.call_id].append(row)
+    return found
 
 
 async def take(
@@ -213,7 +226,7 @@ async def _set_mood(ledger: Ledger, call: Call, before: Mood | None, mood: Mood 
     """Set the sentiment of this source, unless a client has set, changed or removed it."""
     if mood is None or mood == before:
         return
-    subject, slot = Subject(call.call_id, call), {"source": SOURCE}
+    subject, slot = Subject(call.call_id, call), {"source": SOURCE, "made_by": Maker.MACHINE.value}
     current = await find_in_slot(ledger, SENTIMENT, subject, slot)
     expected = None if before is None else _columns(before)
     present = None if current is None else {name: current.columns[name] for name in _columns(mood)}

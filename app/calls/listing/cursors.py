@@ -1,17 +1,17 @@
 """Cursors of lists of calls.
 
-A cursor contains the position of the last call in its order, a digest of the filters and the order that it
-belongs to, and the end of the feed at that time. It is not secret and needs no signature: whatever position
-it contains, the account is always that of the key.
+A cursor contains the position of the last call that was looked at, a digest of the filters and the order that
+it belongs to, and the end of the feed at that time. It is not secret and needs no signature: whatever
+position it contains, the account is always that of the key.
 """
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Row
 
 from app.api.timestamps import check_year
 from app.calls.feed.positions import BEGINNING, Position
@@ -23,19 +23,23 @@ _VERSION = 2
 _VERSION_WITHOUT_END = 1
 """Cursors of earlier versions do not contain the end of the feed, so they are not checked against it."""
 _LARGEST_SEQ = 2**63 - 1
+_OF_ALL_PAGES = set(ListQuery.model_fields) - {"limit", "cursor"}
+"""What all pages share. What is shown of each call may differ."""
 
 
 def digest_of(account_id: AccountId, query: ListQuery) -> str:
     """Return the digest of what all pages of a list share."""
-    same = query.model_dump(mode="json", exclude={"limit", "cursor"}, exclude_defaults=True)
+    same = query.model_dump(mode="json", include=_OF_ALL_PAGES, exclude_defaults=True)
     return hashlib.sha256(to_json([account_id, query.order, sorted(same.items())])).hexdigest()[:16]
 
 
-def write_cursor(digest: str, order: Order, last: Row[Any], end: Position) -> str:
-    """Return the cursor after a row. `end`: of the feed, which identifies the history of the database."""
-    by_number = order.by == "updatedAt"
-    place = [last.changed_seq] if by_number else [last.place_at.isoformat(), last.call_id]
-    return base64.urlsafe_b64encode(to_json([_VERSION, digest, str(end), *place])).decode().rstrip("=")
+def write_cursor(digest: str, place: Sequence[Any], end: Position) -> str:
+    """Return the cursor after a place, the values of the order's columns.
+
+    `end`: of the feed, which identifies the history of the database.
+    """
+    written = [value.isoformat() if isinstance(value, datetime) else value for value in place]
+    return base64.urlsafe_b64encode(to_json([_VERSION, digest, str(end), *written])).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, digest: str, order: Order) -> tuple[list[Any], Position]:

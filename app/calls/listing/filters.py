@@ -10,13 +10,13 @@ from pydantic.alias_generators import to_camel
 from app.api.schemas import ExtensionIdText
 from app.api.timestamps import QueryTimestamp
 from app.calls.attachments.fields import SourceName
-from app.calls.attachments.labels import Label
+from app.calls.attachments.rules.labels import Label
 from app.calls.model import Outcome, Stage
 from app.values.phone_numbers import NumberKind, read_phone_number
-from app.values.widths import PHONE_NUMBER
+from app.values.widths import PHONE_NUMBER, TEXT
 
 _DEFAULT_LIMIT = 50
-_MAX_LIMIT = 200
+MOST_CALLS = 200
 _LONGEST_CURSOR = 512
 _MAYBE_NUMBER = re.compile(r"\+?(?=x*[0-9])[0-9x]{7,31}")
 """The normal form of a number that only its region makes readable, or with masked digits."""
@@ -155,17 +155,45 @@ class CallFilters(BaseModel):
     unlinked_crm: SourceName | None = Field(
         None,
         description="The call belongs in a CRM and has no links to this one. What belongs: the main call of "
-        "each conversation, unless it is internal, a test, or a conference without a customer's number. Fast "
-        "if most of these calls are recent, or with a filter such as `startedAfter`.",
+        "each conversation, unless it is internal, a test, or a conference without a customer's number.",
         examples=["hubspot"],
     )
 
 
-class ListQuery(CallFilters):
+class ListFilters(CallFilters):
+    """The filters of a list, with those that the directory of the account translates into others."""
+
+    agent_email: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=TEXT, to_lower=True, pattern=r"^[^\x00-\x1f\x7f]+$"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The e-mail, in any case, of the person whose call it is, as the directory has it.",
+        examples=["ana.ruiz@northwind-tea.example"],
+    )
+    agent_extension_number: (
+        Annotated[str, StringConstraints(max_length=PHONE_NUMBER, pattern=r"^[0-9*#]+$")] | None
+    ) = Field(
+        None,
+        description="The short number of the extension whose call it is, as the directory has it.",
+        examples=["101"],
+    )
+
+
+class ListQuery(ListFilters):
     """Filters, order and page."""
 
     order: Order = Field(Order.NEWEST, description="The field to sort by; `-` means newest first.")
-    limit: int = Field(_DEFAULT_LIMIT, ge=1, le=_MAX_LIMIT, description="The number of calls per page.")
+    limit: int = Field(
+        _DEFAULT_LIMIT,
+        ge=1,
+        le=MOST_CALLS,
+        description="The most calls of a page. A page can have fewer, and none: the list ends where "
+        "`nextCursor` is null.",
+    )
     cursor: str | None = Field(
         None,
         max_length=_LONGEST_CURSOR,

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.main_calls.rule import Member, main_of
 from app.calls.model import LinkKind
+from app.db.lists import is_one_of
 from app.db.tables import call_links, calls
 from app.ids import AccountId
 
@@ -46,6 +47,18 @@ async def find_new_mains(
             if row.main_call_id != wanted:
                 changed.append(NewMain(row.call_id, row.stage, row.version, row.conversation_id, wanted))
     return sorted(changed, key=lambda change: change.call_id)
+
+
+async def find_mains_of(db: AsyncConnection, account_id: AccountId, call_ids: Iterable[str]) -> list[Any]:
+    """Return the main calls of these calls, each once, by id, without those that are their own."""
+    other = calls.alias()
+    of_these = select(other.c.main_call_id).where(
+        other.c.account_id == account_id, is_one_of(other.c.call_id, call_ids)
+    )
+    query = select(calls.c.call_id, calls.c.stage, calls.c.version, calls.c.conversation_id).where(
+        calls.c.account_id == account_id, calls.c.call_id.in_(of_these)
+    )
+    return [*await db.execute(query.order_by(calls.c.call_id))]
 
 
 async def find_unsettled(db: AsyncConnection, limit: int) -> dict[AccountId, list[str]]:

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row, Table, func, select, update
+from sqlalchemy import Column, ColumnElement, Row, Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import upsert_into
 from app.db.lists import is_one_of
 from app.ids import AccountId
+from app.work.lookout import is_past
 
 LONGEST_PROBLEM = 256
 
@@ -79,31 +80,37 @@ class MediaTable:
         *,
         states: Collection[str] | None = None,
         **values: Any,
-    ) -> None:
-        """Change the rows of the given calls, or of all; only those in one of `states`, if given."""
+    ) -> int:
+        """Change the rows of the given calls, or of all; only those in one of `states`, if given.
+
+        Returns how many rows there were.
+        """
         mine = (self._columns.account_id == account_id) & (self._id == media_id)
         if call_ids is not None:
             mine &= is_one_of(self._columns.call_id, call_ids)
         if states is not None:
-            mine &= self._columns.state.in_(sorted(states))
-        await db.execute(update(self._table).where(mine).values(values))
+            mine &= self._is_in(states)
+        return (await db.execute(update(self._table).where(mine).values(values))).rowcount
+
+    def any_due(self, states: Collection[str]) -> ColumnElement[bool]:
+        """Return the condition, for the lookout, that a row in one of these states is due."""
+        return is_past(self._columns.due_at, self._is_in(states))
+
+    def _is_in(self, states: Collection[str]) -> ColumnElement[bool]:
+        return self._columns.state.in_(sorted(states))
 
     async def find_due_accounts(
         self, db: AsyncConnection, states: Collection[str], now: datetime
     ) -> list[AccountId]:
         """Return the accounts with due rows in one of these states."""
-        query = select(self._columns.account_id).where(
-            self._columns.due_at <= now, self._columns.state.in_(sorted(states))
-        )
+        query = select(self._columns.account_id).where(self._columns.due_at <= now, self._is_in(states))
         return [AccountId(account_id) for account_id in await db.scalars(query.distinct())]
 
     async def find_next_due(
         self, db: AsyncConnection, states: Collection[str], now: datetime
     ) -> datetime | None:
         """Return the next time after `now` at which a row in one of these states is due."""
-        query = select(func.min(self._columns.due_at)).where(
-            self._columns.due_at > now, self._columns.state.in_(sorted(states))
-        )
+        query = select(func.min(self._columns.due_at)).where(self._columns.due_at > now, self._is_in(states))
         due_at: datetime | None = await db.scalar(query)
         return due_at
 
@@ -120,9 +127,7 @@ class MediaTable:
         The new due time is the lease: if this replica crashes, the id is due again at `until`.
         """
         wanted = (
-            (self._columns.account_id == account_id)
-            & (self._columns.due_at <= now)
-            & self._columns.state.in_(sorted(states))
+            (self._columns.account_id == account_id) & (self._columns.due_at <= now) & self._is_in(states)
         )
         order = (self._columns.due_at, self._id)
         media_id: str | None = await db.scalar(select(self._id).where(wanted).order_by(*order).limit(1))

@@ -80,6 +80,23 @@ async def find_unknown(
     return {call_id: links for call_id, links in fresh.items() if links}
 
 
+async def relink(ledger: Ledger, conversation_id: str) -> None:
+    """Show anew how the calls of a conversation are related, after some of them were deleted.
+
+    The sessions of those stay named, as sessions that are not known.
+    """
+    mine = (calls.c.account_id == ledger.account_id) & (calls.c.conversation_id == conversation_id)
+    query = select(calls.c.call_id).where(mine).order_by(calls.c.call_id).limit(MOST_CALLS)
+    left = list(await ledger.db.scalars(query))
+    if not left:
+        return
+    graph = _Graph(ledger.db, ledger.account_id, {})
+    await graph.follow(left)
+    for call in graph.members.values():
+        _show(ledger, call, graph)
+    await ledger.flush()
+
+
 async def _take(
     ledger: Ledger, links_by_call: Mapping[str, Collection[Link]], at_hand: Mapping[str, Call]
 ) -> set[str]:

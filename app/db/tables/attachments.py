@@ -2,10 +2,13 @@
 call.
 """
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint, text
 
-from app.db.tables.base import account_key, metadata
+from app.db.tables.base import account_key, metadata, partial_index
 from app.db.types import ExactJson, Json, UtcDateTime
+
+IS_PARKED = "parked IS true"
+"""The condition of the indexes that find what has waited for its call for a long time."""
 
 notes = Table(
     "notes",
@@ -18,6 +21,7 @@ notes = Table(
     Column("external_id", String(256)),
     Column("title", Text),
     Column("text", Text, nullable=False),
+    Column("plain_text", Text),  # of Markdown and HTML
     Column("format", String(16), nullable=False),
     Column("author", Json),
     Column("version", Integer, nullable=False),
@@ -25,6 +29,7 @@ notes = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("account_id", "subject", "source", "external_id"),
     Index("ix_notes_subject", "account_id", "subject", "created_at"),
+    partial_index("ix_notes_parked", "updated_at", where=IS_PARKED),
 )
 
 
@@ -34,6 +39,7 @@ sentiments = Table(
     account_key(),
     Column("subject", String(160), primary_key=True),
     Column("source", String(64), primary_key=True),
+    Column("made_by", String(16), primary_key=True, server_default=text("'machine'")),
     Column("parked", Boolean, nullable=False),
     Column("label", String(32), nullable=False),
     Column("score", Float),
@@ -44,6 +50,7 @@ sentiments = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_sentiments_label", "account_id", "label", "subject"),
+    partial_index("ix_sentiments_parked", "updated_at", where=IS_PARKED),
 )
 
 
@@ -59,6 +66,7 @@ dispositions = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    partial_index("ix_dispositions_parked", "updated_at", where=IS_PARKED),
 )
 
 
@@ -73,4 +81,5 @@ crm_links = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    partial_index("ix_crm_links_parked", "updated_at", where=IS_PARKED),
 )

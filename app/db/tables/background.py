@@ -50,6 +50,8 @@ sweeps = Table(
     Column("asked_at", UtcDateTime),  # when the calls that were live before it were checked
     Column("records", Integer, nullable=False, server_default=text("0")),  # read
     Column("found", Integer, nullable=False, server_default=text("0")),  # calls that no event had announced
+    # calls of its time that no event had announced, and that were removed since
+    Column("removed", Integer, nullable=False, server_default=text("0")),
     Column("problem", Json),  # why it does not progress
     Column("lease_owner", String(64)),
     Column("lease_until", UtcDateTime),

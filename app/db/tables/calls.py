@@ -3,9 +3,9 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Date,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 from app.db.tables.base import account_key, call_reference, metadata, partial_index
-from app.db.types import Counter, Json, UtcDateTime
+from app.db.types import Body, Counter, Json, UtcDateTime
 from app.ids import MAX_OUTSIDE_ID
 from app.values import widths
 
@@ -23,9 +23,11 @@ deliveries = Table(
     metadata,
     account_key(),
     Column("uuid", String(128), primary_key=True),
+    # On PostgreSQL part of the primary key: the table is partitioned by it. See webhooks.intake.days
+    Column("day", Date, nullable=False, server_default=text("CURRENT_DATE")),
     Column("received_at", UtcDateTime, nullable=False),
     Column("telephony_session_id", String(128)),
-    Column("raw", LargeBinary, nullable=False),
+    Column("raw", Body, nullable=False),  # packed once it is folded; see values.packed_bodies
     Column("folded_at", UtcDateTime),
     Column("fold_note", Text),  # why it became part of no call; null if it did
     partial_index("ix_deliveries_unfolded", "account_id", "received_at", where="folded_at IS NULL"),
@@ -34,6 +36,24 @@ deliveries = Table(
     Index("ix_deliveries_session", "account_id", "telephony_session_id"),
 )
 
+
+INTERNAL = "internal"
+UNKNOWN_INTERNAL = "internal IS NULL"
+RECORDED = "has_recording"
+ODD = {
+    "postgresql": (
+        "ended_at < started_at OR ended_at - started_at > interval '6 hours' OR updated_at < started_at"
+    ),
+    "sqlite": (
+        "ended_at < started_at OR julianday(ended_at) - julianday(started_at) > 0.25"
+        " OR updated_at < started_at"
+    ),
+}
+"""Conditions of partial indexes, worded as queries must repeat them.
+
+`ODD`: the few calls for which a bound on the start says nothing of the end or of the last change. A query
+names the table, because no other of its tables may have these columns.
+"""
 
 calls = Table(
     "calls",
@@ -93,8 +113,8 @@ calls = Table(
     Index("ix_calls_ended", "account_id", "ended_at", "call_id"),
     Index("ix_calls_outcome", "account_id", "outcome", "started_at", "call_id"),
     Index("ix_calls_stage", "account_id", "stage", "started_at", "call_id"),
-    Index("ix_calls_direction", "account_id", "direction", "started_at", "call_id"),
-    Index("ix_calls_internal", "account_id", "internal", "started_at", "call_id"),
+    partial_index("ix_calls_internal_only", "account_id", "started_at", "call_id", where=INTERNAL),
+    partial_index("ix_calls_internal_unknown", "account_id", "started_at", "call_id", where=UNKNOWN_INTERNAL),
     partial_index(
         "ix_calls_not_main", "account_id", "started_at", "call_id", where="main_call_id IS NOT NULL"
     ),
@@ -108,12 +128,37 @@ calls = Table(
         where="conversation_id IS NOT NULL",
     ),
     partial_index("ix_calls_end_check", "end_check_at", where="end_check_at IS NOT NULL"),
-    Index("ix_calls_agent", "account_id", "agent_extension_id", "started_at", "call_id"),
-    Index("ix_calls_recorded", "account_id", "has_recording", "started_at", "call_id"),
+    partial_index(
+        "ix_calls_of_agent",
+        "account_id",
+        "agent_extension_id",
+        "started_at",
+        "call_id",
+        where="agent_extension_id IS NOT NULL",
+    ),
+    partial_index("ix_calls_with_recording", "account_id", "started_at", "call_id", where=RECORDED),
+    Index(
+        "ix_calls_odd",
+        "account_id",
+        postgresql_where=text(ODD["postgresql"]),
+        sqlite_where=text(ODD["sqlite"]),
+    ),
     partial_index("ix_calls_insights", "account_id", "insights_at", where="insights_at IS NOT NULL"),
     Index("ix_calls_window", "account_id", "window_closes_at"),
     partial_index("ix_calls_open_window", "window_closes_at", "account_id", where="stage = 'ended'"),
     partial_index("ix_calls_read", "account_id", "read_at", where="read_at IS NOT NULL"),
+)
+
+
+removed_calls = Table(
+    "removed_calls",
+    metadata,
+    account_key(),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # on which they ended: days since 1970
+    Column("stage", String(16), primary_key=True),
+    Column("absent_reason", String(64), primary_key=True),  # empty: they were not absent
+    Column("swept", Boolean, primary_key=True),  # no event announced them
+    Column("number", Counter, nullable=False),
 )
 
 
@@ -154,6 +199,7 @@ call_links = Table(
 )
 
 
+# No foreign key to calls: the change that tells followers that a call was erased outlives the call.
 timeline = Table(
     "timeline",
     metadata,
@@ -165,6 +211,6 @@ timeline = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("data", Json, nullable=False),
     Column("mark", String(12)),  # random, per transaction: distinguishes histories after a restore
-    call_reference(),
-    Index("ix_timeline_call", "account_id", "call_id", "seq"),
+    # Without the number: all changes of a call are one entry on PostgreSQL, and a sort of them is quick.
+    Index("ix_timeline_of_call", "account_id", "call_id"),
 )

@@ -46,6 +46,7 @@ recordings = Table(
     call_reference(),
     Index("ix_recordings_call", "account_id", "call_id"),
     partial_index("ix_recordings_due", "account_id", "due_at", where="due_at IS NOT NULL"),
+    partial_index("ix_recordings_archived", "archived_at", where="archive_path IS NOT NULL"),
 )
 
 
@@ -74,6 +75,7 @@ voicemails = Table(
     call_reference(),
     Index("ix_voicemails_call", "account_id", "call_id"),
     partial_index("ix_voicemails_due", "account_id", "due_at", where="due_at IS NOT NULL"),
+    partial_index("ix_voicemails_archived", "archived_at", where="archive_path IS NOT NULL"),
 )
 
 
@@ -105,4 +107,26 @@ rc_cache = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),  # a request is running: wait for its response
     Index("ix_rc_cache_expires", "account_id", "expires_at"),
+)
+
+
+audio_links = Table(
+    "audio_links",
+    metadata,
+    account_key(),
+    Column("link_id", String(40), primary_key=True),
+    Column("call_id", String(40), nullable=False),
+    Column("kind", String(16), nullable=False),  # recording | voicemail
+    Column("media_id", String(MAX_OUTSIDE_ID), nullable=False),
+    Column("key_id", String(40), nullable=False),  # the API key that made it
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Column("uses", Integer, nullable=False, server_default=text("0")),
+    Column("last_used_at", UtcDateTime),
+    call_reference(),
+    # Not unique: a unique key has the account in it, which no address names.
+    Index("ix_audio_links_link", "link_id"),
+    Index("ix_audio_links_call", "account_id", "call_id"),
+    Index("ix_audio_links_media", "account_id", "kind", "media_id", "created_at"),
 )

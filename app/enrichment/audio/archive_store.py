@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from app.errors import ArchiveUnavailable, SettingsError
 from app.settings import Settings
 
 _CHUNK_BYTES = 256 * 1024
+_SAVING = ".saving-"
 _SUFFIXES = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -55,6 +57,10 @@ class Archive(Protocol):
         """Yield the bytes from `first` to `last` inclusive, in chunks."""
         ...
 
+    async def delete(self, path: str) -> None:
+        """Delete what is stored under this path, if anything is."""
+        ...
+
 
 def open_archive(settings: Settings) -> Archive | None:
     """Return the archive of the settings, if they have one. Nothing is written before the first `save`.
@@ -88,7 +94,7 @@ class FolderArchive:
 
     def _save(self, place: Path, file: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".saving-", dir=place.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{_SAVING}{place.name}-", dir=place.parent)
         unfinished = Path(name)
         try:
             with os.fdopen(handle, "wb") as target, file.open("rb") as source:
@@ -105,6 +111,19 @@ class FolderArchive:
             _flush(folder)
             if folder == self._root:
                 break
+
+    async def delete(self, path: str) -> None:
+        with _folder_errors():
+            await asyncio.to_thread(self._delete, self._root / path)
+
+    def _delete(self, place: Path) -> None:
+        if not place.parent.is_dir():
+            return
+        # With what a crash has left of saving it.
+        for file in (*place.parent.glob(f"{_SAVING}{escape(place.name)}-*"), place):
+            file.unlink(missing_ok=True)
+        # That it is gone has to be on the disk before the database forgets where it was.
+        _flush(place.parent)
 
     async def size(self, path: str) -> int | None:
         with _folder_errors():
@@ -178,6 +197,14 @@ class BucketArchive:
             return int((await self._obstore.head_async(self._store, path))["size"])
         except FileNotFoundError:
             return None
+        except self._failures as error:
+            raise ArchiveUnavailable(f"the archive's bucket: {type(error).__name__}") from error
+
+    async def delete(self, path: str) -> None:
+        try:
+            await self._obstore.delete_async(self._store, path)
+        except FileNotFoundError:
+            return
         except self._failures as error:
             raise ArchiveUnavailable(f"the archive's bucket: {type(error).__name__}") from error
 

@@ -46,6 +46,10 @@ _OUTAGES = (
 log = structlog.get_logger(__name__)
 
 
+class _GoneError(Exception):
+    """No call names the audio any more: they were erased meanwhile."""
+
+
 class _RefusedError(Exception):
     """RingCentral refused the audio to this connection."""
 
@@ -77,6 +81,11 @@ class AudioArchiver(ArchivedKind[RowT]):
             most_at_once=1,
             longest_seconds=_LONGEST_COPY_SECONDS,
         )
+
+    @property
+    def any_due(self) -> Any:
+        """The condition, for the lookout, that something is to be archived."""
+        return self.table.any_due(READY)
 
     async def step(self) -> float | None:
         """Archive one due item of each account; return in how many seconds the next is due."""
@@ -119,8 +128,12 @@ class AudioArchiver(ArchivedKind[RowT]):
             errors.RingCentralError, errors.ArchiveUnavailable, MismatchError, OSError,
         ) as error:  # fmt: skip
             await self._failed(account_id, media_id, rows, error)
+        except _GoneError:
+            await self._delete_part(account_id, media_id)
         else:
-            await self._change(account_id, media_id, **columns)
+            if not await self._change(account_id, media_id, **columns):
+                await self._discard(account_id, media_id, columns["archive_path"])
+                return
             self.outcomes.labels(outcome="archived").inc()
             log.info(f"archived a {self.kind}", media_id=media_id, bytes=columns["archive_bytes"])
 
@@ -170,9 +183,10 @@ class AudioArchiver(ArchivedKind[RowT]):
         except errors.PermissionMissing as error:
             raise _RefusedError(connection, error) from error
         content_type = content_type or next((row.content_type for row in rows if row.content_type), None)
-        await self._change(
+        if not await self._change(
             account_id, media_id, content_type=content_type and content_type[: widths.CONTENT_TYPE]
-        )
+        ):
+            raise _GoneError
         size, digest = await asyncio.to_thread(measure, part)
         path = archive_path(
             account_id, self.prefix + media_id, await self._started_at(account_id, rows), content_type
@@ -193,6 +207,8 @@ class AudioArchiver(ArchivedKind[RowT]):
     async def _started_at(self, account_id: AccountId, rows: Sequence[RowT]) -> datetime:
         async with self._database.read() as db:
             calls = await store.load_by_ids(db, account_id, [row.call_id for row in rows])
+        if not calls:
+            raise _GoneError
         return min(call.started_at for call in calls.values())
 
     async def _failed(
@@ -234,8 +250,17 @@ class AudioArchiver(ArchivedKind[RowT]):
     async def _delete_part(self, account_id: AccountId, media_id: str) -> None:
         await asyncio.to_thread(self._part(account_id, media_id).unlink, missing_ok=True)
 
-    async def _change(self, account_id: AccountId, media_id: str, **values: Any) -> None:
-        """Write columns for the calls where the recording is ready; the others still wait for it."""
+    async def _discard(self, account_id: AccountId, media_id: str, path: str) -> None:
+        """Delete a copy whose calls were erased while it was made."""
+        await self._archive.delete(path)
+        await self._delete_part(account_id, media_id)
+        log.info(f"a {self.kind} was erased while it was archived", media_id=media_id)
+
+    async def _change(self, account_id: AccountId, media_id: str, **values: Any) -> int:
+        """Write columns for the calls where the recording is ready; the others still wait for it.
+
+        Returns for how many calls: 0 if they were erased meanwhile.
+        """
         async with self._database.write() as db:
             now = self._clock.now()
-            await self.table.change(db, account_id, media_id, states=READY, **values, updated_at=now)
+            return await self.table.change(db, account_id, media_id, states=READY, **values, updated_at=now)

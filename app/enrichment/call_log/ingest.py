@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.calls import accounts, store
 from app.calls.attachments.parking import bind_account
 from app.calls.evidence.matching import START_TOLERANCE_SECONDS, finished_records, match_records
+from app.calls.evidence.versions import end_of
 from app.calls.ledger import Ledger, open_ledger
+from app.calls.lifetime.tombstones import find_erased, session_names
 from app.calls.model import NO_SESSION, Call, Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
@@ -80,13 +82,17 @@ async def _ingest_batch(
     over_before: datetime | None,
 ) -> Ingested:
     known = await _load_known(ledger, batch)
+    asked = {name for names in batch if names not in known for name in session_names(*names)}
+    erased = await find_erased(ledger.db, ledger.account_id, asked)
     loaded: dict[str, Call] = {}
     found: dict[str, list[CallRecord]] = {}
     opened: set[str] = set()
     for names, records in batch.items():
         call = known.get(names)
         is_new = call is None and over_before is not None and is_over(records, over_before)
-        if is_new and plan.may_open(records):
+        is_new = is_new and erased.isdisjoint(session_names(*names))
+        # A backfill over a time whose calls were removed must not bring them back.
+        if is_new and plan.may_open(records) and plan.is_kept(end_of(records), ledger.now):
             key = names[0] or f"{NO_SESSION}{names[1]}"
             call = open_unknown_call(ledger, key, records, Source.SWEEP)
             opened.add(call.call_id)

@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 class CallLogReader(AccountsWorker):
     """The background work that reads the Call Log, and closes calls whose horizon has passed."""
 
+    any_due = store.ANY_READING_DUE
+
     def __init__(self, context: AccountsContext, plan: CallLogPlan, feed: CallLogFeed | None = None) -> None:
         super().__init__(context)
         self._context = context

@@ -11,8 +11,12 @@ from app.calls.media import recordings
 from app.calls.model import Call
 from app.db.tables import calls
 from app.ids import AccountId
+from app.work.lookout import is_past
 
 _MOST_CLOSED = 500
+
+
+ANY_DUE = is_past(calls.c.insights_at)
 
 
 async def find_due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:

@@ -68,6 +68,8 @@ class InsightsPlan:
 class InsightsReader(AccountsWorker):
     """The background work that requests insights."""
 
+    any_due = due_insights.ANY_DUE
+
     def __init__(self, context: AccountsContext, plan: InsightsPlan) -> None:
         super().__init__(context)
         self._plan = plan

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.calls.store import Recent
 from app.enrichment.polling import visibility
 from app.enrichment.polling.call_rate import Rhythm, begin_rhythm, count_ends
 from app.enrichment.polling.limits import PlannerLimits
 from app.enrichment.polling.planner import PlannerBudget, PollAt, Rest, Waiting, plan_poll
 from app.enrichment.polling.pooling import pick_bucket, pool_budgets
-from app.enrichment.polling.targets import Target
+from app.enrichment.polling.targets import StoredTarget, Target
 from app.enrichment.polling.visibility import Observation, Visibility
 from app.rate_limits import bucket
-from app.rate_limits.shared_buckets import SharedRates
+from app.rate_limits.shared_buckets import SharedRates, peek_all
 from app.ringcentral.wire import HEAVY
 
 
@@ -29,7 +31,7 @@ class PollMemory:
     pages: int
 
     @classmethod
-    def read(cls, target: Target, limits: PlannerLimits, now: datetime) -> "PollMemory":
+    def read(cls, target: Target | StoredTarget, limits: PlannerLimits, now: datetime) -> "PollMemory":
         """Read what is stored; what was learnt under other settings is replaced by its beginning."""
         settings = (limits.window_seconds, limits.lag_min_seconds, limits.lag_max_seconds)
         known = Visibility.from_json(target.visibility) if target.visibility else None
@@ -62,19 +64,28 @@ class PollMemory:
         """Add what a poll showed."""
         self.visibility = visibility.learn(self.visibility, observations)
 
-    async def plan(
-        self, rates: Sequence[SharedRates], waiting: Iterable[Recent], now: datetime, limits: PlannerLimits
+    def plan(
+        self,
+        budgets: Sequence[PlannerBudget],
+        waiting: Iterable[Recent],
+        now: datetime,
+        limits: PlannerLimits,
     ) -> tuple[PollAt | Rest, int]:
         """Decide when to poll for the calls that wait, and which of the buckets a poll at once is sent
         through.
         """
-        budgets = [await _budget_of(each, now) for each in rates]
         calls = [Waiting(call.ended_at, call.last_missed_at) for call in waiting]
         pool = pool_budgets(budgets, self.pages)
         plan = plan_poll(calls, pool, self.visibility, self.rhythm, now, limits)
         return plan, pick_bucket(budgets, now, self.pages)
 
 
-async def _budget_of(rates: SharedRates, now: datetime) -> PlannerBudget:
-    limits, state = rates.limits_of(HEAVY), await rates.peek(HEAVY)
-    return PlannerBudget(bucket.poll_times(state, now, limits), bucket.cycle_seconds(state, limits))
+async def load_budgets(
+    db: AsyncConnection, rates: Sequence[SharedRates], now: datetime
+) -> list[PlannerBudget]:
+    """Return the buckets of polls as the planner sees them, in the same order, in one statement."""
+    states = await peek_all(db, rates, HEAVY)
+    return [
+        PlannerBudget(bucket.poll_times(state, now, limits), bucket.cycle_seconds(state, limits))
+        for state, limits in zip(states, (each.limits_of(HEAVY) for each in rates), strict=True)
+    ]

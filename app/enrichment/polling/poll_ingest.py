@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.calls import store
 from app.calls.ledger import Ledger, open_ledger
+from app.calls.lifetime.tombstones import find_erased, session_names
 from app.calls.model import Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
@@ -66,8 +67,12 @@ async def _update(ledger: Ledger, plan: CallLogPlan, items: Sequence[_Item], res
     records = {call_id: found[call_id] for call_id in calls}
     unknown = {item.key: item.records for item in items if item.call_id is None}
     known = await store.load_by_sessions(ledger.db, ledger.account_id, unknown)
+    names = {key: _names_of(key, unknown[key]) for key in unknown if key not in known}
+    erased = await find_erased(ledger.db, ledger.account_id, set().union(*names.values()))
     for key, its_records in unknown.items():
         call = known.get(key)
+        if not erased.isdisjoint(names.get(key, ())):
+            continue
         if call is None:
             call = open_unknown_call(ledger, key, its_records, Source.ACTIVE_CALLS)
         elif call.stage != Stage.LIVE:
@@ -76,3 +81,8 @@ async def _update(ledger: Ledger, plan: CallLogPlan, items: Sequence[_Item], res
         calls[call.call_id], records[call.call_id] = call, its_records
     await ledger.flush()
     return len(await update_calls(ledger, calls, records, Source.ACTIVE_CALLS, response.sent_at, plan))
+
+
+def _names_of(key: str, records: Sequence[CallRecord]) -> set[str]:
+    """Return the names under which the call of these records may have been erased."""
+    return {name for record in records for name in session_names(key, record.session_id)}

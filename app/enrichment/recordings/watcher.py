@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 class RecordingWatcher(AccountsWorker):
     """The background work that requests recordings."""
 
+    any_due = recordings.TABLE.any_due(OPEN)
+
     def __init__(self, context: AccountsContext, plan: RecordingPlan) -> None:
         super().__init__(context)
         self._plan = plan

@@ -13,7 +13,7 @@ from app.calls.evidence.versions import RecordVersion, brings_news, merge_versio
 from app.calls.insights import store as insights_store
 from app.calls.insights.availability import Availability, expect_insights, load_availability
 from app.calls.ledger import Ledger
-from app.calls.media import recordings
+from app.calls.media import recordings, voicemails
 from app.calls.model import Call, Source, Stage
 from app.calls.related.links import Link
 from app.calls.related.store import link_calls
@@ -125,11 +125,13 @@ async def apply_records(
         taken_keys=await find_taken_keys(ledger, calls, found),
     )
     first = [calls[call_id] for call_id, records in found.items() if update.apply(calls[call_id], records)]
+    # Before the flush: otherwise it would write each call, and the readiness of its voicemail a second time.
+    voicemail_rows = await named_voicemails.take_named_voicemails(ledger, calls, update.current)
     # The rows of calls come first: all others refer to them.
     await ledger.flush()
     await store.save_records(db, update.versions)
     await recordings.save(db, update.recording_rows)
-    await named_voicemails.take_named_voicemails(ledger, calls, update.current)
+    await voicemails.save(db, voicemail_rows)
     await link_calls(ledger, update.links, calls, update.names)
     await join_parked(ledger, update.names)
     await insights_store.join(ledger, update.names, update.recorded)

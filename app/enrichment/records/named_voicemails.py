@@ -13,10 +13,11 @@ from app.ringcentral.models import CallRecord, Message
 
 async def take_named_voicemails(
     ledger: Ledger, calls: Mapping[str, Call], records: Mapping[str, Sequence[CallRecord]]
-) -> None:
-    """Store the voicemails that the records of each call name, and set the calls' readiness.
+) -> list[VoicemailRow]:
+    """Return the rows of voicemails that the records of each call name for the first time, and set the calls'
+    readiness.
 
-    `calls` and `records` are by call id. The rows of the calls have to be written already.
+    `calls` and `records` are by call id. The rows refer to those of the calls: save them after these.
     """
     may_be_known = [
         call_id
@@ -31,7 +32,7 @@ async def take_named_voicemails(
         set_readiness(call, (*stored.values(), *new), ledger.now)
         ledger.keep(call)
         opened += new
-    await voicemails.save(ledger.db, opened)
+    return opened
 
 
 def open_rows(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from app.ringcentral.models import CallRecord
 
@@ -31,6 +32,13 @@ class CallLogPlan:
 
     insights_after: float | None = None
     """From the end of a recorded call to the request for its insights; None: they are not requested."""
+
+    kept: float | None = None
+    """How long after its end a call is kept. One that ended earlier may have been removed; None: no limit."""
+
+    def is_kept(self, ended_at: datetime | None, now: datetime) -> bool:
+        """Whether a call with this end is still kept, so that records may open it."""
+        return self.kept is None or ended_at is None or ended_at >= now - timedelta(seconds=self.kept)
 
     def may_open(self, records: Iterable[CallRecord]) -> bool:
         """Whether a call that only these records know is one that the operator wants.

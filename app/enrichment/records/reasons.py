@@ -20,6 +20,9 @@ class MissingReason(StrEnum):
     GONE = "gone"
     HORIZON = "horizon"
     REFUSED = "refused"
+    REMOVED = "removed"
+    """Its archived audio was removed after its retention."""
+
     SWITCHED_OFF = "off"
     TRANSCRIPT_LATE = "transcript-late"
     """The voicemail can be played; its transcript was still in progress when it was requested last."""

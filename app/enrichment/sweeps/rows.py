@@ -10,6 +10,7 @@ from app.db.tables import sweeps
 from app.enrichment.gaps import REGULAR_ID, Reason, Sweep, read_row
 from app.ids import AccountId, new_id
 from app.work.leases import Lease, is_free
+from app.work.lookout import NOW, is_past
 
 
 async def open_regular(
@@ -63,6 +64,9 @@ async def load(db: AsyncConnection, account_id: AccountId, sweep_id: str) -> Swe
     """Return a row that must exist."""
     mine = and_(sweeps.c.account_id == account_id, sweeps.c.sweep_id == sweep_id)
     return read_row((await db.execute(select(sweeps).where(mine))).one())
+
+
+ANY_DUE = is_past(sweeps.c.due_at, is_free(sweeps, NOW))
 
 
 async def find_due(db: AsyncConnection, now: datetime) -> list[Sweep]:

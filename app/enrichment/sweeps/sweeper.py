@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 class Sweeper(AccountsWorker):
     """The background work that sweeps."""
 
+    any_due = sweep_rows.ANY_DUE
+
     def __init__(
         self,
         context: AccountsContext,
@@ -50,6 +52,7 @@ class Sweeper(AccountsWorker):
         self._rules = rules
         self._slices = SliceReader(context.clock, context.connections, rules, plan.page_size, plan.call_types)
         self._holders: set[AccountId] = set()
+        self._seen: Sequence[Connection] | None = None
         self._lanes: Lanes[AccountId] = context.lanes("sweeps", SWEEPS, longest_seconds=rules.longest * 2)
 
     async def step(self) -> float | None:
@@ -71,14 +74,17 @@ class Sweeper(AccountsWorker):
 
     async def _open_regular(self) -> None:
         """Open the regular sweep of every account that has credentials."""
-        holders = {connection.holder for connection in await self._connections.all()}
+        connections = await self._connections.snapshot()
+        if connections is self._seen:
+            return
+        holders = {connection.holder for connection in connections}
         if holders - self._holders:
             now = self._clock.now()
             async with self._database.write() as db:
                 for holder in sorted(holders):
                     await sweep_rows.open_regular(db, holder, now, timedelta(seconds=self._rules.interval))
         # An account that is removed and comes back later is opened again.
-        self._holders = holders
+        self._holders, self._seen = holders, connections
 
     async def advance(self, due: Sweep) -> bool:
         """Read the next slice of a row, if it can be claimed; return whether it may go on at once."""

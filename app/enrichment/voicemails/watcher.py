@@ -57,6 +57,8 @@ class VoicemailPlan(RetryPlan):
 class VoicemailWatcher(AccountsWorker):
     """The background work that requests voicemails."""
 
+    any_due = voicemails.TABLE.any_due(OPEN)
+
     def __init__(self, context: AccountsContext, plan: VoicemailPlan) -> None:
         super().__init__(context)
         self._plan = plan

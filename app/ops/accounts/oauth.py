@@ -22,6 +22,7 @@ from app.accounts.credentials import CredentialKind
 from app.accounts.onboarding import Admitted, Onboarding
 from app.accounts.onboarding.oauth_sign_in import AuthorizationCode
 from app.accounts.overview import NEEDED_SCOPES, missing_scopes
+from app.audit import SIGN_IN
 from app.errors import (
     AftercallError,
     CredentialsRefused,
@@ -256,7 +257,9 @@ async def callback(
         if error is not None or not code:
             raise _declined(error, error_description)
         onboarding: Onboarding = request.app.state.process.onboarding
-        admitted = await onboarding.by_code(AuthorizationCode(code, started.verifier, started.redirect_uri))
+        admitted = await onboarding.by_code(
+            AuthorizationCode(code, started.verifier, started.redirect_uri), by=SIGN_IN
+        )
         response = _draw_success(dashboard, admitted)
     except AftercallError as failure:
         response = _draw(dashboard, failure)

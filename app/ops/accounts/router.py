@@ -9,8 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, SecretStr
 
 from app.accounts.onboarding import Onboarding
 from app.accounts.overview import AccountOverview, CredentialStatus, load_overview
@@ -20,9 +19,11 @@ from app.api.auth import Administrator
 from app.api.dependencies import CurrentServices, Services
 from app.api.known_keys import ALL_SCOPES, CONNECTOR_SCOPES, Key, Scope
 from app.api.problems import problem_responses
-from app.api.schemas import Instant
+from app.api.schemas import ApiInput, Instant, Page, Whole
+from app.audit.trail import AuditAction, Trail, audited, differences
 from app.calls import accounts
 from app.errors import (
+    Conflict,
     CredentialsRefused,
     Forbidden,
     NotFound,
@@ -41,10 +42,6 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 LONGEST_INVITATION_HOURS = 24 * 30
 
 router = APIRouter(prefix="/v1", tags=["administration"])
-
-
-class _Input(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
 class AccountProblem(ResponseModel):
@@ -83,13 +80,11 @@ class AccountView(ResponseModel):
     credentials: list[CredentialsView]
 
 
-class AccountList(ResponseModel):
-    """Accounts by id."""
-
-    data: list[AccountView]
+class AccountList(Page[AccountView]):
+    """Accounts by id, on one page."""
 
 
-class NewCredentials(_Input):
+class NewCredentials(ApiInput):
     """A JWT credential. Without a client id it belongs to the app of the environment."""
 
     jwt: SecretStr = Field(min_length=1, max_length=8192, examples=["eyJraWQiOiI4NzYy…"])
@@ -103,10 +98,10 @@ class NewCredentials(_Input):
     )
 
 
-class NewInvitation(_Input):
+class NewInvitation(ApiInput):
     """How long the link is valid."""
 
-    hours: float = Field(24.0, gt=0, le=LONGEST_INVITATION_HOURS, examples=[24])
+    hours: float = Field(24.0, strict=True, gt=0, le=LONGEST_INVITATION_HOURS, examples=[24])
 
 
 class Invitation(ResponseModel):
@@ -114,6 +109,9 @@ class Invitation(ResponseModel):
 
     url: str = Field(examples=["https://calls.example.com/oauth/ringcentral/start?invitation=gAAAAABl…"])
     expires_at: Instant
+
+
+_ORIGIN = "https://crm.example.com"
 
 
 class KeyView(ResponseModel):
@@ -125,15 +123,23 @@ class KeyView(ResponseModel):
     scopes: list[str] = Field(examples=[["calls:read", "notes:write"]])
     created_at: Instant
     revoked_at: Instant | None
+    origins: list[str] = Field(examples=[[_ORIGIN]])
+    requests_per_minute: int | None = Field(description="Null: as the settings say; 0: no limit.")
 
 
-class KeyList(ResponseModel):
-    """The keys of an account, including revoked ones, oldest first."""
-
-    data: list[KeyView]
+class KeyList(Page[KeyView]):
+    """The keys of an account, including revoked ones, oldest first, on one page."""
 
 
-class NewKey(_Input):
+_ORIGINS = "The web origins from which browsers may use the key. Programs that are no browsers need none."
+_LIMIT = "How many requests a minute it may send to one process; 0: no limit. Null: as the settings say."
+MOST_PER_MINUTE = 1_000_000
+
+
+_PerMinute = Annotated[int, Whole(0, MOST_PER_MINUTE)]
+
+
+class NewKey(ApiInput):
     """Who uses the key, and what it may do."""
 
     name: str = Field("connector", min_length=1, max_length=128, examples=["crm"])
@@ -149,6 +155,26 @@ class NewKey(_Input):
         description="Default: the account of the key that is used.",
         examples=["~"],
     )
+
+    origins: list[str] = Field([], max_length=keys.MOST_ORIGINS, description=_ORIGINS, examples=[[_ORIGIN]])
+    requests_per_minute: _PerMinute | None = Field(None, description=_LIMIT)
+
+
+class KeyPatch(ApiInput):
+    """What is to change; omitted fields keep their values (RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"origins": [_ORIGIN]}]})
+
+    origins: list[str] = Field([], max_length=keys.MOST_ORIGINS, description=f"Replaces all. {_ORIGINS}")
+    requests_per_minute: _PerMinute | None = Field(None, description=_LIMIT)
+
+    def changes(self) -> keys.KeyChanges:
+        sent = self.model_fields_set
+        limit = self.requests_per_minute if self.requests_per_minute is not None else keys.DEFAULT_LIMIT
+        return keys.KeyChanges(
+            origins=self.origins if "origins" in sent else None,
+            requests_per_minute=limit if "requests_per_minute" in sent else None,
+        )
 
 
 class CreatedKey(KeyView):
@@ -193,7 +219,7 @@ def chosen_account(key: Key, account_id: str | None) -> AccountId:
 async def list_accounts(services: CurrentServices, key: Administrator) -> AccountList:
     """List the accounts that this key administers, with their credentials and problems."""
     found = await _load(services, None if is_operator(key) else key.account_id)
-    return AccountList(data=[_view(account) for account in found])
+    return AccountList(data=[_view(account) for account in found], next_cursor=None)
 
 
 @router.post(
@@ -203,7 +229,11 @@ async def list_accounts(services: CurrentServices, key: Administrator) -> Accoun
     responses=problem_responses(400, 502),
 )
 async def add_account(
-    request: Request, new: NewCredentials, services: CurrentServices, key: Administrator
+    request: Request,
+    new: NewCredentials,
+    services: CurrentServices,
+    trail: Annotated[Trail, audited(AuditAction.CREDENTIALS_ADDED)],
+    key: Administrator,
 ) -> AccountView:
     """Ask RingCentral whose credential this is, and store it, encrypted, in place of the previous one."""
     if not is_operator(key):
@@ -215,6 +245,7 @@ async def add_account(
             client_id=new.client_id,
             client_secret=new.client_secret.get_secret_value() if new.client_secret else None,
             name=new.name,
+            by=trail.actor,
         )
     except SettingsError as error:
         raise Unprocessable(f"There is no app for this credential: {error}") from error
@@ -234,8 +265,13 @@ async def add_account(
     summary="Invite a person to connect an account",
     responses=problem_responses(400),
 )
-async def invite(
-    request: Request, new: NewInvitation, services: CurrentServices, flow: CurrentFlow, key: Administrator
+async def create_invitation(
+    request: Request,
+    new: NewInvitation,
+    services: CurrentServices,
+    flow: CurrentFlow,
+    trail: Annotated[Trail, audited(AuditAction.INVITATION_CREATED)],
+    key: Administrator,
 ) -> Invitation:
     """Create a link that connects another company's account when its administrator signs in."""
     if not is_operator(key):
@@ -247,6 +283,9 @@ async def invite(
         address = invitation_address(services.settings, request, flow.invite(now, lasts))
     except SettingsError as error:
         raise Unprocessable(str(error)) from error
+    # The link is signed and stored nowhere: only this entry tells of it.
+    async with services.database.write() as db:
+        await trail.record(db, now, key.owner, hours=new.hours)
     return Invitation(url=address, expires_at=now + lasts)
 
 
@@ -256,52 +295,95 @@ async def invite(
     summary="Remove credentials",
     responses=problem_responses(404),
 )
-async def remove_credentials(
-    request: Request, account: AccountPath, name: CredentialsPath, key: Administrator
+async def delete_credentials(
+    request: Request,
+    account: AccountPath,
+    name: CredentialsPath,
+    trail: Annotated[Trail, audited(AuditAction.CREDENTIALS_REMOVED)],
+    key: Administrator,
 ) -> Response:
     """Delete credentials and end their session at RingCentral. Calls, notes and records remain."""
     account_id = chosen_account(key, account)
     onboarding: Onboarding = request.app.state.process.onboarding
     # `~` is bound to an account by now, under which the credentials are stored.
     holder = key.account_id if account_id == key.owner else account_id
-    if not await onboarding.remove(holder, name):
+    if not await onboarding.remove(holder, name, by=trail.actor):
         raise NotFound(f"Account {account} has no stored credentials {name}")
     return Response(status_code=204)
 
 
 @router.get("/api-keys", summary="API keys", responses=problem_responses())
-async def list_keys(
+async def list_api_keys(
     services: CurrentServices, key: Administrator, account_id: AccountQuery = None
 ) -> KeyList:
     """List the keys of an account."""
     async with services.database.read() as db:
         found = await keys.list_keys(db, chosen_account(key, account_id))
-    return KeyList(data=[KeyView.model_validate(info) for info in found])
+    return KeyList(data=[KeyView.model_validate(info) for info in found], next_cursor=None)
 
 
 @router.post("/api-keys", status_code=201, summary="Create an API key", responses=problem_responses(400, 404))
-async def create_key(new: NewKey, services: CurrentServices, key: Administrator) -> CreatedKey:
+async def create_api_key(
+    new: NewKey,
+    services: CurrentServices,
+    trail: Annotated[Trail, audited(AuditAction.KEY_CREATED)],
+    key: Administrator,
+) -> CreatedKey:
     """Create a key. It is returned only once; the service stores only its digest."""
-    owner = chosen_account(key, new.account_id)
+    owner, now = chosen_account(key, new.account_id), services.clock.now()
     async with services.database.write() as db:
         if owner != UNBOUND_ACCOUNT and not await accounts.is_known(db, owner):
             raise NotFound(f"There is no account {owner}")
-        created = await keys.create_key(db, owner, new.name, services.clock.now(), new.scopes)
-    info = KeyView.model_validate(created.info)
+        created = await keys.create_key(db, owner, new.name, now, new.scopes)
+        changes = keys.KeyChanges(new.origins, new.requests_per_minute)
+        changed = await keys.change_key(db, owner, created.info.key_id, changes) or created.info
+        await trail.record(db, now, owner, changed.key_id, **changed.rights())
+    info = KeyView.model_validate(changed)
     return CreatedKey(**info.model_dump(), key=created.plain)
+
+
+@router.patch("/api-keys/{keyId}", summary="Change an API key", responses=problem_responses(400, 404, 409))
+async def update_key(
+    key_id: KeyIdPath,
+    patch: KeyPatch,
+    services: CurrentServices,
+    trail: Annotated[Trail, audited(AuditAction.KEY_CHANGED)],
+    key: Administrator,
+    account_id: AccountQuery = None,
+) -> KeyView:
+    """Set the origins and the limit of a key. Its secret and its scopes stay as they are."""
+    owner = chosen_account(key, account_id)
+    async with services.database.write() as db:
+        before = await keys.load_key(db, owner, key_id, lock=True)
+        changed = await keys.change_key(db, owner, key_id, patch.changes())
+        if before is None or changed is None:
+            raise NotFound(f"There is no key {key_id}")
+        if before.revoked_at is not None:
+            raise Conflict(
+                f"The key {key_id} is revoked, so nothing of it can be changed; create another one"
+            )
+        found = differences(before.rights(), changed.rights())
+        await trail.record(db, services.clock.now(), owner, key_id, changed=bool(found), **found)
+    return KeyView.model_validate(changed)
 
 
 @router.delete(
     "/api-keys/{keyId}", status_code=204, summary="Revoke an API key", responses=problem_responses(404)
 )
-async def revoke_key(
-    key_id: KeyIdPath, services: CurrentServices, key: Administrator, account_id: AccountQuery = None
+async def revoke_api_key(
+    key_id: KeyIdPath,
+    services: CurrentServices,
+    trail: Annotated[Trail, audited(AuditAction.KEY_REVOKED)],
+    key: Administrator,
+    account_id: AccountQuery = None,
 ) -> Response:
     """Refuse a key from now on. Repeating the request changes nothing."""
+    owner, now = chosen_account(key, account_id), services.clock.now()
     async with services.database.write() as db:
-        found = await keys.revoke_key(db, chosen_account(key, account_id), key_id, services.clock.now())
-    if not found:
-        raise NotFound(f"There is no key {key_id}")
+        before = await keys.load_key(db, owner, key_id, lock=True)
+        if before is None or not await keys.revoke_key(db, owner, key_id, now):
+            raise NotFound(f"There is no key {key_id}")
+        await trail.record(db, now, owner, key_id, changed=before.revoked_at is None)
     return Response(status_code=204)
 
 

@@ -5,6 +5,7 @@ result. Nothing runs without viewers.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.calls.attachments.rules.sentiments import choose_label
 from app.calls.model import Source, Stage
 from app.clock import Clock
 from app.db.engine import Database
@@ -60,13 +62,15 @@ _COLUMNS = (
     calls.c.main_call_id,
 )
 
+_FELT = tuple(sentiments.c[name] for name in ("subject", "source", "made_by", "scope", "label", "updated_at"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """One call on the board.
 
     `main_call_id`: the main call of its conversation, None if that is this call. `sentiment` is the label
-    that was set last.
+    that counts for the call.
     """
 
     call_id: str
@@ -138,17 +142,17 @@ def _newest(account_id: str, order: ColumnElement[Any], *conditions: ColumnEleme
 
 
 async def _with_marks(db: AsyncConnection, scope: Sequence[str], lanes: Sequence[Lane]) -> list[Lane]:
-    """Add the number of notes and the latest sentiment of each call."""
+    """Add the number of notes and the label of each call's sentiment."""
     ids = [lane.call_id for lane in lanes]
     noted = select(notes.c.subject, func.count().label("number")).where(
         notes.c.account_id.in_(scope), notes.c.subject.in_(ids)
     )
     counts = {row.subject: row.number for row in await db.execute(noted.group_by(notes.c.subject))}
-    # In the order of change, so that the latest label of a call replaces the others.
-    felt = select(sentiments.c.subject, sentiments.c.label).where(
-        sentiments.c.account_id.in_(scope), sentiments.c.subject.in_(ids)
-    )
-    labels = {row.subject: row.label for row in await db.execute(felt.order_by(sentiments.c.updated_at))}
+    felt = select(*_FELT).where(sentiments.c.account_id.in_(scope), sentiments.c.subject.in_(ids))
+    by_call = defaultdict(list)
+    for row in await db.execute(felt):
+        by_call[row.subject].append(row)
+    labels = {call_id: choose_label(rows) for call_id, rows in by_call.items()}
     return [
         replace(lane, notes=counts.get(lane.call_id, 0), sentiment=labels.get(lane.call_id)) for lane in lanes
     ]

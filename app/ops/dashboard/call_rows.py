@@ -25,18 +25,7 @@ _STAGES: Mapping[str, tuple[str, int]] = {
     Stage.FINAL: ("Final", 5),
     Stage.ABSENT: ("Absent", 5),
 }
-_OUTCOMES: Mapping[str, str] = {
-    Outcome.ANSWERED: "Answered",
-    Outcome.MISSED: "Missed",
-    Outcome.VOICEMAIL: "Voicemail",
-    Outcome.ABANDONED: "Abandoned",
-    Outcome.BUSY: "Busy",
-    Outcome.NO_ANSWER: "No answer",
-    Outcome.REJECTED: "Rejected",
-    Outcome.BLOCKED: "Blocked",
-    Outcome.FAILED: "Failed",
-    Outcome.FAX: "Fax",
-}
+_NO_OUTCOME = (Outcome.IN_PROGRESS, Outcome.UNKNOWN)
 
 LaneRow = TypedDict(
     "LaneRow",
@@ -133,7 +122,7 @@ def _outcome(lane: Lane) -> str:
         return "Talking" if lane.answered_at else "Ringing"
     if lane.stage == Stage.ABSENT and lane.absent_reason:
         return sentence_of(lane.absent_reason)
-    return _OUTCOMES.get(lane.outcome, NONE)
+    return NONE if lane.outcome in _NO_OUTCOME else Outcome(lane.outcome).words
 
 
 def describe_party(party: Mapping[str, Any] | None, *, unmasked: bool) -> str:

@@ -9,6 +9,7 @@ from app.ops.dashboard.account_rows import AccountRows, describe_accounts
 from app.ops.dashboard.board import LANES, Snapshot
 from app.ops.dashboard.call_rows import LaneRow, axis_marks, describe_lane
 from app.ops.dashboard.completeness_rows import CompletenessRows, describe_completeness
+from app.ops.dashboard.endpoint_rows import EndpointRow, describe_endpoints
 from app.ops.dashboard.summary_rows import SummaryRows, describe_summary
 from app.ops.dashboard.wording import milliseconds
 from app.ops.figures.call_figures import BINS
@@ -22,6 +23,7 @@ class PageRows(SummaryRows):
     lanes: list[LaneRow]
     completeness: CompletenessRows
     accounts: AccountRows
+    endpoints: list[EndpointRow]
 
 
 def describe_page(snapshot: Snapshot, settings: Settings, *, unmasked: bool) -> PageRows:
@@ -31,6 +33,7 @@ def describe_page(snapshot: Snapshot, settings: Settings, *, unmasked: bool) -> 
         **describe_summary(snapshot.summary, settings, unmasked=unmasked),
         "completeness": describe_completeness(snapshot.completeness, snapshot.at),
         "accounts": describe_accounts(snapshot.summary),
+        "endpoints": describe_endpoints(snapshot.summary.endpoints, snapshot.at),
     }
 
 

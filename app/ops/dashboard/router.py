@@ -30,7 +30,9 @@ from app.ops.dashboard.sign_in import (
     Viewer,
     is_own_page,
 )
+from app.ops.figures.retention import describe_rules
 from app.ops.problems.model import Subject
+from app.retention.rules import retention_rules
 from app.values.exact_json import write_json
 from app.vault import Vault
 from app.work.wakeups import KEYS, REFUSALS, TIMELINE, wait
@@ -74,6 +76,7 @@ class Dashboard:
         self.services = services
         self.boards = Boards(services.database, services.settings, services.clock)
         self.sign_in = SignIn(services, Vault(services.settings.secrets()[0]))
+        self.kept = describe_rules(retention_rules(services.settings))
         self._retried_at: float | None = None
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
@@ -197,7 +200,7 @@ async def show_dashboard(request: Request, dashboard: CurrentDashboard) -> Respo
     except StorageUnavailable:
         return dashboard.page("unavailable.html", 503)
     now = dashboard.services.clock.now()
-    return dashboard.page("dashboard.html", viewer=viewer, **template_values(board, now))
+    return dashboard.page("dashboard.html", viewer=viewer, kept=dashboard.kept, **template_values(board, now))
 
 
 @router.get("/events")
@@ -224,9 +227,9 @@ async def show_sign_in(dashboard: CurrentDashboard) -> Response:
 @router.post("/sign-in")
 async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
     """Exchange an API key for a session of twelve hours."""
-    if not _is_own_page(request, dashboard):
+    if not is_sent_by_own_page(request, dashboard):
         return dashboard.page("sign_in.html", 403, refused=_FOREIGN_PAGE)
-    form = await _read_form(request)
+    form = await read_form(request)
     client = request.client.host if request.client else ""
     try:
         key = await dashboard.sign_in.try_key(form.get("key", ""), client)
@@ -254,7 +257,7 @@ async def sign_in(request: Request, dashboard: CurrentDashboard) -> Response:
 async def sign_out(request: Request, dashboard: CurrentDashboard) -> Response:
     """End the session of this browser."""
     response = RedirectResponse(PATH, 303, headers=dict(_HEADERS))
-    if _is_own_page(request, dashboard):
+    if is_sent_by_own_page(request, dashboard):
         response.delete_cookie(
             dashboard.sign_in.cookie_name(request),
             secure=dashboard.sign_in.is_https(request),
@@ -264,11 +267,12 @@ async def sign_out(request: Request, dashboard: CurrentDashboard) -> Response:
     return response
 
 
-def _is_own_page(request: Request, dashboard: Dashboard) -> bool:
+def is_sent_by_own_page(request: Request, dashboard: Dashboard) -> bool:
+    """Whether a form was sent from a page of ours."""
     return is_own_page(request.headers, request.url.netloc, dashboard.services.settings.public_url)
 
 
-async def _read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> dict[str, str]:
     """Read a short urlencoded form; the first value of a repeated field counts."""
     body = b""
     async for chunk in request.stream():

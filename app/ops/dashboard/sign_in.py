@@ -115,8 +115,8 @@ class SignIn:
         """Return the key if it may read calls, else None after a delay. `client` is the address of the
         request.
 
-        Keys are 256 random bits and compared by their digest in constant time, so they cannot be guessed, and
-        a valid key is always accepted. The delay and the bound on simultaneous delays limit what guessing
+        Keys are 256 random bits and found by their digest, so they cannot be guessed, and a valid key is
+        always accepted. The delay and the bound on simultaneous delays limit what guessing
         costs the service.
 
         Raises TooManySignIns when too many wrong keys are being delayed, of this address or of all.

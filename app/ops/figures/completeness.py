@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.calls.model import Source, Stage
-from app.db.tables import calls, sweeps
+from app.db.tables import calls, removed_calls, sweeps
 from app.db.time_functions import Epoch, Steps
 from app.enrichment.gaps import REGULAR_ID, Sweep, find_ends, read_row
 from app.ops.account_scope import load_scope
@@ -39,7 +40,10 @@ class DoubtReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Calls that ended on one day (UTC). `swept` of them were announced by no event."""
+    """Calls that ended on one day (UTC).
+
+    `swept` of them were announced by no event, `removed` of them were removed after their retention.
+    """
 
     day: date
     final: int = 0
@@ -48,6 +52,7 @@ class Day:
     open: int = 0
     absent: Mapping[str, int] = field(default_factory=dict)
     swept: int = 0
+    removed: int = 0
 
     @property
     def ended(self) -> int:
@@ -114,7 +119,9 @@ async def load_completeness(
     regular = await _load_regular(db, scope)
     return Completeness(
         since=since,
-        days=add_up(await _load_groups(db, scope, since), since.date(), days),
+        days=add_up(
+            await _load_groups(db, scope, since), since.date(), days, await _load_removed(db, scope, since)
+        ),
         calls=await _load_recordless(db, scope, since, now),
         live=await _load_doubtful(db, scope, now, stale_seconds),
         gaps=await _load_gaps(db, scope, since),
@@ -143,12 +150,35 @@ async def _load_groups(db: AsyncConnection, scope: Sequence[str], since: datetim
     ]
 
 
-def add_up(groups: Iterable[Group], first: date, days: int) -> list[Day]:
-    """Return a row for each day, the earliest first, including days without calls."""
+async def _load_removed(db: AsyncConnection, scope: Sequence[str], since: datetime) -> list[Group]:
+    """Return the same for calls that were removed: they were counted in the transaction that removed them."""
+    column = removed_calls.c
+    keys = (column.day, column.stage, column.absent_reason, column.swept)
+    first = int(since.timestamp()) // _DAY_SECONDS
+    query = (
+        select(*keys, func.sum(column.number).label("number"))
+        .where(column.account_id.in_(scope), column.day >= first)
+        .group_by(*keys)
+    )
+    return [
+        (row.day, row.stage, row.absent_reason or None, row.swept, int(row.number))
+        for row in await db.execute(query)
+    ]
+
+
+def add_up(groups: Iterable[Group], first: date, days: int, removed: Sequence[Group] = ()) -> list[Day]:
+    """Return a row for each day, the earliest first, including days without calls.
+
+    Calls that were removed count among what had become of them.
+    """
+    gone: dict[date, int] = {}
+    for number_of_day, *_, number in removed:
+        day = date(1970, 1, 1) + timedelta(days=number_of_day)
+        gone[day] = gone.get(day, 0) + number
     stages: dict[date, dict[str, int]] = {}
     absent: dict[date, dict[str, int]] = {}
     swept: dict[date, int] = {}
-    for number_of_day, stage, reason, is_swept, number in groups:
+    for number_of_day, stage, reason, is_swept, number in chain(groups, removed):
         day = date(1970, 1, 1) + timedelta(days=number_of_day)
         if stage == Stage.ABSENT:
             reasons = absent.setdefault(day, {})
@@ -159,7 +189,13 @@ def add_up(groups: Iterable[Group], first: date, days: int) -> list[Day]:
             counts[name] = counts.get(name, 0) + number
         swept[day] = swept.get(day, 0) + number * is_swept
     return [
-        Day(day, **stages.get(day, {}), absent=absent.get(day, {}), swept=swept.get(day, 0))
+        Day(
+            day,
+            **stages.get(day, {}),
+            absent=absent.get(day, {}),
+            swept=swept.get(day, 0),
+            removed=gone.get(day, 0),
+        )
         for day in (first + timedelta(days=number) for number in range(days))
     ]
 
@@ -230,7 +266,9 @@ async def _load_gaps(db: AsyncConnection, scope: Sequence[str], since: datetime)
     )
     found = [read_row(row) for row in await db.execute(query)]
     return [
-        replace(gap, found=await _count_swept(db, scope, gap.from_at, gap.to_at)) if gap.is_gap else gap
+        replace(gap, found=gap.removed + await _count_swept(db, scope, gap.from_at, gap.to_at))
+        if gap.is_gap
+        else gap
         for gap in found
     ]
 

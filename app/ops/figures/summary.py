@@ -19,6 +19,7 @@ from app.ops.figures import call_figures
 from app.ops.figures.budget import Budget, count_429, load_budget
 from app.ops.figures.call_figures import CallFigures, CallInWindow, Delays, Minute
 from app.ops.figures.intake import load_inbox, load_subscriptions
+from app.ops.figures.push import EndpointFigures, load_endpoint_figures
 from app.ops.problems.clock_skew import load_skews
 from app.ops.problems.listing import KnownState, load_problems
 from app.ops.problems.model import ProblemToFix
@@ -52,6 +53,7 @@ class ServiceSummary:
     rate_limited: int = 0
     clock_skew_seconds: float = 0.0
     last_read_at: datetime | None = None
+    endpoints: tuple[EndpointFigures, ...] = ()
 
 
 async def load_summary(
@@ -91,6 +93,7 @@ async def load_summary(
         rate_limited=await count_429(db, only),
         clock_skew_seconds=max((skew.seconds for skew in known.skews), key=abs, default=0.0),
         last_read_at=await _load_last_read(db, only),
+        endpoints=await load_endpoint_figures(db, watched),
     )
 
 

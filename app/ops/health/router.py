@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dependencies import CurrentServices, Services
+from app.api.problems import open_problem_responses
+from app.api.schemas import ApiModel
 from app.db.diagnosis import explain_refused_write
 from app.db.schema import SchemaState, schema_state
 from app.errors import StorageUnavailable
@@ -53,6 +55,28 @@ class Check:
     todo: str | None = None
 
 
+class Alive(ApiModel):
+    """The process runs."""
+
+    status: Literal["ok"] = Field(examples=["ok"])
+
+
+class CheckView(ApiModel):
+    """The result of one check."""
+
+    name: Name
+    ok: bool
+    detail: str
+    todo: str | None = Field(None, description="What to do; only where the check failed.")
+
+
+class Ready(ApiModel):
+    """The results of all checks. What depends on a failed check is left out."""
+
+    status: Literal["ready", "not ready"]
+    checks: list[CheckView]
+
+
 _READY = {
     "status": "ready",
     "checks": [
@@ -79,25 +103,29 @@ _NOT_READY = {
 @router.get(
     "/healthz",
     summary="Whether the process runs",
-    responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}},
+    responses=open_problem_responses(400),
+    openapi_extra={"security": []},
 )
-async def show_alive() -> dict[str, str]:
+async def get_health() -> Alive:
     """Respond as long as the process runs. Restart the process when this does not respond."""
-    return {"status": "ok"}
+    return Alive(status="ok")
 
 
 @router.get(
     "/readyz",
     summary="Whether the service can do its work",
+    response_model=Ready,
     responses={
         200: {"content": {"application/json": {"example": _READY}}},
         503: {
             "description": "A check failed; `todo` says what to do.",
+            "model": Ready,
             "content": {"application/json": {"example": _NOT_READY}},
         },
     },
+    openapi_extra={"security": []},
 )
-async def show_ready(
+async def get_readiness(
     request: Request, services: CurrentServices, query: Annotated[ReadyQuery, Query()]
 ) -> JSONResponse:
     """Check that the database stores deliveries, that its schema fits this code, and that the inbox keeps up.

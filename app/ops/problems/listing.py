@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.credentials import OWN
 from app.accounts.overview import AccountOverview
 from app.calls import accounts
-from app.db.tables import directories, sweeps, work
-from app.enrichment.gaps import REGULAR_ID
+from app.db.tables import directories, work
 from app.enrichment.records.set_aside import load_set_aside
 from app.errors import AccessReason
 from app.ids import UNBOUND_ACCOUNT
 from app.ops.account_scope import among
+from app.ops.problems.background import load_sweep_problems, load_webhook_problems
 from app.ops.problems.clock_skew import ReportedSkew
 from app.ops.problems.model import ProblemCode, ProblemToFix, Subject, read_problem
 from app.ops.problems.reachability import load_unreached
@@ -55,8 +55,9 @@ async def load_problems(
             # After the credentials: a subscription that they cause to be refused is the same problem.
             *refused,
             *_silent_subscriptions(settings, known, refused),
-            *await _load_sweep_problems(db, only),
+            *await load_sweep_problems(db, only),
             *await _load_directory_problems(db, only, settings),
+            *await load_webhook_problems(db, only),
             *inbox_problems(known.inbox, settings.active_calls_window_seconds),
         ]
     )
@@ -170,18 +171,6 @@ def _lost_at(account: AccountOverview, ours: Sequence[SubscriptionState]) -> dat
     if not ours:
         return account.added_at
     return min((one.lost_at for one in ours if one.lost_at is not None), default=ours[0].checked_at)
-
-
-async def _load_sweep_problems(db: AsyncConnection, only: Sequence[str] | None) -> list[ProblemToFix]:
-    """Return why gaps, backfills and the regular sweep of the Call Log make no progress."""
-    query = select(sweeps.c.account_id, sweeps.c.problem).where(
-        among(sweeps.c.account_id, only),
-        sweeps.c.problem.is_not(None),
-        # The regular sweep is done many times over, so a problem of its last attempt counts.
-        (sweeps.c.done_at.is_(None)) | (sweeps.c.sweep_id == REGULAR_ID),
-    )
-    rows = await db.execute(query.order_by(sweeps.c.account_id, sweeps.c.from_at))
-    return [read_problem(Subject.SWEEP, row.account_id, row.problem) for row in rows if row.problem]
 
 
 async def _load_directory_problems(

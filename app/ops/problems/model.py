@@ -24,6 +24,7 @@ class Subject(StrEnum):
     INBOX = "inbox"
     CLOCK = "clock"
     DIRECTORY = "directory"
+    WEBHOOK = "webhook"
 
 
 class ProblemCode(StrEnum):
@@ -34,6 +35,7 @@ class ProblemCode(StrEnum):
     INBOX_BACKLOG = "inbox-backlog"
     CLOCK_SKEW = "clock-skew"
     RATE_LIMITED = "rate-limited"
+    WEBHOOK_DISABLED = "webhook-disabled"
 
 
 @dataclass(frozen=True, slots=True)

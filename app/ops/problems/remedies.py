@@ -159,6 +159,12 @@ _RULES = (
         "AFTERCALL_SUBSCRIPTION_FILTERS.",
     ),
     _rule(
+        "^webhook-disabled$",
+        "A webhook endpoint was disabled",
+        "Repair the receiver, then enable the endpoint again: PATCH /v1/webhook-endpoints/{endpoint} with "
+        '{"enabled": true}. What it missed is sent then.',
+    ),
+    _rule(
         "clock-skew",
         "A clock is wrong",
         "Synchronize the machine's clock by NTP. The warning disappears some seconds later.",

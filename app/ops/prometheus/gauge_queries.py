@@ -19,6 +19,7 @@ from app.metric_labels import OTHER
 from app.ops.figures.budget import load_budget
 from app.ops.figures.call_figures import count_calls
 from app.ops.figures.intake import load_inbox
+from app.ops.figures.push import load_push_figures
 from app.ops.prometheus.gauge_values import GaugeValues
 from app.ops.states import ACTIVE, MOST_COUNTED
 from app.settings import Settings
@@ -36,6 +37,10 @@ async def read_gauges(db: AsyncConnection, settings: Settings, now: datetime) ->
     inbox = await load_inbox(db, None, now)
     values.whole[metrics.INBOX] = inbox.waiting
     values.whole[metrics.INBOX_SECONDS] = inbox.oldest_seconds or 0.0
+    figures = await load_push_figures(db, None, now)
+    values.by_state[metrics.WEBHOOK_ENDPOINTS] = {state: float(n) for state, n in figures.by_state.items()}
+    values.whole[metrics.WEBHOOK_WAITING] = figures.waiting
+    values.whole[metrics.WEBHOOK_WAITING_SECONDS] = figures.oldest_seconds
     return values
 
 

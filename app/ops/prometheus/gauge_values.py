@@ -13,9 +13,11 @@ from app.metric_labels import OTHER
 _WHOLE = (
     metrics.WAITING, metrics.OVERDUE, metrics.OVERDUE_SECONDS, metrics.LIVE, metrics.LIVE_LONG,
     metrics.BUDGET_FREE, metrics.BUDGET_SILENT, metrics.INBOX, metrics.INBOX_SECONDS,
-    metrics.SUBSCRIPTION_SECONDS,
+    metrics.SUBSCRIPTION_SECONDS, metrics.WEBHOOK_WAITING, metrics.WEBHOOK_WAITING_SECONDS,
 )  # fmt: skip
-_BY_STATE = (metrics.SUBSCRIPTIONS, metrics.CREDENTIALS, metrics.GAPS, metrics.GAP_SECONDS)
+_BY_STATE = (
+    metrics.SUBSCRIPTIONS, metrics.CREDENTIALS, metrics.GAPS, metrics.GAP_SECONDS, metrics.WEBHOOK_ENDPOINTS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Plans when events, the insights of recordings and the reminders of subscriptions are posted."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.simulator.delivery.webhooks import Webhooks
 from app.simulator.platform.calls import CallStore
@@ -32,13 +32,13 @@ class Dispatcher:
         self._links = links
         self._faults = faults
 
-    def plan_call(self, call: ScriptedCall, store: CallStore) -> None:
-        """Plan the events of a call that `store` already contains."""
+    def plan_call(self, call: ScriptedCall, store: CallStore, *, since: datetime) -> None:
+        """Plan the events of a call that `store` already contains; those before `since` are lost."""
         for event in call.events:
-            if event.delivered:
+            if event.delivered and event.at >= since:
                 self._plan_event(event)
         for recording in call.recordings:
-            self._plan_insights(recording, store)
+            self._plan_insights(recording, store, since)
 
     def _plan_event(self, event: PartyEvent) -> None:
         async def publish() -> None:
@@ -46,7 +46,7 @@ class Dispatcher:
 
         self._scheduler.at(event.at, publish)
 
-    def _plan_insights(self, recording: Recording, store: CallStore) -> None:
+    def _plan_insights(self, recording: Recording, store: CallStore, since: datetime) -> None:
         """Plan one event for each version of a recording's insights."""
 
         async def publish() -> None:
@@ -60,7 +60,8 @@ class Dispatcher:
 
         record, notes = store.record_of(recording), self._faults().insights_notes
         for moment in analysed_at(record, recording, store.timing, notes=notes):
-            self._scheduler.at(moment, publish)
+            if moment >= since:
+                self._scheduler.at(moment, publish)
 
     def plan_reminder(self, subscription: Subscription) -> None:
         """Send reminders before the subscription ends, until it is renewed or deleted."""

@@ -26,7 +26,7 @@ from app.simulator.settings import Faults
 RESPONSE_LIMIT_BYTES = 1024
 REORDER_SECONDS = (0.5, 3.0)
 DUPLICATE_SECONDS = (0.5, 5.0)
-_HEADERS = {
+HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "UTF-8",
     "Content-Type": "application/json; charset=UTF-8",
@@ -64,10 +64,11 @@ class Webhooks:
         self._presence_sequence = 34_000
         self.counts: Counter[str] = Counter()
         self.latest: deque[Json] = deque(maxlen=1000)
-        self._poster = Poster(_HEADERS)
+        self.poster = Poster(HEADERS)
+        """Posts over the network; a program that runs both sides in its process may replace it."""
 
     async def close(self) -> None:
-        await self._poster.close()
+        await self.poster.close()
 
     # Handshake
 
@@ -76,7 +77,7 @@ class Webhooks:
         token = str(uuid.UUID(int=self._rng.getrandbits(128)))
         self.counts["handshakes"] += 1
         try:
-            response = await self._poster.post(address, b"", {"Validation-Token": token})
+            response = await self.poster.post(address, b"", {"Validation-Token": token})
             check_handshake(response, token)
         except (UnreachableError, TimeoutError) as error:
             self.counts["handshakesRefused"] += 1
@@ -193,7 +194,7 @@ class Webhooks:
         token = delivery.subscription.token
         headers = {} if token is None else {name: token}
         try:
-            response = await self._poster.post(delivery.subscription.address, delivery.payload, headers)
+            response = await self.poster.post(delivery.subscription.address, delivery.payload, headers)
         except TimeoutError:
             return "Read timed out"
         except UnreachableError as error:

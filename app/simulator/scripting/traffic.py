@@ -58,6 +58,12 @@ class CallGenerator:
         name = self.rng.choices(names, weights)[0]
         return name, CallOptions(talk_seconds=draw_talk(self.rng, self.traffic.talk_seconds))
 
+    def resume(self, started: int) -> None:
+        """Go on after calls that an earlier run has started. They count, and are not drawn once more."""
+        for _ in range(started):
+            self.rng.expovariate(1.0)
+            self.next_call()
+
     def change(self, **fields: object) -> None:
         """Change the traffic from now on. A new number of calls counts from zero."""
         self.traffic = replace(self.traffic, **fields)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from app.calls.ledger import Ledger
 from app.calls.model import NO_SESSION, Call
 from app.calls.related.links import Link, key_of
 from app.calls.related.store import link_calls
-from app.calls.stored_records import read_versions
+from app.calls.stored_records import are_removed, read_versions
 from app.clock import Clock
 from app.ids import CallId, new_id
 from app.webhooks.folding.stages import EndRules, judge
@@ -63,14 +63,20 @@ class _Addition:
         return len(self.call.facts) + len(self.facts)
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The keys whose facts are dealt with; `refused` are those of calls that are not kept any more."""
+
+    reached: set[CallKey]
+    refused: set[CallKey]
+
+
 async def apply_facts(
     ledger: Ledger, facts: Mapping[CallKey, list[Fact]], rules: EndRules, clock: Clock, most: int = MOST_WORK
-) -> set[CallKey]:
-    """Apply facts to their calls.
-
-    Stops at the call that makes `most` facts, known and new; returns the keys that were reached.
-    """
-    additions = _first_of(await _find_calls(ledger, facts), most)
+) -> Applied:
+    """Apply facts to their calls. Stops at the call that makes `most` facts, known and new."""
+    found, refused = await _find_calls(ledger, facts, rules)
+    additions = _first_of(found, most)
     # What records say about a call depends on its facts, so they are applied again.
     with_record = [one.call.call_id for one in additions if one.call.primary_record_id is not None]
     records = await store.load_records(ledger.db, ledger.account_id, with_record)
@@ -87,22 +93,31 @@ async def apply_facts(
     await link_calls(ledger, links, {one.call.call_id: one.call for one in additions}, named)
     await join_parked(ledger, named)
     await join(ledger, named, {})
-    return {key for one in additions for key in one.keys}
+    return Applied({key for one in additions for key in one.keys} | refused, refused)
 
 
-async def _find_calls(ledger: Ledger, facts: Mapping[CallKey, list[Fact]]) -> list[_Addition]:
-    """Return the calls that facts are about, each once. Two keys can name the same call."""
+async def _find_calls(
+    ledger: Ledger, facts: Mapping[CallKey, list[Fact]], rules: EndRules
+) -> tuple[list[_Addition], set[CallKey]]:
+    """Return the calls that facts are about, each once, and the keys of those that are not kept any more.
+
+    Two keys can name the same call.
+    """
     known = await _load_calls(ledger, facts)
     additions: dict[str, _Addition] = {}
+    refused: set[CallKey] = set()
     for key, new_facts in facts.items():
         call, is_new = known.find(key), False
+        if call is None and not rules.may_open(ledger.now, (fact.event_time for fact in new_facts)):
+            refused.add(key)
+            continue
         if call is None:
             call, is_new = _new_call(ledger, key, new_facts), True
             known.add(call, key)
         addition = additions.setdefault(call.call_id, _Addition(call, is_new))
         addition.facts += new_facts
         addition.keys.append(key)
-    return list(additions.values())
+    return list(additions.values()), refused
 
 
 def _first_of(additions: Iterable[_Addition], most: int) -> list[_Addition]:
@@ -180,6 +195,9 @@ def _apply(
     facts = stored.union(addition.facts)
     call.facts = facts.to_json()
     view = read_parties(facts)
+    if are_removed(call, records):
+        ledger.keep(call)
+        return view, set()
     derived = derive_fields(call, view, (), ledger.company) if not records else None
     if is_new:
         call.ready("record", "pending", ledger.now)

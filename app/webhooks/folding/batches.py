@@ -10,6 +10,7 @@ from app.calls.insights.model import Version
 from app.calls.insights.store import BY_EVENT, InsightsArrival
 from app.clock import Clock
 from app.ids import UNBOUND_ACCOUNT, AccountId
+from app.values.packed_bodies import pack_body
 from app.values.storable import BadJson
 from app.webhooks.folding.unfolded import Unfolded, Waiting
 from app.webhooks.intake.deliveries import BARE
@@ -36,6 +37,9 @@ MOST_BYTES = 8 * 2**20
 ROWS_AT_A_STRETCH = 20
 """Deliveries that are decoded before other tasks of the process have a turn."""
 
+PAST_RETENTION = "ignored: past-retention"
+"""The note of a delivery about a call that ended so long ago that it may have been removed."""
+
 Statement = tuple[str, CallKey]
 """What one delivery, by its uuid, says about one call."""
 
@@ -46,15 +50,19 @@ class Batch:
 
     `notes` has each delivery by uuid, with the reason why nothing, or not everything, of it became a call;
     None when everything did. `statements` has what each delivery says about calls, `left_out` how many of its
-    calls or parties are not read. `reminded` are the subscriptions that will end soon.
+    calls or parties are not read. `reminded` are the subscriptions that will end soon, `erased` the
+    deliveries that tell of erased calls. `insights` are by uuid, and so are `packed`, the bodies as they are
+    stored from now on.
     """
 
     facts: dict[CallKey, list[Fact]] = field(default_factory=dict)
-    insights: list[InsightsArrival] = field(default_factory=list)
+    insights: dict[str, InsightsArrival] = field(default_factory=dict)
     notes: dict[str, str | None] = field(default_factory=dict)
     statements: dict[str, set[Statement]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     reminded: set[str] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
+    packed: dict[str, bytes] = field(default_factory=dict)
     fact_count: int = 0
 
     @property
@@ -74,6 +82,12 @@ class Batch:
             for key, facts in self.facts.items()
         )
         return dict(islice(((key, facts) for key, facts in rest if facts), most_calls))
+
+    def note_refused(self, keys: Collection[CallKey]) -> None:
+        """Note the deliveries that are only about calls that are not kept any more."""
+        for uuid, statements in self.statements.items():
+            if keys and all(key in keys for _, key in statements):
+                self.notes[uuid] = PAST_RETENTION
 
     def keep_unfinished(self, folded: Collection[Statement]) -> None:
         """Take the deliveries of which something is not folded yet out of `notes`: they stay in the inbox."""
@@ -118,10 +132,11 @@ async def read_batch(rows: Iterable[Unfolded], owner: AccountId, clock: Clock) -
 def _add(batch: Batch, row: Unfolded, owner: AccountId) -> None:
     event = read_delivery(row.raw, row.received_at)
     note = batch.notes[row.uuid] = note_of(event, owner, row.uuid)
+    batch.packed[row.uuid] = pack_body(row.raw)
     if isinstance(event, ReminderEvent) and event.subscription_id is not None:
         batch.reminded.add(event.subscription_id)
     elif isinstance(event, InsightsEvent) and note is None:
-        batch.insights.append(_arrival(event, row.received_at))
+        batch.insights[row.uuid] = _arrival(event, row.received_at)
     elif isinstance(event, TelephonyEvent | PresenceEvent) and (note is None or note in _TRUNCATED.values()):
         for call in event.calls:
             batch.facts.setdefault(call.key, []).extend(call.facts)

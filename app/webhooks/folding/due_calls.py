@@ -21,6 +21,7 @@ from app.db.tables import calls
 from app.enrichment.gaps import GapEnd
 from app.ids import AccountId
 from app.webhooks.folding.stages import EndRules
+from app.work.lookout import is_past
 
 _KNOWN_AT = calls.c.state_known_at
 _IS_LIVE = and_(calls.c.stage == Stage.LIVE, calls.c.end_check_at.is_not(None))
@@ -52,6 +53,10 @@ def unsettled_since(gap_end: datetime) -> ColumnElement[bool]:
     """Select the live calls that began before the end of a gap and about which nothing is known since."""
     is_unknown = or_(_KNOWN_AT.is_(None), gap_end > _KNOWN_AT)
     return and_(calls.c.stage == Stage.LIVE, calls.c.started_at < gap_end, is_unknown)
+
+
+ANY_DUE = or_(is_past(calls.c.end_check_at), is_past(calls.c.ask_at, _IS_LIVE))
+"""What becomes due at a time. Silence of hours and gaps are found by the loop itself, a little later."""
 
 
 async def find_silent(db: AsyncConnection, now: datetime, rules: EndRules) -> set[AccountId]:
@@ -96,10 +101,41 @@ async def load_doubtful(db: AsyncConnection, account_id: AccountId, doubt: Doubt
     return [store.read_row(row) for row in await db.execute(query)]
 
 
-async def find_due_accounts(db: AsyncConnection, now: datetime) -> list[AccountId]:
-    """Return the accounts with calls whose end is due."""
-    due = and_(calls.c.end_check_at.is_not(None), calls.c.end_check_at <= now)
-    return [AccountId(account_id) for account_id in await db.scalars(_accounts_with(due))]
+async def find_due_calls(
+    db: AsyncConnection, now: datetime, limit: int, held_back: Collection[AccountId] = ()
+) -> dict[AccountId, list[str]]:
+    """Return the ids of calls whose end is due, by account, leaving out accounts that are held back.
+
+    The accounts take turns, and within each the call that is due longest comes first: an account with
+    thousands of due calls takes as many of the `limit` as the others leave.
+    """
+    column = calls.c
+    is_due = and_(column.end_check_at.is_not(None), column.end_check_at <= now)
+    if held_back:
+        is_due &= ~is_one_of(column.account_id, held_back)
+    turn = func.row_number().over(partition_by=column.account_id, order_by=column.end_check_at)
+    due = select(column.account_id, column.call_id, column.end_check_at, turn.label("turn")).where(is_due)
+    first = due.subquery("due")
+    query = select(first.c.account_id, first.c.call_id)
+    query = query.order_by(first.c.turn, first.c.end_check_at).limit(limit)
+    found: dict[AccountId, list[str]] = {}
+    for account_id, call_id in await db.execute(query):
+        found.setdefault(AccountId(account_id), []).append(call_id)
+    return found
+
+
+async def load_free(
+    db: AsyncConnection, account_ids: Collection[AccountId], call_ids: Collection[str], now: datetime
+) -> list[Call]:
+    """Return those of the calls, of several accounts, whose end is still due, longest due first.
+
+    They are locked. A call that another transaction is writing is left out.
+    """
+    if not account_ids:
+        return []
+    mine = is_one_of(calls.c.account_id, account_ids) & is_one_of(calls.c.call_id, call_ids)
+    query = select(calls).where(mine, calls.c.end_check_at <= now).order_by(calls.c.end_check_at)
+    return [store.read_row(row) for row in await db.execute(query.with_for_update(skip_locked=True))]
 
 
 async def find_next_due(db: AsyncConnection, held_back: Collection[AccountId]) -> datetime | None:

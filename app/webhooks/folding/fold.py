@@ -19,10 +19,12 @@ from app.errors import StorageUnavailable
 from app.ids import AccountId
 from app.webhooks.folding.apply import apply_facts
 from app.webhooks.folding.batches import MOST_CALLS, Batch, Statement, choose, read_batch
+from app.webhooks.folding.erased import delete_erased, leave_out_erased
 from app.webhooks.folding.rota import Rota
 from app.webhooks.folding.stages import EndRules
 from app.webhooks.folding.unfolded import (
     Unfolded,
+    days_of,
     find_accounts,
     find_owner,
     load_unfolded,
@@ -186,9 +188,11 @@ class Folder(Worker):
                 chosen = choose(waiting, size.calls) if uuid is None else [uuid]
                 if not chosen:
                     return None  # folded meanwhile
-                rows = await load_unfolded(db, account_id, chosen)
+                days = days_of(waiting)
+                rows = await load_unfolded(db, account_id, chosen, days)
                 batch, statements, begun = await self._apply(ledger, rows, before)
-            await mark_folded(db, account_id, batch.notes, now)
+            await delete_erased(db, account_id, batch)
+            await mark_folded(db, account_id, batch.notes, now, days, batch.packed)
             await renew_reminded(db, batch.reminded, now)
         # Only after the commit. A turn that folds one delivery says nothing about the others: their parts are
         # kept.
@@ -204,15 +208,17 @@ class Folder(Worker):
         """
         ledger.causes = {row.telephony_session_id: row.uuid for row in rows if row.telephony_session_id}
         batch = await read_batch(rows, ledger.account_id, self._clock)
+        await leave_out_erased(ledger, batch)
         statements = batch.all_statements
         begun = before & statements
         rest = batch.facts_without(begun, _CALLS_OF_A_REST if begun else None)
         applied = await apply_facts(ledger, rest, self._rules, self._clock)
-        begun |= {(fact.uuid, key) for key in applied for fact in rest[key]}
+        begun |= {(fact.uuid, key) for key in applied.reached for fact in rest[key]}
+        batch.note_refused(applied.refused)
         batch.keep_unfinished(begun)
         # Insights may belong to calls of this batch: write those first.
         await ledger.flush()
-        for call in await take(ledger, batch.insights):
+        for call in await take(ledger, batch.insights.values()):
             finish(ledger, call)
         return batch, statements, begun
 

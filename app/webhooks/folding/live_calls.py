@@ -71,6 +71,8 @@ class LiveCalls(AccountsWorker):
 
     async def mark_settled(self) -> None:
         """Mark the gaps that are over and leave no call in doubt."""
+        if not self._ends:
+            return
         async with self._database.read() as db:
             settled = await due_calls.find_settled_holders(db, self._ends)
         if settled:

@@ -1,5 +1,6 @@
 """Moves a call between stages as its events say: live, ended, live again, absent."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +25,15 @@ class EndRules:
     window: float
     first_reading: float = 60.0
     """From an end that has moved to the Call Log read that shows it."""
+
+    kept: float | None = None
+    """How long after its end a call is kept. Late events do not open one that was removed; None: no limit."""
+
+    def may_open(self, now: datetime, event_times: Iterable[datetime]) -> bool:
+        """Whether events at these times may open a call: an older one may have been removed."""
+        if self.kept is None:
+            return True
+        return max(event_times, default=now) >= now - timedelta(seconds=self.kept)
 
 
 def judge(ledger: Ledger, call: Call, view: CallView, rules: EndRules) -> None:

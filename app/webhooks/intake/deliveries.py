@@ -9,11 +9,11 @@ import asyncio
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,22 +31,31 @@ BARE = "content-raw-"
 
 @dataclass(slots=True)
 class Delivery:
-    """One POST of RingCentral. `uuid` is the sender's, or made from the body where it has none."""
+    """One POST of RingCentral. `uuid` is the sender's, or made from the body where it has none.
+
+    `day`: see `app.webhooks.intake.days`.
+    """
 
     account_id: str
     uuid: str
     received_at: datetime
     telephony_session_id: str | None
     raw: bytes
+    day: date
 
     @classmethod
-    def bare(cls, raw: bytes, received_at: datetime) -> "Delivery":
+    def bare(cls, raw: bytes, received_at: datetime, day: date | None = None) -> "Delivery":
         """Return a delivery that is known by its bytes alone: no id of the sender's is stored."""
-        return cls(UNBOUND_ACCOUNT, f"{BARE}{hashlib.sha256(raw).hexdigest()[:32]}", received_at, None, raw)
+        uuid = f"{BARE}{hashlib.sha256(raw).hexdigest()[:32]}"
+        return cls(UNBOUND_ACCOUNT, uuid, received_at, None, raw, day or received_at.date())
 
 
 PROBE_ACCOUNT = "~probe"
 """The account of the row that proves that deliveries can be stored. No delivery is read with it."""
+
+_CHECK = "23514"
+_TRIES = 4
+_R = TypeVar("_R")
 
 _PROBE_CHANNEL = "aftercall_probe"
 """Has no listeners."""
@@ -54,12 +63,12 @@ _PROBE_CHANNEL = "aftercall_probe"
 _PROBE_BYTES = 1024
 """About the size of an event: a page with room for one has room for the other."""
 
-_FORGET_PROBE = "DELETE FROM deliveries WHERE account_id = $1 AND uuid = $2"
+_FORGET_PROBE = "DELETE FROM deliveries WHERE account_id = $1 AND uuid = $2 AND day = $3"
 
 
 def _probe(at: datetime) -> Delivery:
     """Return a row that is unique to this proof, so that replicas do not wait for each other."""
-    return Delivery(PROBE_ACCOUNT, secrets.token_hex(16), at, None, bytes(_PROBE_BYTES))
+    return Delivery(PROBE_ACCOUNT, secrets.token_hex(16), at, None, bytes(_PROBE_BYTES), at.date())
 
 
 def _unavailable(error: Exception) -> StorageUnavailable:
@@ -68,13 +77,32 @@ def _unavailable(error: Exception) -> StorageUnavailable:
 
 _STORE = """
 WITH stored AS (
-    INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bytea[])
+    INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw, day)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bytea[], $6::date[])
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM stored) AS stored, pg_notify($6, $7)
+SELECT (SELECT count(*) FROM stored) AS stored, pg_notify($7, $8)
 """
+
+
+async def _beside_new_partitions(insert: Callable[[], Awaitable[_R]]) -> _R:
+    """Insert again if a partition for the day of a row was attached just now.
+
+    PostgreSQL chooses the partition before it waits for the one who attaches. What it had chosen is then the
+    default partition, which no longer takes the row.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return await insert()
+        except Exception as error:
+            # The constraint of a partition has no name; all checks have one.
+            is_partition = getattr(error, "sqlstate", None) == _CHECK and not getattr(
+                error, "constraint_name", None
+            )
+            if not is_partition:
+                raise
+    return await insert()
 
 
 class PostgresWriter:
@@ -97,7 +125,7 @@ class PostgresWriter:
     async def write(self, rows: Sequence[Delivery]) -> int:
         try:
             await self._connect()
-            stored = await self._insert(rows, CHANNEL)
+            stored = await _beside_new_partitions(lambda: self._insert(rows, CHANNEL))
         except Exception as error:
             failure = failure_of(error)
             if failure is Failure.DATA:
@@ -116,9 +144,7 @@ class PostgresWriter:
         probe = _probe(at)
         try:
             await self._connect()
-            async with self._driver.transaction():
-                await self._insert([probe], _PROBE_CHANNEL)
-                await self._driver.execute(_FORGET_PROBE, probe.account_id, probe.uuid)
+            await _beside_new_partitions(lambda: self._insert_and_delete(probe))
         except Exception as error:
             await self._drop()
             raise _unavailable(error) from error
@@ -131,6 +157,11 @@ class PostgresWriter:
             self._held = await self._database.engine.connect()
             self._driver = (await self._held.get_raw_connection()).driver_connection
 
+    async def _insert_and_delete(self, probe: Delivery) -> None:
+        async with self._driver.transaction():
+            await self._insert([probe], _PROBE_CHANNEL)
+            await self._driver.execute(_FORGET_PROBE, probe.account_id, probe.uuid, probe.day)
+
     async def _insert(self, rows: Sequence[Delivery], channel: str) -> int:
         (result,) = await self._driver.fetch(
             _STORE,
@@ -139,6 +170,7 @@ class PostgresWriter:
             [row.received_at for row in rows],
             [row.telephony_session_id for row in rows],
             [row.raw for row in rows],
+            [row.day for row in rows],
             channel,
             INBOX,
         )
@@ -157,8 +189,8 @@ class PostgresWriter:
 
 
 _INSERT = (
-    "INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw)"
-    " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO deliveries (account_id, uuid, received_at, telephony_session_id, raw, day)"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 
 
@@ -190,7 +222,8 @@ class SqliteWriter:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._insert_and_delete, values)
 
     def _values(self, row: Delivery) -> tuple[Any, ...]:
-        return row.account_id, row.uuid, self._as_stored(row.received_at), row.telephony_session_id, row.raw
+        at, day = self._as_stored(row.received_at), row.day.isoformat()
+        return row.account_id, row.uuid, at, row.telephony_session_id, row.raw, day
 
     def _insert_and_delete(self, values: tuple[Any, ...]) -> None:
         try:

@@ -189,7 +189,7 @@ class Inbox:
     async def _store_bare(self, row: Delivery, reason: Exception) -> tuple[int, set[tuple[str, str]]]:
         log.warning("a delivery is stored by its bytes alone", uuid=row.uuid, why=describe_failure(reason))
         try:
-            return await self._store.write([Delivery.bare(row.raw, row.received_at)]), set()
+            return await self._store.write([Delivery.bare(row.raw, row.received_at, row.day)]), set()
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - as above

@@ -21,6 +21,7 @@ from app.clock import Clock
 from app.errors import BadInput, PayloadTooLarge, Unauthenticated
 from app.ids import as_text
 from app.values.storable import BadJson
+from app.webhooks.intake.days import day_of
 from app.webhooks.intake.deliveries import Delivery
 from app.webhooks.intake.inbox import Inbox
 from app.webhooks.intake.refusals import Refusals
@@ -120,12 +121,14 @@ class NotificationEndpoint:
         except BadJson:
             # Not JSON, but stored: folding makes it a dead letter (docs/decisions/always-200.md).
             return Delivery.bare(body, self._clock.now())
+        now = self._clock.now()
         return Delivery(
             account_id=about.account_id,
             uuid=about.uuid,
-            received_at=self._clock.now(),
+            received_at=now,
             telephony_session_id=about.telephony_session_id,
             raw=body,
+            day=day_of(now, about.sent_at),
         )
 
 
@@ -257,6 +260,7 @@ OPENAPI: dict[str, Any] = {
             "RingCentral to send it again."
         ),
         "operationId": "receive_notification",
+        "security": [],
         "parameters": [
             {
                 "name": "Verification-Token",

@@ -64,6 +64,7 @@ class Peek:
     telephony_session_id: TelephonySessionId | None
     session_id: SessionId | None
     event: str | None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def peek(payload: Any) -> Peek:
         telephony_session_id=telephony_session_id or _telephony_id(body.get("sourceSessionId")),
         session_id=session_id,
         event=event,
+        sent_at=as_time(outer.get("timestamp")),
     )
 
 

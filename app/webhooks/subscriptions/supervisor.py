@@ -27,6 +27,8 @@ LONGEST_TURN_SECONDS = 600.0
 _AFTER_OUTAGE_SECONDS = 1.0
 """From a turn that failed for lack of the database to the next one."""
 
+_SHORTEST_PAUSE_SECONDS = 1.0
+
 Key = tuple[AccountId, str]
 """Holder and name of a connection."""
 
@@ -61,13 +63,16 @@ class SubscriptionSupervisor(AccountsWorker):
         self._sweep_after_seconds = sweep_after_seconds
         self._keepers: dict[Key, SubscriptionKeeper] = {}
         self._due_at: dict[Key, datetime] = {}
+        self._listed: Sequence[Connection] | None = None
+        self._tidy_at = 0.0
         self._lanes: Lanes[Key] = context.lanes(
             "subscriptions", SUBSCRIPTIONS, longest_seconds=LONGEST_TURN_SECONDS
         )
 
     async def step(self) -> float | None:
         """Check every subscription that is due; return in how many seconds the next one is."""
-        connections = {_key_of(connection): connection for connection in await self._connections.all()}
+        listed = await self._connections.snapshot()
+        connections = {_key_of(connection): connection for connection in listed}
         owners = {_key_of(owner): owner for owner in subscription_owners(list(connections.values()))}
         stored = await self._load_stored()
         due = self._due_keepers(owners, stored) | self._surplus(connections, owners, stored)
@@ -76,14 +81,20 @@ class SubscriptionSupervisor(AccountsWorker):
             # Until the turn has ended: one that never ends is not begun again at once.
             self._due_at[key] = self._clock.now() + timedelta(seconds=self._check_seconds)
         await self._lanes.run(due)
-        await self._forget_removed()
+        if listed is not self._listed or self._clock.monotonic() >= self._tidy_at:
+            await self._forget_removed()
+            self._listed, self._tidy_at = listed, self._clock.monotonic() + self._check_seconds
         return self._pause(owners)
 
     def _pause(self, keys: Iterable[Key]) -> float | None:
         """Return in how many seconds the next turn is; a turn that ends wakes the loop by itself."""
         now = self._clock.now()
         due_at = [self._due_at.get(key, now) for key in keys if not self._lanes.has(key)]
-        return max(0.0, (min(due_at) - now).total_seconds()) if due_at else None
+        if not due_at:
+            return None
+        # A step looks at all subscriptions: those that are due at about the same time share one.
+        shortest = min(_SHORTEST_PAUSE_SECONDS, self._check_seconds / 100)
+        return max(shortest, (min(due_at) - now).total_seconds())
 
     async def close(self) -> None:
         """Stop what is under way; it is due again."""

@@ -6,10 +6,14 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from app.accounts.credentials import rotate
 from app.accounts.overview import load_overview
 from app.accounts.token_refresh import TokenRefresher
-from app.db.tables import credentials, rate_buckets
+from app.db.tables import credentials, erasures, rate_buckets
+from app.erasure.model import Order, Subject, SubjectKind
+from app.erasure.store import plan_erasure
+from app.erasure.subjects import unseal
+from app.ids import AccountId
+from app.ops.secret_rotation import rotate
 from app.process import Role
 from app.ringcentral.ports import Priority
 from app.vault import Vault
@@ -189,6 +193,11 @@ async def test_keys_are_made_listed_and_revoked(stage: Stage) -> None:
     assert (await stage.ask("DELETE", path)).status_code == 404, "of the asker's own account there is none"
     assert (await stage.ask("DELETE", path, params={"accountId": COFFEE})).status_code == 204
     assert (await stage.ask("GET", "/v1/calls", key=key["key"])).status_code == 401
+    changed = await stage.ask(
+        "PATCH", path, params={"accountId": COFFEE}, json={"origins": ["https://crm.example.com"]}
+    )
+    assert (changed.status_code, changed.json()["fault"]) == (409, "caller"), "it is revoked"
+    assert [one["origins"] for one in (await stage.get("/v1/api-keys", accountId=COFFEE))["data"]] == [[]]
     unknown = await stage.ask("POST", "/v1/api-keys", json={"name": "crm", "accountId": "1"})
     assert unknown.status_code == 404
 
@@ -198,13 +207,20 @@ async def test_a_new_secret_key_takes_over_without_signing_in_again(stage: Stage
     await stage.sign_in(f"{TEA}*101")
     new, old = "n" * 32, SECRETS["secret_key"]
     database, settings = stage.process.database, stage.process.settings
+    subject = Subject(SubjectKind.PHONE_NUMBER, "+15550179001", ("+15550179001",))
+    async with database.write() as db:
+        order = Order("command")
+        await plan_erasure(db, Vault(old), AccountId(TEA), subject, order, stage.process.clock.now())
     async with database.write() as db:
         done = await rotate(db, Vault(f"{new},{old}"))
-        assert (done.renewed, done.kept, done.unreadable) == (4, 0, 0)
+        assert (done.renewed, done.kept, done.unreadable) == (5, 0, 0)
         again = await rotate(db, Vault(f"{new},{old}"))
-        assert (again.renewed, again.kept, again.unreadable) == (0, 4, 0)
+        assert (again.renewed, again.kept, again.unreadable) == (0, 5, 0)
         lost = await rotate(db, Vault("x" * 32))
-        assert lost.unreadable == 4
+        assert lost.unreadable == 5
+        sealed = await db.scalar(select(erasures.c.subject))
+        assert sealed is not None
+        assert unseal(Vault(new), sealed) == subject
     async with database.read() as db:
         fine = await load_overview(db, settings, Vault(new), stage.process.clock.now())
         assert any(account.members for account in fine)

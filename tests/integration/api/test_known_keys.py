@@ -1,11 +1,15 @@
 """A key is remembered for some seconds, and forgotten at once when it is revoked."""
 
+import asyncio
+from collections.abc import Collection
+
 import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api import keys, known_keys
 from app.api.known_keys import REMEMBERED_SECONDS, Key, KnownKeys
+from app.api.lookups import Lookups
 from app.calls import accounts
 from app.db.engine import Database
 from app.db.tables import api_keys
@@ -20,7 +24,7 @@ from tests.fakes.statements import counted
 def opened(database: Database, clock: FakeClock) -> KnownKeys:
     listeners = Wakeups()
     database.waker = listeners.wake
-    return KnownKeys(database, listeners, clock)
+    return KnownKeys(Lookups(database), listeners, clock)
 
 
 async def test_a_key_is_looked_up_once(
@@ -93,18 +97,37 @@ async def test_what_was_looked_up_before_a_revocation_is_not_remembered(
     key = await known.find(api_key)
     assert key is not None
     clock.advance(REMEMBERED_SECONDS)
-    look_up = known_keys.find_key
+    look_up = known_keys.load_keys
+    requests: list[asyncio.Task[Key | None]] = []
 
-    async def slow(db: AsyncConnection, plain: str) -> Key | None:
-        found = await look_up(db, plain)
-        monkeypatch.setattr(known_keys, "find_key", look_up)
+    async def slow(db: AsyncConnection, digests: Collection[str]) -> dict[str, Key]:
+        found = await look_up(db, digests)
+        monkeypatch.setattr(known_keys, "load_keys", look_up)
         assert database.waker is not None
         database.waker({wakeups.KEYS})  # a revocation, and a request that hears of it
-        await known.find("ak_another-key")
+        requests.append(asyncio.create_task(known.find("ak_another-key")))
+        await asyncio.sleep(0)
         return found
 
-    monkeypatch.setattr(known_keys, "find_key", slow)
+    monkeypatch.setattr(known_keys, "load_keys", slow)
     assert await known.find(api_key) == key
+    assert await requests[0] is None
     with counted(database) as statements:
         await known.find(api_key)
     assert statements != [], "it is looked up again"
+
+
+async def test_requests_that_arrive_together_share_a_look_up(
+    database: Database, clock: FakeClock, account: AccountId, api_key: str
+) -> None:
+    known = opened(database, clock)
+    async with database.write() as db:
+        other = await keys.create_key(db, account, "other", clock.now())
+    first = asyncio.create_task(known.find(api_key))
+    await asyncio.sleep(0)
+    with counted(database) as statements:
+        plain = (api_key, other.plain, "ak_no-such-key")
+        found = await asyncio.gather(*(known.find(one) for one in plain * 20))
+    assert [key and key.name for key in found[:3]] == [(await first).name, "other", None]  # type: ignore[union-attr]
+    assert found == found[:3] * 20
+    assert len([one for one in statements if "api_keys" in one]) <= 2

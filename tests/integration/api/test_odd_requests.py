@@ -18,6 +18,7 @@ from app.main import create_app
 from app.ops.dashboard import sign_in as signin
 from app.process import Role
 from tests.conftest import SECRETS
+from tests.described import describe
 from tests.factories_calls import seed_call
 
 HEADERS = [(b"host", b"aftercall.test"), (b"authorization", f"Bearer {SECRETS['api_key']}".encode())]
@@ -103,8 +104,8 @@ async def app(
         yield made
 
 
-def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, found in app.openapi()["paths"].items():
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, found in describe()["paths"].items():
         for method, operation in found.items():
             if path not in STREAMS:
                 yield method.upper(), path, operation
@@ -135,7 +136,7 @@ def names(operation: dict[str, Any]) -> list[str]:
 
 async def test_no_path_causes_a_500(app: FastAPI) -> None:
     asker, texts = Asker(app), cycle(TEXTS)
-    for method, path, operation in operations(app):
+    for method, path, operation in operations():
         if "{" in path:
             for text in islice(texts, 2):
                 status, body = await asker.ask(
@@ -146,7 +147,7 @@ async def test_no_path_causes_a_500(app: FastAPI) -> None:
 
 async def test_no_query_causes_a_500(app: FastAPI) -> None:
     asker, texts, odd = Asker(app), cycle(TEXTS), cycle(QUERIES)
-    for method, path, operation in operations(app):
+    for method, path, operation in operations():
         if method != "GET":
             continue
         others = () if operation else ("state", "code", "invitation", "numbers")
@@ -176,7 +177,7 @@ async def test_a_url_with_unescaped_bytes_is_refused(app: FastAPI) -> None:
 
 async def test_no_body_causes_a_500(app: FastAPI) -> None:
     asker, bodies = Asker(app), cycle(BODIES)
-    for method, path, operation in operations(app):
+    for method, path, operation in operations():
         if method in {"GET", "HEAD"}:
             continue
         for body in islice(bodies, 5):
@@ -186,7 +187,7 @@ async def test_no_body_causes_a_500(app: FastAPI) -> None:
 
 async def test_no_header_causes_a_500(app: FastAPI) -> None:
     asker, odd = Asker(app), cycle(ODD_HEADERS)
-    for method, path, operation in operations(app):
+    for method, path, operation in operations():
         for header in islice(odd, 3):
             headers = [header] if header[0] == b"content-type" else [JSON, header]
             status, told = await asker.ask(
@@ -199,7 +200,7 @@ async def test_no_method_causes_a_500(app: FastAPI) -> None:
     asker = Asker(app)
     ways = cycle(("/", "//", "/..", ";x=y"))
     methods = cycle(("HEAD", "OPTIONS", "PATCH", "DELETE", "QUERY"))
-    for path in sorted({filled(path, operation) for _, path, operation in operations(app)}):
+    for path in sorted({filled(path, operation) for _, path, operation in operations()}):
         for method in islice(methods, 1):
             status, told = await asker.ask(method, path, headers=[JSON], body=b"{}")
             assert status != 500, (method, path, told)

@@ -12,14 +12,14 @@ from app.api import keys
 from app.api.auth import check_still_valid, watch
 from app.api.dependencies import Services
 from app.api.known_keys import Key, find_key
-from app.calls.feed import changes
+from app.calls.feed import following
 from app.calls.feed.positions import BEGINNING
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import api_keys
 from app.errors import Unauthenticated
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from tests.conftest import build_app, open_client, until
+from tests.conftest import build_app, open_client, open_feeds, until
 from tests.fakes.clock import START
 
 
@@ -48,13 +48,13 @@ async def test_the_feed_ends(
     live: Services, database: Database, account: AccountId, api_key: str, told: bool
 ) -> None:
     key = await load(database, api_key)
-    stream = changes.follow(live, account, BEGINNING, key)
-    following = asyncio.ensure_future(anext(stream))
+    stream = following.follow(open_feeds(live), account, BEGINNING, key)
+    waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.1)
     await revoke(database, key, told=told)
     async with asyncio.timeout(30):
         with pytest.raises(Unauthenticated, match="revoked"):
-            await following
+            await waiting
 
 
 @pytest.mark.parametrize("path", ["/v1/changes?wait=60", "/v1/calls/1229016182016?wait=60"])
@@ -77,7 +77,7 @@ async def test_the_stream_says_why_it_ends(
         raise Unauthenticated("This API key was revoked")
         yield
 
-    monkeypatch.setattr(changes, "follow", follow)
+    monkeypatch.setattr(following, "follow", follow)
     answer = await client.get("/v1/changes/stream")
     assert "event: stream.unauthenticated" in answer.text
 

@@ -33,7 +33,10 @@ COMMANDS = {
     "migrate": ("migrate",),
     "replay": ("replay",),
     "backfill": ("backfill", "--from", "2026-01-01"),
+    "erase": ("erase", "--call", "1229016182016"),
+    "audit": ("audit",),
     "keys create": ("keys", "create"),
+    "keys set": ("keys", "set", "key_1"),
     "keys list": ("keys", "list"),
     "keys revoke": ("keys", "revoke", "key_1"),
     "keys rotate-secrets": ("keys", "rotate-secrets"),
@@ -42,8 +45,17 @@ COMMANDS = {
     "accounts add": ("accounts", "add", "--jwt", "a-jwt"),
     "accounts remove": ("accounts", "remove", "1", "name"),
 }
-WITHOUT_DATABASE = {"accounts invite", "demo", "simulate", "version"}
-NEEDS_SCHEMA = ("check", "replay", "keys list", "keys revoke", "keys rotate-secrets", "accounts check")
+WITHOUT_DATABASE = {"accounts invite", "demo", "listen", "simulate", "version"}
+NEEDS_SCHEMA = (
+    "check",
+    "replay",
+    "audit",
+    "keys set",
+    "keys list",
+    "keys revoke",
+    "keys rotate-secrets",
+    "accounts check",
+)
 FUTURE = "9999_of_the_future"
 
 Run = Callable[..., Result]

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.cli.group import wait_for_sqlite
 from app.db.engine import Database
+from app.db.pool import pool_state
 from tests.conftest import until
 
 BUSY = text(
@@ -66,3 +67,30 @@ async def test_a_connection_to_sqlite_whose_opening_is_cancelled_is_closed(
     await database.close()
     async with asyncio.timeout(60):
         await until(lambda: not any("_connection_worker" in thread.name for thread in threading.enumerate()))
+
+
+async def test_requests_leave_connections_to_the_loops(database: Database) -> None:
+    """However many requests read, a loop and a writer find a connection at once."""
+    requests = database.for_requests()
+    limit = pool_state(database.engine).limit  # type: ignore[union-attr]
+    let_go, reading = asyncio.Event(), 0
+
+    async def read() -> None:
+        nonlocal reading
+        async with requests.read() as db:
+            await db.scalar(text("SELECT 1"))
+            reading += 1
+            await let_go.wait()
+
+    readers = [asyncio.create_task(read()) for _ in range(2 * limit)]
+    async with asyncio.timeout(20):
+        await until(lambda: reading >= limit - limit // 3)
+        async with database.read() as db:
+            assert await db.scalar(text("SELECT 1")) == 1
+        async with database.write() as db:
+            assert await db.scalar(text("SELECT 1")) == 1
+        assert reading == limit - limit // 3
+        assert pool_state(database.engine).waiting == 2 * limit - reading  # type: ignore[union-attr]
+        let_go.set()
+        await asyncio.gather(*readers)
+    assert pool_state(database.engine).waiting == 0  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ OTHER_ACCOUNT = AccountId("555000111")
 async def read_all(database: Database, after: Position = BEGINNING) -> list[int]:
     async with database.read() as db:
         feed = await changes.read_feed(db, ACCOUNT, after, 10_000)
-    return [change["seq"] for change in feed.changes]
+    return [change.seq for change in feed.changes]
 
 
 async def test_each_change_is_one_version_and_one_event(database: Database) -> None:
@@ -77,17 +77,19 @@ async def test_rolled_back_writes_are_invisible(database: Database) -> None:
     assert await read_all(database) == [1, 2]
 
 
-async def test_a_commit_wakes_the_waiters_of_the_call(database: Database) -> None:
+async def test_a_commit_wakes_the_waiters_of_the_account(database: Database) -> None:
     call = await seed_call(database)
     topics = Wakeups()
+    told: list[str] = []
     database.waker = topics.wake
     with (
         topics.listen(wakeups.TIMELINE) as everybody,
-        topics.listen(wakeups.of_call(call.call_id)) as one,
-        topics.listen(wakeups.of_call("call_other")) as another,
+        topics.listen(wakeups.of_timeline(ACCOUNT)) as one,
+        topics.listen(wakeups.of_timeline("another")) as another,
+        topics.tell(wakeups.TIMELINE, told.append),
     ):
         await touch(database, call, "call.updated", START)
-        assert (everybody.is_set(), one.is_set(), another.is_set()) == (True, True, False)
+        assert (everybody.is_set(), one.is_set(), another.is_set(), told) == (True, True, False, [ACCOUNT])
 
 
 async def test_an_invisible_change_keeps_the_version(database: Database) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert, select, text
 
 from app.calls.ledger import open_ledger
 from app.calls.model import Call
@@ -95,6 +95,30 @@ async def test_rows_that_exist_are_left_out_where_asked(database: Database) -> N
         await insert_rows(db, call_aliases, [row, row | {"alias": "another"}], or_ignore=True)
         names = set(await db.scalars(select(call_aliases.c.alias)))
     assert {"name", "another"} <= names
+
+
+async def test_rows_that_are_the_same_are_left_alone_where_asked(database: Database) -> None:
+    one, two = await seed_call(database), await seed_call(database)
+    keys = ("account_id", "call_id")
+    rows = [
+        {"account_id": ACCOUNT, "call_id": one.call_id, "result": one.result, "read_at": one.read_at},
+        {"account_id": ACCOUNT, "call_id": two.call_id, "result": "Missed", "read_at": two.read_at},
+    ]
+    # A rewritten row has another version on PostgreSQL; on SQLite a trigger counts.
+    counting = (
+        "CREATE TRIGGER seen AFTER UPDATE OF result ON calls"
+        " BEGIN UPDATE calls SET reads = reads + 1 WHERE call_id = old.call_id; END"
+    )
+    async with database.write() as db:
+        version = text("reads" if database.is_sqlite else "xmin::text AS reads")
+        versions = select(calls.c.call_id, version).select_from(calls)
+        if database.is_sqlite:
+            await db.exec_driver_sql(counting)
+        before = {row.call_id: row.reads for row in await db.execute(versions)}
+        await update_rows(db, calls, keys, rows, if_different=True)
+        after = {row.call_id: row.reads for row in await db.execute(versions)}
+    assert {call_id for call_id in after if after[call_id] != before[call_id]} == {two.call_id}
+    assert (await load_all(database))[two.call_id].result == "Missed"
 
 
 async def test_a_point_in_time_needs_a_time_zone(database: Database) -> None:

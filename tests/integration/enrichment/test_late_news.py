@@ -204,6 +204,11 @@ async def test_a_call_whose_end_has_moved_is_read_again_once_its_record_can_show
     await read_for(desk, 200)
     call = await desk.call()
     assert (call.stage, call.duration_seconds, call.ended_at) == ("final", 811, end_of_call)
+    events = await desk.events(call)
+    assert events.count("call.final") == 1
+    if stage == "final":
+        # Whoever follows `call.final` alone does not hear of the new end and duration.
+        assert events[-3:] == ["call.final", "call.updated", "call.updated"]
 
 
 async def test_one_read_right_after_a_moved_end_is_not_stable(desk: Desk) -> None:

@@ -5,8 +5,8 @@ from rich.console import Console
 from app.demo.board import DemoBoard, DemoSummary, SentAttachment
 from app.demo.judge import judge
 from app.demo.notes import attachments_after
-from app.demo.options import Addresses
 from app.demo.screen import Headline, Requests, Screen, list_problems, summarize
+from app.sandbox.environment import Addresses
 
 from .samples import at, call, change, truth
 

@@ -15,6 +15,7 @@ from app.enrichment.gaps import Reason
 from app.enrichment.insights.results import METRIC_OUTCOMES
 from app.enrichment.records.reasons import MissingReason
 from app.metric_labels import OTHER
+from app.retention.rules import Kind
 from app.ringcentral import wire
 from app.webhooks.folding.ending import NO_CUSTOMER_CALLS
 
@@ -70,6 +71,7 @@ def test_labels_do_not_identify_people_or_accounts() -> None:
         "state",
         "route",
         "header",
+        "kind",
     }
 
 
@@ -95,6 +97,7 @@ def test_declared_label_values_match_the_code() -> None:
     assert set(metrics.ABSENT_REASONS) == never | set(NO_CUSTOMER_CALLS.values())
     assert set(metrics.INSIGHTS.values["outcome"]) == set(METRIC_OUTCOMES.values())
     assert set(metrics.RECORD_SECONDS.values["source"]) == {Source.ACTIVE_CALLS, Source.CALL_LOG}
+    assert set(metrics.REMOVED.values["kind"]) == set(Kind)
     assert State.EXPIRED in metrics.RECORDINGS.values["outcome"]
 
 

@@ -346,6 +346,15 @@ function accountLine({ name, tone, note, credentials }) {
   return line;
 }
 
+function showEndpoints(lines) {
+  find("[data-endpoints]").replaceChildren(
+    ...lines.map(({ name, tone, note }) =>
+      element("li", { class: "account", "data-tone": tone }, element("h3", {}, name), element("p", { class: "soft" }, note)),
+    ),
+  );
+  find("[data-part-of=endpoints]").hidden = lines.length === 0;
+}
+
 function showSteps(steps) {
   findAll("[data-steps] li").forEach((item, place) => {
     mark(item, "data-done", steps[place]?.done ? "yes" : "no");
@@ -526,6 +535,7 @@ const SHOW = {
   problems: showProblems,
   completeness: showCompleteness,
   accounts: showAccounts,
+  endpoints: showEndpoints,
   steps: showSteps,
 };
 

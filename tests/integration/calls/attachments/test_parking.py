@@ -97,7 +97,7 @@ async def events_of(database: Database, call: Call) -> list[tuple[int, str]]:
 async def test_parked_attachments_join_once_with_an_event_each(database: Database) -> None:
     first = await write_note(database, "1229016182016", "by sessionId")
     await write_note(database, "s-early", "by telephonySessionId")
-    await put(database, SENTIMENT, "1229016182016", {"source": "ringsense"}, feeling())
+    await put(database, SENTIMENT, "1229016182016", {"source": "ringsense", "made_by": "machine"}, feeling())
     await put(database, DISPOSITION, "s-early", {}, {"code": "callback", "label": None, "author": None})
     await put(database, LINK, "s-early", {"crm": "hubspot"}, {"objects": [{"type": "contact", "id": "501"}]})
     await write_note(database, "1229016182999", "another call's")
@@ -196,7 +196,7 @@ async def test_the_first_of_two_calls_with_one_name_gets_what_was_parked(databas
 async def test_the_newest_sentiment_of_a_source_wins_when_two_names_turn_out_to_be_one_call(
     database: Database,
 ) -> None:
-    slot = {"source": "ringsense"}
+    slot = {"source": "ringsense", "made_by": "machine"}
     await put(database, SENTIMENT, "1229016182016", slot, feeling("negative"), at=START)
     await put(database, SENTIMENT, "s-early", slot, feeling("positive"), at=START + timedelta(seconds=1))
     call = await arrive(database, telephony_session_id="s-early", session_id="1229016182016")
@@ -236,7 +236,14 @@ async def test_notes_without_an_external_id_never_replace_each_other(database: D
 
 async def test_binding_the_account_keeps_what_was_parked(database: Database) -> None:
     await write_note(database, "s-early", account_id=UNBOUND_ACCOUNT)
-    await put(database, SENTIMENT, "s-early", {"source": "ringsense"}, feeling(), account_id=UNBOUND_ACCOUNT)
+    await put(
+        database,
+        SENTIMENT,
+        "s-early",
+        {"source": "ringsense", "made_by": "machine"},
+        feeling(),
+        account_id=UNBOUND_ACCOUNT,
+    )
     async with database.write() as db:
         assert await bind_account(db, ACCOUNT, LATER)
     call = await arrive(database, telephony_session_id="s-early")
@@ -258,7 +265,7 @@ async def test_binding_joins_what_was_parked_beside_an_existing_call(database: D
 
 
 async def test_binding_resolves_a_slot_that_both_accounts_have_filled(database: Database) -> None:
-    slot = {"source": "ringsense"}
+    slot = {"source": "ringsense", "made_by": "machine"}
     await put(database, SENTIMENT, "s-early", slot, feeling("negative"), account_id=UNBOUND_ACCOUNT)
     await put(database, SENTIMENT, "s-early", slot, feeling("positive"), at=LATER)
     await write_note(database, "s-early", "newer", account_id=UNBOUND_ACCOUNT, external_id="e-1", at=LATER)
@@ -337,7 +344,9 @@ async def _read(database: Database, name: str) -> list[StoredAttachment]:
 async def test_attachments_survive_every_update_from_records(database: Database) -> None:
     call = await seed_call(database)
     await write_note(database, call.telephony_session_id, "entered by Ana")
-    await put(database, SENTIMENT, call.call_id, {"source": "agent"}, feeling("negative"))
+    await put(
+        database, SENTIMENT, call.call_id, {"source": "agent", "made_by": "person"}, feeling("negative")
+    )
     async with database.write() as db, open_ledger(db, ACCOUNT, LATER) as ledger:
         known = (await store.load_by_ids(db, ACCOUNT, [call.call_id]))[call.call_id]
         await store.save_records(db, [record_row(known, raw_record(result="Missed"))])

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import fastapi.routing
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -18,17 +17,19 @@ from sqlalchemy import event
 from app import metrics
 from app.api.dependencies import Services
 from app.calls import accounts
-from app.calls.feed import changes
+from app.calls.feed import following as following_
+from app.calls.feed.feeds import Feeds
 from app.calls.feed.positions import BEGINNING
 from app.calls.feed.schemas import Change, Changes
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.errors import StorageUnavailable
 from app.ids import UNBOUND_ACCOUNT, AccountId
-from tests.conftest import build_app, until
+from tests.conftest import build_app, open_feeds, until
 from tests.factories_calls import ACCOUNT, seed_call, touch
 from tests.fakes.clock import START
 
+ENDED = "2026-03-10T18:07:41.500Z"
 OTHER_ACCOUNT = AccountId("555000111")
 
 
@@ -43,7 +44,9 @@ async def test_the_feed_has_every_change_in_order_and_matches_its_schema(
 ) -> None:
     one = await seed_call(database, event="call.live")
     two = await seed_call(database, event="call.live")
-    await touch(database, one, "call.ended", START + timedelta(seconds=1), reason="all-parties-left")
+    await touch(
+        database, one, "call.ended", START + timedelta(seconds=1), reason="all-parties-left", endedAt=ENDED
+    )
     await seed_call(database, OTHER_ACCOUNT)
     told = await feed(client)
     Changes.model_validate(told)
@@ -123,8 +126,22 @@ async def test_a_wait_that_times_out_returns_no_changes(waiting_client: httpx.As
 
 
 @pytest.fixture
-def following(services: Services) -> Services:
-    return replace(services, clock=SystemClock())
+def following(services: Services) -> Feeds:
+    return open_feeds(replace(services, clock=SystemClock()))
+
+
+async def each(batches: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+    """What the feed shows of each change."""
+    try:
+        async for batch in batches:
+            for change in batch:
+                yield change.shown
+    finally:
+        await batches.aclose()
+
+
+def follow(feeds: Feeds, account_id: AccountId) -> AsyncGenerator[Any]:
+    return each(following_.follow(feeds, account_id, BEGINNING))
 
 
 async def take(stream: AsyncIterator[Any], count: int) -> list[Any]:
@@ -133,10 +150,10 @@ async def take(stream: AsyncIterator[Any], count: int) -> list[Any]:
 
 
 async def test_a_stream_sends_past_changes_and_then_new_ones(
-    following: Services, database: Database, account: AccountId
+    following: Feeds, database: Database, account: AccountId
 ) -> None:
     await seed_call(database)
-    stream = changes.follow(following, account, BEGINNING)
+    stream = follow(following, account)
     assert [change["seq"] for change in await take(stream, 1)] == [1]
     waiting = asyncio.create_task(take(stream, 2))
     await asyncio.sleep(0.05)
@@ -146,12 +163,10 @@ async def test_a_stream_sends_past_changes_and_then_new_ones(
     await stream.aclose()
 
 
-async def test_a_stream_can_start_before_the_account_is_known(
-    following: Services, database: Database
-) -> None:
+async def test_a_stream_can_start_before_the_account_is_known(following: Feeds, database: Database) -> None:
     async with database.write() as db:
         await accounts.open_unbound(db, START)
-    stream = changes.follow(following, UNBOUND_ACCOUNT, BEGINNING)
+    stream = follow(following, UNBOUND_ACCOUNT)
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
     async with database.write() as db:
@@ -162,7 +177,7 @@ async def test_a_stream_can_start_before_the_account_is_known(
 
 
 async def test_a_stream_continues_after_a_database_outage(
-    following: Services, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
+    following: Feeds, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, refusals = database.read, iter([True, True])
 
@@ -175,35 +190,35 @@ async def test_a_stream_continues_after_a_database_outage(
 
     monkeypatch.setattr(database, "read", flaky)
     await seed_call(database)
-    stream = changes.follow(following, account, BEGINNING)
+    stream = follow(following, account)
     assert [change["seq"] for change in await take(stream, 1)] == [1]
     await stream.aclose()
 
 
 async def test_only_one_batch_is_read_ahead_of_a_slow_client(
-    following: Services, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
+    following: Feeds, database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "_BATCH", 3)
+    monkeypatch.setattr(following_, "_BATCH", 3)
     for _ in range(10):
         await seed_call(database)
     reads: list[str] = []
     event.listen(
         database.engine.sync_engine,
         "before_cursor_execute",
-        lambda *received: reads.append(received[2]) if "FROM timeline" in received[2] else None,
+        lambda *received: reads.append(received[2]) if "timeline.seq >=" in received[2] else None,
     )
-    stream = changes.follow(following, account, BEGINNING)
+    stream = follow(following, account)
     assert [change["seq"] for change in await take(stream, 2)] == [1, 2]
     assert len(reads) == 1
     assert [change["seq"] for change in await take(stream, 8)] == list(range(3, 11))
     await stream.aclose()
 
 
-async def test_a_stream_ends_when_the_process_stops(following: Services, account: AccountId) -> None:
-    stream = changes.follow(following, account, BEGINNING)
+async def test_a_stream_ends_when_the_process_stops(following: Feeds, account: AccountId) -> None:
+    stream = follow(following, account)
     waiting = asyncio.create_task(take(stream, 1))
     await asyncio.sleep(0.05)
-    following.stopping.set()
+    following.services.stopping.set()
     async with asyncio.timeout(20):
         with pytest.raises(StopAsyncIteration):
             await waiting
@@ -269,8 +284,9 @@ class Reader:
 
 
 @pytest.fixture
-async def open_stream(following: Services, account: AccountId, api_key: str) -> AsyncIterator[Any]:
-    app = build_app(following)
+async def open_stream(following: Feeds, account: AccountId, api_key: str) -> AsyncIterator[Any]:
+    app = build_app(following.services)
+    app.state.feeds = following
     readers: list[Reader] = []
 
     def open_one(query: str = "", **headers: str) -> Reader:
@@ -296,7 +312,7 @@ async def test_the_stream_sends_each_change_as_an_event_with_its_cursor(
     reader = open_stream()
     async with asyncio.timeout(20):
         await until(lambda: len(reader.events()) == 1)
-        await touch(database, call, "call.ended", START)
+        await touch(database, call, "call.ended", START, endedAt=ENDED)
         await until(lambda: len(reader.events()) == 2)
     assert reader.status == 200
     assert reader.headers["content-type"].startswith("text/event-stream")
@@ -320,7 +336,7 @@ async def test_a_stream_resumes_after_a_disconnect(open_stream: Any, database: D
 async def test_an_idle_stream_is_kept_open_by_comments(
     open_stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastapi.routing, "_PING_INTERVAL", 0.02)
+    monkeypatch.setattr(following_, "KEEP_ALIVE_SECONDS", 0.02)
     reader = open_stream()
     async with asyncio.timeout(20):
         await until(lambda: reader.text.count(": ping") >= 2)
@@ -336,10 +352,10 @@ async def test_a_disconnected_client_is_released(open_stream: Any) -> None:
         await until(lambda: open_streams() == before)
 
 
-async def test_shutdown_ends_a_stream(open_stream: Any, following: Services) -> None:
+async def test_shutdown_ends_a_stream(open_stream: Any, following: Feeds) -> None:
     reader = open_stream()
     async with asyncio.timeout(20):
         await until(lambda: reader.status == 200)
-        following.stopping.set()
+        following.services.stopping.set()
         await reader.task
     assert reader.text.endswith("\n\n")

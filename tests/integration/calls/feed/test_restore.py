@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.api.dependencies import Services
-from app.calls.feed import changes, positions
+from app.calls.feed import following, positions
 from app.clock import SystemClock
 from app.db.engine import Database
 from app.db.tables import metadata, timeline
 from app.errors import HistoryChanged
 from app.ids import AccountId
+from tests.conftest import open_feeds
 from tests.factories_calls import seed_call, touch
 from tests.fakes.clock import START
 
@@ -193,19 +194,20 @@ async def test_if_match_may_come_in_several_lines(client: httpx.AsyncClient, dat
 async def test_waits_and_streams_end_after_a_restore(
     services: Services, client: httpx.AsyncClient, account: AccountId, database: Database
 ) -> None:
-    live = replace(services, clock=SystemClock())
+    live = open_feeds(replace(services, clock=SystemClock()))
     await seed_call(database)
     restore = await back_up(database)
     await seed_call(database)
-    place = positions.Position.parse((await feed(client))["nextCursor"])
-    stream = changes.follow(live, account, positions.BEGINNING)
+    place = (await feed(client))["nextCursor"]
+    stream = following.follow(live, account, positions.BEGINNING)
     async with asyncio.timeout(30):
-        await anext(stream)
-        await anext(stream)
-        following = asyncio.ensure_future(anext(stream))
-        waiting = asyncio.ensure_future(changes.wait_for_changes(live, account, place, limit=10, seconds=60))
+        assert len(await anext(stream)) == 2
+        streaming = asyncio.ensure_future(anext(stream))
+        waiting = asyncio.ensure_future(
+            following.wait_for_changes(live, account, place, limit=10, seconds=60)
+        )
         await restore()
-        for pending in (following, waiting):
+        for pending in (streaming, waiting):
             with pytest.raises(HistoryChanged):
                 await pending
 
@@ -217,7 +219,7 @@ async def test_the_stream_says_why_it_ends(
         raise HistoryChanged.replaced()
         yield
 
-    monkeypatch.setattr(changes, "follow", follow)
+    monkeypatch.setattr(following, "follow", follow)
     with suppress(httpx.HTTPError):
         answer = await client.get("/v1/changes/stream")
     assert "event: stream.history-changed" in answer.text

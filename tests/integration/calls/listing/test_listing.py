@@ -1,28 +1,22 @@
 """Lists of calls: every filter and order uses an index, and pages neither skip nor repeat calls."""
 
 import base64
-import json
-import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from pydantic_core import to_json
-from sqlalchemy import insert, text
 
 from app.calls.ledger import open_ledger
 from app.calls.listing.cursors import digest_of
 from app.calls.listing.filters import ListQuery, Order
-from app.calls.listing.query import build
 from app.calls.model import Call, Outcome, Stage
 from app.db.engine import Database
-from app.db.tables import call_parties, calls, crm_links, notes, sentiments
 from tests.factories_calls import (
     ACCOUNT,
     ANA,
     BEN,
-    call_values,
     seed_call,
     seed_link,
     seed_note,
@@ -319,155 +313,3 @@ async def test_a_wrong_value_gets_the_accepted_ones(
 )
 async def test_values_in_place_of_a_number_can_be_filtered_by(client: httpx.AsyncClient, number: str) -> None:
     assert await ids(client, phoneNumber=number) == []
-
-
-# Indexes: some thousand calls of a year, whose traits are spread as they are in life.
-
-CALLS = 6_000
-INDEXED = [
-    {},
-    {"order": "updatedAt"},
-    {"order": "-endTime"},
-    {"started_after": START + timedelta(days=300)},
-    {"ended_after": START + timedelta(days=364), "order": "-endTime"},
-    {"ended_after": START + timedelta(days=364)},
-    {"updated_after": START + timedelta(days=364)},
-    {"direction": "Outbound"},
-    {"extension_id": "7110001017"},
-    {"phone_number": "+15550100017"},
-    {"extension_id": "7110001017", "phone_number": "+15550100017"},
-    {"outcome": ["missed"]},
-    {"outcome": ["blocked"]},
-    {"outcome": ["missed", "voicemail"]},
-    {"stage": ["live"]},
-    {"stage": ["final"]},
-    {"has_recording": True},
-    {"has_recording": False},
-    {"sentiment": "negative"},
-    {"sentiment": "mixed"},
-    {"has_notes": True},
-    {"has_notes": False},
-    {"unlinked_crm": "hubspot"},
-    {"unlinked_crm": "zoho"},
-    {"main": True},
-    {"main": False},
-    {"internal": ["true"]},
-    {"internal": ["false", "null"]},
-    {"internal": ["null"]},
-    {"main": True, "internal": ["false", "null"]},
-]
-
-
-async def seed_thousands(database: Database) -> None:
-    chance = random.Random(7)
-    rows: list[dict[str, Any]] = []
-    parties, said, sad, linked = [], [], [], []
-    for number in range(CALLS):
-        started_at = START + timedelta(days=365) * number / CALLS
-        row = call_values(
-            started_at=started_at,
-            updated_at=started_at,
-            direction=chance.choice(["Inbound", "Outbound"]),
-            outcome=chance.choices(["answered", "missed", "voicemail", "blocked"], [70, 20, 9, 0.2])[0],
-            stage="final" if number < CALLS - 20 else "live",
-            has_recording=chance.random() < 0.001,
-            internal=chance.choices([False, True, None], [80, 19, 0.5])[0],
-        )
-        if number and chance.random() < 0.02:
-            row |= {"conversation_id": f"conv_{number}", "main_call_id": rows[-1]["call_id"]}
-        row |= {"version": 1, "changed_seq": number + 1}
-        row |= {"parties": [{"id": "p" * 40}] * 3, "related": [], "details": {}, "facts": ["f" * 100] * 8}
-        rows.append(row)
-        key = {"account_id": ACCOUNT, "call_id": row["call_id"], "started_at": started_at}
-        parties.append(key | {"kind": "extension", "value": f"71100010{number % 40}"})
-        parties.append(key | {"kind": "number", "value": f"+1555010{number % 200:04d}"})
-        mark = {"account_id": ACCOUNT, "subject": row["call_id"], "parked": False, "version": 1}
-        mark |= {"created_at": started_at, "updated_at": started_at}
-        if chance.random() < 0.2:
-            said.append(mark | {"note_id": f"note_{number}", "source": "x", "text": "t", "format": "plain"})
-        if chance.random() < 0.5:
-            label = chance.choices(["negative", "positive", "mixed"], [20, 79, 0.3])[0]
-            sad.append(mark | {"source": "ai", "label": label, "scope": {}})
-        if chance.random() < 0.8:
-            linked.append(mark | {"crm": "hubspot", "objects": []})
-    async with database.write() as db:
-        for table, values in (
-            (calls, rows),
-            (call_parties, parties),
-            (notes, said),
-            (sentiments, sad),
-            (crm_links, linked),
-        ):
-            await db.execute(insert(table), values)
-    async with database.engine.connect() as db:
-        await db.execution_options(isolation_level="AUTOCOMMIT")
-        await db.execute(text("VACUUM ANALYZE"))
-
-
-def scans(plan: dict[str, Any]) -> list[tuple[str, str]]:
-    here = [(plan["Node Type"], plan.get("Relation Name", ""))]
-    return here + [scan for below in plan.get("Plans", ()) for scan in scans(below)]
-
-
-async def test_every_filter_uses_an_index(postgres_database: Database) -> None:
-    await seed_thousands(postgres_database)
-    place: dict[Order, list[Any]] = {
-        Order.NEWEST: [START + timedelta(days=180), "call_x"],
-        Order.LATEST_END: [START + timedelta(days=180), "call_x"],
-        Order.EARLIEST_CHANGE: [CALLS // 2],
-    }
-    wrong = []
-    async with postgres_database.read() as db:
-        for asked in INDEXED:
-            query = ListQuery(**asked)  # type: ignore[arg-type]
-            changed_after = CALLS - 50 if query.updated_after else None
-            for begin in (None, place[query.order]):
-                statement = build(ACCOUNT, query, begin, changed_after)
-                compiled = statement.compile(db.sync_connection, compile_kwargs={"literal_binds": True})
-                told = await db.scalar(text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", r"\:")))
-                plan = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
-                if ("Seq Scan", "calls") in scans(plan):
-                    wrong.append((asked, begin, scans(plan)))
-    assert not wrong
-
-
-@pytest.mark.parametrize(
-    ("asked", "index"),
-    [
-        ({}, "ix_calls_started"),
-        ({"order": "updatedAt"}, "ix_calls_changed"),
-        ({"order": "endTime"}, "ix_calls_ended"),
-        ({"extension_id": ANA}, "ix_call_parties_value"),
-        ({"phone_number": "101"}, "ix_call_parties_value"),
-        ({"outcome": ["missed"]}, "ix_calls_outcome"),
-        ({"stage": ["live"]}, "ix_calls_stage"),
-        ({"direction": "Inbound"}, "ix_calls_direction"),
-        ({"has_recording": True}, "ix_calls_recorded"),
-        ({"main": True}, "ix_calls_started"),
-        ({"main": False}, "ix_calls_not_main"),
-        ({"internal": ["true"]}, "ix_calls_internal"),
-        ({"internal": ["null"]}, "ix_calls_internal"),
-    ],
-)
-async def test_sqlite_walks_an_index_in_order(sqlite_url: str, asked: dict[str, Any], index: str) -> None:
-    database = Database(sqlite_url)
-    query = ListQuery(**asked)
-    place: list[Any] = [7] if query.order.by == "updatedAt" else [START, "call_x"]
-    try:
-        async with database.read() as db:
-            statement = build(ACCOUNT, query, place, None)
-            compiled = statement.compile(db.sync_connection, compile_kwargs={"literal_binds": True})
-            plan = [
-                row.detail
-                for row in await db.execute(text("EXPLAIN QUERY PLAN " + str(compiled).replace(":", r"\:")))
-            ]
-    finally:
-        await database.close()
-    assert any(f"INDEX {index} " in step for step in plan), plan
-    assert not any("TEMP B-TREE" in step for step in plan)
-
-
-def test_a_cursor_compares_whole_rows() -> None:
-    place = [datetime.fromisoformat("2026-03-10T18:07:41+00:00"), "call_x"]
-    statement = str(build(ACCOUNT, ListQuery(), place, None))
-    assert "(calls.started_at, calls.call_id) < (" in statement

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from app.accounts.access import Access, Level
 from app.accounts.connections import Connection
 from app.calls.media import recordings
 from app.clock import Clock, SystemClock
 from app.db.tables import credentials
+from app.db.tables import recordings as recordings_table
 from app.enrichment.audio.archive_store import FolderArchive
 from app.enrichment.audio.audio_stream import AudioStream
 from app.enrichment.audio.byte_ranges import Span
@@ -458,3 +460,46 @@ async def test_a_colleagues_recording_that_is_refused_holds_up_no_others(desk: D
         await desk.archiver.step()
     assert [one["status"] for one in stage.asked()] == [403, 403]
     assert [(await desk.row(one)).attempts for one in ids] == [1, 1]
+
+
+async def test_a_copy_whose_call_was_erased_meanwhile_is_deleted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = await desk.due()
+    save = desk.archive.save
+
+    async def save_and_erase(path: str, file: Path) -> None:
+        await save(path, file)
+        async with desk.stage.database.write() as db:
+            await db.execute(delete(recordings_table))
+
+    monkeypatch.setattr(desk.archive, "save", save_and_erase)
+    await desk.archiver.step()
+    assert [path for path in desk.kept.rglob("*") if path.is_file()] == []
+    assert not desk.part(recording_id).exists()
+
+
+async def test_a_call_that_was_erased_during_the_download_is_not_archived(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = await desk.due()
+
+    async def download_and_erase(*words: Any) -> str | None:
+        found = await download(*words)
+        async with desk.stage.database.write() as db:
+            await db.execute(delete(recordings_table))
+        return found
+
+    monkeypatch.setattr("app.enrichment.audio.archiver.download", download_and_erase)
+    await desk.archiver.step()
+    assert [path for path in desk.kept.rglob("*") if path.is_file()] == []
+    assert not desk.part(recording_id).exists()
+
+
+async def test_a_deleted_file_is_gone_and_may_be_deleted_again(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "audio").write_bytes(b"hello")
+    await desk.archive.save("1/2026/03/7.mp3", tmp_path / "audio")
+    for _ in range(2):
+        await desk.archive.delete("1/2026/03/7.mp3")
+        assert await desk.archive.size("1/2026/03/7.mp3") is None
+    await desk.archive.delete("2/2026/03/7.mp3")

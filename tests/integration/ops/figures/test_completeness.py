@@ -41,7 +41,7 @@ async def test_every_call_of_a_day_is_accounted_for(
     yesterday, today = response.json()["days"]
     assert yesterday == {
         "day": "2026-03-09", "ended": 8, "final": 3, "reconciled": 1, "bootstrapped": 1, "open": 1,
-        "absent": {"test-call": 1, "never-logged": 1}, "swept": 1,
+        "absent": {"test-call": 1, "never-logged": 1}, "swept": 1, "removed": 0,
     }  # fmt: skip
     assert (today["day"], today["ended"], today["final"]) == ("2026-03-10", 1, 1)
 

@@ -19,6 +19,7 @@ from app.ops.health import router as health
 from app.ops.health import write_proof
 from app.ops.health.router import check_all
 from app.ops.health.write_proof import WriteProof
+from app.webhooks.intake import inbox
 from app.work.wakeups import Wakeups
 from tests.fakes.clock import FakeClock
 
@@ -119,7 +120,14 @@ async def test_locked_deliveries_table_is_not_ready(on_postgres: Services, postg
     assert check.ok
 
 
-async def test_read_only_server_is_not_ready(make_settings: Any, postgres_url: str) -> None:
+async def test_read_only_server_is_not_ready(
+    make_settings: Any, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However busy the machine is, the server's answer counts and not the time that it takes.
+    monkeypatch.setattr(inbox, "COMMIT_SECONDS", 60.0)
+    for limit in ("COMMIT_SECONDS", "_LONGEST_SECONDS"):
+        monkeypatch.setattr(write_proof, limit, 60.0)
+    monkeypatch.setattr(health, "LONGEST_SECONDS", 60.0)
     standby = Database(f"{postgres_url}?options=-cdefault_transaction_read_only%3Don")
     checks = {check.name: check for check in await check_all(services_on(make_settings, standby))}
     assert checks["schema"].ok

@@ -271,11 +271,15 @@ async def test_an_account_whose_calls_cannot_be_judged_for_now_delays_no_other(
         await db.execute(update(calls).values(end_check_at=intake.clock.now(), stage="live"))
     real, door = intake.ends._judge_due, asyncio.Event()
 
+    async def fails(_due: object) -> set[AccountId]:
+        raise RuntimeError("not together")
+
     async def locked(account_id: AccountId, call_id: str | None = None) -> None:
         if account_id == ACCOUNT:
             await door.wait()
         await real(account_id, call_id)
 
+    monkeypatch.setattr(intake.ends, "_judge_free", fails)
     monkeypatch.setattr(intake.ends, "_judge_due", locked)
     monkeypatch.setattr(intake.ends._judging, "_patience", 0.1)
     pauses = [await intake.ends.step() for _ in range(3)]

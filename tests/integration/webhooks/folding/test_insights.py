@@ -146,8 +146,12 @@ async def test_a_sentiment_of_another_source_is_not_overwritten(intake: Intake) 
         intake.database.write() as db,
         open_account(db, OWNER, intake.clock.now()) as ledger,
     ):
-        await attachments.put(ledger, SENTIMENT, call.call_id, {"source": "ringsense"}, by_hand)
-        await attachments.put(ledger, SENTIMENT, call.call_id, {"source": "agent"}, by_hand)
+        await attachments.put(
+            ledger, SENTIMENT, call.call_id, {"source": "ringsense", "made_by": "machine"}, by_hand
+        )
+        await attachments.put(
+            ledger, SENTIMENT, call.call_id, {"source": "agent", "made_by": "person"}, by_hand
+        )
     await intake.fold([insights_event(mood("Neutral", **LATER), uuid="2")])
     assert await moods(intake) == {"ringsense": ("negative", None), "agent": ("negative", None)}
 
@@ -160,7 +164,9 @@ async def test_a_removed_sentiment_does_not_come_back(intake: Intake) -> None:
         intake.database.write() as db,
         open_account(db, OWNER, intake.clock.now()) as ledger,
     ):
-        await attachments.remove(ledger, SENTIMENT, call.call_id, {"source": "ringsense"})
+        await attachments.remove(
+            ledger, SENTIMENT, call.call_id, {"source": "ringsense", "made_by": "machine"}
+        )
     await intake.fold([insights_event(mood("Neutral", **LATER), uuid="2")])
     assert await moods(intake) == {}
 

@@ -21,7 +21,7 @@ from tests.fakes.clock import START, FakeClock
 
 
 def a_delivery(uuid: str, raw: bytes = b'{"uuid": "1"}', account_id: str = ACCOUNT) -> Delivery:
-    return Delivery(account_id, uuid, START, TELEPHONY_SESSION, raw)
+    return Delivery(account_id, uuid, START, TELEPHONY_SESSION, raw, START.date())
 
 
 async def stored(database: Database) -> list[str]:

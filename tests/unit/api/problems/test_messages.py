@@ -6,7 +6,7 @@ import pytest
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.problems.messages import describe_error, describe_unknown
-from app.calls.attachments.labels import Label
+from app.calls.attachments.rules.labels import Label
 
 
 def _no_odd(value: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.calls.attachments.labels import Label
+from app.calls.attachments.rules.labels import Label
 from app.calls.insights.model import Mood, Version, is_newer, read_mood, read_speakers, show
 from tests.factories import ANA, DANA_NUMBER
 from tests.factories_insights import AGENT, CALLER, PARTIES, READY, insights, mood

@@ -1,0 +1,1 @@
+"""What decides about attachments: labels, whose sentiment counts, what is stored of a note. No I/O."""

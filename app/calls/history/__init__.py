@@ -1,0 +1,1 @@
+"""Earlier versions of calls, as far as the timeline tells them."""

@@ -1,0 +1,1 @@
+"""How long calls live: legal holds, which keep them, and the tombstones of those that were erased."""

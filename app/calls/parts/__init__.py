@@ -1,0 +1,1 @@
+"""What hangs on calls: records, recordings, voicemails and attachments, loaded together."""

@@ -1,0 +1,1 @@
+"""Removes calls, with all that belongs to them, and counts them."""

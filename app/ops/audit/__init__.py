@@ -1,0 +1,1 @@
+"""The audit for people: GET /v1/audit."""

@@ -1,0 +1,1 @@
+"""Values and texts in the forms that CRMs take."""

@@ -1,0 +1,1 @@
+"""The routes of webhook endpoints, and the description of what they send."""

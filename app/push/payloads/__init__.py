@@ -1,0 +1,1 @@
+"""What is sent: the JSON of a message, and examples of it."""

@@ -1,0 +1,1 @@
+"""From messages to requests: turns, addresses, signatures, retries."""

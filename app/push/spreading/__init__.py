@@ -1,0 +1,1 @@
+"""From the timeline to messages: which endpoint receives which change."""

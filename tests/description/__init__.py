@@ -1,0 +1,1 @@
+"""Linters and generators of clients over the API description: `make description`, `make generator`."""
