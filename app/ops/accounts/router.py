@@ -312,13 +312,16 @@ async def delete_credentials(
     return Response(status_code=204)
 
 
-@router.get("/api-keys", summary="API keys", responses=problem_responses())
+@router.get("/api-keys", summary="API keys", responses=problem_responses(404))
 async def list_api_keys(
     services: CurrentServices, key: Administrator, account_id: AccountQuery = None
 ) -> KeyList:
     """List the keys of an account."""
+    owner = chosen_account(key, account_id)
     async with services.database.read() as db:
-        found = await keys.list_keys(db, chosen_account(key, account_id))
+        found = await keys.list_keys(db, owner)
+        if not found and owner != UNBOUND_ACCOUNT and not await accounts.is_known(db, owner):
+            raise NotFound(f"There is no account {owner}")
     return KeyList(data=[KeyView.model_validate(info) for info in found], next_cursor=None)
 
 

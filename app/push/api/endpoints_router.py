@@ -27,7 +27,6 @@ from app.push.api.schemas import (
     EndpointList,
     EndpointPatch,
     EndpointView,
-    EndpointWarning,
     NewEndpoint,
     NewSecret,
     TestMessage,
@@ -82,18 +81,7 @@ async def create_webhook_endpoint(
         await store.insert_endpoint(db, endpoint, secrets.seal(vault, [secret]), key.key_id)
         await trail.record(db, now, account_id, endpoint.key.endpoint_id, payload=new.rules.payload.value)
         shown = await view_endpoint(db, endpoint)
-        same = await store.find_same_url(db, endpoint)
-    return CreatedEndpoint(**dict(shown), secret=secret.text, warnings=_warnings(same))
-
-
-def _warnings(same_url: str | None) -> list[EndpointWarning]:
-    if same_url is None:
-        return []
-    detail = (
-        f"{same_url} sends to this address as well, and signs with another secret. Delete one of the two, or "
-        "give each an address of its own"
-    )
-    return [EndpointWarning(code="same-url", detail=detail)]
+    return CreatedEndpoint(**dict(shown), secret=secret.text)
 
 
 @router.get("", summary="List webhook endpoints", responses=problem_responses())

@@ -111,6 +111,13 @@ class Recovery(ApiModel):
     include: Literal["undelivered", "all"]
 
 
+class EndpointWarning(ApiModel):
+    """Something about an endpoint that is probably not meant."""
+
+    code: Literal["same-url"]
+    detail: str
+
+
 class EndpointView(ApiModel):
     """A webhook endpoint, without its secret."""
 
@@ -148,6 +155,9 @@ class EndpointView(ApiModel):
         "times in a row."
     )
     recovery: Recovery | None = Field(description="The range that `POST …/recover` still sends again.")
+    warnings: list[EndpointWarning] = Field(
+        description="`same-url`: another enabled endpoint has this address. Each signs with its own secret."
+    )
     created_at: Instant
     updated_at: Instant
 
@@ -156,19 +166,9 @@ class EndpointList(Page[EndpointView]):
     """All endpoints, oldest first, on one page."""
 
 
-class EndpointWarning(ApiModel):
-    """Something about a new endpoint that is probably not meant."""
-
-    code: Literal["same-url"]
-    detail: str
-
-
 class CreatedEndpoint(EndpointView):
     """A new endpoint with its secret, which is shown only once."""
 
-    warnings: list[EndpointWarning] = Field(
-        description="`same-url`: another enabled endpoint has this address. Each signs with its own secret."
-    )
     secret: str = Field(
         description="Signs what is sent to the endpoint. It is shown only once.", examples=[SECRET_EXAMPLE]
     )

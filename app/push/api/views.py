@@ -1,19 +1,26 @@
 """Endpoints as the API shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.push.api.schemas import EndpointView, Recovery
+from app.push.api.schemas import EndpointView, EndpointWarning, Recovery
 from app.push.endpoints import store
 from app.push.endpoints.model import Condition, Endpoint
 
 
 async def view_endpoints(db: AsyncConnection, endpoints: Sequence[Endpoint]) -> list[EndpointView]:
     """Return endpoints of one account as the API shows them."""
-    counts = await store.count_waiting(db, endpoints[0].key.account_id) if endpoints else {}
-    return [_view(one, counts.get(one.key.endpoint_id, store.Waiting())) for one in endpoints]
+    if not endpoints:
+        return []
+    account_id = endpoints[0].key.account_id
+    counts = await store.count_waiting(db, account_id)
+    enabled = await store.enabled_at(db, account_id)
+    return [
+        _view(one, counts.get(one.key.endpoint_id, store.Waiting()), warnings=_warnings(one, enabled))
+        for one in endpoints
+    ]
 
 
 async def view_endpoint(db: AsyncConnection, endpoint: Endpoint) -> EndpointView:
@@ -29,7 +36,18 @@ def next_due(condition: Condition, due_at: datetime | None) -> datetime | None:
     return max(due_at, condition.held_until or due_at)
 
 
-def _view(endpoint: Endpoint, waiting: store.Waiting) -> EndpointView:
+def _warnings(endpoint: Endpoint, enabled: Mapping[str, Sequence[str]]) -> list[EndpointWarning]:
+    others = [one for one in enabled.get(endpoint.url, ()) if one != endpoint.key.endpoint_id]
+    if not others or endpoint.condition.disabled_at is not None:
+        return []
+    detail = (
+        f"{others[0]} sends to this address as well, and signs with another secret. Delete one of the two, "
+        "or give each an address of its own"
+    )
+    return [EndpointWarning(code="same-url", detail=detail)]
+
+
+def _view(endpoint: Endpoint, waiting: store.Waiting, *, warnings: list[EndpointWarning]) -> EndpointView:
     rules, condition = endpoint.rules, endpoint.condition
     recovery = None
     if endpoint.recovery is not None:
@@ -62,6 +80,7 @@ def _view(endpoint: Endpoint, waiting: store.Waiting) -> EndpointView:
         last_success_at=condition.last_success_at,
         held_until=condition.held_until,
         recovery=recovery,
+        warnings=warnings,
         created_at=endpoint.created_at,
         updated_at=endpoint.updated_at,
     )

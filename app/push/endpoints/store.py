@@ -135,12 +135,12 @@ async def count_waiting(db: AsyncConnection, account_id: AccountId) -> dict[str,
     return {row.endpoint_id: Waiting(row.number, row.oldest_at, row.due_at) for row in rows}
 
 
-async def find_same_url(db: AsyncConnection, endpoint: Endpoint) -> str | None:
-    """Return the oldest other enabled endpoint of the account that has the same address."""
-    same = (_E.account_id == endpoint.key.account_id) & (_E.url == endpoint.url)
-    other = _E.disabled_at.is_(None) & (_E.endpoint_id != endpoint.key.endpoint_id)
-    query = select(_E.endpoint_id).where(same, other).order_by(_E.endpoint_id).limit(1)
-    found: str | None = await db.scalar(query)
+async def enabled_at(db: AsyncConnection, account_id: AccountId) -> dict[str, list[str]]:
+    """Return the ids of an account's enabled endpoints by their address, the oldest first."""
+    enabled = (_E.account_id == account_id) & _E.disabled_at.is_(None)
+    found: dict[str, list[str]] = {}
+    for row in await db.execute(select(_E.url, _E.endpoint_id).where(enabled).order_by(_E.endpoint_id)):
+        found.setdefault(row.url, []).append(row.endpoint_id)
     return found
 
 

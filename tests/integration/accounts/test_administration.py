@@ -198,8 +198,11 @@ async def test_keys_are_made_listed_and_revoked(stage: Stage) -> None:
     )
     assert (changed.status_code, changed.json()["fault"]) == (409, "caller"), "it is revoked"
     assert [one["origins"] for one in (await stage.get("/v1/api-keys", accountId=COFFEE))["data"]] == [[]]
-    unknown = await stage.ask("POST", "/v1/api-keys", json={"name": "crm", "accountId": "1"})
-    assert unknown.status_code == 404
+    for unknown in (
+        await stage.ask("POST", "/v1/api-keys", json={"name": "crm", "accountId": "1"}),
+        await stage.ask("GET", "/v1/api-keys", params={"accountId": "1"}),
+    ):
+        assert (unknown.status_code, unknown.json()["detail"]) == (404, "There is no account 1")
 
 
 async def test_a_new_secret_key_takes_over_without_signing_in_again(stage: Stage) -> None:

@@ -335,8 +335,16 @@ async def test_a_second_endpoint_with_the_same_address_gets_a_warning(
     (warning,) = second["warnings"]
     assert warning["code"] == "same-url"
     assert first["id"] in warning["detail"]
-    for one in (first, second):
-        await client.patch(f"{PATH}/{one['id']}", json={"enabled": False})
+    assert [one["warnings"][0]["code"] for one in (await client.get(PATH)).json()["data"]] == ["same-url"] * 2
+    path = f"{PATH}/{second['id']}"
+    moved = (await client.patch(path, json={"url": f"{body['url']}/own"})).json()
+    assert moved["warnings"] == []
+    back = (await client.patch(path, json=body)).json()
+    assert [one["code"] for one in back["warnings"]] == ["same-url"]
+    paused = (await client.patch(path, json={"enabled": False})).json()
+    assert paused["warnings"] == []
+    assert (await client.get(f"{PATH}/{first['id']}")).json()["warnings"] == []
+    await client.patch(f"{PATH}/{first['id']}", json={"enabled": False})
     assert (await client.post(PATH, json=body)).json()["warnings"] == []
 
 
