@@ -75,11 +75,11 @@ class _Companion:
         # The ports first: a command that cannot run leaves no folder behind.
         port = self._find_port()
         self._check_ports()
-        kept = self._folder.prepare()
-        self._say(f"Starting the service. Its log is {self._folder.log}.")
-        journal = self._settings.journal or self._folder.journal
-        settings = self._settings.model_copy(update={"journal": journal})
         async with AsyncExitStack() as stack:
+            kept = stack.enter_context(self._folder.held())
+            self._say(f"Starting the service. Its log is {self._folder.log}.")
+            journal = self._settings.journal or self._folder.journal
+            settings = self._settings.model_copy(update={"journal": journal})
             try:
                 simulator = await stack.enter_async_context(
                     # Calls that nobody hears of are no use: they begin when the service has subscribed.

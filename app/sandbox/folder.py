@@ -3,10 +3,17 @@
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from app.sandbox.service import SandboxFailed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _NAMES = ("secret_key", "webhook_token", "api_key")
 
@@ -32,19 +39,50 @@ class SandboxFolder:
         """The file with the service's output."""
         return self.path / "service.log"
 
-    def prepare(self) -> dict[str, str]:
-        """Make the folder if it is new, and return its secrets by the names of `Credentials`.
+    @contextmanager
+    def held(self) -> Iterator[dict[str, str]]:
+        """Make the folder if it is new, and keep it for this process. Yields its secrets by the names of
+        `Credentials`.
 
-        Raises SandboxFailed if it cannot be used.
+        The kernel releases the folder when the process ends, however it ends. Raises SandboxFailed if the
+        folder cannot be used, or another command uses it.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._read_secrets()
+            descriptor = os.open(self.path / "in-use", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self._lock(descriptor)
+            try:
+                kept = self._read_secrets()
+            except OSError as error:
+                raise self._unusable(error) from error
+            yield kept
+        finally:
+            os.close(descriptor)
+
+    def _unusable(self, error: OSError) -> SandboxFailed:
+        return SandboxFailed(
+            f"The folder {self.path} cannot be used: {error.strerror or error}. Choose another with --folder."
+        )
+
+    def _lock(self, descriptor: int) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            user = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             raise SandboxFailed(
-                f"The folder {self.path} cannot be used: {error.strerror or error}. Choose another with "
-                "--folder."
-            ) from error
+                f"Another sandbox, process {user or 'unknown'}, uses the folder {self.path}: two of them "
+                "would mix their calls. End it, or choose another folder with --folder."
+            ) from None
+        except OSError:
+            return  # such as a network drive without locks
+        with suppress(OSError):  # a full disk: the number is only told to the next one
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
     def _read_secrets(self) -> dict[str, str]:
         path = self.path / "secrets.json"
