@@ -125,7 +125,9 @@ docs: $(BIN)/.docs ## the documentation as a site in ./site; fails on a broken l
 # Generators of clients want other versions of what the tests use, so they have an environment of their own.
 GENERATORS := .cache/description
 INSTALL_GENERATOR = $(subst $(BIN)/,$(GENERATORS)/bin/,$(INSTALL_LOCK))
-NODE_TOOLS := tests/description/node_modules/.installed
+INSTALL_NODE = npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+LINTERS := tests/description/node_modules/.installed
+TYPESCRIPT := clients/typescript/node_modules/.installed
 
 $(GENERATORS)/.made: requirements-description.lock $(BIN)/.made
 	@echo "Installing what generates a client in Python"
@@ -138,25 +140,30 @@ $(GENERATORS)/.generator: requirements-generator.lock $(GENERATORS)/.made
 	@$(INSTALL_GENERATOR) -r requirements-generator.lock
 	@touch $@
 
-$(NODE_TOOLS): tests/description/package-lock.json
+$(LINTERS): tests/description/package-lock.json
 	@echo "Installing linters of the API description"
-	@cd tests/description && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd $(<D) && $(INSTALL_NODE)
 	@touch $@
 
-description: $(DEV) $(NODE_TOOLS) $(GENERATORS)/.made ## linters and generators over the API description; needs Node 18
+$(TYPESCRIPT): clients/typescript/package-lock.json
+	@echo "Installing TypeScript"
+	@cd $(<D) && $(INSTALL_NODE)
+	@touch $@
+
+description: $(DEV) $(LINTERS) $(TYPESCRIPT) $(GENERATORS)/.made ## linters and generators over the API description; needs Node 18
 	$(BIN)/python -m tests.description
 
-generator: $(DEV) $(NODE_TOOLS) $(GENERATORS)/.generator ## the same with openapi-generator; needs Node 18 and Java 11
+generator: $(DEV) $(TYPESCRIPT) $(GENERATORS)/.generator ## the same with openapi-generator; needs Node 18 and Java 11
 	$(BIN)/python -m tests.description generator
 
-clients: $(DEV) $(NODE_TOOLS) ## build clients/typescript, and test it against the service; needs Node 20.3
+clients: $(DEV) $(TYPESCRIPT) ## build clients/typescript, and test it against the service; needs Node 20.3
 	$(BIN)/python -m tests.description clients
 
-client-typescript: $(RUNTIME) $(NODE_TOOLS) ## build clients/typescript, and no more; needs Node 20.3
+client-typescript: $(RUNTIME) $(TYPESCRIPT) ## build clients/typescript, and no more; needs Node 20.3
 	@mkdir -p .cache
 	$(BIN)/python clients/typescript/describe.py >.cache/openapi.json
-	@cd clients/typescript && ../../tests/description/node_modules/.bin/openapi-typescript ../../.cache/openapi.json -o src/schema.ts
-	@cd clients/typescript && ../../tests/description/node_modules/.bin/tsc -p tsconfig.json
+	@cd clients/typescript && node_modules/.bin/openapi-typescript ../../.cache/openapi.json -o src/schema.ts
+	@cd clients/typescript && node_modules/.bin/tsc -p tsconfig.json
 
 # --- upkeep ----------------------------------------------------------------------------------------------------
 # The locks name versions and hashes, never where packages come from.
@@ -176,10 +183,11 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) -c requirements-dev.lock --group docs -o requirements-docs.lock
 	$(COMPILE) --group description -o requirements-description.lock
 	$(COMPILE) --group generator -o requirements-generator.lock
-	cd tests/description && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
-	node -e '$(WITHOUT_ADDRESSES)' tests/description/package-lock.json
+	for folder in tests/description clients/typescript; do \
+		(cd $$folder && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund) && \
+		node -e '$(WITHOUT_ADDRESSES)' $$folder/package-lock.json || exit 1; done
 	printf 'obstore\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-s3.lock
 
 clean: ## remove the environment, caches and what tests leave behind
-	rm -rf .venv .mypy_cache clients/typescript/dist clients/typescript/src/schema.ts tests/description/node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist site .cache .coverage .coverage.*
+	rm -rf .venv .mypy_cache clients/typescript/dist clients/typescript/src/schema.ts tests/description/node_modules clients/typescript/node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist site .cache .coverage .coverage.*
 	find app bench migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,8 +26,9 @@ from tests.conftest import SECRETS
 from tests.description.served import serve
 
 HERE = Path(__file__).parent
-TOOLS = HERE / "node_modules/.bin"
+LINTERS = HERE / "node_modules/.bin"
 CLIENT = HERE.parents[1] / "clients/typescript"
+TOOLS = CLIENT / "node_modules/.bin"
 NODE_IS_NEW = """
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 20 || (major === 20 && minor < 3)) throw new Error(`${process.version}: Node 20.3 is needed`);
@@ -35,7 +36,7 @@ if (major < 20 || (major === 20 && minor < 3)) throw new Error(`${process.versio
 PYTHON = HERE.parents[1] / ".cache/description/bin"
 TSC = (
     TOOLS / "tsc", "--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck",
-    "--types", "node", "--typeRoots", HERE / "node_modules/@types",
+    "--types", "node", "--typeRoots", CLIENT / "node_modules/@types",
 )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def node_project(folder: Path, smoke: str) -> Path:
 
 async def lint_spectral(description: Path) -> None:
     await run(
-        "spectral", TOOLS / "spectral", "lint", description, "--ruleset", HERE / "spectral.yaml",
+        "spectral", LINTERS / "spectral", "lint", description, "--ruleset", HERE / "spectral.yaml",
         "--fail-severity", "hint", cwd=HERE,
     )  # fmt: skip
 
@@ -100,7 +101,7 @@ async def lint_spectral(description: Path) -> None:
 async def lint_redocly(description: Path) -> None:
     """Warnings count, although redocly succeeds with them: its report names them."""
     output = await run(
-        "redocly", TOOLS / "redocly", "lint", description, "--config", HERE / "redocly.yaml",
+        "redocly", LINTERS / "redocly", "lint", description, "--config", HERE / "redocly.yaml",
         "--format", "json", "--max-problems", "50", cwd=HERE,
     )  # fmt: skip
     report = json.loads(output[output.index("{") : output.rindex("}") + 1])

@@ -24,7 +24,11 @@ async def serve(folder: Path) -> AsyncIterator[dict[str, str]]:
     """Serve the API, without background work. Yields the environment of a client: address and key."""
     url = f"sqlite+aiosqlite:///{folder / 'aftercall.db'}"
     await _prepare(url)
-    app = create_app(read_settings(**SECRETS, database_url=url), role=Role.WEB)
+    # A client's endpoint for webhooks is on the same machine.
+    settings = read_settings(
+        **SECRETS, database_url=url, push_allow_http=True, push_allow_networks="127.0.0.0/8"
+    )
+    app = create_app(settings, role=Role.WEB)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
