@@ -25,6 +25,7 @@ _FOLDERS = (
 
 _LONGEST = (
     "test_crashes",
+    "test_push_crashes",
     "test_outages",
     "test_completeness",
     "test_every_script",

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     FOREIGN = "another program uses up the rate limit"
     SLOW_PLATFORM = "RingCentral answers late"
     NETWORK = "requests and responses are lost"
+    RECEIVER = "receivers of webhooks refuse or do not answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ _HABITS = {
     Kind.FOREIGN: _Habit(3, 1, 2),
     Kind.SLOW_PLATFORM: _Habit(2, 30, 300),
     Kind.NETWORK: _Habit(3, 30, 600),
+    Kind.RECEIVER: _Habit(4, 10, 3600),
 }
 
 
@@ -101,6 +103,7 @@ class Weather:
     def __init__(self, seed: int) -> None:
         self._disk = random.Random(f"{seed}/disk")
         self._network = random.Random(f"{seed}/network")
+        self._receivers = random.Random(f"{seed}/receivers")
         self._now: dict[Kind, Episode] = {}
         self.counts: dict[Kind, int] = {}
 
@@ -154,6 +157,10 @@ class Weather:
         """Draw whether a request, or a response, gets lost."""
         size = self.size(Kind.NETWORK)
         return size is not None and self._network.random() < 0.05 + 0.4 * size
+
+    def refuses(self, size: float) -> bool:
+        """Draw whether a receiver fails with a message: the larger the fault, the more of them."""
+        return self._receivers.random() < min(1.0, 0.1 + 1.2 * size)
 
     def network_seconds(self) -> float:
         """Draw how long a message travels."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from app.calls.model import Stage
-from app.db.tables import calls, notes, sweeps, timeline
+from app.db.tables import calls, notes, sweeps, timeline, webhook_endpoints, webhook_messages
 from app.enrichment.gaps import NO_GAPS
 from app.simulator.scripting.model import ScriptedCall
 from app.simulator.scripting.timeline import CallSetup
@@ -52,6 +52,8 @@ async def check(world: "World") -> list[str]:
     for about, problems in (
         ("calls", await _check_calls(world)),
         ("feed", await _check_feed(world)),
+        ("webhooks", [*_check_webhooks(world), *world.subscribers.faults]),
+        ("export", await _check_export(world)),
         ("notes", await _check_notes(world)),
         ("gaps", await _check_gaps(world)),
         ("rates", _check_rates(world)),
@@ -71,14 +73,19 @@ async def unsettled(world: "World") -> list[str]:
         async with database.read() as db:
             rows = list(await db.execute(select(calls.c.call_id, calls.c.stage, calls.c.readiness)))
             open_gaps = list(await db.execute(select(sweeps.c.sweep_id).where(*_UNSWEPT)))
+            unsent = list(await db.scalars(select(webhook_messages.c.seq).where(_ENABLED)))
     finally:
         await database.close()
     known = {row.call_id for row in rows}
     waiting = [row.call_id for row in rows if row.stage not in _CLOSED or _is_pending(row.readiness)]
     missing = len(_sessions(world)) - len(known)
-    return [*waiting, *(row.sweep_id for row in open_gaps), *(["missing"] * max(0, missing))]
+    unswept = [row.sweep_id for row in open_gaps]
+    return [*waiting, *unswept, *(["missing"] * max(0, missing)), *(f"message {seq}" for seq in unsent)]
 
 
+_ENABLED = webhook_messages.c.endpoint_id.in_(
+    select(webhook_endpoints.c.endpoint_id).where(webhook_endpoints.c.disabled_at.is_(None))
+)
 _UNSWEPT = (sweeps.c.reason.not_in(NO_GAPS), sweeps.c.done_at.is_(None))
 
 
@@ -236,6 +243,63 @@ def _check_stages(world: "World") -> list[str]:
             problems.append(f"{change['callId']} went back to {stage}")
         reached[change["callId"]] = order[stage]
     return problems
+
+
+# Webhooks and exports
+
+
+def _check_webhooks(world: "World") -> list[str]:
+    """Every change was confirmed by the receiver of each, first in the order of its call; the receiver of the
+    latest has the last of each call, and the receiver of complete calls has one message for each.
+    """
+    history: dict[str, list[str]] = defaultdict(list)
+    for change in world.people.changes:
+        history[change["callId"]].append(change["cursor"])
+    problems = []
+    confirmed = _by_call(world.subscribers.kept("each"))
+    for call_id in history.keys() | confirmed.keys():
+        if confirmed[call_id] != history[call_id]:
+            missed = [one for one in history[call_id] if one not in confirmed[call_id]]
+            problems.append(f"{call_id}: each had {confirmed[call_id][:9]}, missed {missed[:5]}")
+    latest = {
+        message["data"]["change"]["callId"]: message["id"] for message in world.subscribers.kept("latest")
+    }
+    for call_id, cursors in history.items():
+        if latest.get(call_id) != cursors[-1]:
+            problems.append(f"{call_id}: latest had {latest.get(call_id)}, not {cursors[-1]}")
+    final = {one["callId"] for one in world.people.changes if one["type"] == "call.final"}
+    complete = _by_call(world.subscribers.kept("onceWhenComplete"))
+    problems += [f"{one}: complete, never told" for one in final - complete.keys()]
+    problems += [f"{one}: told as complete in {ids}" for one, ids in complete.items() if len(ids) > 1]
+    return problems
+
+
+def _by_call(messages: Iterable[Json]) -> dict[str, list[str]]:
+    """Return the ids of messages by call, each once, in the order in which they were confirmed first."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for message in messages:
+        ids = found[message["data"]["change"]["callId"]]
+        if message["id"] not in ids:
+            ids.append(message["id"])
+    return found
+
+
+async def _check_export(world: "World") -> list[str]:
+    """An export has every call as it is now."""
+    exported = await world.people.export()
+    database = world.database()
+    try:
+        async with database.read() as db:
+            query = select(calls.c.call_id, calls.c.version)
+            stored = {row.call_id: row.version for row in await db.execute(query)}
+    finally:
+        await database.close()
+    shown = {call_id: call["version"] for call_id, call in exported.items()}
+    return [
+        f"{call_id}: version {stored.get(call_id)} is stored, {shown.get(call_id)} was exported"
+        for call_id in sorted(stored.keys() | shown.keys())
+        if stored.get(call_id) != shown.get(call_id)
+    ]
 
 
 # Notes

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.simulator.scripting.model import ScriptedCall, Session
 from tests.soak.network import Answer, Balancer
+from tests.soak.subscribers import LONGEST_WAIT_SECONDS, WAYS, Subscribers
 from tests.soak.virtual_loop import VirtualLoop
 
 Json = dict[str, Any]
@@ -64,6 +65,27 @@ class People:
             return None
         shown: Json = json.loads(answer.body)
         return shown
+
+    # Webhooks
+
+    async def subscribe(self, subscribers: Subscribers) -> None:
+        """Create an endpoint for each way to deliver, from the beginning of the feed on."""
+        for way in WAYS:
+            await self._create_endpoint(subscribers, way)
+
+    async def _create_endpoint(self, subscribers: Subscribers, way: str) -> None:
+        complete = {"parts": ["record", "recording"], "longestWaitSeconds": LONGEST_WAIT_SECONDS}
+        while True:
+            address = subscribers.new_address(way)
+            body = {"url": address, "cursor": "0", "deliver": way, "complete": complete}
+            answer = await self.ask("POST", "/v1/webhook-endpoints", body)
+            if answer is not None and answer.status == 201:
+                subscribers.endpoints[address].secret = json.loads(answer.body)["secret"]
+                return
+            if answer is not None and answer.status != 503:
+                self.faults.append(f"an endpoint: {answer.status} {answer.body[:300]!r}")
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     # The feed
 
@@ -131,7 +153,32 @@ class People:
         )
         while True:
             await asyncio.sleep(self._rng.uniform(600.0, 3600.0))
+            if self._rng.random() < 0.2:
+                await self.export()
+                self.reads += 1
+                continue
             page = await self.get(self._rng.choice(paths))
             self.reads += 1
             for call in (page or {}).get("data", [])[:3]:
                 await self.ask("GET", f"/v1/calls/{call['id']}")
+
+    async def export(self) -> dict[str, Json]:
+        """Export all calls, continued where it broke off; return each as it came last, by its id."""
+        found: dict[str, Json] = {}
+        cursor: str | None = None
+        while True:
+            query = f"?cursor={cursor}" if cursor else ""
+            answer = await self.ask("GET", f"/v1/export/calls.ndjson{query}")
+            if answer is not None and answer.status == 200:
+                ending: Json = {}
+                for line in map(json.loads, answer.body.splitlines()):
+                    ending = line.get("export", {})
+                    if not ending:
+                        found[line["id"]] = line
+                    cursor = ending.get("cursor") or cursor
+                if ending.get("state") == "complete":
+                    return found
+            elif answer is not None and answer.status != 503:
+                self.faults.append(f"an export: {answer.status} {answer.body[:300]!r}")
+                return found
+            await asyncio.sleep(_AGAIN_SECONDS)

@@ -28,6 +28,7 @@ from tests.soak.people import People
 from tests.soak.postgres_wire import Postgres
 from tests.soak.replica import DAY_PACES, NIGHT_PACE, Pace, Replica, SoakSettings
 from tests.soak.sqlite_inline import InlineSqlite
+from tests.soak.subscribers import SubscriberClient, Subscribers
 from tests.soak.virtual_loop import VirtualClock, VirtualLoop, processor_seconds, real_seconds
 
 KEY = "ak_first-key-of-the-soak-0123456789"
@@ -105,10 +106,17 @@ def _run(plan: Plan, database_url: str) -> Outcome:
 
 @contextmanager
 def seeded_entropy(seed: int) -> Iterator[None]:
-    """Let everything that asks the system for random bytes get those of the seed."""
+    """Let everything that asks the system for random bytes get those of the seed. The generator that all
+    share is seeded as well: it asked the system when it was imported.
+    """
     entropy = random.Random(f"{seed}/entropy").randbytes
-    with mock.patch.object(os, "urandom", entropy), mock.patch.object(random, "_urandom", entropy):
-        yield
+    shared = random.getstate()
+    random.seed(f"{seed}/shared")
+    try:
+        with mock.patch.object(os, "urandom", entropy), mock.patch.object(random, "_urandom", entropy):
+            yield
+    finally:
+        random.setstate(shared)
 
 
 class World:
@@ -129,6 +137,7 @@ class World:
         self.poster = InProcessPoster(loop, self.balancer)
         self.people = People(loop, self.balancer, plan.seed, KEY)
         self.platform = Machine("ringcentral", loop, VirtualClock(loop))
+        self.subscribers = Subscribers(VirtualClock(loop), self.weather, self.journal)
         self.options: dict[str, CallOptions] = {}
         self.pace = Pace()
         self.foreign_at: list[float] = []
@@ -148,7 +157,9 @@ class World:
     @contextmanager
     def surroundings(self) -> Iterator[None]:
         """Everything outside of the loop that has to be different while it runs."""
-        with seeded_entropy(self.plan.seed), self.driver.installed(), self.journal.listening():
+        client = SubscriberClient(self.subscribers, self.weather)
+        sending = mock.patch("app.process.open_webhook_client", return_value=client)
+        with seeded_entropy(self.plan.seed), self.driver.installed(), self.journal.listening(), sending:
             yield
 
     # The run
@@ -158,6 +169,7 @@ class World:
         self._keep_options()
         self._start_replicas()
         await self.platform.spawn(_call(self.simulator.start))
+        subscribing = asyncio.ensure_future(self.people.subscribe(self.subscribers))
         people = [
             asyncio.ensure_future(one)
             for one in (self.people.follow(), self.people.look_up(), self._traffic(), self._break_things())
@@ -170,7 +182,7 @@ class World:
         for one in people[1:]:
             one.cancel()
         self._calm()
-        await asyncio.gather(*self._notes)
+        await asyncio.gather(subscribing, *self._notes)
         await self._settle()
         people[0].cancel()
         await self.people.read_on()
@@ -332,6 +344,10 @@ class World:
             "faults": {kind.value: count for kind, count in self.weather.counts.items()},
             "changes": len(self.people.changes),
             "notes": len(self.people.notes),
+            "reads": self.people.reads,
+            "webhooks": {
+                one.way: len(one.confirmed) for one in self.subscribers.endpoints.values() if one.confirmed
+            },
             "statements": self.driver.statements,
             "stalls": self.loop.stalls,
             "log": dict(self.journal.events.most_common(12)),
