@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app import log
-from bench.scale import ends, exports, folding, followers, idle, lists, partitions, reading, size
+from bench.scale import ends, exports, folding, followers, idle, lists, partitions, reading, size, workers
 from bench.scale.figures import Figure
 
 Part = Callable[[bool], Coroutine[Any, Any, list[Figure]]]
@@ -24,6 +24,7 @@ Part = Callable[[bool], Coroutine[Any, Any, list[Figure]]]
 
 PARTS: Mapping[str, Part] = {
     "folding": folding.measure,
+    "workers": workers.measure,
     "ends": ends.measure,
     "followers": followers.measure,
     "reading": reading.measure,

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 import asyncpg
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from app.calls import accounts
 from app.clock import SystemClock
@@ -57,7 +57,8 @@ def cluster() -> Iterator[Cluster]:
 async def fill(database: Database, account_ids: Sequence[str], count: int, first: int = 10**9) -> None:
     """Store deliveries that wait: of each account in turn, in the order in which they arrived.
 
-    `first`: the number of the first event, which makes them unique.
+    `first`: the number of the first event, which makes them unique. The server counts the rows afterwards, as
+    it does by itself within a minute: a table that it has never counted is read as a whole.
     """
     now = datetime.now(UTC) - timedelta(minutes=10)
     bodies = islice(notifications.bodies(first), count)
@@ -81,6 +82,9 @@ async def fill(database: Database, account_ids: Sequence[str], count: int, first
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         async with database.write() as db:
             await db.execute(insert(deliveries), rows[start : start + _ROWS_A_STATEMENT])
+    if len(rows) > _ROWS_A_STATEMENT:
+        async with database.write() as db:
+            await db.execute(text("ANALYZE deliveries"))
 
 
 async def fold_all(database: Database) -> None:
