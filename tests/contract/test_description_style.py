@@ -95,6 +95,12 @@ def test_operations_are_named_as_methods(description: dict[str, Any]) -> None:
     assert wrong == []
 
 
+def test_generators_make_no_methods_of_what_is_sent_to_the_client(description: dict[str, Any]) -> None:
+    requests = {name: one["post"] for name, one in description["webhooks"].items()}
+    assert len(requests) > 20
+    assert [name for name, one in requests.items() if one.get("x-internal") is not True] == []
+
+
 def test_every_operation_and_its_parameters_are_described(description: dict[str, Any]) -> None:
     without = [name for name, operation in operations(description) if not operation.get("description")]
     assert without == []

@@ -133,6 +133,12 @@ async def try_python(description: Path, folder: Path, service: dict[str, str]) -
     await run("openapi-python-client: use", PYTHON / "python", "-P", smoke, cwd=folder, env=env)
 
 
+async def try_vcon(service: dict[str, str]) -> None:
+    """Read a call with the package of the vCon's authors, which needs pytest and more to run."""
+    smoke = HERE / "smoke/vcon_reader.py"
+    await run("vcon: use", PYTHON / "python", "-P", "-W", "ignore", smoke, cwd=HERE, env=service)
+
+
 async def try_fetch(description: Path, folder: Path, service: dict[str, str]) -> None:
     node_project(folder, "fetch.ts")
     jar = next(PYTHON.parent.glob("lib/python*/site-packages/openapi_generator_cli/openapi-generator.jar"))
@@ -175,6 +181,7 @@ async def main(arguments: Sequence[str]) -> None:
                     lint_redocly(description),
                     try_types(description, folder / "types", service),
                     try_python(description, folder / "python", service),
+                    try_vcon(service),
                 )
 
 

@@ -17,6 +17,10 @@ from app.values.times import time_text
 _AT = datetime.fromisoformat("2026-03-10T18:09:22.951Z")
 _CURSOR = "4711-9f8e7d6c5b4a"
 
+_NOT_CALLED = {"x-internal": True}
+"""A client never sends these requests, it gets them. openapi-generator 7.26 would make methods of them in
+place of those for endpoints, that do not compile; with this it makes their models alone."""
+
 
 class WebhookData(ApiModel):
     """What every message has."""
@@ -74,6 +78,7 @@ def _describe(router: APIRouter, name: str, when: str, model: type[ApiModel]) ->
         response_model=model,
         responses={"default": {"description": "Sent again later. 410 disables the endpoint."}},
         tags=["webhook endpoints"],
+        openapi_extra=_NOT_CALLED,
     )(receive)
 
 

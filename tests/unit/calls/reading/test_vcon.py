@@ -1,6 +1,6 @@
 """Calls as vCons, against the rules of draft-ietf-vcon-vcon-core-03.
 
-The package `vcon` reads up to syntax 0.3 and needs pytest, requests, authlib and others to run, so the rules
+The package `vcon` knows the syntax up to 0.3 (`make description` reads a call with it), so the rules
 of the draft's objects are written here as models.
 """
 
