@@ -138,6 +138,15 @@ def compare(telling: Telling, call: DerivedCall) -> tuple[int, list[Difference]]
     return len(names), wrong
 
 
+def is_right(telling: Telling, name: str, call: DerivedCall, *, exact_agents: bool = True) -> bool:
+    """Whether a field has its right value. `exact_agents`: with their order."""
+    right, derived = getattr(telling.truth, name), _value(name, call)
+    if name == "agents" and not exact_agents:
+        # The order of agents is that of events.
+        return sorted(str(who) for who, _ in derived) == sorted(agent.extension_id for agent in right)
+    return _is_right(name, right, derived, exact_roles=exact_agents and telling.way in (EVENTS, ALL))
+
+
 def _value(name: str, call: DerivedCall) -> Any:
     match name:
         case "caller":

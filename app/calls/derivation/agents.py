@@ -63,7 +63,7 @@ def find_agents(
     machines: set[str] = set()
     for statement in statements:
         for line in statement.lines:
-            if line.role is Role.MACHINE:
+            if line.role is Role.MACHINE and not _is_surely_person(statement, line, sides):
                 machines.add(sides.key(line.side))
             key = _person_key(line, sides)
             if key is not None:
@@ -76,6 +76,12 @@ def find_agents(
         and (agent := _agent(key, claims, sides, answered)) is not None
     ]
     return tuple(agent for _, agent in sorted(found, key=lambda item: item[0]))
+
+
+def _is_surely_person(statement: Statement, line: Line, sides: Sides) -> bool:
+    """Whether what looks like a queue does so only because events are missing: the directory knows."""
+    person = sides.person(line.side) if statement.is_partial else None
+    return person is not None and person.kind is not None and person.is_person
 
 
 def owner_of(agents: Iterable[CallAgent]) -> CallAgent | None:

@@ -26,13 +26,28 @@ class Answers:
     @classmethod
     def of(cls, statements: Sequence[Statement], sides: Sides, direction: str | None) -> "Answers":
         answers = cls()
+        final = [one for one in statements if one.is_record and not one.is_provisional]
+        callers = {sides.key(line.side) for one in final for line in one.lines if line.role is Role.CALLER}
+        guesses = []
         for statement in statements:
             for line in statement.lines:
                 # A menu can show as Answered in events.
                 is_menu = not statement.is_record and sides.is_machine(line.side)
-                if line.role in _ANSWERABLE and not is_menu:
-                    answers.claims[_key(line, sides, direction)].append((statement, line))
+                if line.role not in _ANSWERABLE or is_menu:
+                    continue
+                key, claim = _key(line, sides, direction), (statement, line)
+                if statement.is_partial and (key in callers or _may_be_machine(line, key, direction)):
+                    guesses.append((key, claim))
+                else:
+                    answers.claims[key].append(claim)
+        for key, claim in guesses if not final or answers._is_answered_sometime() else ():
+            answers.claims[key].append(claim)
         return answers
+
+    def _is_answered_sometime(self) -> bool:
+        """Whether the call was answered, and nobody tells when."""
+        answered = [line for claims in self.answered().values() for _, line in claims]
+        return bool(answered) and not any(line.answered_at for line in answered)
 
     def answered(self) -> dict[str, list[tuple[Statement, Line]]]:
         """Return the claims of the lines that somebody answered, without those that are refuted."""
@@ -56,6 +71,15 @@ def _key(line: Line, sides: Sides, direction: str | None) -> str:
     return sides.key(line.side)
 
 
+def _may_be_machine(line: Line, key: str, direction: str | None) -> bool:
+    """Whether it may have been a voicemail box, a menu or an announcement that answered, where some events
+    are missing: the caller was answered by nobody that is seen, or by a line that is nobody's.
+    """
+    if line.role is Role.CALLED and direction == "Inbound":
+        return not key.startswith(("extension:", "short:"))
+    return line.role is Role.CALLER
+
+
 def _rank(statement: Statement, line: Line) -> int:
     """Rank a claim. What is known from during the call counts least."""
     if not statement.is_record or statement.is_provisional:
@@ -65,7 +89,11 @@ def _rank(statement: Statement, line: Line) -> int:
 
 
 def talked_spans(claims: Iterable[tuple[Statement, Line]]) -> list[tuple[Statement, Line]]:
-    """Return the claims that give times: those of events where there are any, else those of records."""
+    """Return the claims that give times: those of events, which are exact. If events are missing, one of them
+    may have been an answer or an end, so records count more, although they count whole seconds.
+    """
     timed = [claim for claim in claims if claim[1].talked or claim[1].answered_at]
     of_events = [claim for claim in timed if not claim[0].is_record]
-    return of_events or timed
+    whole = [claim for claim in of_events if not claim[0].is_partial]
+    final = [claim for claim in timed if claim[0].is_record and not claim[0].is_provisional]
+    return whole or final or of_events or timed

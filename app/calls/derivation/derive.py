@@ -140,6 +140,8 @@ class _Derivation:
     def _to(self) -> Endpoint:
         """Return the first destination: as events saw it, else as the record that began first has it."""
         ordered = self._by_start(earliest=True)
+        # After lost events, the first party that is known may be one to whom the call was transferred.
+        ordered = [one for one in ordered if one.saw_callee and one.callee.has_identity] or ordered
         self._note("to", next((one for one in ordered if one.callee.has_identity), None))
         return self._sides.merge([one.callee for one in ordered])
 
@@ -164,8 +166,9 @@ class _Derivation:
             return OUTBOUND
         whole = [one for one in claims if not one.is_side_attempt and not one.is_step]
         # Events that saw the start show who began. Without them, an outbound record or event names an
-        # extension as its caller: nobody else has one.
-        whole = [one for one in whole if _saw_start(one)] or whole
+        # extension as its caller: nobody else has one. Events without the caller only guess.
+        seen = [one for one in whole if _saw_start(one)]
+        whole = seen or [one for one in whole if one.is_record or _shows_caller(one)] or whole
         outbound = [one for one in whole if one.direction == OUTBOUND]
         decisive = outbound or whole or claims
         self._note("direction", next(iter(decisive), None))
@@ -290,7 +293,9 @@ class _Derivation:
             return Outcome.ANSWERED
         final = [one for one in self._records if not one.is_provisional]
         early = [one for one in self._records if one.is_provisional]
-        for one in [*final, *self._events, *early, *self._attempts]:
+        partial = [one for one in self._events if one.is_partial and is_own_number]
+        events = [one for one in self._events if one not in partial]
+        for one in [*final, *events, *early, *self._attempts]:
             is_known = one.unanswered not in (None, Outcome.UNKNOWN)
             if is_known and not (is_own_number and one.unanswered is Outcome.ANSWERED):
                 self._note("outcome", one)
@@ -409,6 +414,10 @@ _TRUST = {Witness.PRESENCE: 0, Witness.SESSION_EVENTS: 1, Witness.ACTIVE_CALLS: 
 def _saw_start(statement: Statement) -> bool:
     """Whether a statement is that of session events which show the beginning of the call."""
     return statement.saw_start and statement.witness is Witness.SESSION_EVENTS
+
+
+def _shows_caller(statement: Statement) -> bool:
+    return any(line.role is Role.CALLER for line in statement.lines)
 
 
 def _trust(statement: Statement) -> tuple[bool, int]:

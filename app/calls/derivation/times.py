@@ -66,10 +66,12 @@ def ring_seconds(
     rang = [span for one in statements for line in one.lines if line.role in _CALLED for span in line.rang]
     if answered_at:
         rang = [(start, min(end, answered_at)) for start, end in rang if start < answered_at]
-    if rang:
-        return total_seconds(rang)
-    # Events that saw the call from its start and no ringing know better than a record.
-    return None if any(one.saw_start for one in statements) else _rang_by_records(records, sides, answered_at)
+    # Events that saw the whole call, and no ringing, know better than a record.
+    saw_all = any(one.saw_start and not one.is_partial for one in statements)
+    by_records = None if saw_all else _rang_by_records(records, sides, answered_at)
+    if by_records is not None:
+        return by_records
+    return total_seconds(rang) if rang else None
 
 
 def _rang_by_records(

@@ -23,7 +23,8 @@ class CallView:
     """A call as all its facts together show it. Points in time are aware UTC.
 
     `roles` says who is who. `session_ids` never contains "0". `saw_start` is False when the first events were
-    missed; then `started_at` is only the earliest known moment. `last_terminal_at` is the latest event time
+    missed; then `started_at` is only the earliest known moment. `has_first_event`: the first session event is
+    known, `is_whole`: and so are all others up to the last. `last_terminal_at` is the latest event time
     at which a party left, and the call's end if it is over. `last_news_at` is when the last event with news
     arrived, None if there was none.
     """
@@ -34,6 +35,8 @@ class CallView:
     roles: Roles
     started_at: datetime | None
     saw_start: bool
+    has_first_event: bool
+    is_whole: bool
     last_terminal_at: datetime | None
     last_news_at: datetime | None
     queue_name: str | None

@@ -37,6 +37,9 @@ MOST_RELATED = 50
 
 _ORDINAL = re.compile(r"-(\d{1,6})$")
 
+_FIRST = 2
+"""The number of a session's first event."""
+
 _LINKS = {
     "attendedtransfer": "attendedTransfer",
     "conference": "conference",
@@ -50,6 +53,8 @@ def read_parties(facts: SessionFacts) -> CallView:
     in_order = sorted(facts, key=_by_time)
     origin = next((fact.origin for fact in reversed(in_order) if fact.origin), None)
     roles = assign_roles(_read_each(facts), origin)
+    # Presence has numbers of its own, which tell nothing of what is missing.
+    numbers = {one.sequence for one in facts if one.source is Stream.TELEPHONY and one.sequence is not None}
     return CallView(
         telephony_session_id=next((f.telephony_session_id for f in in_order if f.telephony_session_id), None),
         session_ids=_distinct(fact.session_id for fact in in_order),
@@ -57,6 +62,8 @@ def read_parties(facts: SessionFacts) -> CallView:
         roles=roles,
         started_at=min((fact.started_at or fact.event_time for fact in in_order), default=None),
         saw_start=any(_shows_start(fact) for fact in in_order),
+        has_first_event=bool(numbers) and min(numbers) <= _FIRST,
+        is_whole=bool(numbers) and max(numbers) - min(numbers) < len(numbers) and min(numbers) <= _FIRST,
         last_terminal_at=max((party.ended_at for party in roles.parties if party.ended_at), default=None),
         last_news_at=_last_news_at(facts, roles.parties),
         queue_name=next((fact.queue_name for fact in in_order if fact.queue_name), None),
@@ -241,10 +248,10 @@ def _by_time(fact: Fact) -> tuple[datetime, int, str, int]:
 
 
 def _shows_start(fact: Fact) -> bool:
-    """Whether a fact shows the beginning of the call. Session events start with sequence 2."""
+    """Whether a fact shows the beginning of the call."""
     if fact.source is Stream.PRESENCE:
         return fact.started_at is not None
-    return fact.sequence is not None and fact.sequence <= 2
+    return fact.sequence is not None and fact.sequence <= _FIRST
 
 
 def _latest(values: Iterable[str | None]) -> str | None:

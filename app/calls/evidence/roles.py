@@ -76,11 +76,22 @@ class Roles:
             from_ = caller.from_.or_else(Endpoint(extension_id=caller.extension_id))
             to = caller.to
         if self.called:
-            first = self.called[0]
-            if not self.is_ring_out:
-                from_ = from_.or_else(first.from_)
-            to = to.or_else(first.to).or_else(Endpoint(extension_id=first.extension_id))
+            first = self._first_called()
+            # One that came later may be called by somebody else, at another number.
+            if caller is None or self.has_first_called():
+                from_ = from_ if self.is_ring_out else from_.or_else(first.from_)
+                to = to.or_else(first.to).or_else(Endpoint(extension_id=first.extension_id))
         return from_, to
+
+    def has_first_called(self) -> bool:
+        """Whether the first called party is known: that of the lowest number, and the caller is number 1."""
+        number = self._first_called().ordinal if self.called else None
+        known = {party.ordinal for party in self.parties}
+        return bool(self.called) and all(one in known for one in range(2, number or 0))
+
+    def _first_called(self) -> PartyView:
+        # Not by time: of the first one the first events may be missing.
+        return min(self.called, key=lambda party: party.ordinal or 0)
 
 
 def assign_roles(parties: tuple[PartyView, ...], origin: str | None = None) -> Roles:
@@ -113,7 +124,7 @@ def _caller(parties: Sequence[PartyView]) -> PartyView | None:
         if party.ordinal == 1 and not same(party.direction, "Inbound"):
             return party
     unnumbered = [party for party in parties if party.ordinal is None and party.outbound]
-    first = unnumbered[:1] or [party for party in parties[:1] if party.outbound]
+    first = unnumbered[:1]
     return first[0] if first else None
 
 

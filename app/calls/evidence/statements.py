@@ -74,7 +74,8 @@ class Statement:
     tells. `direction` is the company's, as the witness sees it. `unanswered` is what became of the call if
     nobody answered; NO_ANSWER stands for missed as well. `is_side_attempt`: the witness tells of an attempt
     within the call, not of the call, and so is `is_step` of a transfer, a park or a pick-up.
-    `is_provisional`: it spoke before the end of the call.
+    `is_provisional`: it spoke before the end of the call. `is_partial`: events of which some are missing, so
+    what they do not show may have happened. `saw_callee`: `callee` is the first destination, not a later one.
     """
 
     witness: Witness
@@ -82,6 +83,7 @@ class Statement:
     told_by: str | None = None
     told_at: datetime | None = None
     is_provisional: bool = False
+    is_partial: bool = False
     is_side_attempt: bool = False
     is_step: bool = False
     is_over: bool = True
@@ -89,6 +91,7 @@ class Statement:
     origin: str | None = None
     caller: Endpoint = NOBODY
     callee: Endpoint = NOBODY
+    saw_callee: bool = True
     lines: tuple[Line, ...] = ()
     held: tuple[Span, ...] = ()
     unanswered: Outcome | None = None
