@@ -13,7 +13,7 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from app import metrics
-from app.errors import StorageUnavailable
+from app.errors import LeaseLost, StorageUnavailable
 from app.log_repeats import STILL_SECONDS, Repeats
 from app.work.backoff import Backoff
 from app.work.log_context import account_of_key
@@ -124,6 +124,11 @@ class Lanes(Generic[K]):
         return min(pauses, default=None)
 
     def _record_failure(self, key: K, error: BaseException) -> float:
+        if isinstance(error, LeaseLost):
+            # Another replica does the work. Nothing has failed, and nothing was written here.
+            account_id = self._account_of(key)
+            log.debug("a turn was taken over", loop=self._loop, account_id=account_id, why=str(error))
+            return _BACKOFF.pause(1)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         metrics.LOOP_FAILURES.labels(loop=self._loop).inc()
         is_unavailable = isinstance(error, StorageUnavailable)

@@ -93,17 +93,20 @@ class Sweeper(AccountsWorker):
         if sweep is None:
             return False
         try:
+            return await self._take_turn(sweep)
+        except LeaseLost as lost:
+            log.warning("a sweep starts again", why=str(lost))
+            return True
+
+    async def _take_turn(self, sweep: Sweep) -> bool:
+        try:
             async with renewing(self._database, self._clock, self._lease(sweep)):
                 return await self._advance(sweep)
         except RingCentralError as error:
             await self._handle_error(sweep, error)
-            return False
         except SliceTooLongError as too_long:
             await self._handle_error(replace(sweep, span_seconds=too_long.seconds), too_long.error)
-            return False
-        except LeaseLost as lost:
-            log.warning("a sweep starts again", why=str(lost))
-            return True
+        return False
 
     def _lease(self, sweep: Sweep) -> Lease:
         return sweep_rows.lease_of(sweep, self._replica, self._rules.lease)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.errors import StorageUnavailable
+from structlog.testing import capture_logs
+
+from app.errors import LeaseLost, StorageUnavailable
 from app.work.lanes import Lanes
 
 Serve = Callable[[], Awaitable[float | None]]
@@ -88,6 +90,14 @@ async def test_a_key_whose_rows_are_locked_waits_alone() -> None:
     assert paused == sorted(paused)
     assert 0 < paused[0] < paused[-1] == 5.0, "the others set the pace"
     assert await crew.run({"locked": fails(StorageUnavailable("its row is locked"))}) == 10.0
+
+
+async def test_a_turn_that_another_replica_took_over_is_no_failure() -> None:
+    crew = lanes([])
+    with capture_logs() as logged:
+        pauses = [await crew.run({"taken": fails(LeaseLost("the row was taken over"))}) for _ in range(3)]
+    assert len(set(pauses)) == 1, "it does not become longer"
+    assert [one["log_level"] for one in logged] == ["debug"] * 3
 
 
 async def test_a_task_that_takes_too_long_is_cancelled() -> None:

@@ -17,7 +17,7 @@ from app.enrichment.gaps import Reason, Sweep
 from app.enrichment.sweeps import rows as sweep_rows
 from app.enrichment.sweeps.state import SweepProblem, SweepRules
 from app.enrichment.sweeps.sweeper import Sweeper
-from app.errors import PermissionMissing, RateLimited, RequestRefused
+from app.errors import PermissionMissing, RateLimited, RequestRefused, RingCentralUnreachable
 from app.ids import UNBOUND_ACCOUNT, AccountId, ExtensionId
 from app.ringcentral.stored_tokens import StoredToken
 from tests.factories_calls import ACCOUNT
@@ -613,3 +613,28 @@ async def test_sweeping_twice_changes_nothing(desk: Desk, passes: int) -> None:
         await sweep_for(desk, make_sweeper(desk), 800)
     call = await desk.call()
     assert (call.stage, call.version) == ("final", 4)
+
+
+async def test_a_read_that_fails_after_its_row_was_taken_over_writes_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, end = START - timedelta(minutes=10), START
+    await note_gap(desk, begin, end)
+    desk.clock.advance(61)
+    first, second = make_sweeper(desk, "one"), make_sweeper(desk, "two")
+    (due,) = await rows(desk)
+
+    async def fail_late(*_: Any, **__: Any) -> Any:
+        desk.clock.advance(RULES.lease + 1)
+        async with desk.database.write() as db:
+            assert await sweep_rows.claim(db, due, "two", desk.clock.now(), RULES.lease) is not None
+        raise RingCentralUnreachable("503")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.ringcentral, "fetch_call_log_window", fail_late)
+        assert await first.advance(due) is True
+    (taken,) = await rows(desk)
+    assert (taken.due_at, taken.problem) == (due.due_at, None)
+    await sweep_for(desk, second, 700)
+    (swept,) = await rows(desk)
+    assert swept.done_at is not None
