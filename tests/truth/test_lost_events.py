@@ -1,7 +1,10 @@
-"""Lost events make nothing untrue: what settled records tell stays, whatever events are known beside them."""
+"""Missing witnesses make nothing untrue: what settled records tell stays, whatever events are known beside
+them, and what all events tell stays, whatever records are there.
+"""
 
 import random
 from collections.abc import Sequence
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +45,18 @@ def right_fields(telling: Telling, call: DerivedCall) -> set[str]:
     return {name for name in told_by_both(telling) if is_right(telling, name, call, exact_agents=False)}
 
 
+def spoilt_by_records(telling: Telling, count: int) -> set[str]:
+    """Return what all events alone tell truly, and do not any more beside so many of the records."""
+    names = [one for one in COMPARED if not telling.untold_by(one) and telling.truth.is_told(one, EVENTS)]
+    alone = derive(telling.facts, (), DIRECTORY)
+    right = {name for name in names if is_right(telling, name, alone)}
+    found: set[str] = set()
+    for known in combinations(telling.records, count):
+        call = derive(telling.facts, known, DIRECTORY)
+        found |= {name for name in right if not is_right(telling, name, call)}
+    return found
+
+
 def spoilt(telling: Telling, known: Sequence[Json], company: Company) -> set[str]:
     """Return what the records alone tell truly, and do not any more beside these events."""
     alone = derive((), telling.records, company)
@@ -76,6 +91,14 @@ def test_an_outage_at_the_start_or_at_the_end_of_a_call_spoils_nothing(
     for place in range(len(events) + 1):
         assert spoilt(telling, events[place:], company) == set(), f"the first {place} are lost"
         assert spoilt(telling, events[:place], company) == set(), f"only the first {place} are known"
+
+
+@pytest.mark.parametrize(
+    "telling", [one for one in WITH_RECORDS if one.way == ALL], ids=lambda one: one.played.script
+)
+def test_some_of_the_records_spoil_nothing_of_what_all_events_tell(telling: Telling) -> None:
+    for count in range(1, len(telling.records) + 1):
+        assert spoilt_by_records(telling, count) == set()
 
 
 @settings(max_examples=800, deadline=None)

@@ -81,11 +81,13 @@ def _may_be_machine(line: Line, key: str, direction: str | None) -> bool:
 
 
 def _rank(statement: Statement, line: Line) -> int:
-    """Rank a claim. What is known from during the call counts least."""
+    """Rank a claim. What is known from during the call counts least, unless its end was seen: a voicemail box
+    that answers shows as connected in the caller's record.
+    """
     if not statement.is_record or statement.is_provisional:
-        return 0
+        return 2 if line.answered is False and not statement.is_partial else 0
     # A phone outside that was answered is no contradiction to the missed call of the extension.
-    return 2 if line.is_own or line.role is Role.SIDE_ATTEMPT else 1
+    return 3 if line.is_own or line.role is Role.SIDE_ATTEMPT else 1
 
 
 def talked_spans(claims: Iterable[tuple[Statement, Line]]) -> list[tuple[Statement, Line]]:

@@ -69,7 +69,7 @@ def _line(party: PartyView, roles: Roles) -> Line:
     return Line(
         role=role,
         side=_side(party, is_caller=is_caller and not (roles.is_ring_out and not party.outbound)),
-        answered=True if answered else None,
+        answered=True if answered else (False if party.reached_voicemail else None),
         answered_at=party.answered_at if answered else None,
         began_at=party.first_at,
         rang=tuple(party.ringing()),
