@@ -16,6 +16,7 @@ from app.simulator.scripting.timeline import CallSetup
 from tests.soak.faults import Kind
 from tests.soak.journal import Journal
 from tests.soak.virtual_loop import EPOCH
+from tests.truth.conformance import SLACK_SECONDS
 from tests.truth.expected import NOT_CALLS, truths_of
 from tests.truth.model import EVENTS, RECORDS, Truth
 from tests.truth.witnesses import Played, cast
@@ -181,6 +182,26 @@ def _untrue(shown: Json, truth: Truth, *, all_events: bool) -> Iterable[str]:
         # Events may have been lost, so only what records tell as well is certain.
         if value != right[name] and truth.is_told(name, RECORDS) and truth.is_told(name, EVENTS):
             yield f"{name} is {value}, not {right[name]}"
+    for name, seconds, expected in (
+        ("answered_at", _seconds(shown["answerTime"]), _seconds(truth.answered_at)),
+        ("talk_seconds", shown["talkSeconds"], truth.talk_seconds),
+        ("ring_seconds", shown["ringSeconds"], truth.ring_seconds),
+    ):
+        if truth.is_told(name, RECORDS) and truth.is_told(name, EVENTS) and not _is_near(seconds, expected):
+            yield f"{name} is {seconds}, not {expected}"
+
+
+def _seconds(moment: datetime | str | None) -> float | None:
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    return None if moment is None else (moment - EPOCH).total_seconds()
+
+
+def _is_near(seconds: float | None, expected: float | None) -> bool:
+    """Whether both are the same, as far as records tell them, which count whole seconds."""
+    if seconds is None or expected is None:
+        return seconds is expected
+    return abs(seconds - expected) <= SLACK_SECONDS
 
 
 def _truths(world: "World") -> dict[str, Truth]:
