@@ -118,3 +118,15 @@ def test_presence_of_which_any_is_lost_spoils_nothing(
         events += session_notifications(telling.played, session)
     known = [one for one in events if chance.random() < share]
     assert spoilt(telling, known, DIRECTORY) == set()
+
+
+def test_exact_times_stay_where_the_records_agree_with_them() -> None:
+    (telling,) = [one for one in WITH_RECORDS if one.way == ALL and one.played.script == "inbound_direct"]
+    events = session_notifications(telling.played, telling.truth.telephony_session_id)
+    whole = derive(facts_of(events), telling.records, DIRECTORY)
+    assert whole.answered_at is not None
+    assert whole.answered_at.microsecond
+    known = [one for one in events if one["body"]["sequence"] != 6]
+    assert len(known) == len(events) - 1, "the caller's own state"
+    beside = derive(facts_of(known), telling.records, DIRECTORY)
+    assert (beside.answered_at, beside.talk_seconds) == (whole.answered_at, whole.talk_seconds)

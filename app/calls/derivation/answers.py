@@ -7,12 +7,17 @@ they show a voicemail box or a RingOut's first leg as Answered too.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from app.calls.derivation.sides import Sides, Where
+from app.calls.evidence.party_view import total_seconds
 from app.calls.evidence.statements import Line, Role, Statement
 
 FAR = "far"
 """The key of the outside side of a call from inside: witnesses may show its number in ways that differ."""
+
+_ROUNDING_SECONDS = 2.0
+"""How far a record's whole seconds are from the exact times of events."""
 
 _ANSWERABLE = frozenset({Role.CALLED, Role.HANDED_TO, Role.SIDE_ATTEMPT, Role.CALLER})
 
@@ -92,10 +97,28 @@ def _rank(statement: Statement, line: Line) -> int:
 
 def talked_spans(claims: Iterable[tuple[Statement, Line]]) -> list[tuple[Statement, Line]]:
     """Return the claims that give times: those of events, which are exact. If events are missing, one of them
-    may have been an answer or an end, so records count more, although they count whole seconds.
+    may have been an answer or an end: then records, which count whole seconds, have to agree.
     """
     timed = [claim for claim in claims if claim[1].talked or claim[1].answered_at]
     of_events = [claim for claim in timed if not claim[0].is_record]
-    whole = [claim for claim in of_events if not claim[0].is_partial]
     final = [claim for claim in timed if claim[0].is_record and not claim[0].is_provisional]
-    return whole or final or of_events or timed
+    is_doubtful = final and all(statement.is_partial for statement, _ in of_events)
+    if is_doubtful and not _are_same_times(of_events, final):
+        return final
+    return of_events or timed
+
+
+def _are_same_times(some: Iterable[tuple[Statement, Line]], others: Iterable[tuple[Statement, Line]]) -> bool:
+    (begin, seconds), (other_begin, other_seconds) = _talk_of(some), _talk_of(others)
+    return is_same_moment(begin, other_begin) and abs(seconds - other_seconds) <= _ROUNDING_SECONDS
+
+
+def is_same_moment(one: datetime | None, other: datetime | None) -> bool:
+    """Whether a record and events mean the same moment: one of them counts whole seconds."""
+    return one is not None and other is not None and abs((one - other).total_seconds()) <= _ROUNDING_SECONDS
+
+
+def _talk_of(claims: Iterable[tuple[Statement, Line]]) -> tuple[datetime | None, float]:
+    lines = [line for _, line in claims]
+    begin = min((line.answered_at for line in lines if line.answered_at), default=None)
+    return begin, total_seconds([span for line in lines for span in line.talked])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.calls.derivation.answers import talked_spans
+from app.calls.derivation.answers import is_same_moment, talked_spans
 from app.calls.derivation.sides import Sides
 from app.calls.evidence.party_view import Span, join_spans, total_seconds
 from app.calls.evidence.statements import Line, Role, Statement
@@ -81,11 +81,11 @@ def _rang_by_records(
     first = first_told(records)
     for one in records:
         called = next((line for line in one.lines if line.role is Role.CALLED and line.is_own), None)
-        if called is None or called.answered_at is None or called.answered_at != answered_at:
+        if called is None or not is_same_moment(called.answered_at, answered_at):
             continue
         is_direct = sides.is_known_same(one.callee, called.side)
         is_first = first is not None and one.started_at == first.started_at
-        if one.started_at is not None and is_direct and is_first:
+        if called.answered_at is not None and one.started_at is not None and is_direct and is_first:
             return (called.answered_at - one.started_at).total_seconds()
         return None
     return None
