@@ -64,7 +64,7 @@ def spoilt(telling: Telling, known: Sequence[Json], company: Company) -> set[str
     return right_fields(telling, alone) - right_fields(telling, beside)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(range(len(WITH_RECORDS))),
     st.sampled_from(range(len(COMPANIES))),
@@ -101,7 +101,7 @@ def test_some_of_the_records_spoil_nothing_of_what_all_events_tell(telling: Tell
         assert spoilt_by_records(telling, count) == set()
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(range(len(WITH_RECORDS))),
     st.sampled_from((0.1, 0.3, 0.6, 0.9)),
