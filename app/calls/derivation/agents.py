@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from app.calls.derivation.answers import Answers, talked_spans
+from app.calls.derivation.answers import Answers, talk_of, talked_spans
 from app.calls.derivation.sides import Sides, Where
 from app.calls.evidence.facts import Endpoint
 from app.calls.evidence.party_view import total_seconds
@@ -116,9 +116,7 @@ def _agent(
     heard = (
         [claim for several in answered.values() for claim in several] if has_placed else answered.get(key, ())
     )
-    timed = talked_spans(heard)
-    moments = [line.answered_at for _, line in timed if line.answered_at]
-    spans = [span for _, line in timed for span in line.talked]
+    answered_at, spans = talk_of(talked_spans(heard))
     role = _role(key, claims, answered)
     if role is None:
         return None
@@ -130,7 +128,7 @@ def _agent(
         email=person.email if person else None,
         role=role,
         has_placed=has_placed,
-        answered_at=min(moments, default=None),
+        answered_at=answered_at,
         talk_seconds=total_seconds(spans) if spans else None,
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.calls.derivation.sides import Sides, Where
-from app.calls.evidence.party_view import total_seconds
+from app.calls.evidence.party_view import Span, total_seconds
 from app.calls.evidence.statements import Line, Role, Statement
 
 FAR = "far"
@@ -31,8 +31,8 @@ class Answers:
     @classmethod
     def of(cls, statements: Sequence[Statement], sides: Sides, direction: str | None) -> "Answers":
         answers = cls()
-        final = [one for one in statements if one.is_record and not one.is_provisional]
-        callers = {sides.key(line.side) for one in final for line in one.lines if line.role is Role.CALLER}
+        settled = [one for one in statements if one.is_settled]
+        callers = {sides.key(line.side) for one in settled for line in one.lines if line.role is Role.CALLER}
         guesses = []
         for statement in statements:
             for line in statement.lines:
@@ -45,7 +45,7 @@ class Answers:
                     guesses.append((key, claim))
                 else:
                     answers.claims[key].append(claim)
-        for key, claim in guesses if not final or answers._is_answered_sometime() else ():
+        for key, claim in guesses if not settled or answers._is_answered_sometime() else ():
             answers.claims[key].append(claim)
         return answers
 
@@ -89,7 +89,7 @@ def _rank(statement: Statement, line: Line) -> int:
     """Rank a claim. What is known from during the call counts least, unless its end was seen: a voicemail box
     that answers shows as connected in the caller's record.
     """
-    if not statement.is_record or statement.is_provisional:
+    if not statement.is_settled:
         return 2 if line.answered is False and not statement.is_partial else 0
     # A phone outside that was answered is no contradiction to the missed call of the extension.
     return 3 if line.is_own or line.role is Role.SIDE_ATTEMPT else 1
@@ -101,24 +101,26 @@ def talked_spans(claims: Iterable[tuple[Statement, Line]]) -> list[tuple[Stateme
     """
     timed = [claim for claim in claims if claim[1].talked or claim[1].answered_at]
     of_events = [claim for claim in timed if not claim[0].is_record]
-    final = [claim for claim in timed if claim[0].is_record and not claim[0].is_provisional]
-    is_doubtful = final and all(statement.is_partial for statement, _ in of_events)
-    if is_doubtful and not _are_same_times(of_events, final):
-        return final
+    settled = [claim for claim in timed if claim[0].is_settled]
+    is_doubtful = settled and all(statement.is_partial for statement, _ in of_events)
+    if is_doubtful and not _are_same_times(of_events, settled):
+        return settled
     return of_events or timed
 
 
+def talk_of(claims: Iterable[tuple[Statement, Line]]) -> tuple[datetime | None, list[Span]]:
+    """Return when the first of some lines was answered, and when people talked on them."""
+    lines = [line for _, line in claims]
+    answered_at = min((line.answered_at for line in lines if line.answered_at), default=None)
+    return answered_at, [span for line in lines for span in line.talked]
+
+
 def _are_same_times(some: Iterable[tuple[Statement, Line]], others: Iterable[tuple[Statement, Line]]) -> bool:
-    (begin, seconds), (other_begin, other_seconds) = _talk_of(some), _talk_of(others)
-    return is_same_moment(begin, other_begin) and abs(seconds - other_seconds) <= _ROUNDING_SECONDS
+    (begin, spans), (other_begin, other_spans) = talk_of(some), talk_of(others)
+    apart = abs(total_seconds(spans) - total_seconds(other_spans))
+    return is_same_moment(begin, other_begin) and apart <= _ROUNDING_SECONDS
 
 
 def is_same_moment(one: datetime | None, other: datetime | None) -> bool:
     """Whether a record and events mean the same moment: one of them counts whole seconds."""
     return one is not None and other is not None and abs((one - other).total_seconds()) <= _ROUNDING_SECONDS
-
-
-def _talk_of(claims: Iterable[tuple[Statement, Line]]) -> tuple[datetime | None, float]:
-    lines = [line for _, line in claims]
-    begin = min((line.answered_at for line in lines if line.answered_at), default=None)
-    return begin, total_seconds([span for line in lines for span in line.talked])

@@ -26,6 +26,9 @@ from app.values.phone_numbers import NumberKind
 OUTBOUND = "Outbound"
 INBOUND = "Inbound"
 
+_NOT_TAKEN = (None, Outcome.UNKNOWN, Outcome.NO_ANSWER)
+"""What records say of a phone that nobody took, whatever became of the call."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedCall:
@@ -293,8 +296,8 @@ class _Derivation:
             return Outcome.ANSWERED
         final = [one for one in self._records if not one.is_provisional]
         early = [one for one in self._records if one.is_provisional]
-        partial = [one for one in self._events if one.is_partial and is_own_number]
-        events = [one for one in self._events if one not in partial]
+        # Who calls his own number rings at no phone, so what partial events lack tells nothing.
+        events = [one for one in self._events if not (one.is_partial and is_own_number)]
         # A missed call in the record of one member of a queue may have gone on to the queue's voicemail.
         saw_voicemail = [one for one in events if one.unanswered is Outcome.VOICEMAIL and not one.is_partial]
         if saw_voicemail and all(one.unanswered in _NOT_TAKEN for one in final):
@@ -418,10 +421,6 @@ _TRUST = {Witness.PRESENCE: 0, Witness.SESSION_EVENTS: 1, Witness.ACTIVE_CALLS: 
 def _saw_start(statement: Statement) -> bool:
     """Whether a statement is that of session events which show the beginning of the call."""
     return statement.saw_start and statement.witness is Witness.SESSION_EVENTS
-
-
-_NOT_TAKEN = (None, Outcome.UNKNOWN, Outcome.NO_ANSWER)
-"""What records say of a phone that nobody took, whatever became of the call."""
 
 
 def _shows_caller(statement: Statement) -> bool:

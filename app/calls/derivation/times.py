@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.calls.derivation.answers import is_same_moment, talked_spans
+from app.calls.derivation.answers import is_same_moment, talk_of, talked_spans
 from app.calls.derivation.sides import Sides
 from app.calls.evidence.party_view import Span, join_spans, total_seconds
 from app.calls.evidence.statements import Line, Role, Statement
@@ -39,12 +39,11 @@ def talk_times(
     The talk time of a call that is over and that nobody answered is 0.
     """
     timed = [claim for claims in answered.values() for claim in talked_spans(claims)]
-    moments = [line.answered_at for _, line in timed if line.answered_at]
-    spans = [span for _, line in timed for span in line.talked]
+    answered_at, spans = talk_of(timed)
     held = [span for one in statements for span in one.held]
     is_known = bool(timed) if answered else is_over
     return TalkTimes(
-        min(moments, default=None),
+        answered_at,
         total_seconds(_without(spans, held)) if is_known else None,
         timed[0][0] if timed else None,
     )

@@ -55,6 +55,7 @@ def read_parties(facts: SessionFacts) -> CallView:
     roles = assign_roles(_read_each(facts), origin)
     # Presence has numbers of its own, which tell nothing of what is missing.
     numbers = {one.sequence for one in facts if one.source is Stream.TELEPHONY and one.sequence is not None}
+    has_first_event = bool(numbers) and min(numbers) <= _FIRST
     return CallView(
         telephony_session_id=next((f.telephony_session_id for f in in_order if f.telephony_session_id), None),
         session_ids=_distinct(fact.session_id for fact in in_order),
@@ -62,8 +63,8 @@ def read_parties(facts: SessionFacts) -> CallView:
         roles=roles,
         started_at=min((fact.started_at or fact.event_time for fact in in_order), default=None),
         saw_start=any(_shows_start(fact) for fact in in_order),
-        has_first_event=bool(numbers) and min(numbers) <= _FIRST,
-        is_whole=bool(numbers) and max(numbers) - min(numbers) < len(numbers) and min(numbers) <= _FIRST,
+        has_first_event=has_first_event,
+        is_whole=has_first_event and max(numbers) - min(numbers) < len(numbers),
         last_terminal_at=max((party.ended_at for party in roles.parties if party.ended_at), default=None),
         last_news_at=_last_news_at(facts, roles.parties),
         queue_name=next((fact.queue_name for fact in in_order if fact.queue_name), None),

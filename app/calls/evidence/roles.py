@@ -119,13 +119,11 @@ def assign_roles(parties: tuple[PartyView, ...], origin: str | None = None) -> R
 
 
 def _caller(parties: Sequence[PartyView]) -> PartyView | None:
-    """Return the caller: party number 1, or the first one if the session calls it Outbound."""
+    """Return the caller: party number 1, or the first without a number that the session calls Outbound."""
     for party in parties:
         if party.ordinal == 1 and not same(party.direction, "Inbound"):
             return party
-    unnumbered = [party for party in parties if party.ordinal is None and party.outbound]
-    first = unnumbered[:1]
-    return first[0] if first else None
+    return next((party for party in parties if party.ordinal is None and party.outbound), None)
 
 
 def _initiator(parties: Sequence[PartyView]) -> PartyView | None:

@@ -112,3 +112,8 @@ class Statement:
     @property
     def is_record(self) -> bool:
         return self.witness in (Witness.ACTIVE_CALLS, Witness.CALL_LOG)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is a record from after the end of the call."""
+        return self.is_record and not self.is_provisional
